@@ -1,0 +1,183 @@
+//! Memory-mapped safetensors: one file, or shards with an index.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::SafeTensors;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::frozen::FrozenDType;
+use crate::frozen::FrozenMatrix;
+
+/// The tensors of a model folder, by the names that transformers gives them in memory
+/// (`model.language_model.layers.0…`, `model.visual.blocks.0…`, `lm_head.weight`).
+///
+/// Published files use an older naming (`model.layers.0…`, `visual.blocks.0…`); both are read.
+pub struct Checkpoint {
+    place: PathBuf,
+    tensors: HashMap<String, Entry>,
+}
+
+struct Entry {
+    file: Arc<MappedFile>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: std::ops::Range<usize>,
+}
+
+struct MappedFile {
+    path: PathBuf,
+    map: Arc<Mmap>,
+}
+
+impl Checkpoint {
+    /// Maps every weight file of a model folder: `model.safetensors.index.json` with its shards, or
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    /// A file that is missing, truncated or malformed, by name.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let mut tensors = HashMap::new();
+        for path in weight_files(folder)? {
+            let file = Arc::new(MappedFile::open(path)?);
+            for (name, dtype, shape, range) in file.entries()? {
+                tensors.insert(canonical_name(&name), Entry { file: file.clone(), dtype, shape, range });
+            }
+        }
+        Ok(Self { place: folder.to_path_buf(), tensors })
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// How many parameters the checkpoint stores.
+    pub fn parameter_count(&self) -> usize {
+        self.tensors.values().map(|entry| entry.shape.iter().product::<usize>()).sum()
+    }
+
+    /// The matrix `name`, `[rows, cols]`, in place. Trailing dimensions of a convolution kernel are
+    /// taken together: `[1280, 3, 2, 14, 14]` is a matrix `[1280, 1176]`.
+    ///
+    /// # Errors
+    /// The tensor is missing, of another shape, or in a dtype other than float32 and bfloat16.
+    pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<FrozenMatrix> {
+        let entry = self.entry(name)?;
+        let found = (entry.shape.first().copied().unwrap_or(0), entry.shape.iter().skip(1).product());
+        if entry.shape.len() < 2 || found != (rows, cols) {
+            return Err(entry.shape_error(name, &[rows, cols]));
+        }
+        let dtype = entry.frozen_dtype(name)?;
+        Ok(FrozenMatrix::mapped(entry.file.map.clone(), entry.range.clone(), dtype, rows, cols))
+    }
+
+    /// The vector `name` (a bias or a norm weight), widened to f32 once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::matrix`].
+    pub fn vector(&self, name: &str, length: usize) -> Result<Arc<[f32]>> {
+        let entry = self.entry(name)?;
+        if entry.shape != [length] {
+            return Err(entry.shape_error(name, &[length]));
+        }
+        let dtype = entry.frozen_dtype(name)?;
+        let mut values = vec![0f32; length];
+        FrozenMatrix::mapped(entry.file.map.clone(), entry.range.clone(), dtype, 1, length).read_row(0, &mut values);
+        Ok(values.into())
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::MissingTensor { place: self.place.clone(), name: name.to_string() })
+    }
+}
+
+impl Entry {
+    fn frozen_dtype(&self, name: &str) -> Result<FrozenDType> {
+        match self.dtype {
+            Dtype::F32 => Ok(FrozenDType::F32),
+            Dtype::BF16 => Ok(FrozenDType::Bf16),
+            other => Err(Error::DType {
+                path: self.file.path.clone(),
+                name: name.to_string(),
+                dtype: format!("{other:?}"),
+            }),
+        }
+    }
+
+    fn shape_error(&self, name: &str, expected: &[usize]) -> Error {
+        Error::Shape {
+            path: self.file.path.clone(),
+            name: name.to_string(),
+            expected: expected.to_vec(),
+            found: self.shape.clone(),
+        }
+    }
+}
+
+impl MappedFile {
+    fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        // SAFETY: the mapping is read-only. Another process that shortens the file while it is mapped
+        // would break it, as it would any program that maps its weights; tunebook itself replaces files
+        // by renaming, which leaves existing mappings whole.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::Read { path: path.clone(), source })?;
+        Ok(Self { path, map: Arc::new(map) })
+    }
+
+    fn entries(&self) -> Result<Vec<(String, Dtype, Vec<usize>, std::ops::Range<usize>)>> {
+        let bytes: &[u8] = &self.map;
+        let start = bytes.as_ptr() as usize;
+        let parsed = SafeTensors::deserialize(bytes)
+            .map_err(|e| Error::Safetensors { path: self.path.clone(), problem: e.to_string() })?;
+        Ok(parsed
+            .iter()
+            .map(|(name, view)| {
+                let offset = view.data().as_ptr() as usize - start;
+                (name.to_string(), view.dtype(), view.shape().to_vec(), offset..offset + view.data().len())
+            })
+            .collect())
+    }
+}
+
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let index = folder.join("model.safetensors.index.json");
+    if !index.exists() {
+        return Ok(vec![folder.join("model.safetensors")]);
+    }
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read(&index).map_err(|source| Error::Read { path: index.clone(), source })?;
+    let parsed: Index =
+        serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.clone(), source })?;
+    let mut files: Vec<_> = parsed.weight_map.into_values().collect();
+    files.sort();
+    files.dedup();
+    Ok(files.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// The in-memory name of a tensor, whichever naming its file uses.
+pub(crate) fn canonical_name(name: &str) -> String {
+    for (published, canonical) in [
+        ("model.language_model.", "model.language_model."),
+        ("model.visual.", "model.visual."),
+        ("language_model.model.", "model.language_model."),
+        ("visual.", "model.visual."),
+        ("model.", "model.language_model."),
+    ] {
+        if let Some(rest) = name.strip_prefix(published) {
+            return format!("{canonical}{rest}");
+        }
+    }
+    name.to_string()
+}

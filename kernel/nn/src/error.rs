@@ -1,0 +1,31 @@
+//! What can go wrong in loading and running a model, each with what to do about it.
+
+use std::path::PathBuf;
+
+/// The result of an operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error that names what was wrong and where.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not valid JSON: {source}")]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("{path}: {problem}")]
+    Config { path: PathBuf, problem: String },
+    #[error("{path} is not a whole safetensors file ({problem}); download it again")]
+    Safetensors { path: PathBuf, problem: String },
+    #[error("{place} has no tensor `{name}`; the checkpoint is incomplete or of another architecture")]
+    MissingTensor { place: PathBuf, name: String },
+    #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
+    Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
+    #[error("tensor `{name}` in {path} is stored as {dtype}; only float32 and bfloat16 can be read")]
+    DType { path: PathBuf, name: String, dtype: String },
+    #[error("{0}")]
+    Adapter(String),
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

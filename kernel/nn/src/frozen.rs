@@ -1,0 +1,95 @@
+//! Weights that never change: where they lie and how an operation reads them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+use tunebook_gemm::Weights;
+
+/// A frozen matrix `[rows, cols]`, row-major, read in place from the memory-mapped checkpoint in the
+/// checkpoint's own dtype. Operations capture a clone (an `Arc`), so candle never sees it as an operand
+/// and never computes a gradient for it.
+#[derive(Clone)]
+pub struct FrozenMatrix {
+    bytes: Bytes,
+    dtype: FrozenDType,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+/// The element types in which a checkpoint may store its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrozenDType {
+    F32,
+    Bf16,
+}
+
+impl FrozenDType {
+    pub fn size(self) -> usize {
+        match self {
+            FrozenDType::F32 => 4,
+            FrozenDType::Bf16 => 2,
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Bytes {
+    Mapped(Arc<Mmap>, Range<usize>),
+    Owned(Arc<[u32]>),
+}
+
+impl FrozenMatrix {
+    /// A matrix over `range` of a mapped file.
+    ///
+    /// The caller has checked that the range lies in the file and holds `rows * cols` elements; a start
+    /// that is not aligned to the element is copied to the heap, since it cannot be read in place.
+    pub(crate) fn mapped(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType, rows: usize, cols: usize) -> Self {
+        let aligned = (map.as_ptr() as usize + range.start).is_multiple_of(dtype.size());
+        let bytes = if aligned {
+            Bytes::Mapped(map, range)
+        } else {
+            let mut words = vec![0u32; range.len().div_ceil(4)];
+            bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..range.len()].copy_from_slice(&map[range]);
+            Bytes::Owned(words.into())
+        };
+        Self { bytes, dtype, rows, cols }
+    }
+
+    /// A matrix of its own, for weights that do not come from a file.
+    pub fn from_f32(values: &[f32], rows: usize, cols: usize) -> Self {
+        assert_eq!(values.len(), rows * cols, "a {rows}x{cols} matrix needs {} values", rows * cols);
+        let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, rows, cols }
+    }
+
+    pub fn dtype(&self) -> FrozenDType {
+        self.dtype
+    }
+
+    /// The elements, for a matrix kernel.
+    pub fn weights(&self) -> Weights<'_> {
+        match self.dtype {
+            FrozenDType::F32 => Weights::F32(bytemuck::cast_slice(self.raw())),
+            FrozenDType::Bf16 => Weights::Bf16(bytemuck::cast_slice(self.raw())),
+        }
+    }
+
+    /// Row `index` widened to f32 into `out` (`cols` long).
+    pub fn read_row(&self, index: usize, out: &mut [f32]) {
+        let range = index * self.cols..(index + 1) * self.cols;
+        match self.weights() {
+            Weights::F32(w) => out.copy_from_slice(&w[range]),
+            Weights::Bf16(w) => w[range].convert_to_f32_slice(out),
+        }
+    }
+
+    fn raw(&self) -> &[u8] {
+        let length = self.rows * self.cols * self.dtype.size();
+        match &self.bytes {
+            Bytes::Mapped(map, range) => &map[range.clone()],
+            Bytes::Owned(words) => &bytemuck::cast_slice(words)[..length],
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Differentiable operations over candle, the Qwen2.5-VL model built from them, and its LoRA adapters.
+//!
+//! It knows tensors and checkpoints, and nothing of data sets, sessions or commands: token ids, pixel
+//! patches and positions come in, hidden states, losses and gradients come out.
+
+pub mod checkpoint;
+pub mod error;
+pub mod frozen;
+pub mod ops;
+
+pub use checkpoint::Checkpoint;
+pub use error::Error;
+pub use error::Result;
+pub use frozen::FrozenMatrix;

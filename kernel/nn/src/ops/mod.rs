@@ -1,0 +1,1 @@
+//! Differentiable operations: each a candle `CustomOp` with its backward pass.
