@@ -1,1 +1,19 @@
+//! The live session and its typed verbs: load, data, lora, train, chat, save.
+//!
+//! It owns the model, the adapters, the data, the optimizer and the conversation. It is not a user
+//! interface: it prints nothing, knows no command syntax, and does not know who listens. A verb takes a
+//! [`Context`] (where events go, and whether somebody asked to stop) and gives back a typed report.
 
+pub mod error;
+pub mod event;
+pub mod report;
+pub mod session;
+pub mod settings;
+
+pub use error::Error;
+pub use error::Result;
+pub use event::Cancel;
+pub use event::Context;
+pub use event::Event;
+pub use session::Session;
+pub use settings::Settings;

@@ -1,0 +1,42 @@
+//! What a verb answers when it cannot do what was asked: what was wrong, where, and what to do.
+
+use std::path::PathBuf;
+
+/// The result of a verb.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a verb did not finish. The session is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no model is loaded; load one first, for example `load path/to/Qwen2.5-VL-3B-Instruct`")]
+    NoModel,
+    #[error("no data is chosen; choose a data set first, for example `data creatures dataset_dir=data`")]
+    NoData,
+    #[error("no adapter is in use; make one with `lora` or load one with `adapter load PATH`")]
+    NoAdapter,
+    #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
+    UnknownAdapter { name: String, nearest: Option<String> },
+    #[error("there is no setting named `{key}`{}; `show` lists them", nearest_hint(.nearest))]
+    UnknownSetting { key: String, nearest: Option<String> },
+    #[error("`{value}` is not a value for {key}: {expected}")]
+    BadValue { key: String, value: String, expected: String },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("stopped")]
+    Cancelled,
+    #[error("{0}")]
+    Other(String),
+    #[error(transparent)]
+    Model(#[from] tunebook_nn::Error),
+    #[error(transparent)]
+    Data(#[from] tunebook_data::Error),
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// `; did you mean X?`, where there is an X.
+fn nearest_hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
