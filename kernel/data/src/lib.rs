@@ -1,1 +1,30 @@
+//! What a vision-language model learns from: data sets by LLaMA-Factory's `dataset_info.json`, the chat template,
+//! pictures as patches, encoded samples, and the order in which training sees them.
+//!
+//! Nothing here knows a model or a tensor: token ids, labels and slices of f32 come out. What is wrong with one
+//! sample never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
 
+mod batch;
+mod dataset_info;
+mod encode;
+mod error;
+mod image;
+mod random;
+mod records;
+mod sharegpt;
+mod skip;
+mod template;
+mod tokenizer;
+
+pub use batch::{Position, Sampler, Window};
+pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};
+pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, infer_seqlen};
+pub use error::DatasetError;
+pub use image::{
+    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Pixels,
+};
+pub use records::Origin;
+pub use sharegpt::{Dataset, IMAGE_PLACEHOLDER, Message, Role, Sample};
+pub use skip::{SkipReason, Skipped};
+pub use template::{Slots, Template, TemplateError, Turn};
+pub use tokenizer::{DecodeStream, SpecialTokens, Tokenizer, TokenizerError};

@@ -1,0 +1,41 @@
+//! What can be wrong with a data set as a whole. What is wrong with one sample is a [`SkipReason`](crate::SkipReason).
+
+use std::path::{Path, PathBuf};
+
+/// A data set that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    #[error("cannot read {}: {source}; check dataset_dir and file_name", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line}:{column} is not valid JSON: {message}", path.display())]
+    Json { path: PathBuf, line: usize, column: usize, message: String },
+    #[error("{} must hold one JSON object that maps data set names to entries", path.display())]
+    InfoNotAnObject { path: PathBuf },
+    #[error("{} does not define a data set `{name}`; {hint}", path.display())]
+    Undefined { name: String, path: PathBuf, hint: String },
+    #[error(
+        "the data set `{name}` has {what}, which tunebook does not read yet; supported are `formatting: sharegpt` \
+         with a `file_name` (json or jsonl), the columns messages, system and images, and the tags role_tag, \
+         content_tag, user_tag, assistant_tag and system_tag"
+    )]
+    Unsupported { name: String, what: String },
+    #[error("{} is not a .json or .jsonl file; other file types are not supported yet", path.display())]
+    FileType { path: PathBuf },
+    #[error("{} must hold records: a JSON array of objects, or one object a line", path.display())]
+    NotRecords { path: PathBuf },
+    #[error("{} holds no .json or .jsonl file", path.display())]
+    EmptyFolder { path: PathBuf },
+}
+
+impl DatasetError {
+    /// A parse error of serde_json, with the file and place it belongs to.
+    pub(crate) fn json(path: &Path, error: serde_json::Error) -> Self {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        Self::Json {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+            message: error.to_string().replace(&place, ""),
+        }
+    }
+}

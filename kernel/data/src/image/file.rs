@@ -1,0 +1,150 @@
+//! Picture files: their size without decoding, and their pixels as RGB on white, upright.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage};
+
+use super::ImageError;
+
+/// Width and height of the upright picture, from the file's header. A file whose end is missing is an error here
+/// already, so that it is found when data is encoded and not hours later.
+pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
+    let mut decoder = open(path)?;
+    let (width, height) = decoder.dimensions();
+    check_dimensions(path, width, height)?;
+    Ok(match orientation(path, &mut decoder)? {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (height, width)
+        }
+        _ => (width, height),
+    })
+}
+
+/// The picture, upright by its EXIF orientation, transparency laid on white.
+///
+/// LLaMA-Factory drops the alpha channel (what hides under it shows, or turns black by resizing) and ignores EXIF.
+/// tunebook differs from it on purpose: Qwen's own utilities lay transparency on white.
+pub(crate) fn read_rgb(path: &Path) -> Result<RgbImage, ImageError> {
+    let mut decoder = open(path)?;
+    let orientation = orientation(path, &mut decoder)?;
+    let (width, height) = decoder.dimensions();
+    check_dimensions(path, width, height)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| bad(path, error.to_string()))?;
+    image.apply_orientation(orientation);
+    Ok(on_white(image))
+}
+
+fn open(path: &Path) -> Result<impl ImageDecoder + use<>, ImageError> {
+    let read_error = |source| ImageError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read_error)?;
+    let format = {
+        let mut start = Vec::with_capacity(16);
+        (&mut file).take(16).read_to_end(&mut start).map_err(read_error)?;
+        image::guess_format(&start).map_err(|_| bad(path, "not a PNG, JPEG or WebP file".to_owned()))?
+    };
+    if !is_complete(&mut file, format).map_err(read_error)? {
+        return Err(bad(path, "the file is cut off".to_owned()));
+    }
+    file.rewind().map_err(read_error)?;
+    ImageReader::with_format(BufReader::new(file), format).into_decoder().map_err(|error| bad(path, error.to_string()))
+}
+
+/// Whether the file's end is there: PNG's IEND chunk, JPEG's end marker, WebP's length.
+fn is_complete(file: &mut File, format: ImageFormat) -> std::io::Result<bool> {
+    let length = file.seek(SeekFrom::End(0))?;
+    // Some writers pad behind the end; the marker must be among the last bytes.
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
+    file.read_to_end(&mut tail)?;
+    Ok(match format {
+        ImageFormat::Png => tail.windows(4).any(|bytes| bytes == b"IEND"),
+        ImageFormat::Jpeg => tail.windows(2).any(|bytes| bytes == [0xff, 0xd9]),
+        ImageFormat::WebP => {
+            let mut header = [0; 8];
+            file.rewind()?;
+            file.read_exact(&mut header)?;
+            let [.., a, b, c, d] = header;
+            length >= 8 + u64::from(u32::from_le_bytes([a, b, c, d]))
+        }
+        _ => true,
+    })
+}
+
+fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<Orientation, ImageError> {
+    decoder.orientation().map_err(|error| bad(path, error.to_string()))
+}
+
+fn check_dimensions(path: &Path, width: u32, height: u32) -> Result<(), ImageError> {
+    match width == 0 || height == 0 {
+        true => Err(bad(path, "it has no pixels".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn on_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba8();
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [r, g, b, a] = image.get_pixel(x, y).0;
+        Rgb([r, g, b].map(|value| blend(value, 255, a)))
+    })
+}
+
+/// (value·alpha + under·(255 - alpha)) / 255, rounded to the nearest.
+fn blend(value: u8, under: u8, alpha: u8) -> u8 {
+    let (value, under, alpha) = (u32::from(value), u32::from(under), u32::from(alpha));
+    ((value * alpha + under * (255 - alpha) + 127) / 255) as u8
+}
+
+fn bad(path: &Path, message: String) -> ImageError {
+    ImageError::Picture { path: path.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transparency_is_laid_on_white() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        let mut image = image::RgbaImage::new(2, 1);
+        image.put_pixel(0, 0, image::Rgba([200, 0, 0, 0]));
+        image.put_pixel(1, 0, image::Rgba([200, 0, 100, 128]));
+        image.save(&path).unwrap();
+        let rgb = read_rgb(&path).unwrap();
+        assert_eq!(rgb.get_pixel(0, 0).0, [255, 255, 255]);
+        assert_eq!(rgb.get_pixel(1, 0).0, [227, 127, 177]);
+    }
+
+    #[test]
+    fn a_cut_off_file_is_found_by_its_header_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = RgbImage::from_fn(60, 40, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+        for name in ["a.png", "a.jpg", "a.webp"] {
+            let path = dir.path().join(name);
+            image.save(&path).unwrap();
+            assert_eq!(dimensions(&path).unwrap(), (60, 40), "{name}");
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &bytes[..bytes.len() * 9 / 10]).unwrap();
+            let message = dimensions(&path).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        std::fs::write(&path, "not a picture").unwrap();
+        let message = dimensions(&path).unwrap_err().to_string();
+        assert!(message.contains("not a PNG, JPEG or WebP file"), "{message}");
+        std::fs::write(&path, "").unwrap();
+        assert!(dimensions(&path).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Pictures to patches, as LLaMA-Factory and transformers prepare them for Qwen2.5-VL.
+
+mod config;
+mod file;
+mod patches;
+mod processor;
+mod resize;
+
+use std::path::PathBuf;
+
+pub use processor::{DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageProcessor};
+
+/// Patches of a picture: `t` frames of `h` × `w`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Grid {
+    pub t: usize,
+    pub h: usize,
+    pub w: usize,
+}
+
+impl Grid {
+    /// t·h·w
+    pub fn patches(&self) -> usize {
+        self.t * self.h * self.w
+    }
+}
+
+/// A picture of an encoded sample: where it is, and the grid it had when the sample was encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageRef {
+    pub path: PathBuf,
+    pub grid: Grid,
+}
+
+/// A picture as the vision tower takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// `[grid.patches(), channels · temporal_patch_size · patch_size²]`, row-major.
+    pub patches: Vec<f32>,
+    pub grid: Grid,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line}:{column} is not valid JSON: {message}", path.display())]
+    Json { path: PathBuf, line: usize, column: usize, message: String },
+    #[error(
+        "{} holds neither preprocessor_config.json nor processor_config.json with an image_processor: \
+         a model folder says there how its pictures are prepared",
+        folder.display()
+    )]
+    NoConfig { folder: PathBuf },
+    #[error("{}: `{key}` {message}", path.display())]
+    Config { path: PathBuf, key: &'static str, message: &'static str },
+    #[error("image_min_pixels {min} is above image_max_pixels {max}")]
+    Limits { min: usize, max: usize },
+    #[error("picture {}: {message}", path.display())]
+    Picture { path: PathBuf, message: String },
+    #[error(
+        "picture {} has changed since the data was encoded: it had {}×{} patches, now {}×{}; choose the data again",
+        path.display(), before.h, before.w, now.h, now.w
+    )]
+    Changed { path: PathBuf, before: Grid, now: Grid },
+}

@@ -1,0 +1,209 @@
+//! Chat templates: conversations to token ids, slot by slot as LLaMA-Factory does.
+
+use std::ops::Range;
+
+use crate::sharegpt::IMAGE_PLACEHOLDER;
+use crate::{Message, Role, Tokenizer, TokenizerError};
+
+/// The text around each kind of message. Every slot (system, user, assistant) is tokenized by itself and the ids
+/// are joined: an answer that begins with a newline gets other tokens than in one piece.
+///
+/// One oddity of LLaMA-Factory's is left out: it also replaces a literal `{{idx}}` in a user's text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Template {
+    pub name: &'static str,
+    /// Used where a conversation has no system message.
+    pub default_system: &'static str,
+    /// Generation ends with this token.
+    pub stop_word: &'static str,
+    system: [&'static str; 2],
+    user: [&'static str; 2],
+    assistant: [&'static str; 2],
+}
+
+const QWEN2_VL: Template = Template {
+    name: "qwen2_vl",
+    default_system: "You are a helpful assistant.",
+    stop_word: "<|im_end|>",
+    system: ["<|im_start|>system\n", "<|im_end|>\n"],
+    user: ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"],
+    assistant: ["", "<|im_end|>\n"],
+};
+
+/// A question and its answer. The first question carries the system message in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub source: Slots,
+    pub target: Slots,
+}
+
+/// Token ids, and which of them stand for pictures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots {
+    pub ids: Vec<u32>,
+    /// Each picture's block: `<|vision_start|>`, the `<|image_pad|>`s, `<|vision_end|>`.
+    pub images: Vec<Range<usize>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    #[error("there is no template `{name}`; the one for Qwen2.5-VL is `qwen2_vl`")]
+    Unknown { name: String },
+    #[error("{placeholders} <image> in the conversation, but {images} pictures")]
+    ImageCount { placeholders: usize, images: usize },
+    #[error("the text itself holds {token}, which only a picture may stand for: write <image>")]
+    VisionToken { token: &'static str },
+    #[error("user and assistant must take turns, the user first; message {index} breaks this")]
+    Order { index: usize },
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl Template {
+    /// The template of Qwen2-VL and Qwen2.5-VL.
+    pub fn qwen2_vl() -> &'static Self {
+        &QWEN2_VL
+    }
+
+    /// Looks up the setting `template`.
+    ///
+    /// # Errors
+    /// No such template.
+    pub fn by_name(name: &str) -> Result<&'static Self, TemplateError> {
+        match name == QWEN2_VL.name {
+            true => Ok(&QWEN2_VL),
+            false => Err(TemplateError::Unknown { name: name.to_owned() }),
+        }
+    }
+
+    /// A conversation as pairs of question and answer. `image_tokens[i]` is the number of `<|image_pad|>` that
+    /// the i-th `<image>` becomes; an empty `system` means the default.
+    ///
+    /// # Errors
+    /// Messages that do not alternate or lack the last answer, another number of `<image>` than of pictures,
+    /// vision tokens written out in the text.
+    pub fn encode_multiturn(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        system: &str,
+        image_tokens: &[usize],
+    ) -> Result<Vec<Turn>, TemplateError> {
+        if messages.len() % 2 == 1 {
+            return Err(TemplateError::Order { index: messages.len() });
+        }
+        let mut slots = self.encode(tokenizer, messages, system, image_tokens)?.into_iter();
+        let mut turns = Vec::with_capacity(messages.len() / 2);
+        while let (Some(source), Some(target)) = (slots.next(), slots.next()) {
+            turns.push(Turn { source, target });
+        }
+        Ok(turns)
+    }
+
+    /// A conversation that waits for an answer (its last message is the user's) as one prompt, which ends with
+    /// the assistant's header.
+    ///
+    /// # Errors
+    /// As [`encode_multiturn`](Self::encode_multiturn).
+    pub fn encode_prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        system: &str,
+        image_tokens: &[usize],
+    ) -> Result<Slots, TemplateError> {
+        if messages.len() % 2 == 0 {
+            return Err(TemplateError::Order { index: messages.len() });
+        }
+        let mut prompt = Slots::default();
+        for slot in self.encode(tokenizer, messages, system, image_tokens)? {
+            prompt.append(slot);
+        }
+        Ok(prompt)
+    }
+
+    /// One [`Slots`] a message; the system message is part of the first.
+    fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        system: &str,
+        image_tokens: &[usize],
+    ) -> Result<Vec<Slots>, TemplateError> {
+        let placeholders = messages.iter().map(|message| message.content.matches(IMAGE_PLACEHOLDER).count()).sum();
+        if placeholders != image_tokens.len() {
+            return Err(TemplateError::ImageCount { placeholders, images: image_tokens.len() });
+        }
+        let mut image_tokens = image_tokens.iter().copied();
+        let mut encoded = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            let (expected, [before, after]) = match index % 2 {
+                0 => (Role::User, self.user),
+                _ => (Role::Assistant, self.assistant),
+            };
+            if message.role != expected {
+                return Err(TemplateError::Order { index });
+            }
+            let mut slots = Slots::default();
+            if index == 0 {
+                let system = match system.is_empty() {
+                    true => self.default_system,
+                    false => system,
+                };
+                let [before, after] = self.system;
+                slots.push_text(tokenizer, &format!("{before}{system}{after}"))?;
+            }
+            let text = format!("{before}{}{after}", message.content);
+            slots.push_slot(tokenizer, &text, &mut image_tokens)?;
+            encoded.push(slots);
+        }
+        Ok(encoded)
+    }
+}
+
+impl Slots {
+    /// Tokenizes a slot. What `<image>` becomes is special tokens, at which a tokenizer cuts the text anyway,
+    /// so the parts between may be tokenized by themselves.
+    fn push_slot(
+        &mut self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        image_tokens: &mut impl Iterator<Item = usize>,
+    ) -> Result<(), TemplateError> {
+        let special = tokenizer.special();
+        for (part, piece) in text.split(IMAGE_PLACEHOLDER).enumerate() {
+            if part > 0 {
+                let start = self.ids.len();
+                self.ids.push(special.vision_start);
+                let pads = image_tokens.next().unwrap_or(0);
+                self.ids.resize(start + 1 + pads, special.image_pad);
+                self.ids.push(special.vision_end);
+                self.images.push(start..self.ids.len());
+            }
+            self.push_text(tokenizer, piece)?;
+        }
+        Ok(())
+    }
+
+    fn push_text(&mut self, tokenizer: &Tokenizer, text: &str) -> Result<(), TemplateError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let ids = tokenizer.encode(text)?;
+        let special = tokenizer.special();
+        for (id, token) in [(special.image_pad, "<|image_pad|>"), (special.video_pad, "<|video_pad|>")] {
+            if ids.contains(&id) {
+                return Err(TemplateError::VisionToken { token });
+            }
+        }
+        self.ids.extend(ids);
+        Ok(())
+    }
+
+    /// Joins `other` to the end.
+    pub(crate) fn append(&mut self, other: Self) {
+        let shift = self.ids.len();
+        self.ids.extend(other.ids);
+        self.images.extend(other.images.into_iter().map(|block| block.start + shift..block.end + shift));
+    }
+}
