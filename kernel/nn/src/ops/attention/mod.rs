@@ -1,0 +1,161 @@
+//! Scaled dot-product attention over packed sequences, with grouped heads.
+
+mod backward;
+mod decode;
+mod forward;
+mod segments;
+
+use std::ops::Range;
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::buffer::{borrow, expect_shape, floats, matrix};
+use super::error::OpError;
+use super::vector::exp_of_row;
+
+pub use segments::Segments;
+
+const OP: &str = "attention";
+
+/// o = softmax(q kᵀ / sqrt(head_dim)) v for each head, within each segment.
+///
+/// q and o are `[Tq, heads * head_dim]`, k and v are `[Tk, kv_heads * head_dim]`; query head h reads key head
+/// h / (heads / kv_heads). Which keys a query sees is up to [`Segments`]. Vaswani et al. 2017 (arXiv 1706.03762),
+/// grouped as Ainslie et al. 2023 (arXiv 2305.13245). Scores are made for a block of queries at a time and made
+/// again in the backward pass, as Dao et al. 2022 (arXiv 2205.14135) do, so memory grows with T and not with T².
+///
+/// Heads that do not divide the widths, or segments that do not cover the rows, are an error.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &Segments,
+    heads: usize,
+    kv_heads: usize,
+) -> Result<Tensor> {
+    let (q_rows, q_width) = matrix(OP, "q", q)?;
+    let (k_rows, _) = matrix(OP, "k", k)?;
+    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) || !q_width.is_multiple_of(heads) || q_width == 0
+    {
+        let problem = format!("{heads} heads over {kv_heads} key heads do not divide rows of {q_width} elements");
+        return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    let head_dim = q_width / heads;
+    expect_shape(OP, "k", k, k_rows, kv_heads * head_dim)?;
+    expect_shape(OP, "v", v, k_rows, kv_heads * head_dim)?;
+    segments.check(q_rows, k_rows).map_err(|problem| OpError::Argument { op: OP, problem })?;
+    let op = Attention { segments: segments.clone(), heads, kv_heads, head_dim };
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+}
+
+/// An attention whose sizes were checked.
+struct Attention {
+    segments: Segments,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (floats(OP, "q", s1, l1)?, floats(OP, "k", s2, l2)?, floats(OP, "v", s3, l3)?);
+        let one_query_each = self.segments.iter().all(|segment| segment.q.len() == 1);
+        let o = if one_query_each { self.decode(q, k, v) } else { self.forward(q, k, v) };
+        Ok((CpuStorage::F32(o), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        o: &Tensor,
+        d_o: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let d_o = d_o.contiguous()?;
+        let (dq, dk, dv) = self.backward(
+            &borrow(OP, "q", q)?,
+            &borrow(OP, "k", k)?,
+            &borrow(OP, "v", v)?,
+            &borrow(OP, "o", o)?,
+            &borrow(OP, "do", &d_o)?,
+        );
+        let gradient = |of: &Tensor, values: Vec<f32>| {
+            of.track_op().then(|| Tensor::from_vec(values, of.dims(), of.device())).transpose()
+        };
+        Ok((gradient(q, dq)?, gradient(k, dk)?, gradient(v, dv)?))
+    }
+}
+
+impl Attention {
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// Query heads that share a key head.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Brings one head's rows after the other, as the tasks write them (`[segment][head][row][head_dim]`), into
+    /// packed rows (`[row][target head][head_dim]`), summing the `group` heads of each target.
+    fn pack(&self, by_head: &[f32], rows_of: impl Fn(usize) -> Range<usize>, group: usize) -> Vec<f32> {
+        let (targets, head_dim) = (self.heads / group, self.head_dim);
+        let width = targets * head_dim;
+        let mut packed = vec![0f32; by_head.len() / group];
+        let mut rest = packed.as_mut_slice();
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for segment in 0..self.segments.len() {
+            let rows = rows_of(segment);
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(rows.len() * width);
+            segments.push((own, &by_head[rows.start * self.heads * head_dim..], rows.len()));
+            rest = others;
+        }
+        segments.into_par_iter().for_each(|(packed, by_head, rows)| {
+            packed.par_chunks_mut(width).with_min_len(64).enumerate().for_each(|(row, packed)| {
+                for (target, packed) in packed.chunks_exact_mut(head_dim).enumerate() {
+                    let source = |member| &by_head[((target * group + member) * rows + row) * head_dim..][..head_dim];
+                    packed.copy_from_slice(source(0));
+                    for member in 1..group {
+                        packed.iter_mut().zip(source(member)).for_each(|(sum, value)| *sum += value);
+                    }
+                }
+            });
+        });
+        packed
+    }
+}
+
+/// The most queries of a block.
+const MAX_BLOCK: usize = 128;
+
+/// Queries of a block, so that its scores against `keys` keys stay within a processor's second-level cache.
+fn block_rows(keys: usize) -> usize {
+    const SCORES: usize = 1 << 17;
+    (SCORES / keys.max(1)).clamp(16, MAX_BLOCK)
+}
+
+/// Replaces the scores of a query by e^(score - max) for the keys it sees and 0 for the others; returns 1 / sum.
+#[inline(always)]
+fn exp_of_visible(scores: &mut [f32], visible: usize) -> f32 {
+    let (seen, unseen) = scores.split_at_mut(visible);
+    unseen.fill(0.0);
+    let (_, sum) = exp_of_row(seen);
+    1.0 / sum
+}
+
+#[cfg(test)]
+mod tests;

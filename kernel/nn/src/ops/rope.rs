@@ -1,0 +1,148 @@
+//! Rotary position embedding.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::buffer::{floats, matrix};
+use super::error::OpError;
+use super::vector::{for_row_blocks, vectorized};
+
+const OP: &str = "rope";
+
+/// The angles of each token: cosines and sines `[T, head_dim / 2]`, the same for every head.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    pub cos: Arc<[f32]>,
+    pub sin: Arc<[f32]>,
+    pub head_dim: usize,
+}
+
+/// Rotates the pair (x_j, x_{j + head_dim/2}) of each head of each token by that token's angle j.
+///
+/// x and y are `[T, heads * head_dim]`; the pairs are those of transformers' `rotate_half`. Su et al. 2021
+/// (arXiv 2104.09864). Tables that do not hold T rows, or rows that are no whole number of heads, are an error.
+pub fn rope(x: &Tensor, rotary: &Rotary) -> Result<Tensor> {
+    let (rows, width) = matrix(OP, "x", x)?;
+    let head_dim = rotary.head_dim;
+    if head_dim == 0 || !head_dim.is_multiple_of(2) || !width.is_multiple_of(head_dim) {
+        let expected = format!("rows of whole heads of {head_dim} (an even number) elements");
+        return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
+    }
+    let angles = rows * head_dim / 2;
+    if rotary.cos.len() != angles || rotary.sin.len() != angles {
+        let (cos, sin) = (rotary.cos.len(), rotary.sin.len());
+        let problem = format!("{rows} tokens need {angles} angles, but there are {cos} cosines and {sin} sines");
+        return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    x.contiguous()?.apply_op1(Rope { rotary: rotary.clone(), direction: 1.0 })
+}
+
+struct Rope {
+    rotary: Rotary,
+    /// 1 turns forward; -1 turns back, which is the backward pass, since a rotation's transpose is its inverse.
+    direction: f32,
+}
+
+impl CustomOp1 for Rope {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = floats(OP, "x", storage, layout)?;
+        let (_, width) = layout.shape().dims2()?;
+        let (head_dim, half) = (self.rotary.head_dim, self.rotary.head_dim / 2);
+        let mut y = vec![0f32; x.len()];
+        for_row_blocks(&mut y, width, |first, y| {
+            let x = x[first * width..].chunks_exact(width);
+            let cos = self.rotary.cos[first * half..].chunks_exact(half);
+            let sin = self.rotary.sin[first * half..].chunks_exact(half);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (((y, x), cos), sin) in y.chunks_exact_mut(width).zip(x).zip(cos).zip(sin) {
+                        for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
+                            rotate(y, x, cos, sin, self.direction);
+                        }
+                    }
+                },
+            )
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let back = Rope { rotary: self.rotary.clone(), direction: -self.direction };
+        Ok(Some(dy.contiguous()?.apply_op1_no_bwd(&back)?))
+    }
+}
+
+/// One head of one token.
+#[inline(always)]
+fn rotate(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], direction: f32) {
+    let half = cos.len();
+    let (y_low, y_high) = y.split_at_mut(half);
+    let (x_low, x_high) = x.split_at(half);
+    for j in 0..half {
+        let sin = sin[j] * direction;
+        y_low[j] = x_low[j] * cos[j] - x_high[j] * sin;
+        y_high[j] = x_high[j] * cos[j] + x_low[j] * sin;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::testing::{check, random};
+    use super::*;
+
+    fn rotary(rows: usize, head_dim: usize) -> Rotary {
+        let angles = random(11, rows * head_dim / 2);
+        let cos: Vec<f32> = angles.iter().map(|a| (3.0 * a).cos()).collect();
+        let sin: Vec<f32> = angles.iter().map(|a| (3.0 * a).sin()).collect();
+        Rotary { cos: cos.into(), sin: sin.into(), head_dim }
+    }
+
+    #[test]
+    fn value_and_gradient_equal_the_reference() {
+        for (rows, heads, head_dim) in [(1, 1, 2), (3, 2, 6), (2, 3, 16)] {
+            let (rotary, width, half) = (rotary(rows, head_dim), heads * head_dim, head_dim / 2);
+            let reference = |inputs: &[Vec<f64>]| {
+                let x = &inputs[0];
+                let rotated = |index: usize| {
+                    let (row, j) = (index / width, index % head_dim);
+                    let angle = row * half + j % half;
+                    let (cos, sin) = (f64::from(rotary.cos[angle]), f64::from(rotary.sin[angle]));
+                    let turned = if j < half { -x[index + half] } else { x[index - half] };
+                    x[index] * cos + turned * sin
+                };
+                (0..x.len()).map(rotated).collect()
+            };
+            check(&[(rows, width)], |x| rope(&x[0], &rotary), reference);
+        }
+    }
+
+    #[test]
+    fn many_rows_equal_candles_rope() {
+        let (rows, heads, head_dim) = (700, 3, 80);
+        let rotary = rotary(rows, head_dim);
+        let x = Tensor::from_vec(random(2, rows * heads * head_dim), (rows, heads * head_dim), &Device::Cpu).unwrap();
+        let table = |values: &[f32]| Tensor::from_slice(values, (rows, head_dim / 2), &Device::Cpu).unwrap();
+        let by_head = x.reshape((1, rows, heads, head_dim)).unwrap().transpose(1, 2).unwrap().contiguous().unwrap();
+        let expected = candle_nn::rotary_emb::rope(&by_head, &table(&rotary.cos), &table(&rotary.sin)).unwrap();
+        let expected = expected.transpose(1, 2).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let found = rope(&x, &rotary).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+
+    #[test]
+    fn tables_of_another_length_are_refused() {
+        let x = Tensor::from_vec(random(3, 4 * 8), (4, 8), &Device::Cpu).unwrap();
+        let message = rope(&x, &rotary(3, 8)).unwrap_err().to_string();
+        assert!(message.contains("4 tokens need 16 angles") && message.contains("12 cosines"), "{message}");
+        let message = rope(&x, &rotary(4, 6)).unwrap_err().to_string();
+        assert!(message.contains("whole heads of 6"), "{message}");
+    }
+}
