@@ -8,8 +8,12 @@
 
 mod attention;
 mod buffer;
+mod cross_entropy;
+mod dropout;
 mod error;
 mod exp;
+mod linear;
+mod lora_linear;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -18,7 +22,11 @@ mod testing;
 mod vector;
 
 pub use attention::{Segments, attention};
+pub use cross_entropy::{Labels, linear_cross_entropy};
+pub use dropout::Dropout;
 pub use error::OpError;
+pub use linear::frozen_linear;
+pub use lora_linear::lora_linear;
 pub use rms_norm::rms_norm;
 pub use rope::{Rotary, rope};
 pub use swiglu::swiglu;
