@@ -118,3 +118,54 @@ impl Config {
         ImageError::Config { path: self.path.clone(), key, message }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::processor::tests::hub;
+
+    const HUB: &str = r#"{"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2,
+        "merge_size": 2, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711], "image_processor_type": "Qwen2VLImageProcessor"}"#;
+
+    fn folder(files: &[(&str, &str)]) -> Result<ImageProcessor, ImageError> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        ImageProcessor::from_folder(dir.path())
+    }
+
+    #[test]
+    fn the_hubs_file() {
+        assert_eq!(folder(&[(PREPROCESSOR_CONFIG, HUB)]).unwrap(), hub());
+    }
+
+    #[test]
+    fn the_nested_form_of_transformers_5() {
+        let nested = r#"{"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 12845056},
+            "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2, "rescale_factor": 0.00392156862745098,
+            "resample": 3, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711]}}"#;
+        assert_eq!(folder(&[(PROCESSOR_CONFIG, nested)]).unwrap(), hub());
+        let both = folder(&[(PROCESSOR_CONFIG, "{}"), (PREPROCESSOR_CONFIG, HUB)]);
+        assert_eq!(both.unwrap(), hub());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let no_file = folder(&[]).unwrap_err().to_string();
+        assert!(no_file.contains("preprocessor_config.json"), "{no_file}");
+        for (from, to, expected) in [
+            ("\"patch_size\": 14", "\"patch_size\": 0", "`patch_size` must be a whole number"),
+            ("\"min_pixels\": 3136, ", "", "`min_pixels` must be a whole number"),
+            ("[0.26862954, ", "[", "`image_std` must be a list of three numbers"),
+            ("[0.26862954, ", "[0.0, ", "`image_std` must not hold 0"),
+            ("\"merge_size\": 2,", "\"merge_size\" 2,", "preprocessor_config.json:2:"),
+        ] {
+            let text = HUB.replace(from, to);
+            let message = folder(&[(PREPROCESSOR_CONFIG, &text)]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -45,8 +45,47 @@ pub(crate) fn patches(processor: &ImageProcessor, image: &RgbImage) -> Pixels {
 /// What each of the 256 values of a channel becomes. transformers folds rescaling into mean and std and computes
 /// in f32; so does this.
 fn normalised(processor: &ImageProcessor, channel: usize) -> [f32; 256] {
-    let whole = 1.0 / processor.rescale_factor;
-    let mean = (processor.image_mean[channel] * whole) as f32;
-    let std = (processor.image_std[channel] * whole) as f32;
+    let whole = (1.0 / processor.rescale_factor) as f32;
+    let mean = processor.image_mean[channel] as f32 * whole;
+    let std = processor.image_std[channel] as f32 * whole;
     std::array::from_fn(|value| (value as f32 - mean) / std)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+    use crate::image::processor::tests::hub;
+
+    #[test]
+    fn blocks_of_merged_patches_come_one_after_the_other() {
+        let image = RgbImage::from_fn(56, 56, |x, y| match x >= 28 && y < 28 {
+            true => Rgb([255, 255, 255]),
+            false => Rgb([0, 0, 0]),
+        });
+        let pixels = patches(&hub(), &image);
+        assert_eq!(pixels.grid, Grid { t: 1, h: 4, w: 4 });
+        let first: Vec<f32> = pixels.patches.chunks_exact(1176).map(|row| row[0]).collect();
+        for (row, value) in first.iter().enumerate() {
+            let expected = if (4..8).contains(&row) { 1.9303 } else { -1.7923 };
+            assert!((value - expected).abs() < 1e-4, "row {row}: {value}");
+        }
+    }
+
+    #[test]
+    fn columns_are_channel_frame_row_column() {
+        let image = RgbImage::from_fn(28, 28, |x, y| Rgb([x as u8, y as u8, 7]));
+        let processor = ImageProcessor { rescale_factor: 1.0, image_mean: [0.0; 3], image_std: [1.0; 3], ..hub() };
+        let pixels = patches(&processor, &image);
+        // Patch 1 is the upper right one.
+        let at = |patch: usize, channel: usize, frame: usize, y: usize, x: usize| {
+            pixels.patches[patch * 1176 + ((channel * 2 + frame) * 14 + y) * 14 + x]
+        };
+        assert_eq!(at(1, 0, 0, 3, 5), 19.0);
+        assert_eq!(at(1, 0, 1, 3, 5), 19.0);
+        assert_eq!(at(1, 1, 1, 3, 5), 3.0);
+        assert_eq!(at(2, 1, 0, 3, 5), 17.0);
+        assert_eq!(at(3, 2, 1, 13, 13), 7.0);
+    }
 }

@@ -163,3 +163,80 @@ fn scaled(size: (u32, u32), pixels: usize) -> (u32, u32) {
     let side = |side: u32| ((f64::from(side) * factor) as u32).max(1);
     (side(size.0), side(size.1))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The numbers that the published Qwen2.5-VL models carry.
+    pub(in crate::image) fn hub() -> ImageProcessor {
+        ImageProcessor {
+            patch_size: 14,
+            temporal_patch_size: 2,
+            merge_size: 2,
+            min_pixels: 3136,
+            max_pixels: 12845056,
+            rescale_factor: 1.0 / 255.0,
+            image_mean: [0.48145466, 0.4578275, 0.40821073],
+            image_std: [0.26862954, 0.26130258, 0.27577711],
+            image_max_pixels: DEFAULT_IMAGE_MAX_PIXELS,
+            image_min_pixels: DEFAULT_IMAGE_MIN_PIXELS,
+        }
+    }
+
+    fn final_size(processor: &ImageProcessor, width: u32, height: u32) -> ((u32, u32), usize) {
+        let size = processor.sizes(width, height).last().unwrap().0;
+        let grid = processor.grid(size.0, size.1);
+        (size, processor.tokens(grid))
+    }
+
+    /// What LLaMA-Factory with transformers makes of these sizes.
+    #[test]
+    fn sizes_and_tokens_are_llamafactorys() {
+        let default = hub();
+        let examples = hub().with_limits(262144, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+        for ((width, height), by_default, by_examples) in [
+            ((32, 32), ((56, 56), 4), None),
+            ((64, 64), ((56, 56), 4), None),
+            ((300, 300), ((308, 308), 121), None),
+            ((475, 475), ((476, 476), 289), None),
+            ((640, 480), ((644, 476), 391), Some(((588, 448), 336))),
+            ((768, 768), ((756, 756), 729), Some(((504, 504), 324))),
+            ((1024, 768), ((896, 672), 768), Some(((588, 448), 336))),
+            ((4000, 3000), ((896, 672), 768), Some(((588, 448), 336))),
+            ((1920, 1080), ((1036, 588), 777), Some(((672, 392), 336))),
+            ((10, 500), ((28, 504), 18), None),
+            ((5, 2000), ((28, 1988), 71), None),
+            ((20, 20), ((56, 56), 4), None),
+        ] {
+            assert_eq!(final_size(&default, width, height), by_default, "{width}x{height}");
+            if let Some(expected) = by_examples {
+                assert_eq!(final_size(&examples, width, height), expected, "{width}x{height}");
+            }
+        }
+        assert_eq!(default.pre_sizes((4000, 3000)), [(886, 665)]);
+        assert_eq!(default.pre_sizes((1920, 1080)), [(1024, 576)]);
+        assert_eq!(default.pre_sizes((20, 20)), [(32, 32)]);
+        assert_eq!(default.pre_sizes((640, 480)), []);
+    }
+
+    #[test]
+    fn halves_go_to_the_even_multiple() {
+        // 70 / 28 = 2.5 and 98 / 28 = 3.5.
+        assert_eq!(final_size(&hub(), 70, 98).0, (56, 112));
+    }
+
+    #[test]
+    fn thin_pictures_do_not_break_anything() {
+        for size in [(1, 1), (1, 60000), (60000, 1), (65535, 65535)] {
+            let (size, tokens) = final_size(&hub(), size.0, size.1);
+            assert!(size.0 % 28 == 0 && size.1 % 28 == 0 && tokens > 0, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn limits_that_exclude_each_other_are_refused() {
+        let error = hub().with_limits(1000, 2000).unwrap_err();
+        assert!(error.to_string().contains("image_min_pixels 2000"), "{error}");
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Both use Keys' cubic filter with a = -0.5 (Keys 1981), stretched when shrinking, in two passes with 8-bit
 //! values between: first along rows, then along columns. They differ only in how the filter's weights are
-//! rounded to integers ([`Weights`]).
+//! rounded to integers ([`Weights`]). (Pillow 13 goes along columns first where that is much cheaper, which the
+//! resizes needed here, proportional or of one side, never are.)
 
 use image::RgbImage;
 use rayon::prelude::*;
