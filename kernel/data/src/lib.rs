@@ -8,6 +8,8 @@ mod batch;
 mod dataset_info;
 mod encode;
 mod error;
+#[cfg(test)]
+mod fixtures;
 mod image;
 mod random;
 mod records;

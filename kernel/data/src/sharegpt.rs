@@ -202,3 +202,142 @@ fn missing(key: &str) -> SkipReason {
 fn wrong_type(key: &str, expected: &'static str) -> SkipReason {
     SkipReason::WrongType { key: key.to_owned(), expected }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DatasetInfo;
+
+    /// Loads `records` with a picture `a.png` beside them.
+    fn load(entry: &str, records: &str) -> Dataset {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let entry = format!(r#"{{"file_name": "d.json", "formatting": "sharegpt"{entry}}}"#);
+        write("dataset_info.json", &format!(r#"{{"d": {entry}}}"#));
+        write("d.json", records);
+        write("a.png", "");
+        let info = DatasetInfo::read(dir.path()).unwrap();
+        Dataset::load(&info.entry("d").unwrap(), dir.path(), None).unwrap()
+    }
+
+    const COLUMNS: &str = r#", "columns": {"messages": "messages", "images": "images", "system": "system"}"#;
+    const TAGS: &str =
+        r#", "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}"#;
+
+    fn reason(entry: &str, record: &str) -> SkipReason {
+        let dataset = load(entry, &format!("[{record}]"));
+        assert!(dataset.samples.is_empty(), "{record}");
+        dataset.skipped[0].reason.clone()
+    }
+
+    #[test]
+    fn a_tutorial_record() {
+        let dataset = load(
+            COLUMNS,
+            r#"[{"messages": [{"from": "human", "value": "<image>谁?"}, {"from": "gpt", "value": "它。"}],
+                 "images": ["a.png"]}]"#,
+        );
+        assert!(dataset.skipped.is_empty());
+        let sample = &dataset.samples[0];
+        assert_eq!(sample.messages, [Message::user("<image>谁?"), Message::assistant("它。")]);
+        assert_eq!(sample.images.len(), 1);
+        assert!(sample.images[0].ends_with("a.png"));
+        assert_eq!(sample.system, "");
+        assert_eq!(sample.origin.to_string(), "d.json[0]");
+    }
+
+    #[test]
+    fn the_system_message_is_the_first_turn_or_a_column() {
+        let turns = r#"{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}"#;
+        let dataset = load(
+            COLUMNS,
+            &format!(
+                r#"[{{"messages": [{{"from": "system", "value": "S"}}, {turns}], "system": "C"}},
+                    {{"messages": [{turns}], "system": "C"}}, {{"messages": [{turns}], "images": "a.png", "system": null}}]"#
+            ),
+        );
+        assert_eq!(dataset.samples[0].system, "S");
+        assert_eq!(dataset.samples[0].messages.len(), 2);
+        assert_eq!(dataset.samples[1].system, "C");
+        assert_eq!(dataset.skipped[0].reason, SkipReason::ImageCount { placeholders: 0, images: 1 });
+    }
+
+    #[test]
+    fn without_system_tag_a_system_turn_is_an_unknown_role() {
+        let record = r#"{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "q"},
+                         {"role": "assistant", "content": "a"}]}"#;
+        let found = reason(&format!("{COLUMNS}{TAGS}"), record);
+        assert_eq!(found, SkipReason::UnknownRole { turn: 0, role: "system".to_owned() });
+    }
+
+    #[test]
+    fn each_fault_skips_its_sample_only() {
+        let q = r#"{"from": "human", "value": "q"}"#;
+        let a = r#"{"from": "gpt", "value": "a"}"#;
+        let record = |turns: &str| format!(r#"{{"messages": [{turns}]}}"#);
+        let cases = [
+            ("7".to_owned(), SkipReason::NotAnObject),
+            ("{}".to_owned(), missing("messages")),
+            (r#"{"messages": 3}"#.to_owned(), wrong_type("messages", "a list of messages")),
+            (record(""), SkipReason::NoMessages),
+            (record(&format!("{q}, {a}, {q}")), SkipReason::OddMessageCount { count: 3 }),
+            (record(&format!("{q}, {q}")), SkipReason::WrongTurn { turn: 1, role: "human".to_owned() }),
+            (
+                record(&format!(r#"{q}, {{"from": "narrator", "value": "x"}}"#)),
+                SkipReason::UnknownRole { turn: 1, role: "narrator".to_owned() },
+            ),
+            (
+                record(&format!(r#"{q}, {{"from": "function_call", "value": "x"}}"#)),
+                SkipReason::ToolTurn { turn: 1, role: "function_call".to_owned() },
+            ),
+            (record(&format!(r#"{q}, {{"from": "gpt"}}"#)), missing("value")),
+            (record(&format!(r#"{q}, {{"from": "gpt", "value": 3}}"#)), wrong_type("value", "text")),
+            (
+                record(&format!(r#"{{"from": "human", "value": "<image><image>"}}, {a}"#)),
+                SkipReason::ImageCount { placeholders: 2, images: 0 },
+            ),
+            (
+                record(&format!(r#"{{"from": "human", "value": "<video>"}}, {a}"#)),
+                SkipReason::OtherMedia { placeholder: "<video>" },
+            ),
+        ];
+        let good = record(&format!("{q}, {a}"));
+        for (bad, expected) in cases {
+            let dataset = load(COLUMNS, &format!("[{good}, {bad}, {good}]"));
+            assert_eq!(dataset.samples.len(), 2, "{bad}");
+            assert_eq!(dataset.skipped.len(), 1, "{bad}");
+            assert_eq!(dataset.skipped[0].reason, expected, "{bad}");
+            assert_eq!(dataset.skipped[0].origin.index, 1);
+        }
+    }
+
+    #[test]
+    fn a_missing_picture_is_named() {
+        let record = r#"{"messages": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "a"}],
+                         "images": ["gone.png"]}"#;
+        let message = reason(COLUMNS, record).to_string();
+        assert!(message.contains("gone.png"), "{message}");
+    }
+
+    #[test]
+    fn max_samples_takes_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}"#;
+        std::fs::write(dir.path().join("d.jsonl"), [record; 5].join("\n")).unwrap();
+        std::fs::write(
+            dir.path().join("dataset_info.json"),
+            r#"{"d": {"file_name": "d.jsonl", "formatting": "sharegpt"}}"#,
+        )
+        .unwrap();
+        let entry = DatasetInfo::read(dir.path()).unwrap().entry("d").unwrap();
+        let dataset = Dataset::load(&entry, dir.path(), Some(3)).unwrap();
+        assert_eq!(dataset.samples.len(), 3);
+    }
+
+    #[test]
+    fn pictures_without_a_place_come_first() {
+        assert_eq!(Message::user_with_images("Who?", 1).content, "<image>Who?");
+        assert_eq!(Message::user_with_images("a <image> b", 2).content, "<image>a <image> b");
+        assert_eq!(Message::user_with_images("a <image>", 1).content, "a <image>");
+    }
+}

@@ -207,3 +207,81 @@ impl Slots {
         self.images.extend(other.images.into_iter().map(|block| block.start + shift..block.end + shift));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    fn text(slots: &Slots) -> String {
+        fixtures::tokenizer().decode(&slots.ids, false).unwrap()
+    }
+
+    #[test]
+    fn the_text_of_a_conversation() {
+        let messages = [
+            Message::user("<image>谁?"),
+            Message::assistant("A fox."),
+            Message::user("Sure? <image>"),
+            Message::assistant("Yes."),
+        ];
+        let tokenizer = fixtures::tokenizer();
+        let turns = Template::qwen2_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1]).unwrap();
+        assert_eq!(turns.len(), 2);
+        assert_eq!(
+            text(&turns[0].source),
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n\
+             <|vision_start|><|image_pad|><|image_pad|><|vision_end|>谁?<|im_end|>\n<|im_start|>assistant\n"
+        );
+        assert_eq!(text(&turns[0].target), "A fox.<|im_end|>\n");
+        assert_eq!(
+            text(&turns[1].source),
+            "<|im_start|>user\nSure? <|vision_start|><|image_pad|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"
+        );
+        let block = turns[1].source.images[0].clone();
+        let special = tokenizer.special();
+        assert_eq!(turns[1].source.ids[block], [special.vision_start, special.image_pad, special.vision_end]);
+    }
+
+    #[test]
+    fn a_prompt_waits_for_the_answer() {
+        let tokenizer = fixtures::tokenizer();
+        let messages = [Message::user("a"), Message::assistant("b"), Message::user("<image>c")];
+        let prompt = Template::qwen2_vl().encode_prompt(&tokenizer, &messages, "Be brief.", &[1]).unwrap();
+        assert_eq!(
+            text(&prompt),
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n\
+             b<|im_end|>\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>c<|im_end|>\n\
+             <|im_start|>assistant\n"
+        );
+        assert_eq!(prompt.ids[prompt.images[0].start], tokenizer.special().vision_start);
+    }
+
+    /// Cutting a text at `<image>` before tokenizing gives what tokenizing the whole text gives.
+    #[test]
+    fn pictures_inside_text_change_no_other_token() {
+        let tokenizer = fixtures::tokenizer();
+        let content = "It's <image> a  <image>\n\n creature<image>";
+        let prompt = Template::qwen2_vl().encode_prompt(&tokenizer, &[Message::user(content)], "", &[3, 1, 2]).unwrap();
+        let mut whole = "<|im_start|>user\n".to_owned() + content + "<|im_end|>\n<|im_start|>assistant\n";
+        for pads in [3, 1, 2] {
+            let block = format!("<|vision_start|>{}<|vision_end|>", "<|image_pad|>".repeat(pads));
+            whole = whole.replacen("<image>", &block, 1);
+        }
+        let expected = tokenizer.encode(&whole).unwrap();
+        assert_eq!(prompt.ids[prompt.ids.len() - expected.len()..], expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let tokenizer = fixtures::tokenizer();
+        let encode = |messages: &[Message], images: &[usize]| {
+            Template::qwen2_vl().encode_prompt(&tokenizer, messages, "", images).unwrap_err().to_string()
+        };
+        assert!(encode(&[Message::user("a <image>")], &[]).contains("1 <image>"));
+        assert!(encode(&[Message::user("<|image_pad|>")], &[]).contains("write <image>"));
+        assert!(encode(&[Message::assistant("a")], &[]).contains("take turns"));
+        assert!(encode(&[], &[]).contains("take turns"));
+        assert!(Template::by_name("qwen").unwrap_err().to_string().contains("`qwen2_vl`"));
+    }
+}

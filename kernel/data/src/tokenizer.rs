@@ -135,3 +135,72 @@ impl DecodeStream<'_> {
         Ok(text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    const TEXT: &str = "<|im_start|>它有红色的身体、尖尖的耳朵🦊。\nIt isn't a naïve café…";
+
+    #[test]
+    fn special_tokens_are_found_by_their_text() {
+        let tokenizer = fixtures::tokenizer();
+        let special = tokenizer.special();
+        assert_eq!(tokenizer.encode("<|im_end|>").unwrap(), [special.im_end]);
+        let ids = tokenizer.encode("<|vision_start|><|image_pad|><|vision_end|>").unwrap();
+        assert_eq!(ids, [special.vision_start, special.image_pad, special.vision_end]);
+    }
+
+    #[test]
+    fn text_comes_back() {
+        let tokenizer = fixtures::tokenizer();
+        let ids = tokenizer.encode(TEXT).unwrap();
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), TEXT);
+        assert_eq!(tokenizer.decode(&ids, true).unwrap(), TEXT.replace("<|im_start|>", ""));
+    }
+
+    #[test]
+    fn a_stream_is_the_whole_text_and_never_broken() {
+        let tokenizer = fixtures::tokenizer();
+        let ids = tokenizer.encode(TEXT).unwrap();
+        let mut stream = tokenizer.decode_stream(false);
+        let mut pieces = Vec::new();
+        for id in &ids {
+            let piece = stream.push(*id).unwrap();
+            assert!(!piece.contains(char::REPLACEMENT_CHARACTER), "{piece:?}");
+            pieces.push(piece);
+        }
+        assert!(pieces.iter().any(String::is_empty), "no character was split: the test shows nothing");
+        pieces.push(stream.finish().unwrap());
+        assert_eq!(pieces.concat(), TEXT);
+    }
+
+    #[test]
+    fn an_unfinished_character_is_left_out_at_the_end() {
+        let tokenizer = fixtures::tokenizer();
+        let ids = tokenizer.encode("🦊").unwrap();
+        let mut stream = tokenizer.decode_stream(false);
+        let (_, first) = ids.split_last().unwrap();
+        assert!(!first.is_empty());
+        for id in first {
+            assert_eq!(stream.push(*id).unwrap(), "");
+        }
+        assert_eq!(stream.finish().unwrap(), "");
+    }
+
+    #[test]
+    fn a_folder_without_a_usable_tokenizer() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Tokenizer::from_folder(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("tokenizer.json is missing"), "{error}");
+        std::fs::write(dir.path().join("tokenizer.json"), "{").unwrap();
+        let error = Tokenizer::from_folder(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("cannot read the tokenizer"), "{error}");
+        let text = std::fs::read_to_string(fixtures::path("tiny/tokenizer.json")).unwrap();
+        let text = text.replace("<|vision_start|>", "<|vision_begin|>");
+        std::fs::write(dir.path().join("tokenizer.json"), text).unwrap();
+        let error = Tokenizer::from_folder(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("no token `<|vision_start|>`"), "{error}");
+    }
+}
