@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::cutoff::cut;
 use crate::template::{Slots, Turn};
 use crate::{
     Grid, ImageProcessor, ImageRef, Origin, Sample, SkipReason, Skipped, Template, TemplateError, Tokenizer,
@@ -222,48 +223,194 @@ impl Encoded {
     }
 }
 
-/// Cuts a turn to `room` tokens; false where that leaves nothing of use.
-fn cut(turn: &mut Turn, room: usize) -> bool {
-    let (source, target) = (turn.source.ids.len(), turn.target.ids.len());
-    let (mut keep_source, mut keep_target) = infer_seqlen(source, target, room);
-    let pictures_end = turn.source.images.last().map_or(0, |block| block.end);
-    if keep_source < pictures_end {
-        if source >= room {
-            return false;
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use safetensors::SafeTensors;
+
+    use super::*;
+    use crate::{Message, Role, fixtures};
+
+    struct Parts {
+        tokenizer: Tokenizer,
+        processor: ImageProcessor,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            Self { tokenizer: fixtures::tokenizer(), processor: fixtures::processor() }
         }
-        (keep_source, keep_target) = (source, target.min(room - source));
-    }
-    turn.source.truncate(keep_source);
-    turn.target.truncate(keep_target);
-    true
-}
 
-impl Slots {
-    /// Keeps the first `len` ids, or fewer where a picture's block would be cut.
-    fn truncate(&mut self, len: usize) {
-        let cut_block = self.images.iter().position(|block| block.end > len);
-        let len = match cut_block {
-            Some(index) => {
-                let start = self.images[index].start;
-                self.images.truncate(index);
-                start.min(len)
-            }
-            None => len,
+        fn encoder(&self, options: EncodeOptions) -> Encoder<'_> {
+            Encoder { tokenizer: &self.tokenizer, template: Template::qwen2_vl(), processor: &self.processor, options }
+        }
+
+        fn cut(&self, sample: &Sample, cutoff_len: usize) -> Result<Encoded, SkipReason> {
+            let options = EncodeOptions { cutoff_len, ..EncodeOptions::default() };
+            self.encoder(options).encode(sample).unwrap()
+        }
+    }
+
+    fn sample(contents: &[&str], images: &[&str]) -> Sample {
+        let message = |(turn, content): (usize, &&str)| match turn % 2 {
+            0 => Message::user(*content),
+            _ => Message::assistant(*content),
         };
-        self.ids.truncate(len);
+        Sample {
+            messages: contents.iter().enumerate().map(message).collect(),
+            system: String::new(),
+            images: images.iter().map(|name| fixtures::path("pictures").join(name)).collect(),
+            origin: Origin { file: Arc::from(Path::new("test.json")), index: 0 },
+        }
     }
-}
 
-/// How a turn of `source` and `target` tokens shares `cutoff` places: LLaMA-Factory's function of this name. A
-/// short side keeps all it has, two long ones share in proportion.
-pub fn infer_seqlen(source: usize, target: usize, cutoff: usize) -> (usize, usize) {
-    let max_target = if target * 2 < cutoff {
-        cutoff
-    } else if source * 2 < cutoff {
-        cutoff - source
-    } else {
-        (cutoff as f64 * (target as f64 / (source + target) as f64)) as usize
-    };
-    let target = max_target.min(target);
-    (cutoff.saturating_sub(target).min(source), target)
+    fn numbers<T>(file: &SafeTensors, name: &str, from: impl Fn(&[u8]) -> T) -> Option<Vec<T>> {
+        let tensor = file.tensor(name).ok()?;
+        let size = tensor.data().len() / tensor.shape().iter().product::<usize>();
+        Some(tensor.data().chunks_exact(size).map(from).collect())
+    }
+
+    /// From messages and files to what transformers gives its model, for each case of the model's own fixtures.
+    #[test]
+    fn prompts_and_pixels_are_transformers() {
+        let parts = Parts::new();
+        let mut pictures = 0;
+        for case in fixtures::json("logits/cases.json")["cases"].as_array().unwrap() {
+            if case["checkpoint"] != "tiny" {
+                continue;
+            }
+            let name = case["name"].as_str().unwrap();
+            let bytes = std::fs::read(fixtures::path(&format!("logits/{name}.safetensors"))).unwrap();
+            let expected = SafeTensors::deserialize(&bytes).unwrap();
+            let i64s = |name| numbers(&expected, name, |b| i64::from_le_bytes(b.try_into().unwrap()));
+            let f32s = |name| numbers(&expected, name, |b| f32::from_le_bytes(b.try_into().unwrap()));
+
+            let mut system = "";
+            let mut messages = Vec::new();
+            for message in case["messages"].as_array().unwrap() {
+                let content = message["content"].as_str().unwrap();
+                match message["role"].as_str().unwrap() {
+                    "system" => system = content,
+                    "user" => messages.push(Message::user(content)),
+                    _ => messages.push(Message::assistant(content)),
+                }
+            }
+            let (mut tokens, mut pixels, mut grids) = (Vec::new(), Vec::new(), Vec::new());
+            for image in case["images"].as_array().unwrap() {
+                let path = fixtures::path("pictures").join(image.as_str().unwrap());
+                let image = parts.processor.look(&path).unwrap();
+                tokens.push(parts.processor.tokens(image.grid));
+                grids.extend([image.grid.t, image.grid.h, image.grid.w].map(|n| n as i64));
+                pixels.extend(parts.processor.load(&image).unwrap().patches);
+                pictures += 1;
+            }
+            if messages.last().unwrap().role == Role::Assistant {
+                continue;
+            }
+            let prompt = Template::qwen2_vl().encode_prompt(&parts.tokenizer, &messages, system, &tokens).unwrap();
+            let ids: Vec<_> = prompt.ids.into_iter().map(i64::from).collect();
+            assert_eq!(ids, i64s("input_ids").unwrap(), "{name}");
+            assert_eq!(grids, i64s("image_grid_thw").unwrap_or_default(), "{name}");
+            assert!(pixels == f32s("pixel_values").unwrap_or_default(), "{name}: other pixels");
+        }
+        assert!(pictures >= 4);
+    }
+
+    #[test]
+    fn only_answers_are_learned() {
+        let parts = Parts::new();
+        let sample = sample(&["<image>谁?", "它。", "And?", "\nA fox."], &["wide.png"]);
+        let encoded = parts.cut(&sample, 2048).unwrap();
+        let learned: Vec<_> =
+            (encoded.labels.iter()).filter(|label| **label != IGNORE_INDEX).map(|label| *label as u32).collect();
+        let mut expected = parts.tokenizer.encode("它。<|im_end|>\n").unwrap();
+        expected.extend(parts.tokenizer.encode("\nA fox.<|im_end|>\n").unwrap());
+        assert_eq!(learned, expected);
+        assert!(!encoded.truncated);
+        let image_pad = parts.tokenizer.special().image_pad;
+        let pads = encoded.input_ids.iter().filter(|id| **id == image_pad).count();
+        assert_eq!(pads, 10 * 6 / 4);
+        assert_eq!(encoded.grids().collect::<Vec<_>>(), [Grid { t: 1, h: 6, w: 10 }]);
+    }
+
+    /// Whatever cutoff_len is, an encoded sample fits it and has the tokens of exactly its pictures.
+    #[test]
+    fn no_cutoff_parts_tokens_from_pictures() {
+        let parts = Parts::new();
+        let sample = sample(
+            &["Look: <image> Who is it?", "A creature with pointed ears.", "And <image>?", "它是蓝色的。"],
+            &["wide.png", "windows.png"],
+        );
+        let whole = parts.cut(&sample, 2048).unwrap();
+        let image_pad = parts.tokenizer.special().image_pad;
+        let (mut learned, mut skipped, mut with_one, mut with_two) = (0, 0, 0, 0);
+        for cutoff_len in 0..whole.input_ids.len() + 2 {
+            let encoded = match parts.cut(&sample, cutoff_len) {
+                Ok(encoded) => encoded,
+                Err(SkipReason::CutoffTooShort { needed, .. }) => {
+                    assert!(cutoff_len <= needed);
+                    skipped += 1;
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            learned += 1;
+            assert!(encoded.input_ids.len() <= cutoff_len);
+            assert_eq!(encoded.input_ids.len(), encoded.labels.len());
+            assert!(encoded.supervised_tokens() > 0);
+            let pads = encoded.input_ids.iter().filter(|id| **id == image_pad).count();
+            let tokens: usize = encoded.grids().map(|grid| parts.processor.tokens(grid)).sum();
+            assert_eq!(pads, tokens, "cutoff_len {cutoff_len}");
+            assert_eq!(encoded.truncated, cutoff_len < whole.input_ids.len());
+            with_one += usize::from(encoded.images.len() == 1);
+            with_two += usize::from(encoded.images.len() == 2);
+        }
+        assert!(learned > 0 && skipped > 0 && with_one > 0 && with_two > 0);
+    }
+
+    #[test]
+    fn a_cutoff_shorter_than_the_picture_says_what_to_do() {
+        let parts = Parts::new();
+        let reason = parts.cut(&sample(&["<image>谁?", "它。"], &["windows.png"]), 20).unwrap_err();
+        let message = reason.to_string();
+        assert!(message.contains("raise cutoff_len or lower image_max_pixels"), "{message}");
+    }
+
+    #[test]
+    fn unusable_samples_are_skipped_with_their_reason() {
+        let parts = Parts::new();
+        let bad =
+            |contents: &[&str], images: &[&str]| parts.cut(&sample(contents, images), 2048).unwrap_err().to_string();
+        assert!(bad(&["<image>", "a"], &["gone.png"]).contains("gone.png"));
+        assert!(bad(&["<|image_pad|>", "a"], &[]).contains("<|image_pad|>"));
+        assert!(bad(&["q", "<|video_pad|>"], &[]).contains("<|video_pad|>"));
+    }
+
+    #[test]
+    fn all_samples_in_order_with_progress() {
+        let parts = Parts::new();
+        let texts: Vec<_> = (0..50).map(|i| format!("question {i}")).collect();
+        let mut samples: Vec<_> = texts.iter().map(|text| sample(&[text, "a"], &[])).collect();
+        samples[7].images.push("gone.png".into());
+        samples[7].messages[0].content.push_str("<image>");
+        let encoder = parts.encoder(EncodeOptions::default());
+
+        let most = AtomicUsize::new(0);
+        let progress = |done| {
+            most.fetch_max(done, Ordering::Relaxed);
+        };
+        let set = encoder.encode_all(&samples, &progress, &|| false).unwrap();
+        assert_eq!(most.into_inner(), 50);
+        assert_eq!((set.examples.len(), set.skipped.len()), (49, 1));
+        let expected = encoder.encode(&samples[49]).unwrap().unwrap();
+        assert_eq!(set.examples[48], expected);
+
+        let cancelled = AtomicBool::new(false);
+        let result = encoder
+            .encode_all(&samples, &|_| cancelled.store(true, Ordering::Relaxed), &|| cancelled.load(Ordering::Relaxed));
+        assert!(matches!(result, Err(EncodeError::Cancelled)));
+    }
 }

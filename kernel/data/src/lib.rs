@@ -5,6 +5,7 @@
 //! sample never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
 
 mod batch;
+mod cutoff;
 mod dataset_info;
 mod encode;
 mod error;
@@ -19,8 +20,9 @@ mod template;
 mod tokenizer;
 
 pub use batch::{Position, Sampler, Window};
+pub use cutoff::infer_seqlen;
 pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};
-pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, infer_seqlen};
+pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX};
 pub use error::DatasetError;
 pub use image::{
     DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Pixels,
