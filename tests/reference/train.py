@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Train LoRA on the tiny checkpoint with LLaMA-Factory itself: fixtures/train. (Virtual environment of
+requirements-llamafactory.txt.)
+
+dataset_info.json, creatures.json, pairs.json   the data
+adapter_zero, adapter_nonzero                   initial adapters as PEFT saves them; B is zero in the first
+gradients.safetensors                           one sample's loss and the gradient of every tensor of adapter_nonzero
+RUN/recipe.yaml      what LLaMA-Factory was given; paths are relative to tests/fixtures
+RUN/steps.json       loss, grad_norm (before clipping), learning_rate and epoch of every optimizer step
+RUN/adapter          the adapter at the end
+RUN/logits.safetensors  logits [T,vocabulary] of that adapter on fixtures/logits/picture.safetensors
+"""
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+import torch
+import yaml
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from common import FIXTURES, TINY, dump, encode_turns, model_inputs, versions
+from training_data import CREATURES, PAIRS
+
+OUT = FIXTURES / "train"
+NEUTRAL_NAME = "tiny"
+
+COMMON = {
+    "model_name_or_path": "tiny",
+    "stage": "sft",
+    "do_train": True,
+    "finetuning_type": "lora",
+    "dataset_dir": "train",
+    "template": "qwen2_vl",
+    "cutoff_len": 512,
+    "preprocessing_num_workers": 1,
+    "overwrite_cache": True,
+    "disable_shuffling": True,
+    "logging_steps": 1,
+    "save_steps": 1000,
+    "report_to": "none",
+    "overwrite_output_dir": True,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 4,
+    "learning_rate": 1.0e-3,
+    "bf16": False,
+    "use_cpu": True,
+    "seed": 42,
+}
+RUNS = {
+    # 21 samples are 11 micro-batches, the last of one sample: windows of 4, 4 and 3 micro-batches, 3 steps an epoch.
+    "cosine": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_zero",
+        num_train_epochs=4.0,
+        lr_scheduler_type="cosine",
+        max_grad_norm=0.5,
+    ),
+    "two_pictures": dict(
+        dataset="pairs",
+        adapter_name_or_path="train/adapter_nonzero",
+        num_train_epochs=6.0,
+        lr_scheduler_type="cosine",
+        max_grad_norm=1.0,
+    ),
+    "linear_warmup": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_nonzero",
+        num_train_epochs=4.0,
+        lr_scheduler_type="linear",
+        warmup_steps=3,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+    ),
+}
+
+
+def main():
+    runs = sys.argv[1:] or list(RUNS)
+    if not sys.argv[1:]:
+        shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    write_data()
+    write_adapter("adapter_zero", seed=1, nonzero=False)
+    write_adapter("adapter_nonzero", seed=2, nonzero=True)
+    write_gradients()
+    for run in runs:
+        train(run)
+
+
+def write_data():
+    columns = {"messages": "messages", "images": "images"}
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+    info = {}
+    for name, samples in (("creatures", CREATURES), ("pairs", PAIRS)):
+        samples = [{"messages": m, "images": [f"../pictures/{p}" for p in pictures]} for m, pictures in samples]
+        dump(OUT / f"{name}.json", samples)
+        info[name] = {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": columns, "tags": tags}
+    dump(OUT / "dataset_info.json", info)
+
+
+def write_adapter(name, seed, nonzero):
+    """What LLaMA-Factory makes of lora_target `all` with a frozen vision tower."""
+    torch.manual_seed(seed)
+    base = load_base()
+    targets = [n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear) and "language_model" in n]
+    config = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0, target_modules=targets)
+    model = get_peft_model(base, config)
+    if nonzero:
+        for parameter_name, p in model.named_parameters():
+            if "lora_B" in parameter_name:
+                torch.nn.init.normal_(p, std=0.05)
+    save_adapter(model, OUT / name)
+
+
+def write_gradients():
+    """Forward and backward over one sample, for looking at a single step closely."""
+    processor = AutoProcessor.from_pretrained(TINY)
+    model = PeftModel.from_pretrained(load_base(), OUT / "adapter_nonzero", is_trainable=True)
+    messages, pictures = CREATURES[0]
+    inputs = model_inputs(processor, messages, pictures)
+    tokens = (inputs["image_grid_thw"].prod(-1) // 4).tolist()
+    labels = []
+    for source, target in encode_turns(processor.tokenizer, messages, tokens):
+        labels += [-100] * len(source) + target
+    inputs["labels"] = torch.tensor([labels])
+    loss = model(**inputs).loss
+    loss.backward()
+    gradients = {k.replace(".default.", "."): p.grad for k, p in model.named_parameters() if p.requires_grad}
+    assert all(g is not None and g.abs().max() > 0 for g in gradients.values())
+    kept = {k: inputs[k] for k in ("pixel_values", "image_grid_thw")} | {k: inputs[k][0] for k in ("input_ids", "labels")}
+    norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+    save(OUT / "gradients.safetensors", gradients | kept | {"loss": loss.detach()[None], "grad_norm": norm[None]})
+
+
+def train(run):
+    from llamafactory.train.tuner import run_exp
+
+    out = OUT / run
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    recipe = {**COMMON, **RUNS[run]}
+    (out / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "output_dir": f"saves/{run}"}, sort_keys=False))
+    os.chdir(FIXTURES)
+    with tempfile.TemporaryDirectory() as saves:
+        run_exp({**recipe, "output_dir": saves})
+        history = json.loads(open(f"{saves}/trainer_state.json").read())["log_history"]
+        final = load_file(f"{saves}/adapter_model.safetensors")
+        model = PeftModel.from_pretrained(load_base(), saves)
+
+    steps = [e for e in history if "loss" in e]
+    keys = ("step", "epoch", "loss", "grad_norm", "learning_rate")
+    assert len(steps) == 12, len(steps)
+    clipped = sum(s["grad_norm"] > recipe["max_grad_norm"] for s in steps)
+    dump(
+        out / "steps.json",
+        {
+            "versions": versions("llamafactory", "torch", "transformers", "peft", "accelerate", "datasets", "pillow"),
+            "clipped_steps": clipped,
+            "steps": [{k: s[k] for k in keys} for s in steps],
+        },
+    )
+    save_adapter(model, out / "adapter")
+    saved = load_file(out / "adapter" / "adapter_model.safetensors")
+    assert saved.keys() == final.keys() and all(torch.equal(saved[k], final[k]) for k in final)
+    case = load_file(FIXTURES / "logits" / "picture.safetensors")
+    with torch.no_grad():
+        logits = model(
+            input_ids=case["input_ids"][None],
+            attention_mask=torch.ones_like(case["input_ids"])[None],
+            position_ids=case["position_ids"][:, None],
+            pixel_values=case["pixel_values"],
+            image_grid_thw=case["image_grid_thw"],
+        ).logits[0]
+    moved = (logits - case["logits"]).abs().max().item()
+    save(out / "logits.safetensors", {"logits": logits})
+    print(f"{run}: loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, {clipped} of 12 steps clipped, logits moved by {moved:.3f}")
+
+
+def load_base():
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(TINY, dtype=torch.float32).eval()
+
+
+def save_adapter(model, folder):
+    model.peft_config["default"].base_model_name_or_path = NEUTRAL_NAME
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["target_modules"] = sorted(config["target_modules"])  # a set, in no order
+    dump(folder / "adapter_config.json", config)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def save(path, tensors):
+    save_file({k: t.detach().contiguous() for k, t in tensors.items()}, path)
+    path.chmod(0o644)
+
+
+if __name__ == "__main__":
+    main()
