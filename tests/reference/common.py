@@ -38,6 +38,13 @@ def dump(path, value):
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
+def dump_rows(path, key, rows, **head):
+    """Like `dump` of {**head, key: rows}, with one row a line."""
+    rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in rows)
+    head = "".join(f"  {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
+    path.write_text(f'{{\n{head}  "{key}": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+
+
 def open_picture(path):
     """Reads a picture as tunebook does, which differs from LLaMA-Factory on purpose: the EXIF orientation is applied
     and transparency is laid on white."""

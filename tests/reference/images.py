@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor
 
-from common import FIXTURES, IMAGE_MAX_PIXELS, PICTURES, TINY, dump, open_picture, pre_resize, versions
+from common import FIXTURES, IMAGE_MAX_PIXELS, PICTURES, TINY, dump_rows, open_picture, pre_resize, versions
 
 OUT = FIXTURES / "images"
 SMALL = 5000  # an image_max_pixels that makes LLaMA-Factory shrink most of the test pictures
@@ -59,16 +59,11 @@ def main():
     OUT.mkdir(parents=True)
     processor = AutoImageProcessor.from_pretrained(TINY)
     backend = type(processor).__mro__[1].__name__
-    dump(
-        OUT / "cases.json",
-        {
-            "versions": versions("transformers", "torchvision", "pillow"),
-            "backend": backend,
-            "cases": [case(processor, name, max_pixels) for name, max_pixels in CASES],
-        },
-    )
+    made_by = versions("transformers", "torchvision", "pillow")
+    cases = [case(processor, name, max_pixels) for name, max_pixels in CASES]
+    dump_rows(OUT / "cases.json", "cases", cases, versions=made_by, backend=backend)
     sizes = [dict(image=[w, h], image_max_pixels=m, **measure(processor, w, h, m)) for w, h in SIZES for m in (IMAGE_MAX_PIXELS, 262144)]
-    dump(OUT / "sizes.json", {"versions": versions("transformers", "torchvision", "pillow"), "sizes": sizes})
+    dump_rows(OUT / "sizes.json", "sizes", sizes, versions=made_by)
     total = sum(f.stat().st_size for f in OUT.iterdir())
     print(f"{len(CASES)} cases by {backend}, {total / 1e6:.2f} MB")
 

@@ -22,7 +22,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from common import FIXTURES, TINY, dump, encode_turns, model_inputs, versions
+from common import FIXTURES, TINY, dump, dump_rows, encode_turns, model_inputs, versions
 from training_data import CREATURES, PAIRS
 
 OUT = FIXTURES / "train"
@@ -155,14 +155,9 @@ def train(run):
     keys = ("step", "epoch", "loss", "grad_norm", "learning_rate")
     assert len(steps) == 12, len(steps)
     clipped = sum(s["grad_norm"] > recipe["max_grad_norm"] for s in steps)
-    dump(
-        out / "steps.json",
-        {
-            "versions": versions("llamafactory", "torch", "transformers", "peft", "accelerate", "datasets", "pillow"),
-            "clipped_steps": clipped,
-            "steps": [{k: s[k] for k in keys} for s in steps],
-        },
-    )
+    made_by = versions("llamafactory", "torch", "transformers", "peft", "accelerate", "datasets", "pillow")
+    rows = [{k: s[k] for k in keys} for s in steps]
+    dump_rows(out / "steps.json", "steps", rows, versions=made_by, clipped_steps=clipped)
     save_adapter(model, out / "adapter")
     saved = load_file(out / "adapter" / "adapter_model.safetensors")
     assert saved.keys() == final.keys() and all(torch.equal(saved[k], final[k]) for k in final)
