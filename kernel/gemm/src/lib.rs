@@ -4,11 +4,22 @@
 //! not a tensor library and knows none: it has no shapes beyond m, n, k, keeps nothing between calls but
 //! scratch buffers, and records nothing for a backward pass.
 
+mod blocked;
+mod dispatch;
+mod few_rows;
+mod output;
+mod pack;
+mod scratch;
 mod sgemm;
+mod simd;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use half::bf16;
-use rayon::prelude::*;
 
+use blocked::{Contract, Dims};
+use dispatch::{Cpu, Product};
 pub use sgemm::{View, ViewMut, sgemm};
 
 /// A row-major matrix of frozen weights, as the checkpoint stores it.
@@ -31,13 +42,6 @@ impl Weights<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    fn at(&self, i: usize) -> f32 {
-        match self {
-            Weights::F32(w) => w[i],
-            Weights::Bf16(w) => w[i].to_f32(),
-        }
-    }
 }
 
 /// How products are formed. Sums are f32 in both.
@@ -57,14 +61,8 @@ pub fn matmul_nt(x: &[f32], w: Weights<'_>, y: &mut [f32], m: usize, n: usize, k
     check(x.len(), [m, k], "x");
     check(w.len(), [n, k], "w");
     check(y.len(), [m, n], "y");
-    if y.is_empty() {
-        return;
-    }
-    y.par_chunks_mut(n).enumerate().for_each(|(i, y)| {
-        for (j, y) in y.iter_mut().enumerate() {
-            *y = (0..k).map(|p| product(x[i * k + p], w.at(j * k + p), precision)).sum();
-        }
-    });
+    let dims = Dims { rows: m, width: n, depth: k };
+    Product { x, contract: Contract::RowElements, y, dims, precision }.with(w, Cpu::detect());
 }
 
 /// `dx = dy W`: a linear layer's gradient with respect to its input. dy: `[m, n]`, w: `[n, k]`, dx: `[m, k]`
@@ -76,24 +74,8 @@ pub fn matmul_nn(dy: &[f32], w: Weights<'_>, dx: &mut [f32], m: usize, n: usize,
     check(dy.len(), [m, n], "dy");
     check(w.len(), [n, k], "w");
     check(dx.len(), [m, k], "dx");
-    if dx.is_empty() {
-        return;
-    }
-    dx.par_chunks_mut(k).enumerate().for_each(|(i, dx)| {
-        dx.fill(0.0);
-        for r in 0..n {
-            for (j, dx) in dx.iter_mut().enumerate() {
-                *dx += product(dy[i * n + r], w.at(r * k + j), precision);
-            }
-        }
-    });
-}
-
-fn product(a: f32, b: f32, precision: Precision) -> f32 {
-    match precision {
-        Precision::F32 => a * b,
-        Precision::Bf16 => bf16::from_f32(a).to_f32() * bf16::from_f32(b).to_f32(),
-    }
+    let dims = Dims { rows: m, width: k, depth: n };
+    Product { x: dy, contract: Contract::Rows, y: dx, dims, precision }.with(w, Cpu::detect());
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {

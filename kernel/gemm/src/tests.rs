@@ -1,0 +1,245 @@
+//! Every product against f64, on every path that this CPU has.
+
+use half::bf16;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::blocked::{Contract, Dims};
+use crate::dispatch::{Cpu, Product};
+use crate::simd::Portable;
+use crate::{Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
+
+#[test]
+fn products_equal_f64_on_odd_shapes() {
+    for shape in [
+        [1, 1, 1],
+        [3, 5, 7],
+        [1, 64, 128],
+        [5, 130, 67],
+        [8, 33, 31],
+        [9, 31, 33],
+        [13, 16, 2],
+        [17, 200, 129],
+        [64, 384, 176],
+        [2, 9, 5003],
+        [30, 1100, 70],
+        [23, 70, 1101],
+        [1050, 19, 21],
+        [400, 7, 515],
+    ] {
+        check_all(shape);
+    }
+}
+
+#[test]
+fn products_equal_f64_on_random_shapes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    for _ in 0..60 {
+        check_all([rng.random_range(1..40), rng.random_range(1..300), rng.random_range(1..700)]);
+    }
+}
+
+#[test]
+fn empty_dimensions_give_empty_or_zero_products() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        matmul_nt(&[], Weights::F32(&[1.0; 6]), &mut [], 0, 2, 3, precision);
+        matmul_nn(&[1.0; 4], Weights::Bf16(&[]), &mut [], 2, 2, 0, precision);
+        let mut y = [f32::NAN; 6];
+        matmul_nt(&[], Weights::F32(&[]), &mut y, 2, 3, 0, precision);
+        assert_eq!(y, [0.0; 6]);
+        let mut dx = [f32::NAN; 6];
+        matmul_nn(&[], Weights::Bf16(&[]), &mut dx, 2, 0, 3, precision);
+        assert_eq!(dx, [0.0; 6]);
+    }
+}
+
+#[test]
+fn bf16_rounds_to_nearest_even_whatever_the_path() {
+    // 1 + 2⁻⁸ lies halfway between two bf16 and goes to the even one, 1; 1 + 3·2⁻⁸ goes to 1 + 2⁻⁶.
+    let halfway = [1.0 + 0.00390625, 1.0 + 3.0 * 0.00390625];
+    for (name, cpu) in cpus() {
+        for m in [1, 9] {
+            let (x, w) = (halfway.repeat(m), [1.0, 0.0, 0.0, 1.0]);
+            let y = product(cpu, Contract::RowElements, &x, Weights::F32(&w), [m, 2, 2], Precision::Bf16);
+            assert_eq!(y, [1.0, 1.015625].repeat(m), "x on {name}");
+            let y = product(
+                cpu,
+                Contract::RowElements,
+                &[1.0, 0.0].repeat(m),
+                Weights::F32(&[halfway[0], 9.0, halfway[1], 9.0]),
+                [m, 2, 2],
+                Precision::Bf16,
+            );
+            assert_eq!(y, [1.0, 1.015625].repeat(m), "w on {name}");
+        }
+    }
+}
+
+#[test]
+fn a_nan_or_an_infinity_stays_in_its_row() {
+    for (name, cpu) in cpus() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for (contract, shape) in
+                [(Contract::RowElements, [2, 3, 5]), (Contract::RowElements, [11, 3, 5]), (Contract::Rows, [11, 5, 3])]
+            {
+                let mut x = vec![1.0; shape[0] * 5];
+                (x[4], x[5]) = (f32::NAN, f32::INFINITY);
+                let y = product(cpu, contract, &x, Weights::F32(&[1.0; 15]), shape, precision);
+                assert!(y[..3].iter().all(|y| y.is_nan()), "{name}: {y:?}");
+                assert_eq!(y[3..6], [f32::INFINITY; 3], "{name}");
+                assert!(y[6..].iter().all(|&y| y == 5.0), "{name}: {y:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (m, n, k) = (130, 300, 600);
+    let (x, w) = (random(m * k, 1), random(n * k, 2));
+    let compute = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut y = vec![0.0; m * n];
+        let mut dx = vec![0.0; m * k];
+        pool.install(|| {
+            matmul_nt(&x, Weights::F32(&w), &mut y, m, n, k, Precision::Bf16);
+            matmul_nn(&y, Weights::F32(&w), &mut dx, m, n, k, Precision::F32);
+        });
+        (y, dx)
+    };
+    assert!(compute(1) == compute(5));
+}
+
+#[test]
+#[should_panic(expected = "w has 6 elements where [3, 3] was announced")]
+fn a_wrong_length_is_named() {
+    matmul_nt(&[0.0; 3], Weights::F32(&[0.0; 6]), &mut [0.0; 3], 1, 3, 3, Precision::F32);
+}
+
+#[test]
+#[should_panic(expected = "x has 0 elements")]
+fn dimensions_whose_product_overflows_are_refused() {
+    matmul_nt(&[], Weights::F32(&[0.0; 4]), &mut [], 1 << 63, 2, 2, Precision::F32);
+}
+
+#[test]
+fn sgemm_takes_any_strides() {
+    let [m, n, k] = [5, 7, 9];
+    let (a, b) = (random(m * k, 3), random(k * n, 4));
+    // Rows of c two heads apart, as attention lays them out.
+    let mut c = vec![1.0; m * 2 * n];
+    for (accumulate, start) in [(false, 0.0), (true, 1.0)] {
+        c.fill(1.0);
+        let into = ViewMut::new(&mut c[n..], [m, n], [2 * n, 1]);
+        sgemm(0.5, View::rows(&a, [m, k]), View::rows(&b, [n, k]).t(), into, accumulate, true);
+        for i in 0..m {
+            for j in 0..n {
+                let sum: f32 = (0..k).map(|p| a[i * k + p] * b[j * k + p]).sum();
+                assert!((c[i * 2 * n + n + j] - (start + 0.5 * sum)).abs() < 1e-5);
+                assert_eq!(c[i * 2 * n + j], 1.0, "the other head's place");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "does not fit in 11 elements")]
+fn a_view_beyond_its_slice_is_refused() {
+    View::new(&[0.0; 11], [3, 3], [4, 2]);
+}
+
+#[test]
+#[should_panic(expected = "overlap")]
+fn an_output_that_overlaps_itself_is_refused() {
+    ViewMut::new(&mut [0.0; 11], [3, 3], [1, 1]);
+}
+
+#[test]
+#[should_panic(expected = "is no matrix product")]
+fn shapes_that_do_not_fit_are_refused() {
+    let a = [0.0; 6];
+    sgemm(1.0, View::rows(&a, [2, 3]), View::rows(&a, [2, 3]), ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false);
+}
+
+/// Checks both products, both kinds of weights and both precisions on every path.
+fn check_all([m, n, k]: [usize; 3]) {
+    let w = random(n * k, 5);
+    let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let widened: Vec<f32> = narrow.iter().map(|w| w.to_f32()).collect();
+    for contract in [Contract::RowElements, Contract::Rows] {
+        let x = random(if contract == Contract::RowElements { m * k } else { m * n }, 6);
+        for (weights, exact) in [(Weights::F32(&w), &w), (Weights::Bf16(&narrow), &widened)] {
+            for precision in [Precision::F32, Precision::Bf16] {
+                let expected = reference(contract, &x, exact, [m, n, k], precision);
+                for (name, cpu) in cpus() {
+                    let y = product(cpu, contract, &x, weights, [m, n, k], precision);
+                    for (i, (&y, &(sum, tolerance))) in y.iter().zip(&expected).enumerate() {
+                        assert!(
+                            (f64::from(y) - sum).abs() <= tolerance,
+                            "{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}], element {i}: {y} instead of {sum}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn product(
+    cpu: Cpu,
+    contract: Contract,
+    x: &[f32],
+    w: Weights<'_>,
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) -> Vec<f32> {
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let mut y = vec![f32::NAN; m * width];
+    Product { x, contract, y: &mut y, dims: Dims { rows: m, width, depth }, precision }.with(w, cpu);
+    y
+}
+
+/// The product in f64 of the operands as they are rounded, and how far f32 sums may be from it.
+fn reference(contract: Contract, x: &[f32], w: &[f32], [m, n, k]: [usize; 3], precision: Precision) -> Vec<(f64, f64)> {
+    let operand = |&v: &f32| match precision {
+        Precision::F32 => f64::from(v),
+        Precision::Bf16 => bf16::from_f32(v).to_f64(),
+    };
+    let (x, w): (Vec<f64>, Vec<f64>) = (x.iter().map(operand).collect(), w.iter().map(operand).collect());
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let mut result = Vec::new();
+    for i in 0..m {
+        for j in 0..width {
+            let (mut sum, mut size) = (0.0, 0.0);
+            for p in 0..depth {
+                let w = if contract == Contract::RowElements { w[j * k + p] } else { w[p * k + j] };
+                sum += x[i * depth + p] * w;
+                size += (x[i * depth + p] * w).abs();
+            }
+            // A sum of d terms is rounded d times, by up to 2⁻²⁴ of it, in directions that mostly cancel.
+            result.push((sum, size * f64::from(f32::EPSILON) / 2.0 * (4.0 + (depth as f64).sqrt())));
+        }
+    }
+    result
+}
+
+/// The paths that this CPU has.
+fn cpus() -> Vec<(&'static str, Cpu)> {
+    let mut cpus = vec![("portable", Cpu::Portable(Portable))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::simd::{Avx2, Avx512, Avx512Bf16};
+        cpus.extend(Avx2::detect().map(|avx2| ("avx2", Cpu::Avx2(avx2))));
+        cpus.extend(Avx512::detect().map(|wide| ("avx512", Cpu::Avx512(wide))));
+        let both = Avx512Bf16::detect().zip(Avx512::detect());
+        cpus.extend(both.map(|(pairs, wide)| ("avx512-bf16", Cpu::Avx512Bf16(pairs, wide))));
+    }
+    #[cfg(target_arch = "aarch64")]
+    cpus.push(("neon", Cpu::detect()));
+    cpus
+}
+
+fn random(len: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
