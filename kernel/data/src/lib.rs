@@ -1,10 +1,11 @@
 //! What a vision-language model learns from: data sets by LLaMA-Factory's `dataset_info.json`, the chat template,
-//! pictures as patches, encoded samples, and the order in which training sees them.
+//! pictures as patches, encoded samples, the order in which training sees them, and a small data set of our own.
 //!
 //! Nothing here knows a model or a tensor: token ids, labels and slices of f32 come out. What is wrong with one
 //! sample never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
 
 mod batch;
+mod creatures;
 mod cutoff;
 mod dataset_info;
 mod encode;
@@ -20,6 +21,7 @@ mod template;
 mod tokenizer;
 
 pub use batch::{Position, Sampler, Window};
+pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
 pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};
 pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX};

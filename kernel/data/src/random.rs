@@ -5,7 +5,7 @@ use rand_chacha::rand_core::RngCore;
 
 /// First stream of the epochs' orders; epoch `e` has stream `SHUFFLE + e`.
 pub(crate) const SHUFFLE: u64 = 1 << 32;
-/// First stream of the drawn creatures; creature `i` has stream `CREATURES + i`.
+/// First stream of the drawn creatures; see there.
 pub(crate) const CREATURES: u64 = 2 << 32;
 
 /// A number in `0..n` (0 for n = 0), by Lemire's widening multiplication; the bias of n / 2⁶⁴ is left in.

@@ -1,0 +1,13 @@
+//! Writes the creatures data set: `cargo run --release -p tunebook-data --example creatures -- DIR [COUNT] [SEED]`
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let dir = args.next().ok_or("usage: creatures DIR [COUNT] [SEED]")?;
+    let count = args.next().map_or(Ok(120), |count| count.parse())?;
+    let seed = args.next().map_or(Ok(42), |seed| seed.parse())?;
+    tunebook_data::write_creatures(dir.as_ref(), count, seed)?;
+    println!("{count} creatures in {dir}");
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Smooth shapes on a white picture: each shape is a signed distance, which gives soft edges and even outlines.
+
+use image::{Rgb, RgbImage};
+
+pub(super) type Colour = [f32; 3];
+
+/// A point of the drawing, which is 100 units wide and high, y downwards.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point {
+    pub x: f32,
+    pub y: f32,
+}
+
+pub(super) fn at(x: f32, y: f32) -> Point {
+    Point { x, y }
+}
+
+impl Point {
+    pub(super) fn minus(self, other: Self) -> Self {
+        at(self.x - other.x, self.y - other.y)
+    }
+
+    pub(super) fn length(self) -> f32 {
+        self.x.hypot(self.y)
+    }
+
+    /// Turned about the origin by `degrees`, clockwise on the screen.
+    pub(super) fn turned(self, degrees: f32) -> Self {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        at(cos * self.x - sin * self.y, sin * self.x + cos * self.y)
+    }
+
+    fn dot(self, other: Self) -> f32 {
+        self.x * other.x + self.y * other.y
+    }
+}
+
+/// Where the drawing lies in the picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placement {
+    /// Centre of the drawing, as a share of the picture's width and height.
+    pub center: (f32, f32),
+    /// Pixels a unit.
+    pub scale: f32,
+    pub tilt: f32,
+    pub mirrored: bool,
+}
+
+pub(super) struct Canvas {
+    image: RgbImage,
+    placement: Placement,
+}
+
+impl Canvas {
+    pub(super) fn new(width: u32, height: u32, placement: Placement) -> Self {
+        let image = RgbImage::from_pixel(width, height, Rgb([255; 3]));
+        Self { image, placement }
+    }
+
+    pub(super) fn into_image(self) -> RgbImage {
+        self.image
+    }
+
+    /// Paints what lies inside of `distance` (below 0, in units) with the colour of each point, `opacity` strong;
+    /// the edge fades over `softness` units, at least over a pixel.
+    pub(super) fn paint(
+        &mut self,
+        distance: impl Fn(Point) -> f32,
+        colour: impl Fn(Point) -> Colour,
+        opacity: f32,
+        softness: f32,
+    ) {
+        let Placement { center, scale, tilt, mirrored } = self.placement;
+        let (cx, cy) = (center.0 * self.image.width() as f32, center.1 * self.image.height() as f32);
+        let soft = softness.max(1.0 / scale);
+        for (x, y, pixel) in self.image.enumerate_pixels_mut() {
+            let from_center = at((x as f32 + 0.5 - cx) / scale, (y as f32 + 0.5 - cy) / scale).turned(-tilt);
+            let side = if mirrored { -1.0 } else { 1.0 };
+            let point = at(50.0 + side * from_center.x, 50.0 + from_center.y);
+            let cover = opacity * (0.5 - distance(point) / soft).clamp(0.0, 1.0);
+            if cover > 0.0 {
+                let colour = colour(point);
+                for (value, new) in pixel.0.iter_mut().zip(colour) {
+                    *value = (f32::from(*value) * (1.0 - cover) + new * cover).round() as u8;
+                }
+            }
+        }
+    }
+
+    /// A plain shape of one colour.
+    pub(super) fn fill(&mut self, distance: impl Fn(Point) -> f32, colour: Colour) {
+        self.paint(distance, |_| colour, 1.0, 0.0);
+    }
+}
+
+pub(super) fn circle(center: Point, radius: f32) -> impl Fn(Point) -> f32 {
+    move |p| p.minus(center).length() - radius
+}
+
+/// An ellipse turned by `degrees`. The distance is exact on the edge and close to it near by.
+pub(super) fn ellipse(center: Point, rx: f32, ry: f32, degrees: f32) -> impl Fn(Point) -> f32 {
+    move |p| {
+        let p = p.minus(center).turned(-degrees);
+        let near = at(p.x / rx, p.y / ry).length();
+        let slope = at(p.x / (rx * rx), p.y / (ry * ry)).length();
+        match slope > 0.0 {
+            true => near * (near - 1.0) / slope,
+            false => -rx.min(ry),
+        }
+    }
+}
+
+/// A box with round corners, `rx` and `ry` from its centre to its sides.
+pub(super) fn round_box(center: Point, rx: f32, ry: f32, radius: f32) -> impl Fn(Point) -> f32 {
+    move |p| {
+        let p = p.minus(center);
+        let (x, y) = (p.x.abs() - rx + radius, p.y.abs() - ry + radius);
+        at(x.max(0.0), y.max(0.0)).length() + x.max(y).min(0.0) - radius
+    }
+}
+
+/// A line through `points`, whose half width goes from `from` at its first to `to` at its last point.
+pub(super) fn line(points: Vec<Point>, from: f32, to: f32) -> impl Fn(Point) -> f32 {
+    move |p| {
+        let pieces = points.len() as f32 - 1.0;
+        points
+            .windows(2)
+            .enumerate()
+            .map(|(index, ends)| {
+                let (a, b) = (p.minus(ends[0]), ends[1].minus(ends[0]));
+                let along = (a.dot(b) / b.dot(b).max(1e-6)).clamp(0.0, 1.0);
+                let share = (index as f32 + along) / pieces;
+                a.minus(at(b.x * along, b.y * along)).length() - (from + (to - from) * share)
+            })
+            .fold(f32::INFINITY, f32::min)
+    }
+}
+
+/// A triangle with corners rounded by `radius`.
+pub(super) fn triangle(corners: [Point; 3], radius: f32) -> impl Fn(Point) -> f32 {
+    let edges = line(vec![corners[0], corners[1], corners[2], corners[0]], 0.0, 0.0);
+    move |p| {
+        let side = |i: usize| {
+            let (a, b) = (corners[i], corners[(i + 1) % 3]);
+            let (edge, to) = (b.minus(a), p.minus(a));
+            edge.x * to.y - edge.y * to.x
+        };
+        let sides = [side(0), side(1), side(2)];
+        let inside = sides.iter().all(|s| *s >= 0.0) || sides.iter().all(|s| *s <= 0.0);
+        edges(p) * if inside { -1.0 } else { 1.0 } - radius
+    }
+}
+
+/// Both shapes, melted together where they are nearer than `smooth`.
+pub(super) fn melted(a: impl Fn(Point) -> f32, b: impl Fn(Point) -> f32, smooth: f32) -> impl Fn(Point) -> f32 {
+    move |p| {
+        let (a, b) = (a(p), b(p));
+        let near = (smooth - (a - b).abs()).max(0.0) / smooth;
+        a.min(b) - near * near * smooth / 4.0
+    }
+}

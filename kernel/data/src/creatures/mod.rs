@@ -1,0 +1,176 @@
+//! A data set of our own: little creatures, drawn by code, with what there is to say about them.
+//!
+//! A creature is put together from a colour, ears, a body and a tail, and everything about it follows from these:
+//! the colour says its type, colour, ears and body its name, the tail its temper. Some combinations are kept out
+//! of the training set; a model that names those has understood the rules.
+
+mod canvas;
+mod draw;
+mod kind;
+mod words;
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use image::ImageFormat;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::DATASET_INFO;
+use crate::random::{CREATURES, below, shuffle};
+use kind::{Kind, Tail};
+
+/// Name of the training set in `dataset_info.json`.
+pub const CREATURES_TRAIN: &str = "creatures";
+/// Name of the set of the combinations that are kept out of it.
+pub const CREATURES_HELD_OUT: &str = "creatures_held_out";
+
+#[derive(Debug, thiserror::Error)]
+pub enum CreaturesError {
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot encode {}: {source}", path.display())]
+    Encode { path: PathBuf, source: image::ImageError },
+}
+
+/// Writes `count` creatures into `dir`: `images/*.png`, `creatures.json`, `creatures_held_out.json` (a fifth of
+/// them) and `dataset_info.json`, all in the form of LLaMA-Factory's sharegpt data sets. The same seed gives the
+/// same files, byte for byte.
+///
+/// # Errors
+/// A folder or file that cannot be written.
+pub fn write_creatures(dir: &Path, count: usize, seed: u64) -> Result<(), CreaturesError> {
+    let images = dir.join("images");
+    std::fs::create_dir_all(&images).map_err(|source| CreaturesError::Write { path: images, source })?;
+
+    let held_out = count / 5;
+    write_set(dir, CREATURES_TRAIN, &kinds(count - held_out, false, seed), seed)?;
+    write_set(dir, CREATURES_HELD_OUT, &kinds(held_out, true, seed), seed)?;
+
+    let entry = |name: &str| {
+        json!({
+            "file_name": format!("{name}.json"),
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages", "images": "images"},
+        })
+    };
+    let info = json!({
+        CREATURES_TRAIN: entry(CREATURES_TRAIN),
+        CREATURES_HELD_OUT: entry(CREATURES_HELD_OUT),
+    });
+    write_json(&dir.join(DATASET_INFO), &info)
+}
+
+/// `count` kinds of one side of the split: all of them in a shuffled order, again and again, with any tail.
+fn kinds(count: usize, held_out: bool, seed: u64) -> Vec<Kind> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(CREATURES + u64::from(held_out));
+    let mut round = Vec::new();
+    let mut kinds = Vec::with_capacity(count);
+    while kinds.len() < count {
+        if round.is_empty() {
+            round = (0..Kind::COUNT).filter(|index| Kind::nth(*index, Tail::Curly).is_held_out() == held_out).collect();
+            shuffle(&mut round, &mut rng);
+        }
+        let tail = Tail::ALL[below(&mut rng, Tail::ALL.len())];
+        kinds.extend(round.pop().map(|index| Kind::nth(index, tail)));
+    }
+    kinds
+}
+
+fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64) -> Result<(), CreaturesError> {
+    let records = kinds
+        .par_iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let image = format!("images/{name}_{index:04}.png");
+            // A picture depends on its name alone, not on how many others there are.
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let set = u64::from(kind.is_held_out()) + 1;
+            rng.set_stream(CREATURES + (set << 24) + index as u64);
+            write_picture(&dir.join(&image), &draw::draw(*kind, &mut rng))?;
+            Ok(record(*kind, index, &image))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    write_json(&dir.join(format!("{name}.json")), &Value::Array(records))
+}
+
+fn record(kind: Kind, index: usize, image: &str) -> Value {
+    let messages: Vec<_> = words::conversation(kind, index)
+        .into_iter()
+        .enumerate()
+        .map(|(turn, text)| json!({"from": if turn % 2 == 0 { "human" } else { "gpt" }, "value": text}))
+        .collect();
+    json!({"messages": messages, "images": [image]})
+}
+
+fn write_picture(path: &Path, image: &image::RgbImage) -> Result<(), CreaturesError> {
+    let mut bytes = Cursor::new(Vec::new());
+    image
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|source| CreaturesError::Encode { path: path.to_owned(), source })?;
+    write(path, bytes.get_ref())
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), CreaturesError> {
+    write(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Writes beside the place and renames, so that no half file is ever read.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CreaturesError> {
+    let beside = path.with_extension("part");
+    std::fs::write(&beside, bytes)
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(|source| CreaturesError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dataset, DatasetInfo};
+
+    fn load(dir: &Path, name: &str) -> Dataset {
+        let entry = DatasetInfo::read(dir).unwrap().entry(name).unwrap();
+        Dataset::load(&entry, dir, None).unwrap()
+    }
+
+    #[test]
+    fn the_data_set_reads_back_without_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        write_creatures(dir.path(), 30, 7).unwrap();
+        let (train, held_out) = (load(dir.path(), CREATURES_TRAIN), load(dir.path(), CREATURES_HELD_OUT));
+        assert_eq!((train.samples.len(), held_out.samples.len()), (24, 6));
+        assert!(train.skipped.is_empty() && held_out.skipped.is_empty());
+        for sample in train.samples.iter().chain(&held_out.samples) {
+            let image = image::open(&sample.images[0]).unwrap().into_rgb8();
+            assert!((112..=168).contains(&image.width()) && (112..=168).contains(&image.height()));
+            assert_eq!(image.get_pixel(0, 0).0, [255; 3], "the background is white");
+            let drawn = image.pixels().filter(|pixel| pixel.0 != [255; 3]).count();
+            assert!(drawn * 4 > image.pixels().len(), "{:?}", sample.images);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_files() {
+        let read = |count, seed| {
+            let dir = tempfile::tempdir().unwrap();
+            write_creatures(dir.path(), count, seed).unwrap();
+            let picture = std::fs::read(dir.path().join("images/creatures_0003.png")).unwrap();
+            (picture, std::fs::read(dir.path().join("creatures.json")).unwrap())
+        };
+        assert_eq!(read(10, 1), read(10, 1));
+        assert_ne!(read(10, 1).1, read(10, 2).1);
+        assert_eq!(read(10, 1).0, read(20, 1).0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = write_creatures(&file, 1, 1).unwrap_err();
+        assert!(error.to_string().contains("file/images"), "{error}");
+    }
+}
