@@ -94,9 +94,7 @@ impl Checkpoint {
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| Error::MissingTensor { place: self.place.clone(), name: name.to_string() })
+        self.tensors.get(name).ok_or_else(|| Error::MissingTensor { place: self.place.clone(), name: name.to_string() })
     }
 }
 
@@ -105,11 +103,9 @@ impl Entry {
         match self.dtype {
             Dtype::F32 => Ok(FrozenDType::F32),
             Dtype::BF16 => Ok(FrozenDType::Bf16),
-            other => Err(Error::DType {
-                path: self.file.path.clone(),
-                name: name.to_string(),
-                dtype: format!("{other:?}"),
-            }),
+            other => {
+                Err(Error::DType { path: self.file.path.clone(), name: name.to_string(), dtype: format!("{other:?}") })
+            }
         }
     }
 
@@ -158,8 +154,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
         weight_map: BTreeMap<String, String>,
     }
     let text = std::fs::read(&index).map_err(|source| Error::Read { path: index.clone(), source })?;
-    let parsed: Index =
-        serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.clone(), source })?;
+    let parsed: Index = serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.clone(), source })?;
     let mut files: Vec<_> = parsed.weight_map.into_values().collect();
     files.sort();
     files.dedup();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::adapter::AdapterError;
+
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -24,8 +26,10 @@ pub enum Error {
     Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` in {path} is stored as {dtype}; only float32 and bfloat16 can be read")]
     DType { path: PathBuf, name: String, dtype: String },
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     #[error("{0}")]
-    Adapter(String),
+    Input(String),
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

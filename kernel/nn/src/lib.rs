@@ -3,12 +3,16 @@
 //! It knows tensors and checkpoints, and nothing of data sets, sessions or commands: token ids, pixel
 //! patches and positions come in, hidden states, losses and gradients come out.
 
+pub mod adapter;
 pub mod checkpoint;
 pub mod error;
 pub mod frozen;
 pub mod ops;
+pub mod qwen2_5_vl;
+pub mod replace_file;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use error::Result;
 pub use frozen::FrozenMatrix;
+pub use tunebook_gemm::Precision;

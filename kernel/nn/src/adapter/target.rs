@@ -1,0 +1,105 @@
+//! Which layers an adapter changes: from what a user writes to layers, and from layers to what PEFT reads.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::LinearShape;
+use super::error::AdapterError;
+use crate::error::Result;
+
+/// The layers to adapt, as LLaMA-Factory's `lora_target` says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LoraTarget {
+    /// Every linear layer but the head and those of the vision tower, which is frozen.
+    #[default]
+    All,
+    /// Every linear layer, but those of the vision tower, whose name contains one of these.
+    List(Vec<String>),
+}
+
+impl LoraTarget {
+    /// Reads `all` or a list such as `q_proj,v_proj`.
+    pub fn parse(text: &str) -> Self {
+        let names: Vec<_> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        if names.is_empty() || names == ["all"] {
+            return Self::All;
+        }
+        Self::List(names.into_iter().map(str::to_string).collect())
+    }
+
+    /// The ids of the layers, ascending.
+    ///
+    /// # Errors
+    /// An entry of the list names nothing, or nothing that can be trained.
+    pub(super) fn resolve(&self, linears: &[LinearShape]) -> Result<Vec<usize>> {
+        let trainable = || linears.iter().enumerate().filter(|(_, linear)| !is_frozen(&linear.name));
+        let entries = match self {
+            Self::All => return Ok(trainable().map(|(id, _)| id).collect()),
+            Self::List(entries) => entries,
+        };
+        let mut ids = BTreeSet::new();
+        for entry in entries {
+            let before = ids.len();
+            ids.extend(trainable().filter(|(_, linear)| linear.name.contains(entry)).map(|(id, _)| id));
+            if ids.len() == before && !trainable().any(|(_, linear)| linear.name.contains(entry)) {
+                let mut names = Vec::new();
+                for (_, linear) in trainable() {
+                    if !names.contains(&last_component(&linear.name)) {
+                        names.push(last_component(&linear.name));
+                    }
+                }
+                let (target, names) = (entry.clone(), names.join(", "));
+                let frozen = linears.iter().any(|linear| linear.name.contains(entry));
+                return Err(match frozen {
+                    true => AdapterError::FrozenTarget { target, names }.into(),
+                    false => AdapterError::UnknownTarget { target, names }.into(),
+                });
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+}
+
+impl fmt::Display for LoraTarget {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::List(names) => f.write_str(&names.join(",")),
+        }
+    }
+}
+
+/// `target_modules` of `adapter_config.json`, from which PEFT makes the layers that the tensors are then loaded
+/// into. It takes an entry as the end of a module's name.
+///
+/// A bare `gate_proj` would also hit the vision tower, whose blocks have a layer of that name; PEFT would make
+/// layers there that the file has no tensors for. So a bare name stands only where all layers of that name are
+/// adapted, and others are named from `layers` or `blocks` on: not in full, since what comes before differs
+/// between versions of transformers (`model.layers…`, `model.language_model.layers…`).
+pub(super) fn target_modules(linears: &[LinearShape], adapted: impl Fn(usize) -> bool) -> Vec<String> {
+    let mut partly = BTreeSet::new();
+    for (id, linear) in linears.iter().enumerate() {
+        if !adapted(id) {
+            partly.insert(last_component(&linear.name));
+        }
+    }
+    let mut entries = BTreeSet::new();
+    for (_, linear) in linears.iter().enumerate().filter(|(id, _)| adapted(*id)) {
+        let last = last_component(&linear.name);
+        entries.insert(if partly.contains(last) { within_tower(&linear.name) } else { last });
+    }
+    entries.into_iter().map(str::to_string).collect()
+}
+
+/// The vision tower and its merger; LLaMA-Factory freezes both by default.
+fn is_frozen(name: &str) -> bool {
+    name.starts_with("model.visual.")
+}
+
+fn last_component(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn within_tower(name: &str) -> &str {
+    ["model.language_model.", "model.visual."].iter().find_map(|tower| name.strip_prefix(tower)).unwrap_or(name)
+}

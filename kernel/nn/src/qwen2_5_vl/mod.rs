@@ -1,0 +1,100 @@
+//! Qwen2.5-VL: module and tensor names are the checkpoint's, so that code and weights read side by side.
+//!
+//! Source: `modeling_qwen2_5_vl.py` of transformers; Bai et al. 2025, arXiv 2502.13923.
+
+pub mod config;
+pub mod linear;
+pub mod positions;
+pub mod text;
+pub mod vision;
+pub mod windows;
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use tunebook_gemm::Precision;
+
+use crate::adapter::LinearShape;
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::error::Result;
+use crate::frozen::FrozenDType;
+
+pub use config::Config;
+pub use linear::DropoutRun;
+pub use linear::Pass;
+pub use positions::Positions;
+pub use text::KvCache;
+pub use text::TextModel;
+pub use vision::VisionModel;
+
+/// A loaded model. Nothing in it ever changes: adapters are passed to it with every [`Pass`].
+pub struct Qwen2_5Vl {
+    pub config: Config,
+    pub text: TextModel,
+    pub vision: VisionModel,
+    /// Every linear layer but the head, in the order of their ids.
+    pub linears: Vec<LinearShape>,
+    pub precision: Precision,
+    pub stored_dtype: FrozenDType,
+    pub parameters: usize,
+}
+
+impl Qwen2_5Vl {
+    /// Maps the weights of a model folder. `precision` says how products are formed; `None` takes the dtype
+    /// in which the weights are stored.
+    ///
+    /// # Errors
+    /// Names the file, the tensor, and what was expected of it.
+    pub fn load(folder: &Path, precision: Option<Precision>) -> Result<Self> {
+        let config = Config::read(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let embeddings = "model.language_model.embed_tokens.weight";
+        let stored_dtype = checkpoint.matrix(embeddings, config.text.vocab_size, config.text.hidden_size)?.dtype();
+        let precision = precision.unwrap_or(match stored_dtype {
+            FrozenDType::F32 => Precision::F32,
+            FrozenDType::Bf16 => Precision::Bf16,
+        });
+        let mut linears = linear::Linears { checkpoint: &checkpoint, precision, shapes: Vec::new() };
+        let text = TextModel::load(&config, &mut linears)?;
+        let vision = VisionModel::load(&config, &mut linears)?;
+        let linears = linears.shapes;
+        Ok(Self { config, text, vision, linears, precision, stored_dtype, parameters: checkpoint.parameter_count() })
+    }
+
+    /// Positions of one sequence of tokens with pictures of `grids`.
+    ///
+    /// # Errors
+    /// As [`positions::rope_index`].
+    pub fn positions(&self, input_ids: &[u32], grids: &[[usize; 3]]) -> Result<Positions> {
+        let merge = self.config.vision.spatial_merge_size;
+        positions::rope_index(input_ids, grids, self.config.image_token_id, merge)
+    }
+
+    /// Embeddings of `input_ids`, `[T · hidden]`, with the rows of `features` (each `[tokens, hidden]`, in
+    /// order) in place of the image tokens.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary; image tokens and feature rows differ in number.
+    pub fn embed(&self, input_ids: &[u32], features: &[Tensor]) -> Result<Vec<f32>> {
+        let hidden = self.config.text.hidden_size;
+        let mut x = self.text.embed(input_ids)?;
+        let mut rows = Vec::new();
+        for feature in features {
+            rows.extend(feature.flatten_all()?.to_vec1::<f32>()?);
+        }
+        let places = input_ids.iter().enumerate().filter(|(_, id)| **id == self.config.image_token_id);
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        if places.len() * hidden != rows.len() {
+            return Err(Error::Input(format!(
+                "the text holds {} image tokens, but the pictures make {}",
+                places.len(),
+                rows.len() / hidden
+            )));
+        }
+        for (place, row) in places.into_iter().zip(rows.chunks_exact(hidden)) {
+            x[place * hidden..][..hidden].copy_from_slice(row);
+        }
+        Ok(x)
+    }
+}
