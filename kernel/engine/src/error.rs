@@ -26,12 +26,30 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("stopped")]
     Cancelled,
+    #[error("{path} is not valid JSON: {source}")]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
+    NoFolder { path: PathBuf },
+    #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
+    AdapterExists { name: String },
+    #[error("no sample of {names} can be used ({skipped} were skipped{first})")]
+    NoSamples { names: String, skipped: usize, first: String },
+    #[error("there is no sample {index}: the data has {samples}, counted from 0")]
+    NoSample { index: usize, samples: usize },
     #[error("{0}")]
     Other(String),
     #[error(transparent)]
     Model(#[from] tunebook_nn::Error),
     #[error(transparent)]
-    Data(#[from] tunebook_data::Error),
+    Dataset(#[from] tunebook_data::DatasetError),
+    #[error(transparent)]
+    Encode(#[from] tunebook_data::EncodeError),
+    #[error(transparent)]
+    Image(#[from] tunebook_data::ImageError),
+    #[error(transparent)]
+    Template(#[from] tunebook_data::TemplateError),
+    #[error(transparent)]
+    Tokenizer(#[from] tunebook_data::TokenizerError),
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

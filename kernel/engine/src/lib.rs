@@ -4,11 +4,23 @@
 //! interface: it prints nothing, knows no command syntax, and does not know who listens. A verb takes a
 //! [`Context`] (where events go, and whether somebody asked to stop) and gives back a typed report.
 
+mod adapters;
+mod chosen_data;
+mod conversation;
 pub mod error;
 pub mod event;
+pub mod generate;
+mod memory;
+mod micro_batch;
+pub mod model;
+pub mod nearest;
+mod optimizer;
+mod pictures;
 pub mod report;
+mod schedule;
 pub mod session;
 pub mod settings;
+mod training;
 
 pub use error::Error;
 pub use error::Result;

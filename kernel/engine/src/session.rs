@@ -3,9 +3,20 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_data::ImageProcessor;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::adapter::LoraConfig;
+
+use crate::adapters::Adapters;
+use crate::chosen_data::ChosenData;
+use crate::conversation::Asking;
+use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
+use crate::memory::resident_bytes;
+use crate::model::Model;
+use crate::pictures::Features;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
 use crate::report::DataReport;
@@ -16,6 +27,7 @@ use crate::report::Status;
 use crate::report::StepRecord;
 use crate::report::TrainReport;
 use crate::settings::Settings;
+use crate::training::Material;
 
 /// One live session.
 ///
@@ -23,7 +35,11 @@ use crate::settings::Settings;
 #[derive(Default)]
 pub struct Session {
     settings: Settings,
-    history: Vec<StepRecord>,
+    model: Option<Model>,
+    data: Option<ChosenData>,
+    adapters: Adapters,
+    conversation: Conversation,
+    features: Features,
 }
 
 impl Session {
@@ -31,80 +47,148 @@ impl Session {
         &self.settings
     }
 
-    /// Replaces the settings; the caller has validated them.
-    pub fn set(&mut self, settings: Settings) -> Result<()> {
+    /// Replaces the settings. What a model, a data set or an adapter was made with stays as it was made.
+    pub fn set(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Loads a model folder. What was loaded before is dropped with its data, adapters and conversation.
+    pub fn load(&mut self, folder: &Path) -> Result<LoadReport> {
+        let model = Model::load(folder, self.settings.dtype)?;
+        let report = model.report.clone();
+        *self = Self { settings: std::mem::take(&mut self.settings), model: Some(model), ..Self::default() };
+        Ok(report)
+    }
+
+    /// Drops the model, and with it data, adapters and conversation; the settings stay.
+    pub fn unload(&mut self) -> Result<()> {
+        self.model()?;
+        *self = Self { settings: std::mem::take(&mut self.settings), ..Self::default() };
         Ok(())
     }
 
-    /// Loads a model folder; what an earlier model trained is dropped with it.
-    pub fn load(&mut self, _folder: &Path, _cx: &Context) -> Result<LoadReport> {
-        Err(Error::NoModel)
-    }
-
-    pub fn unload(&mut self) -> Result<()> {
-        Err(Error::NoModel)
-    }
-
-    /// Reads and encodes data sets from `settings.dataset_dir`.
-    pub fn data(&mut self, _names: &[String], _cx: &Context) -> Result<DataReport> {
-        Err(Error::NoModel)
+    /// Reads and encodes data sets that `dataset_info.json` in `settings.dataset_dir` names. The training of every
+    /// adapter starts anew with them; the adapters keep what they have learned.
+    pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
+        let model = self.model()?;
+        let data = ChosenData::read(names, model, &self.processor()?, &self.settings, cx)?;
+        let report = data.report.clone();
+        self.data = Some(data);
+        self.adapters.restart();
+        Ok(report)
     }
 
     /// One encoded sample, counted from 0.
-    pub fn sample(&self, _index: usize) -> Result<SampleReport> {
-        Err(Error::NoData)
+    pub fn sample(&self, index: usize) -> Result<SampleReport> {
+        self.data.as_ref().ok_or(Error::NoData)?.sample(index, self.model()?)
     }
 
-    /// Makes a new LoRA adapter from the settings and turns it on; training starts anew.
-    pub fn lora(&mut self, _name: Option<&str>) -> Result<AdapterReport> {
-        Err(Error::NoModel)
+    /// Makes a new LoRA adapter from the settings and turns it on.
+    pub fn lora(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+        let model = self.model()?;
+        let config = LoraConfig {
+            r: self.settings.lora_rank,
+            lora_alpha: self.settings.lora_alpha.unwrap_or(2.0 * self.settings.lora_rank as f64),
+            lora_dropout: self.settings.lora_dropout,
+            target: self.settings.lora_target.clone(),
+        };
+        let adapter = Adapter::new(config, &model.net.linears, self.settings.seed)?;
+        self.adapters.add(name, adapter)?;
+        self.active_report()
     }
 
+    /// Every adapter of the session, in the order in which they were made.
     pub fn adapters(&self) -> Vec<AdapterReport> {
-        Vec::new()
+        let base = self.model.as_ref().map_or(0, |model| model.net.parameters);
+        self.adapters.reports(base)
     }
 
-    /// Loads a PEFT adapter folder and turns it on.
-    pub fn adapter_load(&mut self, _folder: &Path, _name: Option<&str>) -> Result<AdapterReport> {
-        Err(Error::NoModel)
+    /// Loads a PEFT adapter folder and turns it on; without a name it takes the folder's.
+    pub fn adapter_load(&mut self, folder: &Path, name: Option<&str>) -> Result<AdapterReport> {
+        let adapter = Adapter::load(folder, &self.model()?.net.linears)?;
+        let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
+        self.adapters.add(name.or(own.as_deref()), adapter)?;
+        self.active_report()
     }
 
-    pub fn adapter_use(&mut self, _name: &str) -> Result<AdapterReport> {
-        Err(Error::NoAdapter)
+    pub fn adapter_use(&mut self, name: &str) -> Result<AdapterReport> {
+        self.adapters.turn_on(name)?;
+        self.active_report()
     }
 
+    /// Runs the base model; the adapters stay.
     pub fn adapter_off(&mut self) -> Result<()> {
-        Err(Error::NoAdapter)
+        self.adapters.turn_off()
     }
 
-    pub fn adapter_drop(&mut self, _name: &str) -> Result<()> {
-        Err(Error::NoAdapter)
+    pub fn adapter_drop(&mut self, name: &str) -> Result<()> {
+        self.adapters.drop(name)
     }
 
-    /// `steps` optimizer steps, or to the end of `num_train_epochs`.
-    pub fn train(&mut self, _steps: Option<usize>, _cx: &Context) -> Result<TrainReport> {
-        Err(Error::NoModel)
+    /// `steps` optimizer steps on the active adapter, or to the end of `num_train_epochs`.
+    pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let data = self.data.as_ref().ok_or(Error::NoData)?;
+        let settings = &self.settings;
+        let (adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        let material = Material { model, adapter, samples: &data.samples, processor: &processor, settings };
+        run.train(&material, &mut self.features, steps, cx)
     }
 
     /// Every optimizer step made so far with the active adapter.
     pub fn history(&self) -> &[StepRecord] {
-        &self.history
+        self.adapters.active().map_or(&[], |(_, run)| run.records())
     }
 
     /// Adds a user turn (with pictures, in front of the text where it holds no `<image>`) and streams the answer.
-    pub fn chat(&mut self, _text: &str, _images: &[PathBuf], _cx: &Context) -> Result<ChatReport> {
-        Err(Error::NoModel)
+    pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let adapter = self.adapters.active().map(|(adapter, _)| adapter);
+        let asking = Asking { model, adapter, processor: &processor, settings: &self.settings };
+        self.conversation.ask(text, images, asking, &mut self.features, cx)
     }
 
-    pub fn chat_clear(&mut self) {}
+    /// Forgets the conversation.
+    pub fn chat_clear(&mut self) {
+        self.conversation = Conversation::default();
+    }
 
-    /// Writes the active adapter and its training log, as PEFT and LLaMA-Factory lay them out.
-    pub fn save(&mut self, _folder: &Path) -> Result<SaveReport> {
-        Err(Error::NoAdapter)
+    /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
+    pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
+        let model = self.model()?;
+        let (adapter, _) = self.adapters.active().ok_or(Error::NoAdapter)?;
+        adapter.save(folder, &model.net.linears, &model.report.path.to_string_lossy())?;
+        Ok(SaveReport { folder: folder.to_path_buf(), files: Vec::new() })
     }
 
     pub fn status(&self) -> Status {
-        Status::default()
+        let samples = self.data.as_ref().map_or(0, |data| data.samples.len());
+        let run = self.adapters.active().map(|(_, run)| run);
+        Status {
+            model: self.model.as_ref().map(|model| model.report.clone()),
+            data: self.data.as_ref().map(|data| data.report.clone()),
+            adapters: self.adapters(),
+            step: run.map_or(0, |run| run.step()),
+            total_steps: run.map_or(0, |run| run.total_steps(samples, &self.settings)),
+            last: run.and_then(|run| run.records().last().cloned()),
+            turns: self.conversation.turns(),
+            resident_bytes: resident_bytes(),
+        }
+    }
+
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().ok_or(Error::NoModel)
+    }
+
+    /// The model's image processor within the limits of the settings.
+    fn processor(&self) -> Result<ImageProcessor> {
+        let (max, min) = (self.settings.image_max_pixels, self.settings.image_min_pixels);
+        Ok(self.model()?.processor.clone().with_limits(max, min)?)
+    }
+
+    fn active_report(&self) -> Result<AdapterReport> {
+        self.adapters().into_iter().find(|report| report.active).ok_or(Error::NoAdapter)
     }
 }

@@ -1,0 +1,137 @@
+//! A model folder, loaded: network, tokenizer, image processor, generation defaults.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::Value;
+use tunebook_data::ImageProcessor;
+use tunebook_data::Tokenizer;
+use tunebook_nn::Precision;
+use tunebook_nn::frozen::FrozenDType;
+use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::report::LoadReport;
+use crate::settings::Dtype;
+
+/// Everything that a model folder holds.
+pub struct Model {
+    pub net: Qwen2_5Vl,
+    pub tokenizer: Tokenizer,
+    /// With the limits of the folder's own file.
+    pub processor: ImageProcessor,
+    pub generation: GenerationConfig,
+    pub report: LoadReport,
+}
+
+impl Model {
+    /// Loads the folder; weights stay where they are mapped.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn load(folder: &Path, dtype: Dtype) -> Result<Self> {
+        let start = Instant::now();
+        if !folder.is_dir() {
+            return Err(Error::NoFolder { path: folder.to_path_buf() });
+        }
+        let precision = match dtype {
+            Dtype::Auto => None,
+            Dtype::Float32 => Some(Precision::F32),
+            Dtype::Bfloat16 => Some(Precision::Bf16),
+        };
+        let net = Qwen2_5Vl::load(folder, precision)?;
+        let tokenizer = Tokenizer::from_folder(folder)?;
+        check_tokens(folder, &net, &tokenizer)?;
+        let processor = ImageProcessor::from_folder(folder)?;
+        let generation = GenerationConfig::read(folder, tokenizer.special().im_end)?;
+        let report = LoadReport {
+            path: folder.to_path_buf(),
+            architecture: "Qwen2_5_VLForConditionalGeneration".to_string(),
+            parameters: net.parameters,
+            stored_dtype: stored_name(net.stored_dtype).to_string(),
+            dtype: precision_name(net.precision).to_string(),
+            text_layers: net.config.text.num_hidden_layers,
+            vision_layers: net.config.vision.depth,
+            vocabulary: net.config.text.vocab_size,
+            elapsed: start.elapsed(),
+        };
+        Ok(Self { net, tokenizer, processor, generation, report })
+    }
+}
+
+fn stored_name(dtype: FrozenDType) -> &'static str {
+    match dtype {
+        FrozenDType::F32 => "float32",
+        FrozenDType::Bf16 => "bfloat16",
+    }
+}
+
+fn precision_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "float32",
+        Precision::Bf16 => "bfloat16",
+    }
+}
+
+/// config.json and tokenizer.json must mean the same token by `<|image_pad|>`.
+fn check_tokens(folder: &Path, net: &Qwen2_5Vl, tokenizer: &Tokenizer) -> Result<()> {
+    let (config, found) = (net.config.image_token_id, tokenizer.special().image_pad);
+    if config == found {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "{} says image_token_id {config}, but <|image_pad|> is token {found} in tokenizer.json: \
+         the two files belong to different models",
+        folder.join("config.json").display()
+    )))
+}
+
+/// How a model answers unless it is told otherwise (`generation_config.json`).
+#[derive(Clone, Debug)]
+pub struct GenerationConfig {
+    pub eos_token_ids: Vec<u32>,
+    pub do_sample: bool,
+    pub temperature: f64,
+    pub top_p: f64,
+    pub top_k: usize,
+    pub repetition_penalty: f32,
+}
+
+impl GenerationConfig {
+    /// What the file does not say is transformers' default; a folder without the file answers greedily.
+    fn read(folder: &Path, im_end: u32) -> Result<Self> {
+        let path = folder.join("generation_config.json");
+        let mut config = Self {
+            eos_token_ids: vec![im_end],
+            do_sample: false,
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 50,
+            repetition_penalty: 1.0,
+        };
+        if !path.exists() {
+            return Ok(config);
+        }
+        let root = read_json(path)?;
+        let number = |key: &str| root.get(key).and_then(Value::as_f64);
+        config.do_sample = root.get("do_sample").and_then(Value::as_bool).unwrap_or(config.do_sample);
+        config.temperature = number("temperature").unwrap_or(config.temperature);
+        config.top_p = number("top_p").unwrap_or(config.top_p);
+        config.top_k = number("top_k").map_or(config.top_k, |k| k as usize);
+        config.repetition_penalty = number("repetition_penalty").map_or(config.repetition_penalty, |p| p as f32);
+        let ids = match root.get("eos_token_id") {
+            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).collect(),
+            Some(id) => id.as_u64().into_iter().collect(),
+            None => Vec::new(),
+        };
+        config.eos_token_ids.extend(ids.into_iter().filter_map(|id| u32::try_from(id).ok()));
+        Ok(config)
+    }
+}
+
+fn read_json(path: PathBuf) -> Result<Value> {
+    let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
+}

@@ -1,0 +1,48 @@
+//! Settings that are one of a few words.
+
+use super::value::Kind;
+use super::value::Value;
+
+/// An enum whose variants are the words of a setting; words after the first are accepted as well.
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $( $(#[doc = $help:literal])? $variant:ident = $word:literal $(| $other:literal)* ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $( $(#[doc = $help])? $variant ),* }
+
+        impl Value for $name {
+            const KIND: Kind = Kind::Choice(&[$($word),*]);
+
+            fn parse(text: &str) -> Option<Self> {
+                match text.to_lowercase().as_str() {
+                    $( $word $(| $other)* => Some(Self::$variant), )*
+                    _ => None,
+                }
+            }
+
+            fn show(&self) -> String {
+                match self { $( Self::$variant => $word ),* }.to_string()
+            }
+        }
+    };
+}
+
+choice! {
+    /// How products with frozen weights are formed.
+    Dtype {
+        /// As the checkpoint is stored.
+        Auto = "auto",
+        Float32 = "float32" | "fp32" | "f32",
+        Bfloat16 = "bfloat16" | "bf16",
+    }
+}
+
+choice! {
+    /// The learning rate over the steps of a training.
+    LrSchedulerType {
+        Cosine = "cosine",
+        Linear = "linear",
+        Constant = "constant",
+        ConstantWithWarmup = "constant_with_warmup",
+    }
+}

@@ -1,0 +1,126 @@
+//! What is known of a setting beside its value.
+
+use std::fmt;
+
+use super::Settings;
+use super::value::Kind;
+use super::value::Value;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Declaration {
+    /// As LLaMA-Factory, PEFT or transformers call it.
+    pub name: &'static str,
+    /// Shorter names.
+    pub aliases: &'static [&'static str],
+    pub group: Group,
+    pub(super) help: &'static str,
+    pub kind: Kind,
+    pub(super) optional: bool,
+    pub(super) limits: &'static [Limits],
+    pub(super) set: fn(&mut Settings, &str, &[Limits]) -> Option<()>,
+    pub(super) get: fn(&Settings) -> String,
+}
+
+/// What a setting belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Model,
+    Data,
+    Lora,
+    Training,
+    Generation,
+}
+
+/// What a value must keep to, beyond its type.
+#[derive(Clone, Copy, Debug)]
+pub enum Limits {
+    /// At least this.
+    From(f64),
+    /// From the first to the last.
+    Within(f64, f64),
+    /// From the first to below the last.
+    Below(f64, f64),
+    /// One of these words.
+    Among(&'static [&'static str]),
+}
+
+impl Declaration {
+    /// One line: what it does.
+    pub fn help(&self) -> &'static str {
+        self.help.trim()
+    }
+
+    /// The value in `settings`, in the form in which it is set.
+    pub fn get(&self, settings: &Settings) -> String {
+        (self.get)(settings)
+    }
+
+    /// The value of a new session.
+    pub fn default(&self) -> String {
+        self.get(&Settings::default())
+    }
+
+    /// The words that it can be set to, where these are few.
+    pub fn choices(&self) -> &'static [&'static str] {
+        match (self.kind, self.limits) {
+            (Kind::Choice(words), _) => words,
+            (_, [Limits::Among(words)]) => words,
+            (Kind::Switch, _) => &["true", "false"],
+            _ => &[],
+        }
+    }
+
+    /// The values that it takes, in words.
+    pub fn expected(&self) -> String {
+        let kind = match self.kind {
+            _ if !self.choices().is_empty() => self.choices().join(", "),
+            Kind::Whole => "a whole number".to_string(),
+            Kind::Number => "a number".to_string(),
+            Kind::List => "names between commas".to_string(),
+            Kind::Path => "a path".to_string(),
+            Kind::Text | Kind::Switch | Kind::Choice(_) => "text".to_string(),
+        };
+        let limits: String = self.limits.iter().map(Limits::to_string).collect();
+        format!("{kind}{limits}{}", if self.optional { ", or none" } else { "" })
+    }
+
+    pub(super) fn is_called(&self, key: &str) -> bool {
+        self.name == key || self.aliases.contains(&key)
+    }
+}
+
+impl Limits {
+    pub fn allow<T: Value>(&self, value: &T) -> bool {
+        let number = |test: &dyn Fn(f64) -> bool| value.number().is_none_or(test);
+        match *self {
+            Self::From(least) => number(&|x| x >= least),
+            Self::Within(least, most) => number(&|x| (least..=most).contains(&x)),
+            Self::Below(least, end) => number(&|x| (least..end).contains(&x)),
+            Self::Among(words) => words.contains(&value.show().as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::From(least) => write!(f, " from {least}"),
+            Self::Within(least, most) => write!(f, " from {least} to {most}"),
+            Self::Below(least, end) => write!(f, " from {least} to below {end}"),
+            Self::Among(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Model => "model",
+            Self::Data => "data",
+            Self::Lora => "lora",
+            Self::Training => "training",
+            Self::Generation => "generation",
+        })
+    }
+}

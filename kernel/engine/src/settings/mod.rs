@@ -1,0 +1,286 @@
+//! The settings of a session, each declared once: its name (that of LLaMA-Factory, PEFT or transformers), short names,
+//! type, default, limits and help. Parsing, completion, help, `show` and recipes come from this one list.
+
+mod choice;
+mod declaration;
+mod value;
+
+use std::path::PathBuf;
+
+use declaration::Limits;
+use tunebook_nn::adapter::LoraTarget;
+use value::Value;
+
+pub use choice::Dtype;
+pub use choice::LrSchedulerType;
+pub use declaration::Declaration;
+pub use declaration::Group;
+pub use value::Kind;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::nearest::nearest;
+
+/// Makes the struct, its defaults and the table of declarations out of one list of
+/// `name / alias: type = default, limits;`.
+macro_rules! settings {
+    ($($group:ident { $(
+        #[doc = $help:literal]
+        $name:ident $(/ $alias:ident)*: $type:ty = $default:expr $(, $limits:expr)?;
+    )* })*) => {
+        /// Every setting, typed.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings { $($( #[doc = $help] pub $name: $type, )*)* }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($( $name: $default, )*)* }
+            }
+        }
+
+        static DECLARATIONS: &[Declaration] = &[ $($( Declaration {
+            name: stringify!($name),
+            aliases: &[$(stringify!($alias)),*],
+            group: Group::$group,
+            help: $help,
+            kind: <$type as Value>::KIND,
+            optional: <$type as Value>::OPTIONAL,
+            limits: &[$($limits)?],
+            set: |settings, text, limits| {
+                let value = <$type as Value>::parse(text)?;
+                limits.iter().all(|limit| limit.allow(&value)).then(|| settings.$name = value)
+            },
+            get: |settings| settings.$name.show(),
+        }, )*)* ];
+    };
+}
+
+settings! {
+    Model {
+        /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
+        dtype: Dtype = Dtype::Auto;
+        /// A larger picture is shrunk to this area; `768*768` is a way to write it.
+        image_max_pixels: usize = 768 * 768, Limits::From(1.0);
+        /// A smaller picture is enlarged to this area.
+        image_min_pixels: usize = 32 * 32, Limits::From(1.0);
+    }
+    Data {
+        /// The folder of dataset_info.json.
+        dataset_dir: PathBuf = PathBuf::from("data");
+        /// The data sets in use, as dataset_info.json names them.
+        dataset: Vec<String> = Vec::new();
+        /// How a conversation is written for the model.
+        template: String = "qwen2_vl".to_string(), Limits::Among(&["qwen2_vl"]);
+        /// Most tokens of a sample; what is longer is cut, but never inside a picture.
+        cutoff_len: usize = 2048, Limits::Within(4.0, 131072.0);
+        /// Takes only the first so many samples of each data set.
+        max_samples: Option<usize> = None, Limits::From(1.0);
+        /// Learns the questions as well as the answers.
+        train_on_prompt: bool = false;
+        /// Learns only the last answer of a conversation.
+        mask_history: bool = false;
+    }
+    Lora {
+        /// Rank of the update, the r of PEFT.
+        lora_rank / rank: usize = 8, Limits::Within(1.0, 1024.0);
+        /// The update is scaled by alpha / rank; none stands for twice the rank.
+        lora_alpha / alpha: Option<f64> = None, Limits::Within(1.0, 2048.0);
+        /// Share of the inputs that is dropped in training.
+        lora_dropout / dropout: f64 = 0.0, Limits::Below(0.0, 1.0);
+        /// The layers to adapt: all, or parts of names such as q_proj,v_proj.
+        lora_target / target: LoraTarget = LoraTarget::All;
+        /// A recipe goes on from this adapter folder.
+        adapter_name_or_path: Option<PathBuf> = None;
+    }
+    Training {
+        /// The highest learning rate of AdamW.
+        learning_rate / lr: f64 = 5e-5, Limits::Within(0.0, 100.0);
+        /// How often the data is gone through.
+        num_train_epochs / epochs: f64 = 3.0, Limits::Within(0.0, 1e6);
+        /// Optimizer steps in all, instead of num_train_epochs; -1 leaves it to them.
+        max_steps: i64 = -1, Limits::From(-1.0);
+        /// Samples in a micro-batch.
+        per_device_train_batch_size / batch: usize = 2, Limits::Within(1.0, 1024.0);
+        /// Micro-batches in an optimizer step.
+        gradient_accumulation_steps / accum: usize = 8, Limits::Within(1.0, 1024.0);
+        /// How the learning rate goes over the steps.
+        lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
+        /// Steps in which the learning rate rises from 0.
+        warmup_steps: usize = 0, Limits::From(0.0);
+        /// The same as a share of all steps, where warmup_steps is 0.
+        warmup_ratio: f64 = 0.0, Limits::Within(0.0, 1.0);
+        /// Decoupled weight decay of AdamW.
+        weight_decay: f64 = 0.0, Limits::Within(0.0, 1.0);
+        /// Decay of AdamW's mean of gradients.
+        adam_beta1: f64 = 0.9, Limits::Below(0.0, 1.0);
+        /// Decay of AdamW's mean of squared gradients.
+        adam_beta2: f64 = 0.999, Limits::Below(0.0, 1.0);
+        /// Keeps AdamW from dividing by 0.
+        adam_epsilon: f64 = 1e-8, Limits::Within(0.0, 1.0);
+        /// Gradients are scaled down to this norm; 0 leaves them as they are.
+        max_grad_norm: f64 = 1.0, Limits::From(0.0);
+        /// Fixes shuffles, new adapters, dropout and sampling.
+        seed: u64 = 42;
+        /// Takes the samples in the order of the files.
+        disable_shuffling: bool = false;
+        /// Steps between two lines of the log.
+        logging_steps: usize = 5, Limits::Within(1.0, 1e6);
+        /// Steps between two checkpoints in output_dir.
+        save_steps: usize = 100, Limits::Within(1.0, 1e6);
+        /// Where train writes its log, checkpoints and adapter; none writes nothing.
+        output_dir: Option<PathBuf> = None;
+        /// Draws training_loss.png in output_dir.
+        plot_loss: bool = true;
+        /// Starts an output_dir anew that holds a training already.
+        overwrite_output_dir: bool = false;
+    }
+    Generation {
+        /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
+        do_sample: Option<bool> = None;
+        /// Higher is more varied, 0 takes the likeliest token; none leaves it to the model.
+        temperature: Option<f64> = None, Limits::Within(0.0, 10.0);
+        /// Draws from the likeliest tokens that together have this probability; none leaves it to the model.
+        top_p: Option<f64> = None, Limits::Within(0.0, 1.0);
+        /// Draws from so many likeliest tokens; none leaves it to the model.
+        top_k: Option<usize> = None, Limits::From(0.0);
+        /// Makes tokens that were there less likely; 1 does not; none leaves it to the model.
+        repetition_penalty: Option<f64> = None, Limits::Within(0.01, 10.0);
+        /// Most tokens of an answer.
+        max_new_tokens: usize = 512, Limits::Within(1.0, 131072.0);
+    }
+}
+
+impl Settings {
+    /// Sets what `key`, a name or an alias, means to what `value` says.
+    ///
+    /// # Errors
+    /// An unknown key (the nearest one is named) or a value that it does not take (the range or the choices are named);
+    /// nothing is changed.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let declaration = declaration(key)?;
+        (declaration.set)(self, value, declaration.limits).ok_or_else(|| Error::BadValue {
+            key: declaration.name.to_string(),
+            value: value.to_string(),
+            expected: format!("it takes {}", declaration.expected()),
+        })
+    }
+
+    /// The value of a setting, in the form in which it is set.
+    ///
+    /// # Errors
+    /// An unknown key; the nearest one is named.
+    pub fn get(&self, key: &str) -> Result<String> {
+        Ok(declaration(key)?.get(self))
+    }
+}
+
+/// Every setting, in the order in which `show` lists them.
+pub fn declarations() -> &'static [Declaration] {
+    DECLARATIONS
+}
+
+/// The setting that `key`, a name or an alias, means.
+///
+/// # Errors
+/// There is none; the nearest is named.
+pub fn declaration(key: &str) -> Result<&'static Declaration> {
+    let found = DECLARATIONS.iter().find(|declaration| declaration.is_called(key));
+    found.ok_or_else(|| Error::UnknownSetting { key: key.to_string(), nearest: nearest(key, names()) })
+}
+
+/// Every name and alias.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DECLARATIONS
+        .iter()
+        .flat_map(|declaration| std::iter::once(declaration.name).chain(declaration.aliases.iter().copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn error(key: &str, value: &str) -> String {
+        let mut settings = Settings::default();
+        let message = settings.set(key, value).unwrap_err().to_string();
+        assert_eq!(settings, Settings::default());
+        message
+    }
+
+    #[test]
+    fn every_value_is_read_as_it_is_shown() {
+        for declaration in declarations() {
+            let mut settings = Settings::default();
+            settings.set(declaration.name, &declaration.default()).unwrap();
+            assert_eq!(settings, Settings::default(), "{}", declaration.name);
+            for choice in declaration.choices() {
+                settings.set(declaration.name, choice).unwrap();
+                assert_eq!(&declaration.get(&settings), choice);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        let mut seen = HashSet::new();
+        assert!(names().all(|name| seen.insert(name)));
+    }
+
+    #[test]
+    fn short_names_mean_the_long_ones() {
+        let mut settings = Settings::default();
+        for (key, value) in [("lr", "2e-4"), ("batch", "1"), ("rank", "64"), ("alpha", "128"), ("dtype", "bf16")] {
+            settings.set(key, value).unwrap();
+        }
+        assert_eq!(settings.learning_rate, 2e-4);
+        assert_eq!((settings.per_device_train_batch_size, settings.lora_rank), (1, 64));
+        assert_eq!((settings.lora_alpha, settings.dtype), (Some(128.0), Dtype::Bfloat16));
+        assert_eq!(settings.get("lr").unwrap(), "2e-4");
+    }
+
+    #[test]
+    fn pictures_are_limited_by_a_number_or_a_product() {
+        let mut settings = Settings::default();
+        settings.set("image_max_pixels", "512*512").unwrap();
+        assert_eq!(settings.image_max_pixels, 262144);
+        settings.set("image_max_pixels", "262145").unwrap();
+        assert_eq!(settings.get("image_max_pixels").unwrap(), "262145");
+    }
+
+    #[test]
+    fn an_optional_setting_can_be_taken_back() {
+        let mut settings = Settings::default();
+        settings.set("temperature", "0.5").unwrap();
+        assert_eq!(settings.temperature, Some(0.5));
+        settings.set("temperature", "none").unwrap();
+        assert_eq!(settings.temperature, None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_with_what_would_be_right() {
+        assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank: it takes a whole number from 1 to 1024");
+        assert_eq!(
+            error("lr_scheduler_type", "cosin"),
+            "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup"
+        );
+        assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
+        assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));
+        assert!(error("cutoff_len", "3").contains("from 4 to 131072"));
+        for (key, value) in
+            [("lr", "nan"), ("lr", "fast"), ("seed", "-1"), ("plot_loss", "maybe"), ("template", "llama")]
+        {
+            error(key, value);
+        }
+        error("image_max_pixels", "99999999999*99999999999");
+    }
+
+    #[test]
+    fn a_wrong_key_is_answered_with_the_nearest() {
+        assert_eq!(
+            error("learning_rte", "1"),
+            "there is no setting named `learning_rte`; did you mean `learning_rate`?; `show` lists them"
+        );
+        assert!(error("zzzzzzzzzz", "1").ends_with("`zzzzzzzzzz`; `show` lists them"));
+    }
+}

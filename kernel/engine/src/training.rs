@@ -1,0 +1,180 @@
+//! The training loop.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use tunebook_data::Encoded;
+use tunebook_data::ImageProcessor;
+use tunebook_data::Position;
+use tunebook_data::Sampler;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::qwen2_5_vl::DropoutRun;
+
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::memory::kept_layers;
+use crate::micro_batch::MicroBatch;
+use crate::model::Model;
+use crate::optimizer::AdamW;
+use crate::optimizer::Gradients;
+use crate::pictures::Features;
+use crate::report::StepRecord;
+use crate::report::TrainEnd;
+use crate::report::TrainReport;
+use crate::schedule::learning_rate;
+use crate::settings::Settings;
+
+/// The training of one adapter on one choice of data, from its first step to where it stands.
+#[derive(Default)]
+pub struct Run {
+    optimizer: AdamW,
+    /// The next micro-batch.
+    position: Position,
+    /// Samples a micro-batch, as `position` counts them.
+    batch: usize,
+    /// What the micro-batches since the last optimizer step left: their losses and the sum of their gradients.
+    losses: Vec<f64>,
+    gradients: Gradients,
+    micro_batches: u64,
+    records: Vec<StepRecord>,
+    tokens: usize,
+    elapsed: Duration,
+}
+
+/// What a training reads.
+pub struct Material<'a> {
+    pub model: &'a Model,
+    pub adapter: &'a Adapter,
+    pub samples: &'a [Encoded],
+    pub processor: &'a ImageProcessor,
+    pub settings: &'a Settings,
+}
+
+impl Run {
+    pub fn records(&self) -> &[StepRecord] {
+        &self.records
+    }
+
+    /// Optimizer steps made.
+    pub fn step(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
+    /// of `num_train_epochs` holds.
+    pub fn total_steps(&self, samples: usize, settings: &Settings) -> usize {
+        if let Ok(steps @ 1..) = usize::try_from(settings.max_steps) {
+            return steps;
+        }
+        let accumulation = settings.gradient_accumulation_steps;
+        let an_epoch = sampler(samples, settings).steps_per_epoch();
+        let place = self.place(settings);
+        let behind = place.epoch * an_epoch + place.micro_batch / accumulation;
+        let planned = (settings.num_train_epochs * an_epoch as f64).ceil() as usize;
+        self.step() + planned.saturating_sub(behind)
+    }
+
+    /// Makes `steps` optimizer steps, or all that are left. Stops between two micro-batches when it is asked to;
+    /// the next call goes on with the very next micro-batch.
+    ///
+    /// # Errors
+    /// A picture cannot be read, a file cannot be written. The micro-batch that failed has left no trace.
+    pub fn train(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        steps: Option<usize>,
+        cx: &Context,
+    ) -> Result<TrainReport> {
+        let Material { model, adapter, samples, processor, settings } = material;
+        let start = Instant::now();
+        let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
+        let total_steps = self.total_steps(samples.len(), settings);
+        let last = steps.map_or(total_steps, |n| total_steps.min(first + n));
+        let accumulation = settings.gradient_accumulation_steps;
+        let mut sampler = sampler(samples.len(), settings);
+        self.position = self.place(settings);
+        self.batch = settings.per_device_train_batch_size;
+        let mut end = TrainEnd::Paused;
+
+        while self.step() < last {
+            if cx.is_cancelled() {
+                end = TrainEnd::Interrupted;
+                break;
+            }
+            // One micro-batch: loss and gradients.
+            let chosen: Vec<_> = sampler.micro_batch(self.position).iter().map(|&i| &samples[i]).collect();
+            let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
+            let tokens = micro_batch.tokens();
+            let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
+            let kept = kept_layers(&model.net, tokens);
+            let (loss, gradients) = micro_batch.backward(&model.net, adapter, dropout, kept)?;
+            self.gradients.add_all(gradients)?;
+            self.losses.push(loss);
+            self.micro_batches += 1;
+            self.tokens += tokens;
+            self.position = sampler.next(self.position);
+            self.elapsed = elapsed_before + start.elapsed();
+            let (step, done) = (self.step() + 1, self.losses.len());
+            cx.emit(Event::MicroBatch { step, total_steps, done, total: accumulation });
+
+            // The window is full, or the epoch is over: one optimizer step.
+            if done < accumulation && self.position.micro_batch != 0 {
+                continue;
+            }
+            let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
+            cx.emit(Event::Step(record.clone()));
+            self.records.push(record);
+        }
+        if self.step() >= total_steps {
+            end = TrainEnd::Finished;
+        }
+        let made = &self.records[first..];
+        let elapsed = start.elapsed();
+        Ok(TrainReport {
+            end,
+            steps: made.len(),
+            step: self.step(),
+            total_steps,
+            loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
+            tokens_per_second: (self.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
+            elapsed,
+        })
+    }
+
+    /// Averages the window, clips, and moves the parameters.
+    fn optimizer_step(&mut self, material: &Material, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
+        let settings = material.settings;
+        let gradients = std::mem::take(&mut self.gradients);
+        let losses = std::mem::take(&mut self.losses);
+        let count = losses.len() as f64;
+        let grad_norm = gradients.norm()? / count;
+        // As torch's clip_grad_norm_; 0 means no clipping.
+        let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
+        let learning_rate = learning_rate(settings, self.step(), total_steps);
+        self.optimizer.step(&material.adapter.vars(), &gradients, clip.min(1.0) / count, learning_rate, settings)?;
+        Ok(StepRecord {
+            step: self.step() + 1,
+            total_steps,
+            loss: losses.iter().sum::<f64>() / count,
+            grad_norm,
+            learning_rate,
+            epoch: self.position.epoch as f64 + self.position.micro_batch as f64 / per_epoch as f64,
+            tokens: self.tokens,
+            elapsed: self.elapsed.as_secs_f64(),
+        })
+    }
+
+    /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since
+    /// continues at the same sample, or at most a batch before it.
+    fn place(&self, settings: &Settings) -> Position {
+        let micro_batch = self.position.micro_batch * self.batch / settings.per_device_train_batch_size;
+        Position { micro_batch, ..self.position }
+    }
+}
+
+fn sampler(samples: usize, settings: &Settings) -> Sampler {
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    Sampler::new(samples, batch, accumulation, settings.seed, !settings.disable_shuffling)
+}

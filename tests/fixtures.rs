@@ -1,0 +1,42 @@
+//! Where the reference values lie, and how they are read. The scripts that made them are in `reference/`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use candle_core::DType;
+use candle_core::Device;
+use candle_core::Tensor;
+
+/// A file or folder below `tests/fixtures`.
+pub fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// The tensors of a safetensors file.
+pub struct Tensors(HashMap<String, Tensor>);
+
+impl Tensors {
+    pub fn read(path: &str) -> Self {
+        Self(candle_core::safetensors::load(fixture(path), &Device::Cpu).unwrap())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
+    pub fn floats(&self, name: &str) -> Vec<f32> {
+        let tensor = self.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
+        tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    pub fn integers(&self, name: &str) -> Vec<i64> {
+        let tensor = self.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
+        tensor.to_dtype(DType::I64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+}
+
+/// The largest absolute difference of two equally long slices.
+pub fn max_difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}

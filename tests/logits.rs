@@ -1,0 +1,156 @@
+//! Tokens, pixels, positions, logits and greedy answers are those of transformers
+//! (`reference/logits.py`: float32, a tiny random checkpoint in each of the two file layouts).
+
+use candle_core::Tensor;
+use serde_json::Value;
+use tunebook_data::ImageProcessor;
+use tunebook_data::Message;
+use tunebook_data::Template;
+use tunebook_engine::generate::Choice;
+use tunebook_engine::generate::Prompt;
+use tunebook_engine::generate::generate;
+use tunebook_engine::model::Model;
+use tunebook_engine::settings::Dtype;
+use tunebook_engine::settings::Settings;
+use tunebook_nn::qwen2_5_vl::KvCache;
+use tunebook_nn::qwen2_5_vl::Pass;
+use tunebook_nn::qwen2_5_vl::positions::rotary;
+
+use crate::fixtures::Tensors;
+use crate::fixtures::fixture;
+use crate::fixtures::max_difference;
+
+/// A case of `cases.json`, taken from its messages and picture files to what the model is given.
+struct Case {
+    model: Model,
+    expected: Tensors,
+    prompt: Prompt,
+    pixels: Vec<f32>,
+    repetition_penalty: f64,
+}
+
+impl Case {
+    fn load(name: &str) -> Self {
+        let cases = std::fs::read(fixture("logits/cases.json")).unwrap();
+        let cases: Value = serde_json::from_slice(&cases).unwrap();
+        let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+        let model = Model::load(&fixture(case["checkpoint"].as_str().unwrap()), Dtype::Float32).unwrap();
+        let mut messages = case["messages"].as_array().unwrap().as_slice();
+        let mut system = "";
+        let text = |message: &'static str, from: &Value| from[message].as_str().unwrap().to_string();
+        let first = text("content", &messages[0]);
+        if messages[0]["role"] == "system" {
+            (system, messages) = (&first, &messages[1..]);
+        }
+        let messages: Vec<_> = messages
+            .iter()
+            .map(|message| match message["role"].as_str().unwrap() {
+                "user" => Message::user(text("content", message)),
+                _ => Message::assistant(text("content", message)),
+            })
+            .collect();
+        let processor: &ImageProcessor = &model.processor;
+        let images: Vec<_> = case["images"].as_array().unwrap().iter().map(|image| image.as_str().unwrap()).collect();
+        let images: Vec<_> =
+            images.iter().map(|image| processor.look(&fixture(&format!("pictures/{image}"))).unwrap()).collect();
+        let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
+        let slots = Template::qwen2_vl().encode_prompt(&model.tokenizer, &messages, system, &tokens).unwrap();
+        let grids: Vec<_> = images.iter().map(|image| [image.grid.t, image.grid.h, image.grid.w]).collect();
+        let patches: Vec<_> = images.iter().map(|image| processor.load(image).unwrap().patches).collect();
+        let features =
+            patches.iter().zip(&grids).map(|(patches, grid)| model.net.vision.features(patches.clone(), &[*grid]));
+        let prompt = Prompt { input_ids: slots.ids, features: features.collect::<Result<_, _>>().unwrap(), grids };
+        Self {
+            expected: Tensors::read(&format!("logits/{name}.safetensors")),
+            repetition_penalty: case["repetition_penalty"].as_f64().unwrap(),
+            pixels: patches.concat(),
+            prompt,
+            model,
+        }
+    }
+
+    fn logits(&self) -> Tensor {
+        let net = &self.model.net;
+        let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
+        let x = net.embed(&self.prompt.input_ids, &self.prompt.features).unwrap();
+        let mut cache = KvCache::new(net.text.layers.len(), 512);
+        let turn = rotary(&positions.thw, &net.config.text);
+        let hidden = net.text.read(x, &turn, &mut cache, Pass::default()).unwrap();
+        net.text.logits(&net.text.norm(&hidden).unwrap()).unwrap()
+    }
+
+    fn greedy(&self, repetition_penalty: f64) -> Vec<i64> {
+        let settings = Settings {
+            do_sample: Some(false),
+            repetition_penalty: Some(repetition_penalty),
+            max_new_tokens: 24,
+            ..Settings::default()
+        };
+        let mut choice = Choice::new(&settings, &self.model.generation, 0);
+        choice.eos_token_ids.clear();
+        let mut tokens = Vec::new();
+        generate(&self.model, None, &self.prompt, &choice, &|| false, &mut |token| {
+            tokens.push(i64::from(token));
+            Ok(())
+        })
+        .unwrap();
+        tokens
+    }
+}
+
+/// Everything on the way from messages and picture files to logits at all positions.
+fn check(name: &str) {
+    let case = Case::load(name);
+    let input_ids: Vec<i64> = case.prompt.input_ids.iter().map(|&id| i64::from(id)).collect();
+    assert_eq!(input_ids, case.expected.integers("input_ids"), "{name}: tokens");
+
+    let positions = case.model.net.positions(&case.prompt.input_ids, &case.prompt.grids).unwrap();
+    let by_axis: Vec<i64> = (0..3).flat_map(|axis| positions.thw.iter().map(move |p| i64::from(p[axis]))).collect();
+    assert_eq!(by_axis, case.expected.integers("position_ids"), "{name}: positions");
+    assert_eq!([positions.delta].as_slice(), case.expected.integers("rope_deltas"), "{name}: rope_delta");
+
+    if !case.prompt.features.is_empty() {
+        let pixels = max_difference(&case.pixels, &case.expected.floats("pixel_values"));
+        assert!(pixels <= 1e-6, "{name}: pixels differ by {pixels}");
+        let features = Tensor::cat(&case.prompt.features, 0).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let features = max_difference(&features, &case.expected.floats("vision.merged"));
+        assert!(features <= 1e-4, "{name}: vision features differ by {features}");
+    }
+    let logits = case.logits().flatten_all().unwrap().to_vec1().unwrap();
+    let difference = max_difference(&logits, &case.expected.floats("logits"));
+    println!("{name}: logits differ by at most {difference:.2e}");
+    assert!(difference <= 2e-4, "{name}: logits differ by {difference}");
+
+    assert_eq!(case.greedy(1.0), case.expected.integers("generated"), "{name}: greedy tokens");
+    assert_eq!(
+        case.greedy(case.repetition_penalty),
+        case.expected.integers("generated_penalty"),
+        "{name}: greedy tokens with a repetition penalty"
+    );
+}
+
+#[test]
+fn text_alone() {
+    check("text");
+}
+
+#[test]
+fn a_picture_that_is_not_square() {
+    check("picture");
+}
+
+#[test]
+fn two_pictures_over_two_turns() {
+    check("two_pictures");
+}
+
+#[test]
+fn a_picture_whose_windows_are_partly_filled() {
+    check("windows");
+}
+
+#[test]
+fn the_nested_layout_with_an_untied_head() {
+    check("nested_text");
+    check("nested_picture");
+}
