@@ -4,12 +4,10 @@
 //! patches and positions come in, hidden states, losses and gradients come out.
 
 pub mod adapter;
-pub mod adapter;
 pub mod checkpoint;
 pub mod error;
 pub mod frozen;
 pub mod ops;
-pub mod replace_file;
 pub mod qwen2_5_vl;
 pub mod replace_file;
 
