@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """check_adapter.py ADAPTER_DIR CHECKPOINT_DIR CASE.safetensors OUT.safetensors
 
 Does Python PEFT compute what tunebook computed? Loads the adapter that tunebook saved over the checkpoint, runs the
 case (a file of fixtures/logits) in float32 and compares with `logits` [T,vocabulary] in OUT. Prints the largest
 absolute difference; exit status 1 if it is over 2e-4.
 """
+
 import sys
 
 import torch

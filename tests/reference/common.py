@@ -1,5 +1,6 @@
 """What the reference scripts share: where fixtures go, and LLaMA-Factory's encoding restated in the few lines that
 Qwen2.5-VL needs. encode.py and images.py check the restatement against LLaMA-Factory itself."""
+
 import importlib.metadata
 import json
 import math

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What LLaMA-Factory makes of samples: fixtures/encode. (Virtual environment of requirements-llamafactory.txt.)
 
 samples.json     every case: a dataset_info.json entry (without file_name), one raw sample, the settings that differ from
@@ -7,6 +6,7 @@ truncation.json  [source length, target length, cutoff] -> [source kept, target 
 
 It also checks that common.py's restatement of the template and images.py's pictures agree with LLaMA-Factory's code.
 """
+
 import json
 import shutil
 import tempfile
@@ -27,7 +27,13 @@ OUT = FIXTURES / "encode"
 MESSAGES = {
     "formatting": "sharegpt",
     "columns": {"messages": "messages", "images": "images"},
-    "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"},
+    "tags": {
+        "role_tag": "role",
+        "content_tag": "content",
+        "user_tag": "user",
+        "assistant_tag": "assistant",
+        "system_tag": "system",
+    },
 }
 LONG = "In the morning the river was quiet, so we walked along the bank and counted the boats, one by one. " * 3
 LONG_ANSWER = "早上河水很安静,我们沿着河岸慢慢走,一艘一艘地数着小船。" * 5
@@ -101,7 +107,11 @@ def encode(c):
         datasets = get_dataset(template, model_args, data_args, training_args, stage="sft", **tokenizer_module)
         row = datasets["train_dataset"][0]
     assert len(row["input_ids"]) == len(row["labels"]) <= data_args.cutoff_len
-    return {"input_ids": row["input_ids"], "labels": row["labels"], "text": tokenizer_module["tokenizer"].decode(row["input_ids"])}
+    return {
+        "input_ids": row["input_ids"],
+        "labels": row["labels"],
+        "text": tokenizer_module["tokenizer"].decode(row["input_ids"]),
+    }
 
 
 def arguments(folder, **settings):

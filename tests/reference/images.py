@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The image path of LLaMA-Factory and transformers, picture by picture: fixtures/images.
 
 cases.json            every case: picture, image_max_pixels, sizes on the way, grid
@@ -9,6 +8,7 @@ CASE.safetensors      source [H,W,3]: the file as tunebook reads it (EXIF applie
                       (an array equal to the one before it is left out; so is pixel_values over 24 patches)
 sizes.json            width, height, image_max_pixels -> sizes on the way and grid, without pictures
 """
+
 import shutil
 
 import numpy as np
@@ -62,7 +62,11 @@ def main():
     made_by = versions("transformers", "torchvision", "pillow")
     cases = [case(processor, name, max_pixels) for name, max_pixels in CASES]
     dump_rows(OUT / "cases.json", "cases", cases, versions=made_by, backend=backend)
-    sizes = [dict(image=[w, h], image_max_pixels=m, **measure(processor, w, h, m)) for w, h in SIZES for m in (IMAGE_MAX_PIXELS, 262144)]
+    sizes = [
+        dict(image=[w, h], image_max_pixels=m, **measure(processor, w, h, m))
+        for w, h in SIZES
+        for m in (IMAGE_MAX_PIXELS, 262144)
+    ]
     dump_rows(OUT / "sizes.json", "sizes", sizes, versions=made_by)
     total = sum(f.stat().st_size for f in OUT.iterdir())
     print(f"{len(CASES)} cases by {backend}, {total / 1e6:.2f} MB")

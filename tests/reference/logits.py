@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What transformers computes with the tiny checkpoints, in float32: fixtures/logits/CASE.safetensors and cases.json.
 
 Every case is a conversation that waits for an answer. Tensors (T tokens, N patches, M = N/4 merged patches):
@@ -10,6 +9,7 @@ vision.patch_embed [N,width] (raster order), vision.block.I [N,width] (output of
 vision.merged [M,hidden] (raster order)
 generated [24], generated_penalty [24]: greedy tokens with the cache, repetition_penalty 1.0 and 1.3, never stopping
 """
+
 import shutil
 
 import torch
@@ -114,7 +114,11 @@ def run(model, inputs):
         hooks.append(visual.patch_embed.register_forward_hook(keep("vision.patch_embed")))
         for i, block in enumerate(visual.blocks):
             hooks.append(block.register_forward_hook(keep(f"vision.block.{i}")))
-            hooks.append(block.register_forward_pre_hook(lambda _m, a, kw, i=i: seen.update({f"cu.{i}": kw["cu_seqlens"]}), with_kwargs=True))
+            hooks.append(
+                block.register_forward_pre_hook(
+                    lambda _m, a, kw, i=i: seen.update({f"cu.{i}": kw["cu_seqlens"]}), with_kwargs=True
+                )
+            )
     logits = model(**inputs, use_cache=False).logits[0]
     for hook in hooks:
         hook.remove()

@@ -1,5 +1,5 @@
-#!/usr/bin/env python3
 """Draw the test pictures into fixtures/pictures: creatures on a gradient, in every file form that tunebook reads."""
+
 import math
 import shutil
 
@@ -8,7 +8,13 @@ from PIL import Image, ImageDraw
 
 from common import PICTURES
 
-BODY = {"red": (214, 48, 49), "blue": (9, 105, 218), "green": (46, 160, 67), "yellow": (245, 200, 66), "purple": (130, 80, 223)}
+BODY = {
+    "red": (214, 48, 49),
+    "blue": (9, 105, 218),
+    "green": (46, 160, 67),
+    "yellow": (245, 200, 66),
+    "purple": (130, 80, 223),
+}
 SKY = [((236, 244, 255), (120, 160, 200)), ((255, 240, 220), (190, 140, 110)), ((230, 255, 235), (90, 150, 120))]
 
 
@@ -80,7 +86,14 @@ def draw_creature(draw, width, height, colour, ears):
     draw.line(tail, fill=dark, width=max(2, width // 24))
     for left in (0.28, 0.52):
         if ears == "pointed":
-            draw.polygon([(width * left, height * 0.4), (width * (left + 0.1), height * 0.1), (width * (left + 0.2), height * 0.4)], fill=colour)
+            draw.polygon(
+                [
+                    (width * left, height * 0.4),
+                    (width * (left + 0.1), height * 0.1),
+                    (width * (left + 0.2), height * 0.4),
+                ],
+                fill=colour,
+            )
         elif ears == "floppy":
             draw.ellipse(box(left - 0.06, 0.3, left + 0.08, 0.7), fill=dark)
         else:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write two small random Qwen2.5-VL checkpoints for the parity tests.
 
 fixtures/tiny         the layout in which the models are published: flat config.json, `visual.*`/`model.*` names,
@@ -8,6 +7,7 @@ fixtures/tiny-nested  the layout that transformers 5 saves: nested config.json, 
 
 Both share one byte-level BPE tokenizer in Qwen2's form, trained on the text that `corpus` writes.
 """
+
 import json
 import shutil
 from itertools import product
@@ -52,9 +52,15 @@ CHAT_TEMPLATE = """
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}""".lstrip("\n")
 
 TEXT = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=160)
-VISION = dict(depth=4, hidden_size=48, num_heads=2, intermediate_size=100, out_hidden_size=64, fullatt_block_indexes=[1, 3])
-NESTED_TEXT = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, intermediate_size=80)
-NESTED_VISION = dict(depth=2, hidden_size=32, num_heads=2, intermediate_size=64, out_hidden_size=32, fullatt_block_indexes=[1])
+VISION = dict(
+    depth=4, hidden_size=48, num_heads=2, intermediate_size=100, out_hidden_size=64, fullatt_block_indexes=[1, 3]
+)
+NESTED_TEXT = dict(
+    hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, intermediate_size=80
+)
+NESTED_VISION = dict(
+    depth=2, hidden_size=32, num_heads=2, intermediate_size=64, out_hidden_size=32, fullatt_block_indexes=[1]
+)
 
 
 def main():
@@ -68,7 +74,9 @@ def write_published(out, tokenizer):
     write_tokenizer(out, tokenizer)
     config = model_config(TEXT, VISION, tokenizer, tied=True)
     model = random_model(config, seed=20261128)
-    tensors = {published_name(name): p.detach().clone() for name, p in model.named_parameters() if name != "lm_head.weight"}
+    tensors = {
+        published_name(name): p.detach().clone() for name, p in model.named_parameters() if name != "lm_head.weight"
+    }
     write_shards(out, tensors)
     dump(out / "config.json", flat_config(config))
     dump(out / "generation_config.json", generation_config(tokenizer))
@@ -88,7 +96,7 @@ def write_nested(out, tokenizer):
     model = random_model(config, seed=20261134)
     processor.save_pretrained(out)
     (out / "preprocessor_config.json").unlink()
-    model.save_pretrained(out, save_original_format=False)
+    model.save_pretrained(out, save_original_format=False)  # by default it would write the published names again
     dump(out / "generation_config.json", generation_config(tokenizer))
     loaded, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(out, dtype="auto", output_loading_info=True)
     check_loaded(model, loaded, report)
@@ -117,7 +125,9 @@ def random_model(config, seed):
 def model_config(text, vision, tokenizer, tied):
     head_dim = text["hidden_size"] // text["num_attention_heads"]
     assert head_dim == 16
-    special = dict(bos_token_id=tokenizer.token_to_id("<|endoftext|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>"))
+    special = dict(
+        bos_token_id=tokenizer.token_to_id("<|endoftext|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>")
+    )
     return Qwen2_5_VLConfig(
         text_config=dict(
             text,
@@ -273,7 +283,15 @@ def write_tokenizer(out, tokenizer):
 def corpus():
     """Sentences about small creatures in English and Chinese, and some that are about nothing in particular."""
     bodies = {"round": "圆圆", "long": "长长", "square": "方方", "tall": "高高", "flat": "扁扁"}
-    colours = {"red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "purple": "紫色", "orange": "橙色", "pink": "粉色"}
+    colours = {
+        "red": "红色",
+        "blue": "蓝色",
+        "green": "绿色",
+        "yellow": "黄色",
+        "purple": "紫色",
+        "orange": "橙色",
+        "pink": "粉色",
+    }
     ears = {"pointed": "尖尖", "floppy": "下垂", "short": "短短", "curled": "卷曲"}
     tails = {"bushy": "蓬松", "thin": "细长", "forked": "分叉", "striped": "带条纹"}
     types = {"fire": "火系", "water": "水系", "grass": "草系", "electric": "电系", "stone": "岩系"}

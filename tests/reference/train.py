@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Train LoRA on the tiny checkpoint with LLaMA-Factory itself: fixtures/train. (Virtual environment of
 requirements-llamafactory.txt.)
 
@@ -10,11 +9,13 @@ RUN/steps.json       loss, grad_norm (before clipping), learning_rate and epoch 
 RUN/adapter          the adapter at the end
 RUN/logits.safetensors  logits [T,vocabulary] of that adapter on fixtures/logits/picture.safetensors
 """
+
 import json
 import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import torch
 import yaml
@@ -93,7 +94,13 @@ def main():
 
 def write_data():
     columns = {"messages": "messages", "images": "images"}
-    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+    tags = {
+        "role_tag": "role",
+        "content_tag": "content",
+        "user_tag": "user",
+        "assistant_tag": "assistant",
+        "system_tag": "system",
+    }
     info = {}
     for name, samples in (("creatures", CREATURES), ("pairs", PAIRS)):
         samples = [{"messages": m, "images": [f"../pictures/{p}" for p in pictures]} for m, pictures in samples]
@@ -131,7 +138,9 @@ def write_gradients():
     loss.backward()
     gradients = {k.replace(".default.", "."): p.grad for k, p in model.named_parameters() if p.requires_grad}
     assert all(g is not None and g.abs().max() > 0 for g in gradients.values())
-    kept = {k: inputs[k] for k in ("pixel_values", "image_grid_thw")} | {k: inputs[k][0] for k in ("input_ids", "labels")}
+    kept = {k: inputs[k] for k in ("pixel_values", "image_grid_thw")} | {
+        k: inputs[k][0] for k in ("input_ids", "labels")
+    }
     norm = torch.stack([g.norm() for g in gradients.values()]).norm()
     save(OUT / "gradients.safetensors", gradients | kept | {"loss": loss.detach()[None], "grad_norm": norm[None]})
 
@@ -147,7 +156,7 @@ def train(run):
     os.chdir(FIXTURES)
     with tempfile.TemporaryDirectory() as saves:
         run_exp({**recipe, "output_dir": saves})
-        history = json.loads(open(f"{saves}/trainer_state.json").read())["log_history"]
+        history = json.loads(Path(saves, "trainer_state.json").read_text())["log_history"]
         final = load_file(f"{saves}/adapter_model.safetensors")
         model = PeftModel.from_pretrained(load_base(), saves)
 
@@ -172,7 +181,9 @@ def train(run):
         ).logits[0]
     moved = (logits - case["logits"]).abs().max().item()
     save(out / "logits.safetensors", {"logits": logits})
-    print(f"{run}: loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, {clipped} of 12 steps clipped, logits moved by {moved:.3f}")
+    print(
+        f"{run}: loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, {clipped} of 12 steps clipped, logits moved by {moved:.3f}"
+    )
 
 
 def load_base():

@@ -35,13 +35,19 @@ CREATURES = [
     (turns("How are you?", "I am fine, thank you!"), []),
     (turns(CHINESE, "一只绿色的小精灵。"), ["creature_2.png"]),
     (turns(ENGLISH, "This is an electric creature with a flat yellow body and pointed ears."), ["creature_3.png"]),
-    (turns("早上好!", "早上好,今天天气很好。", "Look: <image>", "A small purple creature with floppy ears."), ["creature_4.png"]),
+    (
+        turns("早上好!", "早上好,今天天气很好。", "Look: <image>", "A small purple creature with floppy ears."),
+        ["creature_4.png"],
+    ),
     (turns(ENGLISH, "\nA red creature with short ears."), ["creature_5.png"]),
     (turns("<image>Does it look happy?", "It looks friendly."), ["creature_0.png"]),
     (turns("比较火系和水系。", "火系在晴天更强,水系在雨天更强。"), []),
     (turns("<image>这是什么颜色的小精灵?", "蓝色的,身体扁扁的,耳朵下垂。"), ["wide.png"]),
     (turns("Count: <image>", "1"), ["creature_2.png"]),
-    (turns("<image>Write one sentence.", "In the morning the yellow creature walked along the river."), ["creature_3.png"]),
+    (
+        turns("<image>Write one sentence.", "In the morning the yellow creature walked along the river."),
+        ["creature_3.png"],
+    ),
 ]
 
 # 16 samples of two pictures, in one turn or over two.
@@ -53,7 +59,11 @@ for i in range(16):
     elif i % 4 == 1:
         text = turns("第一张:<image>\n第二张:<image>\n哪一只颜色更深?", "第一张的颜色更深,第二张的更亮。")
     elif i % 4 == 2:
-        text = turns("<image>What do you see?", "A little creature.", "<image>And here?", "Another one, with other ears.")
+        text = turns(
+            "<image>What do you see?", "A little creature.", "<image>And here?", "Another one, with other ears."
+        )
     else:
-        text = turns("<image>它是什么属性?", "草系。", "Now compare it with <image> please.", "它们的耳朵和尾巴不一样。")
+        text = turns(
+            "<image>它是什么属性?", "草系。", "Now compare it with <image> please.", "它们的耳朵和尾巴不一样。"
+        )
     PAIRS.append((text, [first, second]))
