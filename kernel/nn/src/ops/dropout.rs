@@ -3,6 +3,8 @@
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::vector::vectorized;
+
 /// Zeroes each element with probability `p` and scales the others by 1 / (1 - p).
 ///
 /// The mask is a stretch of the ChaCha8 key stream: `seed` is the key, `stream` tells apart the places and steps
@@ -24,8 +26,18 @@ impl Dropout {
         // The probability in units of 2^-32, the distance of two words.
         let threshold = (f64::from(self.p) * 2f64.powi(32)) as u32;
         let kept = 1.0 / (1.0 - self.p);
-        for value in values {
-            *value = if generator.next_u32() < threshold { 0.0 } else { *value * kept };
+        let mut words = [0u32; 256];
+        for values in values.chunks_mut(words.len()) {
+            let words = &mut words[..values.len()];
+            generator.fill_bytes(bytemuck::cast_slice_mut(words));
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (value, word) in values.iter_mut().zip(words.iter()) {
+                        *value = if u32::from_le(*word) < threshold { 0.0 } else { *value * kept };
+                    }
+                },
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use super::buffer::{borrow, expect_shape, floats, matrix};
 use super::dropout::Dropout;
 use super::error::OpError;
 use super::linear::FrozenLinear;
+use super::vector::for_row_blocks;
 use crate::frozen::FrozenMatrix;
 
 const OP: &str = "lora_linear";
@@ -89,17 +90,19 @@ impl CustomOp3 for LoraLinear {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
-        let (dx, da, db) = {
+        let (dx, adapter) = {
             let (x_values, a_values) = (borrow(OP, "x", x)?, borrow(OP, "lora_A", a)?);
             let (b_values, dy) = (borrow(OP, "lora_B", b)?, borrow(OP, "dy", &dy)?);
             let dh = self.down_gradient(&dy, &b_values);
+            let adapter_trains = a.track_op() || b.track_op();
             (
                 x.track_op().then(|| self.input_gradient(&dy, &dh, &a_values)),
-                a.track_op().then(|| self.a_gradient(&x_values, &dh)),
-                b.track_op().then(|| self.b_gradient(&dy, &self.down(&x_values, &a_values))),
+                adapter_trains.then(|| self.adapter_gradients(&x_values, &a_values, &dy, &dh)),
             )
         };
+        let (da, db) = adapter.unzip();
         let tensor = |like: &Tensor, values: Option<Vec<f32>>| {
+            let values = values.filter(|_| like.track_op());
             values.map(|values| Tensor::from_vec(values, like.dims(), like.device())).transpose()
         };
         Ok((tensor(x, dx)?, tensor(a, da)?, tensor(b, db)?))
@@ -118,7 +121,7 @@ impl LoraLinear {
         h.par_chunks_mut(BLOCK * rank).zip(x.par_chunks(BLOCK * inputs)).enumerate().for_each_init(
             Vec::new,
             |scratch, (block, (h, x))| {
-                let x = self.dropped(block, x, scratch);
+                let x = self.dropped(block * BLOCK, x, scratch);
                 let rows = h.len() / rank;
                 sgemm(1.0, View::rows(x, [rows, inputs]), a.t(), ViewMut::rows(h, [rows, rank]), false, false);
             },
@@ -161,51 +164,37 @@ impl LoraLinear {
         dx
     }
 
-    /// dA, `[r, in]`.
-    fn a_gradient(&self, x: &[f32], dh: &[f32]) -> Vec<f32> {
-        let (inputs, rank) = (self.base.weight.cols, self.rank);
+    /// dA, `[r, in]`, and dB, `[out, r]`: both need dropout(x), which is made once, some rows at a time.
+    fn adapter_gradients(&self, x: &[f32], a: &[f32], dy: &[f32], dh: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (inputs, outputs, rank) = (self.base.weight.cols, self.base.weight.rows, self.rank);
         let rows = x.len() / inputs.max(1);
         let mut da = vec![0f32; rank * inputs];
-        let mut dropped = Vec::new();
+        let mut h = vec![0f32; rows * rank];
+        let mut scratch = Vec::new();
+        // Without dropout there is nothing to make, and all rows can be read where they are.
         let block = if self.dropout.is_some() { 4 * BLOCK } else { rows };
         for first in (0..rows).step_by(block.max(1)) {
             let rows = block.min(rows - first);
-            let x = &x[first * inputs..][..rows * inputs];
-            let x = match &self.dropout {
-                Some(dropout) => {
-                    dropped.resize(x.len(), 0.0);
-                    dropped.par_chunks_mut(inputs).zip(x.par_chunks(inputs)).enumerate().for_each(
-                        |(row, (dropped, x))| {
-                            dropped.copy_from_slice(x);
-                            dropout.apply((first + row) * inputs, dropped);
-                        },
-                    );
-                    &dropped
-                }
-                None => x,
-            };
-            let (dh, x) = (View::rows(&dh[first * rank..], [rows, rank]), View::rows(x, [rows, inputs]));
+            let x = self.dropped(first, &x[first * inputs..][..rows * inputs], &mut scratch);
+            let x = View::rows(x, [rows, inputs]);
+            let h = ViewMut::rows(&mut h[first * rank..], [rows, rank]);
+            sgemm(1.0, x, View::rows(a, [rank, inputs]).t(), h, false, true);
+            let dh = View::rows(&dh[first * rank..], [rows, rank]);
             sgemm(1.0, dh.t(), x, ViewMut::rows(&mut da, [rank, inputs]), true, true);
         }
-        da
-    }
-
-    /// dB, `[out, r]`.
-    fn b_gradient(&self, dy: &[f32], h: &[f32]) -> Vec<f32> {
-        let (outputs, rank) = (self.base.weight.rows, self.rank);
-        let rows = dy.len() / outputs.max(1);
         let mut db = vec![0f32; outputs * rank];
-        let (dy, h) = (View::rows(dy, [rows, outputs]), View::rows(h, [rows, rank]));
+        let (dy, h) = (View::rows(dy, [rows, outputs]), View::rows(&h, [rows, rank]));
         sgemm(self.scaling, dy.t(), h, ViewMut::rows(&mut db, [outputs, rank]), false, true);
-        db
+        (da, db)
     }
 
-    /// Block number `block` of x after dropout, in `scratch` if there is any.
-    fn dropped<'a>(&self, block: usize, x: &'a [f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    /// dropout(x) for the rows of x from `first`, in `scratch` if there is any dropout.
+    fn dropped<'a>(&self, first: usize, x: &'a [f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let Some(dropout) = &self.dropout else { return x };
         scratch.clear();
         scratch.extend_from_slice(x);
-        dropout.apply(block * BLOCK * self.base.weight.cols, scratch);
+        let inputs = self.base.weight.cols;
+        for_row_blocks(scratch, inputs, |row, values| dropout.apply((first + row) * inputs, values));
         scratch
     }
 }

@@ -7,6 +7,7 @@
 //! (`Tensor::track_op` is false) gets none.
 
 mod attention;
+mod backward_from;
 mod buffer;
 mod cross_entropy;
 mod dropout;
@@ -22,6 +23,7 @@ mod testing;
 mod vector;
 
 pub use attention::{Segments, attention};
+pub use backward_from::backward_from;
 pub use cross_entropy::{Labels, linear_cross_entropy};
 pub use dropout::Dropout;
 pub use error::OpError;

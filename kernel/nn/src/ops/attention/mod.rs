@@ -142,9 +142,10 @@ impl Attention {
 /// The most queries of a block.
 const MAX_BLOCK: usize = 128;
 
-/// Queries of a block, so that its scores against `keys` keys stay within a processor's second-level cache.
+/// Queries of a block, so that its scores against `keys` keys take 2 MiB, a second-level cache, or a little more
+/// where that would leave a block too few queries to be worth reading the keys for.
 fn block_rows(keys: usize) -> usize {
-    const SCORES: usize = 1 << 17;
+    const SCORES: usize = 1 << 19;
     (SCORES / keys.max(1)).clamp(16, MAX_BLOCK)
 }
 

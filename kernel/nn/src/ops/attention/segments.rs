@@ -23,17 +23,6 @@ pub(super) struct Segment {
 }
 
 impl Segments {
-    /// Sequences whose queries and keys are the same tokens, as in training and in the vision tower.
-    pub fn of_self(cu_seqlens: impl Into<Arc<[usize]>>, causal: bool) -> Self {
-        let q = cu_seqlens.into();
-        Self { k: q.clone(), q, causal }
-    }
-
-    /// The last `queries` tokens of one sequence against all its `keys` tokens, as in generation with a cache.
-    pub fn of_cache(queries: usize, keys: usize) -> Self {
-        Self { q: Arc::from([0, queries]), k: Arc::from([0, keys]), causal: true }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.q.len() - 1
     }

@@ -1,5 +1,7 @@
 //! Attention against its formula in f64, and against candle's own operations on larger sizes.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Device};
 
 use super::super::testing::{assert_close, check, random};
@@ -69,10 +71,11 @@ fn one_query_each_takes_the_decoding_path_and_still_has_gradients() {
 fn decoding_equals_the_last_row_of_the_whole_sequence() {
     let (tokens, heads, kv_heads, head_dim) = (700, 8, 2, 128);
     let [q, k, v] = packed(tokens, heads, kv_heads, head_dim);
-    let whole = attention(&q, &k, &v, &Segments::of_self([0, tokens], true), heads, kv_heads).unwrap();
+    let all = attention(&q, &k, &v, &whole(tokens, true), heads, kv_heads).unwrap();
+    let cached = Segments { q: [0, 1].into(), k: [0, tokens].into(), causal: true };
     let last = q.narrow(0, tokens - 1, 1).unwrap();
-    let decoded = attention(&last, &k, &v, &Segments::of_cache(1, tokens), heads, kv_heads).unwrap();
-    let difference = (decoded - whole.narrow(0, tokens - 1, 1).unwrap()).unwrap();
+    let decoded = attention(&last, &k, &v, &cached, heads, kv_heads).unwrap();
+    let difference = (decoded - all.narrow(0, tokens - 1, 1).unwrap()).unwrap();
     assert!(difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
 }
 
@@ -82,7 +85,7 @@ fn long_sequences_equal_candles_composite_in_value_and_gradients() {
         let (heads, kv_heads) = (4, 2);
         let vars = packed(tokens, heads, kv_heads, head_dim).map(|x| candle_core::Var::from_tensor(&x).unwrap());
         let [q, k, v] = [0, 1, 2].map(|i| vars[i].as_tensor());
-        let segments = Segments::of_self([0, tokens], causal);
+        let segments = whole(tokens, causal);
         let ours = attention(q, k, v, &segments, heads, kv_heads).unwrap();
         let theirs = composite(q, k, v, causal, heads, kv_heads);
         compare("value", &ours, &theirs);
@@ -99,7 +102,7 @@ fn long_sequences_equal_candles_composite_in_value_and_gradients() {
 fn only_operands_that_ask_for_a_gradient_get_one() {
     let [q, k, v] = packed(6, 2, 1, 4);
     let q = candle_core::Var::from_tensor(&q).unwrap();
-    let o = attention(&q, &k, &v, &Segments::of_self([0, 6], true), 2, 1).unwrap();
+    let o = attention(&q, &k, &v, &whole(6, true), 2, 1).unwrap();
     let gradients = o.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&q).is_some());
     assert!(gradients.get(&k).is_none() && gradients.get(&v).is_none());
@@ -111,18 +114,24 @@ fn sizes_that_do_not_fit_are_refused_with_the_numbers() {
     let refuse = |segments: Segments, heads, kv_heads| {
         attention(&q, &k, &v, &segments, heads, kv_heads).unwrap_err().to_string()
     };
-    let whole = Segments::of_self([0, 6], true);
-    assert!(refuse(whole.clone(), 3, 2).contains("3 heads over 2 key heads"));
-    assert!(refuse(whole.clone(), 4, 0).contains("4 heads over 0 key heads"));
-    assert!(refuse(whole, 4, 4).contains("`k` has shape [6, 8], expected [6, 16]"));
-    assert!(refuse(Segments::of_self([0, 5], true), 4, 2).contains("rise from 0 to 6, but are [0, 5]"));
-    assert!(refuse(Segments::of_self([0, 4, 2, 6], true), 4, 2).contains("[0, 4, 2, 6]"));
+    assert!(refuse(whole(6, true), 3, 2).contains("3 heads over 2 key heads"));
+    assert!(refuse(whole(6, true), 4, 0).contains("4 heads over 0 key heads"));
+    assert!(refuse(whole(6, true), 4, 4).contains("`k` has shape [6, 8], expected [6, 16]"));
+    assert!(refuse(whole(5, true), 4, 2).contains("rise from 0 to 6, but are [0, 5]"));
+    let falling = Segments { q: [0, 4, 2, 6].into(), k: [0, 6].into(), causal: true };
+    assert!(refuse(falling, 4, 2).contains("[0, 4, 2, 6]"));
     let uneven = Segments { q: [0, 3, 6].into(), k: [0, 1, 6].into(), causal: true };
     assert!(refuse(uneven, 4, 2).contains("segment 0 has 3 queries for only 1 keys"));
     let unequal = Segments { q: [0, 3, 6].into(), k: [0, 6].into(), causal: false };
     assert!(refuse(unequal, 4, 2).contains("2 segments of queries, but 1 of keys"));
     let empty = Segments { q: [].into(), k: [].into(), causal: false };
     assert!(refuse(empty, 4, 2).contains("rise from 0 to 6, but are []"));
+}
+
+/// One sequence that attends to itself.
+fn whole(tokens: usize, causal: bool) -> Segments {
+    let bounds: Arc<[usize]> = [0, tokens].into();
+    Segments { q: bounds.clone(), k: bounds, causal }
 }
 
 fn packed(tokens: usize, heads: usize, kv_heads: usize, head_dim: usize) -> [Tensor; 3] {
