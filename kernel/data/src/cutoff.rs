@@ -52,8 +52,8 @@ pub fn infer_seqlen(source: usize, target: usize, cutoff: usize) -> (usize, usiz
 mod tests {
     use super::*;
 
-    fn slots(len: usize, images: &[std::ops::Range<usize>]) -> Slots {
-        Slots { ids: (0..len as u32).collect(), images: images.to_vec() }
+    fn slots(len: usize, images: &[(usize, usize)]) -> Slots {
+        Slots { ids: (0..len as u32).collect(), images: images.iter().map(|(start, end)| *start..*end).collect() }
     }
 
     /// LLaMA-Factory's own table.
@@ -73,14 +73,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_table_of_shares_is_llamafactorys() {
+        for row in crate::fixtures::json("encode/truncation.json").as_array().unwrap() {
+            let number = |index: usize| row[index].as_u64().unwrap() as usize;
+            assert_eq!(infer_seqlen(number(0), number(1), number(2)), (number(3), number(4)), "{row}");
+        }
+    }
+
     fn cut_lengths(source: Slots, target: Slots, room: usize) -> Option<(usize, usize)> {
         let mut turn = Turn { source, target };
-        cut(&mut turn, room).then(|| (turn.source.ids.len(), turn.target.ids.len()))
+        cut(&mut turn, room).then_some((turn.source.ids.len(), turn.target.ids.len()))
     }
 
     #[test]
     fn a_question_stays_whole_where_a_cut_would_take_its_picture() {
-        let question = || slots(60, &[10..50]);
+        let question = || slots(60, &[(10, 50)]);
         // In proportion it would keep 30 of 60: inside the picture.
         assert_eq!(cut_lengths(question(), slots(140, &[]), 100), Some((60, 40)));
         // The cut falls behind the picture: as LLaMA-Factory.
@@ -92,10 +100,10 @@ mod tests {
 
     #[test]
     fn an_answer_ends_before_a_picture_that_does_not_fit() {
-        let answer = slots(100, &[5..15, 30..70]);
+        let answer = slots(100, &[(5, 15), (30, 70)]);
         let mut turn = Turn { source: slots(10, &[]), target: answer };
         assert!(cut(&mut turn, 60));
         assert_eq!(turn.target.ids.len(), 30);
-        assert_eq!(turn.target.images, [5..15]);
+        assert_eq!(turn.target.images, slots(0, &[(5, 15)]).images);
     }
 }

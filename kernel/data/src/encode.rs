@@ -230,9 +230,10 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use safetensors::SafeTensors;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Message, Role, fixtures};
+    use crate::{Dataset, DatasetInfo, Message, Role, fixtures};
 
     struct Parts {
         tokenizer: Tokenizer,
@@ -317,6 +318,51 @@ mod tests {
             assert!(pixels == f32s("pixel_values").unwrap_or_default(), "{name}: other pixels");
         }
         assert!(pictures >= 4);
+    }
+
+    /// From a record through dataset_info.json to ids and labels, as LLaMA-Factory's own loader gives them.
+    #[test]
+    fn records_become_llamafactorys_ids_and_labels() {
+        let parts = Parts::new();
+        let numbers = |list: &Value| -> Vec<i64> {
+            list.as_array().unwrap().iter().map(|number| number.as_i64().unwrap()).collect()
+        };
+        for case in fixtures::json("encode/samples.json")["samples"].as_array().unwrap() {
+            let name = case["name"].as_str().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let mut entry = case["entry"].clone();
+            entry["file_name"] = "data.json".into();
+            let write = |file: &str, value: Value| std::fs::write(dir.path().join(file), value.to_string()).unwrap();
+            write("dataset_info.json", json!({"data": entry}));
+            write("data.json", json!([case["sample"]]));
+            let entry = DatasetInfo::read(dir.path()).unwrap().entry("data").unwrap();
+            let dataset = Dataset::load(&entry, &fixtures::path("pictures"), None).unwrap();
+            assert!(dataset.skipped.is_empty(), "{name}: {:?}", dataset.skipped);
+
+            let setting = |key: &str| case["settings"].get(key);
+            let number = |key: &str, default| setting(key).map_or(default, |n| n.as_u64().unwrap() as usize);
+            let max_pixels = number("image_max_pixels", crate::DEFAULT_IMAGE_MAX_PIXELS);
+            let processor = parts.processor.clone().with_limits(max_pixels, crate::DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+            let encoder = Encoder {
+                processor: &processor,
+                ..parts.encoder(EncodeOptions {
+                    cutoff_len: number("cutoff_len", 2048),
+                    train_on_prompt: setting("train_on_prompt").is_some(),
+                    mask_history: setting("mask_history").is_some(),
+                })
+            };
+            let encoded = encoder.encode(&dataset.samples[0]).unwrap().unwrap();
+            let ids: Vec<_> = encoded.input_ids.iter().map(|id| i64::from(*id)).collect();
+            if name == "index_placeholder" {
+                // LLaMA-Factory replaces {{idx}} in the text itself; tunebook leaves text as it is.
+                assert_ne!(ids, numbers(&case["input_ids"]));
+                let text = parts.tokenizer.decode(&encoded.input_ids, false).unwrap();
+                assert!(text.contains("Turn {{idx}}, then {{content}}."), "{text}");
+                continue;
+            }
+            assert_eq!(ids, numbers(&case["input_ids"]), "{name}");
+            assert_eq!(encoded.labels, numbers(&case["labels"]), "{name}");
+        }
     }
 
     #[test]

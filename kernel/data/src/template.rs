@@ -112,7 +112,7 @@ impl Template {
         system: &str,
         image_tokens: &[usize],
     ) -> Result<Slots, TemplateError> {
-        if messages.len() % 2 == 0 {
+        if messages.len().is_multiple_of(2) {
             return Err(TemplateError::Order { index: messages.len() });
         }
         let mut prompt = Slots::default();

@@ -35,6 +35,9 @@ impl Point {
     }
 }
 
+/// What of the drawing comes to lie on its placement's centre: a little right of the body, as tails are.
+const MIDDLE: Point = Point { x: 55.0, y: 51.0 };
+
 /// Where the drawing lies in the picture.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placement {
@@ -76,7 +79,7 @@ impl Canvas {
         for (x, y, pixel) in self.image.enumerate_pixels_mut() {
             let from_center = at((x as f32 + 0.5 - cx) / scale, (y as f32 + 0.5 - cy) / scale).turned(-tilt);
             let side = if mirrored { -1.0 } else { 1.0 };
-            let point = at(50.0 + side * from_center.x, 50.0 + from_center.y);
+            let point = at(MIDDLE.x + side * from_center.x, MIDDLE.y + from_center.y);
             let cover = opacity * (0.5 - distance(point) / soft).clamp(0.0, 1.0);
             if cover > 0.0 {
                 let colour = colour(point);

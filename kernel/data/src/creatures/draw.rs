@@ -17,8 +17,8 @@ pub(super) fn draw(kind: Kind, rng: &mut ChaCha8Rng) -> RgbImage {
     let (width, height) = (SIDES[below(rng, 3)], SIDES[below(rng, 2)]);
     let mut vary = |most: f32| (unit(rng) as f32 * 2.0 - 1.0) * most;
     let placement = Placement {
-        center: (0.5 + vary(0.03), 0.5 + vary(0.02)),
-        scale: width.min(height) as f32 / 100.0 * (1.0 + vary(0.06)),
+        center: (0.5 + vary(0.02), 0.5 + vary(0.02)),
+        scale: width.min(height) as f32 / 100.0 * (0.95 + vary(0.05)),
         tilt: vary(5.0),
         mirrored: vary(1.0) < 0.0,
     };

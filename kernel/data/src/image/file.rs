@@ -1,6 +1,6 @@
 //! Picture files: their size without decoding, and their pixels as RGB on white, upright.
 
-use std::fs::File;
+use std::fs;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::ImageError;
 /// Width and height of the upright picture, from the file's header. A file whose end is missing is an error here
 /// already, so that it is found when data is encoded and not hours later.
 pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
-    let mut decoder = open(path)?;
+    let File { mut decoder, .. } = open(path)?;
     let (width, height) = decoder.dimensions();
     check_dimensions(path, width, height)?;
     Ok(match orientation(path, &mut decoder)? {
@@ -23,37 +23,55 @@ pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
     })
 }
 
+/// A decoded picture.
+pub(crate) struct Picture {
+    pub rgb: RgbImage,
+    /// Whether the file keeps its colours in a palette (or is black and white), without transparency. Pillow
+    /// resizes such pictures in another way.
+    pub indexed: bool,
+}
+
 /// The picture, upright by its EXIF orientation, transparency laid on white.
 ///
 /// LLaMA-Factory drops the alpha channel (what hides under it shows, or turns black by resizing) and ignores EXIF.
 /// tunebook differs from it on purpose: Qwen's own utilities lay transparency on white.
-pub(crate) fn read_rgb(path: &Path) -> Result<RgbImage, ImageError> {
-    let mut decoder = open(path)?;
+pub(crate) fn read_picture(path: &Path) -> Result<Picture, ImageError> {
+    let File { mut decoder, palette } = open(path)?;
     let orientation = orientation(path, &mut decoder)?;
     let (width, height) = decoder.dimensions();
     check_dimensions(path, width, height)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| bad(path, error.to_string()))?;
     image.apply_orientation(orientation);
-    Ok(on_white(image))
+    let indexed = palette && !image.color().has_alpha();
+    Ok(Picture { rgb: on_white(image), indexed })
 }
 
-fn open(path: &Path) -> Result<impl ImageDecoder + use<>, ImageError> {
+struct File<D> {
+    decoder: D,
+    /// Colours are in a palette, or black and white.
+    palette: bool,
+}
+
+fn open(path: &Path) -> Result<File<impl ImageDecoder + use<>>, ImageError> {
     let read_error = |source| ImageError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read_error)?;
-    let format = {
-        let mut start = Vec::with_capacity(16);
-        (&mut file).take(16).read_to_end(&mut start).map_err(read_error)?;
-        image::guess_format(&start).map_err(|_| bad(path, "not a PNG, JPEG or WebP file".to_owned()))?
-    };
+    let mut file = fs::File::open(path).map_err(read_error)?;
+    let mut start = Vec::with_capacity(32);
+    (&mut file).take(32).read_to_end(&mut start).map_err(read_error)?;
+    let format = image::guess_format(&start).map_err(|_| bad(path, "not a PNG, JPEG or WebP file".to_owned()))?;
     if !is_complete(&mut file, format).map_err(read_error)? {
         return Err(bad(path, "the file is cut off".to_owned()));
     }
     file.rewind().map_err(read_error)?;
-    ImageReader::with_format(BufReader::new(file), format).into_decoder().map_err(|error| bad(path, error.to_string()))
+    let decoder = ImageReader::with_format(BufReader::new(file), format)
+        .into_decoder()
+        .map_err(|error| bad(path, error.to_string()))?;
+    // PNG's bit depth and colour type, at their fixed place in the header.
+    let palette = format == ImageFormat::Png && matches!(start.get(24..26), Some([_, 3] | [1, 0]));
+    Ok(File { decoder, palette })
 }
 
 /// Whether the file's end is there: PNG's IEND chunk, JPEG's end marker, WebP's length.
-fn is_complete(file: &mut File, format: ImageFormat) -> std::io::Result<bool> {
+fn is_complete(file: &mut fs::File, format: ImageFormat) -> std::io::Result<bool> {
     let length = file.seek(SeekFrom::End(0))?;
     // Some writers pad behind the end; the marker must be among the last bytes.
     let mut tail = Vec::new();
@@ -117,7 +135,7 @@ mod tests {
         image.put_pixel(0, 0, image::Rgba([200, 0, 0, 0]));
         image.put_pixel(1, 0, image::Rgba([200, 0, 100, 128]));
         image.save(&path).unwrap();
-        let rgb = read_rgb(&path).unwrap();
+        let rgb = read_picture(&path).unwrap().rgb;
         assert_eq!(rgb.get_pixel(0, 0).0, [255, 255, 255]);
         assert_eq!(rgb.get_pixel(1, 0).0, [227, 127, 177]);
     }

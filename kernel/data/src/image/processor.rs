@@ -4,9 +4,9 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::file::{dimensions, read_rgb};
+use super::file::{dimensions, read_picture};
 use super::patches::patches;
-use super::resize::{Weights, resize};
+use super::resize::{Resample, resize};
 use super::{Grid, ImageError, ImageRef, Pixels};
 
 /// LLaMA-Factory's default of `image_max_pixels`.
@@ -56,8 +56,7 @@ impl ImageProcessor {
     /// A file that is missing, cut off, or no picture.
     pub fn look(&self, path: &Path) -> Result<ImageRef, ImageError> {
         let (width, height) = dimensions(path)?;
-        let sizes = self.sizes(width, height);
-        let (width, height) = sizes.last().copied().map_or((width, height), |(size, _)| size);
+        let (width, height) = self.smart_resize(self.pre_size((width, height)));
         Ok(ImageRef { path: path.to_owned(), grid: self.grid(width, height) })
     }
 
@@ -78,50 +77,48 @@ impl ImageProcessor {
     /// # Errors
     /// A file that cannot be decoded.
     pub fn resized(&self, path: &Path) -> Result<RgbImage, ImageError> {
-        let mut image = read_rgb(path)?;
-        for ((width, height), weights) in self.sizes(image.width(), image.height()) {
-            image = resize(&image, width, height, weights);
-        }
-        Ok(image)
-    }
-
-    /// The sizes that a picture takes on, one resize after the other.
-    fn sizes(&self, width: u32, height: u32) -> Vec<((u32, u32), Weights)> {
-        let mut sizes = Vec::new();
-        let mut size = (width, height);
-        for next in self.pre_sizes(size) {
-            sizes.push((next, Weights::Pillow));
+        let picture = read_picture(path)?;
+        let mut image = picture.rgb;
+        let mut size = image.dimensions();
+        for (next, resample) in self.pre_resizes(size, picture.indexed) {
+            image = resize(&image, next.0, next.1, resample);
             size = next;
         }
-        sizes.push((self.smart_resize(size), Weights::Torch));
-        sizes
+        let (width, height) = self.smart_resize(size);
+        Ok(resize(&image, width, height, Resample::Torch))
     }
 
-    /// LLaMA-Factory's steps before the image processor: within the pixel limits, no side below 28, no side 200
-    /// times the other.
-    fn pre_sizes(&self, mut size: (u32, u32)) -> Vec<(u32, u32)> {
-        let mut sizes = Vec::new();
-        let mut to = |next: (u32, u32)| {
-            sizes.push(next);
+    /// The size that a picture has before transformers' resize.
+    fn pre_size(&self, size: (u32, u32)) -> (u32, u32) {
+        self.pre_resizes(size, false).last().map_or(size, |(size, _)| *size)
+    }
+
+    /// LLaMA-Factory's steps before the image processor: within the pixel limits (while a picture with a palette
+    /// still has it), no side below 28, no side 200 times the other.
+    fn pre_resizes(&self, mut size: (u32, u32), indexed: bool) -> Vec<((u32, u32), Resample)> {
+        let mut steps = Vec::new();
+        let mut to = |next: (u32, u32), resample| {
+            steps.push((next, resample));
             next
         };
+        let limits = if indexed { Resample::Nearest } else { Resample::Pillow };
         if area(size) > self.image_max_pixels as u64 {
-            size = to(scaled(size, self.image_max_pixels));
+            size = to(scaled(size, self.image_max_pixels), limits);
         }
         if area(size) < self.image_min_pixels as u64 {
-            size = to(scaled(size, self.image_min_pixels));
+            size = to(scaled(size, self.image_min_pixels), limits);
         }
         let factor = self.factor() as u32;
         if size.0.min(size.1) < factor {
-            size = to((size.0.max(factor), size.1.max(factor)));
+            size = to((size.0.max(factor), size.1.max(factor)), Resample::Pillow);
         }
         if size.0 > size.1.saturating_mul(200) {
-            size = to((size.1 * 180, size.1));
+            size = to((size.1 * 180, size.1), Resample::Pillow);
         }
         if size.1 > size.0.saturating_mul(200) {
-            to((size.0, size.0 * 180));
+            to((size.0, size.0 * 180), Resample::Pillow);
         }
-        sizes
+        steps
     }
 
     /// transformers' `smart_resize`: each side to the nearest multiple (halves to the even one) of
@@ -166,7 +163,10 @@ fn scaled(size: (u32, u32), pixels: usize) -> (u32, u32) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use safetensors::SafeTensors;
+
     use super::*;
+    use crate::fixtures;
 
     /// The numbers that the published Qwen2.5-VL models carry.
     pub(in crate::image) fn hub() -> ImageProcessor {
@@ -185,9 +185,8 @@ pub(super) mod tests {
     }
 
     fn final_size(processor: &ImageProcessor, width: u32, height: u32) -> ((u32, u32), usize) {
-        let size = processor.sizes(width, height).last().unwrap().0;
-        let grid = processor.grid(size.0, size.1);
-        (size, processor.tokens(grid))
+        let size = processor.smart_resize(processor.pre_size((width, height)));
+        (size, processor.tokens(processor.grid(size.0, size.1)))
     }
 
     /// What LLaMA-Factory with transformers makes of these sizes.
@@ -214,10 +213,62 @@ pub(super) mod tests {
                 assert_eq!(final_size(&examples, width, height), expected, "{width}x{height}");
             }
         }
-        assert_eq!(default.pre_sizes((4000, 3000)), [(886, 665)]);
-        assert_eq!(default.pre_sizes((1920, 1080)), [(1024, 576)]);
-        assert_eq!(default.pre_sizes((20, 20)), [(32, 32)]);
-        assert_eq!(default.pre_sizes((640, 480)), []);
+        assert_eq!(default.pre_size((4000, 3000)), (886, 665));
+        assert_eq!(default.pre_size((1920, 1080)), (1024, 576));
+        assert_eq!(default.pre_size((20, 20)), (32, 32));
+        assert_eq!(default.pre_size((640, 480)), (640, 480));
+    }
+
+    /// The same, of more sizes, measured.
+    #[test]
+    fn sizes_are_the_references() {
+        let pair = |value: &serde_json::Value| {
+            let number = |index: usize| value[index].as_u64().unwrap() as u32;
+            (number(0), number(1))
+        };
+        for case in fixtures::json("images/sizes.json")["sizes"].as_array().unwrap() {
+            let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
+            let processor = hub().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+            let (width, height) = pair(&case["image"]);
+            assert_eq!(processor.pre_size((width, height)), pair(&case["pre_resized"]), "{case}");
+            let (size, tokens) = final_size(&processor, width, height);
+            assert_eq!(size, pair(&case["resized"]), "{case}");
+            assert_eq!(tokens as u64, case["image_tokens"].as_u64().unwrap(), "{case}");
+        }
+    }
+
+    /// From the file to the model's input, every step included.
+    #[test]
+    fn pictures_come_out_as_the_references() {
+        let mut with_pixels = 0;
+        for case in fixtures::json("images/cases.json")["cases"].as_array().unwrap() {
+            let bytes = std::fs::read(fixtures::path("images").join(case["file"].as_str().unwrap())).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let name = case["image"].as_str().unwrap();
+            let path = fixtures::path("pictures").join(name);
+            let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
+            let processor = hub().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+
+            // Two JPEG decoders may round differently by a level or two.
+            let lossy = name.ends_with(".jpg");
+            let image = processor.resized(&path).unwrap();
+            let stage = ["resized", "pre_resized", "source"].iter().find_map(|stage| file.tensor(stage).ok());
+            let expected = stage.unwrap();
+            assert_eq!([image.height() as usize, image.width() as usize, 3], expected.shape(), "{name}");
+            let worst = image.as_raw().iter().zip(expected.data()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(worst <= Some(if lossy { 3 } else { 0 }), "{name}: off by {worst:?}");
+
+            if let Ok(tensor) = file.tensor("pixel_values")
+                && !lossy
+            {
+                let image = processor.look(&path).unwrap();
+                let found = processor.load(&image).unwrap().patches;
+                let expected = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                assert!(found.into_iter().eq(expected), "{name}: other pixel_values");
+                with_pixels += 1;
+            }
+        }
+        assert!(with_pixels >= 8);
     }
 
     #[test]

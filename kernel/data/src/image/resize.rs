@@ -1,20 +1,21 @@
-//! Bicubic resizing with antialiasing, bit for bit as Pillow and torch do it on 8-bit pictures.
+//! Resizing 8-bit pictures bit for bit as Pillow and torch do.
 //!
-//! Both use Keys' cubic filter with a = -0.5 (Keys 1981), stretched when shrinking, in two passes with 8-bit
-//! values between: first along rows, then along columns. They differ only in how the filter's weights are
-//! rounded to integers ([`Weights`]). (Pillow 13 goes along columns first where that is much cheaper, which the
+//! Both use Keys' cubic filter with a = -0.5 (Keys 1981), stretched when shrinking so that it antialiases, in two
+//! passes with 8-bit values between: first along rows, then along columns. They differ only in how the filter's
+//! weights are rounded to integers. (Pillow 13 goes along columns first where that is much cheaper, which the
 //! resizes needed here, proportional or of one side, never are.)
 
 use image::RgbImage;
 use rayon::prelude::*;
 
-/// How the filter's weights become integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weights {
-    /// Pillow's `ImagingResample`: 22 bits behind the point.
+pub(crate) enum Resample {
+    /// The nearest pixel, which is what Pillow does to pictures with a palette.
+    Nearest,
+    /// Bicubic, as Pillow's `ImagingResample`: weights with 22 bits behind the point.
     Pillow,
-    /// torch's `_upsample_bicubic2d_aa` on uint8 (which torchvision, and so transformers' default image
-    /// processor, calls): as many bits as let the largest weight fit an i16, at most 22.
+    /// Bicubic, as torch's `_upsample_bicubic2d_aa` on uint8 (which torchvision, and so transformers' default image
+    /// processor, calls): weights with as many bits as let the largest one fit an i16, at most 22.
     Torch,
 }
 
@@ -31,19 +32,37 @@ struct Filter {
 }
 
 /// Resizes to `width` × `height` (both at least 1).
-pub(crate) fn resize(image: &RgbImage, width: u32, height: u32, weights: Weights) -> RgbImage {
+pub(crate) fn resize(image: &RgbImage, width: u32, height: u32, resample: Resample) -> RgbImage {
+    if resample == Resample::Nearest {
+        return nearest_pixels(image, width, height);
+    }
     let mut image = image.clone();
     if width != image.width() {
-        image = resize_rows(&image, width, weights);
+        image = resize_rows(&image, width, resample);
     }
     if height != image.height() {
-        image = resize_columns(&image, height, weights);
+        image = resize_columns(&image, height, resample);
     }
     image
 }
 
-fn resize_rows(image: &RgbImage, width: u32, weights: Weights) -> RgbImage {
-    let filter = Filter::new(image.width(), width, weights);
+fn nearest_pixels(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let columns = nearest_positions(image.width(), width);
+    let rows = nearest_positions(image.height(), height);
+    RgbImage::from_fn(width, height, |x, y| *image.get_pixel(columns[x as usize], rows[y as usize]))
+}
+
+/// Where each of `to` pixels is taken from. The steps are added up, as in Pillow, with the same rounding.
+fn nearest_positions(from: u32, to: u32) -> Vec<u32> {
+    let step = f64::from(from) / f64::from(to);
+    std::iter::successors(Some(step * 0.5), |at| Some(at + step))
+        .take(to as usize)
+        .map(|at| (at as u32).min(from - 1))
+        .collect()
+}
+
+fn resize_rows(image: &RgbImage, width: u32, resample: Resample) -> RgbImage {
+    let filter = Filter::new(image.width(), width, resample);
     let mut resized = RgbImage::new(width, image.height());
     let (source_row, row) = (image.width() as usize * 3, width as usize * 3);
     resized.par_chunks_mut(row).zip(image.par_chunks(source_row)).for_each(|(to, from)| {
@@ -61,8 +80,8 @@ fn resize_rows(image: &RgbImage, width: u32, weights: Weights) -> RgbImage {
     resized
 }
 
-fn resize_columns(image: &RgbImage, height: u32, weights: Weights) -> RgbImage {
-    let filter = Filter::new(image.height(), height, weights);
+fn resize_columns(image: &RgbImage, height: u32, resample: Resample) -> RgbImage {
+    let filter = Filter::new(image.height(), height, resample);
     let mut resized = RgbImage::new(image.width(), height);
     let row = image.width() as usize * 3;
     resized.par_chunks_mut(row).zip(&filter.taps).for_each_init(
@@ -84,11 +103,11 @@ fn resize_columns(image: &RgbImage, height: u32, weights: Weights) -> RgbImage {
 }
 
 impl Filter {
-    fn new(from: u32, to: u32, weights: Weights) -> Self {
+    fn new(from: u32, to: u32, resample: Resample) -> Self {
         let taps: Vec<_> = (0..to).map(|x| float_taps(from, to, x)).collect();
-        let precision = match weights {
-            Weights::Pillow => 22,
-            Weights::Torch => {
+        let precision = match resample {
+            Resample::Nearest | Resample::Pillow => 22,
+            Resample::Torch => {
                 let largest = taps.iter().flat_map(|(_, w)| w).copied().fold(0.0, f64::max);
                 (0..22).find(|bits| (0.5 + largest * f64::from(1u32 << (bits + 1))) as i32 >= 1 << 15).unwrap_or(22)
             }
@@ -144,5 +163,52 @@ fn cubic(x: f64) -> f64 {
         (((x - 5.0) * x + 8.0) * x - 4.0) * A
     } else {
         0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::SafeTensors;
+
+    use super::*;
+    use crate::fixtures;
+
+    fn picture(file: &SafeTensors, stage: &str) -> Option<RgbImage> {
+        let tensor = file.tensor(stage).ok()?;
+        let (height, width) = (tensor.shape()[0] as u32, tensor.shape()[1] as u32);
+        RgbImage::from_raw(width, height, tensor.data().to_vec())
+    }
+
+    /// The very bytes of Pillow's and torchvision's resizes.
+    #[test]
+    fn pictures_are_pillows_and_torchvisions() {
+        let (mut pillow, mut torch) = (0, 0);
+        for case in fixtures::json("images/cases.json")["cases"].as_array().unwrap() {
+            let name = case["file"].as_str().unwrap();
+            let bytes = std::fs::read(fixtures::path("images").join(name)).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let source = picture(&file, "source").unwrap();
+            let pre_resized = picture(&file, "pre_resized");
+            if let Some(expected) = &pre_resized
+                // A side of 28 shows that LLaMA-Factory resized twice.
+                && expected.width().min(expected.height()) != 28
+            {
+                let resample = if case["mode"] == "P" && case["image"] != "palette_alpha.png" {
+                    Resample::Nearest
+                } else {
+                    Resample::Pillow
+                };
+                let found = resize(&source, expected.width(), expected.height(), resample);
+                assert!(found == *expected, "{name}: other pixels than Pillow's");
+                pillow += 1;
+            }
+            if let Some(expected) = picture(&file, "resized") {
+                let source = pre_resized.unwrap_or(source);
+                let found = resize(&source, expected.width(), expected.height(), Resample::Torch);
+                assert!(found == expected, "{name}: other pixels than torchvision's");
+                torch += 1;
+            }
+        }
+        assert!(pillow >= 8 && torch >= 15, "{pillow} {torch}");
     }
 }
