@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
 
 use crate::random::{SHUFFLE, shuffle};
 
@@ -23,7 +24,7 @@ pub struct Sampler {
 }
 
 /// A place in training: `micro_batch` micro-batches of epoch `epoch` are done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     pub epoch: usize,
     pub micro_batch: usize,

@@ -8,6 +8,7 @@ mod batch;
 mod creatures;
 mod cutoff;
 mod dataset_info;
+mod decode_stream;
 mod encode;
 mod error;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use batch::{Position, Sampler, Window};
 pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
 pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};
+pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX};
 pub use error::DatasetError;
 pub use image::{
@@ -33,4 +35,4 @@ pub use records::Origin;
 pub use sharegpt::{Dataset, IMAGE_PLACEHOLDER, Message, Role, Sample};
 pub use skip::{SkipReason, Skipped};
 pub use template::{Slots, Template, TemplateError, Turn};
-pub use tokenizer::{DecodeStream, SpecialTokens, Tokenizer, TokenizerError};
+pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};

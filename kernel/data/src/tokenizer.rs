@@ -1,6 +1,11 @@
-//! The tokenizer of a model folder, and text out of a stream of tokens.
+//! The tokenizer of a model folder.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+use tokenizers::AddedToken;
+
+use crate::DecodeStream;
 
 /// The tokenizer of a checkpoint (`tokenizer.json`), with the ids of the tokens that the template and the model
 /// need, found by their text.
@@ -8,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: SpecialTokens,
+    added: HashMap<u32, AddedToken>,
 }
 
 /// Ids of the tokens with a meaning of their own; the field's name is the token's text between `<|` and `|>`.
@@ -34,6 +40,8 @@ pub enum TokenizerError {
     Encode(tokenizers::Error),
     #[error("cannot turn tokens into text: {0}")]
     Decode(tokenizers::Error),
+    #[error("the token `{token}` is not byte-level: this is not the tokenizer of a Qwen2.5-VL model")]
+    NotByteLevel { token: String },
 }
 
 impl Tokenizer {
@@ -64,7 +72,8 @@ impl Tokenizer {
             image_pad: id("<|image_pad|>")?,
             video_pad: id("<|video_pad|>")?,
         };
-        Ok(Self { inner, special })
+        let added = inner.get_added_tokens_decoder().into_iter().collect();
+        Ok(Self { inner, special, added })
     }
 
     pub fn special(&self) -> SpecialTokens {
@@ -95,44 +104,30 @@ impl Tokenizer {
 
     /// Decodes tokens as they are generated.
     pub fn decode_stream(&self, skip_special_tokens: bool) -> DecodeStream<'_> {
-        DecodeStream { tokenizer: self, skip_special_tokens, held: Vec::new() }
+        DecodeStream::new(self, skip_special_tokens)
     }
-}
 
-/// Text out of tokens that arrive one by one. A character whose bytes are spread over several tokens is held
-/// back until it is whole, so what comes out is never broken UTF-8; all pieces together are the text of all tokens.
-#[derive(Debug)]
-pub struct DecodeStream<'a> {
-    tokenizer: &'a Tokenizer,
-    skip_special_tokens: bool,
-    /// Tokens whose text has not come out yet.
-    held: Vec<u32>,
-}
-
-impl DecodeStream<'_> {
-    /// Takes the next token, gives the text that has become whole by it (often all of it, sometimes none).
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
-        self.held.push(id);
-        let text = self.tokenizer.decode(&self.held, self.skip_special_tokens)?;
-        // A byte-level token's text does not depend on its neighbours but for split characters, so it is
-        // enough to decode from the last clean cut.
-        if text.ends_with(char::REPLACEMENT_CHARACTER) {
-            return Ok(String::new());
+    /// The bytes of a token; none for an id without one, as models have more ids than their tokenizer.
+    pub(crate) fn bytes(&self, id: u32, skip_special_tokens: bool) -> Result<Vec<u8>, TokenizerError> {
+        if let Some(token) = self.added.get(&id) {
+            let skip = skip_special_tokens && token.special;
+            return Ok(if skip { Vec::new() } else { token.content.clone().into_bytes() });
         }
-        self.held.clear();
-        Ok(text)
+        let token = self.inner.id_to_token(id).unwrap_or_default();
+        let bytes = token.chars().map(byte_of).collect::<Option<_>>();
+        bytes.ok_or(TokenizerError::NotByteLevel { token })
     }
+}
 
-    /// What is still held at the end, without an unfinished character.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn finish(self) -> Result<String, TokenizerError> {
-        let text = self.tokenizer.decode(&self.held, self.skip_special_tokens)?;
-        Ok(text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned())
+/// The byte that a character of a byte-level token stands for (GPT-2's table): printable Latin-1 characters for
+/// themselves, the characters from U+0100 on for the other bytes in their order.
+fn byte_of(character: char) -> Option<u8> {
+    match u32::from(character) {
+        code @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => u8::try_from(code).ok(),
+        code @ 0x100..=0x120 => u8::try_from(code - 0x100).ok(),
+        code @ 0x121..=0x142 => u8::try_from(code - 0x121 + 0x7f).ok(),
+        0x143 => Some(0xad),
+        _ => None,
     }
 }
 
@@ -158,35 +153,6 @@ mod tests {
         let ids = tokenizer.encode(TEXT).unwrap();
         assert_eq!(tokenizer.decode(&ids, false).unwrap(), TEXT);
         assert_eq!(tokenizer.decode(&ids, true).unwrap(), TEXT.replace("<|im_start|>", ""));
-    }
-
-    #[test]
-    fn a_stream_is_the_whole_text_and_never_broken() {
-        let tokenizer = fixtures::tokenizer();
-        let ids = tokenizer.encode(TEXT).unwrap();
-        let mut stream = tokenizer.decode_stream(false);
-        let mut pieces = Vec::new();
-        for id in &ids {
-            let piece = stream.push(*id).unwrap();
-            assert!(!piece.contains(char::REPLACEMENT_CHARACTER), "{piece:?}");
-            pieces.push(piece);
-        }
-        assert!(pieces.iter().any(String::is_empty), "no character was split: the test shows nothing");
-        pieces.push(stream.finish().unwrap());
-        assert_eq!(pieces.concat(), TEXT);
-    }
-
-    #[test]
-    fn an_unfinished_character_is_left_out_at_the_end() {
-        let tokenizer = fixtures::tokenizer();
-        let ids = tokenizer.encode("🦊").unwrap();
-        let mut stream = tokenizer.decode_stream(false);
-        let (_, first) = ids.split_last().unwrap();
-        assert!(!first.is_empty());
-        for id in first {
-            assert_eq!(stream.push(*id).unwrap(), "");
-        }
-        assert_eq!(stream.finish().unwrap(), "");
     }
 
     #[test]

@@ -76,11 +76,6 @@ impl Conversation {
             }
             Ok(())
         })?;
-        let rest = pieces.finish()?;
-        if !rest.is_empty() {
-            answer.push_str(&rest);
-            cx.emit(Event::Text(rest));
-        }
         next.messages.push(Message::assistant(answer.clone()));
         *self = next;
         let prompt_tokens = prompt.input_ids.len();

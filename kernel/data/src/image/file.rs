@@ -9,12 +9,15 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage}
 
 use super::ImageError;
 
+/// The largest picture that is decoded, in bytes of its pixels.
+const MAX_BYTES: u64 = 512 << 20;
+
 /// Width and height of the upright picture, from the file's header. A file whose end is missing is an error here
 /// already, so that it is found when data is encoded and not hours later.
 pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
     let File { mut decoder, .. } = open(path)?;
     let (width, height) = decoder.dimensions();
-    check_dimensions(path, width, height)?;
+    check_size(path, &decoder)?;
     Ok(match orientation(path, &mut decoder)? {
         Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
             (height, width)
@@ -38,8 +41,7 @@ pub(crate) struct Picture {
 pub(crate) fn read_picture(path: &Path) -> Result<Picture, ImageError> {
     let File { mut decoder, palette } = open(path)?;
     let orientation = orientation(path, &mut decoder)?;
-    let (width, height) = decoder.dimensions();
-    check_dimensions(path, width, height)?;
+    check_size(path, &decoder)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| bad(path, error.to_string()))?;
     image.apply_orientation(orientation);
     let indexed = palette && !image.color().has_alpha();
@@ -95,9 +97,13 @@ fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<Orientati
     decoder.orientation().map_err(|error| bad(path, error.to_string()))
 }
 
-fn check_dimensions(path: &Path, width: u32, height: u32) -> Result<(), ImageError> {
-    match width == 0 || height == 0 {
-        true => Err(bad(path, "it has no pixels".to_owned())),
+fn check_size(path: &Path, decoder: &impl ImageDecoder) -> Result<(), ImageError> {
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(bad(path, "it has no pixels".to_owned()));
+    }
+    match decoder.total_bytes() > MAX_BYTES {
+        true => Err(bad(path, format!("{width}×{height} pixels are too many to decode; make it smaller"))),
         false => Ok(()),
     }
 }
@@ -153,6 +159,23 @@ mod tests {
             let message = dimensions(&path).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
         }
+    }
+
+    #[test]
+    fn a_giant_is_found_by_its_header_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        RgbImage::new(2, 2).save(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Width and height, and the checksum of the header that says so.
+        bytes[16..24].copy_from_slice(&[0, 0, 200, 0, 0, 0, 200, 0]);
+        let checksum = bytes[12..29].iter().fold(u32::MAX, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1)))
+        });
+        bytes[29..33].copy_from_slice(&(!checksum).to_be_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let message = dimensions(&path).unwrap_err().to_string();
+        assert!(message.contains("51200×51200 pixels are too many"), "{message}");
     }
 
     #[test]
