@@ -155,3 +155,5 @@ fn unit(generator: &mut ChaCha8Rng) -> f32 {
     (generator.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
+#[cfg(test)]
+mod tests;

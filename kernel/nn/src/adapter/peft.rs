@@ -69,7 +69,10 @@ fn read_modules(path: &Path, r: usize, linears: &[LinearShape]) -> Result<Vec<Op
         .map_err(|error| AdapterError::Safetensors { path: path.into(), problem: error.to_string() })?;
     let ids: HashMap<&str, usize> = linears.iter().enumerate().map(|(id, l)| (l.name.as_str(), id)).collect();
     let mut halves = vec![[None, None]; linears.len()];
-    for (name, tensor) in tensors.iter() {
+    // In the order of their names, so that the same file always gives the same message.
+    let mut named: Vec<_> = tensors.iter().collect();
+    named.sort_by_key(|(name, _)| *name);
+    for (name, tensor) in named {
         let place = || (path.to_path_buf(), name.to_string());
         let Some((module, half)) = parse_tensor_name(name) else {
             let (path, name) = place();

@@ -39,24 +39,30 @@ impl LoraTarget {
         };
         let mut ids = BTreeSet::new();
         for entry in entries {
-            let before = ids.len();
-            ids.extend(trainable().filter(|(_, linear)| linear.name.contains(entry)).map(|(id, _)| id));
-            if ids.len() == before && !trainable().any(|(_, linear)| linear.name.contains(entry)) {
-                let mut names = Vec::new();
-                for (_, linear) in trainable() {
-                    if !names.contains(&last_component(&linear.name)) {
-                        names.push(last_component(&linear.name));
-                    }
-                }
-                let (target, names) = (entry.clone(), names.join(", "));
-                let frozen = linears.iter().any(|linear| linear.name.contains(entry));
-                return Err(match frozen {
-                    true => AdapterError::FrozenTarget { target, names }.into(),
-                    false => AdapterError::UnknownTarget { target, names }.into(),
-                });
+            let named = trainable().filter(|(_, linear)| linear.name.contains(entry)).map(|(id, _)| id);
+            let named: Vec<_> = named.collect();
+            if named.is_empty() {
+                return Err(names_nothing(entry, linears).into());
             }
+            ids.extend(named);
         }
         Ok(ids.into_iter().collect())
+    }
+}
+
+fn names_nothing(entry: &str, linears: &[LinearShape]) -> AdapterError {
+    let mut names = Vec::new();
+    for linear in linears.iter().filter(|linear| !is_frozen(&linear.name)) {
+        let last = last_component(&linear.name);
+        if !names.contains(&last) {
+            names.push(last);
+        }
+    }
+    let (target, names) = (entry.to_string(), names.join(", "));
+    if linears.iter().any(|linear| linear.name.contains(entry)) {
+        AdapterError::FrozenTarget { target, names }
+    } else {
+        AdapterError::UnknownTarget { target, names }
     }
 }
 
