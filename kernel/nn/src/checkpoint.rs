@@ -47,9 +47,7 @@ impl Checkpoint {
         let mut tensors = HashMap::new();
         for path in weight_files(folder)? {
             let file = Arc::new(MappedFile::open(path)?);
-            for (name, dtype, shape, range) in file.entries()? {
-                tensors.insert(canonical_name(&name), Entry { file: file.clone(), dtype, shape, range });
-            }
+            tensors.extend(file.entries()?.into_iter().map(|(name, entry)| (canonical_name(&name), entry)));
         }
         Ok(Self { place: folder.to_path_buf(), tensors })
     }
@@ -129,7 +127,7 @@ impl MappedFile {
         Ok(Self { path, map: Arc::new(map) })
     }
 
-    fn entries(&self) -> Result<Vec<(String, Dtype, Vec<usize>, std::ops::Range<usize>)>> {
+    fn entries(self: &Arc<Self>) -> Result<Vec<(String, Entry)>> {
         let bytes: &[u8] = &self.map;
         let start = bytes.as_ptr() as usize;
         let parsed = SafeTensors::deserialize(bytes)
@@ -138,7 +136,11 @@ impl MappedFile {
             .iter()
             .map(|(name, view)| {
                 let offset = view.data().as_ptr() as usize - start;
-                (name.to_string(), view.dtype(), view.shape().to_vec(), offset..offset + view.data().len())
+                let range = offset..offset + view.data().len();
+                (
+                    name.to_string(),
+                    Entry { file: self.clone(), dtype: view.dtype(), shape: view.shape().to_vec(), range },
+                )
             })
             .collect())
     }
