@@ -10,6 +10,7 @@ use tunebook_data::ImageProcessor;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::ops::Labels;
 use tunebook_nn::ops::Segments;
+use tunebook_nn::ops::backward_from;
 use tunebook_nn::ops::linear_cross_entropy;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 use tunebook_nn::qwen2_5_vl::Pass;
@@ -120,7 +121,7 @@ impl MicroBatch {
                     (input.into_inner(), output)
                 }
             };
-            let mut store = (output * dx)?.sum_all()?.backward()?;
+            let mut store = backward_from(&output, &dx)?;
             for (index, (_, parameter)) in parameters.iter().enumerate() {
                 if let Some(gradient) = store.remove(parameter) {
                     gradients.add(index, gradient)?;

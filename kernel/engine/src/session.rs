@@ -157,10 +157,10 @@ impl Session {
 
     /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
-        let model = self.model()?;
-        let (adapter, _) = self.adapters.active().ok_or(Error::NoAdapter)?;
-        adapter.save(folder, &model.net.linears, &model.report.path.to_string_lossy())?;
-        Ok(SaveReport { folder: folder.to_path_buf(), files: Vec::new() })
+        let (processor, model) = (self.processor()?, self.model()?);
+        let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
+        let samples = self.data.as_ref().map_or(&[][..], |data| &data.samples);
+        run.save(&Material { model, adapter, samples, processor: &processor, settings: &self.settings }, folder)
     }
 
     pub fn status(&self) -> Status {

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,7 +19,10 @@ use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::optimizer::Gradients;
+use crate::output::OutputFolder;
+use crate::output::TrainingState;
 use crate::pictures::Features;
+use crate::report::SaveReport;
 use crate::report::StepRecord;
 use crate::report::TrainEnd;
 use crate::report::TrainReport;
@@ -40,6 +44,8 @@ pub struct Run {
     records: Vec<StepRecord>,
     tokens: usize,
     elapsed: Duration,
+    /// Where `output_dir` says.
+    output: Option<OutputFolder>,
 }
 
 /// What a training reads.
@@ -89,6 +95,12 @@ impl Run {
     ) -> Result<TrainReport> {
         let Material { model, adapter, samples, processor, settings } = material;
         let start = Instant::now();
+        if self.output.is_none()
+            && let Some(folder) = &settings.output_dir
+        {
+            let base_model = model.report.path.to_string_lossy();
+            self.output = Some(OutputFolder::create(folder, settings.overwrite_output_dir, &base_model)?);
+        }
         let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
         let total_steps = self.total_steps(samples.len(), settings);
         let last = steps.map_or(total_steps, |n| total_steps.min(first + n));
@@ -126,9 +138,15 @@ impl Run {
             let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
             cx.emit(Event::Step(record.clone()));
             self.records.push(record);
+            if let Some(output) = &mut self.output {
+                output.step(state(&self.records, material))?;
+            }
         }
         if self.step() >= total_steps {
             end = TrainEnd::Finished;
+            if let Some(output) = &mut self.output {
+                output.finish(state(&self.records, material))?;
+            }
         }
         let made = &self.records[first..];
         let elapsed = start.elapsed();
@@ -141,6 +159,15 @@ impl Run {
             tokens_per_second: (self.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
+    }
+
+    /// Writes the adapter and the log of its training into `folder`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(&self, material: &Material, folder: &Path) -> Result<SaveReport> {
+        let base_model = material.model.report.path.to_string_lossy();
+        OutputFolder::create(folder, true, &base_model)?.finish(state(&self.records, material))
     }
 
     /// Averages the window, clips, and moves the parameters.
@@ -172,6 +199,11 @@ impl Run {
         let micro_batch = self.position.micro_batch * self.batch / settings.per_device_train_batch_size;
         Position { micro_batch, ..self.position }
     }
+}
+
+fn state<'a>(records: &'a [StepRecord], material: &Material<'a>) -> TrainingState<'a> {
+    let Material { model, adapter, samples, settings, .. } = *material;
+    TrainingState { records, adapter, linears: &model.net.linears, samples: samples.len(), settings }
 }
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {
