@@ -174,12 +174,13 @@ impl Ears {
 impl Body {
     pub(super) const ALL: [Self; 4] = [Self::Round, Self::Egg, Self::Square, Self::Pear];
 
+    /// With its article in English.
     pub(super) fn words(self) -> Words {
         match self {
-            Self::Round => words("round", "圆滚滚"),
-            Self::Egg => words("egg-shaped", "鸡蛋形"),
-            Self::Square => words("square", "方方正正"),
-            Self::Pear => words("pear-shaped", "梨形"),
+            Self::Round => words("a round", "圆滚滚"),
+            Self::Egg => words("an egg-shaped", "鸡蛋形"),
+            Self::Square => words("a square", "方方正正"),
+            Self::Pear => words("a pear-shaped", "梨形"),
         }
     }
 

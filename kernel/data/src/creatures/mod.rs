@@ -153,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_follows_from_the_parts() {
+        let kind = Kind::nth(1, Tail::Puffy);
+        let said: Vec<_> = (0..6).flat_map(|form| words::conversation(kind, form)).collect();
+        assert!(said[1].starts_with("这是雷尖团，一只电系小精灵。"), "{}", said[1]);
+        assert_eq!(
+            said[3],
+            "This is Volkibo, a creature of the electric type. It has a round yellow body, pointed ears and a puffy \
+             tail. It is shy."
+        );
+    }
+
+    #[test]
     fn the_same_seed_gives_the_same_files() {
         let read = |count, seed| {
             let dir = tempfile::tempdir().unwrap();
