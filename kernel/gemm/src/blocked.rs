@@ -15,7 +15,7 @@ use crate::source::Source;
 /// Lanes along the contraction that are packed at a time.
 const DEPTH: usize = 256;
 /// The most columns of the output in a task; its packed weights take `DEPTH * COLUMNS` lanes, 128 KiB.
-const COLUMNS: usize = 128;
+const COLUMNS: usize = 256;
 /// The most rows of x that are packed at a time: bounds the buffer, and is enough for packing W to cost nothing.
 const ROWS: usize = 1024;
 /// Splitting rows among tasks means packing W once more; this many rows are worth it.
@@ -129,11 +129,11 @@ impl<V: Reads<S::Elem>, S: Source> Job<V> for Region<'_, V::Lane, S> {
                 let height = V::ROWS.min(self.rows.end - i);
                 let x = &self.x[i * lanes_per_row + first * height..][..lanes * height];
                 for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
-                    let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
+                    let columns = j..self.columns.end.min(j + panel_width::<V>());
                     let w = &panel[..lanes * panel_width::<V>()];
+                    let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
                     // SAFETY: the caller is within `run`.
                     unsafe { tile_of_height::<V>(height, x, w, &mut sums) };
-                    let columns = j..self.columns.end.min(j + panel_width::<V>());
                     for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
                         // SAFETY: tasks have disjoint regions, and this one holds one part at a time.
                         let y = unsafe { self.y.row(i + row, columns.clone()) };
@@ -213,8 +213,11 @@ unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut
                 }
             }
         }
-        for (total, sums) in totals.iter().flatten().zip(sums.chunks_exact_mut(V::LANES)) {
-            V::store_sums(*total, sums);
+        // By index: iterators over `totals` would keep it in memory instead of registers.
+        for i in 0..M {
+            for v in 0..VECTORS {
+                V::store_sums(totals[i][v], &mut sums[(i * VECTORS + v) * V::LANES..]);
+            }
         }
     }
 }

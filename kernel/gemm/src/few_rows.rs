@@ -127,36 +127,45 @@ where
 {
     let step = V::LANES * V::Lane::DEPTH;
     let whole = w[0].len() / step;
+    // By index: iterators over `totals` would keep it in memory instead of registers.
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); TOGETHER]; M];
         for p in 0..whole {
-            let w = w.map(|w| V::read(&w[p * step..]));
-            for (totals, x) in totals.iter_mut().zip(x) {
-                let x = V::load(&x[p * V::LANES..]);
-                for (total, w) in totals.iter_mut().zip(w) {
-                    *total = V::dot(*total, x, w);
+            let w = read_all::<V, E>(w, p * step);
+            for i in 0..M {
+                let x = V::load(&x[i][p * V::LANES..]);
+                for r in 0..TOGETHER {
+                    totals[i][r] = V::dot(totals[i][r], x, w[r]);
                 }
             }
         }
         if whole * step < w[0].len() {
-            let w = w.map(|w| {
-                let rest = &w[whole * step..];
-                let mut filled = [E::zeroed(); MAX_STEP];
-                filled[..rest.len()].copy_from_slice(rest);
-                V::read(&filled)
-            });
-            for (totals, x) in totals.iter_mut().zip(x) {
-                let x = V::load(&x[whole * V::LANES..]);
-                for (total, w) in totals.iter_mut().zip(w) {
-                    *total = V::dot(*total, x, w);
+            let mut filled = [[E::zeroed(); MAX_STEP]; TOGETHER];
+            for r in 0..TOGETHER {
+                let rest = &w[r][whole * step..];
+                filled[r][..rest.len()].copy_from_slice(rest);
+            }
+            let w = read_all::<V, E>(filled.each_ref().map(|filled| &filled[..]), 0);
+            for i in 0..M {
+                let x = V::load(&x[i][whole * V::LANES..]);
+                for r in 0..TOGETHER {
+                    totals[i][r] = V::dot(totals[i][r], x, w[r]);
                 }
             }
         }
-        for (sums, totals) in sums.iter_mut().zip(totals) {
-            for (sum, total) in sums.iter_mut().zip(totals) {
-                *sum += V::total(total);
+        for i in 0..M {
+            for r in 0..TOGETHER {
+                sums[i][r] += V::total(totals[i][r]);
             }
         }
     }
+}
+
+/// # Safety
+/// That of [`Simd`].
+#[inline(always)]
+unsafe fn read_all<V: Reads<E>, E>(w: [&[E]; TOGETHER], from: usize) -> [V::Operand; TOGETHER] {
+    // SAFETY: the caller is within `run`.
+    unsafe { [V::read(&w[0][from..]), V::read(&w[1][from..]), V::read(&w[2][from..]), V::read(&w[3][from..])] }
 }

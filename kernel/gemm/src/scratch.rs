@@ -5,15 +5,20 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<u32>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Lanes as cache lines hold them: a vector of packed lanes must not straddle two.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
 
 /// A buffer of lanes that goes back to its thread when dropped.
 pub(crate) struct Scratch<L> {
-    words: Vec<u32>,
+    lines: Vec<Line>,
     len: usize,
     lanes: PhantomData<L>,
 }
@@ -21,12 +26,12 @@ pub(crate) struct Scratch<L> {
 impl<L: Pod> Scratch<L> {
     /// A buffer of `len` lanes, whose contents are whatever was left there.
     pub(crate) fn new(len: usize) -> Self {
-        const { assert!(size_of::<L>() == size_of::<u32>() && align_of::<L>() == align_of::<u32>()) };
-        let mut words = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if words.len() < len {
-            words.resize(len, 0);
+        const { assert!(size_of::<L>() == size_of::<u32>() && align_of::<L>() <= align_of::<Line>()) };
+        let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        if lines.len() < len.div_ceil(16) {
+            lines.resize(len.div_ceil(16), Line::zeroed());
         }
-        Scratch { words, len, lanes: PhantomData }
+        Scratch { lines, len, lanes: PhantomData }
     }
 }
 
@@ -34,18 +39,18 @@ impl<L: Pod> Deref for Scratch<L> {
     type Target = [L];
 
     fn deref(&self) -> &[L] {
-        bytemuck::cast_slice(&self.words[..self.len])
+        &bytemuck::cast_slice(&self.lines)[..self.len]
     }
 }
 
 impl<L: Pod> DerefMut for Scratch<L> {
     fn deref_mut(&mut self) -> &mut [L] {
-        bytemuck::cast_slice_mut(&mut self.words[..self.len])
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
     }
 }
 
 impl<L> Drop for Scratch<L> {
     fn drop(&mut self) {
-        FREE.with_borrow_mut(|free| free.push(mem::take(&mut self.words)));
+        FREE.with_borrow_mut(|free| free.push(mem::take(&mut self.lines)));
     }
 }
