@@ -36,6 +36,10 @@ pub enum Error {
     NoSamples { names: String, skipped: usize, first: String },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
+    #[error("{path} already holds a training ({found}); choose another output_dir, or set overwrite_output_dir=true")]
+    OutputExists { path: PathBuf, found: String },
+    #[error("cannot draw the plot: {0}")]
+    Plot(String),
     #[error("{0}")]
     Other(String),
     #[error(transparent)]

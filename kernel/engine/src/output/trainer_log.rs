@@ -1,0 +1,103 @@
+//! `trainer_log.jsonl`: a line for every logged step.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::report::StepRecord;
+
+/// A line, with the keys of LLaMA-Factory's `LogCallback`.
+#[derive(Serialize)]
+struct Line {
+    current_steps: usize,
+    total_steps: usize,
+    loss: f64,
+    lr: f64,
+    epoch: f64,
+    percentage: f64,
+    elapsed_time: String,
+    remaining_time: String,
+    /// Tokens a second.
+    throughput: f64,
+    total_tokens: usize,
+}
+
+impl Line {
+    fn new(entry: &StepRecord) -> Self {
+        let left = entry.total_steps.saturating_sub(entry.step) as f64;
+        Self {
+            current_steps: entry.step,
+            total_steps: entry.total_steps,
+            loss: entry.loss,
+            lr: entry.learning_rate,
+            epoch: entry.epoch,
+            percentage: round(entry.step as f64 / entry.total_steps.max(1) as f64 * 100.0, 2),
+            elapsed_time: clock(entry.elapsed),
+            remaining_time: clock(entry.elapsed / entry.step.max(1) as f64 * left),
+            throughput: round(entry.tokens as f64 / entry.elapsed.max(f64::MIN_POSITIVE), 2),
+            total_tokens: entry.tokens,
+        }
+    }
+}
+
+/// Appends a line for each entry.
+pub(super) fn append(path: &Path, entries: &[StepRecord]) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    for entry in entries {
+        let line = serde_json::to_string(&Line::new(entry))
+            .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    // All lines in one write, so that a reader who follows the file sees whole lines.
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| Error::Write { path: path.to_path_buf(), source })
+}
+
+/// Deletes the log of an earlier training, if there is one.
+pub(super) fn delete(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::Write { path: path.to_path_buf(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `H:MM:SS`, and from a day on `1 day, H:MM:SS`, as Python writes a `timedelta`.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    let (days, hours, minutes, seconds) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let time = format!("{hours}:{minutes:02}:{seconds:02}");
+    match days {
+        0 => time,
+        1 => format!("1 day, {time}"),
+        _ => format!("{days} days, {time}"),
+    }
+}
+
+/// `value` to so many decimal places.
+pub(super) fn round(value: f64, places: i32) -> f64 {
+    let scale = 10f64.powi(places);
+    (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_python_does() {
+        let times = [0.9, 59.0, 3661.5, 86399.0, 86400.0, 200000.0].map(clock);
+        assert_eq!(times, ["0:00:00", "0:00:59", "1:01:01", "23:59:59", "1 day, 0:00:00", "2 days, 7:33:20"]);
+    }
+}
