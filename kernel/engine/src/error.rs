@@ -43,6 +43,8 @@ pub enum Error {
     #[error("{0}")]
     Other(String),
     #[error(transparent)]
+    Recipe(#[from] crate::recipe::RecipeError),
+    #[error(transparent)]
     Model(#[from] tunebook_nn::Error),
     #[error(transparent)]
     Dataset(#[from] tunebook_data::DatasetError),
@@ -58,7 +60,7 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
-/// `; did you mean X?`, where there is an X.
+/// ` (did you mean X?)`, where there is an X.
 fn nearest_hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }

@@ -279,7 +279,7 @@ mod tests {
     fn a_wrong_key_is_answered_with_the_nearest() {
         assert_eq!(
             error("learning_rte", "1"),
-            "there is no setting named `learning_rte`; did you mean `learning_rate`?; `show` lists them"
+            "there is no setting named `learning_rte` (did you mean `learning_rate`?); `show` lists them"
         );
         assert!(error("zzzzzzzzzz", "1").ends_with("`zzzzzzzzzz`; `show` lists them"));
     }
