@@ -1,1 +1,30 @@
+//! The command language over the engine: lines are parsed, completed, explained and carried out here, and what they
+//! answer is written as plain text.
+//!
+//! Each verb is one file in `verbs/` with its name, usage, help, examples and what it runs. [`Host`] owns the session
+//! on a thread of its own, so that a face stays responsive. It is no face: it knows neither terminals nor notebooks and
+//! prints nothing.
 
+pub mod chart;
+pub mod complete;
+pub mod error;
+pub mod highlight;
+mod host;
+pub mod output;
+mod parse;
+mod recipe;
+mod run;
+pub mod script;
+pub mod text;
+mod verb;
+mod verbs;
+mod words;
+
+pub use error::Error;
+pub use error::Result;
+pub use host::Host;
+pub use host::Message;
+pub use host::Snapshot;
+pub use output::Output;
+pub use tunebook_engine::Event;
+pub use verbs::version::version;

@@ -1,0 +1,314 @@
+//! What can come next on a line: completion and hints.
+
+use std::path::Path;
+
+use tunebook_data::DatasetInfo;
+use tunebook_engine::settings;
+use tunebook_engine::settings::Declaration;
+use tunebook_engine::settings::Kind;
+use tunebook_engine::settings::declaration;
+use tunebook_engine::settings::declarations;
+
+use crate::host::Snapshot;
+use crate::parse;
+use crate::verb;
+use crate::verb::Complete;
+use crate::verb::Takes;
+use crate::verb::Verb;
+use crate::verbs::VERBS;
+use crate::words;
+use crate::words::Word;
+
+/// What can stand in place of the end of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The text to put there.
+    pub text: String,
+    /// What it is; may be empty.
+    pub description: String,
+}
+
+/// The candidates for the word that ends at `cursor`, a byte offset, and where what they replace begins.
+pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<Candidate>) {
+    let Some(typed) = line.get(..cursor) else { return (cursor, Vec::new()) };
+    let head = parse::without_percent(typed);
+    let offset = typed.find(head).unwrap_or(0);
+    // `without_percent` trims the end too, which matters here.
+    let head = &typed[offset..];
+    let split = words::split(head);
+    if split.comment.is_some() {
+        return (cursor, Vec::new());
+    }
+    let open = split.words.last().is_some_and(|word| word.span.end == head.len()) && !head.is_empty();
+    let (before, last) = match split.words.split_last() {
+        Some((last, before)) if open => (before, Some(last)),
+        _ => (&split.words[..], None),
+    };
+    let start = last.map_or(head.len(), |word| word.span.start);
+    let (start, candidates) = match before.split_first() {
+        None => (start, named(VERBS.iter().map(|verb| (verb.name, verb.help)), last.map_or("", |word| &word.text))),
+        Some((first, given)) => match verb::find(&first.text) {
+            Ok(verb) => argument(verb, given, head, start, last, snapshot),
+            Err(_) => (start, Vec::new()),
+        },
+    };
+    (offset + start, candidates)
+}
+
+/// The rest of the usage of the verb that is being typed.
+pub fn hint(line: &str) -> Option<String> {
+    let head = line.trim_start().trim_start_matches('%');
+    let word = head.trim_end();
+    if word.is_empty() || word.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut fitting = VERBS.iter().filter(|verb| verb.name == word || head == word && verb.name.starts_with(word));
+    let (verb, other) = (fitting.next()?, fitting.next());
+    if other.is_some() {
+        return None;
+    }
+    let rest = verb.usage.get(word.len()..)?;
+    Some(if head == word { rest } else { rest.trim_start() }.to_string()).filter(|rest| !rest.is_empty())
+}
+
+fn argument(
+    verb: &'static Verb,
+    given: &[Word],
+    head: &str,
+    start: usize,
+    last: Option<&Word>,
+    snapshot: &Snapshot,
+) -> (usize, Vec<Candidate>) {
+    let text = last.map_or("", |word| word.text.as_str());
+    // The value of `--key value`.
+    if let Some((key, None)) = given.last().and_then(Word::option) {
+        return value(verb, &key, head, start, text, given, snapshot);
+    }
+    // The value of `key=value`.
+    if let Some((key, Some(typed))) = last.and_then(Word::option) {
+        let raw = &head[start..];
+        let start = start + raw.find('=').map_or(0, |at| at + 1);
+        return value(verb, &key, head, start, typed, given, snapshot);
+    }
+    let words: Vec<_> = given.iter().filter(|word| word.option().is_none()).map(|word| word.text.as_str()).collect();
+    // Within a text there is nothing to complete.
+    if verb.takes == Takes::Text && !words.is_empty() {
+        return (start, Vec::new());
+    }
+    let (from, mut candidates) = from_kind((verb.complete)(&words), head, start, text, given, snapshot);
+    if from == start {
+        candidates.extend(keys(verb, given, text));
+    }
+    (from, candidates)
+}
+
+/// The keys that `verb` takes and that are not given yet.
+fn keys(verb: &'static Verb, given: &[Word], text: &str) -> Vec<Candidate> {
+    let dashes = if text.starts_with("--") { "--" } else { "" };
+    let ending = if dashes.is_empty() { "=" } else { " " };
+    let taken = |name: &str| {
+        let names = given.iter().filter_map(Word::option).map(|(key, _)| key);
+        names.into_iter().any(|key| key == name || declaration(&key).is_ok_and(|setting| setting.name == name))
+    };
+    let own = verb.options.iter().filter(|own| own.repeats || !taken(own.name)).map(|own| (own.name, own.help));
+    let settings = parse::settings(verb).filter(|setting| !taken(setting.name));
+    let settings = settings.flat_map(|setting| written(setting, &text[dashes.len()..]));
+    let fitting = own.chain(settings).filter(|(name, _)| name.starts_with(&text[dashes.len()..]));
+    fitting
+        .map(|(name, help)| Candidate { text: format!("{dashes}{name}{ending}"), description: help.to_string() })
+        .collect()
+}
+
+/// The names of a setting that are worth offering: its short ones only when they are being typed.
+fn written<'a>(setting: &'a Declaration, typed: &'a str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let short = setting.aliases.iter().copied().filter(move |alias| !typed.is_empty() && alias.starts_with(typed));
+    let long = std::iter::once(setting.name);
+    long.chain(short).map(|name| (name, setting.help()))
+}
+
+fn value(
+    verb: &Verb,
+    key: &str,
+    head: &str,
+    start: usize,
+    typed: &str,
+    given: &[Word],
+    snapshot: &Snapshot,
+) -> (usize, Vec<Candidate>) {
+    let kind = match (verb.options.iter().find(|own| own.name == key), declaration(key)) {
+        (Some(own), _) => own.complete,
+        (_, Ok(setting)) if !setting.choices().is_empty() => Complete::Words(setting.choices()),
+        (_, Ok(setting)) if setting.name == "dataset" => Complete::DataSets,
+        (_, Ok(setting)) if setting.kind == Kind::Path => Complete::Folders,
+        _ => Complete::Nothing,
+    };
+    from_kind(kind, head, start, typed, given, snapshot)
+}
+
+fn from_kind(
+    kind: Complete,
+    head: &str,
+    start: usize,
+    typed: &str,
+    given: &[Word],
+    snapshot: &Snapshot,
+) -> (usize, Vec<Candidate>) {
+    let nameless = |words: &[&'static str]| named(words.iter().map(|word| (*word, "")), typed);
+    match kind {
+        Complete::Nothing => (start, Vec::new()),
+        Complete::Words(words) => (start, nameless(words)),
+        Complete::Files => (start, paths(&head[start..], typed, true)),
+        Complete::Folders => (start, paths(&head[start..], typed, false)),
+        Complete::Adapters => (start, named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed)),
+        Complete::Topics => {
+            let verbs = VERBS.iter().map(|verb| (verb.name, verb.help));
+            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, s.help()))), typed))
+        }
+        Complete::Settings => {
+            let settings = settings::names().filter_map(|name| Some((name, declaration(name).ok()?.help())));
+            (start, named(settings, typed))
+        }
+        Complete::DataSets => {
+            let listed = typed.rfind(',').map_or(0, |comma| comma + 1);
+            let start = start + head[start..].rfind(',').map_or(0, |comma| comma + 1);
+            let names = data_sets(given, snapshot);
+            (start, named(names.iter().map(|name| (name.as_str(), "")), &typed[listed..]))
+        }
+    }
+}
+
+/// The names in the `dataset_info.json` that the line, or else the session, means.
+fn data_sets(given: &[Word], snapshot: &Snapshot) -> Vec<String> {
+    let on_line = given.iter().filter_map(Word::option).find(|(key, _)| key == "dataset_dir");
+    let folder = match on_line.as_ref().and_then(|(_, value)| *value) {
+        Some(folder) => parse::path(folder),
+        None => snapshot.settings.dataset_dir.clone(),
+    };
+    DatasetInfo::read(&folder).map(|info| info.names().map(str::to_string).collect()).unwrap_or_default()
+}
+
+fn named<'a>(all: impl Iterator<Item = (&'a str, &'a str)>, typed: &str) -> Vec<Candidate> {
+    all.filter(|(name, _)| name.starts_with(typed))
+        .map(|(name, description)| Candidate { text: name.to_string(), description: description.to_string() })
+        .collect()
+}
+
+/// Files and folders that begin with `typed`; `raw` is the same with its quotes.
+fn paths(raw: &str, typed: &str, files: bool) -> Vec<Candidate> {
+    let quote = raw.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let (folder, name) =
+        typed.rsplit_once('/').map_or(("", typed), |(folder, name)| (&typed[..folder.len() + 1], name));
+    let place = if folder.is_empty() { parse::path("./") } else { parse::path(folder) };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(Path::new(&place)).into_iter().flatten().flatten() {
+        let Ok(entry_name) = entry.file_name().into_string() else { continue };
+        let hidden = entry_name.starts_with('.') && !name.starts_with('.');
+        let is_folder = entry.path().is_dir();
+        if !entry_name.starts_with(name) || hidden || !(is_folder || files) {
+            continue;
+        }
+        let path = format!("{folder}{entry_name}{}", if is_folder { "/" } else { "" });
+        let text = quote.map_or_else(|| words::escaped(&path), |quote| format!("{quote}{path}"));
+        found.push(Candidate { text, description: String::new() });
+    }
+    found.sort_by(|a, b| a.text.cmp(&b.text));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        Snapshot { adapters: vec!["default".to_string(), "old".to_string()], ..Snapshot::default() }
+    }
+
+    fn completed(line: &str) -> Vec<String> {
+        let (start, candidates) = complete(line, line.len(), &snapshot());
+        candidates.into_iter().map(|candidate| format!("{}{}", &line[..start], candidate.text)).collect()
+    }
+
+    #[test]
+    fn verbs_are_completed() {
+        assert_eq!(completed("tr"), ["train"]);
+        assert_eq!(completed("%tr"), ["%train"]);
+        assert_eq!(completed("  s"), ["  sample", "  set", "  show", "  save", "  status"]);
+        assert_eq!(completed("").len(), VERBS.len());
+        assert!(completed("zzz ").is_empty());
+        assert!(completed("train # s").is_empty());
+    }
+
+    #[test]
+    fn keys_are_completed_once() {
+        assert_eq!(completed("train 10 lr"), ["train 10 lr=", "train 10 lr_scheduler_type="]);
+        assert_eq!(completed("train learning"), ["train learning_rate="]);
+        assert!(completed("train lr=1 learning").is_empty());
+        assert_eq!(completed("train --learning"), ["train --learning_rate "]);
+        assert_eq!(completed("chat image=a ima"), ["chat image=a image="]);
+        assert!(completed("load x lora").is_empty());
+    }
+
+    #[test]
+    fn values_of_few_words_are_completed() {
+        assert_eq!(completed("train lr_scheduler_type=co").len(), 3);
+        assert_eq!(completed("set plot_loss=t"), ["set plot_loss=true"]);
+        assert_eq!(completed("set --dtype f"), ["set --dtype float32"]);
+        assert_eq!(completed("load m dtype="), ["load m dtype=auto", "load m dtype=float32", "load m dtype=bfloat16"]);
+    }
+
+    #[test]
+    fn adapters_and_topics_are_completed() {
+        assert_eq!(completed("adapter u"), ["adapter use"]);
+        assert_eq!(completed("adapter use "), ["adapter use default", "adapter use old"]);
+        assert_eq!(completed("help lora_r"), ["help lora_rank"]);
+        assert_eq!(completed("plot l"), ["plot loss", "plot lr"]);
+        assert!(completed("chat What is l").is_empty());
+    }
+
+    #[test]
+    fn paths_are_completed_and_escaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        std::fs::create_dir(folder.path().join("my model")).unwrap();
+        std::fs::write(folder.path().join("my.txt"), "").unwrap();
+        std::fs::write(folder.path().join(".hidden"), "").unwrap();
+        assert_eq!(completed(&format!("load {root}/m")), [format!("load {root}/my\\ model/")]);
+        assert_eq!(completed(&format!("load \"{root}/m")), [format!("load \"{root}/my model/")]);
+        assert_eq!(completed(&format!("run {root}/my.")), [format!("run {root}/my.txt")]);
+        assert_eq!(completed(&format!("chat image={root}/my\\ ")), [format!("chat image={root}/my\\ model/")]);
+        assert_eq!(completed(&format!("run {root}/")).len(), 2);
+    }
+
+    #[test]
+    fn data_sets_are_those_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        let info = r#"{"creatures": {"file_name": "a.json"}, "cats": {"file_name": "b.json"}}"#;
+        std::fs::write(folder.path().join("dataset_info.json"), info).unwrap();
+        let line = format!("data dataset_dir={root} ");
+        assert_eq!(completed(&format!("{line}cr")), [format!("{line}creatures")]);
+        assert_eq!(completed(&format!("{line}creatures,ca")), [format!("{line}creatures,cats")]);
+    }
+
+    #[test]
+    fn every_cursor_in_every_example_can_be_asked() {
+        for verb in VERBS {
+            for (line, _) in verb.examples {
+                for cursor in 0..=line.len() {
+                    complete(line, cursor, &snapshot());
+                }
+            }
+        }
+        complete("load \"a b", 9, &snapshot());
+    }
+
+    #[test]
+    fn the_hint_is_the_rest_of_the_usage() {
+        assert_eq!(hint("sav").as_deref(), Some("e FOLDER"));
+        assert_eq!(hint("save ").as_deref(), Some("FOLDER"));
+        assert_eq!(hint("save x"), None);
+        assert_eq!(hint("s"), None);
+        assert_eq!(hint("lo"), None);
+        assert_eq!(hint("status"), None);
+    }
+}

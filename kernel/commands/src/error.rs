@@ -1,0 +1,39 @@
+//! Why a line was not carried out.
+
+use std::path::PathBuf;
+
+/// The result of a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a line was not carried out; the session is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no command `{word}`{}; `help` lists them", hint(.nearest))]
+    UnknownVerb { word: String, nearest: Option<String> },
+    #[error("`{verb}` takes no `{key}`{}; `help {verb}` shows what it takes", hint(.nearest))]
+    UnknownOption { verb: &'static str, key: String, nearest: Option<String> },
+    #[error("`{verb}` has no `{key}`; set it with `set {key}={value}`")]
+    SettingOfAnother { verb: &'static str, key: &'static str, value: String },
+    #[error("`{key}` has no value; write `{key}=VALUE`")]
+    NoValue { key: String },
+    #[error("`{key}` is given twice; give it once")]
+    Twice { key: String },
+    #[error("a quote ({quote}) is opened and never closed: {rest}")]
+    OpenQuote { quote: char, rest: String },
+    #[error("{problem}; usage: {usage}")]
+    Usage { problem: String, usage: &'static str },
+    #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
+    OptionInText { key: String },
+    #[error("{file}:{line}: {error}")]
+    InScript { file: String, line: usize, error: Box<Error> },
+    #[error("{} is run by a script that it runs itself; take out one of the two `run` lines", .path.display())]
+    Recursion { path: PathBuf },
+    #[error("something in tunebook broke ({0}); that is a bug. The session is still there, but save and restart soon")]
+    Panic(String),
+    #[error(transparent)]
+    Engine(#[from] tunebook_engine::Error),
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}

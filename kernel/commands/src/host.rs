@@ -1,0 +1,201 @@
+//! A thread that owns the session, and how a face talks to it.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::thread;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use crossbeam_channel::unbounded;
+use tunebook_engine::Cancel;
+use tunebook_engine::Context;
+use tunebook_engine::Event;
+use tunebook_engine::Session;
+use tunebook_engine::Settings;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::output::Output;
+use crate::recipe;
+use crate::run;
+use crate::verb::Stage;
+
+/// What comes back from a request, in order; the last one is `Done`.
+#[derive(Debug)]
+pub enum Message {
+    Event(Event),
+    /// One from every line of a script, and the last of the request itself.
+    Output(Output),
+    Done(Result<()>),
+}
+
+/// What is known of the session while it is busy, as it was after its last request.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub settings: Settings,
+    pub adapters: Vec<String>,
+}
+
+/// The session on its own thread. Requests are carried out one after another.
+pub struct Host {
+    requests: Sender<Request>,
+    cancel: Cancel,
+    snapshot: Arc<RwLock<Snapshot>>,
+}
+
+struct Request {
+    job: Job,
+    reply: Sender<Message>,
+}
+
+enum Job {
+    Line(String),
+    File(PathBuf),
+    Recipe { path: PathBuf, overrides: Vec<String> },
+}
+
+impl Host {
+    /// Starts the thread, with an empty session.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (requests, received) = unbounded::<Request>();
+        let host = Self { requests, cancel: Cancel::default(), snapshot: Arc::default() };
+        let (cancel, snapshot) = (host.cancel.clone(), Arc::clone(&host.snapshot));
+        thread::Builder::new().name("engine".to_string()).spawn(move || {
+            let mut session = Session::default();
+            for request in received {
+                carry_out(request, &mut session, &cancel);
+                let now = Snapshot {
+                    settings: session.settings().clone(),
+                    adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
+                };
+                *snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
+            }
+        })?;
+        Ok(host)
+    }
+
+    /// Carries out one line.
+    pub fn line(&self, line: &str) -> Receiver<Message> {
+        self.submit(Job::Line(line.to_string()))
+    }
+
+    /// Carries out the lines of a file.
+    pub fn file(&self, path: PathBuf) -> Receiver<Message> {
+        self.submit(Job::File(path))
+    }
+
+    /// Trains as a LLaMA-Factory YAML says, with `key=value` overrides.
+    pub fn recipe(&self, path: PathBuf, overrides: Vec<String>) -> Receiver<Message> {
+        self.submit(Job::Recipe { path, overrides })
+    }
+
+    /// Stops what is running at its next safe point.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn submit(&self, job: Job) -> Receiver<Message> {
+        let (reply, messages) = unbounded();
+        // The thread lives as long as `requests`; if it did not, the channel would end without `Done`.
+        let _ = self.requests.send(Request { job, reply });
+        messages
+    }
+}
+
+fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Cancel) {
+    cancel.reset();
+    // A face that is gone hears nothing; what it asked for is done all the same.
+    let send = |message| drop(reply.send(message));
+    let emit = |event| send(Message::Event(event));
+    let show = |output| send(Message::Output(output));
+    let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, scripts: &[] };
+    let job = AssertUnwindSafe(|| match &job {
+        Job::Line(line) => run::run(line, session, &stage),
+        Job::File(path) => run::run_file(path, session, &stage),
+        Job::Recipe { path, overrides } => recipe::train(path, overrides, session, &stage),
+    });
+    let result = catch_unwind(job).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+        Err(Error::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
+    });
+    send(Message::Done(result.map(show)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(messages: Receiver<Message>) -> (Vec<String>, std::result::Result<(), String>) {
+        let page = crate::text::Page { width: 80, color: false };
+        let mut outputs = Vec::new();
+        for message in messages {
+            match message {
+                Message::Event(_) => {}
+                Message::Output(output) => outputs.push(crate::text::render(&output, page)),
+                Message::Done(result) => return (outputs, result.map_err(|error| error.to_string())),
+            }
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn settings_given_along_stay_only_if_the_verb_succeeds() {
+        let host = Host::start().unwrap();
+        let (_, result) = outcome(host.line("load nowhere/at/all dtype=float32"));
+        assert!(result.unwrap_err().contains("nowhere/at/all"));
+        assert_eq!(outcome(host.line("show dtype")).0, ["dtype = auto"]);
+        assert_eq!(outcome(host.line("set dtype=float32 lr=2e-4")).0, ["dtype = float32\nlearning_rate = 2e-4"]);
+        assert_eq!(host.snapshot().settings.learning_rate, 2e-4);
+        assert!(outcome(host.line("set lr=1 rank=0")).1.is_err());
+        assert_eq!(outcome(host.line("show lr")).0, ["learning_rate = 2e-4"]);
+    }
+
+    #[test]
+    fn every_verb_says_what_is_missing() {
+        let host = Host::start().unwrap();
+        for line in ["unload", "data x", "lora", "adapter load x", "train 5", "chat", "chat hi", "save x"] {
+            let error = outcome(host.line(line)).1.unwrap_err();
+            assert!(error.starts_with("no model is loaded"), "{line}: {error}");
+        }
+        assert!(outcome(host.line("sample")).1.unwrap_err().starts_with("no data is chosen"));
+        assert!(outcome(host.line("plot")).1.unwrap_err().starts_with("nothing is trained yet"));
+        assert!(outcome(host.line("adapter use x")).1.unwrap_err().contains("no adapter named `x`"));
+    }
+
+    #[test]
+    fn a_script_shows_as_it_goes_and_stops_where_it_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.tune");
+        std::fs::write(&file, "print one\n\nprint \"two\" # said\nset lr=x\nprint three\n").unwrap();
+        let host = Host::start().unwrap();
+        let (outputs, result) = outcome(host.line(&format!("run {}", file.display())));
+        assert_eq!(outputs, ["one", "two"]);
+        let error = result.unwrap_err();
+        assert!(error.starts_with(&format!("{}:4: `x` is not a value for learning_rate", file.display())), "{error}");
+
+        std::fs::write(&file, format!("run {}", file.display())).unwrap();
+        assert!(outcome(host.file(file)).1.unwrap_err().contains("run by a script that it runs itself"));
+    }
+
+    #[test]
+    fn help_covers_every_verb_and_setting() {
+        let host = Host::start().unwrap();
+        let topics = crate::verb::names().chain(tunebook_engine::settings::names()).chain(["settings"]);
+        for topic in topics {
+            let (outputs, result) = outcome(host.line(&format!("help {topic}")));
+            assert!(result.is_ok() && outputs[0].len() > 40, "{topic}");
+        }
+        assert!(outcome(host.line("help trian")).1.unwrap_err().contains("did you mean `train`?"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What a command answers, for a face to draw.
+
+use std::path::PathBuf;
+
+use tunebook_engine::report::AdapterReport;
+use tunebook_engine::report::ChatReport;
+use tunebook_engine::report::DataReport;
+use tunebook_engine::report::LoadReport;
+use tunebook_engine::report::SampleReport;
+use tunebook_engine::report::SaveReport;
+use tunebook_engine::report::Status;
+use tunebook_engine::report::TrainReport;
+
+/// What a command answers. [`crate::text::render`] writes each as plain text.
+#[derive(Clone, Debug)]
+pub enum Output {
+    Nothing,
+    Text(String),
+    Table(Table),
+    Loaded(LoadReport),
+    Data(DataReport),
+    Sample(SampleReport),
+    /// The adapter that was turned on.
+    Adapter(AdapterReport),
+    Adapters(Vec<AdapterReport>),
+    Trained(TrainReport),
+    Plot(Plot),
+    /// The answer's text was streamed already.
+    Answer(ChatReport),
+    /// A conversation is asked for: every line is a message until the user ends it.
+    Conversation,
+    Saved(SaveReport),
+    Status(Box<Status>),
+    Quit,
+}
+
+/// Rows of words under a header.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub title: String,
+    pub headers: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+    /// A line below the table.
+    pub note: String,
+}
+
+/// A value over the optimizer steps.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// `loss`, `learning_rate` or `grad_norm`.
+    pub name: &'static str,
+    pub steps: Vec<f64>,
+    pub values: Vec<f64>,
+    /// The same values smoothed as LLaMA-Factory does; empty where that is not done.
+    pub smoothed: Vec<f64>,
+    /// Where it was drawn to.
+    pub file: Option<PathBuf>,
+}

@@ -1,0 +1,275 @@
+//! A line as a verb and what it is given.
+
+use std::path::PathBuf;
+
+use tunebook_engine::nearest::nearest;
+use tunebook_engine::settings::Declaration;
+use tunebook_engine::settings::declaration;
+use tunebook_engine::settings::declarations;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::verb;
+use crate::verb::Takes;
+use crate::verb::Verb;
+use crate::words;
+use crate::words::Word;
+use crate::words::Words;
+
+/// What a verb is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    /// Words without a key, in order.
+    pub words: Vec<String>,
+    /// The verb's own keys, in order.
+    pub options: Vec<(&'static str, String)>,
+    /// Settings by their full names, in order.
+    pub settings: Vec<(&'static str, String)>,
+    /// The rest of the line, for a verb that takes a text.
+    pub text: String,
+}
+
+impl Args {
+    /// The word at `index`.
+    pub fn word(&self, index: usize) -> Option<&str> {
+        self.words.get(index).map(String::as_str)
+    }
+
+    /// The values of the verb's own key `name`.
+    pub fn options(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.options.iter().filter(move |(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The word at `index` as a whole number.
+    ///
+    /// # Errors
+    /// It is there and is none.
+    pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
+        let parse = |word: &str| word.parse().map_err(|_| verb.usage_error(format!("`{word}` is not a whole number")));
+        self.word(index).map(parse).transpose()
+    }
+}
+
+/// Reads one line; `None` if it holds no command.
+///
+/// # Errors
+/// An unknown verb or key (the nearest one is named), a key without value, an open quote, too many or too few words.
+pub fn parse(line: &str) -> Result<Option<(&'static Verb, Args)>> {
+    let line = without_percent(line);
+    let split = words::split(line);
+    let Some((first, rest)) = split.words.split_first() else { return Ok(None) };
+    let verb = verb::find(&first.text)?;
+    let args = match verb.takes {
+        Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
+        Takes::Text => options_and_text(verb, line, &split, rest)?,
+    };
+    Ok(Some((verb, args)))
+}
+
+/// IPython users type `%verb`.
+pub fn without_percent(line: &str) -> &str {
+    let line = line.trim();
+    line.strip_prefix('%').unwrap_or(line).trim_start()
+}
+
+fn words_and_options(
+    verb: &'static Verb,
+    line: &str,
+    split: &Words,
+    rest: &[Word],
+    counts: std::ops::RangeInclusive<usize>,
+) -> Result<Args> {
+    closed(line, split)?;
+    let mut args = Args::default();
+    let mut rest = rest.iter();
+    while let Some(word) = rest.next() {
+        match word.option() {
+            None => args.words.push(word.text.clone()),
+            Some((key, Some(value))) => add_option(verb, &mut args, &key, value)?,
+            Some((key, None)) => {
+                let value = rest.next().ok_or_else(|| Error::NoValue { key: key.clone() })?;
+                add_option(verb, &mut args, &key, &value.text)?;
+            }
+        }
+    }
+    match args.words.len() {
+        given if given < *counts.start() => Err(verb.usage_error(format!("`{}` needs more than that", verb.name))),
+        given if given > *counts.end() => {
+            Err(verb.usage_error(format!("`{}` does not take `{}`", verb.name, args.words[*counts.end()])))
+        }
+        _ => Ok(args),
+    }
+}
+
+/// Options come first. From the first word that is none, the line is text: as it is, or unquoted if it begins with a
+/// quote.
+fn options_and_text(verb: &'static Verb, line: &str, split: &Words, rest: &[Word]) -> Result<Args> {
+    let mut args = Args::default();
+    let mut rest = rest;
+    while let [word, behind @ ..] = rest {
+        match (word.option(), behind) {
+            (Some((key, Some(value))), _) if is_meant(verb, &key) => {
+                add_option(verb, &mut args, &key, value)?;
+                rest = behind;
+            }
+            (Some((key, None)), [value, behind @ ..]) if is_meant(verb, &key) => {
+                add_option(verb, &mut args, &key, &value.text)?;
+                rest = behind;
+            }
+            _ => break,
+        }
+    }
+    let Some(first) = rest.first() else {
+        closed(line, split)?;
+        return Ok(args);
+    };
+    let raw = &line[first.span.start..];
+    if raw.starts_with(['"', '\'']) && split.open_quote.is_none() {
+        args.text = rest.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+        return Ok(args);
+    }
+    let own = |word: &Word| word.option().map(|(key, _)| key).filter(|key| verb.options.iter().any(|o| o.name == key));
+    if let Some(key) = rest.iter().find_map(own) {
+        return Err(Error::OptionInText { key });
+    }
+    args.text = raw.to_string();
+    Ok(args)
+}
+
+/// Whether `key=` in front of a text is an option, or would be but for a slip.
+fn is_meant(verb: &Verb, key: &str) -> bool {
+    let long = key.len() > 3;
+    keys(verb).any(|name| name == key) || long && nearest(key, keys(verb)).is_some_and(|name| name.len() > 3)
+}
+
+fn add_option(verb: &'static Verb, args: &mut Args, key: &str, value: &str) -> Result<()> {
+    let value = with_home(value);
+    if let Some(own) = verb.options.iter().find(|option| option.name == key) {
+        if !own.repeats && args.options(own.name).next().is_some() {
+            return Err(Error::Twice { key: key.to_string() });
+        }
+        args.options.push((own.name, value));
+        return Ok(());
+    }
+    let unknown = || Error::UnknownOption { verb: verb.name, key: key.to_string(), nearest: nearest(key, keys(verb)) };
+    let setting = match declaration(key) {
+        Ok(setting) => setting,
+        Err(error) if verb.name == "set" => return Err(error.into()),
+        Err(_) => return Err(unknown()),
+    };
+    if !takes_setting(verb, setting) {
+        return Err(Error::SettingOfAnother { verb: verb.name, key: setting.name, value });
+    }
+    if args.settings.iter().any(|(name, _)| *name == setting.name) {
+        return Err(Error::Twice { key: setting.name.to_string() });
+    }
+    args.settings.push((setting.name, value));
+    Ok(())
+}
+
+/// Every key that `verb` takes, aliases included.
+pub fn keys(verb: &Verb) -> impl Iterator<Item = &'static str> {
+    let own = verb.options.iter().map(|option| option.name);
+    let settings = settings(verb).flat_map(|s| std::iter::once(s.name).chain(s.aliases.iter().copied()));
+    own.chain(settings)
+}
+
+/// The settings that may be given to `verb` along the way.
+pub fn settings(verb: &Verb) -> impl Iterator<Item = &'static Declaration> {
+    let groups = verb.settings;
+    declarations().iter().filter(move |setting| groups.contains(&setting.group))
+}
+
+fn takes_setting(verb: &Verb, setting: &Declaration) -> bool {
+    verb.settings.contains(&setting.group)
+}
+
+fn closed(line: &str, split: &Words) -> Result<()> {
+    let Some(at) = split.open_quote else { return Ok(()) };
+    let rest = line[at..].to_string();
+    Err(Error::OpenQuote { quote: if rest.starts_with('"') { '"' } else { '\'' }, rest })
+}
+
+/// A leading `~/` is the user's home folder.
+pub fn with_home(text: &str) -> String {
+    match (text.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest).display().to_string(),
+        _ => text.to_string(),
+    }
+}
+
+/// A word as a path.
+pub fn path(word: &str) -> PathBuf {
+    PathBuf::from(with_home(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verbs::VERBS;
+
+    fn args(line: &str) -> Args {
+        parse(line).unwrap().unwrap().1
+    }
+
+    fn error(line: &str) -> String {
+        parse(line).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn every_example_can_be_read() {
+        for verb in VERBS {
+            assert!(!verb.examples.is_empty() && verb.usage.starts_with(verb.name), "{}", verb.name);
+            for (line, _) in verb.examples {
+                let (found, args) = parse(line).unwrap().unwrap();
+                assert_eq!(found.name, verb.name);
+                let mut settings = tunebook_engine::Settings::default();
+                args.settings.iter().for_each(|(key, value)| settings.set(key, value).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_verb_words_and_keys() {
+        let found = args("%train 10 lr=1e-4 --batch 4 --num-train-epochs=2 # more");
+        assert_eq!(found.words, ["10"]);
+        assert_eq!(
+            found.settings,
+            [
+                ("learning_rate", "1e-4".to_string()),
+                ("per_device_train_batch_size", "4".to_string()),
+                ("num_train_epochs", "2".to_string())
+            ]
+        );
+        assert!(parse("   ").unwrap().is_none());
+        assert!(parse("# only a comment").unwrap().is_none());
+        assert_eq!(args("load \"a=b c\"").words, ["a=b c"]);
+    }
+
+    #[test]
+    fn a_text_is_taken_as_it_is() {
+        assert_eq!(args("chat What's x=3, and #4?").text, "What's x=3, and #4?");
+        assert_eq!(args("chat \"What's this?\" # a question").text, "What's this?");
+        let found = args("chat image=a.png --image \"b c.png\" top_p=0.5 Which  one?");
+        assert_eq!(found.options, [("image", "a.png".to_string()), ("image", "b c.png".to_string())]);
+        assert_eq!(found.settings, [("top_p", "0.5".to_string())]);
+        assert_eq!(found.text, "Which  one?");
+        assert_eq!(args("print a=1 b=2").text, "a=1 b=2");
+        assert_eq!(args("chat"), Args::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(error("trian 5"), "there is no command `trian` (did you mean `train`?); `help` lists them");
+        assert!(error("train 5 lrr=1").contains("`train` takes no `lrr` (did you mean `lr`?)"));
+        assert!(error("set lora_rnk=4").contains("did you mean `lora_rank`?"));
+        assert_eq!(error("train 5 rank=4"), "`train` has no `lora_rank`; set it with `set lora_rank=4`");
+        assert!(error("train 5 6").contains("does not take `6`; usage: train [N]"));
+        assert!(error("load").contains("usage: load FOLDER"));
+        assert!(error("load \"a b").contains("(\") is opened and never closed: \"a b"));
+        assert!(error("train lr=1 learning_rate=2").contains("given twice"));
+        assert!(error("train --lr").contains("has no value"));
+        assert!(error("chat imge=a.png What?").contains("did you mean `image`?"));
+        assert!(error("chat What is this? image=a.png").contains("in front of the text"));
+    }
+}

@@ -1,0 +1,58 @@
+//! Carrying out a line.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use tunebook_engine::Session;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::output::Output;
+use crate::parse;
+use crate::script;
+use crate::verb::Stage;
+
+/// Carries out one line. Settings that are given along stay set if it succeeds; if it fails they are as before.
+///
+/// # Errors
+/// What was wrong with the line, or why the verb did not finish.
+pub fn run(line: &str, session: &mut Session, stage: &Stage) -> Result<Output> {
+    let Some((verb, args)) = parse::parse(line)? else { return Ok(Output::Nothing) };
+    let before = session.settings().clone();
+    let mut settings = before.clone();
+    for (key, value) in &args.settings {
+        settings.set(key, value)?;
+    }
+    session.set(settings);
+    let result = (verb.run)(session, &args, stage);
+    if result.is_err() {
+        session.set(before);
+    }
+    result
+}
+
+/// Carries out the lines of a file and shows their outputs as they come; stops at the first error.
+///
+/// # Errors
+/// The file cannot be read, or the first error with the line it came from.
+pub fn run_file(path: &Path, session: &mut Session, stage: &Stage) -> Result<Output> {
+    if stage.scripts.iter().any(|running| running == path) {
+        return Err(Error::Recursion { path: path.to_path_buf() });
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
+    let scripts: Vec<PathBuf> = stage.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
+    let stage = Stage { scripts: &scripts, ..*stage };
+    for line in script::lines(&text) {
+        let located =
+            |error| Error::InScript { file: path.display().to_string(), line: line.number, error: Box::new(error) };
+        match run(&line.text, session, &stage).map_err(located)? {
+            Output::Quit => break,
+            output => (stage.show)(output),
+        }
+        if stage.context.is_cancelled() {
+            return Err(located(tunebook_engine::Error::Cancelled.into()));
+        }
+    }
+    Ok(Output::Nothing)
+}

@@ -1,0 +1,333 @@
+//! Outputs as plain text.
+
+use std::time::Duration;
+
+use comfy_table::ContentArrangement;
+use comfy_table::presets;
+use tunebook_engine::report::AdapterReport;
+use tunebook_engine::report::AnswerEnd;
+use tunebook_engine::report::ChatReport;
+use tunebook_engine::report::DataReport;
+use tunebook_engine::report::LoadReport;
+use tunebook_engine::report::SampleReport;
+use tunebook_engine::report::SaveReport;
+use tunebook_engine::report::Status;
+use tunebook_engine::report::TrainEnd;
+use tunebook_engine::report::TrainReport;
+
+use crate::chart;
+use crate::output::Output;
+use crate::output::Table;
+
+/// What text is written on.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// In characters.
+    pub width: usize,
+    /// Whether ANSI escapes may be used.
+    pub color: bool,
+}
+
+impl Page {
+    pub fn bright(&self, text: &str) -> String {
+        self.styled("32", text)
+    }
+
+    pub fn faint(&self, text: &str) -> String {
+        self.styled("2", text)
+    }
+
+    fn styled(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}
+
+/// `output` as lines of text, without a line feed at the end; empty if there is nothing to say.
+pub fn render(output: &Output, page: Page) -> String {
+    match output {
+        Output::Nothing | Output::Quit | Output::Conversation => String::new(),
+        Output::Text(text) => text.clone(),
+        Output::Table(table) => draw_table(table, page),
+        Output::Loaded(report) => loaded(report),
+        Output::Data(report) => data(report),
+        Output::Sample(report) => sample(report, page),
+        Output::Adapter(report) => adapter(report),
+        Output::Adapters(reports) => adapters(reports, page),
+        Output::Trained(report) => trained(report),
+        Output::Plot(plot) => {
+            let file = plot.file.as_ref().map(|file| format!("\ndrawn to {}", file.display())).unwrap_or_default();
+            chart::draw(plot, page) + &file
+        }
+        Output::Answer(report) => page.faint(&answer(report)),
+        Output::Saved(report) => saved(report),
+        Output::Status(report) => status(report),
+    }
+}
+
+fn draw_table(table: &Table, page: Page) -> String {
+    let mut drawn = comfy_table::Table::new();
+    drawn.load_style(presets::NOTHING).set_width(page.width.min(120) as u16);
+    drawn.set_content_arrangement(ContentArrangement::Dynamic).set_header(&table.headers).add_rows(&table.rows);
+    let lines = drawn.to_string();
+    let mut lines: Vec<_> = lines.lines().map(|line| line.trim_end().to_string()).collect();
+    if let Some(header) = lines.first_mut() {
+        *header = page.faint(header);
+    }
+    let extra = |text: &str| (!text.is_empty()).then(|| text.to_string());
+    let all = extra(&table.title).into_iter().chain(lines).chain(extra(&table.note));
+    all.collect::<Vec<_>>().join("\n")
+}
+
+fn loaded(report: &LoadReport) -> String {
+    format!(
+        "{} from {} in {}\n{} parameters in {}, products in {}; {} text and {} vision layers, {} tokens known",
+        report.architecture,
+        report.path.display(),
+        seconds(report.elapsed),
+        thousands(report.parameters),
+        report.stored_dtype,
+        report.dtype,
+        report.text_layers,
+        report.vision_layers,
+        thousands(report.vocabulary),
+    )
+}
+
+fn data(report: &DataReport) -> String {
+    let mut text = format!(
+        "{}: {}, {} ({} to learn, the longest sample has {}), {}; {} an epoch",
+        report.names.join(", "),
+        count(report.samples, "sample"),
+        count(report.tokens, "token"),
+        thousands(report.supervised_tokens),
+        thousands(report.longest),
+        count(report.pictures, "picture"),
+        count(report.steps_per_epoch, "step"),
+    );
+    if report.truncated > 0 {
+        text += &format!("\n{} cut to cutoff_len", count(report.truncated, "sample"));
+    }
+    if !report.skipped.is_empty() {
+        const SHOWN: usize = 5;
+        text += &format!("\n{} left out:", count(report.skipped.len(), "sample"));
+        report.skipped.iter().take(SHOWN).for_each(|s| text += &format!("\n  {}: {}", s.origin, s.reason));
+        if report.skipped.len() > SHOWN {
+            text += &format!("\n  … and {} more", report.skipped.len() - SHOWN);
+        }
+    }
+    text
+}
+
+fn sample(report: &SampleReport, page: Page) -> String {
+    let mut text = format!("sample {} of {}, {}\n", report.index, report.samples, report.origin);
+    for picture in &report.pictures {
+        text += &format!(
+            "picture {}: {} × {} patches of {} pixels, {}\n",
+            picture.path.display(),
+            picture.grid_w,
+            picture.grid_h,
+            picture.patch,
+            count(picture.tokens, "token"),
+        );
+    }
+    for run in report.tokens.chunk_by(|a, b| a.supervised == b.supervised) {
+        let written: String = run
+            .iter()
+            .map(|token| match token.count {
+                1 => token.text.clone(),
+                count => format!("{}×{count}", token.text),
+            })
+            .collect();
+        match run[0].supervised {
+            true => text += &page.bright(&format!("⟦{written}⟧")),
+            false => text += &written,
+        }
+    }
+    let tokens: usize = report.tokens.iter().map(|token| token.count).sum();
+    let learned: usize = report.tokens.iter().filter(|token| token.supervised).map(|token| token.count).sum();
+    text.trim_end().to_string() + &format!("\n{}, {} to learn", count(tokens, "token"), thousands(learned))
+}
+
+fn adapter(report: &AdapterReport) -> String {
+    let (trainable, all) = (report.trainable_parameters, report.all_parameters);
+    format!(
+        "adapter `{}` is on: rank {}, alpha {}, dropout {}, {}{}\n\
+         trainable params: {} || all params: {} || trainable%: {:.4}",
+        report.name,
+        report.rank,
+        report.alpha,
+        report.dropout,
+        count(report.modules, "layer"),
+        if report.step > 0 { format!(", trained {}", count(report.step, "step")) } else { String::new() },
+        thousands(trainable),
+        thousands(all),
+        100.0 * trainable as f64 / all.max(1) as f64,
+    )
+}
+
+fn adapters(reports: &[AdapterReport], page: Page) -> String {
+    if reports.is_empty() {
+        return "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one".to_string();
+    }
+    let row = |report: &AdapterReport| {
+        vec![
+            report.name.clone(),
+            if report.active { "on" } else { "" }.to_string(),
+            report.rank.to_string(),
+            report.alpha.to_string(),
+            report.dropout.to_string(),
+            report.modules.to_string(),
+            thousands(report.trainable_parameters),
+            report.step.to_string(),
+        ]
+    };
+    let table = Table {
+        headers: vec!["adapter", "", "rank", "alpha", "dropout", "layers", "parameters", "steps"],
+        rows: reports.iter().map(row).collect(),
+        ..Table::default()
+    };
+    draw_table(&table, page)
+}
+
+fn trained(report: &TrainReport) -> String {
+    let (step, total) = (report.step, report.total_steps);
+    if report.steps == 0 && report.end == TrainEnd::Finished {
+        return format!("all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`");
+    }
+    let end = match report.end {
+        TrainEnd::Paused => format!("at step {step} of {total}; `train` goes on"),
+        TrainEnd::Finished => format!("at step {step} of {total}, the end"),
+        TrainEnd::Interrupted => format!("stopped at step {step} of {total}; `train` goes on from there"),
+    };
+    let loss = report.loss.map(|loss| format!(", mean loss {loss:.4}")).unwrap_or_default();
+    let made = count(report.steps, "step");
+    format!("{made} in {}{loss}, {:.0} tokens/s; {end}", seconds(report.elapsed), report.tokens_per_second)
+}
+
+fn answer(report: &ChatReport) -> String {
+    let end = match report.end {
+        AnswerEnd::EndOfTurn => "",
+        AnswerEnd::MaxNewTokens => "; cut at max_new_tokens",
+        AnswerEnd::Interrupted => "; stopped",
+    };
+    let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
+    format!(
+        "[{} after {} in {}, {rate:.1} tokens/s{end}]",
+        count(report.new_tokens, "token"),
+        thousands(report.prompt_tokens),
+        seconds(report.elapsed),
+    )
+}
+
+fn saved(report: &SaveReport) -> String {
+    format!("saved to {}: {}", report.folder.display(), report.files.join(", "))
+}
+
+fn status(report: &Status) -> String {
+    let none = || "none".to_string();
+    let model = report.model.as_ref().map_or_else(none, |model| {
+        format!("{}, {} parameters in {}", model.path.display(), thousands(model.parameters), model.dtype)
+    });
+    let data = report.data.as_ref().map_or_else(none, |data| {
+        format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens, "token"))
+    });
+    let adapters: Vec<_> = report
+        .adapters
+        .iter()
+        .map(|adapter| format!("{}{}", adapter.name, if adapter.active { " (on)" } else { "" }))
+        .collect();
+    let mut training = match (report.step, report.total_steps) {
+        (0, 0) => "none".to_string(),
+        (step, total) => format!("step {step} of {total}"),
+    };
+    if let Some(last) = &report.last {
+        training += &format!(", epoch {:.2}, loss {:.4}", last.epoch, last.loss);
+    }
+    let mut lines = vec![
+        format!("model     {model}"),
+        format!("data      {data}"),
+        format!("adapters  {}", if adapters.is_empty() { none() } else { adapters.join(", ") }),
+        format!("training  {training}"),
+        format!("chat      {}", count(report.turns, "turn")),
+    ];
+    if let Some(bytes) = report.resident_bytes {
+        lines.push(format!("memory    {:.2} GiB resident", bytes as f64 / (1u64 << 30) as f64));
+    }
+    lines.join("\n")
+}
+
+/// `1 step`, `2 steps`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+/// `1,234,567`.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
+    groups.collect::<Vec<_>>().join(",")
+}
+
+/// `0.85 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
+pub fn seconds(elapsed: Duration) -> String {
+    let whole = elapsed.as_secs();
+    match elapsed.as_secs_f64() {
+        short if short < 10.0 => format!("{short:.2} s"),
+        short if short < 100.0 => format!("{short:.1} s"),
+        _ if whole < 3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(14966784), "14,966,784");
+        assert_eq!(count(1, "step"), "1 step");
+    }
+
+    #[test]
+    fn times_are_as_exact_as_they_are_short() {
+        let text = |millis| seconds(Duration::from_millis(millis));
+        assert_eq!(
+            [text(850), text(12340), text(245_000), text(7_380_000)],
+            ["0.85 s", "12.3 s", "4 min 05 s", "2 h 03 min"]
+        );
+    }
+
+    #[test]
+    fn an_adapter_is_reported_in_the_words_of_peft() {
+        let report = AdapterReport {
+            name: "default".to_string(),
+            active: true,
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            modules: 252,
+            trainable_parameters: 14_966_784,
+            all_parameters: 3_769_589_760,
+            step: 0,
+        };
+        assert_eq!(
+            adapter(&report),
+            "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
+             trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
+        );
+    }
+
+    #[test]
+    fn a_table_fits_the_page() {
+        let table = Table {
+            headers: vec!["a", "b"],
+            rows: vec![vec!["x".to_string(), "many words ".repeat(20)]],
+            ..Table::default()
+        };
+        let text = draw_table(&table, Page { width: 50, color: false });
+        assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 50), "{text}");
+    }
+}

@@ -1,0 +1,99 @@
+//! What a verb is: everything that parsing, help, completion and running need to know of it, in one place.
+
+use tunebook_engine::Context;
+use tunebook_engine::Session;
+use tunebook_engine::nearest::nearest;
+use tunebook_engine::settings::Group;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::verbs::VERBS;
+
+/// One verb of the command language.
+pub struct Verb {
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// The whole line, with what may be left out in brackets.
+    pub usage: &'static str,
+    /// One line: what it does.
+    pub help: &'static str,
+    /// What else there is to know of it; may be empty.
+    pub details: &'static str,
+    /// Lines and what they do.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// What may follow the verb.
+    pub takes: Takes,
+    /// Keys of its own.
+    pub options: &'static [VerbOption],
+    /// Settings that may be given along.
+    pub settings: &'static [Group],
+    /// What can be the next word, given those that are there.
+    pub complete: fn(&[&str]) -> Complete,
+    pub run: fn(&mut Session, &Args, &Stage) -> Result<Output>,
+}
+
+/// What may follow a verb beside options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// From so many to so many words.
+    Words(usize, usize),
+    /// The rest of the line, as it is.
+    Text,
+}
+
+/// A key that belongs to one verb alone.
+#[derive(Debug)]
+pub struct VerbOption {
+    pub name: &'static str,
+    pub help: &'static str,
+    /// May be given several times.
+    pub repeats: bool,
+    pub complete: Complete,
+}
+
+/// What a word can be completed from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Complete {
+    Nothing,
+    Files,
+    Folders,
+    DataSets,
+    Adapters,
+    /// Names of settings and of verbs.
+    Topics,
+    /// Names of settings and of their groups.
+    Settings,
+    Words(&'static [&'static str]),
+}
+
+/// Where a command runs: what the engine gets, and where the outputs of a script go before it ends.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    pub context: Context<'a>,
+    pub show: &'a dyn Fn(Output),
+    /// Scripts that are running, the outermost first.
+    pub scripts: &'a [std::path::PathBuf],
+}
+
+impl Verb {
+    pub fn usage_error(&self, problem: impl Into<String>) -> Error {
+        Error::Usage { problem: problem.into(), usage: self.usage }
+    }
+}
+
+/// The verb of that name.
+///
+/// # Errors
+/// There is none; the nearest is named.
+pub fn find(word: &str) -> Result<&'static Verb> {
+    let found = VERBS.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
+    found.ok_or_else(|| Error::UnknownVerb { word: word.to_string(), nearest: nearest(word, names()) })
+}
+
+/// Every name of every verb.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()))
+}

@@ -1,0 +1,29 @@
+//! `print`: says something, in a script.
+
+use tunebook_engine::Session;
+
+use crate::error::Result;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::verb::Complete;
+use crate::verb::Stage;
+use crate::verb::Takes;
+use crate::verb::Verb;
+
+pub static VERB: Verb = Verb {
+    name: "print",
+    aliases: &[],
+    usage: "print TEXT",
+    help: "say something, in a script",
+    details: "",
+    examples: &[("print Now the second adapter:", "says that")],
+    takes: Takes::Text,
+    options: &[],
+    settings: &[],
+    complete: |_| Complete::Nothing,
+    run,
+};
+
+fn run(_: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+    Ok(Output::Text(args.text.clone()))
+}

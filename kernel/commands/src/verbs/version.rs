@@ -1,0 +1,34 @@
+//! `version`: which tunebook this is.
+
+use tunebook_engine::Session;
+
+use crate::error::Result;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::verb::Complete;
+use crate::verb::Stage;
+use crate::verb::Takes;
+use crate::verb::Verb;
+
+pub static VERB: Verb = Verb {
+    name: "version",
+    aliases: &[],
+    usage: "version",
+    help: "which tunebook this is",
+    details: "",
+    examples: &[("version", "name, number and machine")],
+    takes: Takes::Words(0, 0),
+    options: &[],
+    settings: &[],
+    complete: |_| Complete::Nothing,
+    run,
+};
+
+fn run(_: &mut Session, _: &Args, _: &Stage) -> Result<Output> {
+    Ok(Output::Text(version()))
+}
+
+/// Name, number and machine.
+pub fn version() -> String {
+    format!("tunebook {} ({} {})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS)
+}
