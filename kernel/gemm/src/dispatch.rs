@@ -16,8 +16,14 @@ use crate::simd::{Avx2, Avx512, Avx512Bf16};
 /// What a CPU can do, as far as it matters here.
 #[derive(Clone, Copy)]
 pub(crate) enum Cpu {
+    /// `pairs_faster` says that many rows, too, are multiplied faster as pairs of bf16 than as f32. A few rows
+    /// always are.
     #[cfg(target_arch = "x86_64")]
-    Avx512Bf16(Avx512Bf16, Avx512),
+    Avx512Bf16 {
+        pairs: Avx512Bf16,
+        wide: Avx512,
+        pairs_faster: bool,
+    },
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
@@ -32,7 +38,7 @@ impl Cpu {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
         match (Avx512Bf16::detect(), Avx512::detect(), Avx2::detect()) {
-            (Some(pairs), Some(wide), _) => Cpu::Avx512Bf16(pairs, wide),
+            (Some(pairs), Some(wide), _) => Cpu::Avx512Bf16 { pairs, wide, pairs_faster: Avx512Bf16::doubles_f32() },
             (None, Some(wide), _) => Cpu::Avx512(wide),
             (_, None, Some(avx2)) => Cpu::Avx2(avx2),
             (_, None, None) => Cpu::Portable(Portable),
@@ -78,9 +84,11 @@ impl Product<'_> {
     fn with_bf16<S: Source<Elem = bf16>>(self, w: S, cpu: Cpu) {
         match (cpu, self.precision) {
             #[cfg(target_arch = "x86_64")]
-            (Cpu::Avx512Bf16(simd, _), Precision::Bf16) => self.compute(w, simd),
+            (Cpu::Avx512Bf16 { pairs, pairs_faster, .. }, Precision::Bf16) if pairs_faster || self.has_few_rows() => {
+                self.compute(w, pairs)
+            }
             #[cfg(target_arch = "x86_64")]
-            (Cpu::Avx512Bf16(_, simd) | Cpu::Avx512(simd), _) => self.compute(w, simd),
+            (Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd), _) => self.compute(w, simd),
             #[cfg(target_arch = "x86_64")]
             (Cpu::Avx2(simd), _) => self.compute(w, simd),
             #[cfg(target_arch = "aarch64")]
@@ -93,7 +101,7 @@ impl Product<'_> {
         let w = Stored(w);
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16(_, simd) | Cpu::Avx512(simd) => self.compute(w, simd),
+            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.compute(w, simd),
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx2(simd) => self.compute(w, simd),
             #[cfg(target_arch = "aarch64")]
@@ -104,10 +112,14 @@ impl Product<'_> {
 
     fn compute<S: Source, V: Reads<S::Elem>>(self, w: S, simd: V) {
         let rounded = self.precision == Precision::Bf16;
-        if self.contract == Contract::RowElements && self.dims.rows <= few_rows::MAX_ROWS {
+        if self.has_few_rows() {
             few_rows::multiply(simd, self.x, w, self.y, self.dims, rounded);
         } else {
             blocked::multiply(simd, self.x, w, self.contract, self.y, self.dims, rounded);
         }
+    }
+
+    fn has_few_rows(&self) -> bool {
+        self.contract == Contract::RowElements && self.dims.rows <= few_rows::MAX_ROWS
     }
 }

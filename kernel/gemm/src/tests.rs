@@ -231,8 +231,10 @@ fn cpus() -> Vec<(&'static str, Cpu)> {
         use crate::simd::{Avx2, Avx512, Avx512Bf16};
         cpus.extend(Avx2::detect().map(|avx2| ("avx2", Cpu::Avx2(avx2))));
         cpus.extend(Avx512::detect().map(|wide| ("avx512", Cpu::Avx512(wide))));
+        let cpu = |(pairs, wide), pairs_faster| Cpu::Avx512Bf16 { pairs, wide, pairs_faster };
         let both = Avx512Bf16::detect().zip(Avx512::detect());
-        cpus.extend(both.map(|(pairs, wide)| ("avx512-bf16", Cpu::Avx512Bf16(pairs, wide))));
+        cpus.extend(both.map(|both| ("avx512-bf16", cpu(both, true))));
+        cpus.extend(both.map(|both| ("avx512-bf16, for few rows", cpu(both, false))));
     }
     #[cfg(target_arch = "aarch64")]
     cpus.push(("neon", Cpu::detect()));
