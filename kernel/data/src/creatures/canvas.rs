@@ -26,12 +26,29 @@ impl Point {
 
     /// Turned about the origin by `degrees`, clockwise on the screen.
     pub(super) fn turned(self, degrees: f32) -> Self {
-        let (sin, cos) = degrees.to_radians().sin_cos();
-        at(cos * self.x - sin * self.y, sin * self.x + cos * self.y)
+        Turn::by(degrees).of(self)
     }
 
     fn dot(self, other: Self) -> f32 {
         self.x * other.x + self.y * other.y
+    }
+}
+
+/// A turn about the origin, clockwise on the screen.
+#[derive(Clone, Copy)]
+struct Turn {
+    sin: f32,
+    cos: f32,
+}
+
+impl Turn {
+    fn by(degrees: f32) -> Self {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        Self { sin, cos }
+    }
+
+    fn of(self, p: Point) -> Point {
+        at(self.cos * p.x - self.sin * p.y, self.sin * p.x + self.cos * p.y)
     }
 }
 
@@ -74,18 +91,26 @@ impl Canvas {
         softness: f32,
     ) {
         let Placement { center, scale, tilt, mirrored } = self.placement;
-        let (cx, cy) = (center.0 * self.image.width() as f32, center.1 * self.image.height() as f32);
+        let (width, height) = self.image.dimensions();
+        let (cx, cy) = (center.0 * width as f32, center.1 * height as f32);
+        let side = if mirrored { -1.0 } else { 1.0 };
+        let upright = Turn::by(-tilt);
         let soft = softness.max(1.0 / scale);
-        for (x, y, pixel) in self.image.enumerate_pixels_mut() {
-            let from_center = at((x as f32 + 0.5 - cx) / scale, (y as f32 + 0.5 - cy) / scale).turned(-tilt);
-            let side = if mirrored { -1.0 } else { 1.0 };
-            let point = at(MIDDLE.x + side * from_center.x, MIDDLE.y + from_center.y);
-            let cover = opacity * (0.5 - distance(point) / soft).clamp(0.0, 1.0);
-            if cover > 0.0 {
-                let colour = colour(point);
-                for (value, new) in pixel.0.iter_mut().zip(colour) {
-                    *value = (f32::from(*value) * (1.0 - cover) + new * cover).round() as u8;
+        for y in 0..height {
+            let mut x = 0;
+            while x < width {
+                let from_center = upright.of(at((x as f32 + 0.5 - cx) / scale, (y as f32 + 0.5 - cy) / scale));
+                let point = at(MIDDLE.x + side * from_center.x, MIDDLE.y + from_center.y);
+                let far = distance(point);
+                let cover = opacity * (0.5 - far / soft).clamp(0.0, 1.0);
+                if cover > 0.0 {
+                    let colour = colour(point);
+                    for (value, new) in self.image.get_pixel_mut(x, y).0.iter_mut().zip(colour) {
+                        *value = (f32::from(*value) * (1.0 - cover) + new * cover).round() as u8;
+                    }
                 }
+                // Nothing of the shape is nearer than `far`; half of it, as not every distance is exact.
+                x += 1 + ((far - soft) * scale * 0.5).max(0.0) as u32;
             }
         }
     }
@@ -102,8 +127,9 @@ pub(super) fn circle(center: Point, radius: f32) -> impl Fn(Point) -> f32 {
 
 /// An ellipse turned by `degrees`. The distance is exact on the edge and close to it near by.
 pub(super) fn ellipse(center: Point, rx: f32, ry: f32, degrees: f32) -> impl Fn(Point) -> f32 {
+    let upright = Turn::by(-degrees);
     move |p| {
-        let p = p.minus(center).turned(-degrees);
+        let p = upright.of(p.minus(center));
         let near = at(p.x / rx, p.y / ry).length();
         let slope = at(p.x / (rx * rx), p.y / (ry * ry)).length();
         match slope > 0.0 {
