@@ -143,3 +143,6 @@ fn earlier_output(folder: &Path) -> Option<String> {
     };
     names.filter(ours).min()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 
 use image::ImageFormat;
 use image::RgbImage;
-use image::imageops::FilterType;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -70,7 +69,7 @@ impl Figure {
         let mut pixels = vec![0; (width * height * 3) as usize];
         self.draw(BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), OVERSAMPLING)?;
         let large = RgbImage::from_raw(width, height, pixels).ok_or_else(|| Error::Plot("no pixels".to_string()))?;
-        let image = image::imageops::resize(&large, SIZE.0, SIZE.1, FilterType::Triangle);
+        let image = image::imageops::thumbnail(&large, SIZE.0, SIZE.1);
         let mut file = std::io::Cursor::new(Vec::new());
         image.write_to(&mut file, ImageFormat::Png).map_err(|error| Error::Plot(error.to_string()))?;
         Ok(file.into_inner())
@@ -245,4 +244,82 @@ fn register_fonts() -> Result<()> {
     let registered =
         *REGISTERED.get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
     if registered { Ok(()) } else { Err(Error::Plot("the built-in font cannot be read".to_string())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(figure: &Figure) -> RgbImage {
+        image::load_from_memory_with_format(&figure.png().unwrap(), ImageFormat::Png).unwrap().to_rgb8()
+    }
+
+    /// How many pixels have this colour, but for a rounding.
+    fn count(image: &RgbImage, colour: [u8; 3]) -> usize {
+        image.pixels().filter(|pixel| pixel.0.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 2)).count()
+    }
+
+    #[test]
+    fn smoothing_is_llama_factorys() {
+        let smoothed = smooth(&[3.0, 2.0, 1.0]);
+        for (value, expected) in smoothed.iter().zip([3.0, 2.067374, 1.071913]) {
+            assert!((value - expected).abs() < 1e-6, "{smoothed:?}");
+        }
+        assert!(smooth(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_png_shows_the_original_pale_and_the_smoothed_line_on_top() {
+        let points = (1..=40).map(|i| (f64::from(i), 3.0 / f64::from(i) + f64::from(i % 2))).collect();
+        let image = decode(&Figure::training("loss", "saves/run", points));
+        assert_eq!(image.dimensions(), SIZE);
+        // 0.4 of #1f77b4 on white.
+        let pale = [0x1f, 0x77, 0xb4].map(|c: u8| (255.0 - 0.4 * (255.0 - f64::from(c))) as u8);
+        assert!(count(&image, [0x1f, 0x77, 0xb4]) > 100);
+        assert!(count(&image, pale) > 100);
+        assert!(count(&image, [255; 3]) > 250_000);
+    }
+
+    #[test]
+    fn an_svg_says_what_is_drawn() {
+        let svg = Figure::training("loss", "saves/<run>", vec![(5.0, 2.0), (10.0, 1.0), (15.0, 0.5)]).svg().unwrap();
+        for text in ["training loss of saves/&lt;run&gt;", "\nstep\n", "\nloss\n", "\noriginal\n", "\nsmoothed\n"] {
+            assert!(svg.contains(text), "{text:?} is not in {svg}");
+        }
+    }
+
+    #[test]
+    fn a_single_point_no_point_and_what_is_no_number_are_drawn() {
+        let dot = decode(&Figure::training("loss", "one", vec![(5.0, 1.25)]));
+        let empty = decode(&Figure::training("loss", "none", vec![]));
+        let nothing = decode(&Figure::training("loss", "none", vec![(1.0, f64::NAN), (2.0, f64::INFINITY)]));
+        let blue = |image| count(image, [0x1f, 0x77, 0xb4]);
+        assert!(blue(&dot) > blue(&empty), "the dot");
+        assert_eq!(empty, nothing);
+    }
+
+    #[test]
+    fn labels_are_told_apart_and_steps_are_whole() {
+        let labels = |range: Range<f64>, most| {
+            let ticks = Ticks::new(&range, most);
+            let points = RangedCoordf64::from(range).key_points(most);
+            points.into_iter().map(|point| ticks.label(point)).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(0.9..3.1, whole_steps(&(0.9..3.1))), ["1", "2", "3"]);
+        assert_eq!(labels(4.75..5.25, whole_steps(&(4.75..5.25))), ["5"]);
+        assert_eq!(labels(1.0..1.5, 6), ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]);
+        assert_eq!(labels(0.0..5e-5, 6), ["0e-5", "1e-5", "2e-5", "3e-5", "4e-5", "5e-5"]);
+    }
+
+    #[test]
+    fn a_file_is_written_as_its_ending_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let figure = Figure::training("loss", "run", vec![(1.0, 2.0), (2.0, 1.0)]);
+        figure.write(&folder.path().join("a.png")).unwrap();
+        figure.write(&folder.path().join("a.svg")).unwrap();
+        assert!(std::fs::read(folder.path().join("a.png")).unwrap().starts_with(b"\x89PNG"));
+        assert!(std::fs::read(folder.path().join("a.svg")).unwrap().starts_with(b"<svg"));
+        let message = figure.write(&folder.path().join("a.jpg")).unwrap_err().to_string();
+        assert!(message.contains("a.jpg ends in neither .png nor .svg"), "{message}");
+    }
 }

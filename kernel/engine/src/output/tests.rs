@@ -1,0 +1,204 @@
+use serde_json::Value;
+use tunebook_nn::adapter::LoraConfig;
+use tunebook_nn::adapter::LoraTarget;
+
+use super::*;
+
+/// A training of 10 steps over 16 samples, logged every 4 and saved every 5.
+struct Training {
+    records: Vec<StepRecord>,
+    adapter: Adapter,
+    linears: Vec<LinearShape>,
+    settings: Settings,
+}
+
+impl Training {
+    fn new() -> Self {
+        let name = "model.language_model.layers.0.self_attn.q_proj".to_string();
+        let linears = vec![LinearShape { name, rows: 6, cols: 4 }];
+        let config = LoraConfig { r: 2, lora_alpha: 4.0, lora_dropout: 0.0, target: LoraTarget::All };
+        Self {
+            records: (1..=10).map(record).collect(),
+            adapter: Adapter::new(config, &linears, 42).unwrap(),
+            linears,
+            settings: Settings { logging_steps: 4, save_steps: 5, ..Settings::default() },
+        }
+    }
+
+    fn state(&self, steps: usize) -> TrainingState<'_> {
+        let Self { adapter, linears, settings, .. } = self;
+        TrainingState { records: &self.records[..steps], adapter, linears, samples: 16, settings }
+    }
+
+    /// Trains step by step into a new folder.
+    fn run(&self, folder: &Path) -> SaveReport {
+        let mut output = OutputFolder::create(folder, false, "base").unwrap();
+        for steps in 1..=self.records.len() {
+            output.step(self.state(steps)).unwrap();
+        }
+        output.finish(self.state(self.records.len())).unwrap()
+    }
+}
+
+/// 100 tokens and 400 s a step, 4 steps an epoch.
+fn record(step: usize) -> StepRecord {
+    StepRecord {
+        step,
+        total_steps: 10,
+        loss: 2.0 - 0.125 * step as f64,
+        grad_norm: 0.5,
+        learning_rate: 1e-4,
+        epoch: step as f64 / 4.0,
+        tokens: 100 * step,
+        elapsed: 400.0 * step as f64,
+    }
+}
+
+fn text(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+fn json(folder: &Path, name: &str) -> Value {
+    serde_json::from_str(&text(folder, name)).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_folder_of_a_training_holds_what_the_report_says_and_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let training = Training::new();
+    let report = training.run(folder.path());
+    let mut files = report.files.clone();
+    files.extend(["checkpoint-10".to_string(), "checkpoint-5".to_string()]);
+    files.sort();
+    assert_eq!(names(folder.path()), files);
+    assert_eq!(
+        names(&folder.path().join("checkpoint-5")),
+        ["adapter_config.json", "adapter_model.safetensors", "trainer_state.json"]
+    );
+    for place in ["", "checkpoint-5"] {
+        let loaded = Adapter::load(&folder.path().join(place), &training.linears).unwrap();
+        assert_eq!(loaded.parameter_count(), training.adapter.parameter_count());
+    }
+    assert_eq!(json(folder.path(), "adapter_config.json")["base_model_name_or_path"], "base");
+}
+
+#[test]
+fn a_line_is_logged_for_each_full_window_with_the_mean_of_its_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    Training::new().run(folder.path());
+    assert_eq!(
+        text(folder.path(), "trainer_log.jsonl"),
+        concat!(
+            r#"{"current_steps":4,"total_steps":10,"loss":1.6875,"lr":0.0001,"epoch":1.0,"percentage":40.0,"#,
+            r#""elapsed_time":"0:26:40","remaining_time":"0:40:00","throughput":0.25,"total_tokens":400}"#,
+            "\n",
+            r#"{"current_steps":8,"total_steps":10,"loss":1.1875,"lr":0.0001,"epoch":2.0,"percentage":80.0,"#,
+            r#""elapsed_time":"0:53:20","remaining_time":"0:13:20","throughput":0.25,"total_tokens":800}"#,
+            "\n",
+        )
+    );
+}
+
+#[test]
+fn the_state_has_the_log_and_in_the_end_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    Training::new().run(folder.path());
+    let middle = json(folder.path(), "checkpoint-5/trainer_state.json");
+    assert_eq!((&middle["global_step"], &middle["max_steps"], &middle["epoch"]), (&5.into(), &10.into(), &1.25.into()));
+    let logged = serde_json::json!({
+        "epoch": 1.0, "grad_norm": 0.5, "learning_rate": 1e-4, "loss": 1.6875, "num_input_tokens_seen": 400, "step": 4
+    });
+    assert_eq!(middle["log_history"], serde_json::json!([logged]));
+
+    let end = json(folder.path(), "trainer_state.json");
+    assert_eq!((&end["global_step"], &end["num_train_epochs"]), (&10.into(), &3.into()));
+    assert_eq!(
+        (&end["logging_steps"], &end["save_steps"], &end["train_batch_size"]),
+        (&4.into(), &5.into(), &2.into())
+    );
+    let history = end["log_history"].as_array().unwrap();
+    assert_eq!((history.len(), &history[0], &history[2]["step"]), (3, &logged, &10.into()));
+    assert_eq!(history[2]["train_loss"], json(folder.path(), "train_results.json")["train_loss"]);
+    let keys: Vec<_> = end.as_object().unwrap().keys().collect();
+    assert!(keys.is_sorted(), "{keys:?}");
+}
+
+#[test]
+fn the_results_are_those_of_transformers() {
+    let folder = tempfile::tempdir().unwrap();
+    Training::new().run(folder.path());
+    let expected = r#"{
+    "epoch": 2.5,
+    "num_input_tokens_seen": 1000,
+    "train_loss": 1.3125,
+    "train_runtime": 4000.0,
+    "train_samples_per_second": 0.01,
+    "train_steps_per_second": 0.003
+}"#;
+    assert_eq!(text(folder.path(), "train_results.json"), expected);
+    assert_eq!(text(folder.path(), "all_results.json"), expected);
+}
+
+#[test]
+fn saving_afterwards_writes_the_same_log_and_state() {
+    let (live, later) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let training = Training::new();
+    training.run(live.path());
+    for _ in 0..2 {
+        OutputFolder::create(later.path(), true, "base").unwrap().finish(training.state(10)).unwrap();
+        for name in [TRAINER_LOG, TRAINER_STATE] {
+            assert_eq!(text(later.path(), name), text(live.path(), name));
+        }
+    }
+}
+
+#[test]
+fn an_adapter_that_was_never_trained_is_saved_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = OutputFolder::create(&folder.path().join("new"), false, "base").unwrap();
+    let report = { output }.finish(Training::new().state(0)).unwrap();
+    assert_eq!(report.files, ["adapter_model.safetensors", "adapter_config.json"]);
+    assert_eq!(names(&report.folder), ["adapter_config.json", "adapter_model.safetensors"]);
+}
+
+#[test]
+fn no_plot_is_drawn_where_none_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut training = Training::new();
+    training.settings.plot_loss = false;
+    let report = training.run(folder.path());
+    assert!(!report.files.contains(&"training_loss.png".to_string()));
+    assert!(!folder.path().join("training_loss.png").exists());
+}
+
+#[test]
+fn a_folder_that_holds_a_training_is_only_overwritten_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    Training::new().run(folder.path());
+    let message = OutputFolder::create(folder.path(), false, "base").unwrap_err().to_string();
+    assert!(message.contains("already holds a training (adapter_config.json)"), "{message}");
+    assert!(message.contains("overwrite_output_dir=true"), "{message}");
+    assert!(folder.path().join(TRAINER_LOG).exists());
+    OutputFolder::create(folder.path(), true, "base").unwrap();
+    assert!(!folder.path().join(TRAINER_LOG).exists());
+    assert_eq!(text(folder.path(), "notes.txt"), "mine");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for place in [file.join("out"), file] {
+        let message = OutputFolder::create(&place, true, "base").unwrap_err().to_string();
+        assert!(message.starts_with(&format!("cannot write {}", place.display())), "{message}");
+    }
+}
