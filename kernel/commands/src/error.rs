@@ -24,6 +24,8 @@ pub enum Error {
     Usage { problem: String, usage: &'static str },
     #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
     OptionInText { key: String },
+    #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt; write `chat TEXT`")]
+    NobodyToTalk,
     #[error("{file}:{line}: {error}")]
     InScript { file: String, line: usize, error: Box<Error> },
     #[error("{} is run by a script that it runs itself; take out one of the two `run` lines", .path.display())]

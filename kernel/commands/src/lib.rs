@@ -5,11 +5,14 @@
 //! on a thread of its own, so that a face stays responsive. It is no face: it knows neither terminals nor notebooks and
 //! prints nothing.
 
+pub mod cell;
 pub mod chart;
 pub mod complete;
 pub mod error;
 pub mod highlight;
 mod host;
+pub mod inspect;
+mod log;
 pub mod output;
 mod parse;
 mod recipe;

@@ -9,6 +9,7 @@ use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
+use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
 
 /// What a command answers. [`crate::text::render`] writes each as plain text.
@@ -23,6 +24,8 @@ pub enum Output {
     /// The adapter that was turned on.
     Adapter(AdapterReport),
     Adapters(Vec<AdapterReport>),
+    /// A line of the training's log: the last step of a window of `logging_steps`, with the window's mean loss.
+    Step(StepRecord),
     Trained(TrainReport),
     Plot(Plot),
     /// The answer's text was streamed already.
@@ -31,6 +34,8 @@ pub enum Output {
     Conversation,
     Saved(SaveReport),
     Status(Box<Status>),
+    /// What was shown so far is to go.
+    Clear,
     Quit,
 }
 

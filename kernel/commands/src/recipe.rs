@@ -7,6 +7,7 @@ use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
 
 use crate::error::Result;
+use crate::log;
 use crate::output::Output;
 use crate::verb::Stage;
 
@@ -27,5 +28,5 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
         Some(folder) => session.adapter_load(&folder, None)?,
         None => session.lora(None)?,
     }));
-    Ok(Output::Trained(session.train(None, &stage.context)?))
+    log::train(None, session, stage)
 }

@@ -48,6 +48,7 @@ pub fn run_file(path: &Path, session: &mut Session, stage: &Stage) -> Result<Out
             |error| Error::InScript { file: path.display().to_string(), line: line.number, error: Box::new(error) };
         match run(&line.text, session, &stage).map_err(located)? {
             Output::Quit => break,
+            Output::Conversation => return Err(located(Error::NobodyToTalk)),
             output => (stage.show)(output),
         }
         if stage.context.is_cancelled() {

@@ -12,6 +12,7 @@ use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
+use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
 
@@ -45,7 +46,7 @@ impl Page {
 /// `output` as lines of text, without a line feed at the end; empty if there is nothing to say.
 pub fn render(output: &Output, page: Page) -> String {
     match output {
-        Output::Nothing | Output::Quit | Output::Conversation => String::new(),
+        Output::Nothing | Output::Clear | Output::Quit | Output::Conversation => String::new(),
         Output::Text(text) => text.clone(),
         Output::Table(table) => draw_table(table, page),
         Output::Loaded(report) => loaded(report),
@@ -53,6 +54,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Sample(report) => sample(report, page),
         Output::Adapter(report) => adapter(report),
         Output::Adapters(reports) => adapters(reports, page),
+        Output::Step(record) => step(record),
         Output::Trained(report) => trained(report),
         Output::Plot(plot) => {
             let file = plot.file.as_ref().map(|file| format!("\ndrawn to {}", file.display())).unwrap_or_default();
@@ -187,6 +189,19 @@ fn adapters(reports: &[AdapterReport], page: Page) -> String {
         ..Table::default()
     };
     draw_table(&table, page)
+}
+
+fn step(record: &StepRecord) -> String {
+    let total = record.total_steps.to_string();
+    format!(
+        "step {:>width$}/{total}  loss {:.4}  grad_norm {:.4}  lr {:.3e}  epoch {:.2}",
+        record.step,
+        record.loss,
+        record.grad_norm,
+        record.learning_rate,
+        record.epoch,
+        width = total.len(),
+    )
 }
 
 fn trained(report: &TrainReport) -> String {

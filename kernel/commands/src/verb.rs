@@ -73,7 +73,7 @@ pub enum Complete {
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
     pub context: Context<'a>,
-    pub show: &'a dyn Fn(Output),
+    pub show: &'a (dyn Fn(Output) + Sync),
     /// Scripts that are running, the outermost first.
     pub scripts: &'a [std::path::PathBuf],
 }

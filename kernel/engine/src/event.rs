@@ -11,8 +11,9 @@ use crate::report::StepRecord;
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
     Progress { task: &'static str, done: usize, total: usize },
-    /// A micro-batch is through: `done` of `total` in the window of optimizer step `step`.
-    MicroBatch { step: usize, total_steps: usize, done: usize, total: usize },
+    /// A micro-batch is through: `done` of `total` in the window of optimizer step `step`. This call of `train` ends
+    /// with step `last_step`.
+    MicroBatch { step: usize, last_step: usize, total_steps: usize, done: usize, total: usize },
     /// An optimizer step is complete.
     Step(StepRecord),
     /// The next piece of generated text.

@@ -103,7 +103,7 @@ impl Run {
         }
         let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
         let total_steps = self.total_steps(samples.len(), settings);
-        let last = steps.map_or(total_steps, |n| total_steps.min(first + n));
+        let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
         let accumulation = settings.gradient_accumulation_steps;
         let mut sampler = sampler(samples.len(), settings);
         self.position = self.place(settings);
@@ -129,7 +129,7 @@ impl Run {
             self.position = sampler.next(self.position);
             self.elapsed = elapsed_before + start.elapsed();
             let (step, done) = (self.step() + 1, self.losses.len());
-            cx.emit(Event::MicroBatch { step, total_steps, done, total: accumulation });
+            cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
 
             // The window is full, or the epoch is over: one optimizer step.
             if done < accumulation && self.position.micro_batch != 0 {

@@ -19,8 +19,7 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
     help: "ask the model, with pictures; alone: a conversation",
-    details: "Options come first, the rest of the line is the message as it is; put it in quotes to say just `clear`. \
-              The conversation goes on from message to message until `chat clear`. Ctrl-C stops an answer and keeps \
+    details: "Options come first, the rest of the line is the message as it is. The conversation goes on from message to message until `chat clear`. Ctrl-C stops an answer and keeps \
               what there is of it. Pictures come in front of the text, or where it says <image>.",
     examples: &[
         ("chat image=cat.png What's this?", "one picture"),

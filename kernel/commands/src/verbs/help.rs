@@ -74,7 +74,7 @@ fn all_settings() -> Output {
     })
 }
 
-fn about_verb(verb: &Verb) -> String {
+pub fn about_verb(verb: &Verb) -> String {
     let mut text = format!("{}\n\nusage: {}\n", sentence(verb.help), verb.usage);
     if !verb.aliases.is_empty() {
         text += &format!("also: {}\n", verb.aliases.join(", "));
@@ -99,7 +99,7 @@ fn about_verb(verb: &Verb) -> String {
     text.trim_end().to_string()
 }
 
-fn about_setting(setting: &Declaration, value: &str) -> String {
+pub fn about_setting(setting: &Declaration, value: &str) -> String {
     let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, setting.help());
     if !setting.aliases.is_empty() {
         text += &format!("short    {}\n", setting.aliases.join(", "));

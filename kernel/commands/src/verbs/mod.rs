@@ -2,8 +2,9 @@
 
 mod adapter;
 mod chat;
+mod clear;
 mod data;
-mod help;
+pub mod help;
 mod load;
 mod lora;
 mod plot;
@@ -36,6 +37,7 @@ pub static VERBS: &[&Verb] = &[
     &chat::VERB,
     &save::VERB,
     &status::VERB,
+    &clear::VERB,
     &help::VERB,
     &run::VERB,
     &print::VERB,

@@ -4,6 +4,7 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
+use crate::log;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -31,5 +32,5 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    Ok(Output::Trained(session.train(args.count(0, &VERB)?, &stage.context)?))
+    log::train(args.count(0, &VERB)?, session, stage)
 }
