@@ -1,0 +1,41 @@
+//! Training with a line for every `logging_steps`, as transformers logs it.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use tunebook_engine::Context;
+use tunebook_engine::Event;
+use tunebook_engine::Session;
+use tunebook_engine::report::StepRecord;
+
+use crate::error::Result;
+use crate::output::Output;
+use crate::verb::Stage;
+
+/// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`.
+///
+/// # Errors
+/// Those of [`Session::train`].
+pub fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<Output> {
+    let every = session.settings().logging_steps;
+    let made = session.history();
+    // Steps since the last line may have been made by an earlier call.
+    let window = Mutex::new(made[made.len() - made.len() % every..].to_vec());
+    let emit = |event: Event| {
+        let step = if let Event::Step(record) = &event { Some(record.clone()) } else { None };
+        stage.context.emit(event);
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.extend(step);
+        if window.last().is_some_and(|last| last.step.is_multiple_of(every)) {
+            mean(&std::mem::take(&mut *window)).map(Output::Step).into_iter().for_each(stage.show);
+        }
+    };
+    let context = Context { emit: &emit, ..stage.context };
+    Ok(Output::Trained(session.train(steps, &context)?))
+}
+
+/// The last step of a window, with the mean of its losses.
+fn mean(window: &[StepRecord]) -> Option<StepRecord> {
+    let loss = window.iter().map(|record| record.loss).sum::<f64>() / window.len() as f64;
+    window.last().map(|last| StepRecord { loss, ..last.clone() })
+}
