@@ -5,7 +5,6 @@ use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Session;
-use tunebook_nn::adapter::Adapter;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
