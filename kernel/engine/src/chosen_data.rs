@@ -40,6 +40,9 @@ impl ChosenData {
         settings: &Settings,
         cx: &Context,
     ) -> Result<Self> {
+        if settings.train_on_prompt && settings.mask_history {
+            return Err(Error::PromptAndHistory);
+        }
         let info = DatasetInfo::read(&settings.dataset_dir)?;
         let mut read = Dataset::default();
         for name in names {

@@ -40,6 +40,8 @@ pub enum Error {
     OutputExists { path: PathBuf, found: String },
     #[error("cannot draw the plot: {0}")]
     Plot(String),
+    #[error("train_on_prompt learns every turn and mask_history only the last answer: set one of them to false")]
+    PromptAndHistory,
     #[error("{0}")]
     Other(String),
     #[error(transparent)]
