@@ -14,12 +14,14 @@ use crate::source::Source;
 
 /// Lanes along the contraction that are packed at a time.
 const DEPTH: usize = 256;
-/// The most columns of the output in a task; its packed weights take `DEPTH * COLUMNS` lanes, 128 KiB.
+/// The most columns of the output in a task; its packed weights take `DEPTH * COLUMNS` lanes, 256 KiB.
 const COLUMNS: usize = 256;
 /// The most rows of x that are packed at a time: bounds the buffer, and is enough for packing W to cost nothing.
 const ROWS: usize = 1024;
 /// Splitting rows among tasks means packing W once more; this many rows are worth it.
 const ROWS_PER_TASK: usize = 96;
+/// Multiplications that other threads need not be woken for.
+const ALONE: usize = 1 << 18;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
@@ -54,18 +56,26 @@ where
     let mut packed = Scratch::<V::Lane>::new(block.min(rows) * lanes_per_row);
     for (x, y) in x.chunks(block * depth).zip(y.chunks_mut(block * width)) {
         let rows = x.len() / depth;
-        packed.par_chunks_mut(V::ROWS * lanes_per_row).zip(x.par_chunks(V::ROWS * depth)).for_each(|(to, x)| {
-            simd.run(PackTile { x, to, depth, rounded });
-        });
+        let alone = rows * width * depth <= ALONE;
+        let (to_len, x_len) = (V::ROWS * lanes_per_row, V::ROWS * depth);
+        let pack = |(to, x)| simd.run(PackTile { x, to, depth, rounded });
+        if alone {
+            packed.chunks_mut(to_len).zip(x.chunks(x_len)).for_each(pack);
+        } else {
+            packed.par_chunks_mut(to_len).zip(x.par_chunks(x_len)).for_each(pack);
+        }
+
         let (x, y) = (&packed[..rows * lanes_per_row], &Output::new(y, width));
         let [rows_per_task, columns_per_task] = task_size::<V>(rows, width);
         let tasks_down = rows.div_ceil(rows_per_task);
-        (0..tasks_down * width.div_ceil(columns_per_task)).into_par_iter().for_each(|task| {
+        let tasks = 0..tasks_down * width.div_ceil(columns_per_task);
+        let compute = |task: usize| {
             let (i, j) = (task % tasks_down * rows_per_task, task / tasks_down * columns_per_task);
             let rows = i..rows.min(i + rows_per_task);
             let columns = j..width.min(j + columns_per_task);
             simd.run(Region { x, w, contract, y, width, depth, rows, columns });
-        });
+        };
+        if alone { tasks.for_each(compute) } else { tasks.into_par_iter().for_each(compute) }
     }
 }
 

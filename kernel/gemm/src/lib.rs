@@ -3,6 +3,9 @@
 //! ([`sgemm`]). Weights are read where the checkpoint maps them and are never converted whole. This crate is
 //! not a tensor library and knows none: it has no shapes beyond m, n, k, keeps nothing between calls but
 //! scratch buffers, and records nothing for a backward pass.
+//!
+//! Work is spread over the global rayon pool. How many threads it has changes no bit of a result; the kind of CPU
+//! and the number of rows do, within the rounding of f32 sums.
 
 mod blocked;
 mod dispatch;
@@ -25,7 +28,9 @@ pub use sgemm::{View, ViewMut, sgemm};
 /// A row-major matrix of frozen weights, as the checkpoint stores it.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
+    /// 4 bytes an element.
     F32(&'a [f32]),
+    /// 2 bytes an element.
     Bf16(&'a [bf16]),
 }
 
@@ -50,6 +55,7 @@ pub enum Precision {
     /// Weights are widened exactly, products are f32.
     F32,
     /// Both operands are rounded to bf16 (to nearest, ties to even), as oneDNN's bf16 matmul does.
+    /// Subnormal numbers may count as 0.
     Bf16,
 }
 
