@@ -66,6 +66,15 @@ pub fn render(output: &Output, page: Page) -> String {
     }
 }
 
+/// What `output` shows as a table, for a face that draws tables itself.
+pub fn table(output: &Output) -> Option<Table> {
+    match output {
+        Output::Table(table) => Some(table.clone()),
+        Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports)),
+        _ => None,
+    }
+}
+
 fn draw_table(table: &Table, page: Page) -> String {
     let mut drawn = comfy_table::Table::new();
     drawn.load_style(presets::NOTHING).set_width(page.width.min(120) as u16);
@@ -171,6 +180,10 @@ fn adapters(reports: &[AdapterReport], page: Page) -> String {
     if reports.is_empty() {
         return "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one".to_string();
     }
+    draw_table(&adapters_table(reports), page)
+}
+
+fn adapters_table(reports: &[AdapterReport]) -> Table {
     let row = |report: &AdapterReport| {
         vec![
             report.name.clone(),
@@ -183,12 +196,11 @@ fn adapters(reports: &[AdapterReport], page: Page) -> String {
             report.step.to_string(),
         ]
     };
-    let table = Table {
+    Table {
         headers: vec!["adapter", "", "rank", "alpha", "dropout", "layers", "parameters", "steps"],
         rows: reports.iter().map(row).collect(),
         ..Table::default()
-    };
-    draw_table(&table, page)
+    }
 }
 
 fn step(record: &StepRecord) -> String {

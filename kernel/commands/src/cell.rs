@@ -1,0 +1,101 @@
+//! A notebook's cell as commands.
+
+use crate::parse;
+use crate::script;
+use crate::script::Line;
+
+/// Makes the rest of a cell one message.
+const CHAT: &str = "%%chat";
+
+/// The commands of a cell: one a line, as in a script. If it begins with `%%chat`, perhaps with options behind that,
+/// the rest of it is one message.
+pub fn lines(code: &str) -> Vec<Line> {
+    match chat(code) {
+        Some((options, text)) if text.trim().is_empty() => vec![Line { number: 1, text: format!("chat {options}") }],
+        Some((options, text)) => vec![Line { number: 1, text: format!("chat {options} {}", quoted(text.trim())) }],
+        None => script::lines(code),
+    }
+}
+
+/// Whether a cell can be run as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Complete,
+    /// Another line is asked for.
+    Incomplete,
+    /// It can be run, but will fail.
+    Invalid,
+}
+
+/// Whether `code` can be run as it is: a message ends with an empty line, other lines go on after a `\`.
+pub fn state(code: &str) -> State {
+    if chat(code).is_some() {
+        return if code.ends_with("\n\n") { State::Complete } else { State::Incomplete };
+    }
+    if !script::is_complete(code) {
+        return State::Incomplete;
+    }
+    match lines(code).iter().all(|line| parse::parse(&line.text).is_ok()) {
+        true => State::Complete,
+        false => State::Invalid,
+    }
+}
+
+/// The topic of a cell like `train?` or `?train`, which asks for help as IPython users do.
+pub fn question(code: &str) -> Option<&str> {
+    let code = code.trim();
+    let topic = code.strip_prefix('?').or_else(|| code.strip_suffix('?'))?.trim_matches('?').trim();
+    let topic = topic.strip_prefix('%').unwrap_or(topic);
+    (!topic.contains(char::is_whitespace)).then_some(topic)
+}
+
+/// The options and the text of a cell that begins with `%%chat`.
+fn chat(code: &str) -> Option<(&str, &str)> {
+    let rest = code.trim_start().strip_prefix(CHAT)?;
+    let (options, text) = rest.split_once('\n').unwrap_or((rest, ""));
+    (options.is_empty() || options.starts_with(char::is_whitespace)).then_some((options.trim(), text))
+}
+
+/// `text` as one word, whatever it holds.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(code: &str) -> Vec<String> {
+        lines(code).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_cell_is_lines_or_a_message() {
+        assert_eq!(texts("# set up\n%load m\ntrain 5"), ["%load m", "train 5"]);
+        let cell = "%%chat image=a.png top_p=0.5\nWhat's \"this\"?\n\nimage=b \\ # really\n";
+        let (verb, args) = parse::parse(&texts(cell)[0]).unwrap().unwrap();
+        assert_eq!((verb.name, args.text.as_str()), ("chat", "What's \"this\"?\n\nimage=b \\ # really"));
+        assert_eq!(args.options, [("image", "a.png".to_string())]);
+        assert_eq!(texts("%%chatter\nx"), ["%%chatter", "x"]);
+    }
+
+    #[test]
+    fn a_cell_says_whether_it_is_whole() {
+        assert_eq!(state("train 5\nplot"), State::Complete);
+        assert_eq!(state("train 5 \\"), State::Incomplete);
+        assert_eq!(state("%%chat\nWhat?"), State::Incomplete);
+        assert_eq!(state("%%chat\nWhat?\n\n"), State::Complete);
+        assert_eq!(state("load \"a b"), State::Invalid);
+        assert_eq!(state("trian 5"), State::Invalid);
+        assert_eq!(state(""), State::Complete);
+    }
+
+    #[test]
+    fn questions_are_single_words() {
+        assert_eq!(question("train?"), Some("train"));
+        assert_eq!(question(" ?%lora_rank "), Some("lora_rank"));
+        assert_eq!(question("?"), Some(""));
+        assert_eq!(question("chat What is it?"), None);
+        assert_eq!(question("train"), None);
+    }
+}
