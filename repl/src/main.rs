@@ -1,1 +1,88 @@
-fn main() {}
+//! `tunebook`: the command language at a prompt, in a pipe, out of a file.
+//!
+//! This crate reads lines and draws what comes back. What lines mean is `tunebook-commands`; how anything is computed
+//! it does not know.
+
+mod helper;
+mod interactive;
+mod progress;
+mod screen;
+mod script;
+
+use std::io;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::Subcommand;
+use tunebook_commands::Host;
+use tunebook_commands::version;
+
+use screen::End;
+use screen::Screen;
+
+/// Fine-tune vision-language models step by step.
+///
+/// Without a command: a prompt, or the commands of a pipe, which end at the first error with status 1.
+#[derive(Parser)]
+#[command(name = "tunebook", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Carry out the commands of a file
+    Run { file: PathBuf },
+    /// Train as a LLaMA-Factory YAML says
+    Train {
+        recipe: PathBuf,
+        /// Values that replace those of the recipe, as in learning_rate=1e-4
+        #[arg(value_name = "KEY=VALUE", allow_hyphen_values = true)]
+        overrides: Vec<String>,
+    },
+    /// Say which tunebook this is
+    Version,
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(code) => code,
+        // Whoever read our output has gone; there is nobody left to tell.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tunebook: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> io::Result<ExitCode> {
+    if let Some(Command::Version) = cli.command {
+        println!("{}", version());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let host = Arc::new(Host::start()?);
+    let cancel = host.cancel().clone();
+    ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
+    let screen = Screen::new();
+    let end = match cli.command {
+        None if io::stdin().is_terminal() => interactive::run(&host, &screen)?,
+        None => script::run(&host, &screen)?,
+        Some(Command::Run { file }) => screen.follow(host.file(file))?,
+        Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides))?,
+        Some(Command::Version) => End::Done,
+    };
+    Ok(match end {
+        // As a shell reports a program that Ctrl-C ended.
+        _ if host.cancel().is_cancelled() => ExitCode::from(130),
+        End::Failed(error) => {
+            screen.error(&error)?;
+            ExitCode::FAILURE
+        }
+        End::Done | End::Quit | End::Conversation => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,119 @@
+//! Commands typed at a prompt.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustyline::ColorMode;
+use rustyline::CompletionType;
+use rustyline::Config;
+use rustyline::Editor;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use tunebook_commands::Host;
+use tunebook_commands::script;
+use tunebook_commands::version;
+
+use crate::helper::Helper;
+use crate::screen::End;
+use crate::screen::Screen;
+
+const HISTORY: usize = 10_000;
+
+type Prompt = Editor<Helper, FileHistory>;
+
+/// Reads and carries out lines until the user leaves.
+///
+/// # Errors
+/// The terminal cannot be read or written.
+pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
+    let mut prompt = editor(host, screen).map_err(io::Error::other)?;
+    let history = history_file();
+    if let Some(file) = &history {
+        // There is none the first time.
+        let _ = prompt.load_history(file);
+    }
+    screen.line(&screen.page().faint(&format!("{}; `help` lists the commands, Ctrl-D leaves", version())))?;
+    loop {
+        let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
+        for line in script::lines(&text) {
+            match screen.follow(host.line(&line.text))? {
+                End::Done => {}
+                End::Conversation => converse(host, screen, &mut prompt, history.as_ref())?,
+                End::Quit => return Ok(End::Quit),
+                End::Failed(error) => {
+                    screen.error(&error)?;
+                    break;
+                }
+            }
+            // Of several pasted lines, those behind the one that was stopped are not meant any more.
+            if host.cancel().is_cancelled() {
+                break;
+            }
+        }
+    }
+}
+
+/// A conversation: every line is a message, or what else may follow `chat`.
+fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
+    let help =
+        "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves";
+    screen.line(&screen.page().faint(help))?;
+    if let Some(helper) = prompt.helper_mut() {
+        helper.prefix = "chat ";
+    }
+    while let Some(text) = read(prompt, "you> ", history)? {
+        let line = match text.trim() {
+            "" => continue,
+            "/exit" | "/quit" => break,
+            "/clear" => "clear",
+            line => line,
+        };
+        if let End::Failed(error) = screen.follow(host.line(&format!("chat {line}")))? {
+            screen.error(&error)?;
+        }
+    }
+    if let Some(helper) = prompt.helper_mut() {
+        helper.prefix = "";
+    }
+    Ok(())
+}
+
+/// The next entry; `None` when the user leaves. Ctrl-C gives the line up.
+fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Result<Option<String>> {
+    loop {
+        match prompt.readline(mark) {
+            Ok(text) => {
+                if let Some(file) = history {
+                    // Sessions side by side share the file. One that cannot be written costs only the history.
+                    let _ = prompt.append_history(file);
+                }
+                return Ok(Some(text));
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => return Ok(None),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}
+
+fn editor(host: &Arc<Host>, screen: &Screen) -> rustyline::Result<Prompt> {
+    let config = Config::builder()
+        .max_history_size(HISTORY)?
+        .history_ignore_dups(true)?
+        .history_ignore_space(true)
+        .auto_add_history(true)
+        .completion_type(CompletionType::List)
+        .completion_show_all_if_ambiguous(true)
+        .color_mode(if screen.color() { ColorMode::Enabled } else { ColorMode::Disabled })
+        .build();
+    let mut prompt = Editor::with_config(config)?;
+    prompt.set_helper(Some(Helper::new(Arc::clone(host), screen.color())));
+    Ok(prompt)
+}
+
+fn history_file() -> Option<PathBuf> {
+    let folder = dirs::data_dir()?.join("tunebook");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history.txt"))
+}

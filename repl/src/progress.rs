@@ -1,0 +1,138 @@
+//! Bars for what takes a while.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use indicatif::ProgressStyle;
+use tunebook_commands::text::seconds;
+use tunebook_engine::report::StepRecord;
+
+const REDRAW: Duration = Duration::from_millis(120);
+/// A task that ends sooner gets no bar.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// At most one bar at a time, on standard error.
+pub struct Progress {
+    live: bool,
+    bar: Option<ProgressBar>,
+    kind: Kind,
+    start: Instant,
+    training: Option<Training>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Waiting,
+    Task(&'static str),
+    Training,
+}
+
+/// What the bar of a training is drawn from.
+struct Training {
+    /// When this call made its first micro-batch, and which one of its window and of which step that was.
+    start: Instant,
+    first_step: usize,
+    first_done: usize,
+    /// Loss and learning rate of the last step.
+    last: Option<(f64, f64)>,
+    /// Tokens and seconds of the training before the first step of this call.
+    before: Option<(usize, f64)>,
+    rate: Option<f64>,
+}
+
+impl Progress {
+    pub fn new(live: bool) -> Self {
+        Self { live, bar: None, kind: Kind::Waiting, start: Instant::now(), training: None }
+    }
+
+    /// Nothing is heard: shows the time that has passed.
+    pub fn wait(&mut self) {
+        if self.live && self.bar.is_none() {
+            let bar = self.begin(Kind::Waiting, ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
+            bar.set_message("(Ctrl-C stops)");
+            bar.enable_steady_tick(REDRAW);
+        }
+    }
+
+    /// `done` of `total` units of `task`.
+    pub fn task(&mut self, task: &'static str, done: usize, total: usize) {
+        if !self.live || self.start.elapsed() < PATIENCE {
+            return;
+        }
+        if self.kind != Kind::Task(task) || self.bar.is_none() {
+            let template = "{msg} {bar:30} {pos}/{len}  {eta} left";
+            self.begin(Kind::Task(task), ProgressBar::new(total as u64), template).set_message(task);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+        }
+    }
+
+    /// `done` of `total` micro-batches of step `step` are through; this call ends with `last_step`.
+    pub fn micro_batch(&mut self, step: usize, last_step: usize, total_steps: usize, done: usize, total: usize) {
+        let training = self.training.get_or_insert_with(|| Training {
+            start: Instant::now(),
+            first_step: step,
+            first_done: done,
+            last: None,
+            before: None,
+            rate: None,
+        });
+        if !self.live {
+            return;
+        }
+        let whole = (last_step + 1 - training.first_step.min(last_step)) * total;
+        let position = (step - training.first_step) * total + done;
+        // The first micro-batch also pays for what is computed once.
+        let (made, left) = (position.saturating_sub(training.first_done), whole.saturating_sub(position));
+        let left = match made {
+            0 => "…".to_string(),
+            _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64)),
+        };
+        let loss = training.last.map(|(loss, lr)| format!("  loss {loss:.3}  lr {lr:.1e}")).unwrap_or_default();
+        let rate = training.rate.map(|rate| format!("  {rate:.0} tok/s")).unwrap_or_default();
+        if self.kind != Kind::Training || self.bar.is_none() {
+            self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:16} {msg}");
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(format!("step {step}/{total_steps}"));
+            bar.set_message(format!("{done}/{total}{loss}{rate}  {left} left"));
+            bar.set_position(position as u64);
+        }
+    }
+
+    /// An optimizer step is made.
+    pub fn step(&mut self, record: &StepRecord) {
+        let Some(training) = &mut self.training else { return };
+        training.last = Some((record.loss, record.learning_rate));
+        if let Some((tokens, elapsed)) = training.before {
+            training.rate = Some((record.tokens - tokens) as f64 / (record.elapsed - elapsed).max(1e-9));
+        }
+        training.before = Some((record.tokens, record.elapsed));
+    }
+
+    /// Writes something above the bar.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn begin(&mut self, kind: Kind, bar: ProgressBar, template: &str) -> &ProgressBar {
+        self.clear();
+        self.kind = kind;
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        self.bar.insert(bar)
+    }
+}
