@@ -4,4 +4,5 @@ mod bad_input;
 mod fixtures;
 mod gradients;
 mod logits;
+mod readme;
 mod training;

@@ -92,12 +92,13 @@ impl ChosenData {
         let sample = self.samples.get(index).ok_or(Error::NoSample { index, samples: self.samples.len() })?;
         let image_pad = model.tokenizer.special().image_pad;
         let mut tokens: Vec<TokenReport> = Vec::new();
+        let mut pieces = model.tokenizer.decode_stream(false);
         for (&id, &label) in sample.input_ids.iter().zip(&sample.labels) {
             match tokens.last_mut() {
                 Some(last) if id == image_pad && last.id == id => last.count += 1,
                 _ => tokens.push(TokenReport {
                     id,
-                    text: model.tokenizer.decode(&[id], false)?,
+                    text: pieces.push(id)?,
                     supervised: label != IGNORE_INDEX,
                     count: 1,
                 }),

@@ -55,7 +55,8 @@ pub struct SampleReport {
     pub pictures: Vec<PictureReport>,
 }
 
-/// A token and whether it is trained on. A run of image placeholders is one entry with its `count`.
+/// A token and whether it is trained on. A character that is spread over several tokens is the last one's text.
+/// A run of image placeholders is one entry with its `count`.
 #[derive(Clone, Debug)]
 pub struct TokenReport {
     pub id: u32,
