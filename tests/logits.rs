@@ -12,6 +12,7 @@ use tunebook_engine::generate::generate;
 use tunebook_engine::model::Model;
 use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
+use tunebook_nn::adapter::Adapter;
 use tunebook_nn::qwen2_5_vl::KvCache;
 use tunebook_nn::qwen2_5_vl::Pass;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
@@ -21,16 +22,16 @@ use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
 
 /// A case of `cases.json`, taken from its messages and picture files to what the model is given.
-struct Case {
-    model: Model,
-    expected: Tensors,
+pub struct Case {
+    pub model: Model,
+    pub expected: Tensors,
     prompt: Prompt,
     pixels: Vec<f32>,
     repetition_penalty: f64,
 }
 
 impl Case {
-    fn load(name: &str) -> Self {
+    pub fn load(name: &str) -> Self {
         let cases = std::fs::read(fixture("logits/cases.json")).unwrap();
         let cases: Value = serde_json::from_slice(&cases).unwrap();
         let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
@@ -69,13 +70,14 @@ impl Case {
         }
     }
 
-    fn logits(&self) -> Tensor {
+    /// Logits at all positions, `[T, vocabulary]`, with or without an adapter.
+    pub fn logits(&self, adapter: Option<&Adapter>) -> Tensor {
         let net = &self.model.net;
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
         let x = net.embed(&self.prompt.input_ids, &self.prompt.features).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
         let turn = rotary(&positions.thw, &net.config.text);
-        let hidden = net.text.read(x, &turn, &mut cache, Pass::default()).unwrap();
+        let hidden = net.text.read(x, &turn, &mut cache, Pass { adapter, ..Pass::default() }).unwrap();
         net.text.logits(&net.text.norm(&hidden).unwrap()).unwrap()
     }
 
@@ -116,7 +118,7 @@ fn check(name: &str) {
         let features = max_difference(&features, &case.expected.floats("vision.merged"));
         assert!(features <= 1e-4, "{name}: vision features differ by {features}");
     }
-    let logits = case.logits().flatten_all().unwrap().to_vec1().unwrap();
+    let logits = case.logits(None).flatten_all().unwrap().to_vec1().unwrap();
     let difference = max_difference(&logits, &case.expected.floats("logits"));
     println!("{name}: logits differ by at most {difference:.2e}");
     assert!(difference <= 2e-4, "{name}: logits differ by {difference}");

@@ -1,5 +1,6 @@
 //! What crosses crates: parity with transformers and PEFT, the terminal, the output folder.
 
+mod adapters;
 mod bad_input;
 mod fixtures;
 mod gradients;
