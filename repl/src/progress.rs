@@ -90,14 +90,15 @@ impl Progress {
             0 => "…".to_string(),
             _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64)),
         };
-        let loss = training.last.map(|(loss, lr)| format!("  loss {loss:.3}  lr {lr:.1e}")).unwrap_or_default();
+        let loss = training.last.map(|(loss, _)| format!("  loss {loss:.3}")).unwrap_or_default();
+        let lr = training.last.map(|(_, lr)| format!("  lr {lr:.1e}")).unwrap_or_default();
         let rate = training.rate.map(|rate| format!("  {rate:.0} tok/s")).unwrap_or_default();
         if self.kind != Kind::Training || self.bar.is_none() {
-            self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:16} {msg}");
+            self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(format!("step {step}/{total_steps}"));
-            bar.set_message(format!("{done}/{total}{loss}{rate}  {left} left"));
+            bar.set_message(format!("{done}/{total}{loss}  {left} left{rate}{lr}"));
             bar.set_position(position as u64);
         }
     }

@@ -115,7 +115,13 @@ impl Screen {
     /// It is closed.
     pub fn error(&self, error: &dyn std::fmt::Display) -> io::Result<()> {
         let label = if self.color { console::style("error:").red().bold().to_string() } else { "error:".to_string() };
-        writeln!(io::stderr(), "{label} {error}")
+        let text = error.to_string();
+        let text = if self.live {
+            text::wrap(&format!("error: {text}"), 2, self.page().width)
+        } else {
+            format!("error: {text}")
+        };
+        writeln!(io::stderr(), "{}", text.replacen("error:", &label, 1))
     }
 
     pub fn line(&self, text: &str) -> io::Result<()> {

@@ -24,6 +24,8 @@ pub enum Error {
     Usage { problem: String, usage: &'static str },
     #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
     OptionInText { key: String },
+    #[error("nothing is trained yet with the adapter that is on; `train 5` makes five steps")]
+    NothingTrained,
     #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt; write `chat TEXT`")]
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]

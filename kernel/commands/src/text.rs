@@ -49,20 +49,20 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Nothing | Output::Clear | Output::Quit | Output::Conversation => String::new(),
         Output::Text(text) => text.clone(),
         Output::Table(table) => draw_table(table, page),
-        Output::Loaded(report) => loaded(report),
-        Output::Data(report) => data(report),
+        Output::Loaded(report) => lines(&loaded(report), page),
+        Output::Data(report) => lines(&data(report), page),
         Output::Sample(report) => sample(report, page),
-        Output::Adapter(report) => adapter(report),
+        Output::Adapter(report) => lines(&adapter(report), page),
         Output::Adapters(reports) => adapters(reports, page),
         Output::Step(record) => step(record),
-        Output::Trained(report) => trained(report),
+        Output::Trained(report) => lines(&trained(report), page),
         Output::Plot(plot) => {
             let file = plot.file.as_ref().map(|file| format!("\ndrawn to {}", file.display())).unwrap_or_default();
             chart::draw(plot, page) + &file
         }
         Output::Answer(report) => page.faint(&answer(report)),
-        Output::Saved(report) => saved(report),
-        Output::Status(report) => status(report),
+        Output::Saved(report) => lines(&saved(report), page),
+        Output::Status(report) => lines(&status(report), page),
     }
 }
 
@@ -278,14 +278,45 @@ fn status(report: &Status) -> String {
         format!("chat      {}", count(report.turns, "turn")),
     ];
     if let Some(bytes) = report.resident_bytes {
-        lines.push(format!("memory    {:.2} GiB resident", bytes as f64 / (1u64 << 30) as f64));
+        lines.push(format!("memory    {} resident", size(bytes)));
     }
     lines.join("\n")
+}
+
+/// Every line of `text`, wrapped to the page.
+fn lines(text: &str, page: Page) -> String {
+    text.lines().map(|line| wrap(line, 2, page.width)).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` in lines of at most `width` characters, if its words allow; all but the first are indented.
+pub fn wrap(text: &str, indent: usize, width: usize) -> String {
+    let mut words = text.split(' ');
+    let mut wrapped = words.next().unwrap_or_default().to_string();
+    let mut column = wrapped.chars().count();
+    for word in words {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            wrapped += &format!("\n{:indent$}", "");
+            column = indent;
+        } else {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped += word;
+        column += length;
+    }
+    wrapped
 }
 
 /// `1 step`, `2 steps`.
 fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+/// `312 MiB`, `3.25 GiB`.
+fn size(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / (1u64 << 20) as f64;
+    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
 }
 
 /// `1,234,567`.
@@ -345,6 +376,13 @@ mod tests {
             "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
              trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
         );
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrap("one two three four", 2, 9), "one two\n  three\n  four");
+        assert_eq!(wrap("  key  does this and that", 7, 16), "  key  does this\n       and that");
+        assert_eq!(wrap("unbreakable", 2, 5), "unbreakable");
     }
 
     #[test]

@@ -13,12 +13,16 @@ use crate::output::Output;
 use crate::output::Table;
 use crate::parse;
 use crate::parse::Args;
+use crate::text::wrap;
 use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verbs::VERBS;
+
+/// Help is read in terminals of this width.
+const WIDTH: usize = 80;
 
 pub static VERB: Verb = Verb {
     name: "help",
@@ -80,7 +84,7 @@ pub fn about_verb(verb: &Verb) -> String {
         text += &format!("also: {}\n", verb.aliases.join(", "));
     }
     if !verb.details.is_empty() {
-        text += &format!("\n{}\n", verb.details);
+        text += &format!("\n{}\n", wrap(verb.details, 0, WIDTH));
     }
     text += "\nexamples:\n";
     let width = verb.examples.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0).min(44);
@@ -94,7 +98,10 @@ pub fn about_verb(verb: &Verb) -> String {
     if !keys.is_empty() && verb.name != "set" {
         text += "\nkeys:\n";
         let width = keys.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        keys.iter().for_each(|(name, help)| text += &format!("  {name:width$}  {help}\n"));
+        for (name, help) in keys {
+            text += &wrap(&format!("  {name:width$}  {help}"), width + 4, WIDTH);
+            text.push('\n');
+        }
     }
     text.trim_end().to_string()
 }

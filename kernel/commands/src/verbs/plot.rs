@@ -7,6 +7,7 @@ use tunebook_engine::output::plot::Figure;
 use tunebook_engine::output::plot::smooth;
 use tunebook_engine::report::StepRecord;
 
+use crate::error::Error;
 use crate::error::Result;
 use crate::output::Output;
 use crate::output::Plot;
@@ -49,7 +50,7 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     };
     let history = session.history();
     if history.is_empty() {
-        return Err(VERB.usage_error("nothing is trained yet; `train 5` makes five steps"));
+        return Err(Error::NothingTrained);
     }
     let values: Vec<_> = history.iter().map(value).collect();
     let steps: Vec<_> = history.iter().map(|record| record.step as f64).collect();
