@@ -29,7 +29,8 @@ pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX};
 pub use error::DatasetError;
 pub use image::{
-    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Pixels,
+    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Picture, Pixels,
+    read_picture,
 };
 pub use records::Origin;
 pub use sharegpt::{Dataset, IMAGE_PLACEHOLDER, Message, Role, Sample};

@@ -27,7 +27,7 @@ pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
 }
 
 /// A decoded picture.
-pub(crate) struct Picture {
+pub struct Picture {
     pub rgb: RgbImage,
     /// Whether the file keeps its colours in a palette (or is black and white), without transparency. Pillow
     /// resizes such pictures in another way.
@@ -38,7 +38,10 @@ pub(crate) struct Picture {
 ///
 /// LLaMA-Factory drops the alpha channel (what hides under it shows, or turns black by resizing) and ignores EXIF.
 /// tunebook differs from it on purpose: Qwen's own utilities lay transparency on white.
-pub(crate) fn read_picture(path: &Path) -> Result<Picture, ImageError> {
+///
+/// # Errors
+/// A file that is missing, cut off, or no picture.
+pub fn read_picture(path: &Path) -> Result<Picture, ImageError> {
     let File { mut decoder, palette } = open(path)?;
     let orientation = orientation(path, &mut decoder)?;
     check_size(path, &decoder)?;

@@ -8,6 +8,7 @@ mod resize;
 
 use std::path::PathBuf;
 
+pub use file::{Picture, read_picture};
 pub use processor::{DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageProcessor};
 
 /// Patches of a picture: `t` frames of `h` × `w`.

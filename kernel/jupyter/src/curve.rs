@@ -1,0 +1,143 @@
+//! A curve as SVG in the colours of the page around it, light or dark.
+
+use std::fmt::Write;
+
+/// More points than that are not seen.
+const MOST_POINTS: usize = 400;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 220.0;
+/// Room for the marks on the left, and above and below the curve.
+const LEFT: f64 = 58.0;
+const TOP: f64 = 18.0;
+const BOTTOM: f64 = 24.0;
+const RIGHT: f64 = 10.0;
+
+/// JupyterLab's blue where there is one.
+pub const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
+
+/// `values` over `steps`, faint where there is a smoothed curve beside it. Values that are not finite are left out.
+pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64]) -> String {
+    let scale = Scale::new(steps, values);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
+         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, currentColor)\" \
+         font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over steps\">\
+         <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
+    );
+    for mark in scale.marks() {
+        let y = scale.y(mark);
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {y:.1}H{:.1}\" stroke=\"currentColor\" stroke-opacity=\".15\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"currentColor\" fill-opacity=\".8\">{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            y + 4.0,
+            number(mark),
+        );
+    }
+    for (step, anchor) in [(scale.first, "start"), (scale.last, "end")] {
+        let text = if anchor == "end" { format!("step {step}") } else { step.to_string() };
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"currentColor\" fill-opacity=\".8\">{text}</text>",
+            scale.x(step),
+            HEIGHT - 7.0,
+        );
+    }
+    let lines = if smoothed.is_empty() { vec![(values, 1.0)] } else { vec![(values, 0.35), (smoothed, 1.0)] };
+    for (values, opacity) in lines {
+        let _ = write!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f77b4\" style=\"stroke:{ACCENT}\" \
+             stroke-opacity=\"{opacity}\" stroke-width=\"1.8\" stroke-linejoin=\"round\" stroke-linecap=\"round\"/>",
+            scale.points(steps, values)
+        );
+    }
+    svg + "</svg>"
+}
+
+struct Scale {
+    first: f64,
+    last: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Scale {
+    fn new(steps: &[f64], values: &[f64]) -> Self {
+        let finite = values.iter().copied().filter(|value| value.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (first, last) = (steps.first().copied().unwrap_or(0.0), steps.last().copied().unwrap_or(1.0));
+        let (low, high) = match low.partial_cmp(&high) {
+            Some(std::cmp::Ordering::Less) => (low, high),
+            Some(std::cmp::Ordering::Equal) => (low - 0.5 * low.abs().max(1e-6), low + 0.5 * low.abs().max(1e-6)),
+            _ => (0.0, 1.0),
+        };
+        Self { first, last, low, high }
+    }
+
+    fn x(&self, step: f64) -> f64 {
+        let part = if self.last > self.first { (step - self.first) / (self.last - self.first) } else { 0.5 };
+        LEFT + part * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        TOP + (self.high - value) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// Three to six round values.
+    fn marks(&self) -> Vec<f64> {
+        let rough = (self.high - self.low) / 4.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough).unwrap_or(power);
+        let first = (self.low / step).ceil();
+        (0..8).map(|i| (first + f64::from(i)) * step).take_while(|mark| *mark <= self.high).collect()
+    }
+
+    fn points(&self, steps: &[f64], values: &[f64]) -> String {
+        let all: Vec<_> = steps.iter().zip(values).filter(|(_, value)| value.is_finite()).collect();
+        let every = all.len().div_ceil(MOST_POINTS).max(1);
+        // Counted from the end, so that the newest point is always there.
+        let kept = all.iter().enumerate().filter(|(i, _)| (all.len() - 1 - i).is_multiple_of(every));
+        kept.map(|(_, (step, value))| format!("{:.1},{:.1}", self.x(**step), self.y(**value)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        small if small > 0.0 && small < 1e-3 => format!("{value:.1e}"),
+        // As many digits as the mark has; rounding takes away what its sum has too many.
+        _ => format!("{}", (value * 1e6).round() / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_spans_the_drawing() {
+        let svg = svg("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[]);
+        assert!(svg.contains("points=\"58.0,18.0 304.0,62.5 550.0,196.0\""), "{svg}");
+        assert!(svg.contains(">step 3<") && svg.contains(">1.5<"), "{svg}");
+    }
+
+    #[test]
+    fn strange_values_are_drawn_too() {
+        for values in [vec![], vec![2.0], vec![f64::NAN, 1.0], vec![0.0, 0.0], vec![f64::INFINITY]] {
+            let steps: Vec<_> = (1..=values.len()).map(|step| step as f64).collect();
+            let svg = svg("loss", &steps, &values, &values);
+            assert!(svg.ends_with("</svg>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn a_long_curve_is_thinned_to_its_newest_point() {
+        let values: Vec<_> = (0..10_001).map(f64::from).collect();
+        let svg = svg("loss", &values, &values, &[]);
+        assert!(svg.len() < 10_000 && svg.contains(" 550.0,18.0\""));
+    }
+}

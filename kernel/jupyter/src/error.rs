@@ -1,0 +1,35 @@
+//! Why the kernel cannot serve.
+
+use std::path::PathBuf;
+
+/// The result of serving or installing the kernel.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the kernel cannot serve, or cannot be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {}: {source}", .path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{} is no connection file of Jupyter: {source}; give the file that Jupyter wrote", .path.display())]
+    ConnectionFile { path: PathBuf, source: serde_json::Error },
+    #[error("{} signs messages with `{scheme}`; only hmac-sha256 is known", .path.display())]
+    SignatureScheme { path: PathBuf, scheme: String },
+    #[error("cannot open the {channel} socket: {problem}; is another kernel using its port?")]
+    Bind { channel: &'static str, problem: String },
+    #[error("cannot reach the kernel's {channel} socket: {problem}; is the kernel still running?")]
+    Connect { channel: &'static str, problem: String },
+    #[error("cannot start: {0}")]
+    Start(std::io::Error),
+    #[error("the kernel does not answer; it has ended, or its connection file is an old one")]
+    NoAnswer,
+    #[error("there is no running kernel to attach to: {} holds no connection file", .0.display())]
+    NoKernel(PathBuf),
+    #[error("there is no kernel named tunebook in {}; `tunebook kernel list` shows where there is one", .0.display())]
+    NotInstalled(PathBuf),
+    #[error("the home folder is not known; give a place with --prefix")]
+    NoHome,
+    #[error("python3 does not say where its environment is ({0}); give a place with --prefix")]
+    NoSysPrefix(String),
+}

@@ -1,0 +1,240 @@
+//! Running cells: one after another, on a thread of their own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::Sender;
+use crossbeam_channel::unbounded;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+use tunebook_commands::Error as CommandError;
+use tunebook_commands::Message;
+use tunebook_commands::Output;
+use tunebook_commands::cell;
+use tunebook_commands::script::Line;
+
+use crate::display;
+use crate::kernel::Kernel;
+use crate::kernel::Replies;
+use crate::kernel::refusal;
+use crate::outcome::Failure;
+use crate::page::Page;
+use crate::request;
+use crate::stdin::Stdin;
+use crate::wire::Incoming;
+use crate::wire::Origin;
+
+/// How often a running command is looked after: progress is drawn, an interrupt is passed on.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a cell that failed waits with its reply for cells that were sent together with it, so that they are
+/// stopped too. A client that has its reply before it sends the next cell is never concerned.
+const BEHIND: Duration = Duration::from_millis(50);
+/// The prompt of a conversation, and what ends it.
+const PROMPT: &str = "you: ";
+const ENDS: [&str; 3] = ["", "/exit", "/quit"];
+
+/// Hands cells to the thread that runs them.
+pub(crate) struct Executor(Sender<Incoming>);
+
+impl Executor {
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(kernel: Arc<Kernel>, replies: Replies, stdin: Stdin) -> std::io::Result<Self> {
+        let (sender, received) = unbounded();
+        let cells = Cells { kernel, replies, stdin, received, waiting: VecDeque::new(), count: 0 };
+        thread::Builder::new().name("cells".to_string()).spawn(move || cells.run())?;
+        Ok(Self(sender))
+    }
+
+    /// Puts a cell at the end of the line.
+    pub fn submit(&self, message: Incoming) {
+        // The thread lives as long as the process.
+        let _ = self.0.send(message);
+    }
+}
+
+struct Cells {
+    kernel: Arc<Kernel>,
+    replies: Replies,
+    stdin: Stdin,
+    received: Receiver<Incoming>,
+    /// Received, and still to be run.
+    waiting: VecDeque<Incoming>,
+    /// The number of the last cell that has one.
+    count: usize,
+}
+
+impl Cells {
+    fn run(mut self) {
+        while let Some(message) = self.waiting.pop_front().or_else(|| self.received.recv().ok()) {
+            let origin = message.origin;
+            self.kernel.iopub.busy(&origin);
+            let behind = match request::read(message.content) {
+                Ok(request) => self.execute(&request, &origin),
+                Err(problem) => {
+                    self.replies.send(&origin, "execute_reply", self.with_count(refusal(&problem)));
+                    Vec::new()
+                }
+            };
+            self.kernel.iopub.idle(&origin);
+            for message in behind {
+                self.kernel.iopub.busy(&message.origin);
+                let reply = self.with_count(json!({"status": "aborted"}));
+                self.replies.send(&message.origin, "execute_reply", reply);
+                self.kernel.iopub.idle(&message.origin);
+            }
+        }
+    }
+
+    /// Runs a cell and replies; the cells that were sent behind it and are not to be run come back.
+    fn execute(&mut self, request: &request::Execute, origin: &Origin) -> Vec<Incoming> {
+        let counts = request.store_history && !request.silent;
+        self.count += usize::from(counts);
+        self.kernel.forget_interrupt();
+        if !request.silent {
+            let input = json!({"code": request.code, "execution_count": self.count});
+            self.kernel.iopub.send(origin, "execute_input", input);
+        }
+        let mut page = Page::new(&self.kernel.iopub, origin, self.count, request.silent);
+        let result = self.cell(request, origin, &mut page);
+        let result_text = page.finish();
+        if counts && !request.code.trim().is_empty() {
+            self.kernel.history().add(self.count, &request.code, result_text);
+        }
+        match result {
+            Ok(payload) => {
+                let expressions = self.expressions(request);
+                let reply = json!({"status": "ok", "payload": payload, "user_expressions": expressions});
+                self.replies.send(origin, "execute_reply", self.with_count(reply));
+                Vec::new()
+            }
+            Err(failure) => {
+                if !request.silent {
+                    self.kernel.iopub.send(origin, "error", failure.content());
+                }
+                let behind = if request.stop_on_error { self.sent_behind(origin) } else { Vec::new() };
+                let mut reply = failure.content();
+                reply["status"] = json!("error");
+                reply["user_expressions"] = json!({});
+                self.replies.send(origin, "execute_reply", self.with_count(reply));
+                behind
+            }
+        }
+    }
+
+    /// Runs the commands of a cell until one fails; what a pager is to show comes back.
+    fn cell(&self, request: &request::Execute, origin: &Origin, page: &mut Page) -> Result<Vec<Value>, Failure> {
+        if let Some(topic) = cell::question(&request.code) {
+            let line = Line { number: 1, text: format!("help {topic}") };
+            let text = self.texts(&line.text).map_err(|error| Failure::new(&line, &error))?;
+            return Ok(vec![json!({"source": "page", "data": {"text/plain": text}, "start": 0})]);
+        }
+        for line in cell::lines(&request.code) {
+            if self.kernel.is_interrupted() {
+                return Err(Failure::interrupted(&line, None));
+            }
+            match self.command(&line, page)? {
+                Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
+                Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
+                Some(Output::Conversation) => {
+                    page.note("to talk, write `chat TEXT`, or a cell that begins with %%chat")
+                }
+                _ => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Runs one command and shows what comes of it; what is not to be shown comes back.
+    fn command(&self, line: &Line, page: &mut Page) -> Result<Option<Output>, Failure> {
+        let messages = self.kernel.host.line(&line.text);
+        let mut last = None;
+        loop {
+            match messages.recv_timeout(POLL) {
+                Ok(Message::Event(event)) => page.event(event),
+                Ok(Message::Output(output)) => last = page.output(output),
+                Ok(Message::Done(result)) => {
+                    page.settle();
+                    return match result {
+                        Err(error) => Err(Failure::new(line, &error)),
+                        Ok(()) if self.kernel.is_interrupted() => Err(Failure::interrupted(line, page.last_text())),
+                        Ok(()) => Ok(last),
+                    };
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    page.draw_progress();
+                    // An interrupt that came just before the command began was forgotten by it.
+                    if self.kernel.is_interrupted() {
+                        self.kernel.host.cancel().cancel();
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::lost(line)),
+            }
+        }
+    }
+
+    /// Asks for messages until the user ends it.
+    fn conversation(&self, line: &Line, origin: &Origin, page: &mut Page) -> Result<(), Failure> {
+        loop {
+            let Some(text) = self.stdin.ask(origin, PROMPT, &self.kernel) else {
+                return Err(Failure::interrupted(line, None));
+            };
+            if ENDS.contains(&text.trim()) {
+                return Ok(());
+            }
+            for line in cell::lines(&format!("%%chat\n{text}")) {
+                self.command(&line, page)?;
+            }
+        }
+    }
+
+    /// The outputs of a line as plain text.
+    fn texts(&self, line: &str) -> Result<String, CommandError> {
+        let mut texts = Vec::new();
+        for message in self.kernel.host.line(line) {
+            match message {
+                Message::Output(output) => texts.push(display::text(&output)),
+                Message::Done(result) => result?,
+                Message::Event(_) => {}
+            }
+        }
+        Ok(texts.join("\n"))
+    }
+
+    /// An expression is a line whose outputs are its value.
+    fn expressions(&self, request: &request::Execute) -> Value {
+        let value = |line: &String| match self.texts(line) {
+            Ok(text) => json!({"status": "ok", "data": {"text/plain": text}, "metadata": {}}),
+            Err(error) => {
+                let mut content = Failure::new(&Line { number: 1, text: line.clone() }, &error).content();
+                content["status"] = json!("error");
+                content
+            }
+        };
+        let expressions = request.user_expressions.iter().flatten();
+        Value::Object(expressions.map(|(name, line)| (name.clone(), value(line))).collect::<Map<_, _>>())
+    }
+
+    /// Takes the cells of the same client out of the line, with those that are just coming in.
+    fn sent_behind(&mut self, origin: &Origin) -> Vec<Incoming> {
+        let until = Instant::now() + BEHIND;
+        while let Ok(message) = self.received.recv_deadline(until) {
+            self.waiting.push_back(message);
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (behind, others): (Vec<_>, Vec<_>) = waiting.partition(|m| m.origin.session() == origin.session());
+        self.waiting = others.into();
+        behind
+    }
+
+    fn with_count(&self, mut reply: Value) -> Value {
+        reply["execution_count"] = json!(self.count);
+        reply
+    }
+}

@@ -1,0 +1,144 @@
+//! The kernel as a whole: its sockets, its tasks and what they share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tunebook_commands::Host;
+
+use crate::control;
+use crate::error::Error;
+use crate::error::Result;
+use crate::execute::Executor;
+use crate::history::History;
+use crate::iopub;
+use crate::iopub::IoPub;
+use crate::shell;
+use crate::stdin::Stdin;
+use crate::wire::Address;
+use crate::wire::KernelSockets;
+use crate::wire::Origin;
+use crate::wire::Outgoing;
+use crate::wire::Sender;
+
+/// How long the sockets may take to send what is left, at the end.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Serves until a client asks for the end.
+///
+/// # Errors
+/// The connection file cannot be used, a port is taken.
+pub fn serve(connection_file: &Path, history: Option<&Path>) -> Result<()> {
+    let address = Address::read(connection_file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Error::Start)?.block_on(run(&address, history))
+}
+
+/// What the tasks share.
+pub(crate) struct Kernel {
+    pub host: Host,
+    pub iopub: IoPub,
+    pub history: Mutex<History>,
+    interrupted: AtomicBool,
+}
+
+impl Kernel {
+    /// Stops what runs at its next safe point, and with it the cell.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
+        self.host.cancel().cancel();
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// Forgets an interrupt, before the next cell.
+    pub fn forget_interrupt(&self) {
+        self.interrupted.store(false, Ordering::SeqCst);
+    }
+
+    pub fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends replies from any thread.
+#[derive(Clone)]
+pub(crate) struct Replies(mpsc::UnboundedSender<Outgoing>);
+
+impl Replies {
+    pub fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
+        // The writer lives as long as the process.
+        let _ = self.0.send(Outgoing { origin: Some(origin.clone()), kind, content });
+    }
+}
+
+async fn run(address: &Address, history: Option<&Path>) -> Result<()> {
+    let sockets = KernelSockets::bind(address).await?;
+    let (iopub, published) = IoPub::new();
+    let kernel = Arc::new(Kernel {
+        host: Host::start().map_err(Error::Start)?,
+        iopub,
+        history: Mutex::new(History::open(history)),
+        interrupted: AtomicBool::new(false),
+    });
+    let mut heartbeat = sockets.heartbeat;
+    tokio::spawn(async move {
+        loop {
+            if heartbeat.beat().await.is_err() {
+                pause().await;
+            }
+        }
+    });
+    tokio::spawn(iopub::write(sockets.iopub, published));
+    let (stdin_reader, stdin_writer) = sockets.stdin;
+    let stdin = Stdin::start(stdin_reader, replies(stdin_writer));
+    let (shell_reader, shell_writer) = sockets.shell;
+    let shell_replies = replies(shell_writer);
+    let executor = Executor::start(Arc::clone(&kernel), shell_replies.clone(), stdin).map_err(Error::Start)?;
+    tokio::spawn(shell::serve(shell_reader, shell_replies, Arc::clone(&kernel), executor));
+    tokio::spawn(interrupt_on_signal(Arc::clone(&kernel)));
+    let (control_reader, control_writer) = sockets.control;
+    control::serve(control_reader, replies(control_writer), &kernel).await;
+    // What trains stops; its folder is whole, since files are renamed into place.
+    kernel.interrupt();
+    tokio::time::sleep(LINGER).await;
+    Ok(())
+}
+
+/// The writer of a socket's replies.
+fn replies<S: zeromq::SocketSend + Send + 'static>(mut socket: Sender<S>) -> Replies {
+    let (sender, mut messages) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(message) = messages.recv().await {
+            // A client that went away is no reason to stop.
+            let _ = socket.send(message).await;
+        }
+    });
+    Replies(sender)
+}
+
+/// `jupyter console` and process managers send SIGINT.
+async fn interrupt_on_signal(kernel: Arc<Kernel>) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        kernel.interrupt();
+    }
+}
+
+/// So that a socket that fails at once, again and again, does not take a core.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// The content of a reply that says what was wrong with its request.
+pub(crate) fn refusal(problem: &str) -> Value {
+    json!({"status": "error", "ename": "InvalidRequest", "evalue": problem, "traceback": [problem]})
+}

@@ -1,0 +1,128 @@
+//! Telling Jupyter that there is a kernel: a folder with `kernel.json` and logos.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::error::Result;
+
+/// The kernel's name in Jupyter.
+pub const NAME: &str = "tunebook";
+const LOGO_SVG: &[u8] = include_bytes!("../logo/logo-svg.svg");
+const LOGO_32: &[u8] = include_bytes!("../logo/logo-32x32.png");
+const LOGO_64: &[u8] = include_bytes!("../logo/logo-64x64.png");
+
+/// Where a kernel is installed.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// For this user.
+    User,
+    /// In `PREFIX/share/jupyter`.
+    Prefix(PathBuf),
+    /// In the environment of the `python3` that is found first.
+    SysPrefix,
+}
+
+impl Place {
+    /// `…/kernels/tunebook`
+    fn folder(&self) -> Result<PathBuf> {
+        let data = match self {
+            Self::User => match std::env::var_os("JUPYTER_DATA_DIR") {
+                Some(folder) => PathBuf::from(folder),
+                None => jupyter_zmq_client::user_data_dir().map_err(|_| Error::NoHome)?,
+            },
+            Self::Prefix(prefix) => prefix.join("share/jupyter"),
+            Self::SysPrefix => sys_prefix()?.join("share/jupyter"),
+        };
+        Ok(data.join("kernels").join(NAME))
+    }
+}
+
+/// Installs the kernel that `executable kernel start` runs; says where.
+///
+/// # Errors
+/// The place is not known or cannot be written.
+pub fn install(place: &Place, executable: &Path) -> Result<PathBuf> {
+    let folder = place.folder()?;
+    let write = |name: &str, contents: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, contents).map_err(|source| Error::Write { path, source })
+    };
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    write("logo-svg.svg", LOGO_SVG)?;
+    write("logo-32x32.png", LOGO_32)?;
+    write("logo-64x64.png", LOGO_64)?;
+    // Last, since it is what makes the folder a kernel.
+    write("kernel.json", format!("{:#}\n", spec(executable)).as_bytes())?;
+    Ok(folder)
+}
+
+/// Removes it; says from where.
+///
+/// # Errors
+/// It is not there, or cannot be removed.
+pub fn uninstall(place: &Place) -> Result<PathBuf> {
+    let folder = place.folder()?;
+    if !folder.join("kernel.json").exists() {
+        return Err(Error::NotInstalled(folder));
+    }
+    std::fs::remove_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    Ok(folder)
+}
+
+/// Where the kernel is installed, with the executable that each place runs.
+pub fn list() -> Vec<(PathBuf, String)> {
+    let user = Place::User.folder().ok();
+    let others = jupyter_zmq_client::data_dirs().into_iter().map(|data| data.join("kernels").join(NAME));
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    for folder in user.into_iter().chain(Place::SysPrefix.folder().ok()).chain(others) {
+        let Ok(text) = std::fs::read(folder.join("kernel.json")) else { continue };
+        let spec: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if !found.iter().any(|(known, _)| *known == folder) {
+            found.push((folder, spec["argv"][0].as_str().unwrap_or("?").to_string()));
+        }
+    }
+    found
+}
+
+fn spec(executable: &Path) -> Value {
+    json!({
+        "argv": [executable, "kernel", "start", "--connection-file", "{connection_file}"],
+        "display_name": "tunebook",
+        "language": crate::info::LANGUAGE,
+        "interrupt_mode": "message",
+        "metadata": {},
+    })
+}
+
+fn sys_prefix() -> Result<PathBuf> {
+    let failed = |problem: String| Error::NoSysPrefix(problem);
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.prefix)"]).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    let prefix = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    if prefix.is_empty() { Err(failed("no answer".to_string())) } else { Ok(PathBuf::from(prefix)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_can_be_uninstalled() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Prefix(folder.path().to_path_buf());
+        let installed = install(&place, Path::new("/opt/tune book")).unwrap();
+        assert_eq!(installed, folder.path().join("share/jupyter/kernels/tunebook"));
+        let spec: Value = serde_json::from_slice(&std::fs::read(installed.join("kernel.json")).unwrap()).unwrap();
+        assert_eq!(spec["argv"][0], "/opt/tune book");
+        assert_eq!(spec["interrupt_mode"], "message");
+        let logo = image::load_from_memory(&std::fs::read(installed.join("logo-64x64.png")).unwrap()).unwrap();
+        assert_eq!((logo.width(), logo.height()), (64, 64));
+        uninstall(&place).unwrap();
+        assert!(matches!(uninstall(&place), Err(Error::NotInstalled(_))));
+    }
+}

@@ -1,0 +1,29 @@
+//! The Jupyter face: the same commands over the same engine, in a notebook.
+//!
+//! Sockets and their protocol, rich display, and the kernelspec are here. It is no second command language and no second
+//! engine: what a cell means is `tunebook-commands`, and what it does is `tunebook-engine`, on its own thread. Every
+//! socket has one reader and one writer; cells run on a thread of their own, so that the others answer meanwhile.
+
+mod control;
+mod curve;
+mod display;
+mod error;
+mod execute;
+mod history;
+mod info;
+mod iopub;
+mod kernel;
+mod outcome;
+mod page;
+mod progress;
+mod request;
+mod sample;
+mod shell;
+mod stdin;
+mod wire;
+
+pub mod kernelspec;
+
+pub use error::Error;
+pub use error::Result;
+pub use kernel::serve;

@@ -1,0 +1,300 @@
+//! The progress of a command as one display that is drawn again and again, and reads well when it is over.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+use serde_json::json;
+use tunebook_commands::Event;
+use tunebook_commands::Output;
+use tunebook_commands::text::seconds;
+use tunebook_engine::report::StepRecord;
+use tunebook_engine::report::TrainEnd;
+use tunebook_engine::report::TrainReport;
+use uuid::Uuid;
+
+use crate::curve;
+use crate::display;
+use crate::display::escape;
+
+/// Not more often than that: browsers draw each of them.
+const REDRAW: Duration = Duration::from_millis(100);
+/// What takes no longer than that is not shown, but for a training.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// The bar in plain text, in characters.
+const BAR: usize = 24;
+
+/// What a command has told of itself so far.
+pub(crate) struct Progress {
+    started: Instant,
+    task: Option<(&'static str, usize, usize)>,
+    training: Option<Training>,
+    /// The display's id, and when it was drawn last.
+    drawn: Option<(String, Instant)>,
+    is_old: bool,
+    settled: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let started = Instant::now();
+        Self { started, task: None, training: None, drawn: None, is_old: false, settled: false }
+    }
+}
+
+impl Progress {
+    pub fn event(&mut self, event: Event) {
+        self.is_old = true;
+        match event {
+            Event::Progress { task, done, total } => self.task = Some((task, done, total)),
+            Event::MicroBatch { step, last_step, total_steps, done, total } => {
+                let training = self.training.get_or_insert_with(|| Training::new(step, done));
+                (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
+                (training.done, training.total) = (done, total);
+            }
+            Event::Step(record) => {
+                if let Some(training) = &mut self.training {
+                    training.records.push(record);
+                }
+            }
+            Event::Text(_) | Event::Note(_) => {}
+        }
+    }
+
+    pub fn is_training(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// The training is over.
+    pub fn end(&mut self, report: TrainReport) {
+        if let Some(training) = &mut self.training {
+            training.report = Some(report);
+        }
+        self.settle();
+    }
+
+    /// The command is over: its last state is to be drawn, however soon.
+    pub fn settle(&mut self) {
+        if !self.settled {
+            self.settled = true;
+            // A task that was never shown stays so.
+            self.is_old = self.training.is_some() || self.drawn.is_some();
+        }
+    }
+
+    /// What is to be drawn now: whether for the first time, under which id, and what.
+    pub fn draw(&mut self) -> Option<(bool, String, Value)> {
+        let is_due = match &self.drawn {
+            _ if self.settled => true,
+            Some((_, last)) => last.elapsed() >= REDRAW,
+            None => self.training.is_some() || self.started.elapsed() >= PATIENCE,
+        };
+        if !self.is_old || !is_due {
+            return None;
+        }
+        let data = match (&self.training, self.task) {
+            (Some(training), _) => training.data(),
+            (None, Some(task)) => task_data(task),
+            (None, None) => return None,
+        };
+        self.is_old = false;
+        let first = self.drawn.is_none();
+        let id = self.drawn.take().map_or_else(|| Uuid::new_v4().to_string(), |(id, _)| id);
+        self.drawn = Some((id.clone(), Instant::now()));
+        Some((first, id, data))
+    }
+}
+
+/// A call of `train`.
+struct Training {
+    started: Instant,
+    /// The step, and the micro-batch of it, that were made first.
+    first: (usize, usize),
+    step: usize,
+    last_step: usize,
+    total_steps: usize,
+    done: usize,
+    total: usize,
+    /// The steps of this call.
+    records: Vec<StepRecord>,
+    report: Option<TrainReport>,
+}
+
+impl Training {
+    fn new(step: usize, done: usize) -> Self {
+        let (first, records) = ((step, done), Vec::new());
+        let (last_step, total_steps, total) = (step, step, done);
+        Self { started: Instant::now(), first, step, last_step, total_steps, done, total, records, report: None }
+    }
+
+    fn data(&self) -> Value {
+        json!({"text/plain": self.text(), "text/html": self.html()})
+    }
+
+    /// Which part of this call is made, from 0 to 1.
+    fn part(&self) -> f64 {
+        let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
+        let made = (self.step - self.first.0.min(self.step)) as f64 + self.done as f64 / self.total.max(1) as f64;
+        match &self.report {
+            Some(report) if report.end != TrainEnd::Interrupted => 1.0,
+            _ => (made / steps as f64).min(1.0),
+        }
+    }
+
+    /// Name and value of what is known, in the order in which it is shown.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(last) = self.records.last() {
+            facts.push(("loss", format!("{:.4}", last.loss)));
+            facts.push(("learning rate", format!("{:.2e}", last.learning_rate)));
+            facts.push(("grad norm", format!("{:.3}", last.grad_norm)));
+            facts.push(("epoch", format!("{:.2}", last.epoch)));
+        }
+        match (&self.report, self.rate()) {
+            (Some(report), _) => facts.push(("tokens/s", format!("{:.0}", report.tokens_per_second))),
+            (None, Some(rate)) => facts.push(("tokens/s", format!("{rate:.0}"))),
+            (None, None) => {}
+        }
+        match &self.report {
+            Some(report) => facts.push(("took", seconds(report.elapsed))),
+            None => facts.extend(self.left().map(|left| ("left", seconds(left)))),
+        }
+        facts
+    }
+
+    fn rate(&self) -> Option<f64> {
+        let (first, last) = (self.records.first()?, self.records.last()?);
+        let (tokens, elapsed) = (last.tokens - first.tokens, last.elapsed - first.elapsed);
+        (elapsed > 0.0).then(|| tokens as f64 / elapsed)
+    }
+
+    /// The first micro-batch also pays for what is computed once, so that it says nothing of the others.
+    fn left(&self) -> Option<Duration> {
+        let behind = |step: usize, done: usize| (step.saturating_sub(self.first.0)) * self.total + done;
+        let made = behind(self.step, self.done).checked_sub(self.first.1).filter(|made| *made > 0)?;
+        let whole = behind(self.last_step + 1, 0);
+        let left = whole.saturating_sub(behind(self.step, self.done));
+        Some(self.started.elapsed().mul_f64(left as f64 / made as f64))
+    }
+
+    fn title(&self) -> String {
+        let step = self.report.as_ref().map_or(self.step, |report| report.step);
+        let window = match &self.report {
+            None if self.total > 1 => format!(" · micro-batch {} of {}", self.done, self.total),
+            _ => String::new(),
+        };
+        format!("step {step} of {}{window}", self.total_steps)
+    }
+
+    fn text(&self) -> String {
+        let full = (self.part() * BAR as f64).round() as usize;
+        let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
+        let facts: String = self.facts().iter().map(|(name, value)| format!(" · {name} {value}")).collect();
+        let end = self.ending().map(|end| format!("\n{end}")).unwrap_or_default();
+        format!("{} {bar}{facts}{end}", self.title())
+    }
+
+    fn html(&self) -> String {
+        let facts: String = self
+            .facts()
+            .iter()
+            .map(|(name, value)| {
+                format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(value))
+            })
+            .collect();
+        let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
+        let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
+        let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
+        let end = self.ending().map(|end| format!("<div>{}</div>", escape(&end))).unwrap_or_default();
+        format!(
+            "<div style=\"max-width:600px\">{}\
+             <div style=\"display:flex;gap:16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
+             <b>{}</b>{facts}</div>{curve}{end}</div>",
+            bar(self.part()),
+            self.title(),
+        )
+    }
+
+    fn ending(&self) -> Option<String> {
+        self.report.clone().map(|report| display::text(&Output::Trained(report)))
+    }
+}
+
+fn task_data((task, done, total): (&str, usize, usize)) -> Value {
+    let part = done as f64 / total.max(1) as f64;
+    let text = format!("{task} {done} of {total}");
+    json!({
+        "text/plain": text,
+        "text/html": format!("<div style=\"max-width:600px\">{}<div>{}</div></div>", bar(part), escape(&text)),
+    })
+}
+
+fn bar(part: f64) -> String {
+    format!(
+        "<div style=\"height:6px;border-radius:3px;background:rgba(128,128,128,.25)\">\
+         <div style=\"height:6px;border-radius:3px;width:{:.1}%;background:#1f77b4;background:{}\"></div></div>",
+        100.0 * part.clamp(0.0, 1.0),
+        curve::ACCENT,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(progress: &mut Progress, step: usize, loss: f64) {
+        progress.event(Event::MicroBatch { step, last_step: 4, total_steps: 40, done: 1, total: 1 });
+        progress.event(Event::Step(StepRecord {
+            step,
+            total_steps: 40,
+            loss,
+            grad_norm: 1.0,
+            learning_rate: 1e-4,
+            epoch: 0.1 * step as f64,
+            tokens: 100 * step,
+            elapsed: 0.5 * step as f64,
+        }));
+    }
+
+    #[test]
+    fn a_training_is_one_display_with_a_full_last_state() {
+        let mut progress = Progress::default();
+        step(&mut progress, 1, 3.0);
+        let (first, id, data) = progress.draw().unwrap();
+        assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━━━━━━──────────────────"));
+        step(&mut progress, 2, 2.0);
+        // Too soon.
+        assert!(progress.draw().is_none());
+        step(&mut progress, 3, 1.0);
+        progress.end(TrainReport {
+            end: TrainEnd::Interrupted,
+            steps: 3,
+            step: 3,
+            total_steps: 40,
+            loss: Some(2.0),
+            tokens_per_second: 200.0,
+            elapsed: Duration::from_millis(1500),
+        });
+        let (first, same, data) = progress.draw().unwrap();
+        assert!(!first && same == id);
+        assert_eq!(
+            data["text/plain"].as_str().unwrap(),
+            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
+             · tokens/s 200 · took 1.50 s\n3 steps in 1.50 s, mean loss 2.0000, 200 tokens/s; stopped at step 3 of 40; \
+             `train` goes on from there"
+        );
+        let html = data["text/html"].as_str().unwrap();
+        assert!(html.contains("<polyline") && html.contains("width:75.0%") && html.contains("goes on from there"));
+        progress.settle();
+        assert!(progress.draw().is_none());
+    }
+
+    #[test]
+    fn a_short_task_is_not_shown() {
+        let mut progress = Progress::default();
+        progress.event(Event::Progress { task: "encoding", done: 5, total: 10 });
+        assert!(progress.draw().is_none());
+        progress.settle();
+        assert!(progress.draw().is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::ImageFormat;
+use tunebook_engine::report::PictureReport;
+use tunebook_engine::report::SampleReport;
+use tunebook_engine::report::TokenReport;
+
+use crate::display::escape;
+
+/// A picture is shown no larger.
+const LARGEST: usize = 420;
+/// Every other token a shade darker, so that one sees where they end.
+const SHADES: [&str; 2] = [".10", ".20"];
+const LEARNED_SHADES: [&str; 2] = [".28", ".45"];
+
+/// The sample, with a legend.
+pub fn html(report: &SampleReport) -> String {
+    let pictures: String = report.pictures.iter().map(picture).collect();
+    let tokens: String = report.tokens.iter().enumerate().map(|(place, token)| span(place, token)).collect();
+    let count = |learned: bool| -> usize {
+        report.tokens.iter().filter(|token| !learned || token.supervised).map(|token| token.count).sum()
+    };
+    format!(
+        "<div><p>sample {} of {}, {} · {} tokens, <span style=\"{}\">{} to learn</span></p>\
+         <div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div>\
+         <div style=\"white-space:pre-wrap;font-family:var(--jp-code-font-family, monospace);line-height:1.7\">\
+         {tokens}</div></div>",
+        report.index,
+        report.samples,
+        escape(&report.origin),
+        count(false),
+        style(true, 1),
+        count(true),
+    )
+}
+
+fn span(place: usize, token: &TokenReport) -> String {
+    let text = match token.count {
+        1 => escape(&token.text),
+        count => format!("{} × {count}", escape(&token.text)),
+    };
+    format!("<span title=\"{}\" style=\"{}\">{text}</span>", token.id, style(token.supervised, place % 2))
+}
+
+fn style(learned: bool, shade: usize) -> String {
+    match learned {
+        true => format!("background:rgba(46,160,67,{})", LEARNED_SHADES[shade]),
+        false => format!("background:rgba(128,128,128,{})", SHADES[shade]),
+    }
+}
+
+/// The picture in the proportions in which the model sees it, one cell a token.
+fn picture(report: &PictureReport) -> String {
+    let (width, height) = (report.grid_w * report.patch, report.grid_h * report.patch);
+    let scale = (LARGEST as f64 / width.max(height).max(1) as f64).min(1.0);
+    let (shown_w, shown_h) = (width as f64 * scale, height as f64 * scale);
+    let merge = ((report.grid_w * report.grid_h) as f64 / report.tokens.max(1) as f64).sqrt();
+    let cell = merge * report.patch as f64 * scale;
+    let caption =
+        format!("{} × {} patches of {} pixels, {} tokens", report.grid_w, report.grid_h, report.patch, report.tokens);
+    let name = escape(&report.path.display().to_string());
+    let Some(data) = encoded(&report.path, shown_w as u32, shown_h as u32) else {
+        return format!("<figure style=\"margin:0\">{name} is gone<figcaption>{caption}</figcaption></figure>");
+    };
+    let line = format!(
+        "transparent {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
+        cell - 1.5,
+        cell - 1.0
+    );
+    format!(
+        "<figure style=\"margin:0\"><div style=\"position:relative;width:{shown_w:.0}px;height:{shown_h:.0}px\">\
+         <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\" style=\"width:100%;height:100%\"/>\
+         <div style=\"position:absolute;inset:0;background-image:repeating-linear-gradient(90deg, {line}), \
+         repeating-linear-gradient(180deg, {line})\"></div></div>\
+         <figcaption style=\"opacity:.7\">{caption}</figcaption></figure>"
+    )
+}
+
+/// The picture in that size as a JPEG in base64; none if it cannot be read any more.
+fn encoded(path: &Path, width: u32, height: u32) -> Option<String> {
+    let picture = tunebook_data::read_picture(path).ok()?.rgb;
+    let shown = image::imageops::thumbnail(&picture, width.max(1), height.max(1));
+    let mut file = Cursor::new(Vec::new());
+    shown.write_to(&mut file, ImageFormat::Jpeg).ok()?;
+    Some(STANDARD.encode(file.into_inner()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_pictures_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        image::RgbImage::new(56, 28).save(&path).unwrap();
+        let token = |text: &str, supervised, count| TokenReport { id: 7, text: text.to_string(), supervised, count };
+        let picture = PictureReport { path, grid_h: 2, grid_w: 4, patch: 14, tokens: 2 };
+        let gone = PictureReport { path: folder.path().join("b.png"), ..picture.clone() };
+        let html = html(&SampleReport {
+            index: 0,
+            samples: 3,
+            origin: "creatures[0]".to_string(),
+            tokens: vec![token("<|image_pad|>", false, 2), token("a cat", true, 1)],
+            pictures: vec![picture, gone],
+        });
+        assert!(html.contains("&lt;|image_pad|&gt; × 2"));
+        assert!(html.contains("rgba(46,160,67,.45)\">a cat</span>"), "{html}");
+        assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));
+        assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png is gone"));
+        assert!(html.contains("3 tokens") && html.contains(">1 to learn<"));
+    }
+}
