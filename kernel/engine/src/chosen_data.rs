@@ -96,12 +96,9 @@ impl ChosenData {
         for (&id, &label) in sample.input_ids.iter().zip(&sample.labels) {
             match tokens.last_mut() {
                 Some(last) if id == image_pad && last.id == id => last.count += 1,
-                _ => tokens.push(TokenReport {
-                    id,
-                    text: pieces.push(id)?,
-                    supervised: label != IGNORE_INDEX,
-                    count: 1,
-                }),
+                _ => {
+                    tokens.push(TokenReport { id, text: pieces.push(id)?, supervised: label != IGNORE_INDEX, count: 1 })
+                }
             }
         }
         let patch = model.net.config.vision.patch_size;

@@ -42,6 +42,10 @@ pub enum Error {
     Plot(String),
     #[error("train_on_prompt learns every turn and mask_history only the last answer: set one of them to false")]
     PromptAndHistory,
+    #[error(
+        "{path} changes the vision tower (`{tensor}`), which is frozen here; only adapters of the language model work"
+    )]
+    VisionAdapter { path: PathBuf, tensor: String },
     #[error("{0}")]
     Other(String),
     #[error(transparent)]

@@ -78,8 +78,10 @@ impl AdamW {
         let update = Update {
             scale: scale as f32,
             decay: (1.0 - learning_rate * settings.weight_decay) as f32,
-            beta1: beta1 as f32,
             beta2: beta2 as f32,
+            // Subtracted before rounding, as torch does: in f32, 1 - 0.999 is off by 1e-5 of itself.
+            rest1: (1.0 - beta1) as f32,
+            rest2: (1.0 - beta2) as f32,
             step_size: step_size as f32,
             root: (1.0 - beta2.powi(self.step)).sqrt() as f32,
             epsilon: settings.adam_epsilon as f32,
@@ -100,8 +102,9 @@ impl AdamW {
 struct Update {
     scale: f32,
     decay: f32,
-    beta1: f32,
     beta2: f32,
+    rest1: f32,
+    rest2: f32,
     step_size: f32,
     root: f32,
     epsilon: f32,
@@ -111,8 +114,8 @@ impl Update {
     fn apply(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * self.scale;
-            *m += (g - *m) * (1.0 - self.beta1);
-            *v = *v * self.beta2 + g * g * (1.0 - self.beta2);
+            *m += (g - *m) * self.rest1;
+            *v = *v * self.beta2 + g * g * self.rest2;
             *p = *p * self.decay - self.step_size * *m / (v.sqrt() / self.root + self.epsilon);
         }
     }

@@ -106,6 +106,10 @@ impl Session {
     /// Loads a PEFT adapter folder and turns it on; without a name it takes the folder's.
     pub fn adapter_load(&mut self, folder: &Path, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = Adapter::load(folder, &self.model()?.net.linears)?;
+        // The tower runs without adapters, and its features are cached.
+        if let Some((tensor, _)) = adapter.vars().into_iter().find(|(name, _)| name.starts_with("model.visual.")) {
+            return Err(Error::VisionAdapter { path: folder.to_path_buf(), tensor });
+        }
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
         self.adapters.add(name.or(own.as_deref()), adapter)?;
         self.active_report()

@@ -95,6 +95,9 @@ impl Run {
     ) -> Result<TrainReport> {
         let Material { model, adapter, samples, processor, settings } = material;
         let start = Instant::now();
+        if self.output.as_ref().map(OutputFolder::folder) != settings.output_dir.as_deref() {
+            self.output = None;
+        }
         if self.output.is_none()
             && let Some(folder) = &settings.output_dir
         {
@@ -144,9 +147,12 @@ impl Run {
         }
         if self.step() >= total_steps {
             end = TrainEnd::Finished;
-            if let Some(output) = &mut self.output {
-                output.finish(state(&self.records, material))?;
-            }
+        }
+        // What has been learned so far is there to use, also where somebody stopped early.
+        if end != TrainEnd::Paused
+            && let Some(output) = &mut self.output
+        {
+            output.finish(state(&self.records, material))?;
         }
         let made = &self.records[first..];
         let elapsed = start.elapsed();

@@ -64,6 +64,10 @@ impl OutputFolder {
         Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), history: Vec::new(), logged: 0 })
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes what is due after an optimizer step.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ pub struct DropoutRun {
     pub micro_batch: u64,
 }
 
+/// The streams of dropout masks begin here; those below belong to shuffles and to new adapters.
+const DROPOUT: u64 = 1 << 63;
+
 /// `y = x Wᵀ + b`, and with an adapter on this layer `+ scaling · (dropout(x) Aᵀ) Bᵀ`.
 pub struct Linear {
     /// Index in [`super::Qwen2_5Vl::linears`].
@@ -57,7 +60,7 @@ impl Linear {
         let dropout = pass.dropout.filter(|_| p > 0.0).map(|run| Dropout {
             p,
             seed: run.seed,
-            stream: (run.micro_batch << 16) | self.id as u64,
+            stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,
         });
         lora_linear(x, &self.weight, self.bias.as_ref(), &a, &b, adapter.scaling() as f32, dropout, self.precision)
     }
