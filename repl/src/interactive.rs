@@ -112,7 +112,8 @@ fn editor(host: &Arc<Host>, screen: &Screen) -> rustyline::Result<Prompt> {
     Ok(prompt)
 }
 
-fn history_file() -> Option<PathBuf> {
+/// What was typed, here and in notebooks.
+pub fn history_file() -> Option<PathBuf> {
     let folder = dirs::data_dir()?.join("tunebook");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history.txt"))

@@ -5,6 +5,7 @@
 
 mod helper;
 mod interactive;
+mod kernel;
 mod progress;
 mod screen;
 mod script;
@@ -44,6 +45,9 @@ enum Command {
         #[arg(value_name = "KEY=VALUE", allow_hyphen_values = true)]
         overrides: Vec<String>,
     },
+    /// The kernel for Jupyter notebooks
+    #[command(subcommand)]
+    Kernel(kernel::Command),
     /// Say which tunebook this is
     Version,
 }
@@ -61,20 +65,24 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> io::Result<ExitCode> {
-    if let Some(Command::Version) = cli.command {
-        println!("{}", version());
-        return Ok(ExitCode::SUCCESS);
-    }
+    let command = match cli.command {
+        Some(Command::Version) => {
+            println!("{}", version());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Kernel(command)) => return kernel::run(command).map(|()| ExitCode::SUCCESS),
+        command => command,
+    };
     let host = Arc::new(Host::start()?);
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
     let screen = Screen::new();
-    let end = match cli.command {
+    let end = match command {
         None if io::stdin().is_terminal() => interactive::run(&host, &screen)?,
         None => script::run(&host, &screen)?,
         Some(Command::Run { file }) => screen.follow(host.file(file))?,
         Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides))?,
-        Some(Command::Version) => End::Done,
+        Some(Command::Version | Command::Kernel(_)) => End::Done,
     };
     Ok(match end {
         // As a shell reports a program that Ctrl-C ended.

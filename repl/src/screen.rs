@@ -94,6 +94,7 @@ impl Screen {
                         Output::Step(_) => progress.suspend(|| self.output(&output))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
+                        Output::Clear if self.live => Term::stdout().clear_screen()?,
                         _ => {
                             progress.clear();
                             self.output(&output)?;

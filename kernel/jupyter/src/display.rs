@@ -22,6 +22,11 @@ pub fn text(output: &Output) -> String {
     text::render(output, PAGE)
 }
 
+/// The same for a place that breaks lines itself.
+pub fn line(output: &Output) -> String {
+    text::render(output, text::Page { width: usize::MAX, color: false })
+}
+
 /// `output` by media type.
 pub fn bundle(output: &Output) -> Value {
     let mut data = json!({"text/plain": text(output)});

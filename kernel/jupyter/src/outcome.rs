@@ -67,13 +67,13 @@ mod tests {
         let error = Error::UnknownVerb { word: "trian".to_string(), nearest: Some("train".to_string()) };
         let content = Failure::new(&line, &error).content();
         assert_eq!(content["ename"], "UnknownCommand");
-        assert_eq!(content["evalue"], "there is no command `trian`; did you mean `train`?; `help` lists them");
+        assert_eq!(content["evalue"], "there is no command `trian` (did you mean `train`?); `help` lists them");
         assert_eq!(
             content["traceback"],
             json!([
                 "\u{1b}[31;1mUnknownCommand\u{1b}[0m in line 3: \u{1b}[1mtrian 5\u{1b}[0m",
-                "  there is no command `trian`",
-                "  \u{1b}[32m→ did you mean `train`?; `help` lists them\u{1b}[0m"
+                "  there is no command `trian` (did you mean `train`?)",
+                "  \u{1b}[32m→ `help` lists them\u{1b}[0m"
             ])
         );
     }

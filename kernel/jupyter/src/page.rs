@@ -44,10 +44,11 @@ impl<'a> Page<'a> {
     /// Shows an output; one that is none comes back.
     pub fn output(&mut self, output: Output) -> Option<Output> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
-            self.last_text = Some(display::text(&output)).filter(|text| !text.is_empty());
+            self.last_text = Some(display::line(&output)).filter(|text| !text.is_empty());
         }
         match output {
-            Output::Nothing => {}
+            // The progress display shows every step.
+            Output::Nothing | Output::Step(_) => {}
             Output::Text(text) => self.stream(Stream::Stdout, &(text + "\n")),
             // The answer itself was streamed.
             Output::Answer(_) => {

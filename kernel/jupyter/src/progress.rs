@@ -216,7 +216,7 @@ impl Training {
     }
 
     fn ending(&self) -> Option<String> {
-        self.report.clone().map(|report| display::text(&Output::Trained(report)))
+        self.report.clone().map(|report| display::line(&Output::Trained(report)))
     }
 }
 
