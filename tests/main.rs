@@ -2,8 +2,11 @@
 
 mod adapters;
 mod bad_input;
+mod binary;
 mod fixtures;
 mod gradients;
+mod jupyter;
 mod logits;
 mod readme;
+mod terminal;
 mod training;

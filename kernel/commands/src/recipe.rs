@@ -5,6 +5,7 @@ use std::path::Path;
 use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
+use tunebook_engine::report::TrainEnd;
 
 use crate::error::Result;
 use crate::log;
@@ -21,6 +22,7 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
         stage.context.emit(Event::Note(format!("without effect here: {}", without_effect.join(", "))));
     }
     let (data, adapter) = (settings.dataset.clone(), settings.adapter_name_or_path.clone());
+    let output_dir = settings.output_dir.clone();
     session.set(settings);
     (stage.show)(Output::Loaded(session.load(&model)?));
     (stage.show)(Output::Data(session.data(&data, &stage.context)?));
@@ -28,5 +30,13 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
         Some(folder) => session.adapter_load(&folder, None)?,
         None => session.lora(None)?,
     }));
-    log::train(None, session, stage)
+    let trained = log::train(None, session, stage)?;
+    let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
+    (stage.show)(trained);
+    // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
+    match (output_dir, interrupted) {
+        (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
+        (Some(folder), false) => Ok(Output::Text(format!("written to {}", folder.display()))),
+        (None, _) => Ok(Output::Nothing),
+    }
 }

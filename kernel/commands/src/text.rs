@@ -206,14 +206,19 @@ fn adapters_table(reports: &[AdapterReport]) -> Table {
 fn step(record: &StepRecord) -> String {
     let total = record.total_steps.to_string();
     format!(
-        "step {:>width$}/{total}  loss {:.4}  grad_norm {:.4}  lr {:.3e}  epoch {:.2}",
+        "step {:>width$}/{total}  loss {:.4}  grad_norm {:.4}  lr {}  epoch {:.2}",
         record.step,
         record.loss,
         record.grad_norm,
-        record.learning_rate,
+        rate(record.learning_rate),
         record.epoch,
         width = total.len(),
     )
+}
+
+/// A learning rate, which may be 0 while it warms up.
+fn rate(rate: f64) -> String {
+    if rate == 0.0 { "0".to_string() } else { format!("{rate:.3e}") }
 }
 
 fn trained(report: &TrainReport) -> String {
