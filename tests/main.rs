@@ -5,7 +5,6 @@ mod bad_input;
 mod binary;
 mod fixtures;
 mod gradients;
-mod jupyter;
 mod logits;
 mod readme;
 mod terminal;
