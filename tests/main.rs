@@ -1,5 +1,8 @@
 //! What crosses crates: parity with transformers and PEFT, the terminal, the output folder.
 
+// `unwrap` is for tests, and all of this crate is tests.
+#![allow(clippy::unwrap_used)]
+
 mod adapters;
 mod bad_input;
 mod binary;
