@@ -33,7 +33,7 @@ pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
         // There is none the first time.
         let _ = prompt.load_history(file);
     }
-    screen.line(&screen.page().faint(&format!("{}; `help` lists the commands, Ctrl-D leaves", version())))?;
+    screen.aside(&format!("{}; `help` lists the commands, Ctrl-D leaves", version()))?;
     loop {
         let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
         for line in script::lines(&text) {
@@ -58,7 +58,7 @@ pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
 fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
     let help =
         "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves";
-    screen.line(&screen.page().faint(help))?;
+    screen.aside(help)?;
     if let Some(helper) = prompt.helper_mut() {
         helper.prefix = "chat ";
     }

@@ -81,7 +81,7 @@ impl Screen {
                 Message::Event(Event::Note(note)) => {
                     progress.clear();
                     self.end_text(&mut in_text)?;
-                    self.line(&self.page().faint(&format!("note: {note}")))?;
+                    self.aside(&format!("note: {note}"))?;
                 }
                 Message::Event(Event::Progress { task, done, total }) => progress.task(task, done, total),
                 Message::Event(Event::MicroBatch { step, last_step, total_steps, done, total }) => {
@@ -125,8 +125,16 @@ impl Screen {
         writeln!(io::stderr(), "{}", text.replacen("error:", &label, 1))
     }
 
-    pub fn line(&self, text: &str) -> io::Result<()> {
+    fn line(&self, text: &str) -> io::Result<()> {
         writeln!(io::stdout(), "{text}")
+    }
+
+    /// Writes what is no answer.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn aside(&self, text: &str) -> io::Result<()> {
+        self.line(&self.page().faint(&text::wrap(text, 2, self.page().width)))
     }
 
     fn output(&self, output: &Output) -> io::Result<()> {

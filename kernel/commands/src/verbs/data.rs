@@ -16,18 +16,18 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
-    usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= max_samples= train_on_prompt= mask_history=]",
+    usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= max_samples= …]",
     help: "choose data sets to train on; alone: list them",
     details: "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
               be used is left out and reported. The training of every adapter starts anew; what they have learned stays.",
     examples: &[
-        ("data dataset_dir=pokemon", "lists the data sets that pokemon/dataset_info.json names"),
+        ("data dataset_dir=pokemon", "lists those of pokemon/dataset_info.json"),
         ("data creatures cutoff_len=512", "takes one of them"),
         ("data creatures,identity max_samples=100", "takes the first 100 samples of two of them"),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
-    settings: &[Group::Data, Group::Model],
+    settings: &[Group::Data, Group::Pictures],
     complete: |_| Complete::DataSets,
     run,
 };

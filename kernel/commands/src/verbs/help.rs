@@ -23,6 +23,8 @@ use crate::verbs::VERBS;
 
 /// Help is read in terminals of this width.
 const WIDTH: usize = 80;
+/// A longer example has its explanation below.
+const EXAMPLE: usize = 36;
 
 pub static VERB: Verb = Verb {
     name: "help",
@@ -87,9 +89,15 @@ pub fn about_verb(verb: &Verb) -> String {
         text += &format!("\n{}\n", wrap(verb.details, 0, WIDTH));
     }
     text += "\nexamples:\n";
-    let width = verb.examples.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0).min(44);
+    let fitting = verb.examples.iter().map(|(line, _)| line.chars().count()).filter(|&width| width <= EXAMPLE);
+    let width = fitting.max().unwrap_or(0);
     for (line, does) in verb.examples {
-        text += &format!("  {line:width$}  # {does}\n");
+        let line = match line.chars().count() <= width {
+            true => format!("  {line:width$}"),
+            // What it does is said on the next line.
+            false => format!("  {line}\n  {:width$}", ""),
+        };
+        text += &format!("{line}  # {does}\n");
     }
     let options: Vec<_> = verb.options.iter().map(|option| (option.name, option.help)).collect();
     let settings = parse::settings(verb).map(|setting| (setting.name, setting.help()));

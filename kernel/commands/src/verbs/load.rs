@@ -25,7 +25,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(1, 1),
     options: &[],
-    settings: &[Group::Model],
+    settings: &[Group::Model, Group::Pictures],
     complete: |_| Complete::Folders,
     run,
 };

@@ -32,7 +32,7 @@ pub static VERB: Verb = Verb {
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "save",
-        help: "draw a picture to this file",
+        help: "Draws it to this file, a .png or an .svg.",
         repeats: false,
         complete: Complete::Files,
     }],

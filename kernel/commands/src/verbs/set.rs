@@ -26,7 +26,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(0, 2),
     options: &[],
-    settings: &[Group::Model, Group::Data, Group::Lora, Group::Training, Group::Generation],
+    settings: &[Group::Model, Group::Pictures, Group::Data, Group::Lora, Group::Training, Group::Generation],
     complete: |_| Complete::Nothing,
     run,
 };

@@ -18,7 +18,7 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "show",
     aliases: &[],
-    usage: "show [KEY | model | data | lora | training | generation]",
+    usage: "show [KEY | model | pictures | data | lora | training | generation]",
     help: "show settings: all, a group, or one",
     details: "A value that is not the default is marked with `*`.",
     examples: &[("show", "all settings"), ("show lora", "those of a group"), ("show lr", "one of them")],

@@ -26,6 +26,7 @@ pub struct Declaration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Model,
+    Pictures,
     Data,
     Lora,
     Training,
@@ -117,6 +118,7 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
             Self::Model => "model",
+            Self::Pictures => "pictures",
             Self::Data => "data",
             Self::Lora => "lora",
             Self::Training => "training",

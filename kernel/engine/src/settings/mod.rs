@@ -59,6 +59,8 @@ settings! {
     Model {
         /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
         dtype: Dtype = Dtype::Auto;
+    }
+    Pictures {
         /// A larger picture is shrunk to this area; `768*768` is a way to write it.
         image_max_pixels: usize = 768 * 768, Limits::From(1.0);
         /// A smaller picture is enlarged to this area.

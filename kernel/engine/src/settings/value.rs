@@ -145,11 +145,12 @@ impl Value for Vec<String> {
     const OPTIONAL: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
-        Some(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_string).collect())
+        let names = text.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "none"));
+        Some(names.map(str::to_string).collect())
     }
 
     fn show(&self) -> String {
-        self.join(",")
+        if self.is_empty() { "none".to_string() } else { self.join(",") }
     }
 }
 
