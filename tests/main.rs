@@ -8,6 +8,7 @@ mod bad_input;
 mod binary;
 mod fixtures;
 mod gradients;
+mod jupyter;
 mod logits;
 mod readme;
 mod terminal;

@@ -163,7 +163,9 @@ impl Cells {
                     page.settle();
                     return match result {
                         Err(error) => Err(Failure::new(line, &error)),
-                        Ok(()) if self.kernel.is_interrupted() => Err(Failure::interrupted(line, page.last_text())),
+                        Ok(()) if self.kernel.is_interrupted() => {
+                            Err(Failure::interrupted(line, page.take_last_text()))
+                        }
                         Ok(()) => Ok(last),
                     };
                 }

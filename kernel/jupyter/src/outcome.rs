@@ -33,15 +33,17 @@ impl Failure {
 
     /// The content of an `error` message.
     pub fn content(&self) -> Value {
-        let (cause, remedy) = self.message.split_once("; ").unwrap_or((&self.message, ""));
         let command = self.line.text.lines().next().unwrap_or_default();
-        let mut traceback = vec![
+        let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
+        let (cause, remedy) = match self.message.split_once("; ") {
+            Some((cause, remedy)) => (cause, remedy.to_string()),
+            None => (self.message.as_str(), format!("`help {verb}` shows what it takes")),
+        };
+        let traceback = [
             format!("\x1b[31;1m{}\x1b[0m in line {}: \x1b[1m{command}\x1b[0m", self.name, self.line.number),
             format!("  {cause}"),
+            format!("  \x1b[32m→ {remedy}\x1b[0m"),
         ];
-        if !remedy.is_empty() {
-            traceback.push(format!("  \x1b[32m→ {remedy}\x1b[0m"));
-        }
         json!({"ename": self.name, "evalue": self.message, "traceback": traceback})
     }
 }

@@ -59,9 +59,12 @@ impl<'a> Page<'a> {
                 self.pending = None;
                 self.send("clear_output", json!({"wait": false}));
             }
-            Output::Trained(report) if self.progress.is_training() => {
-                self.progress.end(report);
+            // Consoles do not draw displays anew; for them this is where the end is said.
+            Output::Trained(report) => {
+                self.progress.end(report.clone());
                 self.draw_progress();
+                self.show_pending();
+                self.pending = Some(Output::Trained(report));
             }
             Output::Plot(_) => self.display(&output),
             Output::Quit => {
@@ -99,9 +102,10 @@ impl<'a> Page<'a> {
         self.progress = Progress::default();
     }
 
-    /// What was said last, for a command that was stopped.
-    pub fn last_text(&self) -> Option<String> {
-        self.last_text.clone()
+    /// What a command that was stopped said of it. The cell fails with that, and has no value.
+    pub fn take_last_text(&mut self) -> Option<String> {
+        self.pending = None;
+        self.last_text.take()
     }
 
     /// Shows the value of the cell, and returns it as plain text.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Event;
-use tunebook_commands::Output;
 use tunebook_commands::text::seconds;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
@@ -14,7 +13,6 @@ use tunebook_engine::report::TrainReport;
 use uuid::Uuid;
 
 use crate::curve;
-use crate::display;
 use crate::display::escape;
 
 /// Not more often than that: browsers draw each of them.
@@ -59,10 +57,6 @@ impl Progress {
             }
             Event::Text(_) | Event::Note(_) => {}
         }
-    }
-
-    pub fn is_training(&self) -> bool {
-        self.training.is_some()
     }
 
     /// The training is over.
@@ -190,8 +184,7 @@ impl Training {
         let full = (self.part() * BAR as f64).round() as usize;
         let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
         let facts: String = self.facts().iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-        let end = self.ending().map(|end| format!("\n{end}")).unwrap_or_default();
-        format!("{} {bar}{facts}{end}", self.title())
+        format!("{} {bar}{facts}", self.title())
     }
 
     fn html(&self) -> String {
@@ -205,18 +198,13 @@ impl Training {
         let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
         let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
         let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
-        let end = self.ending().map(|end| format!("<div>{}</div>", escape(&end))).unwrap_or_default();
         format!(
             "<div style=\"max-width:600px\">{}\
              <div style=\"display:flex;gap:16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
-             <b>{}</b>{facts}</div>{curve}{end}</div>",
+             <b>{}</b>{facts}</div>{curve}</div>",
             bar(self.part()),
             self.title(),
         )
-    }
-
-    fn ending(&self) -> Option<String> {
-        self.report.clone().map(|report| display::line(&Output::Trained(report)))
     }
 }
 
@@ -280,11 +268,10 @@ mod tests {
         assert_eq!(
             data["text/plain"].as_str().unwrap(),
             "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
-             · tokens/s 200 · took 1.50 s\n3 steps in 1.50 s, mean loss 2.0000, 200 tokens/s; stopped at step 3 of 40; \
-             `train` goes on from there"
+             · tokens/s 200 · took 1.50 s"
         );
         let html = data["text/html"].as_str().unwrap();
-        assert!(html.contains("<polyline") && html.contains("width:75.0%") && html.contains("goes on from there"));
+        assert!(html.contains("<polyline") && html.contains("width:75.0%"), "{html}");
         progress.settle();
         assert!(progress.draw().is_none());
     }

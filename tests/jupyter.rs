@@ -1,0 +1,74 @@
+//! The kernel under the real clients of Jupyter, in a virtual environment that is made here. The scripts that speak to it
+//! are in `jupyter/`.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::binary::tunebook;
+
+#[test]
+fn jupyter_kernel_test_passes_with_every_sample() {
+    run("conformance.py");
+}
+
+#[test]
+fn the_protocol_is_kept_whatever_comes() {
+    run("protocol.py");
+}
+
+#[test]
+fn notebooks_and_consoles_run() {
+    run("clients.py");
+}
+
+fn run(script: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let environment = environment();
+    let output = Command::new(environment.join("bin/python"))
+        .arg(folder().join(script))
+        // Of the user's own Jupyter nothing is read or changed.
+        .env("HOME", home.path())
+        .env("XDG_DATA_HOME", home.path().join("data"))
+        .env("JUPYTER_DATA_DIR", home.path().join("jupyter"))
+        .env("JUPYTER_RUNTIME_DIR", home.path().join("runtime"))
+        .env("JUPYTER_CONFIG_DIR", home.path().join("config"))
+        .env("JUPYTER_PLATFORM_DIRS", "1")
+        .env("TUNEBOOK", tunebook().get_program())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}:\n{said}\n{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!said.contains("skipped="), "{script}:\n{said}");
+}
+
+/// The folder of a virtual environment with what `requirements.txt` lists and the kernel in it. It is made once, and again
+/// when the list changes.
+fn environment() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let target = Path::new(tunebook().get_program()).ancestors().nth(2).unwrap().to_path_buf();
+        let path = target.join("jupyter-tests");
+        let wanted = fs::read_to_string(folder().join("requirements.txt")).unwrap();
+        let done = path.join("requirements.txt");
+        if fs::read_to_string(&done).ok().as_ref() != Some(&wanted) {
+            succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+            succeed(Command::new(path.join("bin/python")).args(pip).arg(folder().join("requirements.txt")));
+            fs::write(done, wanted).unwrap();
+        }
+        succeed(tunebook().args(["kernel", "install", "--prefix"]).arg(&path));
+        path
+    })
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jupyter")
+}

@@ -1,0 +1,202 @@
+"""What a notebook relies on: interrupts, cells in line, several clients, and messages that are not as they should be."""
+
+import re
+import unittest
+
+from support import READY, TIMEOUT, client, finish, kernel, reply_to, run, text_of, wait_for
+
+
+class Protocol(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.manager, cls.kc = cls.enterClassContext(kernel())
+        reply, outputs = run(cls.kc, READY)
+        assert reply["status"] == "ok", (reply, outputs)
+
+    def ok(self, code, **options):
+        reply, outputs = run(self.kc, code, **options)
+        self.assertEqual(reply["status"], "ok", reply)
+        return outputs
+
+    def step(self):
+        return int(re.search(r"training +step (\d+)", text_of(self.ok("status")))[1])
+
+    def start_training(self):
+        """Trains without an end, and returns when steps are being made."""
+        message_id = self.kc.execute("train")
+        wait_for(self.kc, lambda m: m["msg_type"] == "update_display_data")
+        return message_id
+
+    def test_an_interrupt_keeps_the_steps_and_the_next_cell_goes_on(self):
+        for interrupt in (self.manager.interrupt_kernel, lambda: self.manager.provisioner.process.send_signal(2)):
+            message_id = self.start_training()
+            interrupt()
+            reply, outputs = finish(self.kc, message_id)
+            self.assertEqual((reply["status"], reply["ename"]), ("error", "Interrupted"))
+            stopped = int(re.search(r"stopped at step (\d+) of", reply["evalue"])[1])
+            self.assertEqual([m["msg_type"] for m in outputs[-2:]], ["update_display_data", "error"])
+            self.assertIn("goes on from there", reply["evalue"])
+            self.assertEqual(self.step(), stopped)
+            self.ok("train 1")
+            self.assertEqual(self.step(), stopped + 1)
+
+    def test_everything_else_answers_while_a_cell_trains(self):
+        message_id = self.start_training()
+        self.assertTrue(self.kc.is_alive())
+        self.assertEqual(reply_to(self.kc, self.kc.kernel_info())["implementation"], "tunebook")
+        self.assertEqual(reply_to(self.kc, self.kc.complete("tr"))["matches"], ["train"])
+        self.assertIn("usage: plot", reply_to(self.kc, self.kc.inspect("plot"))["data"]["text/plain"])
+        self.assertEqual(reply_to(self.kc, self.kc.is_complete("plot"))["status"], "complete")
+        self.assertEqual(reply_to(self.kc, self.kc.comm_info())["comms"], {})
+        self.manager.interrupt_kernel()
+        self.assertEqual(finish(self.kc, message_id)[0]["ename"], "Interrupted")
+
+    def test_progress_is_one_display_and_its_last_state_is_full(self):
+        *outputs, result = self.ok("train 30")
+        self.assertEqual(result["msg_type"], "execute_result")
+        self.assertIn("30 steps in", result["content"]["data"]["text/plain"])
+        self.assertEqual(outputs[0]["msg_type"], "display_data")
+        self.assertEqual({m["msg_type"] for m in outputs[1:]}, {"update_display_data"})
+        self.assertEqual(len({m["content"]["transient"]["display_id"] for m in outputs}), 1)
+        last = outputs[-1]["content"]["data"]
+        for word in ("loss ", "learning rate ", "tokens/s ", "took "):
+            self.assertIn(word, last["text/plain"])
+        self.assertIn("<polyline", last["text/html"])
+        self.assertIn("width:100.0%", last["text/html"])
+
+    def test_cells_behind_a_failing_one_are_aborted(self):
+        count = reply_to(self.kc, self.kc.execute("print a"))["execution_count"]
+        cells = [self.kc.execute(code) for code in ("trian 5", "print b", "print c", "print d")]
+        replies = [reply_to(self.kc, cell) for cell in cells]
+        self.assertEqual([r["status"] for r in replies], ["error", "aborted", "aborted", "aborted"])
+        self.assertEqual(reply_to(self.kc, self.kc.execute("print e"))["execution_count"], count + 2)
+
+        cells = [self.kc.execute(code, stop_on_error=False) for code in ("trian 5", "print b")]
+        self.assertEqual([reply_to(self.kc, cell)["status"] for cell in cells], ["error", "ok"])
+
+    def test_an_error_names_command_cause_and_remedy(self):
+        reply, outputs = run(self.kc, "print first\n\ntrain 5 lr=fast\nprint never")
+        self.assertEqual(reply["ename"], "CommandFailed")
+        self.assertEqual([m["msg_type"] for m in outputs], ["stream", "error"])
+        self.assertEqual(reply["traceback"], outputs[1]["content"]["traceback"])
+        traceback = re.sub("\x1b\\[[0-9;]*m", "", "\n".join(reply["traceback"]))
+        self.assertIn("in line 3: train 5 lr=fast\n  `fast` is not a value for learning_rate", traceback)
+        self.assertIn("\n  → `help train` shows what it takes", traceback)
+
+    def test_chat_streams_and_a_cell_can_be_a_message(self):
+        outputs = self.ok("%%chat\nWhat's \"this\",\nand that?")
+        self.assertEqual({m["msg_type"] for m in outputs}, {"stream"})
+        self.assertIn("4 tokens after", text_of(outputs))
+
+    def test_a_conversation_asks_the_client_that_sent_the_cell(self):
+        message_id = self.kc.execute("chat", allow_stdin=True)
+        for line in ("Who is this?", "/exit"):
+            asked = self.kc.get_stdin_msg(timeout=TIMEOUT)
+            self.assertEqual((asked["msg_type"], asked["content"]["prompt"]), ("input_request", "you: "))
+            self.kc.input(line)
+        reply, outputs = finish(self.kc, message_id)
+        self.assertEqual(reply["status"], "ok")
+        self.assertIn("4 tokens after", text_of(outputs))
+
+        outputs = self.ok("chat", allow_stdin=False)
+        self.assertIn("write `chat TEXT`", text_of(outputs))
+
+    def test_a_question_is_given_up_when_the_cell_is_interrupted(self):
+        message_id = self.kc.execute("chat", allow_stdin=True)
+        self.kc.get_stdin_msg(timeout=TIMEOUT)
+        self.manager.interrupt_kernel()
+        self.assertEqual(finish(self.kc, message_id)[0]["ename"], "Interrupted")
+
+    def test_silent_cells_leave_no_trace(self):
+        count = reply_to(self.kc, self.kc.execute("print a"))["execution_count"]
+        self.assertEqual(run(self.kc, "print b", silent=True)[1], [])
+        self.assertEqual(run(self.kc, "trian", silent=True)[1], [])
+        self.assertEqual(reply_to(self.kc, self.kc.execute("print c", store_history=False))["execution_count"], count)
+        tail = reply_to(self.kc, self.kc.history(hist_access_type="tail", n=1))["history"]
+        self.assertEqual(tail[0][2], "print a")
+
+    def test_expressions_are_lines(self):
+        reply, _ = run(self.kc, "", user_expressions={"seed": "show seed", "wrong": "trian"})
+        self.assertEqual(reply["user_expressions"]["seed"]["data"], {"text/plain": "seed = 42"})
+        self.assertEqual(reply["user_expressions"]["wrong"]["ename"], "UnknownCommand")
+
+    def test_twenty_thousand_lines_arrive(self):
+        outputs = self.ok("\n".join(f"print line {i}" for i in range(20_000)))
+        self.assertEqual(text_of(outputs), "".join(f"line {i}\n" for i in range(20_000)))
+
+    def test_two_clients_share_the_session_and_hear_each_other(self):
+        with client(self.manager) as other:
+            message_id = self.kc.execute("train 3")
+            reply, heard = finish(self.kc, message_id)
+            self.assertEqual(reply["status"], "ok")
+            wait_for(other, lambda m: m["msg_type"] == "execute_input" and m["content"]["code"] == "train 3")
+            wait_for(other, lambda m: "3 steps in" in text_of([m]))
+            self.assertEqual(run(other, "plot")[1][0]["msg_type"], "display_data")
+
+            # A client that fails takes nothing from the line of another.
+            cells = (self.kc.execute("train 200"), other.execute("trian"), self.kc.execute("print mine"))
+            self.assertEqual(reply_to(self.kc, cells[0])["status"], "ok")
+            self.assertEqual(reply_to(other, cells[1])["status"], "error")
+            self.assertEqual(reply_to(self.kc, cells[2])["status"], "ok")
+
+    def test_a_client_that_dies_in_the_middle_harms_nobody(self):
+        with client(self.manager) as other:
+            other.execute("train 100")
+        self.ok("print still here")
+
+    def test_comms_are_closed(self):
+        self.kc.shell_channel.send(
+            self.kc.session.msg("comm_open", {"comm_id": "c1", "target_name": "jupyter.widget", "data": {}})
+        )
+        closed = wait_for(self.kc, lambda m: m["msg_type"] == "comm_close")
+        self.assertEqual(closed["content"]["comm_id"], "c1")
+
+    def test_messages_that_are_not_as_they_should_be(self):
+        session, socket = self.kc.session, self.kc.shell_channel.socket
+        good = session.serialize(session.msg("kernel_info_request"))
+        bad_signature = [good[0], b"0" * 64, *good[2:]]
+        no_hex = [good[0], b"signed", *good[2:]]
+        for frames in ([b""], [b"x" * 1000], good[:3], good[:1], bad_signature, no_hex, [b"<IDS|MSG>"] * 6):
+            socket.send_multipart(frames)
+
+        def send(header, content, kind="execute_request"):
+            """Signed as it should be, whatever it holds."""
+            frames = [session.pack(part) for part in (header, {}, {})] + [content]
+            socket.send_multipart([b"<IDS|MSG>", session.sign(frames), *frames])
+
+        send([1, 2], b"{}")
+        send({"msg_id": "a"}, b"{}")
+        send({**session.msg_header("no_such_request")}, b"{}")
+        for content in (b"no json", b"[]", b'{"code": 5}'):
+            header = session.msg_header("execute_request")
+            send(header, content)
+            self.assertIn(reply_to(self.kc, header["msg_id"])["status"], ("ok", "error"))
+        send({"msg_type": "kernel_info_request", "msg_id": "bare"}, b"{}")
+        self.assertEqual(reply_to(self.kc, "bare")["implementation"], "tunebook")
+        header = session.msg_header("history_request")
+        send(header, b'{"hist_access_type": "search"}')
+        self.assertEqual(reply_to(self.kc, header["msg_id"])["status"], "ok")
+        self.ok("print still here")
+
+
+class EndAndStart(unittest.TestCase):
+    def test_shutdown_and_restart(self):
+        with kernel() as (manager, kc):
+            self.assertEqual(run(kc, "set seed=7")[0]["status"], "ok")
+            manager.restart_kernel()
+            kc.wait_for_ready(timeout=60)
+            self.assertIn("seed = 42", text_of(run(kc, "show seed")[1]))
+            message_id = kc.shutdown()
+            self.assertEqual(kc.get_control_msg(timeout=TIMEOUT)["parent_header"]["msg_id"], message_id)
+            self.assertEqual(manager.provisioner.process.wait(timeout=TIMEOUT), 0)
+
+    def test_the_history_outlives_the_kernel(self):
+        with kernel() as (_, kc):
+            run(kc, "print remember me")
+        with kernel() as (_, kc):
+            found = reply_to(kc, kc.history(hist_access_type="search", pattern="*remember me", n=1))["history"]
+            self.assertEqual(found[0][2], "print remember me")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

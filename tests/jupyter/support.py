@@ -1,0 +1,86 @@
+"""A kernel and its clients, for the tests beside this file."""
+
+import contextlib
+import queue
+import time
+from pathlib import Path
+
+from jupyter_client.manager import KernelManager
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
+TIMEOUT = 120
+
+READY = f"""
+load {FIXTURES}/tiny
+data creatures dataset_dir={FIXTURES}/train cutoff_len=512
+lora rank=4
+set batch=2 accum=1 epochs=100000 logging_steps=1000 max_new_tokens=4
+"""
+
+
+@contextlib.contextmanager
+def kernel(name="tunebook"):
+    """A running kernel: its manager and a client that it has answered."""
+    manager = KernelManager(kernel_name=name)
+    manager.start_kernel(cwd=str(ROOT))
+    try:
+        with client(manager) as first:
+            yield manager, first
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+@contextlib.contextmanager
+def client(manager):
+    """One more client, which the kernel has answered."""
+    made = manager.client()
+    made.start_channels()
+    try:
+        made.wait_for_ready(timeout=60)
+        yield made
+    finally:
+        made.stop_channels()
+
+
+def run(kc, code, **options):
+    """Runs a cell: its reply, and the messages that it caused on iopub, without status and execute_input."""
+    return finish(kc, kc.execute(code, **options))
+
+
+def finish(kc, message_id):
+    reply = reply_to(kc, message_id)
+    outputs = []
+    while True:
+        message = kc.get_iopub_msg(timeout=TIMEOUT)
+        if message["parent_header"].get("msg_id") != message_id:
+            continue
+        if message["msg_type"] == "status":
+            if message["content"]["execution_state"] == "idle":
+                return reply, outputs
+        elif message["msg_type"] != "execute_input":
+            outputs.append(message)
+
+
+def reply_to(kc, message_id):
+    while True:
+        reply = kc.get_shell_msg(timeout=TIMEOUT)
+        if reply["parent_header"].get("msg_id") == message_id:
+            return reply["content"]
+
+
+def wait_for(kc, found):
+    """Reads iopub until `found` says that a message is the one."""
+    until = time.monotonic() + TIMEOUT
+    while time.monotonic() < until:
+        with contextlib.suppress(queue.Empty):
+            message = kc.get_iopub_msg(timeout=1)
+            if found(message):
+                return message
+    raise AssertionError("the message did not come")
+
+
+def text_of(outputs):
+    """Streams and plain texts of outputs, in order."""
+    texts = (m["content"].get("text") or m["content"].get("data", {}).get("text/plain", "") for m in outputs)
+    return "".join(texts)

@@ -1,0 +1,65 @@
+"""Not a test: how fast the kernel is beside ipykernel, in one run. `python timings.py [ROUNDS]`"""
+
+import statistics
+import sys
+import time
+
+from jupyter_client.manager import KernelManager
+
+CELLS = {"tunebook": "set seed=42", "python3": "seed = 42"}
+
+
+def ready(name):
+    """Seconds from the start of the process to the reply to kernel_info; the manager and a client of the kernel."""
+    manager = KernelManager(kernel_name=name)
+    start = time.perf_counter()
+    manager.start_kernel()
+    kc = manager.client()
+    kc.start_channels()
+    while True:
+        kc.kernel_info()
+        try:
+            reply = kc.get_shell_msg(timeout=0.02)
+        except Exception:
+            continue
+        if reply["msg_type"] == "kernel_info_reply":
+            took = time.perf_counter() - start
+            kc.wait_for_ready(timeout=60)
+            return took, manager, kc
+
+
+def round_trip(kc, ask):
+    start = time.perf_counter()
+    message_id = ask()
+    while kc.get_shell_msg(timeout=30)["parent_header"]["msg_id"] != message_id:
+        pass
+    return time.perf_counter() - start
+
+
+def main(rounds):
+    found = {}
+    kernels = {}
+    for _ in range(rounds):
+        for name in CELLS:
+            took, manager, kc = ready(name)
+            found.setdefault((name, "ready"), []).append(took)
+            if name in kernels:
+                kc.stop_channels()
+                manager.shutdown_kernel(now=True)
+            else:
+                kernels[name] = manager, kc
+    # The two in turn, so that both see the same machine.
+    for _ in range(40 * rounds):
+        for name, (_, kc) in kernels.items():
+            found.setdefault((name, "cell"), []).append(round_trip(kc, lambda kc=kc, n=name: kc.execute(CELLS[n])))
+            found.setdefault((name, "kernel_info"), []).append(round_trip(kc, kc.kernel_info))
+    for manager, kc in kernels.values():
+        kc.stop_channels()
+        manager.shutdown_kernel(now=True)
+    for what in ("ready", "cell", "kernel_info"):
+        ours, theirs = (statistics.median(found[name, what]) * 1000 for name in CELLS)
+        print(f"{what:12} tunebook {ours:8.2f} ms   ipykernel {theirs:8.2f} ms   ratio {ours / theirs:.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
