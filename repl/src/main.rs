@@ -28,7 +28,7 @@ use screen::Screen;
 ///
 /// Without a command: a prompt, or the commands of a pipe, which end at the first error with status 1.
 #[derive(Parser)]
-#[command(name = "tunebook", version, disable_help_subcommand = true)]
+#[command(name = "tunebook", version)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -303,6 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn no_line_breaks_anything() {
+        let pieces =
+            ["chat", "set", "图=", "--", "=", "\"", "'", "\\", "#", "%", " ", "image=", "é", "lr=", "\u{3000}", ","];
+        for (a, b, c) in every_three(&pieces) {
+            let line = format!("{a}{b}{c}{b}");
+            let _ = parse::parse(&line);
+            crate::highlight::parts(&line);
+            hint(&line);
+            for cursor in 0..=line.len() {
+                complete(&line, cursor, &snapshot());
+                crate::inspect::at(&line, cursor, &snapshot().settings);
+            }
+        }
+    }
+
+    /// Every three of `pieces`.
+    fn every_three<'a>(pieces: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        let pairs = move |a: &'a str| pieces.iter().flat_map(move |b| pieces.iter().map(move |c| (a, *b, *c)));
+        pieces.iter().flat_map(move |a| pairs(a))
+    }
+
+    #[test]
     fn the_hint_is_the_rest_of_the_usage() {
         assert_eq!(hint("sav").as_deref(), Some("e FOLDER"));
         assert_eq!(hint("save ").as_deref(), Some("FOLDER"));
