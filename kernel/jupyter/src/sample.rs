@@ -68,7 +68,7 @@ fn picture(report: &PictureReport) -> String {
         return format!("<figure style=\"margin:0\">{name} is gone<figcaption>{caption}</figcaption></figure>");
     };
     let line = format!(
-        "transparent {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
+        "transparent 0 {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
         cell - 1.5,
         cell - 1.0
     );
