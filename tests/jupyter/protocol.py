@@ -1,6 +1,10 @@
 """What a notebook relies on: interrupts, cells in line, several clients, and messages that are not as they should be."""
 
+import os
 import re
+import subprocess
+import sys
+import time
 import unittest
 
 from support import READY, TIMEOUT, client, finish, kernel, reply_to, run, text_of, wait_for
@@ -189,6 +193,25 @@ class EndAndStart(unittest.TestCase):
             message_id = kc.shutdown()
             self.assertEqual(kc.get_control_msg(timeout=TIMEOUT)["parent_header"]["msg_id"], message_id)
             self.assertEqual(manager.provisioner.process.wait(timeout=TIMEOUT), 0)
+
+    def test_a_kernel_whose_server_was_killed_ends(self):
+        start = (
+            "import time\nfrom jupyter_client.manager import KernelManager\n"
+            "manager = KernelManager(kernel_name='tunebook')\nmanager.start_kernel()\n"
+            "print(manager.provisioner.pid, flush=True)\ntime.sleep(600)"
+        )
+        server = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
+        pid = int(server.stdout.readline())
+        os.kill(pid, 0)
+        server.kill()
+        server.communicate()
+        for _ in range(100):
+            time.sleep(0.1)
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+        self.fail("the kernel lives on")
 
     def test_the_history_outlives_the_kernel(self):
         with kernel() as (_, kc):

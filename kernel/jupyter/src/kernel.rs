@@ -107,7 +107,10 @@ async fn run(address: &Address, history: Option<&Path>) -> Result<()> {
     tokio::spawn(shell::serve(shell_reader, shell_replies, Arc::clone(&kernel), executor));
     tokio::spawn(interrupt_on_signal(Arc::clone(&kernel)));
     let (control_reader, control_writer) = sockets.control;
-    control::serve(control_reader, replies(control_writer), &kernel).await;
+    tokio::select! {
+        () = control::serve(control_reader, replies(control_writer), &kernel) => {}
+        () = orphaned() => {}
+    }
     // What trains stops; its folder is whole, since files are renamed into place.
     kernel.interrupt();
     tokio::time::sleep(LINGER).await;
@@ -131,6 +134,25 @@ async fn interrupt_on_signal(kernel: Arc<Kernel>) {
     while tokio::signal::ctrl_c().await.is_ok() {
         kernel.interrupt();
     }
+}
+
+/// Comes back when the server that started this kernel is gone, since then nobody can ask for the end. Jupyter's servers
+/// set `JPY_PARENT_PID`; a kernel that was started without it belongs to nobody.
+#[cfg(unix)]
+async fn orphaned() {
+    use std::os::unix::process::parent_id;
+    let parent = parent_id();
+    if std::env::var_os("JPY_PARENT_PID").is_none() {
+        return std::future::pending().await;
+    }
+    while parent_id() == parent {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(not(unix))]
+async fn orphaned() {
+    std::future::pending().await
 }
 
 /// So that a socket that fails at once, again and again, does not take a core.
