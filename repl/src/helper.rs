@@ -1,7 +1,6 @@
 //! What the prompt knows while a line is typed: completion, hints, colours, and whether the line goes on.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use console::Style;
 use console::Term;
@@ -17,7 +16,6 @@ use rustyline::hint::HistoryHinter;
 use rustyline::validate::ValidationContext;
 use rustyline::validate::ValidationResult;
 use rustyline::validate::Validator;
-use tunebook_commands::Host;
 use tunebook_commands::complete;
 use tunebook_commands::highlight;
 use tunebook_commands::highlight::Part;
@@ -26,8 +24,11 @@ use tunebook_commands::script;
 /// The width that candidates have before their descriptions.
 const NAME_WIDTH: usize = 30;
 
+/// What can stand at a place in a line, and from where on.
+pub type Complete = Box<dyn Fn(&str, usize) -> (usize, Vec<complete::Candidate>)>;
+
 pub struct Helper {
-    host: Arc<Host>,
+    complete: Complete,
     color: bool,
     history: HistoryHinter,
     /// What stands, unseen, in front of every line: `chat ` in a conversation.
@@ -51,8 +52,8 @@ impl rustyline::completion::Candidate for Candidate {
 }
 
 impl Helper {
-    pub fn new(host: Arc<Host>, color: bool) -> Self {
-        Self { host, color, history: HistoryHinter::new(), prefix: "" }
+    pub fn new(complete: Complete, color: bool) -> Self {
+        Self { complete, color, history: HistoryHinter::new(), prefix: "" }
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
@@ -68,7 +69,7 @@ impl Completer for Helper {
     fn complete(&self, line: &str, cursor: usize, _: &Context) -> Result<(usize, Vec<Candidate>)> {
         let whole = format!("{}{line}", self.prefix);
         let offset = self.prefix.len();
-        let (start, candidates) = complete::complete(&whole, offset + cursor, &self.host.snapshot());
+        let (start, candidates) = (self.complete)(&whole, offset + cursor);
         let width = usize::from(Term::stdout().size().1).saturating_sub(2);
         let shown = |candidate: &complete::Candidate| match candidate.description.as_str() {
             "" => last_part(&candidate.text).to_string(),

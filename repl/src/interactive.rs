@@ -11,23 +11,28 @@ use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use tunebook_commands::Host;
+use tunebook_commands::complete;
 use tunebook_commands::script;
 use tunebook_commands::version;
 
+use crate::helper::Complete;
 use crate::helper::Helper;
 use crate::screen::End;
 use crate::screen::Screen;
 
 const HISTORY: usize = 10_000;
 
-type Prompt = Editor<Helper, FileHistory>;
+/// Reads lines with history and completion.
+pub type Prompt = Editor<Helper, FileHistory>;
 
 /// Reads and carries out lines until the user leaves.
 ///
 /// # Errors
 /// The terminal cannot be read or written.
 pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
-    let mut prompt = editor(host, screen).map_err(io::Error::other)?;
+    let completing = Arc::clone(host);
+    let complete = move |line: &str, cursor| complete::complete(line, cursor, &completing.snapshot());
+    let mut prompt = editor(Box::new(complete), screen).map_err(io::Error::other)?;
     let history = history_file();
     if let Some(file) = &history {
         // There is none the first time.
@@ -80,7 +85,10 @@ fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&
 }
 
 /// The next entry; `None` when the user leaves. Ctrl-C gives the line up.
-fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// The terminal cannot be read.
+pub fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Result<Option<String>> {
     loop {
         match prompt.readline(mark) {
             Ok(text) => {
@@ -97,7 +105,11 @@ fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Resul
     }
 }
 
-fn editor(host: &Arc<Host>, screen: &Screen) -> rustyline::Result<Prompt> {
+/// A prompt in our manner.
+///
+/// # Errors
+/// There is no terminal.
+pub fn editor(complete: Complete, screen: &Screen) -> rustyline::Result<Prompt> {
     let config = Config::builder()
         .max_history_size(HISTORY)?
         .history_ignore_dups(true)?
@@ -108,7 +120,7 @@ fn editor(host: &Arc<Host>, screen: &Screen) -> rustyline::Result<Prompt> {
         .color_mode(if screen.color() { ColorMode::Enabled } else { ColorMode::Disabled })
         .build();
     let mut prompt = Editor::with_config(config)?;
-    prompt.set_helper(Some(Helper::new(Arc::clone(host), screen.color())));
+    prompt.set_helper(Some(Helper::new(complete, screen.color())));
     Ok(prompt)
 }
 

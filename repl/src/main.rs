@@ -3,6 +3,7 @@
 //! This crate reads lines and draws what comes back. What lines mean is `tunebook-commands`; how anything is computed
 //! it does not know.
 
+mod attach;
 mod helper;
 mod interactive;
 mod kernel;
@@ -45,6 +46,11 @@ enum Command {
         #[arg(value_name = "KEY=VALUE", allow_hyphen_values = true)]
         overrides: Vec<String>,
     },
+    /// A prompt on a running kernel, which then shares its session with the notebook
+    Attach {
+        /// The kernel's connection file; the kernel that was started last if it is left out, or `latest`
+        connection: Option<PathBuf>,
+    },
     /// The kernel for Jupyter notebooks
     #[command(subcommand)]
     Kernel(kernel::Command),
@@ -70,6 +76,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             println!("{}", version());
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Attach { connection }) => return attach::run(connection.as_deref(), &Screen::new()),
         Some(Command::Kernel(command)) => return kernel::run(command).map(|()| ExitCode::SUCCESS),
         command => command,
     };
@@ -82,7 +89,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         None => script::run(&host, &screen)?,
         Some(Command::Run { file }) => screen.follow(host.file(file))?,
         Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides))?,
-        Some(Command::Version | Command::Kernel(_)) => End::Done,
+        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => End::Done,
     };
     Ok(match end {
         // As a shell reports a program that Ctrl-C ended.

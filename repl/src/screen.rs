@@ -47,6 +47,19 @@ impl Screen {
         self.color
     }
 
+    /// Whether somebody looks at it, so that what was written can be written over.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Wipes the terminal.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn clear(&self) -> io::Result<()> {
+        if self.live { Term::stdout().clear_screen() } else { Ok(()) }
+    }
+
     pub fn page(&self) -> Page {
         let width = if self.live { usize::from(Term::stdout().size().1) } else { PLAIN_WIDTH };
         Page { width, color: self.color }
@@ -94,7 +107,7 @@ impl Screen {
                         Output::Step(_) => progress.suspend(|| self.output(&output))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
-                        Output::Clear if self.live => Term::stdout().clear_screen()?,
+                        Output::Clear => self.clear()?,
                         _ => {
                             progress.clear();
                             self.output(&output)?;
@@ -125,7 +138,9 @@ impl Screen {
         writeln!(io::stderr(), "{}", text.replacen("error:", &label, 1))
     }
 
-    fn line(&self, text: &str) -> io::Result<()> {
+    /// # Errors
+    /// Standard output is closed.
+    pub fn line(&self, text: &str) -> io::Result<()> {
         writeln!(io::stdout(), "{text}")
     }
 

@@ -1,5 +1,6 @@
 """The tutorial in nbclient and `jupyter execute`, and consoles on a running kernel."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from nbclient import NotebookClient
 
 from support import READY, ROOT, kernel, run, text_of, wait_for
 
+TUNEBOOK = os.environ["TUNEBOOK"]
 TUTORIAL = ROOT / "notebooks" / "tutorial.ipynb"
 
 
@@ -68,6 +70,54 @@ class Consoles(unittest.TestCase):
             console.expect("\n2 plus 2")
             console.close(force=True)
             self.assertIn("step 3 of", text_of(run(kc, "status")[1]))
+
+    def test_the_repl_attaches_and_both_hold_one_session(self):
+        with kernel() as (manager, kc):
+            run(kc, READY)
+            environment = {**os.environ, "NO_COLOR": "1"}
+            arguments = ["attach", manager.connection_file]
+            repl = pexpect.spawn(TUNEBOOK, arguments, encoding="utf-8", timeout=60, env=environment)
+            repl.expect("attached> ")
+            # The REPL trains, and the notebook plots what it trained.
+            repl.sendline("train 5")
+            repl.expect("5 steps in")
+            wait_for(kc, lambda m: "5 steps in" in text_of([m]))
+            self.assertIn("step 5", text_of(run(kc, "plot")[1]))
+            # It shows what the notebook runs, above the line that is being typed.
+            repl.expect("attached> ")
+            run(kc, "print from the notebook")
+            repl.expect(r"\[another client\] print from the notebook")
+            repl.expect("from the notebook")
+            repl.send("adapter u\t")
+            repl.expect("use")
+            repl.sendcontrol("c")
+            # Ctrl-C stops the command and not the kernel.
+            repl.sendline("train")
+            repl.expect("step [0-9]+ of")
+            wait_for(kc, lambda m: m["msg_type"] == "update_display_data")
+            repl.sendcontrol("c")
+            repl.expect("Interrupted in line 1: train")
+            repl.sendline("chat")
+            repl.expect("you: ")
+            repl.sendline("Who is this?")
+            repl.expect("4 tokens after")
+            repl.sendline("/exit")
+            repl.expect("attached> ")
+            repl.sendcontrol("d")
+            repl.expect(pexpect.EOF)
+            self.assertEqual(run(kc, "status")[0]["status"], "ok")
+
+    def test_a_pipe_attaches_to_the_latest_kernel_and_ends_at_an_error(self):
+        with kernel(latest=True) as (_, kc):
+            lines = "print one\ntrian 5\nprint two\n"
+            ended = subprocess.run([TUNEBOOK, "attach", "latest"], input=lines, capture_output=True, text=True, timeout=60)
+            self.assertEqual((ended.returncode, ended.stdout), (1, "one\n"))
+            self.assertIn("UnknownCommand in line 2: trian 5\n  there is no command `trian`", ended.stderr)
+            self.assertEqual(run(kc, "print three")[0]["status"], "ok")
+        ended = subprocess.run([TUNEBOOK, "attach"], input="", capture_output=True, text=True, timeout=60)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("no running tunebook kernel is known", ended.stderr)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

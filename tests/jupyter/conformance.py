@@ -45,7 +45,7 @@ class Conformance(KernelTests):
         {"code": "plot lr", "mime": "image/svg+xml"},
         {"code": "train 1", "mime": "text/html"},
     ]
-    code_history_pattern = "sam?le*"
+    code_history_pattern = "sam?le 1*"
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "train lr"
     code_clear_output = "%clear"

@@ -5,7 +5,9 @@ import queue
 import time
 from pathlib import Path
 
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -20,9 +22,12 @@ set batch=2 accum=1 epochs=100000 logging_steps=1000 max_new_tokens=4
 
 
 @contextlib.contextmanager
-def kernel(name="tunebook"):
-    """A running kernel: its manager and a client that it has answered."""
-    manager = KernelManager(kernel_name=name)
+def kernel(latest=False):
+    """A running kernel: its manager and a client that it has answered. `latest`: where Jupyter keeps those of notebooks."""
+    manager = KernelManager(kernel_name="tunebook")
+    if latest:
+        Path(jupyter_runtime_dir()).mkdir(parents=True, exist_ok=True)
+        manager.connection_file = str(Path(jupyter_runtime_dir()) / "kernel-test.json")
     manager.start_kernel(cwd=str(ROOT))
     try:
         with client(manager) as first:
@@ -33,8 +38,9 @@ def kernel(name="tunebook"):
 
 @contextlib.contextmanager
 def client(manager):
-    """One more client, which the kernel has answered."""
-    made = manager.client()
+    """One more client, which the kernel has answered. It has a session of its own, as another program would."""
+    made = BlockingKernelClient(connection_file=manager.connection_file)
+    made.load_connection_file()
     made.start_channels()
     try:
         made.wait_for_ready(timeout=60)

@@ -24,7 +24,7 @@ pub enum Error {
     Start(std::io::Error),
     #[error("the kernel does not answer; it has ended, or its connection file is an old one")]
     NoAnswer,
-    #[error("there is no running kernel to attach to: {} holds no connection file", .0.display())]
+    #[error("no running tunebook kernel is known in {}; open a notebook with it, or give a connection file", .0.display())]
     NoKernel(PathBuf),
     #[error("there is no kernel named tunebook in {}; `tunebook kernel list` shows where there is one", .0.display())]
     NotInstalled(PathBuf),

@@ -18,7 +18,14 @@ const MOST_GATHERED: usize = 1 << 16;
 
 /// Sends on iopub, from any thread; messages leave in the order in which they were handed in.
 #[derive(Clone)]
-pub struct IoPub(mpsc::UnboundedSender<Outgoing>);
+pub struct IoPub(mpsc::UnboundedSender<Letter>);
+
+/// What the writer is handed.
+pub enum Letter {
+    Message(Outgoing),
+    /// To be dropped when everything before it is sent.
+    Flush(crossbeam_channel::Sender<()>),
+}
 
 /// A stream of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +36,7 @@ pub enum Stream {
 
 impl IoPub {
     /// The handle, and what [`write`] reads from.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Letter>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
@@ -49,23 +56,37 @@ impl IoPub {
 
     pub fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
         // The writer lives as long as the process.
-        let _ = self.0.send(Outgoing { origin: Some(origin.clone()), kind, content });
+        let _ = self.0.send(Letter::Message(Outgoing { origin: Some(origin.clone()), kind, content }));
+    }
+
+    /// Waits until everything is sent, so that what is asked on another socket comes after it.
+    pub fn flush(&self) {
+        let (letter, sent) = crossbeam_channel::bounded(0);
+        let _ = self.0.send(Letter::Flush(letter));
+        // Nothing is ever received: the other end is dropped.
+        let _ = sent.recv();
     }
 }
 
 /// Writes what the handles send until the last of them is gone, and welcomes subscribers (JEP 65).
-pub async fn write(mut socket: Publisher, mut messages: mpsc::UnboundedReceiver<Outgoing>) {
+pub async fn write(mut socket: Publisher, mut letters: mpsc::UnboundedReceiver<Letter>) {
     let mut gathered: Option<(Outgoing, Instant)> = None;
     loop {
         let until = gathered.as_ref().map_or_else(|| Instant::now() + GATHER, |(_, since)| *since + GATHER);
         tokio::select! {
-            message = messages.recv() => match message {
-                Some(message) => gathered = gather(&mut socket, gathered, message).await,
-                None => break,
-            },
+            // In this order: a subscriber is welcomed before it hears anything else.
+            biased;
             topic = socket.subscription() => if let Ok(topic) = topic {
                 let content = json!({"subscription": topic});
                 send(&mut socket, Outgoing { origin: None, kind: "iopub_welcome", content }).await;
+            },
+            letter = letters.recv() => match letter {
+                Some(Letter::Flush(letter)) => {
+                    flush(&mut socket, gathered.take()).await;
+                    drop(letter);
+                }
+                Some(Letter::Message(message)) => gathered = gather(&mut socket, gathered, message).await,
+                None => break,
             },
             () = tokio::time::sleep_until(until), if gathered.is_some() => {
                 flush(&mut socket, gathered.take()).await;

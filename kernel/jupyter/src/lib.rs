@@ -4,6 +4,7 @@
 //! engine: what a cell means is `tunebook-commands`, and what it does is `tunebook-engine`, on its own thread. Every
 //! socket has one reader and one writer; cells run on a thread of their own, so that the others answer meanwhile.
 
+pub mod client;
 mod control;
 mod curve;
 mod display;

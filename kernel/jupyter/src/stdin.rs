@@ -48,6 +48,7 @@ impl Stdin {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         // Answers to a question that was given up count no more.
         while answers.try_recv().is_ok() {}
+        kernel.iopub.flush();
         self.requests.send(origin, "input_request", json!({"prompt": prompt, "password": false}));
         loop {
             match answers.recv_timeout(POLL) {

@@ -11,6 +11,7 @@ use jupyter_protocol::Header;
 use jupyter_protocol::JupyterMessage;
 use jupyter_protocol::JupyterMessageContent;
 use jupyter_protocol::UnknownMessage;
+use jupyter_protocol::connection_info::Transport;
 use jupyter_zmq_client::Connection;
 use jupyter_zmq_client::ConnectionInfo;
 use jupyter_zmq_client::RawMessage;
@@ -62,6 +63,14 @@ impl Address {
     pub fn is_named(&self, name: &str) -> bool {
         self.0.kernel_name.as_deref() == Some(name)
     }
+
+    /// Whether somebody listens there: the file of a kernel that was killed stays.
+    pub fn is_listening(&self) -> bool {
+        match self.0.transport {
+            Transport::TCP => std::net::TcpStream::connect((self.0.ip.as_str(), self.0.shell_port)).is_ok(),
+            Transport::IPC => Path::new(&format!("{}-{}", self.0.ip, self.0.shell_port)).exists(),
+        }
+    }
 }
 
 /// Where a message came from; whatever is sent on its account carries it as parent.
@@ -86,8 +95,9 @@ pub struct Incoming {
     /// As in `execute_request`.
     pub kind: String,
     pub content: Value,
-    /// The id of the message that this one is on account of; empty if there is none.
+    /// The id of the message that this one is on account of, and the session that it came from; empty if there is none.
     pub parent_id: String,
+    pub parent_session: String,
 }
 
 /// A message to be sent.
@@ -101,15 +111,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The message, and its id.
-    fn into_message(self) -> (JupyterMessage, String) {
+    fn into_message(self) -> JupyterMessage {
         let content = UnknownMessage { msg_type: self.kind.to_string(), content: self.content };
         let parent = self.origin.as_ref().map(|origin| &*origin.0);
         let mut message = JupyterMessage::new(JupyterMessageContent::UnknownMessage(content), parent);
         message.header.username = USERNAME.to_string();
         message.header.version = PROTOCOL_VERSION.to_string();
-        let id = message.header.msg_id.clone();
-        (message, id)
+        message
     }
 }
 
@@ -213,6 +221,7 @@ fn decode(raw: RawMessage) -> std::result::Result<Incoming, String> {
         // A content that cannot be read is as good as none: what it lacks is said in the reply.
         content: serde_json::from_slice(content).unwrap_or_default(),
         parent_id: parent["msg_id"].as_str().unwrap_or_default().to_string(),
+        parent_session: parent["session"].as_str().unwrap_or_default().to_string(),
     })
 }
 
@@ -228,14 +237,10 @@ fn complete_header(mut header: Map<String, Value>) -> serde_json::Result<Header>
 pub struct Sender<S>(Connection<S>);
 
 impl<S: SocketSend> Sender<S> {
-    /// Sends, and says under which id.
-    ///
     /// # Errors
     /// The other end is gone.
-    pub async fn send(&mut self, message: Outgoing) -> std::result::Result<String, String> {
-        let (message, id) = message.into_message();
-        self.0.send(message).await.map_err(|error| error.to_string())?;
-        Ok(id)
+    pub async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
+        self.0.send(message.into_message()).await.map_err(|error| error.to_string())
     }
 }
 
@@ -247,7 +252,7 @@ impl Publisher {
     /// A subscriber is gone.
     pub async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
         let topic = message.kind;
-        let (mut message, _) = message.into_message();
+        let mut message = message.into_message();
         message.zmq_identities = vec![topic.into()];
         self.0.send(message).await.map_err(|error| error.to_string())
     }
