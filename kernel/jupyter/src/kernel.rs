@@ -81,7 +81,8 @@ impl Replies {
     }
 }
 
-async fn run(address: &Address, history: Option<&Path>) -> Result<()> {
+/// The same, on the runtime of the caller.
+pub(crate) async fn run(address: &Address, history: Option<&Path>) -> Result<()> {
     let sockets = KernelSockets::bind(address).await?;
     let (iopub, published) = IoPub::new();
     let kernel = Arc::new(Kernel {

@@ -10,6 +10,8 @@ mod curve;
 mod display;
 mod error;
 mod execute;
+#[cfg(test)]
+mod frontend_tests;
 mod history;
 mod info;
 mod iopub;
