@@ -101,19 +101,19 @@ fn what_lacks_a_field_is_answered_and_what_has_a_wrong_one_too() {
 #[test]
 fn control_answers_and_ends_the_kernel() {
     let mut frontend = Frontend::start();
-    frontend.control("kernel_info_request", json!({}));
+    frontend.control_request("kernel_info_request", json!({}));
     frontend.busy();
-    assert_eq!(frontend.from_control("kernel_info_reply")["language_info"]["file_extension"], ".tune");
+    assert_eq!(frontend.control_reply("kernel_info_reply")["language_info"]["file_extension"], ".tune");
     frontend.idle();
-    frontend.control("interrupt_request", json!({}));
+    frontend.control_request("interrupt_request", json!({}));
     frontend.busy();
-    assert_eq!(frontend.from_control("interrupt_reply"), json!({"status": "ok"}));
+    assert_eq!(frontend.control_reply("interrupt_reply"), json!({"status": "ok"}));
     frontend.idle();
     // An interrupt that came while nothing ran harms no later cell.
     frontend.execute("print a");
     assert_eq!(frontend.shell("execute_reply")["status"], "ok");
-    frontend.control("shutdown_request", json!({"restart": true}));
-    assert_eq!(frontend.from_control("shutdown_reply"), json!({"status": "ok", "restart": true}));
+    frontend.control_request("shutdown_request", json!({"restart": true}));
+    assert_eq!(frontend.control_reply("shutdown_reply"), json!({"status": "ok", "restart": true}));
     let Frontend { runtime, kernel, .. } = frontend;
     runtime.block_on(async { tokio::time::timeout(PATIENCE, kernel).await }).unwrap().unwrap().unwrap();
 }
@@ -168,7 +168,7 @@ impl Frontend {
         self.runtime.block_on(self.sockets.shell.1.send(message)).unwrap();
     }
 
-    fn control(&mut self, kind: &'static str, content: Value) {
+    fn control_request(&mut self, kind: &'static str, content: Value) {
         let message = Outgoing { origin: None, kind, content };
         self.runtime.block_on(self.sockets.control.1.send(message)).unwrap();
     }
@@ -179,7 +179,7 @@ impl Frontend {
         content(self.runtime.block_on(received).unwrap().unwrap(), kind)
     }
 
-    fn from_control(&mut self, kind: &str) -> Value {
+    fn control_reply(&mut self, kind: &str) -> Value {
         let received = async { tokio::time::timeout(PATIENCE, self.sockets.control.0.receive()).await };
         content(self.runtime.block_on(received).unwrap().unwrap(), kind)
     }
