@@ -15,7 +15,7 @@ use crate::curve;
 use crate::sample;
 
 /// Plain text in a notebook: as wide as its column, without escapes, which a saved notebook would keep.
-const PAGE: text::Page = text::Page { width: 100, color: false };
+const PAGE: text::Page = text::Page { width: 88, color: false };
 
 /// `output` as plain text.
 pub fn text(output: &Output) -> String {

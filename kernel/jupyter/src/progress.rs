@@ -200,7 +200,7 @@ impl Training {
         let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
         format!(
             "<div style=\"max-width:600px\">{}\
-             <div style=\"display:flex;gap:16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
+             <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
              <b>{}</b>{facts}</div>{curve}</div>",
             bar(self.part()),
             self.title(),
