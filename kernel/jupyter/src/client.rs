@@ -99,17 +99,13 @@ impl Client {
         let connect = async { tokio::time::timeout(PATIENCE, ClientSockets::connect(address)).await };
         let sockets = runtime.block_on(connect).map_err(|_| Error::NoAnswer)??;
         let (letters, inbox) = unbounded();
-        let _entered = runtime.enter();
+        runtime.spawn(listen(sockets.iopub, sockets.session, letters.clone(), overhear));
         let client = Self {
             inbox,
-            shell: exchange(sockets.shell, Channel::Shell, letters.clone()),
-            control: exchange(sockets.control, Channel::Control, letters.clone()),
-            stdin: exchange(sockets.stdin, Channel::Stdin, letters.clone()),
-            _runtime: {
-                tokio::spawn(listen(sockets.iopub, sockets.session, letters, overhear));
-                drop(_entered);
-                runtime
-            },
+            shell: exchange(&runtime, sockets.shell, Channel::Shell, letters.clone()),
+            control: exchange(&runtime, sockets.control, Channel::Control, letters.clone()),
+            stdin: exchange(&runtime, sockets.stdin, Channel::Stdin, letters),
+            _runtime: runtime,
         };
         client.request(&client.shell, "kernel_info_request", json!({}));
         client.reply("kernel_info_reply").map(|_| client)
@@ -215,6 +211,7 @@ fn newest_first(folder: &Path) -> Vec<PathBuf> {
 
 /// Reads a socket into the inbox, and writes to it what the outbox is given.
 fn exchange<R, S>(
+    runtime: &Runtime,
     (mut from, mut to): (Receiver<R>, Sender<S>),
     channel: Channel,
     letters: Letters<(Channel, Incoming)>,
@@ -224,13 +221,13 @@ where
     S: zeromq::SocketSend + Send + 'static,
 {
     let (outbox, mut messages) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         while let Some(message) = messages.recv().await {
             // A kernel that is gone is noticed by its silence.
             let _ = to.send(message).await;
         }
     });
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         loop {
             match from.receive().await {
                 Ok(message) => drop(letters.send((channel, message))),
