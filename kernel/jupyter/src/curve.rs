@@ -1,4 +1,5 @@
-//! A curve as SVG in the colours of the page around it, light or dark.
+//! A curve as SVG in the colours of the page around it; where these cannot be had (as a picture of its own it knows no
+//! page), in a grey that reads on light and on dark.
 
 use std::fmt::Write;
 
@@ -20,7 +21,7 @@ pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64]) -> Strin
     let scale = Scale::new(steps, values);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, currentColor)\" \
+         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
          font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over steps\">\
          <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
     );
@@ -45,7 +46,7 @@ pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64]) -> Strin
             HEIGHT - 7.0,
         );
     }
-    let lines = if smoothed.is_empty() { vec![(values, 1.0)] } else { vec![(values, 0.35), (smoothed, 1.0)] };
+    let lines = if smoothed.is_empty() { vec![(values, 1.0)] } else { vec![(values, 0.45), (smoothed, 1.0)] };
     for (values, opacity) in lines {
         let _ = write!(
             svg,
