@@ -1,4 +1,4 @@
-//! Which samples make up which micro-batch: order, batches and accumulation windows.
+//! Which samples make up which micro-batch, and how many micro-batches and steps an epoch has.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -30,14 +30,6 @@ pub struct Position {
     pub micro_batch: usize,
 }
 
-/// The micro-batches of one optimizer step; all are of one epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    pub start: Position,
-    /// How many: `gradient_accumulation_steps`, or what an epoch has left.
-    pub len: usize,
-}
-
 impl Sampler {
     /// `len` samples, `batch` = per_device_train_batch_size, `accumulation` = gradient_accumulation_steps (0 is
     /// taken as 1). `shuffle` false is LLaMA-Factory's `disable_shuffling`.
@@ -52,17 +44,6 @@ impl Sampler {
     /// ⌈⌈len / batch⌉ / accumulation⌉ optimizer steps; 0 only without samples.
     pub fn steps_per_epoch(&self) -> usize {
         self.micro_batches_per_epoch().div_ceil(self.accumulation)
-    }
-
-    /// The micro-batches of optimizer step `step`, counted from 0 over all epochs. None without samples.
-    pub fn window(&self, step: usize) -> Option<Window> {
-        let steps = self.steps_per_epoch();
-        let epoch = step.checked_div(steps)?;
-        let micro_batch = (step % steps) * self.accumulation;
-        Some(Window {
-            start: Position { epoch, micro_batch },
-            len: self.accumulation.min(self.micro_batches_per_epoch() - micro_batch),
-        })
     }
 
     /// The samples of the micro-batch that comes at `at`; empty behind the end of the epoch.
@@ -108,15 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_window_of_an_epoch_is_shorter() {
+    fn the_last_micro_batch_of_an_epoch_is_shorter() {
         let mut sampler = Sampler::new(11, 2, 4, 42, false);
         assert_eq!(sampler.micro_batches_per_epoch(), 6);
         assert_eq!(sampler.steps_per_epoch(), 2);
-        let windows: Vec<_> = (0..4)
-            .filter_map(|step| sampler.window(step))
-            .map(|w| (w.start.epoch, w.start.micro_batch, w.len))
-            .collect();
-        assert_eq!(windows, [(0, 0, 4), (0, 4, 2), (1, 0, 4), (1, 4, 2)]);
         let last = Position { epoch: 0, micro_batch: 5 };
         assert_eq!(sampler.micro_batch(last), [10]);
         assert_eq!(sampler.next(last), Position { epoch: 1, micro_batch: 0 });
@@ -146,7 +122,6 @@ mod tests {
     fn without_samples_there_are_no_steps() {
         let mut sampler = Sampler::new(0, 1, 8, 42, true);
         assert_eq!(sampler.steps_per_epoch(), 0);
-        assert_eq!(sampler.window(0), None);
         assert!(sampler.micro_batch(Position::default()).is_empty());
     }
 }

@@ -21,7 +21,7 @@ mod skip;
 mod template;
 mod tokenizer;
 
-pub use batch::{Position, Sampler, Window};
+pub use batch::{Position, Sampler};
 pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
 pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};

@@ -44,15 +44,6 @@ impl KvCache {
     pub fn new(layers: usize, step: usize) -> Self {
         Self { layers: vec![kv_cache::KvCache::new(0, step); layers] }
     }
-
-    /// The tokens it holds.
-    pub fn len(&self) -> usize {
-        self.layers.first().map_or(0, kv_cache::KvCache::current_seq_len)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl TextModel {
