@@ -19,11 +19,14 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::mem::MaybeUninit;
+
 use half::bf16;
+use rayon::prelude::*;
 
 use blocked::{Contract, Dims};
 use dispatch::{Cpu, Product};
-pub use sgemm::{View, ViewMut, sgemm};
+pub use sgemm::{View, ViewMut, gemm, sgemm};
 
 /// A row-major matrix of frozen weights, as the checkpoint stores it.
 #[derive(Clone, Copy, Debug)]
@@ -59,29 +62,98 @@ pub enum Precision {
     Bf16,
 }
 
-/// `y = x Wᵀ`: the forward pass of a linear layer. x: `[m, k]`, w: `[n, k]`, y: `[m, n]` (overwritten).
+/// What is added to a product as it is written: `+ bias`, and `+ h bᵀ` or `+ h b`, which makes LoRA's second product
+/// part of the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plus<'a> {
+    /// One a column of the output.
+    pub bias: Option<&'a [f32]>,
+    /// A product of low rank.
+    pub low_rank: Option<LowRank<'a>>,
+}
+
+/// A product of low rank; it is formed with the precision of the product that it is added to.
+#[derive(Clone, Copy, Debug)]
+pub struct LowRank<'a> {
+    /// `[m, rank]`.
+    pub h: &'a [f32],
+    /// `[n, rank]` in [`matmul_nt`], `[rank, k]` in [`matmul_nn`].
+    pub b: &'a [f32],
+    /// The length of the contraction.
+    pub rank: usize,
+}
+
+/// `y = x Wᵀ + bias + h bᵀ`: the forward pass of a linear layer. x: `[m, k]`, w: `[n, k]`, y: `[m, n]`. All of y is
+/// written, and none of it read before.
 ///
 /// # Panics
 /// If a slice's length is not the product of its dimensions.
-pub fn matmul_nt(x: &[f32], w: Weights<'_>, y: &mut [f32], m: usize, n: usize, k: usize, precision: Precision) {
+pub fn matmul_nt(
+    x: &[f32],
+    w: Weights<'_>,
+    plus: Plus<'_>,
+    y: &mut [MaybeUninit<f32>],
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) {
     check(x.len(), [m, k], "x");
     check(w.len(), [n, k], "w");
     check(y.len(), [m, n], "y");
+    plus.check(m, n, |rank| [n, rank]);
+    let y = zeroed(y);
     let dims = Dims { rows: m, width: n, depth: k };
     Product { x, contract: Contract::RowElements, y, dims, precision }.with(w, Cpu::detect());
+    plus.add_to(y, m, n, |b, rank| View::rows(b, [n, rank]).t());
 }
 
-/// `dx = dy W`: a linear layer's gradient with respect to its input. dy: `[m, n]`, w: `[n, k]`, dx: `[m, k]`
-/// (overwritten).
+/// `dx = dy W + bias + h b`: a linear layer's gradient with respect to its input. dy: `[m, n]`, w: `[n, k]`, dx:
+/// `[m, k]`. All of dx is written, and none of it read before.
 ///
 /// # Panics
 /// If a slice's length is not the product of its dimensions.
-pub fn matmul_nn(dy: &[f32], w: Weights<'_>, dx: &mut [f32], m: usize, n: usize, k: usize, precision: Precision) {
+pub fn matmul_nn(
+    dy: &[f32],
+    w: Weights<'_>,
+    plus: Plus<'_>,
+    dx: &mut [MaybeUninit<f32>],
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) {
     check(dy.len(), [m, n], "dy");
     check(w.len(), [n, k], "w");
     check(dx.len(), [m, k], "dx");
+    plus.check(m, k, |rank| [rank, k]);
+    let dx = zeroed(dx);
     let dims = Dims { rows: m, width: k, depth: n };
     Product { x: dy, contract: Contract::Rows, y: dx, dims, precision }.with(w, Cpu::detect());
+    plus.add_to(dx, m, k, |b, rank| View::rows(b, [rank, k]));
+}
+
+impl Plus<'_> {
+    fn check(&self, rows: usize, width: usize, factor: impl Fn(usize) -> [usize; 2]) {
+        if let Some(bias) = self.bias {
+            check(bias.len(), [1, width], "bias");
+        }
+        if let Some(LowRank { h, b, rank }) = self.low_rank {
+            check(h.len(), [rows, rank], "h");
+            check(b.len(), factor(rank), "b");
+        }
+    }
+
+    fn add_to<'b>(&'b self, y: &mut [f32], rows: usize, width: usize, view: impl Fn(&'b [f32], usize) -> View<'b>) {
+        if let Some(bias) = self.bias.filter(|bias| !bias.is_empty()) {
+            y.par_chunks_mut(width).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias));
+        }
+        if let Some(LowRank { h, b, rank }) = self.low_rank {
+            sgemm(1.0, View::rows(h, [rows, rank]), view(b, rank), ViewMut::rows(y, [rows, width]), true, true);
+        }
+    }
+}
+
+fn zeroed(y: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    y.fill(MaybeUninit::new(0.0));
+    // SAFETY: every element has just been written.
+    unsafe { y.assume_init_mut() }
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {

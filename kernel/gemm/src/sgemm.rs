@@ -2,6 +2,8 @@
 
 use gemm::Parallelism;
 
+use crate::Precision;
+
 /// A strided f32 matrix: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -22,6 +24,26 @@ struct Shape {
     cols: usize,
     row_stride: usize,
     col_stride: usize,
+}
+
+/// `c = scale · a b`, or `c += scale · a b` if `accumulate`. a: `[m, k]`, b: `[k, n]`, c: `[m, n]`.
+///
+/// With `threads`, large products are spread over the global rayon pool; without, all work is done by the
+/// caller, who may be one of many tasks in that pool. Under [`Precision::Bf16`] a and b may be rounded to bf16, where
+/// the CPU is faster that way.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn gemm(
+    scale: f32,
+    a: View<'_>,
+    b: View<'_>,
+    c: ViewMut<'_>,
+    accumulate: bool,
+    threads: bool,
+    _precision: Precision,
+) {
+    sgemm(scale, a, b, c, accumulate, threads);
 }
 
 /// `c = scale · a b`, or `c += scale · a b` if `accumulate`. a: `[m, k]`, b: `[k, n]`, c: `[m, n]`.

@@ -1,5 +1,7 @@
 //! Every product against f64, on every path that this CPU has.
 
+use std::mem::MaybeUninit;
+
 use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::blocked::{Contract, Dims};
 use crate::dispatch::{Cpu, Product};
 use crate::simd::Portable;
-use crate::{Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
+use crate::{LowRank, Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
 
 #[test]
 fn products_equal_f64_on_odd_shapes() {
@@ -42,14 +44,10 @@ fn products_equal_f64_on_random_shapes() {
 #[test]
 fn empty_dimensions_give_empty_or_zero_products() {
     for precision in [Precision::F32, Precision::Bf16] {
-        matmul_nt(&[], Weights::F32(&[1.0; 6]), &mut [], 0, 2, 3, precision);
-        matmul_nn(&[1.0; 4], Weights::Bf16(&[]), &mut [], 2, 2, 0, precision);
-        let mut y = [f32::NAN; 6];
-        matmul_nt(&[], Weights::F32(&[]), &mut y, 2, 3, 0, precision);
-        assert_eq!(y, [0.0; 6]);
-        let mut dx = [f32::NAN; 6];
-        matmul_nn(&[], Weights::Bf16(&[]), &mut dx, 2, 0, 3, precision);
-        assert_eq!(dx, [0.0; 6]);
+        assert!(nt(&[], Weights::F32(&[1.0; 6]), Plus::default(), [0, 2, 3], precision).is_empty());
+        assert!(nn(&[1.0; 4], Weights::Bf16(&[]), Plus::default(), [2, 2, 0], precision).is_empty());
+        assert_eq!(nt(&[], Weights::F32(&[]), Plus::default(), [2, 3, 0], precision), [0.0; 6]);
+        assert_eq!(nn(&[], Weights::Bf16(&[]), Plus::default(), [2, 0, 3], precision), [0.0; 6]);
     }
 }
 
@@ -99,27 +97,50 @@ fn the_number_of_threads_changes_no_bit() {
     let (x, w) = (random(m * k, 1), random(n * k, 2));
     let compute = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut y = vec![0.0; m * n];
-        let mut dx = vec![0.0; m * k];
         pool.install(|| {
-            matmul_nt(&x, Weights::F32(&w), &mut y, m, n, k, Precision::Bf16);
-            matmul_nn(&y, Weights::F32(&w), &mut dx, m, n, k, Precision::F32);
-        });
-        (y, dx)
+            let y = nt(&x, Weights::F32(&w), Plus::default(), [m, n, k], Precision::Bf16);
+            let dx = nn(&y, Weights::F32(&w), Plus::default(), [m, n, k], Precision::F32);
+            (y, dx)
+        })
     };
     assert!(compute(1) == compute(5));
 }
 
 #[test]
+fn bias_and_a_low_rank_product_are_added() {
+    let [m, n, k, rank] = [19, 37, 41, 3];
+    let (x, w, h) = (random(m * k, 1), random(n * k, 2), random(m * rank, 3));
+    let dy = random(m * n, 6);
+    for (backward, width) in [(false, n), (true, k)] {
+        let (bias, b) = (random(width, 4), random(width * rank, 5));
+        let plus = Plus { bias: Some(&bias), low_rank: Some(LowRank { h: &h, b: &b, rank }) };
+        let product = |plus| {
+            if backward {
+                nn(&dy, Weights::F32(&w), plus, [m, n, k], Precision::F32)
+            } else {
+                nt(&x, Weights::F32(&w), plus, [m, n, k], Precision::F32)
+            }
+        };
+        let (with, without) = (product(plus), product(Plus::default()));
+        for i in 0..m * width {
+            let (row, column) = (i / width, i % width);
+            let b = |p: usize| if backward { b[p * width + column] } else { b[column * rank + p] };
+            let added: f32 = (0..rank).map(|p| h[row * rank + p] * b(p)).sum();
+            assert!((with[i] - without[i] - bias[column] - added).abs() < 1e-4, "backward: {backward}, element {i}");
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "w has 6 elements where [3, 3] was announced")]
 fn a_wrong_length_is_named() {
-    matmul_nt(&[0.0; 3], Weights::F32(&[0.0; 6]), &mut [0.0; 3], 1, 3, 3, Precision::F32);
+    nt(&[0.0; 3], Weights::F32(&[0.0; 6]), Plus::default(), [1, 3, 3], Precision::F32);
 }
 
 #[test]
 #[should_panic(expected = "x has 0 elements")]
 fn dimensions_whose_product_overflows_are_refused() {
-    matmul_nt(&[], Weights::F32(&[0.0; 4]), &mut [], 1 << 63, 2, 2, Precision::F32);
+    matmul_nt(&[], Weights::F32(&[0.0; 4]), Plus::default(), &mut [], [1 << 63, 2, 2], Precision::F32);
 }
 
 #[test]
@@ -197,6 +218,20 @@ fn product(
     let mut y = vec![f32::NAN; m * width];
     Product { x, contract, y: &mut y, dims: Dims { rows: m, width, depth }, precision }.with(w, cpu);
     y
+}
+
+fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
+    let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
+    matmul_nt(x, w, plus, &mut y, [m, n, k], precision);
+    // SAFETY: every element was written before the call already.
+    y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
+}
+
+fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
+    let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
+    matmul_nn(dy, w, plus, &mut dx, [m, n, k], precision);
+    // SAFETY: every element was written before the call already.
+    dx.into_iter().map(|dx| unsafe { dx.assume_init() }).collect()
 }
 
 /// The product in f64 of the operands as they are rounded, and how far f32 sums may be from it.

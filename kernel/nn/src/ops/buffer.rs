@@ -1,5 +1,6 @@
 //! Borrowing the elements of a tensor, and checking that they are what an operation needs.
 
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor};
@@ -56,6 +57,18 @@ pub(super) fn borrow<'a>(
         _ => None,
     })
     .map_err(|_| OpError::Memory { op, operand }.into())
+}
+
+/// Makes `buffer` hold `len` elements, which `write` gives it, reusing its memory and without clearing it first.
+///
+/// # Safety
+/// `write` writes every element of its slice.
+pub(super) unsafe fn overwrite(buffer: &mut Vec<f32>, len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) {
+    buffer.clear();
+    buffer.reserve(len);
+    write(&mut buffer.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is there, and the caller's `write` has written as many elements.
+    unsafe { buffer.set_len(len) };
 }
 
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Option<&'a [f32]> {

@@ -2,9 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Precision, matmul_nn, matmul_nt};
+use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
 
-use super::buffer::{borrow, matrix};
+use super::buffer::{borrow, matrix, overwrite};
 use super::error::OpError;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
 use crate::frozen::FrozenMatrix;
@@ -100,8 +100,12 @@ fn chunk_loss(
     for &row in labels.rows {
         labelled.extend_from_slice(&x[row as usize * hidden..][..hidden]);
     }
-    logits.resize(count * vocab, 0.0);
-    matmul_nt(labelled, head.weights(), logits, count, vocab, hidden, precision);
+    // SAFETY: `matmul_nt` writes all of the logits.
+    unsafe {
+        overwrite(logits, count * vocab, |logits| {
+            matmul_nt(labelled, head.weights(), Plus::default(), logits, [count, vocab, hidden], precision);
+        });
+    }
     let losses: Vec<f64> = logits
         .par_chunks_exact_mut(vocab)
         .zip(labels.targets)
@@ -124,8 +128,12 @@ fn chunk_loss(
         })
         .collect();
     if with_gradient {
-        dx.resize(count * hidden, 0.0);
-        matmul_nn(logits, head.weights(), dx, count, vocab, hidden, precision);
+        // SAFETY: `matmul_nn` writes all of dx.
+        unsafe {
+            overwrite(dx, count * hidden, |dx| {
+                matmul_nn(logits, head.weights(), Plus::default(), dx, [count, vocab, hidden], precision);
+            });
+        }
     }
     losses.into_iter().sum()
 }

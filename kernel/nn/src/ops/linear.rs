@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use tunebook_gemm::{Precision, matmul_nn, matmul_nt};
+use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
 
-use super::buffer::{borrow, floats, matrix};
+use super::buffer::{borrow, floats, matrix, overwrite};
 use super::error::OpError;
-use super::vector::for_row_blocks;
 use crate::frozen::FrozenMatrix;
 
 const OP: &str = "frozen_linear";
@@ -53,13 +52,12 @@ impl FrozenLinear {
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
         let (inputs, outputs) = (self.weight.cols, self.weight.rows);
         let rows = x.len() / inputs.max(1);
-        let mut y = vec![0f32; rows * outputs];
-        matmul_nt(x, self.weight.weights(), &mut y, rows, outputs, inputs, self.precision);
-        if let Some(bias) = &self.bias {
-            for_row_blocks(&mut y, outputs, |_, y| {
-                for y in y.chunks_exact_mut(outputs) {
-                    y.iter_mut().zip(bias.iter()).for_each(|(y, bias)| *y += bias);
-                }
+        let plus = Plus { bias: self.bias.as_deref(), low_rank: None };
+        let mut y = Vec::new();
+        // SAFETY: `matmul_nt` writes all of y.
+        unsafe {
+            overwrite(&mut y, rows * outputs, |y| {
+                matmul_nt(x, self.weight.weights(), plus, y, [rows, outputs, inputs], self.precision);
             });
         }
         y
@@ -69,8 +67,14 @@ impl FrozenLinear {
     pub fn backward(&self, dy: &[f32]) -> Vec<f32> {
         let (inputs, outputs) = (self.weight.cols, self.weight.rows);
         let rows = dy.len() / outputs.max(1);
-        let mut dx = vec![0f32; rows * inputs];
-        matmul_nn(dy, self.weight.weights(), &mut dx, rows, outputs, inputs, self.precision);
+        let mut dx = Vec::new();
+        // SAFETY: `matmul_nn` writes all of dx.
+        unsafe {
+            overwrite(&mut dx, rows * inputs, |dx| {
+                let dims = [rows, outputs, inputs];
+                matmul_nn(dy, self.weight.weights(), Plus::default(), dx, dims, self.precision);
+            });
+        }
         dx
     }
 }
