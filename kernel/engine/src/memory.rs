@@ -3,9 +3,9 @@
 use tunebook_nn::frozen::FrozenDType;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
-/// How many of the last layers may keep their graph from the forward to the backward pass, instead of being
-/// rebuilt: as many as fit in half of the memory that is free beside the model's weights. Rebuilding all of them
-/// costs a third of the step. 0 where the system does not tell its free memory.
+/// How many of the last layers may keep their inner values from the forward to the backward pass, instead of making
+/// them again: as many as fit in half of the memory that is free beside the model's weights. Making all of
+/// them again costs up to a third of the step. 0 where the system does not tell its free memory.
 pub fn kept_layers(net: &Qwen2_5Vl, tokens: usize) -> usize {
     let Some(available) = available_bytes() else { return 0 };
     let element = match net.stored_dtype {
@@ -16,12 +16,11 @@ pub fn kept_layers(net: &Qwen2_5Vl, tokens: usize) -> usize {
     (free / 2 / layer_bytes(net, tokens).max(1)) as usize
 }
 
-/// What the graph of one decoder layer holds: about eight tensors of the hidden size, two each of queries, keys and
-/// values, and three of the feed-forward size.
+/// What one decoder layer keeps: its input and its [`tunebook_nn::qwen2_5_vl::text::Inner`].
 fn layer_bytes(net: &Qwen2_5Vl, tokens: usize) -> u64 {
     let text = &net.config.text;
     let kv = text.num_key_value_heads * text.head_dim();
-    let values = tokens * (8 * text.hidden_size + 4 * kv + 3 * text.intermediate_size);
+    let values = tokens * (4 * text.hidden_size + 2 * kv + 2 * text.intermediate_size);
     (values * size_of::<f32>()) as u64
 }
 

@@ -2,23 +2,20 @@
 
 use candle_core::Device;
 use candle_core::Tensor;
-use candle_core::Var;
-use candle_core::backprop::GradStore;
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::ImageProcessor;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::gradients::Gradients;
 use tunebook_nn::ops::Labels;
 use tunebook_nn::ops::Segments;
-use tunebook_nn::ops::backward_from;
-use tunebook_nn::ops::linear_cross_entropy;
+use tunebook_nn::ops::linear_cross_entropy_with_gradient;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 use tunebook_nn::qwen2_5_vl::Pass;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
 use crate::error::Result;
-use crate::optimizer::Gradients;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
 
@@ -63,11 +60,10 @@ impl MicroBatch {
         self.positions.len()
     }
 
-    /// Mean cross-entropy over the labelled tokens, and its gradients in the order of [`Adapter::vars`].
+    /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
     ///
-    /// The forward pass keeps each layer's input, and the graph of the last `kept` layers; the backward pass goes
-    /// through the layers in reverse and rebuilds the others. Nothing else of the forward pass is held, so memory
-    /// grows with the inputs and not with what a layer makes of them.
+    /// The forward pass keeps each layer's input, and the inner values of the last `kept` layers; the backward pass
+    /// goes through the layers in reverse and makes the inner values of the others again.
     ///
     /// # Errors
     /// Whatever candle reports.
@@ -77,62 +73,36 @@ impl MicroBatch {
         adapter: &Adapter,
         dropout: DropoutRun,
         kept: usize,
-    ) -> Result<(f64, Gradients)> {
-        let mut gradients = Gradients::default();
+        gradients: &mut Gradients,
+    ) -> Result<f64> {
         if self.rows.is_empty() {
-            return Ok((0.0, gradients));
+            return Ok(0.0);
         }
-        let rotary = rotary(&self.positions, &net.config.text);
-        let running = Pass { adapter: Some(adapter), record: false, dropout: Some(dropout) };
-        let recording = Pass { record: true, ..running };
+        let Self { x, positions, segments, rows, targets } = self;
+        let rotary = rotary(&positions, &net.config.text);
+        let pass = Pass { adapter: Some(adapter), dropout: Some(dropout) };
         let layers = &net.text.layers;
         let first_kept = layers.len().saturating_sub(kept);
 
-        let mut x = Tensor::from_vec(self.x, (self.positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
-        let mut inputs = Vec::with_capacity(layers.len());
+        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
+        let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
-            if i < first_kept {
-                let y = layer.forward(&x, &rotary, &self.segments, running)?;
-                inputs.push((x, None));
-                x = y;
-            } else {
-                let input = Var::from_tensor(&x)?;
-                let y = layer.forward(&input, &rotary, &self.segments, recording)?;
-                x = y.detach();
-                inputs.push((input.into_inner(), Some(y)));
-            }
+            let inner = layer.inner(&x, &rotary, &segments, pass)?;
+            let y = layer.output(&inner, pass)?;
+            passed.push((layer, x, (i >= first_kept).then_some(inner)));
+            x = y;
         }
 
-        let x = Var::from_tensor(&x)?;
-        let weights = vec![1.0 / self.rows.len() as f32; self.rows.len()];
+        let weights = vec![1.0 / rows.len() as f32; rows.len()];
+        let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let normed = net.text.norm(&x)?;
-        let labels = Labels { rows: &self.rows, targets: &self.targets, weights: &weights };
-        let loss = linear_cross_entropy(&normed, net.text.lm_head(), labels, net.precision)?;
-        let mut dx = gradient_of(&mut loss.backward()?, &x)?;
-        let loss = f64::from(loss.to_scalar::<f32>()?);
+        let (loss, dnormed) = linear_cross_entropy_with_gradient(&normed, net.text.lm_head(), labels, net.precision)?;
+        let mut dx = net.text.norm_backward(&x, &dnormed)?;
 
-        let parameters = adapter.vars();
-        for (layer, (input, output)) in layers.iter().zip(inputs).rev() {
-            let (input, output) = match output {
-                Some(output) => (input, output),
-                None => {
-                    let input = Var::from_tensor(&input)?;
-                    let output = layer.forward(&input, &rotary, &self.segments, recording)?;
-                    (input.into_inner(), output)
-                }
-            };
-            let mut store = backward_from(&output, &dx)?;
-            for (index, (_, parameter)) in parameters.iter().enumerate() {
-                if let Some(gradient) = store.remove(parameter) {
-                    gradients.add(index, gradient)?;
-                }
-            }
-            dx = gradient_of(&mut store, &input)?;
+        for (layer, x, inner) in passed.into_iter().rev() {
+            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, &segments, pass), Ok)?;
+            dx = layer.backward(&x, &inner, &dx, (&rotary, &segments), pass, gradients)?;
         }
-        Ok((loss, gradients))
+        Ok(loss)
     }
-}
-
-fn gradient_of(store: &mut GradStore, x: &Tensor) -> Result<Tensor> {
-    Ok(store.remove(x).map_or_else(|| x.zeros_like(), Ok)?)
 }

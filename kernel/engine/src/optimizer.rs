@@ -1,55 +1,34 @@
-//! AdamW over f32 parameters, and the gradients it works on.
+//! AdamW over f32 parameters.
+
+use std::cell::RefCell;
 
 use candle_core::CpuStorage;
+use candle_core::InplaceOp2;
+use candle_core::Layout;
 use candle_core::Storage;
 use candle_core::Tensor;
 use candle_core::Var;
+use rayon::prelude::*;
+use tunebook_nn::gradients::Gradients;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::settings::Settings;
 
-/// The sum of the gradients of a window's micro-batches, one a parameter, in the parameters' order.
-#[derive(Default)]
-pub struct Gradients(Vec<Option<Tensor>>);
+/// Elements that are worth a task of their own.
+const TASK: usize = 1 << 15;
 
-impl Gradients {
-    /// Adds `gradient` to what parameter `index` has.
-    pub fn add(&mut self, index: usize, gradient: Tensor) -> Result<()> {
-        if self.0.len() <= index {
-            self.0.resize(index + 1, None);
-        }
-        let sum = match self.0[index].take() {
-            Some(sum) => (sum + gradient)?,
-            None => gradient,
-        };
-        self.0[index] = Some(sum);
-        Ok(())
+/// The L2 norm of the gradients of all `parameters` together.
+pub fn norm(gradients: &Gradients, parameters: &[(String, Var)]) -> Result<f64> {
+    let mut squares = 0f64;
+    for gradient in parameters.iter().filter_map(|(_, parameter)| gradients.get(parameter)) {
+        with_values(gradient, |g| {
+            let square = |block: &[f32]| block.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
+            // Blocks are summed in their order, so that the number of threads changes nothing.
+            squares += g.par_chunks(TASK).map(square).collect::<Vec<_>>().iter().sum::<f64>();
+        })?;
     }
-
-    /// Adds the gradients of another micro-batch.
-    pub fn add_all(&mut self, other: Self) -> Result<()> {
-        for (index, gradient) in other.0.into_iter().enumerate() {
-            if let Some(gradient) = gradient {
-                self.add(index, gradient)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The gradient of parameter `index`, where it has one.
-    pub fn get(&self, index: usize) -> Option<&Tensor> {
-        self.0.get(index)?.as_ref()
-    }
-
-    /// The L2 norm over all of them together.
-    pub fn norm(&self) -> Result<f64> {
-        let mut squares = 0f64;
-        for gradient in self.0.iter().flatten() {
-            with_values(gradient, |g| squares += g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>())?;
-        }
-        Ok(squares.sqrt())
-    }
+    Ok(squares.sqrt())
 }
 
 /// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) as torch computes it: with `m` and `v` the running means
@@ -86,19 +65,18 @@ impl AdamW {
             root: (1.0 - beta2.powi(self.step)).sqrt() as f32,
             epsilon: settings.adam_epsilon as f32,
         };
-        for (index, (_, parameter)) in parameters.iter().enumerate() {
-            let Some(gradient) = gradients.get(index) else { continue };
-            let [m, v] = &mut self.moments[index];
-            m.resize(gradient.elem_count(), 0.0);
-            v.resize(gradient.elem_count(), 0.0);
-            let mut values = parameter.flatten_all()?.to_vec1::<f32>()?;
-            with_values(gradient, |g| update.apply(&mut values, g, m, v))?;
-            parameter.set(&Tensor::from_vec(values, parameter.shape(), parameter.device())?)?;
+        for ((_, parameter), moments) in parameters.iter().zip(&mut self.moments) {
+            let Some(gradient) = gradients.get(parameter) else { continue };
+            for moment in &mut *moments {
+                moment.resize(gradient.elem_count(), 0.0);
+            }
+            parameter.inplace_op2(gradient, &StepInPlace { update, moments: RefCell::new(moments) })?;
         }
         Ok(())
     }
 }
 
+#[derive(Clone, Copy)]
 struct Update {
     scale: f32,
     decay: f32,
@@ -121,6 +99,41 @@ impl Update {
     }
 }
 
+/// The update of one parameter, the first operand, by its gradient, the second.
+struct StepInPlace<'a> {
+    update: Update,
+    moments: RefCell<&'a mut [Vec<f32>; 2]>,
+}
+
+impl InplaceOp2 for StepInPlace<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(
+        &self,
+        p: &mut CpuStorage,
+        p_layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let (CpuStorage::F32(p), CpuStorage::F32(g)) = (p, g) else {
+            candle_core::bail!("adamw: parameters and gradients must be f32");
+        };
+        let (Some((p_start, p_end)), Some((g_start, g_end))) =
+            (p_layout.contiguous_offsets(), g_layout.contiguous_offsets())
+        else {
+            candle_core::bail!("adamw: parameters and gradients must be contiguous");
+        };
+        let (update, mut moments) = (self.update, self.moments.borrow_mut());
+        let [m, v] = &mut **moments;
+        let operands = p[p_start..p_end].par_chunks_mut(TASK).zip(g[g_start..g_end].par_chunks(TASK));
+        let moments = m.par_chunks_mut(TASK).zip(v.par_chunks_mut(TASK));
+        operands.zip(moments).for_each(|((p, g), (m, v))| update.apply(p, g, m, v));
+        Ok(())
+    }
+}
+
 /// Runs `f` over the values of a contiguous f32 tensor, in place.
 fn with_values(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
     let tensor = tensor.contiguous()?;
@@ -135,6 +148,8 @@ fn with_values(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
+    use tunebook_nn::Precision;
+    use tunebook_nn::ops::add_weight_gradient;
 
     use super::*;
 
@@ -147,7 +162,7 @@ mod tests {
         let (mut m, mut v, mut expected) = ([0f64; 2], [0f64; 2], [1f64, -2.0]);
         for (t, g) in [[0.5f64, -1.0], [0.25, 3.0]].iter().enumerate() {
             let mut gradients = Gradients::default();
-            gradients.add(0, Tensor::new(&[g[0] as f32, g[1] as f32], &Device::Cpu).unwrap()).unwrap();
+            add(&mut gradients, &p, [g[0] as f32, g[1] as f32]);
             optimizer.step(&[("p".to_string(), p.clone())], &gradients, 1.0, 0.1, &settings).unwrap();
             for i in 0..2 {
                 m[i] = 0.9 * m[i] + 0.1 * g[i];
@@ -162,12 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn gradients_add_up() {
+    fn the_norm_is_that_of_all_gradients() {
+        let [p, q, untrained] = [0; 3].map(|_| Var::new(&[0f32, 0.0], &Device::Cpu).unwrap());
         let mut gradients = Gradients::default();
-        for values in [[3f32, 0.0], [0.0, 4.0]] {
-            gradients.add(1, Tensor::new(&values, &Device::Cpu).unwrap()).unwrap();
-        }
-        assert!(gradients.get(0).is_none());
-        assert_eq!(gradients.norm().unwrap(), 5.0);
+        add(&mut gradients, &p, [1.0, 0.0]);
+        add(&mut gradients, &p, [2.0, 0.0]);
+        add(&mut gradients, &q, [0.0, 4.0]);
+        let parameters = [p, q, untrained].map(|p| (String::new(), p));
+        assert_eq!(norm(&gradients, &parameters).unwrap(), 5.0);
+    }
+
+    fn add(gradients: &mut Gradients, parameter: &Var, values: [f32; 2]) {
+        let left = Tensor::new(&[[1f32]], &Device::Cpu).unwrap();
+        let right = Tensor::new(&[values], &Device::Cpu).unwrap();
+        let sum = gradients.sum(parameter).unwrap().reshape((1, 2)).unwrap();
+        add_weight_gradient(&sum, &left, &right, Precision::F32).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use tunebook_data::ImageProcessor;
 use tunebook_data::Position;
 use tunebook_data::Sampler;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::gradients::Gradients;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 
 use crate::error::Result;
@@ -18,7 +19,7 @@ use crate::memory::kept_layers;
 use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
-use crate::optimizer::Gradients;
+use crate::optimizer::norm;
 use crate::output::OutputFolder;
 use crate::output::TrainingState;
 use crate::pictures::Features;
@@ -124,8 +125,7 @@ impl Run {
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
             let kept = kept_layers(&model.net, tokens);
-            let (loss, gradients) = micro_batch.backward(&model.net, adapter, dropout, kept)?;
-            self.gradients.add_all(gradients)?;
+            let loss = micro_batch.backward(&model.net, adapter, dropout, kept, &mut self.gradients)?;
             self.losses.push(loss);
             self.micro_batches += 1;
             self.tokens += tokens;
@@ -182,11 +182,12 @@ impl Run {
         let gradients = std::mem::take(&mut self.gradients);
         let losses = std::mem::take(&mut self.losses);
         let count = losses.len() as f64;
-        let grad_norm = gradients.norm()? / count;
+        let parameters = material.adapter.vars();
+        let grad_norm = norm(&gradients, &parameters)? / count;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
         let learning_rate = learning_rate(settings, self.step(), total_steps);
-        self.optimizer.step(&material.adapter.vars(), &gradients, clip.min(1.0) / count, learning_rate, settings)?;
+        self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
         Ok(StepRecord {
             step: self.step() + 1,
             total_steps,

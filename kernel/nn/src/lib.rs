@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod checkpoint;
 pub mod error;
 pub mod frozen;
+pub mod gradients;
 pub mod ops;
 pub mod qwen2_5_vl;
 pub mod replace_file;

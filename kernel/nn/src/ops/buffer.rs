@@ -1,11 +1,15 @@
-//! Borrowing the elements of a tensor, and checking that they are what an operation needs.
+//! Borrowing the elements of tensors, making new ones, and checking that operands are what an operation needs.
 
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, StorageRef, Tensor};
+use rayon::prelude::*;
 
 use super::error::OpError;
+
+/// Elements that are worth a task of their own.
+const TASK: usize = 1 << 15;
 
 /// The two sizes of an f32 matrix.
 pub(super) fn matrix(op: &'static str, operand: &'static str, x: &Tensor) -> Result<(usize, usize)> {
@@ -35,17 +39,7 @@ pub(super) fn expect_shape(
     Err(OpError::Shape { op, operand, found: x.dims().to_vec(), expected }.into())
 }
 
-/// The elements of an operand in a forward pass.
-pub(super) fn floats<'a>(
-    op: &'static str,
-    operand: &'static str,
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [f32]> {
-    slice(storage, layout).ok_or_else(|| OpError::Memory { op, operand }.into())
-}
-
-/// The elements of a tensor in a backward pass, without a copy.
+/// The elements of a contiguous operand, without a copy.
 pub(super) fn borrow<'a>(
     op: &'static str,
     operand: &'static str,
@@ -57,6 +51,32 @@ pub(super) fn borrow<'a>(
         _ => None,
     })
     .map_err(|_| OpError::Memory { op, operand }.into())
+}
+
+/// The elements of the tensor that an operation changes in place.
+pub(super) fn floats_mut<'a>(
+    op: &'static str,
+    operand: &'static str,
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> Result<&'a mut [f32]> {
+    let range = layout.contiguous_offsets();
+    match (storage, range) {
+        (CpuStorage::F32(values), Some((start, end))) => {
+            values.get_mut(start..end).ok_or_else(|| OpError::Memory { op, operand }.into())
+        }
+        _ => Err(OpError::Memory { op, operand }.into()),
+    }
+}
+
+/// The elements of an operand beside the one that is changed in place.
+pub(super) fn floats<'a>(
+    op: &'static str,
+    operand: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [f32]> {
+    slice(storage, layout).ok_or_else(|| OpError::Memory { op, operand }.into())
 }
 
 /// Makes `buffer` hold `len` elements, which `write` gives it, reusing its memory and without clearing it first.
@@ -75,4 +95,70 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Option<&'a [f32]> {
     let CpuStorage::F32(values) = storage else { return None };
     let (start, end) = layout.contiguous_offsets()?;
     values.get(start..end)
+}
+
+/// A matrix made of these elements, without a copy.
+pub(super) fn tensor(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
+    Tensor::from_vec(values, (rows, columns), &Device::Cpu)
+}
+
+/// `N` matrices of the same shape, filled by `fill(first_row, blocks)` a block of whole rows at a time, in parallel
+/// where there is enough to do. Blocks start as zeros, made so while they are in the nearest cache, where zeroing a
+/// whole matrix beforehand would be one more pass over memory.
+pub(super) fn new_rows<const N: usize>(
+    rows: usize,
+    columns: usize,
+    fill: impl Fn(usize, [&mut [f32]; N]) + Sync,
+) -> Result<[Tensor; N]> {
+    let mut outputs: [Vec<f32>; N] = std::array::from_fn(|_| Vec::with_capacity(rows * columns));
+    let rows_per_task = (TASK / columns.max(1)).max(1);
+    let mut blocks = outputs
+        .each_mut()
+        .map(|out| out.spare_capacity_mut()[..rows * columns].chunks_mut((rows_per_task * columns).max(1)));
+    let count = rows.div_ceil(rows_per_task) * usize::from(columns > 0);
+    let tasks: Vec<_> = (0..count).map(|_| blocks.each_mut().map(|block| block.next().unwrap_or_default())).collect();
+    let run = |(task, blocks): (usize, [&mut [MaybeUninit<f32>]; N])| fill(task * rows_per_task, blocks.map(zeroed));
+    match tasks.len() {
+        0 | 1 => tasks.into_iter().enumerate().for_each(run),
+        _ => tasks.into_par_iter().enumerate().for_each(run),
+    }
+    for out in &mut outputs {
+        // SAFETY: the tasks cover all `rows * columns` elements, and `zeroed` initialised those of each.
+        unsafe { out.set_len(rows * columns) };
+    }
+    let mut tensors = Vec::with_capacity(N);
+    for out in outputs {
+        tensors.push(tensor(out, rows, columns)?);
+    }
+    tensors.try_into().map_err(|_| candle_core::Error::Msg("a number of outputs changed".into()))
+}
+
+/// The block, holding zeros.
+fn zeroed(block: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    block.fill(MaybeUninit::new(0.0));
+    // SAFETY: every element has just been written.
+    unsafe { block.assume_init_mut() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_visited_once() {
+        for (rows, columns) in [(0, 3), (3, 0), (1, 1), (1000, 77), (3, 40_000)] {
+            let [a, b] = new_rows(rows, columns, |first, [a, b]| {
+                let rows = a.chunks_mut(columns).zip(b.chunks_mut(columns));
+                for (row, (a, b)) in rows.enumerate() {
+                    a.iter_mut().for_each(|v| *v += (first + row) as f32);
+                    b.iter_mut().for_each(|v| *v -= (first + row) as f32);
+                }
+            })
+            .unwrap();
+            assert_eq!(a.dims(), [rows, columns]);
+            let (a, b) = (a.to_vec2::<f32>().unwrap(), b.to_vec2::<f32>().unwrap());
+            assert!(a.iter().enumerate().all(|(row, values)| values.iter().all(|&v| v == row as f32)));
+            assert!(b.iter().enumerate().all(|(row, values)| values.iter().all(|&v| v == -(row as f32))));
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The language-model head and its loss, as one operation over the labelled rows only.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
 
-use super::buffer::{borrow, matrix, overwrite};
+use super::buffer::{borrow, matrix, overwrite, tensor};
 use super::error::OpError;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
 use crate::frozen::FrozenMatrix;
@@ -22,23 +22,39 @@ pub struct Labels<'a> {
     pub weights: &'a [f32],
 }
 
-/// L = Σᵢ weightᵢ · (log Σⱼ e^(zᵢⱼ) - zᵢ,targetᵢ) with logits zᵢ = x[rowᵢ] Wᵀ, a scalar.
+/// L = Σᵢ weightᵢ · (log Σⱼ e^(zᵢⱼ) - zᵢ,targetᵢ) with logits zᵢ = x[rowᵢ] Wᵀ.
 ///
 /// x is `[T, hidden]` and `head` (W, frozen) `[vocab, hidden]`. Logits exist for a chunk of rows at a time, and only
-/// for labelled rows. If x asks for a gradient, dx is computed along with the loss and kept (`[labels, hidden]`),
-/// since making the logits again would cost a third more; otherwise the loss alone is computed. As
-/// `torch.nn.functional.cross_entropy(reduction="none")` weighted and summed. A row or target out of range is an error.
-pub fn linear_cross_entropy(
+/// for labelled rows. As `torch.nn.functional.cross_entropy(reduction="none")` weighted and summed. A row or target
+/// out of range is an error.
+pub fn linear_cross_entropy(x: &Tensor, head: &FrozenMatrix, labels: Labels<'_>, precision: Precision) -> Result<f64> {
+    for_chunks(x, head, labels, precision, None)
+}
+
+/// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
+/// again would cost a third more.
+pub fn linear_cross_entropy_with_gradient(
     x: &Tensor,
     head: &FrozenMatrix,
     labels: Labels<'_>,
     precision: Precision,
-) -> Result<Tensor> {
+) -> Result<(f64, Tensor)> {
+    let (rows, hidden) = matrix(OP, "x", x)?;
+    let mut dx = vec![0f32; rows * hidden];
+    let loss = for_chunks(x, head, labels, precision, Some(&mut dx))?;
+    Ok((loss, tensor(dx, rows, hidden)?))
+}
+
+fn for_chunks(
+    x: &Tensor,
+    head: &FrozenMatrix,
+    labels: Labels<'_>,
+    precision: Precision,
+    mut dx: Option<&mut [f32]>,
+) -> Result<f64> {
     check(x, head, labels)?;
     let x = x.contiguous()?;
     let values = borrow(OP, "x", &x)?;
-    let with_gradient = x.track_op();
-    let mut op = LinearCrossEntropy { loss: 0.0, rows: labels.rows.to_vec(), dx: Vec::new() };
     let mut buffers = Buffers::default();
     let mut loss = 0f64;
     // 64 MiB of logits: enough rows for the products to be fast, few enough to be reused from one allocation.
@@ -50,12 +66,14 @@ pub fn linear_cross_entropy(
             targets: &labels.targets[range.clone()],
             weights: &labels.weights[range],
         };
-        loss += chunk_loss(&values, head, labels, precision, with_gradient, &mut buffers);
-        op.dx.extend_from_slice(&buffers.dx);
+        loss += chunk_loss(&values, head, labels, precision, dx.is_some(), &mut buffers);
+        if let Some(dx) = &mut dx {
+            for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(head.cols.max(1))) {
+                axpy(&mut dx[row as usize * head.cols..][..head.cols], 1.0, gradient);
+            }
+        }
     }
-    op.loss = loss as f32;
-    drop(values);
-    x.apply_op1(op)
+    Ok(loss)
 }
 
 fn check(x: &Tensor, head: &FrozenMatrix, labels: Labels<'_>) -> Result<()> {
@@ -138,34 +156,6 @@ fn chunk_loss(
     losses.into_iter().sum()
 }
 
-/// The loss, known before the operation is applied, and its gradient.
-struct LinearCrossEntropy {
-    loss: f32,
-    rows: Vec<u32>,
-    /// The gradient of each labelled row, `[labels, hidden]`; empty if none was asked for.
-    dx: Vec<f32>,
-}
-
-impl CustomOp1 for LinearCrossEntropy {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, _storage: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(vec![self.loss]), Shape::from(())))
-    }
-
-    fn bwd(&self, x: &Tensor, _loss: &Tensor, d_loss: &Tensor) -> Result<Option<Tensor>> {
-        let d_loss = d_loss.to_scalar::<f32>()?;
-        let (_, hidden) = x.dims2()?;
-        let mut dx = vec![0f32; x.elem_count()];
-        for (row, gradient) in self.rows.iter().zip(self.dx.chunks_exact(hidden.max(1))) {
-            axpy(&mut dx[*row as usize * hidden..][..hidden], d_loss, gradient);
-        }
-        Ok(Some(Tensor::from_vec(dx, x.dims(), x.device())?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Var};
@@ -189,7 +179,15 @@ mod tests {
             let terms = labels.rows.iter().zip(labels.targets).zip(labels.weights);
             vec![terms.map(|((&row, &target), &weight)| f64::from(weight) * nll(row as usize, target as usize)).sum()]
         };
-        check(&[(tokens, hidden)], |x| linear_cross_entropy(&x[0], &head, labels, Precision::F32), reference);
+        check(
+            &[(tokens, hidden)],
+            |x| Tensor::new(&[linear_cross_entropy(&x[0], &head, labels, Precision::F32)? as f32], &Device::Cpu),
+            |x, d_loss| {
+                let (_, dx) = linear_cross_entropy_with_gradient(&x[0], &head, labels, Precision::F32)?;
+                Ok(vec![dx.broadcast_mul(d_loss)?])
+            },
+            reference,
+        );
     }
 
     /// More rows than a chunk holds, and logits far from zero.
@@ -208,46 +206,29 @@ mod tests {
         let targets: Vec<u32> = rows.iter().map(|row| (row * 13) % vocab as u32).collect();
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        let ours = linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap();
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32).unwrap();
+        assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
 
         let head = Tensor::from_vec(head_values, (vocab, hidden), &Device::Cpu).unwrap();
         let index = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
         let logits = x.index_select(&index(&rows), 0).unwrap().matmul(&head.t().unwrap()).unwrap();
         let theirs = candle_nn::loss::cross_entropy(&logits, &index(&targets)).unwrap();
-        let scalar = |x: &Tensor| x.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
-        assert_close("value", &[scalar(&ours) as f32], &[scalar(&theirs)]);
-
-        // A factor after the loss reaches the gradient.
-        let gradient = |loss: &Tensor| {
-            let gradients = (loss * 1000.0).unwrap().backward().unwrap();
-            gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
-        };
-        let theirs: Vec<f64> = gradient(&theirs).into_iter().map(f64::from).collect();
-        assert_close("gradient", &gradient(&ours), &theirs);
-    }
-
-    #[test]
-    fn evaluation_gives_the_same_loss_and_makes_no_graph() {
-        let head = FrozenMatrix::from_f32(&random(1, 9 * 4), 9, 4);
-        let x = Var::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
-        let labels = Labels { rows: &[0, 2], targets: &[8, 1], weights: &[0.5, 0.5] };
-        let trained = linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap();
-        let evaluated = linear_cross_entropy(&x.detach(), &head, labels, Precision::F32).unwrap();
-        assert_eq!(trained.to_scalar::<f32>().unwrap(), evaluated.to_scalar::<f32>().unwrap());
-        assert!(!evaluated.track_op());
-        let gradients = trained.backward().unwrap();
-        assert!(gradients.get_ids().all(|id| *id == x.id()), "a gradient of something other than x");
+        let expected = theirs.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+        assert_close("value", &[loss as f32], &[expected]);
+        let values = |x: &Tensor| (x * 1000.0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradients = theirs.backward().unwrap();
+        let theirs: Vec<f64> = values(gradients.get(&x).unwrap()).into_iter().map(f64::from).collect();
+        assert_close("gradient", &values(&dx), &theirs);
     }
 
     #[test]
     fn no_labels_give_a_loss_and_a_gradient_of_zero() {
         let head = FrozenMatrix::from_f32(&random(1, 9 * 4), 9, 4);
-        let x = Var::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
+        let x = Tensor::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
         let labels = Labels { rows: &[], targets: &[], weights: &[] };
-        let loss = linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap();
-        assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.0);
-        let dx = loss.backward().unwrap().get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(dx, [0.0; 12]);
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32).unwrap();
+        assert_eq!(loss, 0.0);
+        assert_eq!(dx.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.0; 12]);
     }
 
     #[test]

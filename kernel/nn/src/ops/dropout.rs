@@ -1,9 +1,14 @@
 //! Dropout whose mask is a function of a seed, so that a backward pass makes it again instead of keeping it.
 
+use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::buffer::{borrow, matrix, new_rows};
+use super::error::OpError;
 use super::vector::vectorized;
+
+const OP: &str = "dropout";
 
 /// Zeroes each element with probability `p` and scales the others by 1 / (1 - p).
 ///
@@ -18,8 +23,24 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// dropout(x), `[T, width]`; and of dy, its gradient. A probability outside [0, 1) is an error.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, width) = matrix(OP, "x", x)?;
+        if !(0.0..1.0).contains(&self.p) {
+            let problem = format!("the probability must lie in [0, 1), but is {}", self.p);
+            return Err(OpError::Argument { op: OP, problem }.into());
+        }
+        let x = x.contiguous()?;
+        let x = borrow(OP, "x", &x)?;
+        let [y] = new_rows(rows, width, |first, [y]| {
+            y.copy_from_slice(&x[first * width..][..y.len()]);
+            self.mask(first * width, y);
+        })?;
+        Ok(y)
+    }
+
     /// Multiplies `values`, which start at element `first` of the whole, by the mask and 1 / (1 - p).
-    pub(super) fn apply(&self, first: usize, values: &mut [f32]) {
+    fn mask(&self, first: usize, values: &mut [f32]) {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(self.stream);
         generator.set_word_pos(first as u128);
@@ -50,7 +71,7 @@ mod tests {
     fn the_mask_depends_on_seed_stream_and_position_only() {
         let mask = |seed, stream, range: std::ops::Range<usize>| {
             let mut values = vec![1f32; range.len()];
-            Dropout { p: 0.5, seed, stream }.apply(range.start, &mut values);
+            Dropout { p: 0.5, seed, stream }.mask(range.start, &mut values);
             values
         };
         let whole = mask(1, 2, 0..1000);
@@ -65,11 +86,25 @@ mod tests {
         for p in [0.0f32, 0.05, 0.5, 0.9] {
             let n = 100_000;
             let mut values = vec![1f32; n];
-            Dropout { p, seed: 7, stream: 0 }.apply(0, &mut values);
+            Dropout { p, seed: 7, stream: 0 }.mask(0, &mut values);
             let dropped = values.iter().filter(|&&v| v == 0.0).count() as f64 / n as f64;
             assert!((dropped - f64::from(p)).abs() < 0.005, "{dropped} dropped for p = {p}");
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64;
             assert!((mean - 1.0).abs() < 0.03, "mean {mean} for p = {p}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_is_masked_by_position_whatever_the_blocks() {
+        let (rows, width) = (300, 257);
+        let dropout = Dropout { p: 0.3, seed: 5, stream: 6 };
+        let x = Tensor::ones((rows, width), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let mut expected = vec![1f32; rows * width];
+        dropout.mask(0, &mut expected);
+        assert_eq!(dropout.apply(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        for p in [1.0, -0.1, f32::NAN] {
+            let message = Dropout { p, ..dropout }.apply(&x).unwrap_err().to_string();
+            assert!(message.contains("[0, 1)") && message.contains(&p.to_string()), "{message}");
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Differentiable operations: each a candle `CustomOp` with its backward pass.
+//! Operations, each with its backward pass beside it: `op(x) -> y` and `op_backward(x, dy) -> dx`.
 //!
-//! Activations are f32 and packed without padding: `[T, width]`, where `T` runs over the tokens of all
-//! sequences of a batch, and attention heads lie side by side in a row. Frozen weights are captured by
-//! the operation and are never an operand, so candle keeps no gradient for them; a backward pass
-//! recomputes what it can cheaply recompute instead of keeping it. An operand that needs no gradient
-//! (`Tensor::track_op` is false) gets none.
+//! Activations are f32 and packed without padding: `[T, width]`, where `T` runs over the tokens of all sequences of a
+//! batch, and attention heads lie side by side in a row. A layer calls the backward functions itself, in reverse:
+//! candle's own backward pass would compute and keep gradients of frozen weights, start each gradient as zeros that
+//! it then adds to, and hold every intermediate value. A backward function makes again what is cheap to make again.
 
+mod add;
 mod attention;
-mod backward_from;
 mod buffer;
 mod cross_entropy;
 mod dropout;
 mod error;
 mod exp;
 mod linear;
-mod lora_linear;
+mod lora;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -22,13 +21,13 @@ mod swiglu;
 mod testing;
 mod vector;
 
-pub use attention::{Segments, attention};
-pub use backward_from::backward_from;
-pub use cross_entropy::{Labels, linear_cross_entropy};
+pub use add::add;
+pub use attention::{Segments, attention, attention_backward};
+pub use cross_entropy::{Labels, linear_cross_entropy, linear_cross_entropy_with_gradient};
 pub use dropout::Dropout;
 pub use error::OpError;
-pub use linear::frozen_linear;
-pub use lora_linear::lora_linear;
-pub use rms_norm::rms_norm;
-pub use rope::{Rotary, rope};
-pub use swiglu::swiglu;
+pub use linear::{LowRank, linear, linear_backward};
+pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
+pub use rms_norm::{rms_norm, rms_norm_backward};
+pub use rope::{Rotary, rope, rope_backward};
+pub use swiglu::{swiglu, swiglu_backward};

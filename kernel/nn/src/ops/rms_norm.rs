@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, floats, matrix};
+use super::buffer::{borrow, expect_shape, matrix, new_rows};
 use super::error::OpError;
-use super::vector::{dot, for_row_blocks, vectorized};
+use super::vector::{dot, vectorized};
 
 const OP: &str = "rms_norm";
 
@@ -15,80 +15,82 @@ const OP: &str = "rms_norm";
 /// x and y are `[T, width]`, the frozen weight is `[width]`. Zhang and Sennrich 2019 (arXiv 1910.07467), with
 /// eps under the root as `Qwen2RMSNorm` of transformers has it. An operand of another width or type is an error.
 pub fn rms_norm(x: &Tensor, weight: &Arc<[f32]>, eps: f32) -> Result<Tensor> {
+    let (rows, width) = check(x, weight)?;
+    let x = x.contiguous()?;
+    let x = borrow(OP, "x", &x)?;
+    let [y] = new_rows(rows, width, |first, [y]| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                    let root = reciprocal_root(x, eps);
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(&**weight) {
+                        *y = x * root * w;
+                    }
+                }
+            },
+        )
+    })?;
+    Ok(y)
+}
+
+/// The gradient of x given dy, plus `residual`: what reaches x along the connection that passes the norm by.
+///
+/// With r = 1 / sqrt(mean(x²) + eps) and g = dy · weight: dx = g r - x r³ mean(g x) + residual.
+pub fn rms_norm_backward(
+    x: &Tensor,
+    weight: &Arc<[f32]>,
+    eps: f32,
+    dy: &Tensor,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (rows, width) = check(x, weight)?;
+    expect_shape(OP, "dy", dy, rows, width)?;
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
+    let residual = residual.map(|residual| residual.contiguous()).transpose()?;
+    if let Some(residual) = &residual {
+        expect_shape(OP, "residual", residual, rows, width)?;
+    }
+    let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
+    let residual = residual.as_ref().map(|residual| borrow(OP, "residual", residual)).transpose()?;
+    let [dx] = new_rows(rows, width, |first, [dx]| {
+        let operands = x[first * width..].chunks_exact(width).zip(dy[first * width..].chunks_exact(width));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, (dx, (x, dy))) in dx.chunks_exact_mut(width).zip(operands).enumerate() {
+                    let root = reciprocal_root(x, eps);
+                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(&**weight) {
+                        *dx = dy * w;
+                    }
+                    let slope = root * root * root * dot(dx, x) / width as f32;
+                    for (dx, x) in dx.iter_mut().zip(x) {
+                        *dx = *dx * root - x * slope;
+                    }
+                    if let Some(residual) = &residual {
+                        let residual = &residual[(first + row) * width..][..width];
+                        dx.iter_mut().zip(residual).for_each(|(dx, residual)| *dx += residual);
+                    }
+                }
+            },
+        )
+    })?;
+    Ok(dx)
+}
+
+fn check(x: &Tensor, weight: &Arc<[f32]>) -> Result<(usize, usize)> {
     let (rows, width) = matrix(OP, "x", x)?;
     if width != weight.len() || width == 0 {
         let expected = format!("[{rows}, {}], as wide as the weight", weight.len());
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
-    x.contiguous()?.apply_op1(RmsNorm { weight: weight.clone(), eps })
+    Ok((rows, width))
 }
 
-struct RmsNorm {
-    weight: Arc<[f32]>,
-    eps: f32,
-}
-
-impl RmsNorm {
-    /// 1 / sqrt(mean(x²) + eps).
-    #[inline(always)]
-    fn reciprocal_root(&self, x: &[f32]) -> f32 {
-        1.0 / (dot(x, x) / x.len() as f32 + self.eps).sqrt()
-    }
-}
-
-impl CustomOp1 for RmsNorm {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = floats(OP, "x", storage, layout)?;
-        let width = self.weight.len();
-        let mut y = vec![0f32; x.len()];
-        for_row_blocks(&mut y, width, |first, y| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                        let root = self.reciprocal_root(x);
-                        for ((y, x), w) in y.iter_mut().zip(x).zip(&*self.weight) {
-                            *y = x * root * w;
-                        }
-                    }
-                },
-            )
-        });
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    /// With g = dy · weight and r = 1 / sqrt(mean(x²) + eps): dx = r g - x r³ mean(g x).
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let dy = dy.contiguous()?;
-        let width = self.weight.len();
-        let mut dx = vec![0f32; x.elem_count()];
-        {
-            let (x, dy) = (borrow(OP, "x", x)?, borrow(OP, "dy", &dy)?);
-            for_row_blocks(&mut dx, width, |first, dx| {
-                let rows = x[first * width..].chunks_exact(width).zip(dy[first * width..].chunks_exact(width));
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
-                            let root = self.reciprocal_root(x);
-                            for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(&*self.weight) {
-                                *dx = dy * w;
-                            }
-                            let slope = root * root * root * dot(dx, x) / width as f32;
-                            for (dx, x) in dx.iter_mut().zip(x) {
-                                *dx = *dx * root - x * slope;
-                            }
-                        }
-                    },
-                )
-            });
-        }
-        Ok(Some(Tensor::from_vec(dx, x.dims(), x.device())?))
-    }
+/// 1 / sqrt(mean(x²) + eps).
+#[inline(always)]
+fn reciprocal_root(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
 #[cfg(test)]
@@ -109,8 +111,22 @@ mod tests {
                 });
                 normed.enumerate().map(|(i, v)| v * f64::from(weight[i % width])).collect()
             };
-            check(&[(rows, width)], |x| rms_norm(&x[0], &weight, 1e-6), reference);
+            check(
+                &[(rows, width)],
+                |x| rms_norm(&x[0], &weight, 1e-6),
+                |x, dy| Ok(vec![rms_norm_backward(&x[0], &weight, 1e-6, dy, None)?]),
+                reference,
+            );
         }
+    }
+
+    #[test]
+    fn the_residuals_gradient_is_added() {
+        let weight: Arc<[f32]> = random(7, 5).into();
+        let [x, dy, residual] = [1, 2, 3].map(|seed| Tensor::from_vec(random(seed, 15), (3, 5), &Device::Cpu).unwrap());
+        let apart = (rms_norm_backward(&x, &weight, 1e-6, &dy, None).unwrap() + &residual).unwrap();
+        let together = rms_norm_backward(&x, &weight, 1e-6, &dy, Some(&residual)).unwrap();
+        assert_eq!(together.to_vec2::<f32>().unwrap(), apart.to_vec2::<f32>().unwrap());
     }
 
     #[test]

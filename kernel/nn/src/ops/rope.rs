@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::buffer::{floats, matrix};
+use super::buffer::{borrow, matrix, new_rows};
 use super::error::OpError;
-use super::vector::{for_row_blocks, vectorized};
+use super::vector::vectorized;
 
 const OP: &str = "rope";
 
@@ -23,59 +23,45 @@ pub struct Rotary {
 /// x and y are `[T, heads * head_dim]`; the pairs are those of transformers' `rotate_half`. Su et al. 2021
 /// (arXiv 2104.09864). Tables that do not hold T rows, or rows that are no whole number of heads, are an error.
 pub fn rope(x: &Tensor, rotary: &Rotary) -> Result<Tensor> {
+    turn(x, rotary, 1.0)
+}
+
+/// The gradient of x: dy, turned back.
+pub fn rope_backward(dy: &Tensor, rotary: &Rotary) -> Result<Tensor> {
+    turn(dy, rotary, -1.0)
+}
+
+fn turn(x: &Tensor, rotary: &Rotary, direction: f32) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "x", x)?;
-    let head_dim = rotary.head_dim;
+    let (head_dim, half) = (rotary.head_dim, rotary.head_dim / 2);
     if head_dim == 0 || !head_dim.is_multiple_of(2) || !width.is_multiple_of(head_dim) {
         let expected = format!("rows of whole heads of {head_dim} (an even number) elements");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
-    let angles = rows * head_dim / 2;
+    let angles = rows * half;
     if rotary.cos.len() != angles || rotary.sin.len() != angles {
         let (cos, sin) = (rotary.cos.len(), rotary.sin.len());
         let problem = format!("{rows} tokens need {angles} angles, but there are {cos} cosines and {sin} sines");
         return Err(OpError::Argument { op: OP, problem }.into());
     }
-    x.contiguous()?.apply_op1(Rope { rotary: rotary.clone(), direction: 1.0 })
-}
-
-struct Rope {
-    rotary: Rotary,
-    /// 1 turns forward; -1 turns back, which is the backward pass, since a rotation's transpose is its inverse.
-    direction: f32,
-}
-
-impl CustomOp1 for Rope {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = floats(OP, "x", storage, layout)?;
-        let (_, width) = layout.shape().dims2()?;
-        let (head_dim, half) = (self.rotary.head_dim, self.rotary.head_dim / 2);
-        let mut y = vec![0f32; x.len()];
-        for_row_blocks(&mut y, width, |first, y| {
-            let x = x[first * width..].chunks_exact(width);
-            let cos = self.rotary.cos[first * half..].chunks_exact(half);
-            let sin = self.rotary.sin[first * half..].chunks_exact(half);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (((y, x), cos), sin) in y.chunks_exact_mut(width).zip(x).zip(cos).zip(sin) {
-                        for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
-                            rotate(y, x, cos, sin, self.direction);
-                        }
+    let x = x.contiguous()?;
+    let x = borrow(OP, "x", &x)?;
+    let [y] = new_rows(rows, width, |first, [y]| {
+        let x = x[first * width..].chunks_exact(width);
+        let cos = rotary.cos[first * half..].chunks_exact(half);
+        let sin = rotary.sin[first * half..].chunks_exact(half);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (((y, x), cos), sin) in y.chunks_exact_mut(width).zip(x).zip(cos).zip(sin) {
+                    for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
+                        rotate(y, x, cos, sin, direction);
                     }
-                },
-            )
-        });
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let back = Rope { rotary: self.rotary.clone(), direction: -self.direction };
-        Ok(Some(dy.contiguous()?.apply_op1_no_bwd(&back)?))
-    }
+                }
+            },
+        )
+    })?;
+    Ok(y)
 }
 
 /// One head of one token.
@@ -120,7 +106,7 @@ mod tests {
                 };
                 (0..x.len()).map(rotated).collect()
             };
-            check(&[(rows, width)], |x| rope(&x[0], &rotary), reference);
+            check(&[(rows, width)], |x| rope(&x[0], &rotary), |_, dy| Ok(vec![rope_backward(dy, &rotary)?]), reference);
         }
     }
 

@@ -1,11 +1,10 @@
 //! The gated activation of the feed-forward blocks.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
+use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, floats, matrix};
+use super::buffer::{borrow, expect_shape, matrix, new_rows};
 use super::exp::sigmoid;
-use super::vector::{for_row_blocks, vectorized};
+use super::vector::vectorized;
 
 const OP: &str = "swiglu";
 
@@ -16,62 +15,43 @@ const OP: &str = "swiglu";
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "gate", gate)?;
     expect_shape(OP, "up", up, rows, width)?;
-    gate.contiguous()?.apply_op2(&up.contiguous()?, SwiGlu)
+    let (gate, up) = (gate.contiguous()?, up.contiguous()?);
+    let (gate, up) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?);
+    let [y] = new_rows(rows, width, |first, [y]| {
+        let operands = gate[first * width..].iter().zip(&up[first * width..]);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, (gate, up)) in y.iter_mut().zip(operands) {
+                    *y = gate * sigmoid(*gate) * up;
+                }
+            },
+        )
+    })?;
+    Ok(y)
 }
 
-struct SwiGlu;
-
-impl CustomOp2 for SwiGlu {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (floats(OP, "gate", s1, l1)?, floats(OP, "up", s2, l2)?);
-        let mut y = vec![0f32; gate.len()];
-        for_row_blocks(&mut y, 1, |first, y| {
-            let operands = gate[first..].iter().zip(&up[first..]);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (y, (gate, up)) in y.iter_mut().zip(operands) {
-                        *y = gate * sigmoid(*gate) * up;
-                    }
-                },
-            )
-        });
-        Ok((CpuStorage::F32(y), l1.shape().clone()))
-    }
-
-    /// With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 + gate (1 - s)).
-    fn bwd(&self, gate: &Tensor, up: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        const BLOCK: usize = 1 << 15;
-        let dy = dy.contiguous()?;
-        let mut dgate = vec![0f32; gate.elem_count()];
-        let mut dup = vec![0f32; gate.elem_count()];
-        {
-            let (gate, up, dy) = (borrow(OP, "gate", gate)?, borrow(OP, "up", up)?, borrow(OP, "dy", &dy)?);
-            let operands = gate.par_chunks(BLOCK).zip(up.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK));
-            let results = dgate.par_chunks_mut(BLOCK).zip(dup.par_chunks_mut(BLOCK));
-            results.zip(operands).for_each(|((dgate, dup), ((gate, up), dy))| {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for ((dgate, dup), ((gate, up), dy)) in
-                            dgate.iter_mut().zip(dup).zip(gate.iter().zip(up).zip(dy))
-                        {
-                            let s = sigmoid(*gate);
-                            *dup = dy * gate * s;
-                            *dgate = dy * up * s * (1.0 + gate * (1.0 - s));
-                        }
-                    },
-                )
-            });
-        }
-        let dgate = Tensor::from_vec(dgate, gate.dims(), gate.device())?;
-        let dup = Tensor::from_vec(dup, up.dims(), up.device())?;
-        Ok((gate.track_op().then_some(dgate), up.track_op().then_some(dup)))
-    }
+/// The gradients of gate and up. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 + gate (1 - s)).
+pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+    let (rows, width) = matrix(OP, "gate", gate)?;
+    expect_shape(OP, "up", up, rows, width)?;
+    expect_shape(OP, "dy", dy, rows, width)?;
+    let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
+    let (gate, up, dy) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?, borrow(OP, "dy", &dy)?);
+    new_rows(rows, width, |first, [dgate, dup]| {
+        let at = first * width;
+        let operands = gate[at..].iter().zip(&up[at..]).zip(&dy[at..]);
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((dgate, dup), ((gate, up), dy)) in dgate.iter_mut().zip(dup).zip(operands) {
+                    let s = sigmoid(*gate);
+                    *dup = dy * gate * s;
+                    *dgate = dy * up * s * (1.0 + gate * (1.0 - s));
+                }
+            },
+        )
+    })
 }
 
 #[cfg(test)]
@@ -87,7 +67,12 @@ mod tests {
             let reference = |inputs: &[Vec<f64>]| {
                 inputs[0].iter().zip(&inputs[1]).map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up).collect()
             };
-            check(&[shape, shape], |x| swiglu(&x[0], &x[1]), reference);
+            check(
+                &[shape, shape],
+                |x| swiglu(&x[0], &x[1]),
+                |x, dy| Ok(swiglu_backward(&x[0], &x[1], dy)?.into()),
+                reference,
+            );
         }
     }
 

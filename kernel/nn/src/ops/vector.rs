@@ -1,11 +1,6 @@
-//! Loops over slices of f32, compiled for the widest vectors of the processor at hand, and spread over threads.
-
-use rayon::prelude::*;
+//! Loops over slices of f32, compiled for the widest vectors of the processor at hand.
 
 use super::exp::exp;
-
-/// Elements that are worth a task of their own.
-const TASK: usize = 1 << 15;
 
 /// Partial sums kept side by side: independent additions are what lets the compiler vectorise a sum.
 const LANES: usize = 16;
@@ -14,16 +9,6 @@ const LANES: usize = 16;
 #[inline(always)]
 pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
-}
-
-/// Calls `f(first_row, block)` for blocks of whole rows of `out`, in parallel where there is enough to do.
-pub(super) fn for_row_blocks(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let width = width.max(1);
-    if out.len() <= TASK {
-        return f(0, out);
-    }
-    let rows = (TASK / width).max(1);
-    out.par_chunks_mut(rows * width).enumerate().for_each(|(block, out)| f(block * rows, out));
 }
 
 /// Σ aᵢ bᵢ.
@@ -121,17 +106,5 @@ mod tests {
         assert_eq!(max, 10.98);
         assert!((f64::from(sum) / expected - 1.0).abs() < 1e-6, "{sum} against {expected}");
         assert_eq!(row[values.iter().position(|&v| v == max).unwrap()], 1.0);
-    }
-
-    #[test]
-    fn row_blocks_cover_every_row_once() {
-        let (rows, width) = (1000, 77);
-        let mut out = vec![0f32; rows * width];
-        for_row_blocks(&mut out, width, |first, block| {
-            for (row, out) in block.chunks_mut(width).enumerate() {
-                out.iter_mut().for_each(|v| *v += (first + row) as f32);
-            }
-        });
-        assert!(out.chunks(width).enumerate().all(|(row, values)| values.iter().all(|&v| v == row as f32)));
     }
 }

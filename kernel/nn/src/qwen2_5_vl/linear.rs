@@ -8,19 +8,24 @@ use tunebook_gemm::Precision;
 
 use crate::adapter::Adapter;
 use crate::adapter::LinearShape;
+use crate::adapter::Lora;
 use crate::checkpoint::Checkpoint;
 use crate::frozen::FrozenMatrix;
+use crate::gradients::Gradients;
 use crate::ops::Dropout;
-use crate::ops::frozen_linear;
-use crate::ops::lora_linear;
+use crate::ops::LowRank;
+use crate::ops::add;
+use crate::ops::add_weight_gradient;
+use crate::ops::linear;
+use crate::ops::linear_backward;
+use crate::ops::lora_down;
+use crate::ops::lora_factor_backward;
 
-/// How the model is run: with which adapter, and whether a graph is recorded for a backward pass.
+/// How the model is run.
 #[derive(Clone, Copy, Default)]
 pub struct Pass<'a> {
     /// The adapter that is on; none runs the base model.
     pub adapter: Option<&'a Adapter>,
-    /// Record a graph to the adapter's tensors.
-    pub record: bool,
     /// In training, what dropout masks are drawn from. The same run number gives the same masks, so that a
     /// layer that is rebuilt in the backward pass is the layer of the forward pass.
     pub dropout: Option<DropoutRun>,
@@ -48,21 +53,63 @@ pub struct Linear {
 impl Linear {
     /// `x` is `[T, in]`, the result `[T, out]`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let Some((adapter, lora)) = pass.adapter.and_then(|adapter| Some((adapter, adapter.get(self.id)?))) else {
-            return frozen_linear(x, &self.weight, self.bias.as_ref(), self.precision);
+        let Some(lora) = self.active(pass) else {
+            return linear(x, &self.weight, self.bias.as_ref(), None, self.precision);
         };
-        let (a, b) = if pass.record {
-            (lora.a.as_tensor().clone(), lora.b.as_tensor().clone())
-        } else {
-            (lora.a.as_detached_tensor(), lora.b.as_detached_tensor())
+        let h = lora_down(&lora.dropped(x)?, lora.a, lora.scaling, self.precision)?;
+        let low_rank = LowRank { h: &h, factor: lora.b };
+        linear(x, &self.weight, self.bias.as_ref(), Some(low_rank), self.precision)
+    }
+
+    /// Given the input of the forward pass and the gradient dy of its result: adds the gradients of A and B to
+    /// `gradients`, and returns dx.
+    ///
+    /// With h = scaling · dropout(x) Aᵀ and dh = scaling · dy B: dB = dyᵀ h, dA = dhᵀ dropout(x),
+    /// dx = dy W + dropout(dh A), the last with the same mask.
+    pub fn backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
+        let Some(lora) = self.active(pass) else {
+            return linear_backward(dy, &self.weight, None, self.precision);
         };
+        let dh = lora_factor_backward(dy, lora.b, lora.scaling, self.precision)?;
+        {
+            let x = lora.dropped(x)?;
+            let h = lora_down(&x, lora.a, lora.scaling, self.precision)?;
+            add_weight_gradient(&gradients.sum(lora.b)?, dy, &h, self.precision)?;
+            add_weight_gradient(&gradients.sum(lora.a)?, &dh, &x, self.precision)?;
+        }
+        let Some(dropout) = lora.dropout else {
+            let low_rank = LowRank { h: &dh, factor: lora.a };
+            return linear_backward(dy, &self.weight, Some(low_rank), self.precision);
+        };
+        let through_adapter = dropout.apply(&lora_factor_backward(&dh, lora.a, 1.0, self.precision)?)?;
+        add(&linear_backward(dy, &self.weight, None, self.precision)?, &through_adapter)
+    }
+
+    /// What the adapter that is on does here.
+    fn active<'a>(&self, pass: Pass<'a>) -> Option<ActiveLora<'a>> {
+        let adapter = pass.adapter?;
+        let Lora { a, b, .. } = adapter.get(self.id)?;
         let p = adapter.config.lora_dropout as f32;
         let dropout = pass.dropout.filter(|_| p > 0.0).map(|run| Dropout {
             p,
             seed: run.seed,
             stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,
         });
-        lora_linear(x, &self.weight, self.bias.as_ref(), &a, &b, adapter.scaling() as f32, dropout, self.precision)
+        Some(ActiveLora { a, b, scaling: adapter.scaling() as f32, dropout })
+    }
+}
+
+/// The low-rank part of one layer in one pass.
+struct ActiveLora<'a> {
+    a: &'a Tensor,
+    b: &'a Tensor,
+    scaling: f32,
+    dropout: Option<Dropout>,
+}
+
+impl ActiveLora<'_> {
+    fn dropped(&self, x: &Tensor) -> Result<Tensor> {
+        self.dropout.map_or_else(|| Ok(x.clone()), |dropout| dropout.apply(x))
     }
 }
 

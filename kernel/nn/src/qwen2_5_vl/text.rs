@@ -9,13 +9,19 @@ use candle_nn::kv_cache;
 
 use crate::checkpoint::Checkpoint;
 use crate::frozen::FrozenMatrix;
+use crate::gradients::Gradients;
 use crate::ops::Rotary;
 use crate::ops::Segments;
+use crate::ops::add;
 use crate::ops::attention;
-use crate::ops::frozen_linear;
+use crate::ops::attention_backward;
+use crate::ops::linear;
 use crate::ops::rms_norm;
+use crate::ops::rms_norm_backward;
 use crate::ops::rope;
+use crate::ops::rope_backward;
 use crate::ops::swiglu;
+use crate::ops::swiglu_backward;
 
 use super::config::Config;
 use super::config::TextConfig;
@@ -89,9 +95,14 @@ impl TextModel {
         rms_norm(x, &self.norm, self.eps as f32)
     }
 
+    /// The gradient of what goes into the final norm.
+    pub fn norm_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        rms_norm_backward(x, &self.norm, self.eps as f32, dy, None)
+    }
+
     /// Logits `[T, vocabulary]` of normed hidden states.
     pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
-        frozen_linear(normed, &self.lm_head, None, self.precision)
+        linear(normed, &self.lm_head, None, None, self.precision)
     }
 
     /// The head's matrix, `[vocabulary, hidden]`.
@@ -138,18 +149,63 @@ impl DecoderLayer {
         })
     }
 
-    /// `x` is `[T, hidden]`: the tokens of all `segments`, one after another, rotated by `rotary`.
-    pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Tensor> {
+    /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
+    /// `rotary`. Its output is [`DecoderLayer::output`] of them.
+    pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
-        self.rest(x, &attention(&q, &k, &v, segments, self.heads, self.kv_heads)?, pass)
+        let attended = attention(&q, &k, &v, segments, self.heads, self.kv_heads)?;
+        self.inner_after_attention(x, [q, k, v, attended], pass)
     }
 
-    /// The same for one sequence whose earlier tokens are in `cache`; `x` holds the new ones.
+    /// What the layer makes of its input, `[T, hidden]`.
+    pub fn output(&self, inner: &Inner, pass: Pass) -> Result<Tensor> {
+        let activated = swiglu(&inner.gate, &inner.up)?;
+        add(&inner.middle, &self.down_proj.forward(&activated, pass)?)
+    }
+
+    /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to
+    /// `gradients`. This is `inner` and `output` read backwards.
+    pub fn backward(
+        &self,
+        x: &Tensor,
+        inner: &Inner,
+        dy: &Tensor,
+        at: (&Rotary, &Segments),
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let (rotary, segments) = at;
+        let Inner { q, k, v, attended, middle, gate, up } = inner;
+
+        let dactivated = self.down_proj.backward(&swiglu(gate, up)?, dy, pass, gradients)?;
+        let [dgate, dup] = swiglu_backward(gate, up, &dactivated)?;
+        let normed = rms_norm(middle, &self.post_attention_layernorm, self.eps)?;
+        let dnormed = add(
+            &self.gate_proj.backward(&normed, &dgate, pass, gradients)?,
+            &self.up_proj.backward(&normed, &dup, pass, gradients)?,
+        )?;
+        let dmiddle = rms_norm_backward(middle, &self.post_attention_layernorm, self.eps, &dnormed, Some(dy))?;
+
+        let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
+        let [dq, dk, dv] = attention_backward([q, k, v, attended], &dattended, segments, self.heads, self.kv_heads)?;
+        let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
+        let dnormed = add(
+            &self.q_proj.backward(&normed, &rope_backward(&dq, rotary)?, pass, gradients)?,
+            &add(
+                &self.k_proj.backward(&normed, &rope_backward(&dk, rotary)?, pass, gradients)?,
+                &self.v_proj.backward(&normed, &dv, pass, gradients)?,
+            )?,
+        )?;
+        rms_norm_backward(x, &self.input_layernorm, self.eps, &dnormed, Some(&dmiddle))
+    }
+
+    /// The output for one sequence whose earlier tokens are in `cache`; `x` holds the new ones.
     fn forward_cached(&self, x: &Tensor, rotary: &Rotary, cache: &mut kv_cache::KvCache, pass: Pass) -> Result<Tensor> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
         let (k, v) = cache.append(&k, &v)?;
         let segments = Segments { q: [0, x.dim(0)?].into(), k: [0, k.dim(0)?].into(), causal: true };
-        self.rest(x, &attention(&q, &k, &v, &segments, self.heads, self.kv_heads)?, pass)
+        let attended = attention(&q, &k, &v, &segments, self.heads, self.kv_heads)?;
+        self.output(&self.inner_after_attention(x, [q, k, v, attended], pass)?, pass)
     }
 
     fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass) -> Result<(Tensor, Tensor, Tensor)> {
@@ -159,12 +215,28 @@ impl DecoderLayer {
         Ok((q, k, self.v_proj.forward(&normed, pass)?))
     }
 
-    fn rest(&self, x: &Tensor, attended: &Tensor, pass: Pass) -> Result<Tensor> {
-        let x = (x + self.o_proj.forward(attended, pass)?)?;
-        let normed = rms_norm(&x, &self.post_attention_layernorm, self.eps)?;
+    fn inner_after_attention(&self, x: &Tensor, [q, k, v, attended]: [Tensor; 4], pass: Pass) -> Result<Inner> {
+        let middle = add(x, &self.o_proj.forward(&attended, pass)?)?;
+        let normed = rms_norm(&middle, &self.post_attention_layernorm, self.eps)?;
         let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
-        x + self.down_proj.forward(&swiglu(&gate, &up)?, pass)?
+        Ok(Inner { q, k, v, attended, middle, gate, up })
     }
+}
+
+/// What a layer's backward pass reads beside the input: the values that took a product to make.
+pub struct Inner {
+    /// Rotated queries, `[T, heads · head_dim]`.
+    q: Tensor,
+    /// Rotated keys, `[T, kv_heads · head_dim]`.
+    k: Tensor,
+    v: Tensor,
+    /// What attention makes of them, `[T, heads · head_dim]`.
+    attended: Tensor,
+    /// The residual stream between attention and feed-forward, `[T, hidden]`.
+    middle: Tensor,
+    /// `[T, intermediate]`.
+    gate: Tensor,
+    up: Tensor,
 }
 
 impl TextModel {

@@ -9,8 +9,9 @@ use candle_core::Tensor;
 use crate::frozen::FrozenMatrix;
 use crate::ops::Rotary;
 use crate::ops::Segments;
+use crate::ops::add;
 use crate::ops::attention;
-use crate::ops::frozen_linear;
+use crate::ops::linear;
 use crate::ops::rms_norm;
 use crate::ops::rope;
 use crate::ops::swiglu;
@@ -79,7 +80,7 @@ impl VisionModel {
         let windows = Windows::new(grids, merge, self.window);
         let block = merge * merge;
         let x = Tensor::from_vec(patches, (rows, width), &Device::Cpu)?;
-        let x = frozen_linear(&x, &self.patch_embed, None, self.precision)?;
+        let x = linear(&x, &self.patch_embed, None, None, self.precision)?;
         let mut x = permute_blocks(&x, &windows.index, block)?;
         let rotary = self.rotary(grids, &windows.index);
         let (in_windows, in_full) = (segments(&windows.cu_window), segments(&windows.cu_full));
@@ -164,10 +165,10 @@ impl VisionBlock {
         let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
         let (q, k) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?);
         let attended = attention(&q, &k, &part(2)?, segments, self.heads, self.heads)?;
-        let x = (x + self.proj.forward(&attended, pass)?)?;
+        let x = add(x, &self.proj.forward(&attended, pass)?)?;
         let normed = rms_norm(&x, &self.norm2, EPS)?;
         let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
-        x + self.down_proj.forward(&swiglu(&gate, &up)?, pass)?
+        add(&x, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?)
     }
 }
 

@@ -7,10 +7,10 @@ mod segments;
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{borrow, expect_shape, floats, matrix};
+use super::buffer::{borrow, expect_shape, matrix, tensor};
 use super::error::OpError;
 use super::vector::exp_of_row;
 
@@ -34,19 +34,39 @@ pub fn attention(
     heads: usize,
     kv_heads: usize,
 ) -> Result<Tensor> {
-    let (q_rows, q_width) = matrix(OP, "q", q)?;
-    let (k_rows, _) = matrix(OP, "k", k)?;
-    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) || !q_width.is_multiple_of(heads) || q_width == 0
-    {
-        let problem = format!("{heads} heads over {kv_heads} key heads do not divide rows of {q_width} elements");
-        return Err(OpError::Argument { op: OP, problem }.into());
-    }
-    let head_dim = q_width / heads;
-    expect_shape(OP, "k", k, k_rows, kv_heads * head_dim)?;
-    expect_shape(OP, "v", v, k_rows, kv_heads * head_dim)?;
-    segments.check(q_rows, k_rows).map_err(|problem| OpError::Argument { op: OP, problem })?;
-    let op = Attention { segments: segments.clone(), heads, kv_heads, head_dim };
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+    let op = Attention::new(q, k, v, segments, heads, kv_heads)?;
+    let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+    let (rows, width) = matrix(OP, "q", &q)?;
+    let (q, k, v) = (borrow(OP, "q", &q)?, borrow(OP, "k", &k)?, borrow(OP, "v", &v)?);
+    let one_query_each = op.segments.iter().all(|segment| segment.q.len() == 1);
+    tensor(if one_query_each { op.decode(&q, &k, &v) } else { op.forward(&q, &k, &v) }, rows, width)
+}
+
+/// The gradients of q, k and v, given the o that [`attention`] made of them and its gradient.
+///
+/// With p = softmax(q kᵀ / sqrt(head_dim)): dv = pᵀ do, ds = p (do vᵀ - do · o), dq = ds k / sqrt(head_dim),
+/// dk = dsᵀ q / sqrt(head_dim).
+pub fn attention_backward(
+    [q, k, v, o]: [&Tensor; 4],
+    d_o: &Tensor,
+    segments: &Segments,
+    heads: usize,
+    kv_heads: usize,
+) -> Result<[Tensor; 3]> {
+    let op = Attention::new(q, k, v, segments, heads, kv_heads)?;
+    let [(q_rows, q_width), (k_rows, k_width)] = [matrix(OP, "q", q)?, matrix(OP, "k", k)?];
+    expect_shape(OP, "o", o, q_rows, q_width)?;
+    expect_shape(OP, "do", d_o, q_rows, q_width)?;
+    let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+    let (o, d_o) = (o.contiguous()?, d_o.contiguous()?);
+    let (dq, dk, dv) = op.backward(
+        &borrow(OP, "q", &q)?,
+        &borrow(OP, "k", &k)?,
+        &borrow(OP, "v", &v)?,
+        &borrow(OP, "o", &o)?,
+        &borrow(OP, "do", &d_o)?,
+    );
+    Ok([tensor(dq, q_rows, q_width)?, tensor(dk, k_rows, k_width)?, tensor(dv, k_rows, k_width)?])
 }
 
 /// An attention whose sizes were checked.
@@ -57,50 +77,22 @@ struct Attention {
     head_dim: usize,
 }
 
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (q, k, v) = (floats(OP, "q", s1, l1)?, floats(OP, "k", s2, l2)?, floats(OP, "v", s3, l3)?);
-        let one_query_each = self.segments.iter().all(|segment| segment.q.len() == 1);
-        let o = if one_query_each { self.decode(q, k, v) } else { self.forward(q, k, v) };
-        Ok((CpuStorage::F32(o), l1.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        o: &Tensor,
-        d_o: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let d_o = d_o.contiguous()?;
-        let (dq, dk, dv) = self.backward(
-            &borrow(OP, "q", q)?,
-            &borrow(OP, "k", k)?,
-            &borrow(OP, "v", v)?,
-            &borrow(OP, "o", o)?,
-            &borrow(OP, "do", &d_o)?,
-        );
-        let gradient = |of: &Tensor, values: Vec<f32>| {
-            of.track_op().then(|| Tensor::from_vec(values, of.dims(), of.device())).transpose()
-        };
-        Ok((gradient(q, dq)?, gradient(k, dk)?, gradient(v, dv)?))
-    }
-}
-
 impl Attention {
+    fn new(q: &Tensor, k: &Tensor, v: &Tensor, segments: &Segments, heads: usize, kv_heads: usize) -> Result<Self> {
+        let (q_rows, q_width) = matrix(OP, "q", q)?;
+        let (k_rows, _) = matrix(OP, "k", k)?;
+        let divided = heads > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads);
+        if !divided || !q_width.is_multiple_of(heads) || q_width == 0 {
+            let problem = format!("{heads} heads over {kv_heads} key heads do not divide rows of {q_width} elements");
+            return Err(OpError::Argument { op: OP, problem }.into());
+        }
+        let head_dim = q_width / heads;
+        expect_shape(OP, "k", k, k_rows, kv_heads * head_dim)?;
+        expect_shape(OP, "v", v, k_rows, kv_heads * head_dim)?;
+        segments.check(q_rows, k_rows).map_err(|problem| OpError::Argument { op: OP, problem })?;
+        Ok(Self { segments: segments.clone(), heads, kv_heads, head_dim })
+    }
+
     fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
     }
