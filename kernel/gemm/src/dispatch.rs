@@ -4,6 +4,7 @@ use half::bf16;
 
 use crate::blocked::{self, Contract, Dims};
 use crate::few_rows;
+use crate::quantized::Decoding;
 use crate::simd::{Portable, Reads};
 use crate::source::{Rounded, Source, Stored};
 use crate::{Precision, Weights};
@@ -75,9 +76,13 @@ impl Product<'_> {
             return self.y.fill(0.0);
         }
         match (w, self.precision) {
-            (Weights::F32(w), Precision::F32) => self.with_f32(w, cpu),
+            (Weights::F32(w), Precision::F32) => self.with_f32(Stored(w), cpu),
             (Weights::F32(w), Precision::Bf16) => self.with_bf16(Rounded(w), cpu),
             (Weights::Bf16(w), _) => self.with_bf16(Stored(w), cpu),
+            (Weights::Nf4(w), Precision::F32) => self.with_f32(Decoding::new(w), cpu),
+            (Weights::Nf4(w), Precision::Bf16) => self.with_bf16(Decoding::new(w), cpu),
+            (Weights::Int8(w), Precision::F32) => self.with_f32(Decoding::new(w), cpu),
+            (Weights::Int8(w), Precision::Bf16) => self.with_bf16(Decoding::new(w), cpu),
         }
     }
 
@@ -97,8 +102,7 @@ impl Product<'_> {
         }
     }
 
-    fn with_f32(self, w: &[f32], cpu: Cpu) {
-        let w = Stored(w);
+    fn with_f32<S: Source<Elem = f32>>(self, w: S, cpu: Cpu) {
         match cpu {
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.compute(w, simd),

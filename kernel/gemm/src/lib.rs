@@ -1,5 +1,5 @@
-//! Matrix kernels on the CPU, slices in and slices out: the products of f32 activations with frozen f32 or
-//! bf16 weights ([`matmul_nt`], [`matmul_nn`]), and strided f32 products for attention and low-rank adapters
+//! Matrix kernels on the CPU, slices in and slices out: the products of f32 activations with frozen f32,
+//! bf16 or quantized weights ([`matmul_nt`], [`matmul_nn`]), and strided f32 products for attention and low-rank adapters
 //! ([`sgemm`]). Weights are read where the checkpoint maps them and are never converted whole. This crate is
 //! not a tensor library and knows none: it has no shapes beyond m, n, k, keeps nothing between calls but
 //! scratch buffers, and records nothing for a backward pass.
@@ -12,6 +12,7 @@ mod dispatch;
 mod few_rows;
 mod output;
 mod pack;
+mod quantized;
 mod scratch;
 mod sgemm;
 mod simd;
@@ -26,15 +27,20 @@ use rayon::prelude::*;
 
 use blocked::{Contract, Dims};
 use dispatch::{Cpu, Product};
+pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
 pub use sgemm::{View, ViewMut, gemm, sgemm};
 
-/// A row-major matrix of frozen weights, as the checkpoint stores it.
+/// A row-major matrix of frozen weights, as the checkpoint stores it or as it was quantized.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
     /// 4 bytes an element.
     F32(&'a [f32]),
     /// 2 bytes an element.
     Bf16(&'a [bf16]),
+    /// About half a byte an element.
+    Nf4(Nf4<'a>),
+    /// 1 byte an element.
+    Int8(Int8<'a>),
 }
 
 impl Weights<'_> {
@@ -43,6 +49,8 @@ impl Weights<'_> {
         match self {
             Weights::F32(w) => w.len(),
             Weights::Bf16(w) => w.len(),
+            Weights::Nf4(w) => w.len(),
+            Weights::Int8(w) => w.len(),
         }
     }
 

@@ -9,7 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::blocked::{Contract, Dims};
 use crate::dispatch::{Cpu, Product};
 use crate::simd::Portable;
-use crate::{LowRank, Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
+use crate::{
+    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm,
+};
 
 #[test]
 fn products_equal_f64_on_odd_shapes() {
@@ -182,14 +184,28 @@ fn shapes_that_do_not_fit_are_refused() {
     sgemm(1.0, View::rows(&a, [2, 3]), View::rows(&a, [2, 3]), ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false);
 }
 
-/// Checks both products, both kinds of weights and both precisions on every path.
+/// Checks both products, all kinds of weights and both precisions on every path.
 fn check_all([m, n, k]: [usize; 3]) {
     let w = random(n * k, 5);
     let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
     let widened: Vec<f32> = narrow.iter().map(|w| w.to_f32()).collect();
+    let bytes: Vec<u8> = w.iter().map(|w| (w * 127.0) as i8 as u8).collect();
+    let (absmax, scales) = (&bytes[..(n * k).div_ceil(NF4_BLOCK)], random((n * k).div_ceil(NF4_BLOCK * NF4_GROUP), 7));
+    let nf4 = Nf4::new(n * k, &bytes[..(n * k).div_ceil(2)], absmax, &scales, 1.5);
+    let row_scales = random(n, 8);
+    let int8 = Int8::new(bytemuck::cast_slice(&bytes), &row_scales);
+    let (mut nf4_values, mut int8_values) = (vec![0.0; n * k], vec![0.0; n * k]);
+    nf4.read(0, &mut nf4_values);
+    int8.read(0, &mut int8_values);
+    let kinds = [
+        (Weights::F32(&w), &w),
+        (Weights::Bf16(&narrow), &widened),
+        (Weights::Nf4(nf4), &nf4_values),
+        (Weights::Int8(int8), &int8_values),
+    ];
     for contract in [Contract::RowElements, Contract::Rows] {
         let x = random(if contract == Contract::RowElements { m * k } else { m * n }, 6);
-        for (weights, exact) in [(Weights::F32(&w), &w), (Weights::Bf16(&narrow), &widened)] {
+        for (weights, exact) in kinds {
             for precision in [Precision::F32, Precision::Bf16] {
                 let expected = reference(contract, &x, exact, [m, n, k], precision);
                 for (name, cpu) in cpus() {
@@ -276,7 +292,7 @@ fn cpus() -> Vec<(&'static str, Cpu)> {
     cpus
 }
 
-fn random(len: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }

@@ -82,6 +82,8 @@ impl FrozenMatrix {
         match self.weights() {
             Weights::F32(w) => out.copy_from_slice(&w[range]),
             Weights::Bf16(w) => w[range].convert_to_f32_slice(out),
+            Weights::Nf4(w) => w.read(range.start, out),
+            Weights::Int8(w) => w.read(range.start, out),
         }
     }
 
