@@ -1,0 +1,67 @@
+"""Where everything is, and how it is made when it is missing: the Python peers, tunebook, checkpoints, data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CACHE = ROOT / "target" / "bench"
+CORES = len(os.sched_getaffinity(0))
+
+
+def python():
+    """The Python that has the peers: TUNEBOOK_BENCH_PYTHON, or an environment in the cache, made on first use."""
+    if given := os.environ.get("TUNEBOOK_BENCH_PYTHON"):
+        return Path(given)
+    folder, wanted = CACHE / "venv", HERE / "requirements.txt"
+    installed = folder / "installed.txt"
+    if not installed.is_file() or installed.read_text() != wanted.read_text():
+        print(f"installing the Python peers into {folder.relative_to(ROOT)}", flush=True)
+        call(sys.executable, "-m", "venv", "--clear", folder)
+        call(folder / "bin" / "pip", "install", "--quiet", "--requirement", wanted)
+        installed.write_text(wanted.read_text())
+    return folder / "bin" / "python"
+
+
+def tunebook():
+    """The binary: TUNEBOOK_BENCH_BINARY, or one that is built from the sources as they are."""
+    if given := os.environ.get("TUNEBOOK_BENCH_BINARY"):
+        return Path(given).resolve()
+    call("cargo", "build", "--release", "--package", "tunebook", cwd=ROOT)
+    return ROOT / "target" / "release" / "tunebook"
+
+
+def checkpoint(size):
+    """A checkpoint with random weights; see make_checkpoint.py for the sizes."""
+    return made(CACHE / size, "make_checkpoint.py", size)
+
+
+def data():
+    """Data sets `bench` and `long`; see make_data.py."""
+    return made(CACHE / "data", "make_data.py")
+
+
+def script(name, *lines):
+    """A file of commands for `tunebook run`."""
+    file = CACHE / "scripts" / f"{name}.tune"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def made(folder, maker, *arguments):
+    """`folder`, made by a script beside this file if it is not there; under another name until it is whole."""
+    if not folder.is_dir():
+        print(f"making {folder.relative_to(ROOT)}", flush=True)
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        call(python(), HERE / maker, *arguments, unfinished)
+        unfinished.rename(folder)
+    return folder
+
+
+def call(*command, **options):
+    subprocess.run([str(word) for word in command], check=True, **options)
