@@ -46,6 +46,11 @@ pub enum Error {
         "{path} changes the vision tower (`{tensor}`), which is frozen here; only adapters of the language model work"
     )]
     VisionAdapter { path: PathBuf, tensor: String },
+    #[error(
+        "memory={limit} is less than the {least:.1} GB that this step takes even if it keeps nothing: lower \
+         per_device_train_batch_size, cutoff_len, image_max_pixels or lora_rank, or raise memory"
+    )]
+    Memory { limit: f64, least: f64 },
     #[error("{0}")]
     Other(String),
     #[error(transparent)]

@@ -60,6 +60,11 @@ impl MicroBatch {
         self.positions.len()
     }
 
+    /// Tokens that are learned.
+    pub fn labels(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
     ///
     /// The forward pass keeps each layer's input, and the inner values of the last `kept` layers; the backward pass

@@ -15,7 +15,7 @@ use tunebook_nn::qwen2_5_vl::DropoutRun;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
-use crate::memory::kept_layers;
+use crate::memory::StepMemory;
 use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
@@ -124,7 +124,8 @@ impl Run {
             let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
-            let kept = kept_layers(&model.net, tokens);
+            let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
+            let kept = memory.kept_layers(settings.memory)?;
             let loss = micro_batch.backward(&model.net, adapter, dropout, kept, &mut self.gradients)?;
             self.losses.push(loss);
             self.micro_batches += 1;

@@ -125,6 +125,8 @@ settings! {
         seed: u64 = 42;
         /// Takes the samples in the order of the files.
         disable_shuffling: bool = false;
+        /// GB that training may take; what it does not need saves computing twice; none takes half of what is free.
+        memory: Option<f64> = None, Limits::Within(0.1, 65536.0);
         /// Steps between two lines of the log.
         logging_steps: usize = 5, Limits::Within(1.0, 1e6);
         /// Steps between two checkpoints in output_dir.

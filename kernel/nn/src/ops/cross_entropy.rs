@@ -45,6 +45,12 @@ pub fn linear_cross_entropy_with_gradient(
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
+/// The most rows of which logits exist at a time, for a vocabulary of this size: 64 MiB of them, enough rows for the
+/// products to be fast, few enough to be reused from one allocation.
+pub fn head_chunk(vocab: usize) -> usize {
+    ((1 << 24) / vocab.max(1)).clamp(16, 512)
+}
+
 fn for_chunks(
     x: &Tensor,
     head: &FrozenMatrix,
@@ -57,8 +63,7 @@ fn for_chunks(
     let values = borrow(OP, "x", &x)?;
     let mut buffers = Buffers::default();
     let mut loss = 0f64;
-    // 64 MiB of logits: enough rows for the products to be fast, few enough to be reused from one allocation.
-    let chunk = ((1 << 24) / head.rows.max(1)).clamp(16, 512);
+    let chunk = head_chunk(head.rows);
     for first in (0..labels.rows.len()).step_by(chunk) {
         let range = first..labels.rows.len().min(first + chunk);
         let labels = Labels {

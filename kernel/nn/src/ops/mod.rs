@@ -23,7 +23,7 @@ mod vector;
 
 pub use add::add;
 pub use attention::{Segments, attention, attention_backward};
-pub use cross_entropy::{Labels, linear_cross_entropy, linear_cross_entropy_with_gradient};
+pub use cross_entropy::{Labels, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient};
 pub use dropout::Dropout;
 pub use error::OpError;
 pub use linear::{LowRank, linear, linear_backward};
