@@ -7,8 +7,11 @@ use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use tunebook_gemm::Weights;
 
+use crate::quantize::QuantizationBit;
+use crate::quantize::Quantized;
+
 /// A frozen matrix `[rows, cols]`, row-major, read in place from the memory-mapped checkpoint in the
-/// checkpoint's own dtype. Operations capture a clone (an `Arc`), so candle never sees it as an operand
+/// checkpoint's own dtype, or quantized. Operations capture a clone (an `Arc`), so candle never sees it as an operand
 /// and never computes a gradient for it.
 #[derive(Clone)]
 pub struct FrozenMatrix {
@@ -38,6 +41,7 @@ impl FrozenDType {
 enum Bytes {
     Mapped(Arc<Mmap>, Range<usize>),
     Owned(Arc<[u32]>),
+    Quantized(Arc<Quantized>),
 }
 
 impl FrozenMatrix {
@@ -64,34 +68,55 @@ impl FrozenMatrix {
         Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, rows, cols }
     }
 
+    /// The same matrix in fewer bits; that of the checkpoint gives its memory back.
+    pub fn quantized(&self, bit: QuantizationBit) -> Self {
+        let bytes = Bytes::Quantized(Arc::new(Quantized::new(self, bit)));
+        self.release();
+        Self { bytes, ..self.clone() }
+    }
+
+    /// How the checkpoint stores it.
     pub fn dtype(&self) -> FrozenDType {
         self.dtype
     }
 
     /// The elements, for a matrix kernel.
     pub fn weights(&self) -> Weights<'_> {
+        let length = self.rows * self.cols * self.dtype.size();
+        let stored = match &self.bytes {
+            Bytes::Mapped(map, range) => &map[range.clone()],
+            Bytes::Owned(words) => &bytemuck::cast_slice(words)[..length],
+            Bytes::Quantized(quantized) => return quantized.weights(),
+        };
         match self.dtype {
-            FrozenDType::F32 => Weights::F32(bytemuck::cast_slice(self.raw())),
-            FrozenDType::Bf16 => Weights::Bf16(bytemuck::cast_slice(self.raw())),
+            FrozenDType::F32 => Weights::F32(bytemuck::cast_slice(stored)),
+            FrozenDType::Bf16 => Weights::Bf16(bytemuck::cast_slice(stored)),
         }
     }
 
     /// Row `index` widened to f32 into `out` (`cols` long).
     pub fn read_row(&self, index: usize, out: &mut [f32]) {
-        let range = index * self.cols..(index + 1) * self.cols;
+        self.read(index * self.cols, &mut out[..self.cols]);
+    }
+
+    /// The elements from `start`, counted over all rows, widened to f32 into `out`.
+    pub(crate) fn read(&self, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
         match self.weights() {
             Weights::F32(w) => out.copy_from_slice(&w[range]),
             Weights::Bf16(w) => w[range].convert_to_f32_slice(out),
-            Weights::Nf4(w) => w.read(range.start, out),
-            Weights::Int8(w) => w.read(range.start, out),
+            Weights::Nf4(w) => w.read(start, out),
+            Weights::Int8(w) => w.read(start, out),
         }
     }
 
-    fn raw(&self) -> &[u8] {
-        let length = self.rows * self.cols * self.dtype.size();
-        match &self.bytes {
-            Bytes::Mapped(map, range) => &map[range.clone()],
-            Bytes::Owned(words) => &bytemuck::cast_slice(words)[..length],
+    /// Lets the system take back the memory that a mapped matrix has been read into.
+    fn release(&self) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map, range) = &self.bytes {
+            // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.
+            // A failure leaves things as they are.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod frozen;
 pub mod gradients;
 pub mod ops;
+pub mod quantize;
 pub mod qwen2_5_vl;
 pub mod replace_file;
 
@@ -16,4 +17,5 @@ pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use error::Result;
 pub use frozen::FrozenMatrix;
+pub use quantize::QuantizationBit;
 pub use tunebook_gemm::Precision;

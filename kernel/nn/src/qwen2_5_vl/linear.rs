@@ -20,6 +20,7 @@ use crate::ops::linear;
 use crate::ops::linear_backward;
 use crate::ops::lora_down;
 use crate::ops::lora_factor_backward;
+use crate::quantize::QuantizationBit;
 
 /// How the model is run.
 #[derive(Clone, Copy, Default)]
@@ -51,6 +52,10 @@ pub struct Linear {
 }
 
 impl Linear {
+    pub(super) fn quantize(&mut self, bit: QuantizationBit) {
+        self.weight = self.weight.quantized(bit);
+    }
+
     /// `x` is `[T, in]`, the result `[T, out]`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Some(lora) = self.active(pass) else {

@@ -9,6 +9,7 @@ pub mod text;
 pub mod vision;
 pub mod windows;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use candle_core::Tensor;
@@ -19,6 +20,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
+use crate::quantize::QuantizationBit;
 
 pub use config::Config;
 pub use linear::DropoutRun;
@@ -38,6 +40,8 @@ pub struct Qwen2_5Vl {
     pub precision: Precision,
     pub stored_dtype: FrozenDType,
     pub parameters: usize,
+    /// What the linear layers are quantized to.
+    pub quantized: Option<QuantizationBit>,
 }
 
 impl Qwen2_5Vl {
@@ -59,7 +63,31 @@ impl Qwen2_5Vl {
         let text = TextModel::load(&config, &mut linears)?;
         let vision = VisionModel::load(&config, &mut linears)?;
         let linears = linears.shapes;
-        Ok(Self { config, text, vision, linears, precision, stored_dtype, parameters: checkpoint.parameter_count() })
+        let parameters = checkpoint.parameter_count();
+        Ok(Self { config, text, vision, linears, precision, stored_dtype, parameters, quantized: None })
+    }
+
+    /// Quantizes every linear layer but the head, as transformers does with `load_in_4bit` and `load_in_8bit`: those
+    /// of the vision tower, too. `progress` is told after each layer how many of how many parameters are done; where
+    /// it breaks off, the model is of no use any more.
+    pub fn quantize<B>(
+        &mut self,
+        bit: QuantizationBit,
+        mut progress: impl FnMut(usize, usize) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let (mut done, total) = (0, self.linear_parameters());
+        for (linear, shape) in self.text.linears_mut().chain(self.vision.linears_mut()).zip(&self.linears) {
+            linear.quantize(bit);
+            done += shape.rows * shape.cols;
+            progress(done, total)?;
+        }
+        self.quantized = Some(bit);
+        ControlFlow::Continue(())
+    }
+
+    /// Parameters of all linear layers but the head, without their biases.
+    pub fn linear_parameters(&self) -> usize {
+        self.linears.iter().map(|linear| linear.rows * linear.cols).sum()
     }
 
     /// Positions of one sequence of tokens with pictures of `grids`.

@@ -71,6 +71,14 @@ impl TextModel {
         Ok(Self { embed_tokens, layers, norm, lm_head, eps: text.rms_norm_eps, precision: linears.precision })
     }
 
+    /// The layers whose weights are quantized, in the order in which they are loaded.
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.layers.iter_mut().flat_map(|layer| {
+            let DecoderLayer { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = layer;
+            [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
+        })
+    }
+
     /// The embeddings of `input_ids`, `[T, hidden]`; the caller puts picture features over the placeholders.
     ///
     /// # Errors

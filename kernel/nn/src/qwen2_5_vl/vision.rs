@@ -62,6 +62,15 @@ impl VisionModel {
         })
     }
 
+    /// The layers whose weights are quantized, in the order in which they are loaded.
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        let blocks = self.blocks.iter_mut().flat_map(|block| {
+            let VisionBlock { qkv, proj, gate_proj, up_proj, down_proj, .. } = block;
+            [qkv, proj, gate_proj, up_proj, down_proj]
+        });
+        blocks.chain([&mut self.merger.first, &mut self.merger.second])
+    }
+
     /// Features `[tokens, hidden]` of pictures: `patches` holds the rows of all of them, `[Σ t·h·w, 1176]`, in
     /// the image processor's order (2 × 2 blocks in raster order); a token is one such block.
     ///
