@@ -27,9 +27,22 @@ pub struct Checkpoint {
 
 struct Entry {
     file: Arc<MappedFile>,
+    /// As the file names it.
+    name: String,
     dtype: Dtype,
     shape: Vec<usize>,
     range: std::ops::Range<usize>,
+}
+
+/// A tensor as its file has it.
+pub(crate) struct StoredTensor<'a> {
+    /// As the file names it.
+    pub name: &'a str,
+    /// As transformers names it in memory.
+    pub canonical: &'a str,
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    pub bytes: &'a [u8],
 }
 
 struct MappedFile {
@@ -91,6 +104,20 @@ impl Checkpoint {
         Ok(values.into())
     }
 
+    /// Every tensor, in the order of the files and of their bytes.
+    pub(crate) fn stored(&self) -> Vec<StoredTensor<'_>> {
+        let mut entries: Vec<_> = self.tensors.iter().collect();
+        entries.sort_by_key(|(_, entry)| (&entry.file.path, entry.range.start));
+        let stored = entries.into_iter().map(|(canonical, entry)| StoredTensor {
+            name: &entry.name,
+            canonical,
+            dtype: entry.dtype,
+            shape: &entry.shape,
+            bytes: &entry.file.map[entry.range.clone()],
+        });
+        stored.collect()
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.tensors.get(name).ok_or_else(|| Error::MissingTensor { place: self.place.clone(), name: name.to_string() })
     }
@@ -139,7 +166,13 @@ impl MappedFile {
                 let range = offset..offset + view.data().len();
                 (
                     name.to_string(),
-                    Entry { file: self.clone(), dtype: view.dtype(), shape: view.shape().to_vec(), range },
+                    Entry {
+                        file: self.clone(),
+                        name: name.to_string(),
+                        dtype: view.dtype(),
+                        shape: view.shape().to_vec(),
+                        range,
+                    },
                 )
             })
             .collect())

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod frozen;
 pub mod gradients;
+pub mod merge;
 pub mod ops;
 pub mod quantize;
 pub mod qwen2_5_vl;

@@ -1,0 +1,186 @@
+//! A model's weights with an adapter merged into them, written anew as safetensors.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::io::Write;
+use std::path::Path;
+
+use half::bf16;
+use rayon::prelude::*;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use safetensors::tensor::TensorInfo;
+use serde_json::json;
+
+use crate::adapter::Adapter;
+use crate::adapter::LinearShape;
+use crate::adapter::Lora;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::StoredTensor;
+use crate::error::Error;
+use crate::error::Result;
+
+/// A checkpoint and the adapter that is merged into it, read from the checkpoint's own files: a model that was loaded in
+/// fewer bits is written with its full weights.
+pub struct Merge<'a> {
+    checkpoint: Checkpoint,
+    adapter: &'a Adapter,
+    linears: &'a [LinearShape],
+}
+
+impl<'a> Merge<'a> {
+    /// Maps the weights of the model folder `base`; `linears` are the model's own.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn new(base: &Path, adapter: &'a Adapter, linears: &'a [LinearShape]) -> Result<Self> {
+        Ok(Self { checkpoint: Checkpoint::open(base)?, adapter, linears })
+    }
+
+    /// How many tensors there are.
+    pub fn tensors(&self) -> usize {
+        self.checkpoint.stored().len()
+    }
+
+    /// How many bytes they take.
+    pub fn bytes(&self) -> u64 {
+        self.checkpoint.stored().iter().map(|tensor| tensor.bytes.len() as u64).sum()
+    }
+
+    /// Writes `model.safetensors` into `folder`, or shards of at most `shard_bytes` with their index, as transformers'
+    /// `save_pretrained` lays them out (a tensor that is larger has a shard of its own), and returns the files' names.
+    /// Tensors keep the names and dtypes of the checkpoint. A layer that the adapter changes becomes
+    ///
+    /// `W + scaling · B A`
+    ///
+    /// computed in f32 and rounded once, as PEFT's `merge_and_unload` does. One tensor at a time is in memory.
+    ///
+    /// `go_on` hears the number of tensors written before each one, and says whether to go on; else the answer is none.
+    ///
+    /// # Errors
+    /// A file cannot be written; a layer is stored in a dtype other than float32 and bfloat16.
+    pub fn write(&self, folder: &Path, shard_bytes: u64, go_on: &dyn Fn(usize) -> bool) -> Result<Option<Vec<String>>> {
+        let stored = self.checkpoint.stored();
+        let shards = shards(stored, shard_bytes);
+        let (total, mut written) = (self.bytes(), 0);
+        let mut files = Vec::new();
+        let mut weight_map = serde_json::Map::new();
+        for (index, shard) in shards.iter().enumerate() {
+            let name = match shards.len() {
+                1 => "model.safetensors".to_string(),
+                count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+            };
+            if !self.write_shard(shard, &folder.join(&name), &mut written, go_on)? {
+                return Ok(None);
+            }
+            weight_map.extend(shard.iter().map(|tensor| (tensor.name.to_string(), json!(name))));
+            files.push(name);
+        }
+        if shards.len() > 1 {
+            weight_map.sort_keys();
+            let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+            let path = folder.join("model.safetensors.index.json");
+            std::fs::write(&path, format!("{index:#}\n")).map_err(|source| Error::Write { path, source })?;
+            files.push("model.safetensors.index.json".to_string());
+        }
+        Ok(Some(files))
+    }
+
+    /// The file format: the length of a header, the header with every tensor's place, the tensors.
+    fn write_shard(
+        &self,
+        shard: &[StoredTensor],
+        path: &Path,
+        written: &mut usize,
+        go_on: &dyn Fn(usize) -> bool,
+    ) -> Result<bool> {
+        let error = |source| Error::Write { path: path.to_path_buf(), source };
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(error)?);
+        file.write_all(&header(shard).map_err(error)?).map_err(error)?;
+        for tensor in shard {
+            if !go_on(*written) {
+                return Ok(false);
+            }
+            match self.lora(tensor) {
+                Some(lora) => file.write_all(&self.merged(tensor, lora, path)?).map_err(error)?,
+                None => file.write_all(tensor.bytes).map_err(error)?,
+            }
+            *written += 1;
+        }
+        // The folder is renamed when all is written; without this, a crash soon after could leave it without contents.
+        file.into_inner().map_err(|error| error.into_error()).and_then(|file| file.sync_all()).map_err(error)?;
+        Ok(true)
+    }
+
+    fn lora(&self, tensor: &StoredTensor) -> Option<&Lora> {
+        let module = tensor.canonical.strip_suffix(".weight")?;
+        self.adapter.get(self.linears.iter().position(|linear| linear.name == module)?)
+    }
+
+    /// The bytes of `W + scaling · B A`.
+    fn merged(&self, tensor: &StoredTensor, lora: &Lora, path: &Path) -> Result<Vec<u8>> {
+        let update = (lora.b.matmul(&lora.a)? * self.adapter.scaling())?.flatten_all()?.to_vec1::<f32>()?;
+        let mut bytes = tensor.bytes.to_vec();
+        match tensor.dtype {
+            Dtype::F32 => {
+                add(&mut bytes, &update, |weight, update| (f32::from_le_bytes(weight) + update).to_le_bytes())
+            }
+            Dtype::BF16 => add(&mut bytes, &update, |weight, update| {
+                bf16::from_f32(bf16::from_le_bytes(weight).to_f32() + update).to_le_bytes()
+            }),
+            other => {
+                let (path, name) = (path.to_path_buf(), tensor.name.to_string());
+                return Err(Error::DType { path, name, dtype: format!("{other:?}") });
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Adds `update` to elements of `N` bytes.
+fn add<const N: usize>(bytes: &mut [u8], update: &[f32], sum: impl Fn([u8; N], f32) -> [u8; N] + Sync) {
+    let elements = bytes.as_chunks_mut::<N>().0;
+    elements.par_iter_mut().with_min_len(1 << 14).zip(update).for_each(|(weight, &update)| {
+        *weight = sum(*weight, update);
+    });
+}
+
+/// Tensors in their order, in groups of at most `shard_bytes`. Wider elements come first in a group, so that every
+/// tensor lies at a multiple of its element.
+fn shards(stored: Vec<StoredTensor<'_>>, shard_bytes: u64) -> Vec<Vec<StoredTensor<'_>>> {
+    let mut shards: Vec<Vec<StoredTensor>> = Vec::new();
+    let mut room = 0;
+    for tensor in stored {
+        let bytes = tensor.bytes.len() as u64;
+        match shards.last_mut() {
+            Some(shard) if bytes <= room => {
+                room -= bytes;
+                shard.push(tensor);
+            }
+            _ => {
+                room = shard_bytes.saturating_sub(bytes);
+                shards.push(vec![tensor]);
+            }
+        }
+    }
+    shards.iter_mut().for_each(|shard| shard.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize())));
+    shards
+}
+
+/// Its length, and the header in JSON, padded with spaces to a multiple of 8.
+fn header(shard: &[StoredTensor]) -> std::io::Result<Vec<u8>> {
+    let mut end = 0;
+    let mut place = |tensor: &StoredTensor| {
+        let start = end;
+        end += tensor.bytes.len();
+        TensorInfo { dtype: tensor.dtype, shape: tensor.shape.to_vec(), data_offsets: (start, end) }
+    };
+    let places = shard.iter().map(|tensor| (tensor.name.to_string(), place(tensor))).collect();
+    // transformers takes no safetensors file without this.
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let metadata = Metadata::new(Some(format), places).map_err(std::io::Error::other)?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes(), &json[..]].concat())
+}
