@@ -1,6 +1,5 @@
 //! How much memory a training step takes, and how much of it may be spent on speed.
 
-use tunebook_nn::frozen::FrozenDType;
 use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
@@ -10,8 +9,7 @@ use crate::error::Result;
 /// What a step takes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct StepMemory {
-    /// The mapped weights, of which the operating system may take pages back, and read them again, when others need
-    /// memory.
+    /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most.
     weights: u64,
     /// The adapter with its gradients and the optimizer's two moments, the layers' inputs, and what one layer and a
     /// chunk of the head need while they are computed.
@@ -22,16 +20,12 @@ pub struct StepMemory {
 }
 
 /// The program itself with the tokenizer's tables.
-const PROGRAM: u64 = 120 << 20;
+const PROGRAM: u64 = 90 << 20;
 
 impl StepMemory {
     /// For a micro-batch of `tokens`, of which `labels` are learned, and an adapter of `trainable` parameters.
     pub fn new(net: &Qwen2_5Vl, trainable: usize, tokens: usize, labels: usize) -> Self {
         let text = &net.config.text;
-        let element = match net.stored_dtype {
-            FrozenDType::F32 => 4,
-            FrozenDType::Bf16 => 2,
-        };
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
         let kv = text.num_key_value_heads * text.head_dim();
         let inner = tokens * (3 * text.hidden_size + 2 * kv + 2 * text.intermediate_size);
@@ -40,7 +34,7 @@ impl StepMemory {
         let working = inner + tokens * (4 * text.intermediate_size + 10 * text.hidden_size);
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
         Self {
-            weights: (net.parameters * element) as u64,
+            weights: net.text.size() as u64,
             needed: PROGRAM + f32s(4 * trainable + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
             layers: text.num_hidden_layers,

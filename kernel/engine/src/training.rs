@@ -124,6 +124,9 @@ impl Run {
             let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
+            if settings.memory.is_some() {
+                model.net.vision.release();
+            }
             let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
             let kept = memory.kept_layers(settings.memory)?;
             let loss = micro_batch.backward(&model.net, adapter, dropout, kept, &mut self.gradients)?;

@@ -110,8 +110,16 @@ impl FrozenMatrix {
         }
     }
 
+    /// What it takes in memory once it has been read, in bytes.
+    pub fn size(&self) -> usize {
+        match &self.bytes {
+            Bytes::Quantized(quantized) => quantized.size(),
+            Bytes::Mapped(..) | Bytes::Owned(_) => self.rows * self.cols * self.dtype.size(),
+        }
+    }
+
     /// Lets the system take back the memory that a mapped matrix has been read into.
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         #[cfg(unix)]
         if let Bytes::Mapped(map, range) = &self.bytes {
             // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.

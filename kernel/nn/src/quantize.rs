@@ -40,6 +40,14 @@ impl Quantized {
         }
     }
 
+    /// What it takes in memory.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Nf4 { codes, absmax, scales, .. } => codes.len() + absmax.len() + size_of_val(&scales[..]),
+            Self::Int8 { codes, absmax } => codes.len() + size_of_val(&absmax[..]),
+        }
+    }
+
     pub fn weights(&self) -> Weights<'_> {
         match self {
             Self::Nf4 { len, codes, absmax, scales, offset } => {

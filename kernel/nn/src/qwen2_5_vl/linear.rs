@@ -56,6 +56,10 @@ impl Linear {
         self.weight = self.weight.quantized(bit);
     }
 
+    pub(super) fn weight(&self) -> &FrozenMatrix {
+        &self.weight
+    }
+
     /// `x` is `[T, in]`, the result `[T, out]`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Some(lora) = self.active(pass) else {

@@ -35,6 +35,8 @@ pub struct TextModel {
     pub layers: Vec<DecoderLayer>,
     norm: Arc<[f32]>,
     lm_head: FrozenMatrix,
+    /// Whether the head is the embedding.
+    tied: bool,
     eps: f64,
     precision: tunebook_gemm::Precision,
 }
@@ -68,7 +70,15 @@ impl TextModel {
             .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, linears))
             .collect::<crate::Result<_>>()?;
         let norm = checkpoint.vector(&format!("{prefix}.norm.weight"), text.hidden_size)?;
-        Ok(Self { embed_tokens, layers, norm, lm_head, eps: text.rms_norm_eps, precision: linears.precision })
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+            tied: config.tie_word_embeddings,
+            eps: text.rms_norm_eps,
+            precision: linears.precision,
+        })
     }
 
     /// The layers whose weights are quantized, in the order in which they are loaded.
@@ -96,6 +106,16 @@ impl TextModel {
             self.embed_tokens.read_row(id as usize, row);
         }
         Ok(values)
+    }
+
+    /// What the matrices take in memory once they have been read, in bytes.
+    pub fn size(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let DecoderLayer { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = layer;
+            [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
+        });
+        let head = if self.tied { 0 } else { self.lm_head.size() };
+        layers.map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.size() + head
     }
 
     /// The final norm, before the head.

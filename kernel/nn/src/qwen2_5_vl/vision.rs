@@ -101,6 +101,25 @@ impl VisionModel {
         Ok(permute_blocks(&merged, &windows.reverse(), 1)?)
     }
 
+    /// What the matrices take in memory once they have been read, in bytes.
+    pub fn size(&self) -> usize {
+        self.matrices().map(FrozenMatrix::size).sum()
+    }
+
+    /// Lets the system take back the memory of the weights; the next picture reads them from the file again.
+    pub fn release(&self) {
+        self.matrices().for_each(FrozenMatrix::release);
+    }
+
+    fn matrices(&self) -> impl Iterator<Item = &FrozenMatrix> {
+        let blocks = self.blocks.iter().flat_map(|block| {
+            let VisionBlock { qkv, proj, gate_proj, up_proj, down_proj, .. } = block;
+            [qkv, proj, gate_proj, up_proj, down_proj]
+        });
+        let linears = blocks.chain([&self.merger.first, &self.merger.second]);
+        linears.map(Linear::weight).chain([&self.patch_embed])
+    }
+
     /// The 2-D rotation: half of the frequencies turn with the patch's row, half with its column; both base
     /// 10000, in f32. Patches lie in window order.
     fn rotary(&self, grids: &[[usize; 3]], index: &[u32]) -> Rotary {
