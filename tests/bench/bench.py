@@ -151,7 +151,7 @@ def start(tunebook, runs):
     c = [1000 * run(version, "version").seconds for _ in range(runs)]
     return [
         Row("start to first prompt", "ms", a["time"], b["time"], "IPython"),
-        Row("start to first prompt", "ms", a["time"][:runs], c, "llamafactory-cli version"),
+        Row("start to first prompt", "ms", a["time"], c, "llamafactory-cli version"),
     ]
 
 

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -83,15 +84,10 @@ def first_prompt(command, prompt, environment):
     try:
         while prompt not in seen:
             seen += os.read(terminal, 1 << 16)
-        elapsed = time.perf_counter() - start
-        os.write(terminal, b"\x04")
-        # Some ask whether one means it.
-        os.write(terminal, b"y\n")
-        while os.read(terminal, 1 << 16):
-            pass
     except OSError:  # the other end is closed
-        if prompt not in seen:
-            raise SystemExit(f"{command[0]} ended before its prompt:\n{seen.decode(errors='replace')}") from None
+        raise SystemExit(f"{command[0]} ended before its prompt:\n{seen.decode(errors='replace')}") from None
+    elapsed = time.perf_counter() - start
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(terminal)
     return elapsed

@@ -30,8 +30,15 @@ def tunebook():
     """The binary: TUNEBOOK_BENCH_BINARY, or one that is built from the sources as they are."""
     if given := os.environ.get("TUNEBOOK_BENCH_BINARY"):
         return Path(given).resolve()
-    call("cargo", "build", "--release", "--package", "tunebook", cwd=ROOT)
-    return ROOT / "target" / "release" / "tunebook"
+    return build("tunebook")
+
+
+def build(name, **environment):
+    """Builds tunebook in an environment and keeps it in the cache under `name`, whatever is built later."""
+    command = ["cargo", "build", "--release", "--package", "tunebook"]
+    call(*command, cwd=ROOT, env={**os.environ, **environment})
+    CACHE.mkdir(parents=True, exist_ok=True)
+    return shutil.copy2(ROOT / "target" / "release" / "tunebook", CACHE / name)
 
 
 def checkpoint(size):

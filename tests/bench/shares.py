@@ -1,7 +1,6 @@
 """Where a run's time goes, from what `perf` sees of it. By itself: python3 tests/bench/shares.py SCRIPT"""
 
 import collections
-import os
 import re
 import shutil
 import subprocess
@@ -12,19 +11,21 @@ import places
 
 ATTENTION = "attention"
 
-# A sample of a call stack belongs to the first group that has one of its mangled names. The kernel's work for fresh
-# pages comes first, wherever they are needed; then what an operation does, the matrix products in it included.
+# A sample of a call stack belongs to the first group of which one of its mangled names is. The kernel's work for fresh
+# pages comes first, wherever they are needed; attention's matrix products are attention's.
 GROUPS = {
     "fresh memory": r"exc_page_fault|do_syscall_64.*(mmap|munmap|brk|madvise)|^(malloc|calloc|cfree|_int_)",
-    "moving bytes": r"^__mem(set|cpy|move)",
     ATTENTION: r"3ops\d+attention",
-    "the head and the loss": r"13cross_entropy",
+    "moving bytes": r"^__mem(set|cpy|move)",
+    "the loss": r"13cross_entropy",
     "the optimizer": r"9optimizer",
-    "norms, rope, SwiGLU": r"8rms_norm|3ops4rope|6swiglu|7dropout",
-    "matrix products": r"13tunebook_gemm|11lora_linear|3ops6linear|4gemm",
-    "pictures": r"13tunebook_data|6vision|5image",
+    "packing for bf16 products": r"13tunebook_gemm.*(Pack|9transpose)",
+    "bf16 products": r"13tunebook_gemm4simd|13tunebook_gemm3amx|13tunebook_gemm8few_rows",
+    "f32 products": r"8gemm_f32|11gemm_common|13tunebook_gemm",
+    "norms, rope, SwiGLU, sums": r"11tunebook_nn3ops",
+    "reading samples and pictures": r"13tunebook_data|5image",
     "other tensor operations": r"11candle_core",
-    "waiting for work": r"10rayon_core|15crossbeam|sched_yield|schedule",
+    "waiting": r"10rayon_core|15crossbeam|sched_yield|schedule",
 }
 OTHER = "the rest"
 FREQUENCY = 97
@@ -50,12 +51,8 @@ def group(stack):
 
 
 def binary():
-    """tunebook with mangled names that hold the types of generic code, so that a worker's stack tells what it does."""
-    target = places.CACHE / "profile"
-    flags = {**os.environ, "RUSTFLAGS": "-C symbol-mangling-version=v0"}
-    build = ["cargo", "build", "--release", "--package", "tunebook", "--target-dir", target]
-    places.call(*build, cwd=places.ROOT, env=flags)
-    return target / "release" / "tunebook"
+    """tunebook with symbols that hold the types of generic code; only the crates of this workspace are built again."""
+    return places.build("tunebook-named", RUSTC_WORKSPACE_WRAPPER=str(places.HERE / "name-types.sh"))
 
 
 if __name__ == "__main__":
