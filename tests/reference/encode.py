@@ -8,7 +8,6 @@ It also checks that common.py's restatement of the template and images.py's pict
 """
 
 import json
-import shutil
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -42,7 +41,22 @@ LONG_ANSWER = "早上河水很安静,我们沿着河岸慢慢走,一艘一艘地
 def case(name, messages, images=(), entry=MESSAGES, **settings):
     column = entry.get("columns", {}).get("messages", "conversations")
     sample = {column: messages, **({"images": list(images)} if "columns" in entry else {})}
+    return record(name, entry, sample, **settings)
+
+
+def record(name, entry, sample, **settings):
     return {"name": name, "entry": entry, "sample": sample, "settings": settings}
+
+
+TOOLS = json.dumps([{"name": "count", "description": "Counts. 数", "parameters": {"type": "object", "properties": {}}}], ensure_ascii=False)
+CALL = json.dumps({"name": "count", "arguments": {"of": "<image>", "least": 1.0}}, ensure_ascii=False)
+WITH_TOOLS = {"formatting": "sharegpt", "columns": {"messages": "messages", "tools": "tools", "images": "images"}}
+TOOL_TURNS = [
+    {"from": "human", "value": "How many foxes are in 这张图?"},
+    {"from": "function_call", "value": CALL},
+    {"from": "observation", "value": '{"foxes": 2}'},
+    {"from": "gpt", "value": "两只。"},
+]
 
 
 CASES = [
@@ -80,12 +94,21 @@ CASES = [
         [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hello!"}, {"from": "gpt", "value": "Hi!"}],
         entry={"formatting": "sharegpt"},
     ),
+    record("alpaca", {}, {"instruction": "Add.", "input": "1 + 1", "output": "\n2"}),
+    record(
+        "alpaca_history",
+        {"columns": {"prompt": "q", "response": "a", "history": "h", "system": "s", "images": "i"}},
+        {"q": "<image>And this?", "a": "A fox.", "h": [["<image>Which?", "A cat."]], "s": "Be brief.", "i": ["square.png", "icon.png"]},
+    ),
+    record("tools", WITH_TOOLS, {"messages": TOOL_TURNS, "tools": TOOLS, "images": ["icon.png"]}),
+    record("tools_cutoff", WITH_TOOLS, {"messages": TOOL_TURNS, "tools": "[]", "images": ["icon.png"]}, cutoff_len=80),
+    record("tools_mask_history", WITH_TOOLS, {"messages": TOOL_TURNS, "tools": TOOLS, "images": ["icon.png"]}, mask_history=True),
+    record("openai", {"formatting": "openai"}, {"conversations": [{"from": "human", "value": "Hello!"}, {"from": "gpt", "value": "Hi!"}]}),
 ]  # fmt: skip
 
 
 def main():
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    OUT.mkdir(exist_ok=True)
     cases = [c | encode(c) for c in CASES]
     dump_rows(OUT / "samples.json", "samples", cases, versions=versions("llamafactory", "transformers", "tokenizers"))
     lengths = [0, 1, 10, 31, 32, 33, 100, 1000]

@@ -11,6 +11,8 @@ use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
+use tunebook_engine::report::SkippedKind;
+use tunebook_engine::report::Spread;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
@@ -50,7 +52,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Text(text) => text.clone(),
         Output::Table(table) => draw_table(table, page),
         Output::Loaded(report) => lines(&loaded(report), page),
-        Output::Data(report) => lines(&data(report), page),
+        Output::Data(report) => data(report, page),
         Output::Sample(report) => sample(report, page),
         Output::Adapter(report) => lines(&adapter(report), page),
         Output::Adapters(reports) => adapters(reports, page),
@@ -104,29 +106,57 @@ fn loaded(report: &LoadReport) -> String {
     )
 }
 
-fn data(report: &DataReport) -> String {
-    let mut text = format!(
-        "{}: {}, {} ({} to learn, the longest sample has {}), {}; {} an epoch",
-        report.names.join(", "),
-        count(report.samples, "sample"),
-        count(report.tokens, "token"),
-        thousands(report.supervised_tokens),
-        thousands(report.longest),
-        count(report.pictures, "picture"),
-        count(report.steps_per_epoch, "step"),
-    );
-    if report.truncated > 0 {
-        text += &format!("\n{} cut to cutoff_len", count(report.truncated, "sample"));
-    }
+fn data(report: &DataReport, page: Page) -> String {
+    let mut text = lines(&chosen(report), page) + "\n" + &draw_table(&spread_table(report), page);
     if !report.skipped.is_empty() {
-        const SHOWN: usize = 5;
-        text += &format!("\n{} left out:", count(report.skipped.len(), "sample"));
-        report.skipped.iter().take(SHOWN).for_each(|s| text += &format!("\n  {}: {}", s.origin, s.reason));
-        if report.skipped.len() > SHOWN {
-            text += &format!("\n  … and {} more", report.skipped.len() - SHOWN);
-        }
+        text += &format!("\n{}", draw_table(&skipped_table(report), page));
     }
     text
+}
+
+fn chosen(report: &DataReport) -> String {
+    let packs = report.packs.map(|packs| format!(" in {}", count(packs, "pack"))).unwrap_or_default();
+    let eval = match report.eval_samples {
+        0 => String::new(),
+        samples => format!(", {} to evaluate on", thousands(samples)),
+    };
+    format!(
+        "{}: {} to train on{packs}{eval}; {} an epoch",
+        report.names.join(", "),
+        count(report.samples, "sample"),
+        count(report.steps_per_epoch, "step"),
+    )
+}
+
+/// Tokens a sample and a picture.
+fn spread_table(report: &DataReport) -> Table {
+    let row = |what: &str, spread: &Spread| {
+        let Spread { count: _, total, min, median, p95, max } = *spread;
+        std::iter::once(what.to_string()).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
+    };
+    let mut rows = vec![row("tokens a sample", &report.tokens), row("to learn", &report.supervised_tokens)];
+    if report.picture_tokens.count > 0 {
+        rows.push(row("tokens a picture", &report.picture_tokens));
+    }
+    let mut notes = vec![count(report.picture_tokens.count, "picture")];
+    if report.truncated > 0 {
+        notes.push(format!("{} cut to cutoff_len", count(report.truncated, "sample")));
+    }
+    Table {
+        headers: vec!["", "min", "median", "95 %", "max", "in all"],
+        rows,
+        note: notes.join("; "),
+        ..Table::default()
+    }
+}
+
+fn skipped_table(report: &DataReport) -> Table {
+    let row = |kind: &SkippedKind| vec![kind.kind.to_string(), thousands(kind.count), kind.first.clone()];
+    Table {
+        headers: vec!["left out", "samples", "the first"],
+        rows: report.skipped.iter().map(row).collect(),
+        ..Table::default()
+    }
 }
 
 fn sample(report: &SampleReport, page: Page) -> String {
@@ -261,7 +291,7 @@ fn status(report: &Status) -> String {
         format!("{}, {} parameters in {}", model.path.display(), thousands(model.parameters), model.dtype)
     });
     let data = report.data.as_ref().map_or_else(none, |data| {
-        format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens, "token"))
+        format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens.total, "token"))
     });
     let adapters: Vec<_> = report
         .adapters

@@ -12,7 +12,7 @@ pub const DATASET_INFO: &str = "dataset_info.json";
 /// The data sets of one folder, in the order of its `dataset_info.json`.
 ///
 /// Entries are only looked at when asked for by name: a file that also lists data sets of kinds which tunebook
-/// cannot read (alpaca, hub data sets …) is fine.
+/// cannot read (preference pairs, hub data sets …) is fine.
 #[derive(Debug, Clone)]
 pub struct DatasetInfo {
     dataset_dir: PathBuf,
@@ -25,15 +25,36 @@ pub struct DatasetEntry {
     pub name: String,
     /// File or folder of records.
     pub source: PathBuf,
+    /// What the file's SHA-1 is said to be.
+    pub file_sha1: Option<String>,
+    pub formatting: Formatting,
+    /// Take so many records by chance, some more than once if there are fewer.
+    pub num_samples: Option<usize>,
     pub columns: Columns,
     pub tags: Tags,
 }
 
-/// The keys of a record.
+/// How a record holds a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formatting {
+    /// A question, an answer, and pairs of them from before, each under a key of its own.
+    Alpaca,
+    /// A list of messages.
+    Sharegpt,
+    /// A list of messages in which tool calls are as OpenAI's interface has them.
+    Openai,
+}
+
+/// The keys of a record. One that has no name does not exist.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    pub messages: String,
+    pub prompt: Option<String>,
+    pub query: Option<String>,
+    pub response: Option<String>,
+    pub history: Option<String>,
+    pub messages: Option<String>,
     pub system: Option<String>,
+    pub tools: Option<String>,
     pub images: Option<String>,
 }
 
@@ -86,28 +107,52 @@ impl DatasetInfo {
         let entry = entry.as_object().ok_or_else(|| refuse("an entry that is not a JSON object".to_owned()))?;
 
         for key in ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"] {
-            if is_set(entry.get(key)) {
-                return Err(refuse(format!("the source `{key}`")));
+            if let Some(place) = text(entry, key) {
+                let part = |key| text(entry, key).map(|part| format!(", {key} {part}")).unwrap_or_default();
+                let (subset, split) = (part("subset"), part("split"));
+                let place = format!("{place}{subset}{split}");
+                return Err(DatasetError::Remote { name: name.to_owned(), key, place });
             }
         }
-        match text(entry, "formatting") {
-            Some("sharegpt") => {}
-            Some(other) => return Err(refuse(format!("`formatting: {other}`"))),
-            None => {
-                return Err(refuse("no `formatting`, which means alpaca".to_owned()));
-            }
-        }
-        for key in ["ranking", "num_samples"] {
+        for key in ["ranking", "kto_tag"] {
             if is_set(entry.get(key)) {
                 return Err(refuse(format!("`{key}`")));
             }
         }
+        if let Some(split) = text(entry, "split").filter(|split| *split != "train") {
+            return Err(refuse(format!("`split: {split}`, where a file is read as a whole")));
+        }
+        let formatting = match text(entry, "formatting") {
+            None | Some("alpaca") => Formatting::Alpaca,
+            Some("sharegpt") => Formatting::Sharegpt,
+            Some("openai") => Formatting::Openai,
+            Some(other) => return Err(refuse(format!("`formatting: {other}`"))),
+        };
         let file_name = text(entry, "file_name").ok_or_else(|| refuse("no `file_name`".to_owned()))?;
+        let num_samples = match entry.get("num_samples").filter(|value| is_set(Some(value))) {
+            Some(value) => {
+                let whole = value.as_u64().and_then(|count| usize::try_from(count).ok());
+                Some(whole.ok_or_else(|| refuse(format!("`num_samples: {value}`, which is no whole number")))?)
+            }
+            None => None,
+        };
+        let columns = Columns::read(entry.get("columns")).map_err(refuse)?;
+        let (missing, key) = match formatting {
+            Formatting::Alpaca if columns.prompt.is_none() => (true, "prompt"),
+            Formatting::Alpaca => (columns.response.is_none(), "response"),
+            Formatting::Sharegpt | Formatting::Openai => (columns.messages.is_none(), "messages"),
+        };
+        if missing {
+            return Err(refuse(format!("`columns` without `{key}`")));
+        }
 
         Ok(DatasetEntry {
             name: name.to_owned(),
             source: self.dataset_dir.join(file_name),
-            columns: Columns::read(entry.get("columns")).map_err(refuse)?,
+            file_sha1: owned(entry, "file_sha1"),
+            formatting,
+            num_samples,
+            columns,
             tags: Tags::read(entry.get("tags")).map_err(refuse)?,
         })
     }
@@ -134,19 +179,41 @@ impl Columns {
     /// does not exist.
     fn read(columns: Option<&Value>) -> Result<Self, String> {
         let Some(columns) = columns else {
-            return Ok(Self { messages: "conversations".to_owned(), system: None, images: None });
+            return Ok(Self::default());
         };
         let columns = columns.as_object().ok_or("`columns` that is not a JSON object")?;
-        for key in ["tools", "videos", "audios", "chosen", "rejected", "kto_tag"] {
+        for key in ["videos", "audios", "chosen", "rejected", "kto_tag"] {
             if is_set(columns.get(key)) {
                 return Err(format!("the column `{key}`"));
             }
         }
+        let column = |key| owned(columns, key).filter(|name| !name.is_empty());
         Ok(Self {
-            messages: owned(columns, "messages").ok_or("`columns` without `messages`")?,
-            system: owned(columns, "system"),
-            images: owned(columns, "images"),
+            prompt: column("prompt"),
+            query: column("query"),
+            response: column("response"),
+            history: column("history"),
+            messages: column("messages"),
+            system: column("system"),
+            tools: column("tools"),
+            images: column("images"),
         })
+    }
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        let column = |name: &str| Some(name.to_owned());
+        Self {
+            prompt: column("instruction"),
+            query: column("input"),
+            response: column("output"),
+            history: None,
+            messages: column("conversations"),
+            system: None,
+            tools: None,
+            images: None,
+        }
     }
 }
 
@@ -220,7 +287,9 @@ mod tests {
         );
         let entry = info.unwrap().entry("pokemon").unwrap();
         assert_eq!(entry.source, dir.path().join("pokemon.json"));
-        assert_eq!(entry.columns.messages, "messages");
+        assert_eq!(entry.formatting, Formatting::Sharegpt);
+        assert_eq!(entry.columns.messages.as_deref(), Some("messages"));
+        assert_eq!(entry.columns.prompt, None);
         assert_eq!(entry.columns.images.as_deref(), Some("images"));
         assert_eq!(entry.columns.system, None);
         assert_eq!(entry.tags, Tags::default());
@@ -239,11 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn no_columns_means_conversations() {
-        let (_dir, info) = info(r#"{"a": {"file_name": "a.json", "formatting": "sharegpt"}}"#);
-        let columns = info.unwrap().entry("a").unwrap().columns;
-        assert_eq!(columns.messages, "conversations");
-        assert_eq!(columns.images, None);
+    fn what_is_left_out_has_llamafactorys_defaults() {
+        let (_dir, info) = info(r#"{"a": {"file_name": "a.json"}}"#);
+        let entry = info.unwrap().entry("a").unwrap();
+        assert_eq!(entry.formatting, Formatting::Alpaca);
+        assert_eq!(entry.columns, Columns::default());
+        assert_eq!(entry.columns.query.as_deref(), Some("input"));
+        assert_eq!((entry.num_samples, entry.file_sha1), (None, None));
     }
 
     #[test]
@@ -256,15 +327,42 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
         let (_dir, info) = info(
-            r#"{"alpaca": {"file_name": "a.json"}, "hub": {"hf_hub_url": "x/y"},
+            r#"{"cosmos": {"file_name": "a.json", "formatting": "cosmos"},
                 "dpo": {"file_name": "a.json", "formatting": "sharegpt", "ranking": true},
-                "video": {"file_name": "a.json", "formatting": "sharegpt", "columns": {"messages": "m", "videos": "v"}}}"#,
+                "video": {"file_name": "a.json", "formatting": "sharegpt", "columns": {"messages": "m", "videos": "v"}},
+                "slice": {"file_name": "a.json", "split": "train[:100]"},
+                "some": {"file_name": "a.json", "num_samples": "some"},
+                "question": {"file_name": "a.json", "columns": {"prompt": "q"}},
+                "nothing": {"file_name": "a.json", "formatting": "openai", "columns": {"images": "i"}},
+                "nowhere": {}}"#,
         );
         let info = info.unwrap();
-        for (name, what) in [("alpaca", "alpaca"), ("hub", "hf_hub_url"), ("dpo", "ranking"), ("video", "videos")] {
+        for (name, what) in [
+            ("cosmos", "formatting: cosmos"),
+            ("dpo", "`ranking`"),
+            ("video", "column `videos`"),
+            ("slice", "split: train[:100]"),
+            ("some", "num_samples: \"some\""),
+            ("question", "without `response`"),
+            ("nothing", "without `messages`"),
+            ("nowhere", "no `file_name`"),
+        ] {
             let message = info.entry(name).unwrap_err().to_string();
             assert!(message.contains(what) && message.contains("sharegpt"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_data_set_of_a_hub_is_to_be_fetched_first() {
+        let (_dir, info) = info(
+            r#"{"hub": {"hf_hub_url": "someone/pictures", "subset": "small", "split": "test"},
+                "cloud": {"cloud_file_name": "s3://bucket/a.json"}}"#,
+        );
+        let info = info.unwrap();
+        let message = info.entry("hub").unwrap_err().to_string();
+        assert!(message.contains("hf_hub_url someone/pictures, subset small, split test"), "{message}");
+        assert!(message.contains("file_name"), "{message}");
+        assert!(info.entry("cloud").unwrap_err().to_string().contains("cloud_file_name s3://bucket/a.json"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::cutoff::cut;
 use crate::template::{Slots, Turn};
 use crate::{
-    Grid, ImageProcessor, ImageRef, Origin, Sample, SkipReason, Skipped, Template, TemplateError, Tokenizer,
+    Grid, ImageProcessor, ImageRef, Origin, Row, Sample, SkipReason, Skipped, Template, TemplateError, Tokenizer,
     TokenizerError,
 };
 
@@ -65,13 +65,6 @@ pub struct Encoder<'a> {
     pub options: EncodeOptions,
 }
 
-/// An encoded data set, and what was left out.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EncodedSet {
-    pub examples: Vec<Encoded>,
-    pub skipped: Vec<Skipped>,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     #[error("encoding was interrupted")]
@@ -81,38 +74,30 @@ pub enum EncodeError {
 }
 
 impl Encoder<'_> {
-    /// Encodes all samples on all cores, in their order. `progress` hears the number of samples done so far,
-    /// `cancelled` is asked before each sample; both are called from many threads.
+    /// Encodes all rows on all cores, in their order. `progress` hears the number of rows done so far, `cancelled` is
+    /// asked before each row; both are called from many threads.
     ///
     /// # Errors
     /// [`EncodeError::Cancelled`], or a tokenizer that fails. A sample that cannot be used is skipped.
     pub fn encode_all(
         &self,
-        samples: &[Sample],
+        rows: &[&Row],
         progress: &(dyn Fn(usize) + Sync),
         cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<EncodedSet, EncodeError> {
+    ) -> Result<Vec<Result<Encoded, Skipped>>, EncodeError> {
         let done = AtomicUsize::new(0);
-        let results = samples
-            .par_iter()
-            .map(|sample| {
-                if cancelled() {
-                    return Err(EncodeError::Cancelled);
-                }
-                let encoded = self.encode(sample)?;
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                Ok(encoded)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-
-        let mut set = EncodedSet::default();
-        for (sample, result) in samples.iter().zip(results) {
-            match result {
-                Ok(encoded) => set.examples.push(encoded),
-                Err(reason) => set.skipped.push(Skipped { origin: sample.origin.clone(), reason }),
+        let encode = |row: &&Row| {
+            if cancelled() {
+                return Err(EncodeError::Cancelled);
             }
-        }
-        Ok(set)
+            let encoded = match row {
+                Ok(sample) => self.encode(sample)?.map_err(|reason| Skipped { origin: sample.origin.clone(), reason }),
+                Err(skipped) => Err(skipped.clone()),
+            };
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            Ok(encoded)
+        };
+        rows.par_iter().map(encode).collect()
     }
 
     /// Encodes one sample; the inner error says why it cannot be used.
@@ -137,13 +122,20 @@ impl Encoder<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let tokens: Vec<_> = images.iter().map(|image| self.processor.tokens(image.grid)).collect();
-        let turns = self.template.encode_multiturn(self.tokenizer, &sample.messages, &sample.system, &tokens);
+        let turns = self
+            .template
+            .with_tools(&sample.system, &sample.tools)
+            .and_then(|system| self.template.encode_multiturn(self.tokenizer, &sample.messages, &system, &tokens));
         match turns {
             Ok(turns) => Ok(self.join(sample, turns, images)),
             Err(TemplateError::Tokenizer(error)) => Err(error.into()),
             Err(TemplateError::VisionToken { token }) => Ok(Err(SkipReason::VisionTokenInText { token })),
             Err(TemplateError::ImageCount { placeholders, images }) => {
                 Ok(Err(SkipReason::ImageCount { placeholders, images }))
+            }
+            Err(TemplateError::Tools { source }) => Ok(Err(SkipReason::BadTools { message: source.to_string() })),
+            Err(TemplateError::FunctionCall { index, source }) => {
+                Ok(Err(SkipReason::BadFunctionCall { turn: index, message: source.to_string() }))
             }
             Err(TemplateError::Order { .. } | TemplateError::Unknown { .. }) => {
                 Ok(Err(SkipReason::OddMessageCount { count: sample.messages.len() }))
@@ -233,7 +225,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Dataset, DatasetInfo, Message, Role, fixtures};
+    use crate::{DatasetInfo, DatasetReader, Message, Role, fixtures};
 
     struct Parts {
         tokenizer: Tokenizer,
@@ -263,6 +255,7 @@ mod tests {
         Sample {
             messages: contents.iter().enumerate().map(message).collect(),
             system: String::new(),
+            tools: String::new(),
             images: images.iter().map(|name| fixtures::path("pictures").join(name)).collect(),
             origin: Origin { file: Arc::from(Path::new("test.json")), index: 0 },
         }
@@ -336,8 +329,7 @@ mod tests {
             write("dataset_info.json", json!({"data": entry}));
             write("data.json", json!([case["sample"]]));
             let entry = DatasetInfo::read(dir.path()).unwrap().entry("data").unwrap();
-            let dataset = Dataset::load(&entry, &fixtures::path("pictures"), None).unwrap();
-            assert!(dataset.skipped.is_empty(), "{name}: {:?}", dataset.skipped);
+            let rows = DatasetReader::new(&fixtures::path("pictures"), dir.path(), None, 42).read(&entry).unwrap();
 
             let setting = |key: &str| case["settings"].get(key);
             let number = |key: &str, default| setting(key).map_or(default, |n| n.as_u64().unwrap() as usize);
@@ -351,7 +343,7 @@ mod tests {
                     mask_history: setting("mask_history").is_some(),
                 })
             };
-            let encoded = encoder.encode(&dataset.samples[0]).unwrap().unwrap();
+            let encoded = encoder.encode(rows[0].as_ref().unwrap()).unwrap().unwrap();
             let ids: Vec<_> = encoded.input_ids.iter().map(|id| i64::from(*id)).collect();
             if name == "index_placeholder" {
                 // LLaMA-Factory replaces {{idx}} in the text itself; tunebook leaves text as it is.
@@ -443,20 +435,24 @@ mod tests {
         samples[7].images.push("gone.png".into());
         samples[7].messages[0].content.push_str("<image>");
         let encoder = parts.encoder(EncodeOptions::default());
+        let expected = encoder.encode(&samples[49]).unwrap().unwrap();
+        let rows: Vec<Row> = samples.into_iter().map(Ok).collect();
+        let rows: Vec<_> = rows.iter().collect();
 
         let most = AtomicUsize::new(0);
         let progress = |done| {
             most.fetch_max(done, Ordering::Relaxed);
         };
-        let set = encoder.encode_all(&samples, &progress, &|| false).unwrap();
+        let encoded = encoder.encode_all(&rows, &progress, &|| false).unwrap();
         assert_eq!(most.into_inner(), 50);
-        assert_eq!((set.examples.len(), set.skipped.len()), (49, 1));
-        let expected = encoder.encode(&samples[49]).unwrap().unwrap();
-        assert_eq!(set.examples[48], expected);
+        assert_eq!(encoded.len(), 50);
+        assert!(matches!(encoded[7].as_ref().unwrap_err().reason, SkipReason::BadPicture { .. }));
+        assert_eq!(encoded.iter().filter(|row| row.is_err()).count(), 1);
+        assert_eq!(encoded[49], Ok(expected));
 
         let cancelled = AtomicBool::new(false);
         let result = encoder
-            .encode_all(&samples, &|_| cancelled.store(true, Ordering::Relaxed), &|| cancelled.load(Ordering::Relaxed));
+            .encode_all(&rows, &|_| cancelled.store(true, Ordering::Relaxed), &|| cancelled.load(Ordering::Relaxed));
         assert!(matches!(result, Err(EncodeError::Cancelled)));
     }
 }

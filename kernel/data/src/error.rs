@@ -14,17 +14,28 @@ pub enum DatasetError {
     #[error("{} does not define a data set `{name}`; {hint}", path.display())]
     Undefined { name: String, path: PathBuf, hint: String },
     #[error(
-        "the data set `{name}` has {what}, which tunebook does not read yet; supported are `formatting: sharegpt` \
-         with a `file_name` (json or jsonl), the columns messages, system and images, and the tags role_tag, \
-         content_tag, user_tag, assistant_tag and system_tag"
+        "the data set `{name}` has {what}, which tunebook does not read; it reads `formatting` alpaca, sharegpt and \
+         openai out of a `file_name`, with the columns prompt, query, response, history, messages, system, tools and \
+         images"
     )]
     Unsupported { name: String, what: String },
-    #[error("{} is not a .json or .jsonl file; other file types are not supported yet", path.display())]
+    #[error(
+        "the data set `{name}` lies elsewhere ({key} {place}): download its files and name them, or their folder, with \
+         file_name instead of {key}"
+    )]
+    Remote { name: String, key: &'static str, place: String },
+    #[error("{} is not a .json, .jsonl, .csv or .parquet file", path.display())]
     FileType { path: PathBuf },
     #[error("{} must hold records: a JSON array of objects, or one object a line", path.display())]
     NotRecords { path: PathBuf },
-    #[error("{} holds no .json or .jsonl file", path.display())]
+    #[error("{} holds no .json, .jsonl, .csv or .parquet file", path.display())]
     EmptyFolder { path: PathBuf },
+    #[error("{} is not a valid CSV file: {message}", path.display())]
+    Csv { path: PathBuf, message: String },
+    #[error("{} cannot be read as Parquet: {message}", path.display())]
+    Parquet { path: PathBuf, message: String },
+    #[error("cannot write {}, a picture out of {}: {source}", path.display(), file.display())]
+    Picture { path: PathBuf, file: PathBuf, source: std::io::Error },
 }
 
 impl DatasetError {

@@ -5,35 +5,46 @@
 //! sample never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
 
 mod batch;
+mod choice;
 mod creatures;
 mod cutoff;
+mod dataset;
 mod dataset_info;
 mod decode_stream;
 mod encode;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod formats;
 mod image;
+mod numpy_random;
+mod packing;
+mod python_json;
 mod random;
 mod records;
-mod sharegpt;
+mod sample;
 mod skip;
 mod template;
 mod tokenizer;
+mod tools;
 
 pub use batch::{Position, Sampler};
+pub use choice::{ChoiceError, MixStrategy, mix, split};
 pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
-pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Tags};
+pub use dataset::{DatasetReader, Row};
+pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Formatting, Tags};
 pub use decode_stream::DecodeStream;
-pub use encode::{EncodeError, EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX};
+pub use encode::{EncodeError, EncodeOptions, Encoded, Encoder, IGNORE_INDEX};
 pub use error::DatasetError;
 pub use image::{
     DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Picture, Pixels,
     read_picture,
 };
+pub use packing::pack;
 pub use records::Origin;
-pub use sharegpt::{Dataset, IMAGE_PLACEHOLDER, Message, Role, Sample};
+pub use sample::{IMAGE_PLACEHOLDER, Message, Role, Sample};
 pub use skip::{SkipReason, Skipped};
 pub use template::{Slots, Template, TemplateError, Turn};
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
+pub use tools::ToolError;

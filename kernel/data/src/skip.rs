@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Origin;
+use crate::{Origin, Role};
 
 /// A sample that is left out; the run goes on without it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +30,8 @@ pub enum SkipReason {
     NoMessages,
     #[error("unknown role `{role}` in turn {turn}; check tags in dataset_info.json")]
     UnknownRole { turn: usize, role: String },
-    #[error("turn {turn} is `{role}`'s, but user and assistant must take turns, the user first")]
-    WrongTurn { turn: usize, role: String },
-    #[error("turn {turn} has the role `{role}`; tool calls are not supported yet")]
-    ToolTurn { turn: usize, role: String },
+    #[error("turn {turn} is {}, but question and answer must take turns, the question first", side(*role))]
+    WrongTurn { turn: usize, role: Role },
     #[error("{count} messages: the last question has no answer")]
     OddMessageCount { count: usize },
     #[error("{placeholders} <image> in the text, but {images} pictures")]
@@ -51,6 +49,39 @@ pub enum SkipReason {
          cutoff_len {cutoff_len}; raise cutoff_len or lower image_max_pixels"
     )]
     CutoffTooShort { needed: usize, cutoff_len: usize },
+    #[error("its tools are no JSON list of objects: {message}")]
+    BadTools { message: String },
+    #[error("turn {turn} is no call of a function, which is JSON with `name` and `arguments`: {message}")]
+    BadFunctionCall { turn: usize, message: String },
     #[error("nothing to learn: no token of an answer is left within cutoff_len {cutoff_len}")]
     NothingToLearn { cutoff_len: usize },
+}
+
+impl SkipReason {
+    /// The kind of fault in a few words, by which samples are counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotAnObject | Self::MissingKey { .. } | Self::WrongType { .. } => "not of its format",
+            Self::NoMessages => "no messages",
+            Self::UnknownRole { .. } => "unknown role",
+            Self::WrongTurn { .. } => "turns out of order",
+            Self::OddMessageCount { .. } => "no answer",
+            Self::ImageCount { .. } => "pictures do not match <image>",
+            Self::OtherMedia { .. } => "video or sound",
+            Self::VisionTokenInText { .. } => "vision token in the text",
+            Self::MissingPicture { .. } => "picture not found",
+            Self::BadPicture { .. } => "picture not readable",
+            Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => "cutoff_len too short",
+            Self::BadTools { .. } | Self::BadFunctionCall { .. } => "tools or calls not readable",
+        }
+    }
+}
+
+fn side(role: Role) -> &'static str {
+    match role {
+        Role::User => "the user's",
+        Role::Assistant => "the assistant's",
+        Role::Observation => "a tool's result",
+        Role::Function => "a call of a tool",
+    }
 }

@@ -1,14 +1,18 @@
 //! Chat templates: conversations to token ids, slot by slot as LLaMA-Factory does.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::sharegpt::IMAGE_PLACEHOLDER;
+use crate::sample::IMAGE_PLACEHOLDER;
+use crate::tools::{ToolError, function_calls, tool_prompt};
 use crate::{Message, Role, Tokenizer, TokenizerError};
 
 /// The text around each kind of message. Every slot (system, user, assistant) is tokenized by itself and the ids
 /// are joined: an answer that begins with a newline gets other tokens than in one piece.
 ///
 /// One oddity of LLaMA-Factory's is left out: it also replaces a literal `{{idx}}` in a user's text.
+///
+/// A call of tools is written as an assistant's message, what a tool gave as a user's.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Template {
     pub name: &'static str,
@@ -18,6 +22,7 @@ pub struct Template {
     pub stop_word: &'static str,
     system: [&'static str; 2],
     user: [&'static str; 2],
+    observation: [&'static str; 2],
     assistant: [&'static str; 2],
 }
 
@@ -27,6 +32,7 @@ const QWEN2_VL: Template = Template {
     stop_word: "<|im_end|>",
     system: ["<|im_start|>system\n", "<|im_end|>\n"],
     user: ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"],
+    observation: ["<|im_start|>user\n<tool_response>\n", "\n</tool_response><|im_end|>\n<|im_start|>assistant\n"],
     assistant: ["", "<|im_end|>\n"],
 };
 
@@ -55,6 +61,10 @@ pub enum TemplateError {
     VisionToken { token: &'static str },
     #[error("user and assistant must take turns, the user first; message {index} breaks this")]
     Order { index: usize },
+    #[error("message {index} is no call of a function, which is JSON with `name` and `arguments`: {source}")]
+    FunctionCall { index: usize, source: ToolError },
+    #[error("the tools are no JSON list of objects: {source}")]
+    Tools { source: ToolError },
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
 }
@@ -74,6 +84,19 @@ impl Template {
             true => Ok(&QWEN2_VL),
             false => Err(TemplateError::Unknown { name: name.to_owned() }),
         }
+    }
+
+    /// The system message (empty: the default) with a description of `tools` behind it, a JSON list as Qwen2.5 is
+    /// taught to read it. Without tools it is `system`.
+    ///
+    /// # Errors
+    /// `tools` are no JSON list of objects.
+    pub fn with_tools(&self, system: &str, tools: &str) -> Result<String, TemplateError> {
+        let description = tool_prompt(tools).map_err(|source| TemplateError::Tools { source })?;
+        Ok(match description.is_empty() {
+            true => system.to_owned(),
+            false => self.system_or_default(system).to_owned() + &description,
+        })
     }
 
     /// A conversation as pairs of question and answer. `image_tokens[i]` is the number of `<|image_pad|>` that
@@ -137,27 +160,35 @@ impl Template {
         let mut image_tokens = image_tokens.iter().copied();
         let mut encoded = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
-            let (expected, [before, after]) = match index % 2 {
-                0 => (Role::User, self.user),
-                _ => (Role::Assistant, self.assistant),
-            };
-            if message.role != expected {
+            if message.role.is_answer() != (index % 2 == 1) {
                 return Err(TemplateError::Order { index });
             }
             let mut slots = Slots::default();
             if index == 0 {
-                let system = match system.is_empty() {
-                    true => self.default_system,
-                    false => system,
-                };
                 let [before, after] = self.system;
-                slots.push_text(tokenizer, &format!("{before}{system}{after}"))?;
+                slots.push_text(tokenizer, &format!("{before}{}{after}", self.system_or_default(system)))?;
             }
-            let text = format!("{before}{}{after}", message.content);
+            let content = match message.role {
+                Role::Function => {
+                    let calls = function_calls(&message.content);
+                    Cow::from(calls.map_err(|source| TemplateError::FunctionCall { index, source })?)
+                }
+                _ => Cow::from(&message.content),
+            };
+            let [before, after] = match message.role {
+                Role::User => self.user,
+                Role::Observation => self.observation,
+                Role::Assistant | Role::Function => self.assistant,
+            };
+            let text = format!("{before}{content}{after}");
             slots.push_slot(tokenizer, &text, &mut image_tokens)?;
             encoded.push(slots);
         }
         Ok(encoded)
+    }
+
+    fn system_or_default<'a>(&self, system: &'a str) -> &'a str {
+        if system.is_empty() { self.default_system } else { system }
     }
 }
 

@@ -1,14 +1,21 @@
-//! The data sets that a session trains on, encoded.
+//! The data sets that a session trains on and evaluates on, encoded.
 
-use tunebook_data::Dataset;
+use std::path::PathBuf;
+
 use tunebook_data::DatasetInfo;
+use tunebook_data::DatasetReader;
 use tunebook_data::EncodeOptions;
 use tunebook_data::Encoded;
 use tunebook_data::Encoder;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::ImageProcessor;
+use tunebook_data::Row;
 use tunebook_data::Sampler;
+use tunebook_data::Skipped;
 use tunebook_data::Template;
+use tunebook_data::mix;
+use tunebook_data::pack;
+use tunebook_data::split;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -18,21 +25,34 @@ use crate::model::Model;
 use crate::report::DataReport;
 use crate::report::PictureReport;
 use crate::report::SampleReport;
-use crate::report::SkippedSample;
+use crate::report::SkippedKind;
+use crate::report::Spread;
 use crate::report::TokenReport;
 use crate::settings::Settings;
 
 /// Encoded samples, and what `data` reported of them.
 pub struct ChosenData {
-    pub samples: Vec<Encoded>,
+    /// What training takes as one: a sample by itself, or with `packing` several that lie end to end and do not see
+    /// each other.
+    pub train: Vec<Vec<Encoded>>,
+    /// What is held back for evaluation: `val_size` of the data sets, or `eval_dataset`.
+    pub eval: Vec<Encoded>,
     pub report: DataReport,
 }
 
+/// Which samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    Train,
+    Eval,
+}
+
 impl ChosenData {
-    /// Reads `names` one after another and encodes them together.
+    /// Reads the data sets `names`, mixes them, holds some samples back, encodes and packs.
     ///
     /// # Errors
-    /// A data set that is not declared or cannot be read; no sample at all that can be used; an interrupt.
+    /// Settings that exclude each other; a data set that is not declared or cannot be read; no sample at all that can
+    /// be used; an interrupt.
     pub fn read(
         names: &[String],
         model: &Model,
@@ -43,53 +63,41 @@ impl ChosenData {
         if settings.train_on_prompt && settings.mask_history {
             return Err(Error::PromptAndHistory);
         }
-        let info = DatasetInfo::read(&settings.dataset_dir)?;
-        let mut read = Dataset::default();
-        for name in names {
-            read.append(Dataset::load(&info.entry(name)?, info.dataset_dir(), settings.max_samples)?);
+        if settings.val_size > 1e-6 && !settings.eval_dataset.is_empty() {
+            return Err(Error::ValSizeAndEvalDataset);
         }
-        let options = EncodeOptions {
-            cutoff_len: settings.cutoff_len,
-            train_on_prompt: settings.train_on_prompt,
-            mask_history: settings.mask_history,
-        };
-        let template = Template::by_name(&settings.template)?;
-        let encoder = Encoder { tokenizer: &model.tokenizer, template, processor, options };
-        let total = read.samples.len();
-        let progress = |done| cx.emit(Event::Progress { task: "encoding samples", done, total });
-        let encoded = encoder.encode_all(&read.samples, &progress, &|| cx.is_cancelled())?;
+        let rows = rows(names, settings, cx)?;
+        let eval_rows = rows_if_any(&settings.eval_dataset, settings, cx)?;
+        let (train, held_out) = split(rows.len(), settings.val_size, settings.seed)?;
+        let train: Vec<_> = train.into_iter().map(|index| &rows[index]).collect();
+        let eval: Vec<_> = held_out.into_iter().map(|index| &rows[index]).chain(&eval_rows).collect();
 
-        let skipped: Vec<_> = read.skipped.iter().chain(&encoded.skipped).collect();
-        let samples = encoded.examples;
-        let Some(longest) = samples.iter().map(|sample| sample.input_ids.len()).max() else {
-            let first = skipped.first().map(|skipped| format!("; the first: {skipped}")).unwrap_or_default();
-            return Err(Error::NoSamples { names: names.join(","), skipped: skipped.len(), first });
-        };
-        let sum = |count: fn(&Encoded) -> usize| samples.iter().map(count).sum::<usize>();
-        let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
-        let report = DataReport {
-            names: names.to_vec(),
-            samples: samples.len(),
-            skipped: skipped
-                .iter()
-                .map(|s| SkippedSample { origin: s.origin.to_string(), reason: s.reason.to_string() })
-                .collect(),
-            tokens: sum(|sample| sample.input_ids.len()),
-            longest,
-            supervised_tokens: sum(Encoded::supervised_tokens),
-            pictures: sum(|sample| sample.images.len()),
-            truncated: sum(|sample| usize::from(sample.truncated)),
-            steps_per_epoch: Sampler::new(samples.len(), batch, accumulation, 0, false).steps_per_epoch(),
-        };
-        Ok(Self { samples, report })
+        let encode = Encode { model, processor, settings, cx };
+        let train = encode.rows(&train, "encoding samples")?;
+        let eval = encode.rows(&eval, "encoding samples to evaluate on")?;
+        let skipped = train.iter().chain(&eval).filter_map(|row| row.as_ref().err());
+        let skipped = SkippedKind::count(skipped);
+        if train.iter().all(std::result::Result::is_err) {
+            let first = skipped.first().map(|kind| format!("; the first: {}", kind.first)).unwrap_or_default();
+            let skipped = skipped.iter().map(|kind| kind.count).sum();
+            return Err(Error::NoSamples { names: names.join(","), skipped, first });
+        }
+        let train = packed(train, settings);
+        let eval: Vec<_> = eval.into_iter().flatten().collect();
+        let report = report(names, &train, &eval, skipped, processor, settings);
+        Ok(Self { train, eval, report })
     }
 
-    /// Sample `index` token by token; a run of image placeholders is one entry.
+    /// Sample `index` of a split token by token; a run of image placeholders is one entry.
     ///
     /// # Errors
     /// There are not that many samples.
-    pub fn sample(&self, index: usize, model: &Model) -> Result<SampleReport> {
-        let sample = self.samples.get(index).ok_or(Error::NoSample { index, samples: self.samples.len() })?;
+    pub fn sample(&self, split: Split, index: usize, model: &Model) -> Result<SampleReport> {
+        let samples: Vec<_> = match split {
+            Split::Train => self.train.iter().flatten().collect(),
+            Split::Eval => self.eval.iter().collect(),
+        };
+        let sample = samples.get(index).ok_or(Error::NoSample { index, samples: samples.len() })?;
         let image_pad = model.tokenizer.special().image_pad;
         let mut tokens: Vec<TokenReport> = Vec::new();
         let mut pieces = model.tokenizer.decode_stream(false);
@@ -111,10 +119,133 @@ impl ChosenData {
         });
         Ok(SampleReport {
             index,
-            samples: self.samples.len(),
+            samples: samples.len(),
             origin: sample.origin.to_string(),
             tokens,
             pictures: pictures.collect(),
         })
+    }
+}
+
+/// Samples of the data sets `names` that are not those of the session, to evaluate on, and what was left out.
+///
+/// # Errors
+/// As [`ChosenData::read`].
+pub fn read_samples(
+    names: &[String],
+    model: &Model,
+    processor: &ImageProcessor,
+    settings: &Settings,
+    cx: &Context,
+) -> Result<(Vec<Encoded>, Vec<SkippedKind>)> {
+    let rows = rows(names, settings, cx)?;
+    let rows: Vec<_> = rows.iter().collect();
+    let encoded = Encode { model, processor, settings, cx }.rows(&rows, "encoding samples to evaluate on")?;
+    let skipped = SkippedKind::count(encoded.iter().filter_map(|row| row.as_ref().err()));
+    Ok((encoded.into_iter().flatten().collect(), skipped))
+}
+
+/// The rows of data sets, mixed as `mix_strategy` says.
+fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>> {
+    let info = DatasetInfo::read(&settings.dataset_dir)?;
+    let media_dir = settings.media_dir.as_deref().unwrap_or(info.dataset_dir());
+    let pictures = pictures_folder();
+    let mut reader = DatasetReader::new(media_dir, &pictures, settings.max_samples, settings.seed);
+    let mut sets = Vec::with_capacity(names.len());
+    for name in names {
+        let entry = info.entry(name)?;
+        if let Some(sha1) = entry.other_sha1()? {
+            let file = entry.source.display();
+            cx.emit(Event::Note(format!(
+                "{file} is not the file that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1"
+            )));
+        }
+        sets.push(reader.read(&entry)?);
+    }
+    if let [rows] = &mut sets[..] {
+        return Ok(std::mem::take(rows));
+    }
+    let lengths: Vec<_> = sets.iter().map(Vec::len).collect();
+    let mixed = mix(&lengths, settings.mix_strategy.into(), settings.interleave_probs.as_deref(), settings.seed)?;
+    Ok(mixed.into_iter().map(|(set, row)| sets[set][row].clone()).collect())
+}
+
+fn rows_if_any(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>> {
+    if names.is_empty() { Ok(Vec::new()) } else { rows(names, settings, cx) }
+}
+
+/// Where pictures go that lie inside a data set's file. They are named by their content, so that the folder can be
+/// deleted while no session runs.
+fn pictures_folder() -> PathBuf {
+    dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook").join("pictures")
+}
+
+/// What encoding needs.
+struct Encode<'a> {
+    model: &'a Model,
+    processor: &'a ImageProcessor,
+    settings: &'a Settings,
+    cx: &'a Context<'a>,
+}
+
+impl Encode<'_> {
+    fn rows(&self, rows: &[&Row], task: &'static str) -> Result<Vec<std::result::Result<Encoded, Skipped>>> {
+        let Self { model, processor, settings, cx } = self;
+        let options = EncodeOptions {
+            cutoff_len: room(settings),
+            train_on_prompt: settings.train_on_prompt,
+            mask_history: settings.mask_history,
+        };
+        let template = Template::by_name(&settings.template)?;
+        let encoder = Encoder { tokenizer: &model.tokenizer, template, processor, options };
+        let total = rows.len();
+        let progress = |done| cx.emit(Event::Progress { task, done, total });
+        Ok(encoder.encode_all(rows, &progress, &|| cx.is_cancelled())?)
+    }
+}
+
+/// Most tokens of a sample, and of a pack: LLaMA-Factory takes one less than `cutoff_len` where it packs.
+fn room(settings: &Settings) -> usize {
+    settings.cutoff_len - usize::from(is_packed(settings))
+}
+
+/// `neat_packing` asks for what `packing` always is here.
+fn is_packed(settings: &Settings) -> bool {
+    settings.packing || settings.neat_packing
+}
+
+/// Every sample by itself, or in packs.
+fn packed(rows: Vec<std::result::Result<Encoded, Skipped>>, settings: &Settings) -> Vec<Vec<Encoded>> {
+    if !is_packed(settings) {
+        return rows.into_iter().flatten().map(|sample| vec![sample]).collect();
+    }
+    // What was skipped keeps its place among the samples that are looked at together, and fits nowhere.
+    let length = |row: &std::result::Result<Encoded, Skipped>| row.as_ref().map_or(usize::MAX, |s| s.input_ids.len());
+    let packs = pack(&rows.iter().map(length).collect::<Vec<_>>(), room(settings));
+    let mut rows: Vec<_> = rows.into_iter().map(std::result::Result::ok).collect();
+    packs.into_iter().map(|pack| pack.into_iter().filter_map(|index| rows[index].take()).collect()).collect()
+}
+
+fn report(
+    names: &[String],
+    train: &[Vec<Encoded>],
+    eval: &[Encoded],
+    skipped: Vec<SkippedKind>,
+    processor: &ImageProcessor,
+    settings: &Settings,
+) -> DataReport {
+    let samples: Vec<_> = train.iter().flatten().chain(eval).collect();
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    DataReport {
+        names: names.to_vec(),
+        samples: samples.len() - eval.len(),
+        packs: is_packed(settings).then_some(train.len()),
+        eval_samples: eval.len(),
+        skipped,
+        tokens: Spread::of(samples.iter().map(|sample| sample.input_ids.len())),
+        supervised_tokens: Spread::of(samples.iter().map(|sample| sample.supervised_tokens())),
+        picture_tokens: Spread::of(samples.iter().flat_map(|sample| sample.grids()).map(|grid| processor.tokens(grid))),
+        truncated: samples.iter().filter(|sample| sample.truncated).count(),
+        steps_per_epoch: Sampler::new(train.len(), batch, accumulation, 0, false).steps_per_epoch(),
     }
 }

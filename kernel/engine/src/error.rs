@@ -42,6 +42,8 @@ pub enum Error {
     Plot(String),
     #[error("train_on_prompt learns every turn and mask_history only the last answer: set one of them to false")]
     PromptAndHistory,
+    #[error("val_size holds back some of the data itself, eval_dataset names other data: give one of them")]
+    ValSizeAndEvalDataset,
     #[error(
         "{path} changes the vision tower (`{tensor}`), which is frozen here; only adapters of the language model work"
     )]
@@ -59,6 +61,8 @@ pub enum Error {
     Model(#[from] tunebook_nn::Error),
     #[error(transparent)]
     Dataset(#[from] tunebook_data::DatasetError),
+    #[error(transparent)]
+    Choice(#[from] tunebook_data::ChoiceError),
     #[error(transparent)]
     Encode(#[from] tunebook_data::EncodeError),
     #[error(transparent)]

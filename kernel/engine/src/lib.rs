@@ -24,6 +24,7 @@ pub mod session;
 pub mod settings;
 mod training;
 
+pub use chosen_data::Split;
 pub use error::Error;
 pub use error::Result;
 pub use event::Cancel;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use tunebook_data::Skipped;
 
 /// What `load` found.
 #[derive(Clone, Debug)]
@@ -27,22 +28,73 @@ pub struct LoadReport {
 #[derive(Clone, Debug)]
 pub struct DataReport {
     pub names: Vec<String>,
+    /// To train on.
     pub samples: usize,
-    pub skipped: Vec<SkippedSample>,
-    pub tokens: usize,
-    pub longest: usize,
-    pub supervised_tokens: usize,
-    pub pictures: usize,
+    /// How many packs they make, where they are packed.
+    pub packs: Option<usize>,
+    pub eval_samples: usize,
+    pub skipped: Vec<SkippedKind>,
+    /// Of all samples, as are the numbers below.
+    pub tokens: Spread,
+    pub supervised_tokens: Spread,
+    /// Tokens a picture.
+    pub picture_tokens: Spread,
+    /// Samples that `cutoff_len` has cut.
     pub truncated: usize,
     pub steps_per_epoch: usize,
 }
 
-/// A sample that cannot be trained on, and why.
-#[derive(Clone, Debug)]
-pub struct SkippedSample {
-    /// Data set and position in its file, as in `creatures[17]`.
-    pub origin: String,
-    pub reason: String,
+/// Samples that cannot be used, for one kind of reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SkippedKind {
+    pub kind: &'static str,
+    pub count: usize,
+    /// The first of them and its reason, as in `creatures.json[17]: picture a.png …`.
+    pub first: String,
+}
+
+impl SkippedKind {
+    /// By kinds, in the order in which they first come.
+    pub fn count<'a>(skipped: impl Iterator<Item = &'a Skipped>) -> Vec<Self> {
+        let mut kinds: Vec<Self> = Vec::new();
+        for skipped in skipped {
+            let kind = skipped.reason.kind();
+            match kinds.iter_mut().find(|known| known.kind == kind) {
+                Some(known) => known.count += 1,
+                None => kinds.push(Self { kind, count: 1, first: skipped.to_string() }),
+            }
+        }
+        kinds
+    }
+}
+
+/// How numbers are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    pub count: usize,
+    pub total: usize,
+    pub min: usize,
+    pub median: usize,
+    /// No more than 5 % are above it.
+    pub p95: usize,
+    pub max: usize,
+}
+
+impl Spread {
+    /// All zero without numbers. Quantile q of n numbers is the ⌈q·n⌉-th smallest.
+    pub fn of(numbers: impl Iterator<Item = usize>) -> Self {
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_unstable();
+        let rank = |percent: usize| numbers.get((numbers.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        Self {
+            count: numbers.len(),
+            total: numbers.iter().sum(),
+            min: rank(0).unwrap_or(0),
+            median: rank(50).unwrap_or(0),
+            p95: rank(95).unwrap_or(0),
+            max: rank(100).unwrap_or(0),
+        }
+    }
 }
 
 /// One encoded sample, as the model sees it.

@@ -9,6 +9,7 @@ use tunebook_nn::adapter::LoraConfig;
 
 use crate::adapters::Adapters;
 use crate::chosen_data::ChosenData;
+use crate::chosen_data::Split;
 use crate::conversation::Asking;
 use crate::conversation::Conversation;
 use crate::error::Error;
@@ -78,9 +79,9 @@ impl Session {
         Ok(report)
     }
 
-    /// One encoded sample, counted from 0.
-    pub fn sample(&self, index: usize) -> Result<SampleReport> {
-        self.data.as_ref().ok_or(Error::NoData)?.sample(index, self.model()?)
+    /// One encoded sample of a split, counted from 0.
+    pub fn sample(&self, split: Split, index: usize) -> Result<SampleReport> {
+        self.data.as_ref().ok_or(Error::NoData)?.sample(split, index, self.model()?)
     }
 
     /// Makes a new LoRA adapter from the settings and turns it on.
@@ -136,7 +137,7 @@ impl Session {
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let settings = &self.settings;
         let (adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let material = Material { model, adapter, samples: &data.samples, processor: &processor, settings };
+        let material = Material { model, adapter, samples: &data.train, processor: &processor, settings };
         run.train(&material, &mut self.features, steps, cx)
     }
 
@@ -163,12 +164,12 @@ impl Session {
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
         let (processor, model) = (self.processor()?, self.model()?);
         let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
-        let samples = self.data.as_ref().map_or(&[][..], |data| &data.samples);
+        let samples = self.data.as_ref().map_or(&[][..], |data| &data.train);
         run.save(&Material { model, adapter, samples, processor: &processor, settings: &self.settings }, folder)
     }
 
     pub fn status(&self) -> Status {
-        let samples = self.data.as_ref().map_or(0, |data| data.samples.len());
+        let samples = self.data.as_ref().map_or(0, |data| data.train.len());
         let run = self.adapters.active().map(|(_, run)| run);
         Status {
             model: self.model.as_ref().map(|model| model.report.clone()),

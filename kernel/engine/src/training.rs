@@ -53,7 +53,8 @@ pub struct Run {
 pub struct Material<'a> {
     pub model: &'a Model,
     pub adapter: &'a Adapter,
-    pub samples: &'a [Encoded],
+    /// Each is taken as one: samples, or packs of them.
+    pub samples: &'a [Vec<Encoded>],
     pub processor: &'a ImageProcessor,
     pub settings: &'a Settings,
 }
@@ -120,7 +121,7 @@ impl Run {
                 break;
             }
             // One micro-batch: loss and gradients.
-            let chosen: Vec<_> = sampler.micro_batch(self.position).iter().map(|&i| &samples[i]).collect();
+            let chosen: Vec<_> = sampler.micro_batch(self.position).iter().flat_map(|&i| &samples[i]).collect();
             let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };

@@ -16,13 +16,15 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
-    usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= max_samples= …]",
+    usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= val_size= …]",
     help: "choose data sets to train on; alone: list them",
     details: "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
-              be used is left out and reported. The training of every adapter starts anew; what they have learned stays.",
+              be used is left out and reported. val_size holds some of them back for `evaluate`, the same ones as \
+              LLaMA-Factory. The training of every adapter starts anew; what they have learned stays.",
     examples: &[
         ("data dataset_dir=pokemon", "lists those of pokemon/dataset_info.json"),
         ("data creatures cutoff_len=512", "takes one of them"),
+        ("data creatures val_size=0.1", "holds a tenth of it back"),
         ("data creatures,identity max_samples=100", "takes the first 100 samples of two of them"),
     ],
     takes: Takes::Words(0, usize::MAX),

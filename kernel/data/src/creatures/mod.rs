@@ -129,11 +129,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), CreaturesError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dataset, DatasetInfo};
+    use crate::{DatasetInfo, DatasetReader, Sample};
 
-    fn load(dir: &Path, name: &str) -> Dataset {
+    fn load(dir: &Path, name: &str) -> Vec<Sample> {
         let entry = DatasetInfo::read(dir).unwrap().entry(name).unwrap();
-        Dataset::load(&entry, dir, None).unwrap()
+        DatasetReader::new(dir, dir, None, 42).read(&entry).unwrap().into_iter().map(Result::unwrap).collect()
     }
 
     #[test]
@@ -141,9 +141,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_creatures(dir.path(), 30, 7).unwrap();
         let (train, held_out) = (load(dir.path(), CREATURES_TRAIN), load(dir.path(), CREATURES_HELD_OUT));
-        assert_eq!((train.samples.len(), held_out.samples.len()), (24, 6));
-        assert!(train.skipped.is_empty() && held_out.skipped.is_empty());
-        for sample in train.samples.iter().chain(&held_out.samples) {
+        assert_eq!((train.len(), held_out.len()), (24, 6));
+        for sample in train.iter().chain(&held_out) {
             let image = image::open(&sample.images[0]).unwrap().into_rgb8();
             assert!((112..=168).contains(&image.width()) && (112..=168).contains(&image.height()));
             assert_eq!(image.get_pixel(0, 0).0, [255; 3], "the background is white");

@@ -38,6 +38,25 @@ choice! {
 }
 
 choice! {
+    /// How several data sets become one.
+    MixStrategy {
+        Concat = "concat",
+        InterleaveUnder = "interleave_under",
+        InterleaveOver = "interleave_over",
+    }
+}
+
+impl From<MixStrategy> for tunebook_data::MixStrategy {
+    fn from(strategy: MixStrategy) -> Self {
+        match strategy {
+            MixStrategy::Concat => Self::Concat,
+            MixStrategy::InterleaveUnder => Self::InterleaveUnder,
+            MixStrategy::InterleaveOver => Self::InterleaveOver,
+        }
+    }
+}
+
+choice! {
     /// The learning rate over the steps of a training.
     LrSchedulerType {
         Cosine = "cosine",

@@ -79,6 +79,7 @@ impl Declaration {
             Kind::Whole => "a whole number".to_string(),
             Kind::Number => "a number".to_string(),
             Kind::List => "names between commas".to_string(),
+            Kind::Numbers => "numbers between commas".to_string(),
             Kind::Path => "a path".to_string(),
             Kind::Text | Kind::Switch | Kind::Choice(_) => "text".to_string(),
         };

@@ -13,6 +13,7 @@ use value::Value;
 
 pub use choice::Dtype;
 pub use choice::LrSchedulerType;
+pub use choice::MixStrategy;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use value::Kind;
@@ -77,6 +78,20 @@ settings! {
         cutoff_len: usize = 2048, Limits::Within(4.0, 131072.0);
         /// Takes only the first so many samples of each data set.
         max_samples: Option<usize> = None, Limits::From(1.0);
+        /// The folder of the pictures; none stands for dataset_dir.
+        media_dir: Option<PathBuf> = None;
+        /// How several data sets become one: one behind the other, or by turns until one (under) or all (over) are used up.
+        mix_strategy: MixStrategy = MixStrategy::Concat;
+        /// How often each data set has its turn, as 0.7,0.3; none lets them take equal turns.
+        interleave_probs: Option<Vec<f64>> = None;
+        /// Samples held back to evaluate on: a share up to 1, a number above.
+        val_size: f64 = 0.0, Limits::From(0.0);
+        /// Data sets to evaluate on, instead of val_size.
+        eval_dataset: Vec<String> = Vec::new();
+        /// Packs several samples into one of cutoff_len tokens; they do not see each other.
+        packing: bool = false;
+        /// The same; LLaMA-Factory's packing without it lets samples see each other, which is not built.
+        neat_packing: bool = false;
         /// Learns the questions as well as the answers.
         train_on_prompt: bool = false;
         /// Learns only the last answer of a conversation.

@@ -14,6 +14,8 @@ pub enum Kind {
     Text,
     /// Names between commas.
     List,
+    /// Numbers between commas.
+    Numbers,
     Path,
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -151,6 +153,18 @@ impl Value for Vec<String> {
 
     fn show(&self) -> String {
         if self.is_empty() { "none".to_string() } else { self.join(",") }
+    }
+}
+
+impl Value for Vec<f64> {
+    const KIND: Kind = Kind::Numbers;
+
+    fn parse(text: &str) -> Option<Self> {
+        text.split(',').map(|number| f64::parse(number.trim())).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(f64::show).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -1,0 +1,129 @@
+//! Data sets as rows of samples.
+
+use std::path::Path;
+
+use sha1::{Digest, Sha1};
+
+use crate::formats::convert;
+use crate::numpy_random::RandomState;
+use crate::records::read_records;
+use crate::{DatasetEntry, DatasetError, Sample, Skipped};
+
+/// A record of a data set: a sample, or why it is none. It keeps its place, so that choosing samples by chance takes
+/// the same ones as LLaMA-Factory, which leaves out faulty ones only after it has chosen.
+pub type Row = Result<Sample, Skipped>;
+
+/// Reads data sets one after another.
+pub struct DatasetReader<'a> {
+    media_dir: &'a Path,
+    pictures: &'a Path,
+    max_samples: Option<usize>,
+    random: RandomState,
+}
+
+impl<'a> DatasetReader<'a> {
+    /// Pictures are looked for in `media_dir` (LLaMA-Factory's default: the dataset_dir), then where their path itself
+    /// says. Pictures that lie inside a data set's file are written to the folder `pictures`. At most the first
+    /// `max_samples` records of each data set are taken. `seed` is that of the training; entries with `num_samples`
+    /// draw from it one after another.
+    pub fn new(media_dir: &'a Path, pictures: &'a Path, max_samples: Option<usize>, seed: u64) -> Self {
+        Self { media_dir, pictures, max_samples, random: RandomState::new(seed) }
+    }
+
+    /// The records of `entry` as rows.
+    ///
+    /// # Errors
+    /// Only a file that cannot be read or parsed; what is wrong with a single record makes its row a reason.
+    pub fn read(&mut self, entry: &DatasetEntry) -> Result<Vec<Row>, DatasetError> {
+        let first = self.max_samples.filter(|_| entry.num_samples.is_none());
+        let records = read_records(&entry.source, first, self.pictures)?;
+        let chosen = match entry.num_samples {
+            Some(count) => self.choose(records.len(), count),
+            None => (0..records.len()).collect(),
+        };
+        let row = |index: usize| {
+            let (origin, record) = &records[index];
+            let skipped = |reason| Skipped { origin: origin.clone(), reason };
+            convert(record, entry, self.media_dir, origin.clone()).map_err(skipped)
+        };
+        Ok(chosen.into_iter().take(self.max_samples.unwrap_or(usize::MAX)).map(row).collect())
+    }
+
+    /// `count` of `len` records: all of them in a shuffled order, cut to `count` or filled up by chance.
+    fn choose(&mut self, len: usize, count: usize) -> Vec<usize> {
+        let mut chosen = self.random.permutation(len);
+        chosen.truncate(count);
+        if len > 0 {
+            let more = count - chosen.len();
+            chosen.extend(self.random.choice(len, more));
+        }
+        chosen
+    }
+}
+
+impl DatasetEntry {
+    /// The file's SHA-1, where `file_sha1` says another one: the file was changed, or is not whole.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn other_sha1(&self) -> Result<Option<String>, DatasetError> {
+        let Some(expected) = self.file_sha1.as_deref().filter(|_| self.source.is_file()) else {
+            return Ok(None);
+        };
+        let bytes =
+            std::fs::read(&self.source).map_err(|source| DatasetError::Read { path: self.source.clone(), source })?;
+        let found: String = Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((!found.eq_ignore_ascii_case(expected)).then_some(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DatasetInfo, fixtures};
+
+    /// A data set of records that count, whose entry has `more` keys.
+    fn entry(dir: &Path, len: usize, more: &str) -> DatasetEntry {
+        let records: Vec<_> = (0..len).map(|i| format!(r#"{{"instruction": "{i}", "output": "a"}}"#)).collect();
+        std::fs::write(dir.join("d.jsonl"), records.join("\n")).unwrap();
+        std::fs::write(dir.join("dataset_info.json"), format!(r#"{{"d": {{"file_name": "d.jsonl"{more}}}}}"#)).unwrap();
+        DatasetInfo::read(dir).unwrap().entry("d").unwrap()
+    }
+
+    fn numbers(rows: Vec<Row>) -> Vec<String> {
+        rows.into_iter().map(|row| row.unwrap().messages[0].content.clone()).collect()
+    }
+
+    #[test]
+    fn max_samples_takes_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = entry(dir.path(), 5, "");
+        let mut reader = DatasetReader::new(dir.path(), dir.path(), Some(3), 42);
+        assert_eq!(numbers(reader.read(&entry).unwrap()), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn num_samples_takes_what_llamafactory_takes() {
+        for case in fixtures::json("encode/choices.json")["samples"].as_array().unwrap() {
+            let dir = tempfile::tempdir().unwrap();
+            let most = case["max_samples"].as_u64().map(|most| most as usize);
+            let mut reader = DatasetReader::new(dir.path(), dir.path(), most, case["seed"].as_u64().unwrap());
+            for (count, taken) in case["num_samples"].as_array().unwrap().iter().zip(case["taken"].as_array().unwrap())
+            {
+                let entry = entry(dir.path(), 10, &format!(r#", "num_samples": {count}"#));
+                let taken: Vec<_> = taken.as_array().unwrap().iter().map(|number| number.to_string()).collect();
+                assert_eq!(numbers(reader.read(&entry).unwrap()), taken, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_one_meant_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let sha1 = entry(dir.path(), 5, r#", "file_sha1": "0""#).other_sha1().unwrap().unwrap();
+        assert_eq!(sha1.len(), 40);
+        let more = format!(r#", "file_sha1": "{}""#, sha1.to_uppercase());
+        assert_eq!(entry(dir.path(), 5, &more).other_sha1().unwrap(), None);
+        assert_eq!(entry(dir.path(), 5, "").other_sha1().unwrap(), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! What lies under the keys of a record.
+
+use serde_json::Value;
+
+use super::Record;
+use crate::SkipReason;
+use crate::python_json::dumps;
+
+/// Whether nothing is there: the key is absent, or it is null.
+pub(super) fn is_null(record: &Record, key: &str) -> bool {
+    record.get(key).is_none_or(Value::is_null)
+}
+
+/// Text that has to be there.
+pub(super) fn text<'a>(record: &'a Record, key: &str) -> Result<&'a str, SkipReason> {
+    match record.get(key) {
+        None => Err(missing(key)),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(wrong_type(key, "text")),
+    }
+}
+
+/// The text of a column that may be absent, as a column and in the record.
+pub(super) fn optional_text<'a>(record: &'a Record, column: Option<&str>) -> Result<&'a str, SkipReason> {
+    match column.filter(|key| !is_null(record, key)) {
+        Some(key) => text(record, key),
+        None => Ok(""),
+    }
+}
+
+/// A list, or the text of a JSON list, which is how a CSV file can hold one.
+pub(super) fn list(record: &Record, key: &str) -> Result<Vec<Value>, SkipReason> {
+    match record.get(key) {
+        None => Err(missing(key)),
+        Some(Value::Array(list)) => Ok(list.clone()),
+        Some(Value::String(text)) => serde_json::from_str(text).map_err(|_| wrong_type(key, "a list")),
+        Some(_) => Err(wrong_type(key, "a list")),
+    }
+}
+
+/// The tools of a record: JSON, or the text of it.
+pub(super) fn tools(record: &Record, column: Option<&str>) -> String {
+    match column.and_then(|key| record.get(key)) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(tools) => dumps(tools),
+    }
+}
+
+pub(super) fn missing(key: &str) -> SkipReason {
+    SkipReason::MissingKey { key: key.to_owned() }
+}
+
+pub(super) fn wrong_type(key: &str, expected: &'static str) -> SkipReason {
+    SkipReason::WrongType { key: key.to_owned(), expected }
+}

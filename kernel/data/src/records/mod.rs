@@ -1,0 +1,142 @@
+//! Records out of files: JSON, lines of JSON, CSV, Parquet.
+
+mod csv;
+mod json;
+mod parquet;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::DatasetError;
+
+/// Where a sample comes from: the file, and its place among the file's records (from 0, as in a JSON array).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub file: Arc<Path>,
+    pub index: usize,
+}
+
+impl std::fmt::Display for Origin {
+    /// `creatures.json[12]`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.file.file_name().unwrap_or(self.file.as_os_str());
+        write!(f, "{}[{}]", name.to_string_lossy(), self.index)
+    }
+}
+
+/// The records of a file, or of a folder's files in the order of their names; at most the first `most`.
+///
+/// A `.json` file holds an array, or, as LLaMA-Factory accepts too, one object after the other; a `.jsonl` file
+/// one object a line; a `.csv` file a header and one record a row. A `.parquet` file may hold pictures themselves:
+/// these are written to the folder `pictures`, and the record gets their path.
+///
+/// # Errors
+/// Missing or unreadable files, other file types, malformed content with its place.
+pub(crate) fn read_records(
+    source: &Path,
+    most: Option<usize>,
+    pictures: &Path,
+) -> Result<Vec<(Origin, Value)>, DatasetError> {
+    let most = most.unwrap_or(usize::MAX);
+    let mut records = Vec::new();
+    for path in files(source)? {
+        let file: Arc<Path> = Arc::from(path.as_path());
+        let room = most - records.len();
+        let values = match FileType::of(&path) {
+            Some(FileType::Json) => json::read(&path)?,
+            Some(FileType::Csv) => csv::read(&path)?,
+            Some(FileType::Parquet) => parquet::read(&path, room, pictures)?,
+            None => return Err(DatasetError::FileType { path }),
+        };
+        let origin = |index| Origin { file: file.clone(), index };
+        records.extend(values.into_iter().take(room).enumerate().map(|(index, value)| (origin(index), value)));
+    }
+    Ok(records)
+}
+
+enum FileType {
+    Json,
+    Csv,
+    Parquet,
+}
+
+impl FileType {
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "json" | "jsonl" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+fn files(source: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    if !source.is_dir() {
+        return Ok(vec![source.to_owned()]);
+    }
+    let read_error = |error| DatasetError::Read { path: source.to_owned(), source: error };
+    let mut files = Vec::new();
+    for item in std::fs::read_dir(source).map_err(read_error)? {
+        let path = item.map_err(read_error)?.path();
+        if path.is_file() && FileType::of(&path).is_some() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(DatasetError::EmptyFolder { path: source.to_owned() });
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, text: &str) -> Result<Vec<(Origin, Value)>, DatasetError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read_records(&path, None, dir.path())
+    }
+
+    fn values(records: &[(Origin, Value)]) -> Vec<&Value> {
+        records.iter().map(|(_, value)| value).collect()
+    }
+
+    #[test]
+    fn every_form_gives_the_same_records() {
+        let array = read("a.json", r#"[{"x": "1"}, {"x": "two, \"2\""}]"#).unwrap();
+        let lines = read("a.jsonl", "{\"x\": \"1\"}\n\n{\"x\": \"two, \\\"2\\\"\"}\n").unwrap();
+        let table = read("a.csv", "x\n1\n\"two, \"\"2\"\"\"\n").unwrap();
+        assert_eq!(values(&array), values(&lines));
+        assert_eq!(values(&array), values(&table));
+        assert_eq!(array[1].0.to_string(), "a.json[1]");
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        assert!(matches!(read("a.txt", "x\n1\n"), Err(DatasetError::FileType { .. })));
+        assert!(matches!(read("a", "[]"), Err(DatasetError::FileType { .. })));
+        let missing = read_records(Path::new("nowhere.json"), None, Path::new(".")).unwrap_err().to_string();
+        assert!(missing.contains("cannot read nowhere.json"), "{missing}");
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("2.json", "[2, 3]");
+        write("1.json", "[1]");
+        write("notes.md", "-");
+        let read = |most| read_records(dir.path(), most, dir.path()).unwrap();
+        assert_eq!(values(&read(None)), [1, 2, 3]);
+        assert_eq!(values(&read(Some(2))), [1, 2]);
+        let empty = tempfile::tempdir().unwrap();
+        let error = read_records(empty.path(), None, dir.path()).unwrap_err();
+        assert!(matches!(error, DatasetError::EmptyFolder { .. }));
+    }
+}
