@@ -41,7 +41,7 @@ fn an_adapter_that_we_saved_gives_the_same_logits_again() {
         settings.set(key, value).unwrap();
     }
     session.set(settings);
-    session.load(&fixture("tiny")).unwrap();
+    session.load(&fixture("tiny"), &cx).unwrap();
     session.data(&["creatures".to_string()], &cx).unwrap();
     session.lora(None).unwrap();
     session.train(Some(6), &cx).unwrap();

@@ -30,7 +30,7 @@ fn prepare(data: &str, adapter: &str, settings: &[(&str, &str)], cx: &Context) -
         chosen.set(key, value).unwrap();
     }
     session.set(chosen);
-    session.load(&fixture("tiny")).unwrap();
+    session.load(&fixture("tiny"), cx).unwrap();
     session.data(&[data.to_string()], cx).unwrap();
     session.adapter_load(&fixture(&format!("train/{adapter}")), None).unwrap();
     session

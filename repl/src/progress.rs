@@ -6,6 +6,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use tunebook_commands::text::seconds;
+use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::StepRecord;
 
 const REDRAW: Duration = Duration::from_millis(120);
@@ -25,6 +26,7 @@ pub struct Progress {
 enum Kind {
     Waiting,
     Task(&'static str),
+    Download,
     Training,
 }
 
@@ -66,6 +68,25 @@ impl Progress {
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
+        }
+    }
+
+    /// `done` of `size` bytes of a file have come, and `all_done` of `all` bytes of every file that is to come.
+    pub fn download(&mut self, file: &str, done: u64, size: u64, all_done: u64, all: u64) {
+        if !self.live || self.start.elapsed() < PATIENCE {
+            return;
+        }
+        if self.kind != Kind::Download || self.bar.is_none() {
+            let template =
+                "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+            let bar = self.begin(Kind::Download, ProgressBar::new(all), template);
+            // What was there before was not fast.
+            bar.set_position(all_done);
+            bar.reset_eta();
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{file}  {} of {}", decimal_size(done), decimal_size(size)));
+            bar.set_position(all_done);
         }
     }
 

@@ -97,6 +97,9 @@ impl Screen {
                     self.aside(&format!("note: {note}"))?;
                 }
                 Message::Event(Event::Progress { task, done, total }) => progress.task(task, done, total),
+                Message::Event(Event::Download { file, done, size, all_done, all }) => {
+                    progress.download(&file, done, size, all_done, all);
+                }
                 Message::Event(Event::MicroBatch { step, last_step, total_steps, done, total }) => {
                     progress.micro_batch(step, last_step, total_steps, done, total);
                 }

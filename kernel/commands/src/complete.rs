@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tunebook_data::DatasetInfo;
+use tunebook_engine::hub::KNOWN_MODELS;
 use tunebook_engine::settings;
 use tunebook_engine::settings::Declaration;
 use tunebook_engine::settings::Kind;
@@ -159,6 +160,10 @@ fn from_kind(
         Complete::Words(words) => (start, nameless(words)),
         Complete::Files => (start, paths(&head[start..], typed, true)),
         Complete::Folders => (start, paths(&head[start..], typed, false)),
+        Complete::Models => {
+            let known = named(KNOWN_MODELS.iter().map(|name| (*name, "from a hub")), typed);
+            (start, paths(&head[start..], typed, false).into_iter().chain(known).collect())
+        }
         Complete::Adapters => (start, named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed)),
         Complete::Topics => {
             let verbs = VERBS.iter().map(|verb| (verb.name, verb.help));

@@ -265,7 +265,7 @@ mod tests {
         assert!(error("set lora_rnk=4").contains("did you mean `lora_rank`?"));
         assert_eq!(error("train 5 rank=4"), "`train` has no `lora_rank`; set it with `set lora_rank=4`");
         assert!(error("train 5 6").contains("does not take `6`; usage: train [N]"));
-        assert!(error("load").contains("usage: load FOLDER"));
+        assert!(error("load").contains("usage: load MODEL"));
         assert!(error("load \"a b").contains("(\") is opened and never closed: \"a b"));
         assert!(error("train lr=1 learning_rate=2").contains("given twice"));
         assert!(error("train --lr").contains("has no value"));

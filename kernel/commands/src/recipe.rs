@@ -24,7 +24,7 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
     let (data, adapter) = (settings.dataset.clone(), settings.adapter_name_or_path.clone());
     let output_dir = settings.output_dir.clone();
     session.set(settings);
-    (stage.show)(Output::Loaded(session.load(&model)?));
+    (stage.show)(Output::Loaded(session.load(&model, &stage.context)?));
     (stage.show)(Output::Data(session.data(&data, &stage.context)?));
     (stage.show)(Output::Adapter(match adapter {
         Some(folder) => session.adapter_load(&folder, None)?,

@@ -95,7 +95,7 @@ fn loaded(report: &LoadReport) -> String {
     format!(
         "{} from {} in {}\n{} parameters in {}, products in {}; {} text and {} vision layers, {} tokens known",
         report.architecture,
-        report.path.display(),
+        report.name,
         seconds(report.elapsed),
         thousands(report.parameters),
         report.stored_dtype,
@@ -288,7 +288,7 @@ fn saved(report: &SaveReport) -> String {
 fn status(report: &Status) -> String {
     let none = || "none".to_string();
     let model = report.model.as_ref().map_or_else(none, |model| {
-        format!("{}, {} parameters in {}", model.path.display(), thousands(model.parameters), model.dtype)
+        format!("{}, {} parameters in {}", model.name, thousands(model.parameters), model.dtype)
     });
     let data = report.data.as_ref().map_or_else(none, |data| {
         format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens.total, "token"))

@@ -60,6 +60,8 @@ pub enum Complete {
     Nothing,
     Files,
     Folders,
+    /// Folders, and names of hubs.
+    Models,
     DataSets,
     Adapters,
     /// Names of settings and of verbs.

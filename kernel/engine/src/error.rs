@@ -56,6 +56,8 @@ pub enum Error {
     #[error("{0}")]
     Other(String),
     #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
+    #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeError),
     #[error(transparent)]
     Model(#[from] tunebook_nn::Error),

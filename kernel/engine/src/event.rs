@@ -11,6 +11,8 @@ use crate::report::StepRecord;
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
     Progress { task: &'static str, done: usize, total: usize },
+    /// A file comes from a hub: so many of its bytes are here, and of all files that are to come.
+    Download { file: String, done: u64, size: u64, all_done: u64, all: u64 },
     /// A micro-batch is through: `done` of `total` in the window of optimizer step `step`. This call of `train` ends
     /// with step `last_step`.
     MicroBatch { step: usize, last_step: usize, total_steps: usize, done: usize, total: usize },

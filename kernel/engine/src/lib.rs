@@ -10,6 +10,7 @@ mod conversation;
 pub mod error;
 pub mod event;
 pub mod generate;
+pub mod hub;
 mod memory;
 pub mod micro_batch;
 pub mod model;

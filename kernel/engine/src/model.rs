@@ -47,6 +47,7 @@ impl Model {
         let processor = ImageProcessor::from_folder(folder)?;
         let generation = GenerationConfig::read(folder, tokenizer.special().im_end)?;
         let report = LoadReport {
+            name: folder.display().to_string(),
             path: folder.to_path_buf(),
             architecture: "Qwen2_5_VLForConditionalGeneration".to_string(),
             parameters: net.parameters,

@@ -10,6 +10,9 @@ use tunebook_data::Skipped;
 /// What `load` found.
 #[derive(Clone, Debug)]
 pub struct LoadReport {
+    /// What it was loaded by: a folder, or a hub's `owner/name`.
+    pub name: String,
+    /// The folder it lies in.
     pub path: PathBuf,
     /// `Qwen2_5_VLForConditionalGeneration`
     pub architecture: String,

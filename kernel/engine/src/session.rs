@@ -15,6 +15,7 @@ use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
+use crate::hub;
 use crate::memory::resident_bytes;
 use crate::model::Model;
 use crate::pictures::Features;
@@ -53,9 +54,12 @@ impl Session {
         self.settings = settings;
     }
 
-    /// Loads a model folder. What was loaded before is dropped with its data, adapters and conversation.
-    pub fn load(&mut self, folder: &Path) -> Result<LoadReport> {
-        let model = Model::load(folder, self.settings.dtype)?;
+    /// Loads a model: a folder, or what a hub has under that name (see [`hub::model`]). What was loaded before is
+    /// dropped with its data, adapters and conversation.
+    pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
+        let folder = hub::model(name, &self.settings, cx)?;
+        let mut model = Model::load(&folder, self.settings.dtype)?;
+        model.report.name = name.display().to_string();
         let report = model.report.clone();
         *self = Self { settings: std::mem::take(&mut self.settings), model: Some(model), ..Self::default() };
         Ok(report)

@@ -103,8 +103,8 @@ impl Run {
         if self.output.is_none()
             && let Some(folder) = &settings.output_dir
         {
-            let base_model = model.report.path.to_string_lossy();
-            self.output = Some(OutputFolder::create(folder, settings.overwrite_output_dir, &base_model)?);
+            let base_model = &model.report.name;
+            self.output = Some(OutputFolder::create(folder, settings.overwrite_output_dir, base_model)?);
         }
         let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
         let total_steps = self.total_steps(samples.len(), settings);
@@ -177,8 +177,8 @@ impl Run {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, material: &Material, folder: &Path) -> Result<SaveReport> {
-        let base_model = material.model.report.path.to_string_lossy();
-        OutputFolder::create(folder, true, &base_model)?.finish(state(&self.records, material))
+        let base_model = &material.model.report.name;
+        OutputFolder::create(folder, true, base_model)?.finish(state(&self.records, material))
     }
 
     /// Averages the window, clips, and moves the parameters.

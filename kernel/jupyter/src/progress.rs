@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Event;
 use tunebook_commands::text::seconds;
+use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
@@ -26,6 +27,7 @@ const BAR: usize = 24;
 pub(crate) struct Progress {
     started: Instant,
     task: Option<(&'static str, usize, usize)>,
+    download: Option<Download>,
     training: Option<Training>,
     /// The display's id, and when it was drawn last.
     drawn: Option<(String, Instant)>,
@@ -36,7 +38,7 @@ pub(crate) struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         let started = Instant::now();
-        Self { started, task: None, training: None, drawn: None, is_old: false, settled: false }
+        Self { started, task: None, download: None, training: None, drawn: None, is_old: false, settled: false }
     }
 }
 
@@ -45,6 +47,9 @@ impl Progress {
         self.is_old = true;
         match event {
             Event::Progress { task, done, total } => self.task = Some((task, done, total)),
+            Event::Download { file, done, size, all_done, all } => {
+                self.download = Some(Download { file, done, size, all_done, all });
+            }
             Event::MicroBatch { step, last_step, total_steps, done, total } => {
                 let training = self.training.get_or_insert_with(|| Training::new(step, done));
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
@@ -86,10 +91,11 @@ impl Progress {
         if !self.is_old || !is_due {
             return None;
         }
-        let data = match (&self.training, self.task) {
-            (Some(training), _) => training.data(),
-            (None, Some(task)) => task_data(task),
-            (None, None) => return None,
+        let data = match (&self.training, self.task, &self.download) {
+            (Some(training), ..) => training.data(),
+            (None, Some(task), _) => task_data(task),
+            (None, None, Some(download)) => download.data(),
+            (None, None, None) => return None,
         };
         self.is_old = false;
         let first = self.drawn.is_none();
@@ -205,6 +211,33 @@ impl Training {
             bar(self.part()),
             self.title(),
         )
+    }
+}
+
+/// A file that comes from a hub, and all that are to come.
+struct Download {
+    file: String,
+    done: u64,
+    size: u64,
+    all_done: u64,
+    all: u64,
+}
+
+impl Download {
+    fn data(&self) -> Value {
+        let of = |done: u64, all: u64| format!("{} of {}", decimal_size(done), decimal_size(all));
+        let file = format!("{} {}", self.file, of(self.done, self.size));
+        let all = format!("all files {}", of(self.all_done, self.all));
+        let part = |done: u64, all: u64| done as f64 / all.max(1) as f64;
+        let line = |text: &str, part: f64| format!("{}<div>{}</div>", bar(part), escape(text));
+        json!({
+            "text/plain": format!("{file}\n{all}"),
+            "text/html": format!(
+                "<div style=\"max-width:600px\">{}{}</div>",
+                line(&file, part(self.done, self.size)),
+                line(&all, part(self.all_done, self.all)),
+            ),
+        })
     }
 }
 

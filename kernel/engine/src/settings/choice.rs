@@ -57,6 +57,14 @@ impl From<MixStrategy> for tunebook_data::MixStrategy {
 }
 
 choice! {
+    /// Where models and data sets are downloaded from.
+    Hub {
+        Huggingface = "huggingface" | "hf",
+        Modelscope = "modelscope" | "ms",
+    }
+}
+
+choice! {
     /// The learning rate over the steps of a training.
     LrSchedulerType {
         Cosine = "cosine",

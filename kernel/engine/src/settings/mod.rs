@@ -12,6 +12,7 @@ use tunebook_nn::adapter::LoraTarget;
 use value::Value;
 
 pub use choice::Dtype;
+pub use choice::Hub;
 pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
 pub use declaration::Declaration;
@@ -60,6 +61,12 @@ settings! {
     Model {
         /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
         dtype: Dtype = Dtype::Auto;
+        /// Where a model comes from that is no folder: huggingface or modelscope; none leaves it to USE_MODELSCOPE_HUB.
+        hub: Option<Hub> = None;
+        /// The branch, tag or commit of a hub's model.
+        model_revision: String = "main".to_string();
+        /// Where downloads are kept; none leaves it to the hubs' own variables (HF_HOME, MODELSCOPE_CACHE).
+        cache_dir: Option<PathBuf> = None;
     }
     Pictures {
         /// A larger picture is shrunk to this area; `768*768` is a way to write it.

@@ -1,0 +1,60 @@
+//! Why something does not come from a hub.
+
+use std::path::PathBuf;
+
+use super::Names;
+
+/// Why something does not come from a hub. What was downloaded so far stays in the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    #[error("`{text}` is no name of a hub's repository; such a name is OWNER/NAME")]
+    NoId { text: String },
+    #[error("the user has no home folder to keep downloads in; set {variable} to a folder, or cache_dir=FOLDER")]
+    NoCache { variable: &'static str },
+    #[error(
+        "{} cannot be reached at {} ({problem}); set {} to a host that can be, try hub={}, or load a local folder",
+        .names.hub, .names.endpoint, .names.endpoint_variable, .names.other
+    )]
+    Unreachable { names: Box<Names>, problem: String },
+    #[error("{id} is not (or not all) in {}, and HF_HUB_OFFLINE forbids to download it", .cache.display())]
+    Offline { id: String, cache: PathBuf },
+    #[error(
+        "there is no folder {id}, and {} has nothing of that name that {} may see{}",
+        .names.hub,
+        if *.with_token { "your token".to_string() } else { format!("a visitor without a token ({})", .names.token_variable) },
+        .nearest.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+    )]
+    NotFound { names: Box<Names>, id: String, with_token: bool, nearest: Option<String> },
+    #[error("{id} has no revision `{revision}` on {}; model_revision=main is the latest", .names.hub)]
+    NoRevision { names: Box<Names>, id: String, revision: String },
+    #[error(
+        "{} does not give out {id} ({status}): {} at {}/{id}",
+        .names.hub,
+        if *.with_token {
+            format!("your token ({}) lacks the right; ask for access and accept the licence", .names.token_variable)
+        } else {
+            format!("it wants a token, which goes into {}; get one, and accept the licence", .names.token_variable)
+        },
+        .names.endpoint
+    )]
+    Denied { names: Box<Names>, id: String, status: u16, with_token: bool },
+    #[error("{url} answers {status}{}; try again later", if .text.is_empty() { String::new() } else { format!(" ({text})") })]
+    Status { url: String, status: u16, text: String },
+    #[error("{url} answers with something else than expected: {problem}")]
+    Answer { url: String, problem: String },
+    #[error("{id} has no {missing} ({found} files); a model here needs config.json, tokenizer.json and *.safetensors")]
+    NoModel { id: String, missing: &'static str, found: usize },
+    #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv, parquet, arrow or txt", 
+        .folder.as_ref().map(|folder| format!(" in {folder}")).unwrap_or_default())]
+    NoData { id: String, folder: Option<String> },
+    #[error("another program downloads {} right now; wait for it, then try again", .path.display())]
+    Busy { path: PathBuf },
+    #[error(
+        "{file} broke off {times} times without a byte in between ({problem}); the same command goes on from there"
+    )]
+    Broken { file: String, times: usize, problem: String },
+    #[error("{file} came with {found} bytes instead of {expected}; it is deleted, try again")]
+    Size { file: String, expected: u64, found: u64 },
+    #[error("{file} is damaged: its SHA-256 is {found} instead of {expected}; it is deleted, try again")]
+    Checksum { file: String, expected: String, found: String },
+}

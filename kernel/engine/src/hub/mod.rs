@@ -1,0 +1,217 @@
+//! Models and data sets out of Hugging Face and ModelScope.
+//!
+//! What is downloaded lies where the hubs' own Python libraries keep it, so that neither downloads what the other has.
+//! Each hub says which files there are, where they come from and where they belong ([`Listing`]); fetching, checking
+//! and going on after a break are the same for both ([`download`]).
+
+mod download;
+mod environment;
+mod error;
+mod hugging_face;
+mod model_scope;
+mod request;
+mod selection;
+
+use std::path::Component;
+use std::path::Path;
+use std::path::PathBuf;
+
+pub use download::decimal_size;
+pub use error::HubError;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Cancel;
+use crate::event::Context;
+use crate::event::Event;
+use crate::nearest::nearest;
+use crate::settings::Hub;
+use crate::settings::Settings;
+use hugging_face::HuggingFace;
+use model_scope::ModelScope;
+
+/// The models that `load` is made for, to name the one that was meant and to complete what is typed.
+pub const KNOWN_MODELS: &[&str] = &[
+    "Qwen/Qwen2.5-VL-3B-Instruct",
+    "Qwen/Qwen2.5-VL-7B-Instruct",
+    "Qwen/Qwen2.5-VL-32B-Instruct",
+    "Qwen/Qwen2.5-VL-72B-Instruct",
+];
+
+/// The folder of the model that is called `name`: a folder of that name, or else what a hub has under it, downloaded
+/// as far as it is not in the cache. Which hub, revision and cache it is, `settings` say.
+///
+/// # Errors
+/// There is neither such a folder nor such a model, the hub cannot be reached, does not give it out or breaks off, a
+/// file is not what the hub says it is, or the download is stopped. What has come stays, for the next attempt.
+pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> {
+    if name.is_dir() {
+        return Ok(name.to_path_buf());
+    }
+    let id = repository_id(name).ok_or_else(|| Error::NoFolder { path: name.to_path_buf() })?;
+    let hub = settings.hub.unwrap_or_else(environment::hub);
+    let repository = Repository { kind: Kind::Model, id, revision: settings.model_revision.clone() };
+    snapshot(hub, &repository, settings.cache_dir.as_deref(), &selection::model, cx)
+}
+
+/// The folder of the data set `id` of a hub, downloaded as far as it is not in the cache: its files in the formats of
+/// `dataset_info.json`, all of them, or those below `folder` (`hf_hub_url` and `ms_hub_url` of a data set, with its
+/// `folder`).
+///
+/// # Errors
+/// As for [`model`].
+pub fn dataset(hub: Hub, id: &str, folder: Option<&str>, cache_dir: Option<&Path>, cx: &Context) -> Result<PathBuf> {
+    let id = repository_id(Path::new(id)).ok_or_else(|| HubError::NoId { text: id.to_string() })?;
+    let repository = Repository { kind: Kind::Dataset, id, revision: "main".to_string() };
+    snapshot(hub, &repository, cache_dir, &|repository, files| selection::dataset(repository, files, folder), cx)
+}
+
+/// What is to be had under a name.
+struct Repository {
+    kind: Kind,
+    /// `owner/name`
+    id: String,
+    /// A branch, a tag or a commit.
+    revision: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Dataset,
+}
+
+/// What a hub has of a repository.
+struct Listing {
+    /// The folder in which its files are found when they are there.
+    folder: PathBuf,
+    files: Vec<RemoteFile>,
+    /// A file that says which commit a branch was, to be written when all is there, and what it says.
+    reference: Option<(PathBuf, String)>,
+}
+
+/// A file of a repository.
+#[derive(Clone, Debug)]
+struct RemoteFile {
+    /// Within the repository, with `/`.
+    path: String,
+    url: String,
+    size: u64,
+    /// Of its content in hexadecimal, where the hub knows it.
+    sha256: Option<String>,
+    /// Where the content is stored.
+    blob: PathBuf,
+    /// Where it is found: the same, or a link to it.
+    place: PathBuf,
+}
+
+/// A hub as it can be reached from here.
+trait Source {
+    fn names(&self) -> &Names;
+
+    /// Where files are kept.
+    fn cache(&self) -> &Path;
+
+    fn token(&self) -> Option<&str>;
+
+    /// Whether the network must be left alone.
+    fn is_offline(&self) -> bool;
+
+    fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing>;
+
+    /// The folder of what was downloaded before.
+    fn cached(&self, repository: &Repository) -> Option<PathBuf>;
+}
+
+/// What messages call a hub and what steers it.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub hub: &'static str,
+    /// The host in use.
+    pub endpoint: String,
+    /// The environment variable that names another host.
+    pub endpoint_variable: &'static str,
+    /// The environment variable that holds a token.
+    pub token_variable: &'static str,
+    /// The value of `hub` that means the other hub.
+    pub other: &'static str,
+}
+
+type Select<'a> = dyn Fn(&Repository, Vec<RemoteFile>) -> Result<Vec<RemoteFile>> + 'a;
+
+fn snapshot(hub: Hub, repository: &Repository, cache: Option<&Path>, select: &Select, cx: &Context) -> Result<PathBuf> {
+    let source: Box<dyn Source> = match hub {
+        Hub::Huggingface => Box::new(HuggingFace::from_environment(cache)?),
+        Hub::Modelscope => Box::new(ModelScope::from_environment(cache)?),
+    };
+    let usable = |folder: &PathBuf| repository.kind == Kind::Dataset || selection::is_whole_model(folder);
+    let cached = || source.cached(repository).filter(usable);
+    if source.is_offline() {
+        let missing = || HubError::Offline { id: repository.id.clone(), cache: source.cache().to_path_buf() };
+        return cached().ok_or_else(|| missing().into());
+    }
+    let listing = match source.list(repository, cx.cancel) {
+        Ok(listing) => listing,
+        Err(Error::Hub(HubError::Unreachable { names, problem })) => {
+            let folder = cached().ok_or(HubError::Unreachable { names: names.clone(), problem: problem.clone() })?;
+            let id = &repository.id;
+            cx.emit(Event::Note(format!("{} cannot be reached ({problem}); {id} is taken from the cache", names.hub)));
+            return Ok(folder);
+        }
+        Err(error) => return Err(error),
+    };
+    let Listing { folder, files, reference } = listing;
+    let files = select(repository, files)?;
+    download::all(&files, source.as_ref(), repository, cx)?;
+    if let Some((path, commit)) = reference {
+        download::write(&path, commit.as_bytes())?;
+    }
+    Ok(folder)
+}
+
+/// `owner/name`, if that is what a name is: two parts of letters, digits, `-`, `_` and `.`, as the hubs have them.
+fn repository_id(name: &Path) -> Option<String> {
+    let parts: Vec<_> = name.components().collect();
+    let [Component::Normal(owner), Component::Normal(name)] = parts[..] else { return None };
+    let (owner, name) = (owner.to_str()?, name.to_str()?);
+    let is_part = |part: &str| {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        part.chars().all(is_inside) && !part.starts_with(['-', '.']) && !part.ends_with(['-', '.'])
+    };
+    (is_part(owner) && is_part(name)).then(|| format!("{owner}/{name}"))
+}
+
+/// The model that was meant by the name of one that is not there.
+fn nearest_model(id: &str) -> Option<String> {
+    nearest(id, KNOWN_MODELS.iter().copied().filter(|known| *known != id))
+}
+
+/// A path of a repository below a folder of ours; `None` if it would lead out of it.
+fn below(folder: &Path, path: &str) -> Option<PathBuf> {
+    let parts: Vec<_> = path.split('/').collect();
+    let is_plain = |part: &&str| !matches!(*part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
+    parts.iter().all(is_plain).then(|| parts.iter().fold(folder.to_path_buf(), |path, part| path.join(part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_two_plain_parts() {
+        let id = |name: &str| repository_id(Path::new(name));
+        assert_eq!(id("Qwen/Qwen2.5-VL-3B-Instruct").as_deref(), Some("Qwen/Qwen2.5-VL-3B-Instruct"));
+        for path in ["nowhere", "a/b/c", "/a/b", "./a", "../a", "a/..", "~/a", "a/b c", "-a/b", "a/.b", "", "ä/b"] {
+            assert_eq!(id(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_file_leads_out_of_its_folder() {
+        let folder = Path::new("cache");
+        assert_eq!(below(folder, "a/b.json"), Some(folder.join("a").join("b.json")));
+        for path in ["../a", "a/../../b", "/etc/passwd", "", "a//b", "a\\..\\b", "c:/a", "."] {
+            assert_eq!(below(folder, path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! ModelScope, as its own library asks it: `/api/v1/models/ID/repo/files` lists, `/api/v1/models/ID/repo` gives.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use ureq::http::header::AUTHORIZATION;
+
+use super::HubError;
+use super::Kind;
+use super::Listing;
+use super::Names;
+use super::RemoteFile;
+use super::Repository;
+use super::Source;
+use super::below;
+use super::environment;
+use super::nearest_model;
+use super::request;
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Cancel;
+
+const ENDPOINT: &str = "https://modelscope.cn";
+/// Entries in an answer about a data set, which comes in pages.
+const PAGE: usize = 200;
+
+/// The hub that MODELSCOPE_ENDPOINT names, with the cache of the `modelscope` library.
+pub struct ModelScope {
+    cache: PathBuf,
+    names: Names,
+    token: Option<String>,
+}
+
+impl ModelScope {
+    /// Reads MODELSCOPE_ENDPOINT (or the older MODELSCOPE_DOMAIN), MODELSCOPE_CACHE and MODELSCOPE_API_TOKEN.
+    ///
+    /// # Errors
+    /// There is no folder to keep files in.
+    pub fn from_environment(cache: Option<&Path>) -> Result<Self> {
+        let named = || environment::first(&["MODELSCOPE_CACHE"]).map(PathBuf::from);
+        let folder = cache.map(Path::to_path_buf).or_else(named).or_else(|| environment::cache("modelscope"));
+        let endpoint = environment::first(&["MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"]);
+        let endpoint = endpoint.map_or_else(|| ENDPOINT.to_string(), |endpoint| with_scheme(endpoint.trim()));
+        let names = Names {
+            hub: "ModelScope",
+            endpoint: endpoint.trim_end_matches('/').to_string(),
+            endpoint_variable: "MODELSCOPE_ENDPOINT",
+            token_variable: "MODELSCOPE_API_TOKEN",
+            other: "huggingface",
+        };
+        let cache = folder.ok_or(HubError::NoCache { variable: "MODELSCOPE_CACHE" })?;
+        let token = environment::first(&["MODELSCOPE_API_TOKEN"]).map(|token| token.trim().to_string());
+        Ok(Self { cache, names, token })
+    }
+
+    /// A folder that an older library made, or the one that today's would make.
+    fn folder(&self, repository: &Repository) -> PathBuf {
+        let kind = segment(repository.kind);
+        let older = repository.id.split_once('/').map(|(owner, name)| Path::new(owner).join(name.replace('.', "___")));
+        let is_filled = |path: &PathBuf| path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        let older = older.and_then(|path| {
+            [self.cache.join(kind).join(&path), self.cache.join("hub").join(kind).join(&path)]
+                .into_iter()
+                .find(is_filled)
+        });
+        let name = repository.id.replace('/', "--");
+        older.unwrap_or_else(|| self.cache.join(kind).join(name).join("snapshots").join(revision(repository)))
+    }
+
+    fn address(&self, repository: &Repository) -> String {
+        format!("{}/api/v1/{}/{}/repo", self.names.endpoint, segment(repository.kind), repository.id)
+    }
+
+    /// The entries of one answer.
+    fn page(&self, repository: &Repository, page: usize, cancel: &Cancel) -> Result<Vec<Value>> {
+        let (suffix, paging) = match repository.kind {
+            Kind::Model => ("files", String::new()),
+            Kind::Dataset => ("tree", format!("&PageNumber={page}&PageSize={PAGE}")),
+        };
+        let revision = request::encoded(revision(repository));
+        let url = format!("{}/{suffix}?Revision={revision}&Recursive=True{paging}", self.address(repository));
+        let mut request = request::agent().get(&url);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = request::away(cancel, move || request.call())?;
+        let answer = answer.map_err(|error| request::unreachable(&self.names, &error))?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(repository, &url, answer, cancel));
+        }
+        let mut reply = request::json(&url, answer, &self.names, cancel)?;
+        let files = reply.pointer_mut("/Data/Files").map(Value::take).or_else(|| Some(reply.get_mut("Data")?.take()));
+        match files {
+            Some(Value::Array(files)) => Ok(files),
+            _ => {
+                let message = reply.get("Message").and_then(Value::as_str).unwrap_or("there are no `Files`");
+                Err(HubError::Answer { url, problem: message.to_string() }.into())
+            }
+        }
+    }
+
+    fn refusal(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
+        let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.token.is_some());
+        match answer.status().as_u16() {
+            status @ (401 | 403) => HubError::Denied { names, id, status, with_token }.into(),
+            404 => {
+                let nearest = nearest_model(&id);
+                HubError::NotFound { names, id, with_token, nearest }.into()
+            }
+            _ => request::refusal(url, answer, cancel),
+        }
+    }
+
+    fn file(&self, repository: &Repository, folder: &Path, entry: &Value) -> Option<RemoteFile> {
+        let path = entry.get("Path")?.as_str()?;
+        let sha256 = entry.get("Sha256").and_then(Value::as_str).filter(|hash| hash.len() == 64);
+        let (revision, file) = (request::encoded(revision(repository)), request::encoded(path));
+        let place = below(folder, path)?;
+        Some(RemoteFile {
+            path: path.to_string(),
+            url: format!("{}?Revision={revision}&FilePath={file}", self.address(repository)),
+            size: entry.get("Size")?.as_u64()?,
+            sha256: sha256.map(str::to_string),
+            blob: place.clone(),
+            place,
+        })
+    }
+}
+
+impl Source for ModelScope {
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Its library knows no such switch.
+    fn is_offline(&self) -> bool {
+        false
+    }
+
+    fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
+        let mut entries = self.page(repository, 1, cancel)?;
+        let mut pages = 1;
+        while repository.kind == Kind::Dataset && entries.len() == pages * PAGE {
+            pages += 1;
+            entries.extend(self.page(repository, pages, cancel)?);
+        }
+        let folder = self.folder(repository);
+        let is_file = |entry: &&Value| entry.get("Type").and_then(Value::as_str) != Some("tree");
+        let files = entries.iter().filter(is_file).map(|entry| {
+            let problem = format!("a file lacks its name or size: {entry}");
+            let url = self.address(repository);
+            self.file(repository, &folder, entry).ok_or_else(|| HubError::Answer { url, problem })
+        });
+        Ok(Listing { files: files.collect::<std::result::Result<_, _>>()?, folder, reference: None })
+    }
+
+    fn cached(&self, repository: &Repository) -> Option<PathBuf> {
+        Some(self.folder(repository)).filter(|folder| folder.is_dir())
+    }
+}
+
+fn segment(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Model => "models",
+        Kind::Dataset => "datasets",
+    }
+}
+
+/// Its first branch has another name; LLaMA-Factory translates it, too.
+fn revision(repository: &Repository) -> &str {
+    if repository.revision == "main" { "master" } else { &repository.revision }
+}
+
+fn with_scheme(endpoint: &str) -> String {
+    if endpoint.contains("://") { endpoint.to_string() } else { format!("https://{endpoint}") }
+}

@@ -1,0 +1,152 @@
+//! Questions to a hub over HTTP, each on a thread of its own, so that a stop need not wait for the network.
+
+use std::io::Read;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::Duration;
+
+use percent_encoding::AsciiSet;
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::utf8_percent_encode;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::Body;
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::Response;
+
+use super::HubError;
+use super::Names;
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Cancel;
+
+/// How long a connection may take to come about, and a hub to begin an answer or to go on with it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a wait looks whether it should end.
+const LOOK: Duration = Duration::from_millis(50);
+const CHUNK: usize = 1 << 20;
+/// Chunks that have come and are not written yet.
+const AHEAD: usize = 8;
+
+/// An agent that hands every answer over, whatever its status, and a token only to the host it is for.
+pub fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .timeout_resolve(Some(PATIENCE))
+        .timeout_connect(Some(PATIENCE))
+        .timeout_per_read(Some(PATIENCE))
+        .user_agent(concat!("tunebook/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
+/// What an address may hold as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A part of an address.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+/// An answer whose status says that it is one.
+pub type Answer = Response<Body>;
+
+/// Carries out `work` on a thread of its own.
+///
+/// # Errors
+/// A stop is asked for; the thread then ends by itself.
+pub fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || drop(sender.send(work())));
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(result) => return Ok(result),
+            Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Other("a request broke down".to_string())),
+        }
+    }
+}
+
+/// Waits, unless a stop is asked for.
+///
+/// # Errors
+/// A stop is asked for.
+pub fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
+    away(cancel, move || thread::sleep(duration))
+}
+
+/// The JSON of an answer.
+///
+/// # Errors
+/// It breaks off, or is none.
+pub fn json(url: &str, answer: Answer, names: &Names, cancel: &Cancel) -> Result<Value> {
+    let text = away(cancel, move || answer.into_body().read_to_string())?;
+    let text = text.map_err(|error| unreachable(names, &error))?;
+    let problem = |error: serde_json::Error| HubError::Answer { url: url.to_string(), problem: error.to_string() };
+    Ok(serde_json::from_str(&text).map_err(problem)?)
+}
+
+pub fn unreachable(names: &Names, error: &ureq::Error) -> HubError {
+    HubError::Unreachable { names: Box::new(names.clone()), problem: plain(error) }
+}
+
+/// What a status that is no success says, with the first words of the answer.
+pub fn refusal(url: &str, answer: Answer, cancel: &Cancel) -> Error {
+    let status = answer.status().as_u16();
+    let body = away(cancel, move || answer.into_body().with_config().limit(4096).lossy_utf8(true).read_to_string());
+    let line = body.ok().and_then(std::result::Result::ok).unwrap_or_default();
+    let text = line.lines().next().unwrap_or_default().chars().take(160).collect();
+    HubError::Status { url: url.to_string(), status, text }.into()
+}
+
+/// The problem of a request in words, without the library's own prefixes.
+pub fn plain(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Timeout(_) => format!("no answer for {} s", PATIENCE.as_secs()),
+        other => other.to_string(),
+    }
+}
+
+/// The content of an answer, read by a thread that keeps a few chunks ahead.
+pub struct Content(Receiver<std::io::Result<Vec<u8>>>);
+
+impl Content {
+    pub fn of(answer: Answer) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(AHEAD);
+        let mut reader = answer.into_body().into_reader();
+        thread::spawn(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = reader.read(&mut chunk).map(|count| {
+                    chunk.truncate(count);
+                    chunk
+                });
+                let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                if sender.send(read).is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    /// The next piece; nothing at the end.
+    ///
+    /// # Errors
+    /// A stop is asked for. Within it: the connection broke.
+    pub fn next(&self, cancel: &Cancel) -> Result<std::io::Result<Option<Vec<u8>>>> {
+        loop {
+            match self.0.recv_timeout(LOOK) {
+                _ if cancel.is_cancelled() => return Err(Error::Cancelled),
+                Ok(piece) => return Ok(piece.map(|piece| Some(piece).filter(|piece| !piece.is_empty()))),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(Ok(None)),
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A hub on the loopback device: the listings and downloads of Hugging Face and of ModelScope, and their mishaps.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+use sha2::Digest;
+use sha2::Sha256;
+
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What goes wrong.
+#[derive(Clone, Default)]
+pub struct Mishaps {
+    /// Only who has this token is let in.
+    pub token: Option<&'static str>,
+    /// The connection breaks once, after so many bytes of this file.
+    pub cut: Option<(&'static str, usize)>,
+    /// Nothing more comes of this file after so many bytes.
+    pub stall: Option<(&'static str, usize)>,
+    /// One bit of this file is wrong.
+    pub damage: Option<&'static str>,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The file it asked for; `listing` if none.
+    pub what: String,
+    /// The first byte it asked for.
+    pub from: Option<usize>,
+    /// The host it was addressed to.
+    pub host: String,
+    pub token: Option<String>,
+}
+
+pub struct LoopbackHub {
+    pub endpoint: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    port: u16,
+    id: &'static str,
+    files: Vec<(String, Vec<u8>)>,
+    mishaps: Mutex<Mishaps>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl LoopbackHub {
+    /// Serves a folder, and some files that nobody needs, as the repository `id`, until the tests end.
+    pub fn serve(folder: &Path, id: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let read =
+            |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect();
+        for name in ["README.md", "pytorch_model.bin", "consolidated.safetensors", "onnx/model.json"] {
+            files.push((name.to_string(), b"nobody needs this".to_vec()));
+        }
+        let (mishaps, seen) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { port, id, files, mishaps, seen });
+        let server = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let server = Arc::clone(&server);
+                // A client that goes away in the middle is no failure of ours.
+                thread::spawn(move || drop(server.answer(stream)));
+            }
+        });
+        Self { endpoint: format!("http://127.0.0.1:{port}"), shared }
+    }
+
+    pub fn set(&self, mishaps: Mishaps) {
+        *self.shared.mishaps.lock().unwrap() = mishaps;
+    }
+
+    /// The requests since the last call.
+    pub fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.seen.lock().unwrap())
+    }
+
+    /// The SHA-256 of a file.
+    pub fn sha256(&self, name: &str) -> String {
+        sha256(self.shared.content(name).unwrap())
+    }
+}
+
+impl Shared {
+    fn content(&self, name: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(file, _)| file == name).map(|(_, content)| &content[..])
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let first = lines.next().unwrap_or(Ok(String::new()))?;
+        let mut headers = HashMap::new();
+        for line in lines {
+            let line = line?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.insert(name.to_lowercase(), value.trim().to_string());
+        }
+        let target = first.split(' ').nth(1).unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let id = self.id;
+        let file = [format!("/{id}/resolve/{COMMIT}/"), format!("/storage/{id}/")]
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix.as_str()))
+            .or_else(|| parameter("FilePath").filter(|_| path == format!("/api/v1/models/{id}/repo")));
+        let from = headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let token = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::to_string);
+        self.seen.lock().unwrap().push(Seen {
+            what: file.unwrap_or("listing").to_string(),
+            from,
+            host: headers.get("host").cloned().unwrap_or_default(),
+            token: token.clone(),
+        });
+        let mishaps = self.mishaps.lock().unwrap().clone();
+        let is_storage = path.starts_with("/storage/");
+        if !is_storage && mishaps.token.is_some_and(|needed| token.as_deref() != Some(needed)) {
+            return reply(&mut stream, "401 Unauthorized", "X-Error-Code: GatedRepo\r\n", b"Access is restricted.");
+        }
+        if path == format!("/api/models/{id}/revision/main") && parameter("blobs") == Some("true") {
+            return reply(&mut stream, "200 OK", "", self.hugging_face_listing().to_string().as_bytes());
+        }
+        if path.starts_with(&format!("/api/models/{id}/revision/")) {
+            return reply(&mut stream, "404 Not Found", "X-Error-Code: RevisionNotFound\r\n", b"{}");
+        }
+        if path == format!("/api/v1/models/{id}/repo/files") && parameter("Revision") == Some("master") {
+            return reply(&mut stream, "200 OK", "", self.model_scope_listing().to_string().as_bytes());
+        }
+        let Some((name, content)) = file.and_then(|name| Some((name, self.content(name)?))) else {
+            return reply(&mut stream, "404 Not Found", "X-Error-Code: RepoNotFound\r\n", b"{}");
+        };
+        // Large files lie on another host, as they do on the real hub.
+        if path.contains("/resolve/") && name.ends_with(".safetensors") {
+            let location = format!("Location: http://localhost:{}/storage/{id}/{name}\r\n", self.port);
+            return reply(&mut stream, "302 Found", &location, b"");
+        }
+        self.send(&mut stream, name, content, from.unwrap_or(0), &mishaps)
+    }
+
+    fn send(&self, out: &mut TcpStream, name: &str, all: &[u8], from: usize, mishaps: &Mishaps) -> std::io::Result<()> {
+        let mut content = all[from.min(all.len())..].to_vec();
+        if let (Some(last), true) = (content.last_mut(), mishaps.damage == Some(name)) {
+            *last ^= 1;
+        }
+        let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+        let range = format!("Content-Range: bytes {from}-{}/{}\r\n", all.len() - 1, all.len());
+        let range = if from > 0 { range } else { String::new() };
+        let head =
+            format!("HTTP/1.1 {status}\r\n{range}Content-Length: {}\r\nConnection: close\r\n\r\n", content.len());
+        out.write_all(head.as_bytes())?;
+        match (mishaps.cut, mishaps.stall) {
+            (Some((file, bytes)), _) if file == name => {
+                self.mishaps.lock().unwrap().cut = None;
+                out.write_all(&content[..bytes])
+            }
+            (_, Some((file, bytes))) if file == name => {
+                out.write_all(&content[..bytes])?;
+                // Until the client goes away.
+                out.set_read_timeout(Some(Duration::from_secs(60)))?;
+                out.read(&mut [0]).map(drop)
+            }
+            _ => out.write_all(&content),
+        }
+    }
+
+    fn hugging_face_listing(&self) -> Value {
+        let sibling = |(name, content): &(String, Vec<u8>)| {
+            let (size, hash) = (content.len(), sha256(content));
+            match name.ends_with(".safetensors") {
+                true => json!({"rfilename": name, "size": size, "blobId": hash[..40],
+                    "lfs": {"sha256": hash, "size": size, "pointerSize": 134}}),
+                false => json!({"rfilename": name, "size": size, "blobId": hash[..40]}),
+            }
+        };
+        json!({"sha": COMMIT, "siblings": self.files.iter().map(sibling).collect::<Vec<_>>()})
+    }
+
+    fn model_scope_listing(&self) -> Value {
+        let file = |(name, content): &(String, Vec<u8>)| json!({"Name": name, "Path": name, "Type": "blob", "Size": content.len(), "Sha256": sha256(content)});
+        let folder = json!({"Name": "onnx", "Path": "onnx", "Type": "tree", "Size": 0});
+        let files: Vec<_> = self.files.iter().map(file).chain([folder]).collect();
+        json!({"Code": 200, "Success": true, "Message": "success", "Data": {"Files": files}})
+    }
+}
+
+fn reply(out: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+    out.write_all(head.as_bytes())?;
+    out.write_all(body)
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
