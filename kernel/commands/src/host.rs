@@ -70,7 +70,8 @@ impl Host {
         thread::Builder::new().name("engine".to_string()).spawn(move || {
             let mut session = Session::default();
             for request in received {
-                carry_out(request, &mut session, &cancel);
+                // From outside the pool every product would have to wake it, and wait.
+                rayon::scope(|_| carry_out(request, &mut session, &cancel));
                 let now = Snapshot {
                     settings: session.settings().clone(),
                     adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),

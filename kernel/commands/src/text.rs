@@ -272,9 +272,14 @@ fn answer(report: &ChatReport) -> String {
         AnswerEnd::MaxNewTokens => "; cut at max_new_tokens",
         AnswerEnd::Interrupted => "; stopped",
     };
+    let known = match report.cached_tokens {
+        0 => String::new(),
+        tokens => format!(" ({} known)", thousands(tokens)),
+    };
+    let first = report.first_token.map(|first| format!(", the first after {}", seconds(first))).unwrap_or_default();
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     format!(
-        "[{} after {} in {}, {rate:.1} tokens/s{end}]",
+        "[{} after {}{known} in {}{first}, {rate:.1} tokens/s{end}]",
         count(report.new_tokens, "token"),
         thousands(report.prompt_tokens),
         seconds(report.elapsed),

@@ -1,8 +1,10 @@
 //! A conversation with the model: its turns, their pictures, and the next answer.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use candle_core::Tensor;
 use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Message;
@@ -14,18 +16,24 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::generate::Choice;
 use crate::generate::Prompt;
-use crate::generate::generate;
+use crate::generate::generate_after;
 use crate::model::Model;
 use crate::pictures::Features;
+use crate::pictures::PictureKey;
 use crate::pictures::grid_thw;
+use crate::prefix::Prefix;
 use crate::report::ChatReport;
 use crate::settings::Settings;
 
 /// The turns so far; pictures are those of all turns, in the order of their placeholders.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Conversation {
     messages: Vec<Message>,
     images: Vec<PathBuf>,
+    /// The features of the last prompt's pictures: the next prompt begins with the same.
+    pictures: HashMap<PictureKey, Tensor>,
+    /// What the model has read of it.
+    prefix: Prefix,
 }
 
 /// Whom a question is put to.
@@ -58,17 +66,19 @@ impl Conversation {
     ) -> Result<ChatReport> {
         let Asking { model, adapter, settings, .. } = asking;
         let start = Instant::now();
-        let mut next = self.clone();
         let missing = images.len().saturating_sub(text.matches(IMAGE_PLACEHOLDER).count());
-        next.messages.push(Message::user(IMAGE_PLACEHOLDER.repeat(missing) + text));
-        next.images.extend_from_slice(images);
+        let mut messages = self.messages.clone();
+        messages.push(Message::user(IMAGE_PLACEHOLDER.repeat(missing) + text));
+        let images = [&self.images, images].concat();
 
-        let prompt = next.prompt(asking, features)?;
-        let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(next.messages.len() as u64));
+        let prompt = self.prompt(&messages, &images, asking, features)?;
+        let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(messages.len() as u64));
         let mut pieces = model.tokenizer.decode_stream(true);
-        let (mut answer, mut new_tokens) = (String::new(), 0);
-        let end = generate(model, adapter, &prompt, &choice, &|| cx.is_cancelled(), &mut |token| {
+        let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
+        let stop = || cx.is_cancelled();
+        let made = generate_after(&mut self.prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
             new_tokens += 1;
+            first_token.get_or_insert_with(|| start.elapsed());
             let piece = pieces.push(token)?;
             answer.push_str(&piece);
             if !piece.is_empty() {
@@ -76,23 +86,43 @@ impl Conversation {
             }
             Ok(())
         })?;
-        next.messages.push(Message::assistant(answer.clone()));
-        *self = next;
-        let prompt_tokens = prompt.input_ids.len();
-        Ok(ChatReport { text: answer, end, prompt_tokens, new_tokens, elapsed: start.elapsed() })
+        messages.push(Message::assistant(answer.clone()));
+        (self.messages, self.images) = (messages, images);
+        Ok(ChatReport {
+            text: answer,
+            end: made.end,
+            prompt_tokens: prompt.input_ids.len(),
+            cached_tokens: made.cached_tokens,
+            new_tokens,
+            first_token,
+            elapsed: start.elapsed(),
+        })
     }
 
-    fn prompt(&self, asking: Asking, features: &mut Features) -> Result<Prompt> {
+    fn prompt(
+        &mut self,
+        messages: &[Message],
+        images: &[PathBuf],
+        asking: Asking,
+        features: &mut Features,
+    ) -> Result<Prompt> {
         let Asking { model, processor, settings, .. } = asking;
-        let images = self.images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>()?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
         let template = Template::by_name(&settings.template)?;
-        let slots = template.encode_prompt(&model.tokenizer, &self.messages, "", &tokens)?;
-        let features = images.iter().map(|image| features.get(&model.net, processor, image));
-        Ok(Prompt {
-            input_ids: slots.ids,
-            features: features.collect::<Result<_>>()?,
-            grids: images.iter().map(grid_thw).collect(),
-        })
+        let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;
+        let mut pictures = HashMap::new();
+        let mut in_order = Vec::new();
+        for image in &images {
+            let key = PictureKey::of(image);
+            let picture = match self.pictures.get(&key) {
+                Some(known) => known.clone(),
+                None => features.get(&model.net, processor, image)?,
+            };
+            pictures.insert(key, picture.clone());
+            in_order.push(picture);
+        }
+        self.pictures = pictures;
+        Ok(Prompt { input_ids: slots.ids, features: in_order, grids: images.iter().map(grid_thw).collect() })
     }
 }

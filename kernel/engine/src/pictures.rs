@@ -1,31 +1,45 @@
 //! Pictures as the language model reads them: features of the frozen vision tower, computed once.
 
 use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use candle_core::Tensor;
+use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::ImageRef;
+use tunebook_data::Pixels;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Result;
+use crate::feature_store::FeatureStore;
+
+/// A picture file is known by its name, its grid and the time it was last written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PictureKey {
+    image: ImageRef,
+    written: Option<SystemTime>,
+}
+
+impl PictureKey {
+    pub fn of(image: &ImageRef) -> Self {
+        let written = std::fs::metadata(&image.path).and_then(|metadata| metadata.modified()).ok();
+        Self { image: image.clone(), written }
+    }
+}
 
 /// Features of the pictures seen so far. While the tower is frozen they never change, and the same pictures come
 /// back every epoch and every chat turn.
-///
-/// When the cache is full nothing more is added: an epoch visits its pictures in turn, where throwing out the
-/// oldest would mean that none is ever found again.
 #[derive(Default)]
 pub struct Features {
-    known: HashMap<Key, Tensor>,
-    bytes: usize,
+    known: FeatureStore,
+    /// Pictures that are being read ahead.
+    ahead: HashMap<PictureKey, Receiver<std::result::Result<Pixels, ImageError>>>,
 }
-
-/// A picture file is known by its name, its grid and the time it was last written.
-type Key = (ImageRef, Option<SystemTime>);
-
-/// What the cache may hold.
-const LIMIT_BYTES: usize = 2 << 30;
 
 impl Features {
     /// The features of `image`, `[tokens, hidden]`.
@@ -33,19 +47,62 @@ impl Features {
     /// # Errors
     /// The picture cannot be read any more, or has another size than when it was encoded.
     pub fn get(&mut self, net: &Qwen2_5Vl, processor: &ImageProcessor, image: &ImageRef) -> Result<Tensor> {
-        let written = std::fs::metadata(&image.path).and_then(|m| m.modified()).ok();
-        let key = (image.clone(), written);
-        if let Some(features) = self.known.get(&key) {
-            return Ok(features.clone());
+        let key = PictureKey::of(image);
+        let ahead = self.ahead.remove(&key);
+        if let Some(features) = self.known.get(&key)? {
+            return Ok(features);
         }
-        let pixels = processor.load(image)?;
+        let pixels = ahead.and_then(wait).unwrap_or_else(|| processor.load(image))?;
         let features = net.vision.features(pixels.patches, &[grid_thw(image)])?;
-        let bytes = features.elem_count() * size_of::<f32>();
-        if self.bytes + bytes <= LIMIT_BYTES {
-            self.bytes += bytes;
-            self.known.insert(key, features.clone());
-        }
+        self.known.put(key, &features)?;
         Ok(features)
+    }
+
+    /// Starts to decode and resize those of `images` that are not known, beside what goes on, for [`Features::get`]
+    /// to find them ready. What was read ahead before and not asked for is dropped.
+    pub fn read_ahead<'a>(&mut self, processor: &ImageProcessor, images: impl Iterator<Item = &'a ImageRef>) {
+        let mut before = std::mem::take(&mut self.ahead);
+        let mut jobs = Vec::new();
+        for image in images {
+            let key = PictureKey::of(image);
+            if self.known.contains(&key) || self.ahead.contains_key(&key) {
+                continue;
+            }
+            let receiver = before.remove(&key).unwrap_or_else(|| {
+                let (sender, receiver) = channel();
+                jobs.push((image.clone(), sender));
+                receiver
+            });
+            self.ahead.insert(key, receiver);
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let processor = processor.clone();
+        // A thread that cannot be had is no loss: pictures that were not read ahead are read when they are needed.
+        let _ = thread::Builder::new().name("pictures".to_string()).spawn(move || {
+            for (image, sender) in jobs {
+                // Nobody waits any more if the training was left.
+                if sender.send(processor.load(&image)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// What comes back from the thread that reads ahead; nothing if it is gone.
+fn wait<T>(receiver: Receiver<T>) -> Option<T> {
+    loop {
+        match receiver.try_recv() {
+            Ok(value) => return Some(value),
+            Err(TryRecvError::Disconnected) => return None,
+            // Resizing is spread over the pool, which this thread may belong to, and may be all of.
+            Err(TryRecvError::Empty) => match rayon::yield_now() {
+                Some(rayon::Yield::Executed) => {}
+                _ => thread::sleep(Duration::from_micros(50)),
+            },
+        }
     }
 }
 

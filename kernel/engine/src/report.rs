@@ -203,7 +203,11 @@ pub struct ChatReport {
     pub text: String,
     pub end: AnswerEnd,
     pub prompt_tokens: usize,
+    /// Tokens at the start of the prompt that had been read in earlier turns.
+    pub cached_tokens: usize,
     pub new_tokens: usize,
+    /// Until the first token was there.
+    pub first_token: Option<Duration>,
     pub elapsed: Duration,
 }
 

@@ -123,6 +123,9 @@ impl Run {
             // One micro-batch: loss and gradients.
             let chosen: Vec<_> = sampler.micro_batch(self.position).iter().flat_map(|&i| &samples[i]).collect();
             let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
+            let next = sampler.next(self.position);
+            let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
+            features.read_ahead(processor, next);
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
             if settings.memory.is_some() {

@@ -3,6 +3,7 @@
 //! Source: `modeling_qwen2_5_vl.py` of transformers; Bai et al. 2025, arXiv 2502.13923.
 
 pub mod config;
+pub mod kv_cache;
 pub mod linear;
 pub mod positions;
 pub mod text;
@@ -23,10 +24,10 @@ use crate::frozen::FrozenDType;
 use crate::quantize::QuantizationBit;
 
 pub use config::Config;
+pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
 pub use linear::Pass;
 pub use positions::Positions;
-pub use text::KvCache;
 pub use text::TextModel;
 pub use vision::VisionModel;
 

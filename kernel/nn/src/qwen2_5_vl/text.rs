@@ -5,7 +5,6 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
-use candle_nn::kv_cache;
 
 use crate::checkpoint::Checkpoint;
 use crate::frozen::FrozenMatrix;
@@ -25,6 +24,7 @@ use crate::ops::swiglu_backward;
 
 use super::config::Config;
 use super::config::TextConfig;
+use super::kv_cache::KvCache;
 use super::linear::Linear;
 use super::linear::Linears;
 use super::linear::Pass;
@@ -39,19 +39,6 @@ pub struct TextModel {
     tied: bool,
     eps: f64,
     precision: tunebook_gemm::Precision,
-}
-
-/// The keys and values of the tokens a model has read, a pair a layer.
-#[derive(Clone)]
-pub struct KvCache {
-    layers: Vec<kv_cache::KvCache>,
-}
-
-impl KvCache {
-    /// An empty cache that grows by `step` tokens at a time.
-    pub fn new(layers: usize, step: usize) -> Self {
-        Self { layers: vec![kv_cache::KvCache::new(0, step); layers] }
-    }
 }
 
 impl TextModel {
@@ -227,10 +214,17 @@ impl DecoderLayer {
         rms_norm_backward(x, &self.input_layernorm, self.eps, &dnormed, Some(&dmiddle))
     }
 
-    /// The output for one sequence whose earlier tokens are in `cache`; `x` holds the new ones.
-    fn forward_cached(&self, x: &Tensor, rotary: &Rotary, cache: &mut kv_cache::KvCache, pass: Pass) -> Result<Tensor> {
+    /// The output for one sequence whose earlier tokens are in `cache`, where this is layer `index`; `x` holds the
+    /// new ones.
+    fn forward_cached(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        (cache, index): (&mut KvCache, usize),
+        pass: Pass,
+    ) -> Result<Tensor> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
-        let (k, v) = cache.append(&k, &v)?;
+        let (k, v) = cache.append(index, &k, &v)?;
         let segments = Segments { q: [0, x.dim(0)?].into(), k: [0, k.dim(0)?].into(), causal: true };
         let attended = attention(&q, &k, &v, &segments, self.heads, self.kv_heads)?;
         self.output(&self.inner_after_attention(x, [q, k, v, attended], pass)?, pass)
@@ -273,9 +267,10 @@ impl TextModel {
     pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, pass: Pass) -> Result<Tensor> {
         let tokens = x.len() / self.embed_tokens.cols;
         let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.cols), &Device::Cpu)?;
-        for (layer, cache) in self.layers.iter().zip(&mut cache.layers) {
-            x = layer.forward_cached(&x, rotary, cache, pass)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward_cached(&x, rotary, (cache, index), pass)?;
         }
+        cache.appended(tokens);
         Ok(x)
     }
 }

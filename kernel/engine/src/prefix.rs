@@ -1,0 +1,186 @@
+//! What a model has read, so that a prompt that begins alike is read from where it differs.
+
+use candle_core::CpuStorage;
+use candle_core::Storage;
+use candle_core::Tensor;
+use candle_core::TensorId;
+use candle_core::Var;
+use rayon::prelude::*;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::qwen2_5_vl::KvCache;
+use tunebook_nn::qwen2_5_vl::Pass;
+use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_nn::qwen2_5_vl::positions::rotary;
+use twox_hash::XxHash3_64;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::generate::Prompt;
+
+/// Tokens that one model has read, with their keys and values. It belongs to that model: whoever holds both drops
+/// them together.
+#[derive(Default)]
+pub struct Prefix {
+    tokens: Vec<u32>,
+    /// The features that were read for the pictures among the tokens, in order. A picture that has changed has other
+    /// features.
+    pictures: Vec<TensorId>,
+    /// The contents of the adapter that was on.
+    adapter: Option<u64>,
+    /// As many tokens as `tokens`.
+    cache: Option<KvCache>,
+}
+
+/// Tokens that are read in one go: enough for fast products, few enough to be asked to stop in between.
+const STRIDE: usize = 512;
+
+impl Prefix {
+    /// Reads `prompt` from where it differs from what was read before, and makes room for `room` tokens after it.
+    /// Gives the last token's hidden state, `[1, hidden]`, and how many tokens were known; nothing if it was
+    /// stopped.
+    ///
+    /// # Errors
+    /// Pictures and placeholders differ in number; the prefix keeps what is common.
+    pub fn read_prompt(
+        &mut self,
+        net: &Qwen2_5Vl,
+        adapter: Option<&Adapter>,
+        prompt: &Prompt,
+        room: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(Option<Tensor>, usize)> {
+        let contents = adapter.map(fingerprint).transpose()?;
+        if contents != self.adapter {
+            *self = Self { adapter: contents, ..Self::default() };
+        }
+        let (known, pictures) = self.common(prompt, net.config.image_token_id);
+        self.tokens.truncate(known);
+        self.pictures = prompt.features.iter().map(Tensor::id).collect();
+        let layers = net.text.layers.len();
+        self.cache.get_or_insert_with(|| KvCache::new(layers, prompt.input_ids.len() + room)).truncate(known);
+
+        let new = &prompt.input_ids[known..];
+        let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
+        let x = net.embed(new, &prompt.features[pictures..])?;
+        let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
+        let mut last = None;
+        for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.config.text.hidden_size)) {
+            if stop() {
+                return Ok((None, known));
+            }
+            last = Some(self.read(net, adapter, (tokens, positions), x.to_vec())?);
+        }
+        Ok((last, known))
+    }
+
+    /// Reads the one token at `position`; gives its hidden state, `[1, hidden]`. The adapter must be that of the
+    /// prompt.
+    pub fn read_token(
+        &mut self,
+        net: &Qwen2_5Vl,
+        adapter: Option<&Adapter>,
+        token: u32,
+        position: [u32; 3],
+    ) -> Result<Tensor> {
+        let x = net.text.embed(&[token])?;
+        self.read(net, adapter, (&[token], &[position]), x)
+    }
+
+    /// The hidden state of the last of the new tokens, whose embeddings are `x`.
+    fn read(
+        &mut self,
+        net: &Qwen2_5Vl,
+        adapter: Option<&Adapter>,
+        (tokens, positions): (&[u32], &[[u32; 3]]),
+        x: Vec<f32>,
+    ) -> Result<Tensor> {
+        let layers = net.text.layers.len();
+        let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
+        let turn = rotary(positions, &net.config.text);
+        let hidden = net.text.read(x, &turn, cache, Pass { adapter, ..Pass::default() })?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(hidden.narrow(0, tokens.len() - 1, 1)?)
+    }
+
+    /// How many tokens and whole pictures at the start of `prompt` have been read, leaving at least one token to
+    /// read: an answer starts from a hidden state.
+    fn common(&self, prompt: &Prompt, image_token: u32) -> (usize, usize) {
+        let (mut tokens, mut pictures) = (0, 0);
+        while let (Some(&next), Some(&known)) = (prompt.input_ids.get(tokens), self.tokens.get(tokens)) {
+            let (step, picture) = match prompt.features.get(pictures) {
+                Some(features) if next == image_token => (features.dims()[0], Some(features.id())),
+                _ => (1, None),
+            };
+            let read = tokens + step <= self.tokens.len() && tokens + step < prompt.input_ids.len();
+            let same = picture.is_none_or(|picture| self.pictures.get(pictures) == Some(&picture));
+            if next != known || !same || !read {
+                break;
+            }
+            tokens += step;
+            pictures += usize::from(picture.is_some());
+        }
+        (tokens, pictures)
+    }
+}
+
+/// A number that tells the contents of an adapter, which training changes in place.
+fn fingerprint(adapter: &Adapter) -> Result<u64> {
+    let contents = |(name, var): &(String, Var)| {
+        let (storage, layout) = var.storage_and_layout();
+        match (&*storage, layout.contiguous_offsets()) {
+            (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
+                Ok(XxHash3_64::oneshot(bytemuck::cast_slice(&values[start..end])))
+            }
+            _ => Err(Error::Other(format!("the adapter's {name} is no contiguous float32 tensor in memory"))),
+        }
+    };
+    let mut parts = adapter.vars().par_iter().map(contents).collect::<Result<Vec<u64>>>()?;
+    parts.push(adapter.scaling().to_bits());
+    Ok(XxHash3_64::oneshot(bytemuck::cast_slice(&parts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    const IMAGE: u32 = 9;
+
+    fn features(tokens: usize) -> Tensor {
+        Tensor::zeros((tokens, 4), candle_core::DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn prompt(input_ids: &[u32], features: &[&Tensor]) -> Prompt {
+        let features: Vec<Tensor> = features.iter().map(|&features| features.clone()).collect();
+        Prompt { input_ids: input_ids.to_vec(), features, grids: Vec::new() }
+    }
+
+    fn after(tokens: &[u32], pictures: &[&Tensor]) -> Prefix {
+        let pictures = pictures.iter().map(|features| features.id()).collect();
+        Prefix { tokens: tokens.to_vec(), pictures, ..Prefix::default() }
+    }
+
+    #[test]
+    fn text_is_known_up_to_the_first_difference_but_never_all_of_it() {
+        let common = |known: &[u32], next: &[u32]| after(known, &[]).common(&prompt(next, &[]), IMAGE);
+        assert_eq!(common(&[], &[1, 2]), (0, 0));
+        assert_eq!(common(&[1, 2, 3], &[1, 2, 4, 5]), (2, 0));
+        assert_eq!(common(&[1, 2, 3], &[1, 2, 3, 4]), (3, 0));
+        assert_eq!(common(&[1, 2, 3], &[1, 2, 3]), (2, 0));
+        assert_eq!(common(&[1, 2, 3], &[1, 2]), (1, 0));
+    }
+
+    #[test]
+    fn a_picture_is_known_as_a_whole_and_only_if_it_is_the_same() {
+        let (a, b) = (features(2), features(2));
+        let tokens = [1, IMAGE, IMAGE, 2, IMAGE, IMAGE, 3];
+        let common = |known: Prefix, pictures: &[&Tensor]| known.common(&prompt(&tokens, pictures), IMAGE);
+        assert_eq!(common(after(&tokens, &[&a, &b]), &[&a, &b]), (6, 2));
+        assert_eq!(common(after(&tokens, &[&a, &b]), &[&a, &a]), (4, 1));
+        assert_eq!(common(after(&tokens, &[&a, &b]), &[&b, &b]), (1, 0));
+        assert_eq!(common(after(&tokens[..5], &[&a, &b]), &[&a, &b]), (4, 1), "half of the second was read");
+        // An image token that the model itself made is no picture.
+        assert_eq!(common(after(&[1, IMAGE, IMAGE, 2], &[]), &[&a, &b]), (1, 0));
+    }
+}

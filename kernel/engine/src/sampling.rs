@@ -1,0 +1,281 @@
+//! The choice of the next token.
+
+use std::collections::HashSet;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::model::GenerationConfig;
+use crate::settings::Settings;
+
+/// How an answer is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// How a token is drawn; none takes the likeliest.
+    pub sampling: Option<Sampling>,
+    /// Logits of tokens that are in the prompt or the answer are divided by it if positive, multiplied if negative.
+    pub repetition_penalty: f32,
+    pub max_new_tokens: usize,
+    pub seed: u64,
+    pub eos_token_ids: Vec<u32>,
+}
+
+/// From which tokens one is drawn, and with what weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by it; above 0.
+    pub temperature: f64,
+    /// The likeliest so many; 0 for all.
+    pub top_k: usize,
+    /// Of those, the likeliest that together have this share of the probability; 1 for all.
+    pub top_p: f64,
+}
+
+impl Choice {
+    /// The session's settings, and where they are silent the model's own defaults. A temperature of 0, or
+    /// `do_sample=false`, takes the likeliest token; naming a temperature, top_p or top_k asks for sampling.
+    pub fn new(settings: &Settings, model: &GenerationConfig, seed: u64) -> Self {
+        let named = settings.temperature.is_some() || settings.top_p.is_some() || settings.top_k.is_some();
+        let sample = settings.do_sample.unwrap_or(named || model.do_sample);
+        let sampling = Sampling {
+            temperature: settings.temperature.unwrap_or(model.temperature),
+            top_k: settings.top_k.unwrap_or(model.top_k),
+            top_p: settings.top_p.unwrap_or(model.top_p),
+        };
+        Self {
+            sampling: (sample && sampling.temperature > 0.0).then_some(sampling),
+            repetition_penalty: settings.repetition_penalty.map_or(model.repetition_penalty, |p| p as f32),
+            max_new_tokens: settings.max_new_tokens,
+            seed,
+            eos_token_ids: model.eos_token_ids.clone(),
+        }
+    }
+}
+
+/// Chooses one token after another. The steps are those of transformers' `generate`, in its order: repetition
+/// penalty, temperature, top_k, top_p.
+pub struct Sampler {
+    sampling: Option<Sampling>,
+    repetition_penalty: f32,
+    /// Tokens of the prompt and of the answer so far.
+    seen: HashSet<u32>,
+    random: ChaCha8Rng,
+}
+
+/// The random stream of answers; those below it belong to shuffles, drawn creatures and new adapters.
+const SAMPLING: u64 = 4 << 32;
+
+impl Sampler {
+    pub fn new(choice: &Choice, prompt: &[u32]) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(choice.seed);
+        random.set_stream(SAMPLING);
+        Self {
+            sampling: choice.sampling,
+            repetition_penalty: choice.repetition_penalty,
+            seen: prompt.iter().copied().collect(),
+            random,
+        }
+    }
+
+    /// The token that follows, given the logits of all.
+    pub fn next(&mut self, mut logits: Vec<f32>) -> u32 {
+        if self.repetition_penalty != 1.0 {
+            for &token in &self.seen {
+                if let Some(logit) = logits.get_mut(token as usize) {
+                    *logit *= if *logit < 0.0 { self.repetition_penalty } else { 1.0 / self.repetition_penalty };
+                }
+            }
+        }
+        let token = match self.sampling {
+            None => likeliest(&logits),
+            Some(sampling) => {
+                let candidates = candidates(&logits, sampling);
+                draw(&candidates, &mut self.random).unwrap_or_else(|| likeliest(&logits))
+            }
+        };
+        self.seen.insert(token);
+        token
+    }
+}
+
+/// The first of the tokens with the largest logit.
+fn likeliest(logits: &[f32]) -> u32 {
+    let best = maximum(logits);
+    logits.iter().position(|&logit| logit == best).unwrap_or(0) as u32
+}
+
+fn maximum(logits: &[f32]) -> f32 {
+    // Several at a time, so that the compiler uses vectors.
+    let mut best = [f32::NEG_INFINITY; 16];
+    let (blocks, rest) = logits.as_chunks::<16>();
+    for block in blocks {
+        for (best, &logit) in best.iter_mut().zip(block) {
+            *best = best.max(logit);
+        }
+    }
+    best.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &logit| best.max(logit))
+}
+
+/// A token that may be drawn; weights need not sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Candidate {
+    token: u32,
+    weight: f32,
+}
+
+fn candidates(logits: &[f32], Sampling { temperature, top_k, top_p }: Sampling) -> Vec<Candidate> {
+    let (best, per_temperature) = (maximum(logits), (1.0 / temperature) as f32);
+    let weigh = |(token, &logit): (usize, &f32)| Candidate {
+        token: token as u32,
+        weight: ((logit - best) * per_temperature).exp(),
+    };
+    let mut candidates = if top_k == 0 {
+        logits.iter().enumerate().map(weigh).collect()
+    } else {
+        let least = kth_largest(logits, top_k);
+        logits.iter().enumerate().filter(|(_, logit)| **logit >= least).map(weigh).collect()
+    };
+    if top_p < 1.0 {
+        keep_nucleus(&mut candidates, top_p);
+    }
+    candidates
+}
+
+/// The `k`-th largest of the logits, or less than all of them if there are fewer.
+fn kth_largest(logits: &[f32], k: usize) -> f32 {
+    let mut largest: Vec<f32> = Vec::new();
+    let mut least = f32::NEG_INFINITY;
+    let keep = |largest: &mut Vec<f32>| {
+        let (_, &mut kth, _) = largest.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+        largest.truncate(k);
+        kth
+    };
+    for &logit in logits {
+        if logit > least {
+            largest.push(logit);
+            if largest.len() >= k.saturating_mul(2) {
+                least = keep(&mut largest);
+            }
+        }
+    }
+    if largest.len() < k { f32::NEG_INFINITY } else { keep(&mut largest) }
+}
+
+/// Keeps the heaviest candidates, as many as it takes to hold the share `p` of the whole weight, and at least one.
+fn keep_nucleus(candidates: &mut Vec<Candidate>, p: f64) {
+    let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
+    // All that are lighter than this hold less than the share 1 - p, so none of them is needed. This leaves a few
+    // hundred of a whole vocabulary to sort.
+    let floor = (1.0 - p) * total / candidates.len().max(1) as f64;
+    candidates.retain(|candidate| f64::from(candidate.weight) >= floor.min(1.0));
+    candidates.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    let mut before = 0.0;
+    let kept = candidates.iter().take_while(|candidate| {
+        let needed = before < p * total;
+        before += f64::from(candidate.weight);
+        needed
+    });
+    let kept = kept.count().max(1);
+    candidates.truncate(kept);
+}
+
+/// A candidate, with a probability as its weight; none if they weigh nothing.
+fn draw(candidates: &[Candidate], random: &mut ChaCha8Rng) -> Option<u32> {
+    let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
+    let mut rest = total * (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    candidates
+        .iter()
+        .find(|candidate| {
+            rest -= f64::from(candidate.weight);
+            rest < 0.0
+        })
+        .map(|candidate| candidate.token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(sampling: Option<Sampling>, repetition_penalty: f32) -> Choice {
+        Choice { sampling, repetition_penalty, max_new_tokens: 1, seed: 7, eos_token_ids: Vec::new() }
+    }
+
+    fn tokens(candidates: &[Candidate]) -> Vec<u32> {
+        let mut tokens: Vec<u32> = candidates.iter().map(|candidate| candidate.token).collect();
+        tokens.sort_unstable();
+        tokens
+    }
+
+    /// Logits of probabilities.
+    fn logits(probabilities: &[f32]) -> Vec<f32> {
+        probabilities.iter().map(|p| p.ln()).collect()
+    }
+
+    #[test]
+    fn without_sampling_the_first_of_the_likeliest_is_taken() {
+        let mut values = vec![-1.0; 100];
+        (values[33], values[71]) = (2.0, 2.0);
+        assert_eq!(Sampler::new(&choice(None, 1.0), &[]).next(values.clone()), 33);
+    }
+
+    #[test]
+    fn the_penalty_meets_each_token_seen_once_whatever_its_sign() {
+        let mut sampler = Sampler::new(&choice(None, 2.0), &[0, 0, 3]);
+        // 1.5 / 2 is still the largest; then the others follow, each penalised once it was taken.
+        assert_eq!(sampler.next(vec![1.5, 0.7, 0.6, -0.1]), 0);
+        assert_eq!(sampler.next(vec![1.2, 0.7, 0.6, -0.1]), 1);
+        assert_eq!(sampler.next(vec![1.0, 0.7, 0.6, -0.1]), 2);
+        assert_eq!(sampler.next(vec![-0.3, -0.2, -0.25, -0.1]), 3, "-0.1 becomes -0.2, the others -0.4 and less");
+    }
+
+    #[test]
+    fn top_k_keeps_the_largest() {
+        let values: Vec<f32> = (0..1000).map(|i| ((i * 617) % 1000) as f32).collect();
+        for k in [1, 2, 3, 50, 999, 1000, 2000] {
+            let found = candidates(&values, Sampling { temperature: 1.0, top_k: k, top_p: 1.0 });
+            assert_eq!(found.len(), k.min(1000), "k = {k}");
+            assert!(found.iter().all(|candidate| values[candidate.token as usize] >= 1000.0 - k as f32), "k = {k}");
+        }
+    }
+
+    #[test]
+    fn top_p_keeps_the_fewest_that_hold_the_share() {
+        let values = logits(&[0.1, 0.4, 0.05, 0.3, 0.15]);
+        let kept = |top_k, top_p| tokens(&candidates(&values, Sampling { temperature: 1.0, top_k, top_p }));
+        assert_eq!(kept(0, 0.0), [1]);
+        assert_eq!(kept(0, 0.39), [1]);
+        assert_eq!(kept(0, 0.41), [1, 3]);
+        assert_eq!(kept(0, 0.84), [1, 3, 4]);
+        assert_eq!(kept(0, 0.951), [0, 1, 2, 3, 4]);
+        // Of the two largest, the first has 4/7 of the weight: top_p counts what top_k has left.
+        assert_eq!(kept(2, 0.5), [1]);
+        assert_eq!(kept(2, 0.6), [1, 3]);
+    }
+
+    #[test]
+    fn tokens_are_drawn_as_often_as_they_are_probable_and_the_seed_repeats_them() {
+        let (values, sampling) = (logits(&[0.5, 0.2, 0.3]), Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 });
+        let run = || {
+            let mut sampler = Sampler::new(&choice(Some(sampling), 1.0), &[]);
+            (0..20_000).map(|_| sampler.next(values.clone())).collect::<Vec<_>>()
+        };
+        let drawn = run();
+        for (token, expected) in [(0, 0.5), (1, 0.2), (2, 0.3)] {
+            let share = drawn.iter().filter(|&&t| t == token).count() as f64 / drawn.len() as f64;
+            assert!((share - expected).abs() < 0.015, "{token}: {share}");
+        }
+        assert_eq!(drawn, run());
+        let cold = Sampling { temperature: 1e-6, ..sampling };
+        assert_eq!(Sampler::new(&choice(Some(cold), 1.0), &[]).next(values.clone()), 0);
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_choose_some_token() {
+        let all = Sampling { temperature: 1.0, top_k: 2, top_p: 0.5 };
+        for sampling in [None, Some(all), Some(Sampling { top_k: 0, ..all })] {
+            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(vec![f32::NAN; 40]) < 40);
+            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(vec![f32::NEG_INFINITY; 40]) < 40);
+        }
+    }
+}
