@@ -3,6 +3,7 @@
 //! This crate reads lines and draws what comes back. What lines mean is `tunebook-commands`; how anything is computed
 //! it does not know.
 
+mod allocator;
 mod attach;
 mod helper;
 mod interactive;
@@ -59,6 +60,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    allocator::reuse_freed_memory();
     match start(Cli::parse()) {
         Ok(code) => code,
         // Whoever read our output has gone; there is nobody left to tell.

@@ -1,4 +1,4 @@
-//! Differentiable operations over candle, the Qwen2.5-VL model built from them, and its LoRA adapters.
+//! Operations over candle tensors with their backward passes, the Qwen2.5-VL model built from them, and its adapters.
 //!
 //! It knows tensors and checkpoints, and nothing of data sets, sessions or commands: token ids, pixel
 //! patches and positions come in, hidden states, losses and gradients come out.
