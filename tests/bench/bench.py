@@ -160,7 +160,7 @@ def length(tunebook, runs):
     checkpoint, data = places.checkpoint("mid"), places.data()
     rows = []
     for tokens in LENGTHS:
-        script = long_sample(f"length-{tokens}", checkpoint, data, tokens, steps=2)
+        script = long_sample(f"length-{tokens}", checkpoint, data, tokens, 2)
         found = [run([tunebook, "run", script], f"length-{tokens}") for _ in range(runs)]
         what = f"a step on {tokens:,} tokens"
         rows.append(Row(what, "s", [one.times("step +2/")[0] - one.times("step +1/")[0] for one in found]))
@@ -170,15 +170,14 @@ def length(tunebook, runs):
 
 
 def memory(tunebook, runs):
-    """A step of `3b` on one text of 1,024 tokens."""
+    """A step of `3b` on one text of 1,024 tokens, within a limit."""
     checkpoint, data = places.checkpoint("3b"), places.data()
     rows = []
-    for name, option in ("bf16", ""), ("4 bits", " quantization_bit=4"):
-        script = long_sample(f"memory-{name}", f"{checkpoint}{option}", data, 1024, steps=1)
-        found = [run([tunebook, "run", script], f"memory-{name}") for _ in range(runs)]
-        rows.append(
-            Row(f"a 3B model's step on 1,024 tokens in {name}, peak memory", "GiB", [r.peak / GIB for r in found])
-        )
+    for name, model, limit in ("bf16", checkpoint, 12), ("4 bits", f"{checkpoint} quantization_bit=4", 6):
+        script = long_sample(f"memory-{limit}", model, data, 1024, 1, f"memory={limit}")
+        found = [run([tunebook, "run", script], f"memory-{limit}") for _ in range(runs)]
+        what = f"a 3B model's step on 1,024 tokens in {name}, memory={limit}"
+        rows.append(Row(f"{what}, peak memory", "GiB", [one.peak / GIB for one in found]))
     return rows
 
 
@@ -189,9 +188,9 @@ def profile(tunebook, runs):
     return [Row(f"time in {group}", "%", [share]) for group, share in found.items()]
 
 
-def long_sample(name, model, data, tokens, steps):
+def long_sample(name, model, data, tokens, steps, options=""):
     chosen = choose("long", model, data, f"cutoff_len={tokens}")
-    return places.script(name, *chosen, LORA, train_line(f"max_steps={steps} batch=1 accum=1"))
+    return places.script(name, *chosen, LORA, train_line(f"max_steps={steps} batch=1 accum=1 {options}"))
 
 
 def choose(dataset, model, data, options=""):
