@@ -6,11 +6,12 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use crate::output::Output;
+use crate::Precision;
 use crate::pack::{MAX_RUN, VECTORS, pack_columns, pack_rows, pack_x, panel_width};
+use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::Source;
+use crate::source::{Contract, Factor, Source};
 
 /// Lanes along the contraction that are packed at a time.
 const DEPTH: usize = 256;
@@ -27,53 +28,42 @@ const MAX_HEIGHT: usize = 12;
 
 const _: () = assert!(DEPTH * 2 <= MAX_RUN && COLUMNS <= MAX_RUN && DEPTH.is_multiple_of(MAX_LANES));
 
-/// Which side of W is contracted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contract {
-    /// `x Wᵀ`: the elements of a row of W, which is `[width, depth]`.
-    RowElements,
-    /// `x W`: the rows of W, which is `[depth, width]`.
-    Rows,
-}
-
-/// The sizes of a product. x: `[rows, depth]`, y: `[rows, width]`; none is 0.
-#[derive(Clone, Copy)]
-pub(crate) struct Dims {
-    pub(crate) rows: usize,
-    pub(crate) width: usize,
-    pub(crate) depth: usize,
-}
-
-/// `y = x Wᵀ` or `y = x W`. `rounded` says to round x to bf16.
-pub(crate) fn multiply<V, S>(simd: V, x: &[f32], w: S, contract: Contract, y: &mut [f32], dims: Dims, rounded: bool)
+/// Computes a product whose x and h are contracted along their rows. b's factor is contracted as w is.
+pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: Factor<W>, b: B)
 where
-    S: Source,
-    V: Reads<S::Elem>,
+    W: Source,
+    B: Source,
+    V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims { rows, width, depth } = dims;
-    let block = rows.div_ceil(rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
-    let lanes_per_row = depth.div_ceil(V::Lane::DEPTH);
-    let mut packed = Scratch::<V::Lane>::new(block.min(rows) * lanes_per_row);
-    for (x, y) in x.chunks(block * depth).zip(y.chunks_mut(block * width)) {
-        let rows = x.len() / depth;
-        let alone = rows * width * depth <= ALONE;
-        let (to_len, x_len) = (V::ROWS * lanes_per_row, V::ROWS * depth);
-        let pack = |(to, x)| simd.run(PackTile { x, to, depth, rounded });
+    let Product { dims, threads, .. } = product;
+    let lanes = [dims.depth, dims.rank].map(|depth| depth.div_ceil(V::Lane::DEPTH));
+    let lanes_per_row = lanes[0] + lanes[1];
+    let block = dims.rows.div_ceil(dims.rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
+    let mut packed = Scratch::<V::Lane>::new(block.min(dims.rows) * lanes_per_row);
+    for first in (0..dims.rows).step_by(block) {
+        let rows = first..dims.rows.min(first + block);
+        let alone = !threads || rows.len() * dims.width * (dims.depth + dims.rank) <= ALONE;
+        let pack = |(tile, to): (usize, &mut [V::Lane])| {
+            let start = first + tile * V::ROWS;
+            simd.run(PackTile { product, rows: start..rows.end.min(start + V::ROWS), to });
+        };
+        let packed = &mut packed[..rows.len() * lanes_per_row];
+        let tile_len = V::ROWS * lanes_per_row;
         if alone {
-            packed.chunks_mut(to_len).zip(x.chunks(x_len)).for_each(pack);
+            packed.chunks_mut(tile_len).enumerate().for_each(pack);
         } else {
-            packed.par_chunks_mut(to_len).zip(x.par_chunks(x_len)).for_each(pack);
+            packed.par_chunks_mut(tile_len).enumerate().for_each(pack);
         }
 
-        let (x, y) = (&packed[..rows * lanes_per_row], &Output::new(y, width));
-        let [rows_per_task, columns_per_task] = task_size::<V>(rows, width);
-        let tasks_down = rows.div_ceil(rows_per_task);
-        let tasks = 0..tasks_down * width.div_ceil(columns_per_task);
+        let x = &*packed;
+        let [rows_per_task, columns_per_task] = task_size::<V>(rows.len(), dims.width);
+        let tasks_down = rows.len().div_ceil(rows_per_task);
+        let tasks = 0..tasks_down * dims.width.div_ceil(columns_per_task);
         let compute = |task: usize| {
             let (i, j) = (task % tasks_down * rows_per_task, task / tasks_down * columns_per_task);
-            let rows = i..rows.min(i + rows_per_task);
-            let columns = j..width.min(j + columns_per_task);
-            simd.run(Region { x, w, contract, y, width, depth, rows, columns });
+            let tiles = i..rows.len().min(i + rows_per_task);
+            let columns = j..dims.width.min(j + columns_per_task);
+            simd.run(Region { product, x, lanes, w, b, first_row: first, rows: tiles, columns });
         };
         if alone { tasks.for_each(compute) } else { tasks.into_par_iter().for_each(compute) }
     }
@@ -90,97 +80,148 @@ fn task_size<V: Simd>(rows: usize, width: usize) -> [usize; 2] {
     [rows.div_ceil(splits).next_multiple_of(V::ROWS), columns]
 }
 
-/// Packs as many rows of x as a register tile is high, or the fewer that are left: lane p of row i goes to
-/// `to[p * rows + i]`.
+/// Packs as many rows of x and h as a register tile is high, or the fewer that are left: lane p of row i goes to
+/// `to[p * rows + i]`, those of h after those of x.
 struct PackTile<'a, L> {
-    x: &'a [f32],
+    product: &'a Product<'a>,
+    rows: Range<usize>,
     to: &'a mut [L],
-    depth: usize,
-    rounded: bool,
 }
 
 impl<V: Simd> Job<V> for PackTile<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let height = self.x.len() / self.depth;
-        for (i, x) in self.x.chunks_exact(self.depth).enumerate() {
-            pack_x(x, &mut self.to[i..], height, self.rounded);
-        }
-    }
-}
-
-/// A region of the output, computed by one thread.
-struct Region<'a, L, S> {
-    x: &'a [L],
-    w: S,
-    contract: Contract,
-    y: &'a Output<'a>,
-    width: usize,
-    depth: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl<V: Reads<S::Elem>, S: Source> Job<V> for Region<'_, V::Lane, S> {
-    #[inline(always)]
-    unsafe fn run(self) {
-        let lanes_per_row = self.depth.div_ceil(V::Lane::DEPTH);
-        let panel_len = DEPTH * panel_width::<V>();
-        let panels = self.columns.len().div_ceil(panel_width::<V>());
-        let mut staging = vec![S::Elem::zeroed(); if S::STAGED { MAX_RUN * MAX_LANES } else { 0 }];
-        let mut packed = Scratch::new(panels * panel_len);
-        let packed = &mut packed[..];
-        for first in (0..lanes_per_row).step_by(DEPTH) {
-            let lanes = DEPTH.min(lanes_per_row - first);
-            let depth = first * V::Lane::DEPTH..self.depth.min((first + lanes) * V::Lane::DEPTH);
-            // SAFETY: the caller is within `run`.
-            unsafe { self.pack::<V>(depth, packed, panel_len, &mut staging) };
-            for i in self.rows.clone().step_by(V::ROWS) {
-                let height = V::ROWS.min(self.rows.end - i);
-                let x = &self.x[i * lanes_per_row + first * height..][..lanes * height];
-                for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
-                    let columns = j..self.columns.end.min(j + panel_width::<V>());
-                    let w = &panel[..lanes * panel_width::<V>()];
-                    let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
-                    // SAFETY: the caller is within `run`.
-                    unsafe { tile_of_height::<V>(height, x, w, &mut sums) };
-                    for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
-                        // SAFETY: tasks have disjoint regions, and this one holds one part at a time.
-                        let y = unsafe { self.y.row(i + row, columns.clone()) };
-                        if first == 0 {
-                            y.copy_from_slice(&sums[..columns.len()]);
-                        } else {
-                            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
-                        }
-                    }
-                }
+        let Product { x, h, dims, precision, .. } = self.product;
+        let height = self.rows.len();
+        let rounded = *precision == Precision::Bf16;
+        let (x_to, h_to) = self.to.split_at_mut(dims.depth.div_ceil(V::Lane::DEPTH) * height);
+        for (i, row) in self.rows.enumerate() {
+            if dims.depth > 0 {
+                pack_x(x.source.run(row, 0..dims.depth, &mut []), &mut x_to[i..], height, rounded);
+            }
+            if dims.rank > 0 {
+                pack_x(h.run(row, 0..dims.rank, &mut []), &mut h_to[i..], height, rounded);
             }
         }
     }
 }
 
-impl<L, S: Source> Region<'_, L, S> {
+/// A region of the output, computed by one thread.
+struct Region<'a, L, W, B> {
+    product: &'a Product<'a>,
+    /// Packed x and h.
+    x: &'a [L],
+    /// A row's lanes of x and of h.
+    lanes: [usize; 2],
+    w: Factor<W>,
+    b: B,
+    /// The row of the output that `rows` are counted from.
+    first_row: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<V, W, B> Job<V> for Region<'_, V::Lane, W, B>
+where
+    W: Source,
+    B: Source,
+    V: Reads<W::Elem> + Reads<B::Elem>,
+{
+    #[inline(always)]
+    unsafe fn run(self) {
+        let panels = self.columns.len().div_ceil(panel_width::<V>());
+        let mut packed = Scratch::new(panels * DEPTH * panel_width::<V>());
+        let b = Factor { source: self.b, contract: self.w.contract };
+        let Dims { depth, rank, .. } = self.product.dims;
+        // SAFETY: the caller is within `run`.
+        unsafe {
+            self.add_product::<V, W>(self.w, depth, 0, &mut packed);
+            self.add_product::<V, B>(b, rank, self.lanes[0], &mut packed);
+        }
+    }
+}
+
+impl<L: Lane, W, B> Region<'_, L, W, B> {
+    /// Adds the product of `depth` elements of x or h, whose lanes begin at `first_lane`, and `w`.
+    ///
+    /// # Safety
+    /// That of [`Simd`].
+    #[inline(always)]
+    unsafe fn add_product<V, S>(&self, w: Factor<S>, depth: usize, first_lane: usize, packed: &mut [L])
+    where
+        S: Source,
+        V: Reads<S::Elem> + Simd<Lane = L>,
+    {
+        let panel_len = DEPTH * panel_width::<V>();
+        let mut staging = vec![S::Elem::zeroed(); if S::STAGED { MAX_RUN * MAX_LANES } else { 0 }];
+        for from in (0..depth).step_by(DEPTH * L::DEPTH) {
+            let depth = from..depth.min(from + DEPTH * L::DEPTH);
+            let (first, lanes) = (first_lane + from / L::DEPTH, depth.len().div_ceil(L::DEPTH));
+            // SAFETY: the caller is within `run`.
+            unsafe {
+                self.pack::<V, S>(&w, depth, packed, panel_len, &mut staging);
+                self.multiply_packed::<V>(first, lanes, packed, panel_len);
+            }
+        }
+    }
+
+    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed.
+    ///
+    /// # Safety
+    /// That of [`Simd`].
+    #[inline(always)]
+    unsafe fn multiply_packed<V: Simd<Lane = L>>(&self, first: usize, lanes: usize, packed: &[L], panel_len: usize) {
+        let Product { y, ending, .. } = self.product;
+        let lanes_per_row = self.lanes[0] + self.lanes[1];
+        for i in self.rows.clone().step_by(V::ROWS) {
+            let height = V::ROWS.min(self.rows.end - i);
+            let x = &self.x[i * lanes_per_row + first * height..][..lanes * height];
+            for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
+                let columns = j..self.columns.end.min(j + panel_width::<V>());
+                let w = &panel[..lanes * panel_width::<V>()];
+                let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
+                // SAFETY: the caller is within `run`.
+                unsafe { tile_of_height::<V>(height, x, w, &mut sums) };
+                for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
+                    // SAFETY: tasks have disjoint regions, and this one holds one part at a time; the first lanes
+                    // come before the others.
+                    unsafe {
+                        let y = y.row(self.first_row + i + row, columns.clone());
+                        ending.write(first == 0, &sums[..columns.len()], y, columns.clone());
+                    }
+                }
+            }
+        }
+    }
+
     /// Packs this region's columns of W, or of Wᵀ, for a part of the contraction.
     ///
     /// # Safety
     /// That of [`Simd`].
     #[inline(always)]
-    unsafe fn pack<V>(&self, depth: Range<usize>, packed: &mut [L], panel_len: usize, staging: &mut [S::Elem])
-    where
+    unsafe fn pack<V, S>(
+        &self,
+        w: &Factor<S>,
+        depth: Range<usize>,
+        packed: &mut [L],
+        panel_len: usize,
+        staging: &mut [S::Elem],
+    ) where
+        S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
         // SAFETY: the caller is within `run`.
         unsafe {
-            match self.contract {
+            match w.contract {
                 Contract::RowElements => {
                     for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks_mut(panel_len))
                     {
                         let rows = j..self.columns.end.min(j + panel_width::<V>());
-                        pack_rows::<V, S>(&self.w, self.depth, rows, depth.clone(), panel, staging);
+                        pack_rows::<V, S>(&w.source, rows, depth.clone(), panel, staging);
                     }
                 }
                 Contract::Rows => {
-                    pack_columns::<V, S>(&self.w, self.width, self.columns.clone(), depth, packed, panel_len, staging);
+                    pack_columns::<V, S>(&w.source, self.columns.clone(), depth, packed, panel_len, staging);
                 }
             }
         }

@@ -1,13 +1,16 @@
 //! Chooses instruction set, weight source and loop for a product.
 
+use std::mem::MaybeUninit;
+
 use half::bf16;
 
-use crate::blocked::{self, Contract, Dims};
-use crate::few_rows;
+#[cfg(target_arch = "x86_64")]
+use crate::amx::{self, Amx};
+use crate::product::{Dims, Product};
 use crate::quantized::Decoding;
 use crate::simd::{Portable, Reads};
-use crate::source::{Rounded, Source, Stored};
-use crate::{Precision, Weights};
+use crate::source::{Contract, Factor, Rounded, Source, Stored};
+use crate::{Precision, Weights, blocked, few_rows};
 
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -18,9 +21,10 @@ use crate::simd::{Avx2, Avx512, Avx512Bf16};
 #[derive(Clone, Copy)]
 pub(crate) enum Cpu {
     /// `pairs_faster` says that many rows, too, are multiplied faster as pairs of bf16 than as f32. A few rows
-    /// always are.
+    /// always are. `amx` multiplies many rows faster still.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16 {
+        amx: Option<Amx>,
         pairs: Avx512Bf16,
         wide: Avx512,
         pairs_faster: bool,
@@ -39,7 +43,9 @@ impl Cpu {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
         match (Avx512Bf16::detect(), Avx512::detect(), Avx2::detect()) {
-            (Some(pairs), Some(wide), _) => Cpu::Avx512Bf16 { pairs, wide, pairs_faster: Avx512Bf16::doubles_f32() },
+            (Some(pairs), Some(wide), _) => {
+                Cpu::Avx512Bf16 { amx: Amx::detect(), pairs, wide, pairs_faster: Avx512Bf16::doubles_f32() }
+            }
             (None, Some(wide), _) => Cpu::Avx512(wide),
             (_, None, Some(avx2)) => Cpu::Avx2(avx2),
             (_, None, None) => Cpu::Portable(Portable),
@@ -59,71 +65,138 @@ impl Cpu {
     }
 }
 
-/// A product to compute.
-pub(crate) struct Product<'a> {
-    pub(crate) x: &'a [f32],
-    pub(crate) contract: Contract,
-    pub(crate) y: &'a mut [f32],
-    pub(crate) dims: Dims,
-    pub(crate) precision: Precision,
-}
-
 impl Product<'_> {
-    /// Computes it, on `cpu`.
-    pub(crate) fn with(self, w: Weights<'_>, cpu: Cpu) {
-        let Dims { rows, width, depth } = self.dims;
-        if rows == 0 || width == 0 || depth == 0 {
-            return self.y.fill(0.0);
+    /// Computes it with `w` and `b`, on `cpu`.
+    pub(crate) fn with(self, w: Weights<'_>, contract: Contract, b: Stored<'_, f32>, cpu: Cpu) {
+        if self.is_empty() {
+            return;
         }
-        match (w, self.precision) {
-            (Weights::F32(w), Precision::F32) => self.with_f32(Stored(w), cpu),
-            (Weights::F32(w), Precision::Bf16) => self.with_bf16(Rounded(w), cpu),
-            (Weights::Bf16(w), _) => self.with_bf16(Stored(w), cpu),
-            (Weights::Nf4(w), Precision::F32) => self.with_f32(Decoding::new(w), cpu),
-            (Weights::Nf4(w), Precision::Bf16) => self.with_bf16(Decoding::new(w), cpu),
-            (Weights::Int8(w), Precision::F32) => self.with_f32(Decoding::new(w), cpu),
-            (Weights::Int8(w), Precision::Bf16) => self.with_bf16(Decoding::new(w), cpu),
+        let Dims { width, depth, .. } = self.dims;
+        let stride = if contract == Contract::RowElements { depth } else { width };
+        match w {
+            Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, contract }, b, cpu),
+            Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, contract }, b, cpu),
+            Weights::Nf4(w) => self.with_decoded(w, stride, contract, b, cpu),
+            Weights::Int8(w) => self.with_decoded(w, stride, contract, b, cpu),
         }
     }
 
-    fn with_bf16<S: Source<Elem = bf16>>(self, w: S, cpu: Cpu) {
-        match (cpu, self.precision) {
-            #[cfg(target_arch = "x86_64")]
-            (Cpu::Avx512Bf16 { pairs, pairs_faster, .. }, Precision::Bf16) if pairs_faster || self.has_few_rows() => {
-                self.compute(w, pairs)
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd), _) => self.compute(w, simd),
-            #[cfg(target_arch = "x86_64")]
-            (Cpu::Avx2(simd), _) => self.compute(w, simd),
-            #[cfg(target_arch = "aarch64")]
-            (Cpu::Neon(simd), _) => self.compute(w, simd),
-            (Cpu::Portable(simd), _) => self.compute(w, simd),
+    fn with_decoded<W>(self, w: W, stride: usize, contract: Contract, b: Stored<'_, f32>, cpu: Cpu)
+    where
+        Decoding<W, f32>: Source<Elem = f32>,
+        Decoding<W, bf16>: Source<Elem = bf16>,
+    {
+        match self.precision {
+            Precision::F32 => self.with_f32(Factor { source: Decoding::<W, f32>::new(w, stride), contract }, b, cpu),
+            Precision::Bf16 => self.with_bf16(Factor { source: Decoding::<W, bf16>::new(w, stride), contract }, b, cpu),
         }
     }
 
-    fn with_f32<S: Source<Elem = f32>>(self, w: S, cpu: Cpu) {
+    /// As [`with`](Product::with), for f32 as it is stored.
+    pub(crate) fn with_stored(self, w: Factor<Stored<'_, f32>>, b: Stored<'_, f32>, cpu: Cpu) {
+        if self.precision == Precision::F32 {
+            return self.with_f32(w, b, cpu);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(amx) = self.tiles(w.contract, cpu) {
+            return amx::multiply(amx, &self, w, b);
+        }
+        self.with_bf16(Factor { source: Rounded(w.source), contract: w.contract }, b, cpu);
+    }
+
+    fn with_f32<W: Source<Elem = f32>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.compute(w, simd),
+            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.compute(w, b, simd),
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx2(simd) => self.compute(w, simd),
+            Cpu::Avx2(simd) => self.compute(w, b, simd),
             #[cfg(target_arch = "aarch64")]
-            Cpu::Neon(simd) => self.compute(w, simd),
-            Cpu::Portable(simd) => self.compute(w, simd),
+            Cpu::Neon(simd) => self.compute(w, b, simd),
+            Cpu::Portable(simd) => self.compute(w, b, simd),
         }
     }
 
-    fn compute<S: Source, V: Reads<S::Elem>>(self, w: S, simd: V) {
-        let rounded = self.precision == Precision::Bf16;
-        if self.has_few_rows() {
-            few_rows::multiply(simd, self.x, w, self.y, self.dims, rounded);
+    fn with_bf16<W: Source<Elem = bf16>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(amx) = self.tiles(w.contract, cpu) {
+            return amx::multiply(amx, &self, w, b);
+        }
+        match cpu {
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512Bf16 { pairs, pairs_faster, .. }
+                if self.precision == Precision::Bf16 && (pairs_faster || self.has_few_rows(w.contract)) =>
+            {
+                self.compute(w, Rounded(b), pairs)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.with_vectors(w, b, simd),
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx2(simd) => self.with_vectors(w, b, simd),
+            #[cfg(target_arch = "aarch64")]
+            Cpu::Neon(simd) => self.with_vectors(w, b, simd),
+            Cpu::Portable(simd) => self.with_vectors(w, b, simd),
+        }
+    }
+
+    fn with_vectors<W, V>(self, w: Factor<W>, b: Stored<'_, f32>, simd: V)
+    where
+        W: Source<Elem = bf16>,
+        V: Reads<bf16> + Reads<f32>,
+    {
+        match self.precision {
+            Precision::F32 => self.compute(w, b, simd),
+            Precision::Bf16 => self.compute(w, Rounded(b), simd),
+        }
+    }
+
+    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(self, w: Factor<W>, b: B, simd: V) {
+        if self.has_few_rows(w.contract) {
+            few_rows::multiply(simd, &self, w.source, b);
         } else {
-            blocked::multiply(simd, self.x, w, self.contract, self.y, self.dims, rounded);
+            blocked::multiply(simd, &self, w, b);
         }
     }
 
-    fn has_few_rows(&self) -> bool {
-        self.contract == Contract::RowElements && self.dims.rows <= few_rows::MAX_ROWS
+    /// Whether there is nothing to multiply; then y has been written.
+    fn is_empty(&self) -> bool {
+        let Dims { rows, width, depth, rank } = self.dims;
+        if depth + rank == 0 && !self.ending.accumulate {
+            for row in 0..rows {
+                // SAFETY: nobody else has a part of it.
+                let y = unsafe { self.y.row(row, 0..width) };
+                match self.ending.bias {
+                    Some(bias) => _ = y.write_copy_of_slice(bias),
+                    None => y.fill(MaybeUninit::new(0.0)),
+                }
+            }
+        }
+        rows == 0 || width == 0 || depth + rank == 0
+    }
+
+    fn has_few_rows(&self, contract: Contract) -> bool {
+        [self.x.contract, contract] == [Contract::RowElements; 2] && self.dims.rows <= few_rows::MAX_ROWS
+    }
+
+    /// Whether a product in f32 would be slower than this one in bf16.
+    pub(crate) fn rounding_pays(&self, contract: Contract, cpu: Cpu) -> bool {
+        match cpu {
+            _ if self.dims.depth == 0 => false,
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512Bf16 { amx: Some(_), .. } => self.dims.rows.min(self.dims.width) >= 8,
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512Bf16 { pairs_faster: true, .. } => {
+                self.x.contract == Contract::RowElements && !self.has_few_rows(contract)
+            }
+            _ => false,
+        }
+    }
+
+    /// The tile registers, if they are to compute this product.
+    #[cfg(target_arch = "x86_64")]
+    fn tiles(&self, contract: Contract, cpu: Cpu) -> Option<Amx> {
+        match cpu {
+            Cpu::Avx512Bf16 { amx, .. } if self.precision == Precision::Bf16 && !self.has_few_rows(contract) => amx,
+            _ => None,
+        }
     }
 }

@@ -7,9 +7,9 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use crate::blocked::Dims;
-use crate::output::Output;
+use crate::Precision;
 use crate::pack::pack_x;
+use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
 use crate::source::Source;
@@ -23,92 +23,129 @@ const CHUNK: usize = 2048;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
 const TASK: usize = 1 << 17;
 
-/// `y = x Wᵀ` for at most [`MAX_ROWS`] rows. w: `[width, depth]`. `rounded` says to round x to bf16.
-pub(crate) fn multiply<V, S>(simd: V, x: &[f32], w: S, y: &mut [f32], dims: Dims, rounded: bool)
+/// Computes a product of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
+pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: W, b: B)
 where
-    S: Source,
-    V: Reads<S::Elem>,
+    W: Source,
+    B: Source,
+    V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims { rows: m, width: n, depth: k } = dims;
-    let stride = k.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES);
-    let mut lanes = Scratch::new(m * stride);
-    simd.run(PackRows { x, lanes: &mut lanes, k, stride, rounded });
-    let (x, y): (&[V::Lane], _) = (&lanes, &Output::new(y, n));
-    let rows_per_task = (TASK / k).next_multiple_of(TOGETHER).max(TOGETHER);
+    let Dims { rows: m, width: n, depth, rank } = product.dims;
+    let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
+    let mut packed = Scratch::new(m * (lanes[0] + lanes[1]));
+    simd.run(PackRows { product, packed: &mut packed, lanes });
+    let packed: &[V::Lane] = &packed;
+    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(TOGETHER).max(TOGETHER);
     let task = |t: usize| {
         let rows = t * rows_per_task..n.min((t + 1) * rows_per_task);
-        simd.run(Dots { x, w, y, m, k, stride, rows });
+        simd.run(Dots { product, packed, lanes, w, b, rows });
     };
     match n.div_ceil(rows_per_task) {
-        1 => task(0),
+        tasks if tasks == 1 || !product.threads => (0..tasks).for_each(task),
         tasks => (0..tasks).into_par_iter().for_each(task),
     }
 }
 
-/// Packs x row by row, each filled up to `stride` lanes with zeros.
+/// Packs x row by row, each row of x, and then of h, filled up with zeros to as many lanes.
 struct PackRows<'a, L> {
-    x: &'a [f32],
-    lanes: &'a mut [L],
-    k: usize,
-    stride: usize,
-    rounded: bool,
+    product: &'a Product<'a>,
+    packed: &'a mut [L],
+    lanes: [usize; 2],
 }
 
 impl<V: Simd> Job<V> for PackRows<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        for (lanes, x) in self.lanes.chunks_exact_mut(self.stride).zip(self.x.chunks_exact(self.k)) {
-            pack_x(x, lanes, 1, self.rounded);
-            lanes[self.k.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
+        let Product { x, h, dims, precision, .. } = self.product;
+        for (row, lanes) in self.packed.chunks_exact_mut(self.lanes[0] + self.lanes[1]).enumerate() {
+            let (of_x, of_h) = lanes.split_at_mut(self.lanes[0]);
+            for (x, depth, lanes) in [(x.source, dims.depth, of_x), (*h, dims.rank, of_h)] {
+                if depth > 0 {
+                    pack_x(x.run(row, 0..depth, &mut []), lanes, 1, *precision == Precision::Bf16);
+                    lanes[depth.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
+                }
+            }
         }
     }
 }
 
 /// The products of all of x with some rows of W.
-struct Dots<'a, L, S> {
-    x: &'a [L],
-    w: S,
-    y: &'a Output<'a>,
-    m: usize,
-    k: usize,
-    stride: usize,
+struct Dots<'a, L, W, B> {
+    product: &'a Product<'a>,
+    packed: &'a [L],
+    lanes: [usize; 2],
+    w: W,
+    b: B,
     rows: Range<usize>,
 }
 
-impl<V: Reads<S::Elem>, S: Source> Job<V> for Dots<'_, V::Lane, S> {
+impl<V, W, B> Job<V> for Dots<'_, V::Lane, W, B>
+where
+    W: Source,
+    B: Source,
+    V: Reads<W::Elem> + Reads<B::Elem>,
+{
     #[inline(always)]
     unsafe fn run(self) {
-        let mut staging = [[S::Elem::zeroed(); CHUNK]; TOGETHER];
+        let Product { dims, y, ending, .. } = self.product;
         for j in self.rows.clone().step_by(TOGETHER) {
             let mut sums = [[0.0; TOGETHER]; MAX_ROWS];
-            for from in (0..self.k).step_by(CHUNK) {
-                let len = CHUNK.min(self.k - from);
-                let mut staging = staging.iter_mut();
-                // Past the last row, that row is read again; what comes of it is dropped.
-                let w: [&[S::Elem]; TOGETHER] = array::from_fn(|r| {
-                    let row = (j + r).min(self.rows.end - 1);
-                    let staging = staging.next().map_or(&mut [][..], |s| &mut s[..]);
-                    self.w.run(row * self.k + from, len, staging)
-                });
-                for i in (0..self.m).step_by(V::FEW_ROWS) {
-                    let height = V::FEW_ROWS.min(self.m - i);
-                    let x = |i: usize| &self.x[i * self.stride + from / V::Lane::DEPTH..(i + 1) * self.stride];
-                    let sums = &mut sums[i..i + height];
-                    // SAFETY: the caller is within `run`.
-                    unsafe {
-                        match height {
-                            1 => dots::<V, S::Elem, 1>(array::from_fn(|r| x(i + r)), w, sums),
-                            2 => dots::<V, S::Elem, 2>(array::from_fn(|r| x(i + r)), w, sums),
-                            3 => dots::<V, S::Elem, 3>(array::from_fn(|r| x(i + r)), w, sums),
-                            _ => dots::<V, S::Elem, 4>(array::from_fn(|r| x(i + r)), w, sums),
-                        }
-                    }
-                }
+            // SAFETY: the caller is within `run`.
+            unsafe {
+                self.add_product::<V, W>(&self.w, j, dims.depth, 0, &mut sums);
+                self.add_product::<V, B>(&self.b, j, dims.rank, self.lanes[0], &mut sums);
             }
             let columns = j..self.rows.end.min(j + TOGETHER);
-            for (i, sums) in sums.iter().enumerate().take(self.m) {
+            for (i, sums) in sums.iter().enumerate().take(dims.rows) {
                 // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-                unsafe { self.y.row(i, columns.clone()) }.copy_from_slice(&sums[..columns.len()]);
+                unsafe { ending.write(true, &sums[..columns.len()], y.row(i, columns.clone()), columns.clone()) };
+            }
+        }
+    }
+}
+
+impl<L: Lane, W, B> Dots<'_, L, W, B> {
+    /// Adds the products of `TOGETHER` rows of w, `depth` long, and all rows of x or h, whose lanes begin at
+    /// `first_lane`.
+    ///
+    /// # Safety
+    /// That of [`Simd`].
+    #[inline(always)]
+    unsafe fn add_product<V, S>(
+        &self,
+        w: &S,
+        row: usize,
+        depth: usize,
+        first_lane: usize,
+        sums: &mut [[f32; TOGETHER]; MAX_ROWS],
+    ) where
+        S: Source,
+        V: Reads<S::Elem> + Simd<Lane = L>,
+    {
+        let mut staging = [[S::Elem::zeroed(); CHUNK]; TOGETHER];
+        for from in (0..depth).step_by(CHUNK) {
+            let mut staging = staging.iter_mut();
+            // Past the last row, that row is read again; what comes of it is dropped.
+            let w: [&[S::Elem]; TOGETHER] = array::from_fn(|r| {
+                let row = (row + r).min(self.rows.end - 1);
+                let staging = staging.next().map_or(&mut [][..], |s| &mut s[..]);
+                w.run(row, from..depth.min(from + CHUNK), staging)
+            });
+            let rows = self.product.dims.rows;
+            for i in (0..rows).step_by(V::FEW_ROWS) {
+                let height = V::FEW_ROWS.min(rows - i);
+                let stride = self.lanes[0] + self.lanes[1];
+                let x = |i: usize| &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride];
+                let sums = &mut sums[i..i + height];
+                // SAFETY: the caller is within `run`.
+                unsafe {
+                    match height {
+                        1 => dots::<V, S::Elem, 1>(array::from_fn(|r| x(i + r)), w, sums),
+                        2 => dots::<V, S::Elem, 2>(array::from_fn(|r| x(i + r)), w, sums),
+                        3 => dots::<V, S::Elem, 3>(array::from_fn(|r| x(i + r)), w, sums),
+                        _ => dots::<V, S::Elem, 4>(array::from_fn(|r| x(i + r)), w, sums),
+                    }
+                }
             }
         }
     }

@@ -7,28 +7,34 @@
 //! Work is spread over the global rayon pool. How many threads it has changes no bit of a result; the kind of CPU
 //! and the number of rows do, within the rounding of f32 sums.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod blocked;
 mod dispatch;
 mod few_rows;
+mod general;
 mod output;
 mod pack;
+mod product;
 mod quantized;
 mod scratch;
-mod sgemm;
 mod simd;
 mod source;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::mem::MaybeUninit;
 
 use half::bf16;
-use rayon::prelude::*;
 
-use blocked::{Contract, Dims};
-use dispatch::{Cpu, Product};
+use dispatch::Cpu;
+pub use general::{gemm, sgemm};
+use output::{Ending, Output};
+use product::{Dims, Product};
 pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
-pub use sgemm::{View, ViewMut, gemm, sgemm};
+use source::{Contract, Factor, Stored};
+pub use view::{View, ViewMut};
 
 /// A row-major matrix of frozen weights, as the checkpoint stores it or as it was quantized.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +114,7 @@ pub fn matmul_nt(
     check(w.len(), [n, k], "w");
     check(y.len(), [m, n], "y");
     plus.check(m, n, |rank| [n, rank]);
-    let y = zeroed(y);
-    let dims = Dims { rows: m, width: n, depth: k };
-    Product { x, contract: Contract::RowElements, y, dims, precision }.with(w, Cpu::detect());
-    plus.add_to(y, m, n, |b, rank| View::rows(b, [n, rank]).t());
+    multiply(Cpu::detect(), x, w, Contract::RowElements, plus, y, [m, n, k], precision);
 }
 
 /// `dx = dy W + bias + h b`: a linear layer's gradient with respect to its input. dy: `[m, n]`, w: `[n, k]`, dx:
@@ -131,10 +134,7 @@ pub fn matmul_nn(
     check(w.len(), [n, k], "w");
     check(dx.len(), [m, k], "dx");
     plus.check(m, k, |rank| [rank, k]);
-    let dx = zeroed(dx);
-    let dims = Dims { rows: m, width: k, depth: n };
-    Product { x: dy, contract: Contract::Rows, y: dx, dims, precision }.with(w, Cpu::detect());
-    plus.add_to(dx, m, k, |b, rank| View::rows(b, [rank, k]));
+    multiply(Cpu::detect(), dy, w, Contract::Rows, plus, dx, [m, k, n], precision);
 }
 
 impl Plus<'_> {
@@ -147,21 +147,32 @@ impl Plus<'_> {
             check(b.len(), factor(rank), "b");
         }
     }
-
-    fn add_to<'b>(&'b self, y: &mut [f32], rows: usize, width: usize, view: impl Fn(&'b [f32], usize) -> View<'b>) {
-        if let Some(bias) = self.bias.filter(|bias| !bias.is_empty()) {
-            y.par_chunks_mut(width).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias));
-        }
-        if let Some(LowRank { h, b, rank }) = self.low_rank {
-            sgemm(1.0, View::rows(h, [rows, rank]), view(b, rank), ViewMut::rows(y, [rows, width]), true, true);
-        }
-    }
 }
 
-fn zeroed(y: &mut [MaybeUninit<f32>]) -> &mut [f32] {
-    y.fill(MaybeUninit::new(0.0));
-    // SAFETY: every element has just been written.
-    unsafe { y.assume_init_mut() }
+/// `y = x w + bias + h b` on `cpu`; y is `[rows, width]`, the contraction `depth` long.
+#[expect(clippy::too_many_arguments, reason = "one call site, and the tests")]
+fn multiply(
+    cpu: Cpu,
+    x: &[f32],
+    w: Weights<'_>,
+    contract: Contract,
+    plus: Plus<'_>,
+    y: &mut [MaybeUninit<f32>],
+    [rows, width, depth]: [usize; 3],
+    precision: Precision,
+) {
+    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
+    let product = Product {
+        x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
+        h: Stored { data: h, stride: rank },
+        dims: Dims { rows, width, depth, rank },
+        y: Output::new(y, rows, width, width),
+        ending: Ending { scale: 1.0, bias: plus.bias, accumulate: false },
+        precision,
+        threads: true,
+    };
+    let b_stride = if contract == Contract::RowElements { rank } else { width };
+    product.with(w, contract, Stored { data: b, stride: b_stride }, cpu);
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {

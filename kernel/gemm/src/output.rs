@@ -1,23 +1,31 @@
 //! A row-major matrix that several threads write, each to places of its own.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
+/// Row i starts `i * stride` elements after the first.
 pub(crate) struct Output<'a> {
-    start: *mut f32,
+    start: *mut MaybeUninit<f32>,
     rows: usize,
     width: usize,
-    lifetime: PhantomData<&'a mut [f32]>,
+    stride: usize,
+    lifetime: PhantomData<&'a mut [MaybeUninit<f32>]>,
 }
 
-// SAFETY: it stands for the `&mut [f32]` that it was made of, whose parts may go to other threads; `row` obliges
-// its callers to keep those parts disjoint.
+// SAFETY: it stands for the `&mut [MaybeUninit<f32>]` that it was made of, whose parts may go to other threads; `row`
+// obliges its callers to keep those parts disjoint.
 unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
-    /// The matrix with rows of `width` elements in `data`.
-    pub(crate) fn new(data: &'a mut [f32], width: usize) -> Self {
-        Output { start: data.as_mut_ptr(), rows: data.len() / width.max(1), width, lifetime: PhantomData }
+    /// The matrix with rows of `width` elements, `stride` apart, in `data`.
+    ///
+    /// # Panics
+    /// If rows overlap or one lies outside `data`.
+    pub(crate) fn new(data: &'a mut [MaybeUninit<f32>], rows: usize, width: usize, stride: usize) -> Self {
+        assert!(rows <= 1 || width <= stride);
+        assert!(rows == 0 || (rows - 1) * stride + width <= data.len());
+        Output { start: data.as_mut_ptr(), rows, width, stride, lifetime: PhantomData }
     }
 
     /// A part of a row.
@@ -25,10 +33,43 @@ impl<'a> Output<'a> {
     /// # Safety
     /// While the result is in use, no other one may be that has an element in common with it.
     #[expect(clippy::mut_from_ref, reason = "disjoint parts are the point, and the caller's duty")]
-    pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
+    #[inline(always)]
+    pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [MaybeUninit<f32>] {
         assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width);
         // SAFETY: the part lies within the slice this was made of (just checked), which nothing else can reach
         // during `'a`; the caller keeps parts disjoint.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.width + columns.start), columns.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + columns.start), columns.len()) }
+    }
+}
+
+/// What becomes of sums as they are written: `y = scale · sum + bias`, or that added to y.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending<'a> {
+    pub(crate) scale: f32,
+    /// One a column.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Whether y, which then holds numbers already, is added to.
+    pub(crate) accumulate: bool,
+}
+
+impl Ending<'_> {
+    /// Writes sums of some columns to `y`, or adds them to what is there unless they are the first for this place.
+    ///
+    /// # Safety
+    /// If there were sums before, or it accumulates, `y` has been written.
+    #[inline(always)]
+    pub(crate) unsafe fn write(self, first: bool, sums: &[f32], y: &mut [MaybeUninit<f32>], columns: Range<usize>) {
+        if first && !self.accumulate {
+            y.iter_mut().zip(sums).for_each(|(y, sum)| _ = y.write(self.scale * sum));
+        } else {
+            // SAFETY: by the caller.
+            let y = unsafe { y.assume_init_mut() };
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += self.scale * sum);
+        }
+        if let Some(bias) = self.bias.filter(|_| first) {
+            // SAFETY: it was written, just now or before.
+            let y = unsafe { y.assume_init_mut() };
+            y.iter_mut().zip(&bias[columns]).for_each(|(y, bias)| *y += bias);
+        }
     }
 }

@@ -41,12 +41,11 @@ pub(crate) fn pack_x<L: Lane>(x: &[f32], to: &mut [L], height: usize, rounded: b
 }
 
 /// Packs a panel of Wᵀ, for `x Wᵀ`: of the rows `rows` of W (at most a panel's width), the elements `depth` (at
-/// most [`MAX_RUN`]), which are contracted. W's rows have `width` elements. Lanes of `panel` past `rows` and
-/// `depth` get arbitrary values, up to the next whole vector along `depth`.
+/// most [`MAX_RUN`]), which are contracted. Lanes of `panel` past `rows` and `depth` get arbitrary values, up to the
+/// next whole vector along `depth`.
 #[inline(always)]
 pub(crate) unsafe fn pack_rows<V, S>(
     w: &S,
-    width: usize,
     rows: Range<usize>,
     depth: Range<usize>,
     panel: &mut [V::Lane],
@@ -65,7 +64,7 @@ pub(crate) unsafe fn pack_rows<V, S>(
             }
             // Past the last row, that row is read again.
             let row = (first + i).min(rows.end - 1);
-            w.run(row * width + depth.start, depth.len(), staging.next().unwrap_or_default())
+            w.run(row, depth.clone(), staging.next().unwrap_or_default())
         });
         let whole = depth.len() / step;
         // SAFETY: the caller is within `run`.
@@ -87,12 +86,10 @@ pub(crate) unsafe fn pack_rows<V, S>(
 }
 
 /// Packs panels of W, for `dy W`: of the rows `depth` of W, which are contracted, the elements `columns` (at most
-/// [`MAX_RUN`]), in panels that lie `panel_len` lanes apart. W's rows have `width` elements. Lanes past `columns`
-/// get arbitrary values.
+/// [`MAX_RUN`]), in panels that lie `panel_len` lanes apart. Lanes past `columns` get arbitrary values.
 #[inline(always)]
 pub(crate) unsafe fn pack_columns<V, S>(
     w: &S,
-    width: usize,
     columns: Range<usize>,
     depth: Range<usize>,
     panels: &mut [V::Lane],
@@ -105,11 +102,11 @@ pub(crate) unsafe fn pack_columns<V, S>(
     let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
     let zeros = [S::Elem::zeroed(); MAX_RUN];
     for (p, row) in depth.clone().step_by(V::Lane::DEPTH).enumerate() {
-        let a = w.run(row * width + columns.start, columns.len(), &mut *staging_a);
+        let a = w.run(row, columns.clone(), &mut *staging_a);
         let b = if V::Lane::DEPTH == 1 {
             a
         } else if row + 1 < depth.end {
-            w.run((row + 1) * width + columns.start, columns.len(), &mut *staging_b)
+            w.run(row + 1, columns.clone(), &mut *staging_b)
         } else {
             &zeros[..columns.len()]
         };

@@ -232,11 +232,16 @@ impl Decoded for bf16 {
 
 /// Quantized weights that read as elements of type `E`.
 #[derive(Clone, Copy)]
-pub(crate) struct Decoding<W, E>(W, PhantomData<E>);
+pub(crate) struct Decoding<W, E> {
+    w: W,
+    cols: usize,
+    elements: PhantomData<E>,
+}
 
 impl<W, E> Decoding<W, E> {
-    pub(crate) fn new(w: W) -> Self {
-        Self(w, PhantomData)
+    /// The matrix with rows of `cols` elements.
+    pub(crate) fn new(w: W, cols: usize) -> Self {
+        Self { w, cols, elements: PhantomData }
     }
 }
 
@@ -245,9 +250,9 @@ impl<E: Decoded> Source for Decoding<Nf4<'_>, E> {
     const STAGED: bool = true;
 
     #[inline(always)]
-    fn run<'s>(&'s self, start: usize, len: usize, staging: &'s mut [E]) -> &'s [E] {
-        let staging = &mut staging[..len];
-        self.0.decode(start, staging);
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [E]) -> &'s [E] {
+        let staging = &mut staging[..columns.len()];
+        self.w.decode(row * self.cols + columns.start, staging);
         staging
     }
 }
@@ -257,9 +262,9 @@ impl<E: Decoded> Source for Decoding<Int8<'_>, E> {
     const STAGED: bool = true;
 
     #[inline(always)]
-    fn run<'s>(&'s self, start: usize, len: usize, staging: &'s mut [E]) -> &'s [E] {
-        let staging = &mut staging[..len];
-        self.0.decode(start, staging);
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [E]) -> &'s [E] {
+        let staging = &mut staging[..columns.len()];
+        self.w.decode(row * self.cols + columns.start, staging);
         staging
     }
 }

@@ -1,47 +1,83 @@
-//! How kernels read weights: a run of neighbours at a time, as stored if the kernel takes that type, otherwise
-//! converted into a staging buffer. Whatever weights are stored as, this is the only place that knows.
+//! How kernels read a matrix: a run of neighbours in a row at a time, as stored if the kernel takes that type,
+//! otherwise converted into a staging buffer. Whatever weights are stored as, this is the only place that knows.
+
+use std::ops::Range;
 
 use bytemuck::Pod;
 use half::bf16;
 
-/// A row-major matrix of weights that reads as elements of type `Elem`.
+/// A matrix with contiguous rows that reads as elements of type `Elem`.
 pub(crate) trait Source: Copy + Send + Sync {
     type Elem: Pod + Send + Sync;
     /// Whether `run` needs its staging buffer.
     const STAGED: bool;
 
-    /// The `len` elements from `start`. `staging` has at least `len` elements if `STAGED`.
-    fn run<'s>(&'s self, start: usize, len: usize, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
+    /// Neighbours in a row. `staging` has at least as many elements if `STAGED`.
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
 }
 
-/// Weights that are used as they are stored.
+/// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contract {
+    /// The elements of a row, as in `x Wᵀ`: a matrix is `[free, contracted]`.
+    RowElements,
+    /// The rows, as W's in `x W`: it is `[contracted, free]`.
+    Rows,
+}
+
+/// An operand of a product.
 #[derive(Clone, Copy)]
-pub(crate) struct Stored<'a, E>(pub(crate) &'a [E]);
+pub(crate) struct Factor<S> {
+    pub(crate) source: S,
+    pub(crate) contract: Contract,
+}
+
+/// Elements that are used as they are stored; row i starts at `data[i * stride]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a, E> {
+    pub(crate) data: &'a [E],
+    pub(crate) stride: usize,
+}
+
+impl<E> Default for Stored<'_, E> {
+    fn default() -> Self {
+        Stored { data: &[], stride: 0 }
+    }
+}
 
 impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
     type Elem = E;
     const STAGED: bool = false;
 
     #[inline(always)]
-    fn run<'s>(&'s self, start: usize, len: usize, _staging: &'s mut [E]) -> &'s [E] {
-        &self.0[start..start + len]
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, _staging: &'s mut [E]) -> &'s [E] {
+        &self.data[row * self.stride..][columns]
     }
 }
 
-/// f32 weights, rounded to bf16 as they are read.
+/// f32 elements, rounded to bf16 as they are read.
 #[derive(Clone, Copy)]
-pub(crate) struct Rounded<'a>(pub(crate) &'a [f32]);
+pub(crate) struct Rounded<'a>(pub(crate) Stored<'a, f32>);
 
 impl Source for Rounded<'_> {
     type Elem = bf16;
     const STAGED: bool = true;
 
     #[inline(always)]
-    fn run<'s>(&'s self, start: usize, len: usize, staging: &'s mut [bf16]) -> &'s [bf16] {
-        let staging = &mut staging[..len];
-        for (narrow, &wide) in staging.iter_mut().zip(&self.0[start..start + len]) {
-            *narrow = bf16::from_f32(wide);
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [bf16]) -> &'s [bf16] {
+        let staging = &mut staging[..columns.len()];
+        for (narrow, &wide) in staging.iter_mut().zip(self.0.run(row, columns, &mut [])) {
+            *narrow = round(wide);
         }
         staging
     }
+}
+
+/// As `bf16::from_f32`, to nearest with ties to even, but without a branch, so that loops over it vectorise.
+#[inline(always)]
+pub(crate) fn round(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet_nan = bits >> 16 | 0x40;
+    bf16::from_bits(if x.is_nan() { quiet_nan } else { rounded } as u16)
 }

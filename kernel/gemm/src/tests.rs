@@ -6,11 +6,12 @@ use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::blocked::{Contract, Dims};
-use crate::dispatch::{Cpu, Product};
+use crate::dispatch::Cpu;
 use crate::simd::Portable;
+use crate::source::Contract;
 use crate::{
-    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm,
+    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn, matmul_nt,
+    multiply, sgemm,
 };
 
 #[test]
@@ -60,13 +61,15 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
     for (name, cpu) in cpus() {
         for m in [1, 9] {
             let (x, w) = (halfway.repeat(m), [1.0, 0.0, 0.0, 1.0]);
-            let y = product(cpu, Contract::RowElements, &x, Weights::F32(&w), [m, 2, 2], Precision::Bf16);
+            let y =
+                product(cpu, Contract::RowElements, &x, Weights::F32(&w), Plus::default(), [m, 2, 2], Precision::Bf16);
             assert_eq!(y, [1.0, 1.015625].repeat(m), "x on {name}");
             let y = product(
                 cpu,
                 Contract::RowElements,
                 &[1.0, 0.0].repeat(m),
                 Weights::F32(&[halfway[0], 9.0, halfway[1], 9.0]),
+                Plus::default(),
                 [m, 2, 2],
                 Precision::Bf16,
             );
@@ -84,7 +87,7 @@ fn a_nan_or_an_infinity_stays_in_its_row() {
             {
                 let mut x = vec![1.0; shape[0] * 5];
                 (x[4], x[5]) = (f32::NAN, f32::INFINITY);
-                let y = product(cpu, contract, &x, Weights::F32(&[1.0; 15]), shape, precision);
+                let y = product(cpu, contract, &x, Weights::F32(&[1.0; 15]), Plus::default(), shape, precision);
                 assert!(y[..3].iter().all(|y| y.is_nan()), "{name}: {y:?}");
                 assert_eq!(y[3..6], [f32::INFINITY; 3], "{name}");
                 assert!(y[6..].iter().all(|&y| y == 5.0), "{name}: {y:?}");
@@ -109,31 +112,6 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
-fn bias_and_a_low_rank_product_are_added() {
-    let [m, n, k, rank] = [19, 37, 41, 3];
-    let (x, w, h) = (random(m * k, 1), random(n * k, 2), random(m * rank, 3));
-    let dy = random(m * n, 6);
-    for (backward, width) in [(false, n), (true, k)] {
-        let (bias, b) = (random(width, 4), random(width * rank, 5));
-        let plus = Plus { bias: Some(&bias), low_rank: Some(LowRank { h: &h, b: &b, rank }) };
-        let product = |plus| {
-            if backward {
-                nn(&dy, Weights::F32(&w), plus, [m, n, k], Precision::F32)
-            } else {
-                nt(&x, Weights::F32(&w), plus, [m, n, k], Precision::F32)
-            }
-        };
-        let (with, without) = (product(plus), product(Plus::default()));
-        for i in 0..m * width {
-            let (row, column) = (i / width, i % width);
-            let b = |p: usize| if backward { b[p * width + column] } else { b[column * rank + p] };
-            let added: f32 = (0..rank).map(|p| h[row * rank + p] * b(p)).sum();
-            assert!((with[i] - without[i] - bias[column] - added).abs() < 1e-4, "backward: {backward}, element {i}");
-        }
-    }
-}
-
-#[test]
 #[should_panic(expected = "w has 6 elements where [3, 3] was announced")]
 fn a_wrong_length_is_named() {
     nt(&[0.0; 3], Weights::F32(&[0.0; 6]), Plus::default(), [1, 3, 3], Precision::F32);
@@ -146,20 +124,47 @@ fn dimensions_whose_product_overflows_are_refused() {
 }
 
 #[test]
-fn sgemm_takes_any_strides() {
-    let [m, n, k] = [5, 7, 9];
-    let (a, b) = (random(m * k, 3), random(k * n, 4));
-    // Rows of c two heads apart, as attention lays them out.
-    let mut c = vec![1.0; m * 2 * n];
-    for (accumulate, start) in [(false, 0.0), (true, 1.0)] {
-        c.fill(1.0);
-        let into = ViewMut::new(&mut c[n..], [m, n], [2 * n, 1]);
-        sgemm(0.5, View::rows(&a, [m, k]), View::rows(&b, [n, k]).t(), into, accumulate, true);
-        for i in 0..m {
-            for j in 0..n {
-                let sum: f32 = (0..k).map(|p| a[i * k + p] * b[j * k + p]).sum();
-                assert!((c[i * 2 * n + n + j] - (start + 0.5 * sum)).abs() < 1e-5);
-                assert_eq!(c[i * 2 * n + j], 1.0, "the other head's place");
+fn general_products_take_any_strides_and_equal_f64() {
+    for [m, n, k] in [[1, 1, 1], [5, 7, 9], [40, 70, 64], [128, 33, 300], [9, 200, 131], [77, 16, 1], [70, 8, 600]] {
+        let (a, b) = (random(m * k, 3), random(k * n, 4));
+        for precision in [Precision::F32, Precision::Bf16] {
+            let expected = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], precision);
+            let exact = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], Precision::F32);
+            for layout in 0..32 {
+                let bit = |bit: usize| layout >> bit & 1 == 1;
+                let (accumulate, threads) = (bit(3), bit(4));
+                for (name, cpu) in cpus() {
+                    let (a, b) = (stored(&a, [m, k], bit(0)), stored(&b, [k, n], bit(1)));
+                    let (a, b) = (view(&a, [m, k], bit(0)), view(&b, [k, n], bit(1)));
+                    // Rows of c two heads apart, as attention lays them out.
+                    let mut c = vec![1.0; m * 2 * n];
+                    let into = if bit(2) {
+                        ViewMut::new(&mut c, [n, m], [2 * m, 1]).t()
+                    } else {
+                        ViewMut::new(&mut c, [m, n], [2 * n, 1])
+                    };
+                    general::on(cpu, 0.5, a, b, into, accumulate, threads, precision);
+                    for i in 0..m {
+                        for j in 0..n {
+                            let c = |i: usize, j: usize| {
+                                f64::from(if bit(2) { c[j * 2 * m + i] } else { c[i * 2 * n + j] })
+                            };
+                            let start = if accumulate { 1.0 } else { 0.0 };
+                            let [off, off_exact] = [&expected, &exact].map(|expected| {
+                                let (sum, tolerance) = expected[i * n + j];
+                                (c(i, j) - (start + 0.5 * sum)).abs() - tolerance - 1e-7
+                            });
+                            // Rounding is allowed, not required.
+                            assert!(
+                                off.min(off_exact) <= 0.0,
+                                "{name}, {precision:?}, [{m}, {n}, {k}], layout {layout}, ({i}, {j}): {} off by {off}",
+                                c(i, j)
+                            );
+                        }
+                    }
+                    let touched = c.iter().filter(|&&c| c != 1.0).count();
+                    assert!(touched <= m * n, "{name}, [{m}, {n}, {k}], layout {layout}: {touched}");
+                }
             }
         }
     }
@@ -204,12 +209,19 @@ fn check_all([m, n, k]: [usize; 3]) {
         (Weights::Int8(int8), &int8_values),
     ];
     for contract in [Contract::RowElements, Contract::Rows] {
-        let x = random(if contract == Contract::RowElements { m * k } else { m * n }, 6);
+        let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+        let x = random(m * depth, 6);
+        let rank = [0, 1, 8, 37][(m + n + k) % 4];
+        let (bias, h, b) = (random(width, 9), random(m * rank, 10), random(width * rank, 11));
+        let plus = Plus {
+            bias: (m % 2 == 0).then_some(&bias),
+            low_rank: (rank > 0).then_some(LowRank { h: &h, b: &b, rank }),
+        };
         for (weights, exact) in kinds {
             for precision in [Precision::F32, Precision::Bf16] {
-                let expected = reference(contract, &x, exact, [m, n, k], precision);
+                let expected = reference(contract, &x, exact, plus, [m, n, k], precision);
                 for (name, cpu) in cpus() {
-                    let y = product(cpu, contract, &x, weights, [m, n, k], precision);
+                    let y = product(cpu, contract, &x, weights, plus, [m, n, k], precision);
                     for (i, (&y, &(sum, tolerance))) in y.iter().zip(&expected).enumerate() {
                         assert!(
                             (f64::from(y) - sum).abs() <= tolerance,
@@ -227,48 +239,73 @@ fn product(
     contract: Contract,
     x: &[f32],
     w: Weights<'_>,
+    plus: Plus<'_>,
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) -> Vec<f32> {
     let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
-    let mut y = vec![f32::NAN; m * width];
-    Product { x, contract, y: &mut y, dims: Dims { rows: m, width, depth }, precision }.with(w, cpu);
-    y
+    let mut y = vec![MaybeUninit::new(f32::NAN); m * width];
+    multiply(cpu, x, w, contract, plus, &mut y, [m, width, depth], precision);
+    initialized(y)
+}
+
+/// The matrix row by row, or column by column.
+fn stored(a: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> Vec<f32> {
+    let place = |i: usize| if by_column { i % rows * cols + i / rows } else { i };
+    (0..rows * cols).map(|i| a[place(i)]).collect()
+}
+
+fn view(stored: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> View<'_> {
+    if by_column { View::rows(stored, [cols, rows]).t() } else { View::rows(stored, [rows, cols]) }
+}
+
+fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
+    // SAFETY: the callers make it of floats.
+    y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
 }
 
 fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
     matmul_nt(x, w, plus, &mut y, [m, n, k], precision);
-    // SAFETY: every element was written before the call already.
-    y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
+    initialized(y)
 }
 
 fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
     matmul_nn(dy, w, plus, &mut dx, [m, n, k], precision);
-    // SAFETY: every element was written before the call already.
-    dx.into_iter().map(|dx| unsafe { dx.assume_init() }).collect()
+    initialized(dx)
 }
 
 /// The product in f64 of the operands as they are rounded, and how far f32 sums may be from it.
-fn reference(contract: Contract, x: &[f32], w: &[f32], [m, n, k]: [usize; 3], precision: Precision) -> Vec<(f64, f64)> {
-    let operand = |&v: &f32| match precision {
-        Precision::F32 => f64::from(v),
-        Precision::Bf16 => bf16::from_f32(v).to_f64(),
+fn reference(
+    contract: Contract,
+    x: &[f32],
+    w: &[f32],
+    plus: Plus<'_>,
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) -> Vec<(f64, f64)> {
+    let rounded = |v: &[f32]| -> Vec<f64> {
+        let rounded = |&v: &f32| if precision == Precision::F32 { f64::from(v) } else { bf16::from_f32(v).to_f64() };
+        v.iter().map(rounded).collect()
     };
-    let (x, w): (Vec<f64>, Vec<f64>) = (x.iter().map(operand).collect(), w.iter().map(operand).collect());
     let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
+    let terms = [(rounded(x), rounded(w), depth), (rounded(h), rounded(b), rank)];
     let mut result = Vec::new();
     for i in 0..m {
         for j in 0..width {
-            let (mut sum, mut size) = (0.0, 0.0);
-            for p in 0..depth {
-                let w = if contract == Contract::RowElements { w[j * k + p] } else { w[p * k + j] };
-                sum += x[i * depth + p] * w;
-                size += (x[i * depth + p] * w).abs();
+            let (mut sum, mut size) = (plus.bias.map_or(0.0, |bias| f64::from(bias[j])), 0.0);
+            for (x, w, depth) in &terms {
+                for p in 0..*depth {
+                    let w = if contract == Contract::RowElements { w[j * depth + p] } else { w[p * width + j] };
+                    sum += x[i * depth + p] * w;
+                    size += (x[i * depth + p] * w).abs();
+                }
             }
             // A sum of d terms is rounded d times, by up to 2⁻²⁴ of it, in directions that mostly cancel.
-            result.push((sum, size * f64::from(f32::EPSILON) / 2.0 * (4.0 + (depth as f64).sqrt())));
+            let roundings = 4.0 + ((depth + rank) as f64).sqrt();
+            result.push((sum, (size + sum.abs()) * f64::from(f32::EPSILON) / 2.0 * roundings));
         }
     }
     result
@@ -279,13 +316,19 @@ fn cpus() -> Vec<(&'static str, Cpu)> {
     let mut cpus = vec![("portable", Cpu::Portable(Portable))];
     #[cfg(target_arch = "x86_64")]
     {
+        use crate::amx::Amx;
         use crate::simd::{Avx2, Avx512, Avx512Bf16};
         cpus.extend(Avx2::detect().map(|avx2| ("avx2", Cpu::Avx2(avx2))));
         cpus.extend(Avx512::detect().map(|wide| ("avx512", Cpu::Avx512(wide))));
-        let cpu = |(pairs, wide), pairs_faster| Cpu::Avx512Bf16 { pairs, wide, pairs_faster };
+        let cpu = |(pairs, wide), pairs_faster| Cpu::Avx512Bf16 { amx: None, pairs, wide, pairs_faster };
         let both = Avx512Bf16::detect().zip(Avx512::detect());
         cpus.extend(both.map(|both| ("avx512-bf16", cpu(both, true))));
         cpus.extend(both.map(|both| ("avx512-bf16, for few rows", cpu(both, false))));
+        cpus.extend(
+            Amx::detect().zip(both).map(|(amx, (pairs, wide))| {
+                ("amx", Cpu::Avx512Bf16 { amx: Some(amx), pairs, wide, pairs_faster: false })
+            }),
+        );
     }
     #[cfg(target_arch = "aarch64")]
     cpus.push(("neon", Cpu::detect()));

@@ -83,8 +83,12 @@ impl Simd for Avx512 {
     {
         // SAFETY: see above.
         unsafe {
-            let columns = transpose(rows.map(|row| _mm512_castps_si512(Self::read(&row[from..]))));
-            for (p, column) in columns.into_iter().enumerate() {
+            // By index: a closure that `map` calls is not compiled into this function, nor for its instructions.
+            let mut lanes = [_mm512_setzero_si512(); MAX_LANES];
+            for i in 0..MAX_LANES {
+                lanes[i] = _mm512_castps_si512(Self::read(&rows[i][from..]));
+            }
+            for (p, column) in transpose(lanes).into_iter().enumerate() {
                 Self::store(_mm512_castsi512_ps(column), &mut to[p * stride..]);
             }
         }
@@ -127,7 +131,7 @@ impl Reads<bf16> for Avx512 {
 /// # Safety
 /// The caller is compiled for avx512f.
 #[inline(always)]
-pub(super) unsafe fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
+pub(crate) unsafe fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
     // SAFETY: by the caller.
     unsafe {
         let zero = _mm512_setzero_si512();

@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
+use std::sync::OnceLock;
 
 use half::bf16;
 
@@ -21,8 +22,12 @@ impl Avx512Bf16 {
     /// Sapphire Rapids, 1.8 against 4.5 or more a nanosecond. A rule, not a measurement: which instructions form a
     /// sum decides its last bits, and runs must be repeatable.
     pub(crate) fn doubles_f32() -> bool {
-        let vendor = __cpuid(0);
-        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+        static AMD: OnceLock<bool> = OnceLock::new();
+        *AMD.get_or_init(|| {
+            // Once: a virtual machine leaves to its host what this instruction answers, which takes microseconds.
+            let vendor = __cpuid(0);
+            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+        })
     }
 }
 

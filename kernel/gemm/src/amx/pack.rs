@@ -1,0 +1,281 @@
+//! Packing into tiles. A panel is 32 rows (of the left operand) or columns (of the right one), step after step of the
+//! contraction, two tiles each. Tile rows of the left side, A, hold 32 elements that are contracted, those of the
+//! right side, B, a pair of each of 16 columns.
+//!
+//! Pairs are made by interleaving within 128-bit parts, which leaves B's columns in an odd order: those whose index
+//! has bit 2 clear are in the first tile, the others in the second. Writing the sums undoes it at less cost.
+
+use std::arch::x86_64::*;
+use std::array;
+use std::mem::transmute;
+use std::ops::Range;
+
+use bytemuck::{Zeroable, cast_slice};
+use half::bf16;
+
+use super::tiles::TILE;
+use crate::simd::transpose_lanes;
+use crate::source::{Contract, Factor, Source};
+
+/// Rows or columns in a panel.
+pub(super) const PANEL: usize = 32;
+/// Elements that are contracted in a step.
+pub(super) const STEP: usize = 32;
+/// The most elements of a row that are read at a time.
+pub(super) const MAX_RUN: usize = 512;
+/// Elements of a staging buffer.
+pub(super) const STAGING: usize = 16 * MAX_RUN;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    A,
+    B,
+}
+
+/// Elements that vectors of 32 bf16 are read from.
+pub(crate) trait Halves: Zeroable + Copy {
+    /// The first 32 of `from`.
+    ///
+    /// # Safety
+    /// The caller is compiled for avx512f and avx512bf16.
+    unsafe fn read(from: &[Self]) -> __m512i;
+}
+
+impl Halves for bf16 {
+    #[inline(always)]
+    unsafe fn read(from: &[bf16]) -> __m512i {
+        // SAFETY: 64 bytes are read out of a slice of 32 bf16; the caller is compiled for the instruction.
+        unsafe { _mm512_loadu_si512(from[..32].as_ptr().cast()) }
+    }
+}
+
+impl Halves for f32 {
+    #[inline(always)]
+    unsafe fn read(from: &[f32]) -> __m512i {
+        let from = from[..32].as_ptr();
+        // SAFETY: two times sixteen floats are read out of a slice of 32; the caller is compiled for the instructions;
+        // __m512bh and __m512i are both 512 bits of plain data.
+        unsafe {
+            let (first, second) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
+            transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first))
+        }
+    }
+}
+
+/// Packs panels for a part of the contraction, at most [`MAX_RUN`] long, as `free` is. What is missing of the last
+/// step is zero, what is missing of the last panel arbitrary. `panels` has room for all, and `staging` [`STAGING`]
+/// elements if the source needs them.
+///
+/// # Safety
+/// The caller is compiled for avx512f, avx512bw and avx512bf16.
+#[inline(always)]
+pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
+    factor: &Factor<S>,
+    side: Side,
+    free: Range<usize>,
+    depth: Range<usize>,
+    panels: &mut [u32],
+    staging: &mut [S::Elem],
+) {
+    let Factor { source, contract } = factor;
+    // SAFETY: by the caller.
+    unsafe {
+        match (side, contract) {
+            (Side::A, Contract::RowElements) => copy(source, free, depth, panels, staging),
+            (Side::B, Contract::Rows) => interleave(source, free, depth, panels, staging),
+            (Side::B, Contract::RowElements) => transpose(source, free, depth, panels, staging),
+            (Side::A, Contract::Rows) => interleave_and_transpose(source, free, depth, panels, staging),
+        }
+    }
+}
+
+/// About how many instructions that rearrange or store go into packing a tile.
+pub(super) fn cost_of_packing(contract: Contract, side: Side) -> usize {
+    match (side, contract) {
+        (Side::A, Contract::RowElements) => 16,
+        (Side::B, Contract::Rows) => 32,
+        (Side::B, Contract::RowElements) => 80,
+        (Side::A, Contract::Rows) => 112,
+    }
+}
+
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn copy<S: Source<Elem: Halves>>(
+    source: &S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    panels: &mut [u32],
+    staging: &mut [S::Elem],
+) {
+    for (i, row) in free.enumerate() {
+        let panel = &mut panels[i / PANEL * panel_len(&depth)..];
+        let run = source.run(row, depth.clone(), staging);
+        for (step, run) in run.chunks(STEP).enumerate() {
+            // SAFETY: by the caller.
+            unsafe { store(read(run), &mut panel[step * 2 * TILE + i % PANEL * 16..]) };
+        }
+    }
+}
+
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn interleave<S: Source<Elem: Halves>>(
+    source: &S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    panels: &mut [u32],
+    staging: &mut [S::Elem],
+) {
+    let panel_len = panel_len(&depth);
+    for (pair, row) in (depth.start..).step_by(2).take(panel_len / 32).enumerate() {
+        let [a, b] = pair_of_rows(source, row, &free, &depth, staging);
+        let place = pair / 16 * 2 * TILE + pair % 16 * 16;
+        for (panel, first) in panels.chunks_exact_mut(panel_len).zip((0..free.len()).step_by(PANEL)) {
+            let columns = first..free.len().min(first + PANEL);
+            // SAFETY: by the caller.
+            unsafe {
+                let [first, second] = pairs::<S>(a, b, columns);
+                store(first, &mut panel[place..]);
+                store(second, &mut panel[place + TILE..]);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn transpose<S: Source<Elem: Halves>>(
+    source: &S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    panels: &mut [u32],
+    staging: &mut [S::Elem],
+) {
+    for (panel, first) in panels.chunks_exact_mut(panel_len(&depth)).zip(free.clone().step_by(PANEL)) {
+        for half in 0..2 {
+            let mut staging = staging.chunks_exact_mut(MAX_RUN);
+            let runs: [&[S::Elem]; 16] = array::from_fn(|lane| {
+                // Past the last row, that row is read again.
+                let row = (first + column(half, lane)).min(free.end - 1);
+                source.run(row, depth.clone(), staging.next().unwrap_or_default())
+            });
+            for (step, from) in (0..depth.len()).step_by(STEP).enumerate() {
+                let to = depth.len().min(from + STEP);
+                let tile = &mut panel[step * 2 * TILE + half * TILE..][..TILE];
+                // SAFETY: by the caller.
+                unsafe {
+                    // By index: a closure that `map` calls is not compiled into this function.
+                    let mut lanes = [_mm512_setzero_si512(); 16];
+                    for i in 0..16 {
+                        lanes[i] = read(&runs[i][from..to]);
+                    }
+                    for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
+                        store(lanes, to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn interleave_and_transpose<S: Source<Elem: Halves>>(
+    source: &S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    panels: &mut [u32],
+    staging: &mut [S::Elem],
+) {
+    for (panel, first) in panels.chunks_exact_mut(panel_len(&depth)).zip(free.clone().step_by(PANEL)) {
+        let columns = first..free.end.min(first + PANEL);
+        for (tiles, first) in panel.chunks_exact_mut(2 * TILE).zip(depth.clone().step_by(STEP)) {
+            // SAFETY: by the caller.
+            unsafe {
+                let mut halves = [[_mm512_setzero_si512(); 16]; 2];
+                for pair in 0..16 {
+                    let [a, b] = pair_of_rows(source, first + 2 * pair, &columns, &depth, staging);
+                    let pairs = pairs::<S>(a, b, 0..columns.len());
+                    (halves[0][pair], halves[1][pair]) = (pairs[0], pairs[1]);
+                }
+                for (half, lanes) in halves.into_iter().enumerate() {
+                    for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
+                        store(elements, &mut tiles[column(half, lane) * 16..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The column of a panel that lies in a lane of one of B's two tiles.
+#[inline(always)]
+pub(super) fn column(half: usize, lane: usize) -> usize {
+    lane / 4 * 8 + lane % 4 + 4 * half
+}
+
+/// Lanes of a panel.
+#[inline(always)]
+pub(super) fn panel_len(depth: &Range<usize>) -> usize {
+    depth.len().div_ceil(STEP) * 2 * TILE
+}
+
+/// Rows `row` and `row + 1`; past `depth`, zeros.
+#[inline(always)]
+fn pair_of_rows<'s, S: Source>(
+    source: &'s S,
+    row: usize,
+    columns: &Range<usize>,
+    depth: &Range<usize>,
+    staging: &'s mut [S::Elem],
+) -> [&'s [S::Elem]; 2] {
+    static ZEROS: [u64; MAX_RUN / 2] = [0; MAX_RUN / 2];
+    let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
+    let read = |row: usize, staging: &'s mut [S::Elem]| {
+        if row < depth.end { source.run(row, columns.clone(), staging) } else { &cast_slice(&ZEROS)[..columns.len()] }
+    };
+    [read(row, staging_a), read(row + 1, staging_b)]
+}
+
+/// Pairs of the elements of two rows, of up to 32 columns.
+///
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn pairs<S: Source<Elem: Halves>>(a: &[S::Elem], b: &[S::Elem], columns: Range<usize>) -> [__m512i; 2] {
+    // SAFETY: by the caller.
+    unsafe {
+        let (a, b) = (read(&a[columns.clone()]), read(&b[columns]));
+        [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+    }
+}
+
+/// Up to 32 elements, absent ones being 0.
+///
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn read<E: Halves>(from: &[E]) -> __m512i {
+    // SAFETY: by the caller.
+    unsafe {
+        if from.len() == 32 {
+            return E::read(from);
+        }
+        let mut filled = [E::zeroed(); 32];
+        filled[..from.len()].copy_from_slice(from);
+        E::read(&filled)
+    }
+}
+
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn store(lanes: __m512i, to: &mut [u32]) {
+    // SAFETY: sixteen lanes are written to a slice of sixteen; the caller is compiled for the instruction.
+    unsafe { _mm512_storeu_si512(to[..16].as_mut_ptr().cast(), lanes) }
+}

@@ -1,0 +1,26 @@
+//! What is to be computed, whatever computes it.
+
+use crate::Precision;
+use crate::output::{Ending, Output};
+use crate::source::{Factor, Stored};
+
+/// The sizes of a product. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Dims {
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    pub(crate) depth: usize,
+    pub(crate) rank: usize,
+}
+
+/// `x w + h b` with some w and b, the latter contracted as w is.
+pub(crate) struct Product<'a> {
+    pub(crate) x: Factor<Stored<'a, f32>>,
+    pub(crate) h: Stored<'a, f32>,
+    pub(crate) dims: Dims,
+    pub(crate) y: Output<'a>,
+    pub(crate) ending: Ending<'a>,
+    pub(crate) precision: Precision,
+    /// Whether the global rayon pool may take a part.
+    pub(crate) threads: bool,
+}
