@@ -53,7 +53,7 @@ fn hugging_face_is_downloaded_once_and_lies_where_its_library_looks() {
     assert_eq!(user.asked(), [""; 0]);
     // A hub that is away is no reason not to work.
     let (status, out, _) = user.run_with(&[("HF_ENDPOINT", "http://127.0.0.1:1")], load);
-    assert!(status == 0 && out.contains("127.0.0.1:1") | out.contains("Hugging Face cannot be reached ("), "{out}");
+    assert!(status == 0 && out.contains("Hugging Face cannot be reached ("), "{out}");
     assert!(out.contains("Qwen/tiny is taken from the cache") && out.contains(LOADED), "{out}");
 }
 
@@ -167,10 +167,7 @@ fn what_is_not_there_is_named() {
     assert!(found.contains("Qwen/tiny has no revision `other` on Hugging Face"), "{found}");
     let away = user.run_with(&[("HF_ENDPOINT", "http://127.0.0.1:1/")], "load Qwen/tiny").2;
     assert!(away.contains("Hugging Face cannot be reached at http://127.0.0.1:1 ("), "{away}");
-    assert!(
-        away.contains("set HF_ENDPOINT to a host that can be, try hub=modelscope, or load a local folder"),
-        "{away}"
-    );
+    assert!(away.contains("set HF_ENDPOINT to a host that can be, or try hub=modelscope"), "{away}");
     let offline = user.run_with(&[("HF_HUB_OFFLINE", "1")], "load Qwen/tiny").2;
     assert!(offline.contains("Qwen/tiny is not (or not all) in ") && offline.contains("HF_HUB_OFFLINE"), "{offline}");
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use serde_json::Map;
+use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::LoraConfig;
@@ -19,6 +21,8 @@ use crate::hub;
 use crate::memory::resident_bytes;
 use crate::model::Model;
 use crate::pictures::Features;
+use crate::recipe::Recipe;
+use crate::recipe::Written;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
 use crate::report::DataReport;
@@ -28,6 +32,7 @@ use crate::report::SaveReport;
 use crate::report::Status;
 use crate::report::StepRecord;
 use crate::report::TrainReport;
+use crate::settings::Dtype;
 use crate::settings::Settings;
 use crate::training::Material;
 
@@ -37,6 +42,8 @@ use crate::training::Material;
 #[derive(Default)]
 pub struct Session {
     settings: Settings,
+    /// The keys of the recipe that was loaded last, with their values.
+    given: Map<String, Value>,
     model: Option<Model>,
     data: Option<ChosenData>,
     adapters: Adapters,
@@ -54,6 +61,22 @@ impl Session {
         self.settings = settings;
     }
 
+    /// Takes over the settings of a recipe, and keeps its other keys for [`Session::recipe`].
+    pub fn follow(&mut self, recipe: &Recipe) {
+        self.settings = recipe.settings.clone();
+        self.given = recipe.given.clone();
+    }
+
+    /// The session as LLaMA-Factory would be told of it.
+    pub fn recipe(&self) -> Written {
+        let model = self.model.as_ref().map(|model| &model.report);
+        let bf16 = match self.settings.dtype {
+            Dtype::Auto => model.is_none_or(|model| model.dtype == "bfloat16"),
+            dtype => dtype == Dtype::Bfloat16,
+        };
+        Written::new(model.map(|model| model.name.as_str()), bf16, &self.settings, &self.given)
+    }
+
     /// Loads a model: a folder, or what a hub has under that name (see [`hub::model`]). What was loaded before is
     /// dropped with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
@@ -61,14 +84,14 @@ impl Session {
         let mut model = Model::load(&folder, self.settings.dtype)?;
         model.report.name = name.display().to_string();
         let report = model.report.clone();
-        *self = Self { settings: std::mem::take(&mut self.settings), model: Some(model), ..Self::default() };
+        *self = Self { model: Some(model), ..self.emptied() };
         Ok(report)
     }
 
     /// Drops the model, and with it data, adapters and conversation; the settings stay.
     pub fn unload(&mut self) -> Result<()> {
         self.model()?;
-        *self = Self { settings: std::mem::take(&mut self.settings), ..Self::default() };
+        *self = self.emptied();
         Ok(())
     }
 
@@ -185,6 +208,12 @@ impl Session {
             turns: self.conversation.turns(),
             resident_bytes: resident_bytes(),
         }
+    }
+
+    /// What stays when the model goes.
+    fn emptied(&mut self) -> Self {
+        let (settings, given) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.given));
+        Self { settings, given, ..Self::default() }
     }
 
     fn model(&self) -> Result<&Model> {

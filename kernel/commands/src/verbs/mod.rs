@@ -10,6 +10,7 @@ mod lora;
 mod plot;
 mod print;
 mod quit;
+mod recipe;
 mod run;
 mod sample;
 mod save;
@@ -36,6 +37,7 @@ pub static VERBS: &[&Verb] = &[
     &plot::VERB,
     &chat::VERB,
     &save::VERB,
+    &recipe::VERB,
     &status::VERB,
     &clear::VERB,
     &help::VERB,

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use sha2::Digest;
 use sha2::Sha256;
+use tunebook_nn::replace_file::replace_file;
 use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::http::header::ACCEPT_ENCODING;
@@ -74,9 +75,8 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
 /// # Errors
 /// The disk refuses.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let temporary = suffixed(path, ".tmp");
     make_folder(path)?;
-    fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path)).map_err(|source| unwritten(path, source))
+    replace_file(path, content).map_err(|source| unwritten(path, source))
 }
 
 struct Run<'a> {

@@ -12,10 +12,10 @@ pub enum HubError {
     #[error("the user has no home folder to keep downloads in; set {variable} to a folder, or cache_dir=FOLDER")]
     NoCache { variable: &'static str },
     #[error(
-        "{} cannot be reached at {} ({problem}); set {} to a host that can be, try hub={}, or load a local folder",
+        "there is no folder {id}, and {} cannot be reached at {} ({problem}); set {} to a host that can be, or try hub={}",
         .names.hub, .names.endpoint, .names.endpoint_variable, .names.other
     )]
-    Unreachable { names: Box<Names>, problem: String },
+    Unreachable { names: Box<Names>, id: String, problem: String },
     #[error("{id} is not (or not all) in {}, and HF_HUB_OFFLINE forbids to download it", .cache.display())]
     Offline { id: String, cache: PathBuf },
     #[error(
@@ -44,7 +44,7 @@ pub enum HubError {
     Answer { url: String, problem: String },
     #[error("{id} has no {missing} ({found} files); a model here needs config.json, tokenizer.json and *.safetensors")]
     NoModel { id: String, missing: &'static str, found: usize },
-    #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv, parquet, arrow or txt", 
+    #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv, parquet, arrow or txt",
         .folder.as_ref().map(|folder| format!(" in {folder}")).unwrap_or_default())]
     NoData { id: String, folder: Option<String> },
     #[error("another program downloads {} right now; wait for it, then try again", .path.display())]

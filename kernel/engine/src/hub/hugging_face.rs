@@ -148,11 +148,11 @@ impl Source for HuggingFace {
             .timeout_global(Some(LISTING_TIME))
             .build();
         let answer = request::away(cancel, move || request.call())?;
-        let answer = answer.map_err(|error| request::unreachable(&self.names, &error))?;
+        let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
             return Err(self.refusal(repository, &url, answer, cancel));
         }
-        let info = request::json(&url, answer, &self.names, cancel)?;
+        let info = request::json(&url, answer, &self.names, &repository.id, cancel)?;
         let wrong = |problem: &str| HubError::Answer { url: url.clone(), problem: problem.to_string() };
         let is_commit = |sha: &&str| sha.len() >= 7 && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         let commit =

@@ -51,19 +51,32 @@ pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> 
     let id = repository_id(name).ok_or_else(|| Error::NoFolder { path: name.to_path_buf() })?;
     let hub = settings.hub.unwrap_or_else(environment::hub);
     let repository = Repository { kind: Kind::Model, id, revision: settings.model_revision.clone() };
-    snapshot(hub, &repository, settings.cache_dir.as_deref(), &selection::model, cx)
+    let (folder, _) = snapshot(hub, &repository, settings.cache_dir.as_deref(), &selection::model, cx)?;
+    Ok(folder)
 }
 
-/// The folder of the data set `id` of a hub, downloaded as far as it is not in the cache: its files in the formats of
-/// `dataset_info.json`, all of them, or those below `folder` (`hf_hub_url` and `ms_hub_url` of a data set, with its
-/// `folder`).
+/// Which files of a data set.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Only what lies below this folder.
+    pub folder: Option<&'a str>,
+    /// Only what is called so, or lies in a folder that is, if there is such a file.
+    pub subset: Option<&'a str>,
+    /// The same, such as `train`.
+    pub split: Option<&'a str>,
+}
+
+/// The files of the data set `id` (`hf_hub_url` or `ms_hub_url` in dataset_info.json) in the formats that such a file
+/// can name, downloaded as far as they are not in the cache. Its branch is the first; which cache it is, `settings` say.
 ///
 /// # Errors
-/// As for [`model`].
-pub fn dataset(hub: Hub, id: &str, folder: Option<&str>, cache_dir: Option<&Path>, cx: &Context) -> Result<PathBuf> {
+/// As for [`model`], or there are no such files.
+pub fn dataset(hub: Hub, id: &str, part: Part, settings: &Settings, cx: &Context) -> Result<Vec<PathBuf>> {
     let id = repository_id(Path::new(id)).ok_or_else(|| HubError::NoId { text: id.to_string() })?;
     let repository = Repository { kind: Kind::Dataset, id, revision: "main".to_string() };
-    snapshot(hub, &repository, cache_dir, &|repository, files| selection::dataset(repository, files, folder), cx)
+    let select = |repository: &Repository, paths| selection::dataset(repository, paths, part);
+    let (folder, paths) = snapshot(hub, &repository, settings.cache_dir.as_deref(), &select, cx)?;
+    Ok(paths.iter().map(|path| folder.join(path)).collect())
 }
 
 /// What is to be had under a name.
@@ -137,36 +150,49 @@ pub struct Names {
     pub other: &'static str,
 }
 
-type Select<'a> = dyn Fn(&Repository, Vec<RemoteFile>) -> Result<Vec<RemoteFile>> + 'a;
+/// Those of the paths of a repository that are needed.
+type Select<'a> = dyn Fn(&Repository, Vec<String>) -> Result<Vec<String>> + 'a;
 
-fn snapshot(hub: Hub, repository: &Repository, cache: Option<&Path>, select: &Select, cx: &Context) -> Result<PathBuf> {
+/// The folder of a repository, and the needed files below it.
+fn snapshot(
+    hub: Hub,
+    repository: &Repository,
+    cache: Option<&Path>,
+    select: &Select,
+    cx: &Context,
+) -> Result<(PathBuf, Vec<String>)> {
     let source: Box<dyn Source> = match hub {
         Hub::Huggingface => Box::new(HuggingFace::from_environment(cache)?),
         Hub::Modelscope => Box::new(ModelScope::from_environment(cache)?),
     };
-    let usable = |folder: &PathBuf| repository.kind == Kind::Dataset || selection::is_whole_model(folder);
-    let cached = || source.cached(repository).filter(usable);
+    let cached = || {
+        let folder = source.cached(repository)?;
+        let paths = select(repository, selection::paths(&folder)).ok()?;
+        let is_whole = repository.kind == Kind::Dataset || selection::is_whole_model(&folder);
+        is_whole.then_some((folder, paths))
+    };
     if source.is_offline() {
         let missing = || HubError::Offline { id: repository.id.clone(), cache: source.cache().to_path_buf() };
         return cached().ok_or_else(|| missing().into());
     }
-    let listing = match source.list(repository, cx.cancel) {
+    let Listing { folder, mut files, reference } = match source.list(repository, cx.cancel) {
         Ok(listing) => listing,
-        Err(Error::Hub(HubError::Unreachable { names, problem })) => {
-            let folder = cached().ok_or(HubError::Unreachable { names: names.clone(), problem: problem.clone() })?;
-            let id = &repository.id;
+        Err(Error::Hub(HubError::Unreachable { names, id, problem })) => {
+            let Some(found) = cached() else { return Err(HubError::Unreachable { names, id, problem }.into()) };
             cx.emit(Event::Note(format!("{} cannot be reached ({problem}); {id} is taken from the cache", names.hub)));
-            return Ok(folder);
+            return Ok(found);
         }
         Err(error) => return Err(error),
     };
-    let Listing { folder, files, reference } = listing;
-    let files = select(repository, files)?;
+    let paths = select(repository, files.iter().map(|file| file.path.clone()).collect())?;
+    files.retain(|file| paths.contains(&file.path));
+    // What is wrong with a small file shows before the large ones have come.
+    files.sort_by_key(|file| file.size);
     download::all(&files, source.as_ref(), repository, cx)?;
     if let Some((path, commit)) = reference {
         download::write(&path, commit.as_bytes())?;
     }
-    Ok(folder)
+    Ok((folder, paths))
 }
 
 /// `owner/name`, if that is what a name is: two parts of letters, digits, `-`, `_` and `.`, as the hubs have them.

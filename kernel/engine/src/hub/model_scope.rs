@@ -85,11 +85,11 @@ impl ModelScope {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let answer = request::away(cancel, move || request.call())?;
-        let answer = answer.map_err(|error| request::unreachable(&self.names, &error))?;
+        let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
             return Err(self.refusal(repository, &url, answer, cancel));
         }
-        let mut reply = request::json(&url, answer, &self.names, cancel)?;
+        let mut reply = request::json(&url, answer, &self.names, &repository.id, cancel)?;
         let files = reply.pointer_mut("/Data/Files").map(Value::take).or_else(|| Some(reply.get_mut("Data")?.take()));
         match files {
             Some(Value::Array(files)) => Ok(files),

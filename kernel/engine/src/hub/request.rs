@@ -83,15 +83,15 @@ pub fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
 ///
 /// # Errors
 /// It breaks off, or is none.
-pub fn json(url: &str, answer: Answer, names: &Names, cancel: &Cancel) -> Result<Value> {
+pub fn json(url: &str, answer: Answer, names: &Names, id: &str, cancel: &Cancel) -> Result<Value> {
     let text = away(cancel, move || answer.into_body().read_to_string())?;
-    let text = text.map_err(|error| unreachable(names, &error))?;
+    let text = text.map_err(|error| unreachable(names, id, &error))?;
     let problem = |error: serde_json::Error| HubError::Answer { url: url.to_string(), problem: error.to_string() };
     Ok(serde_json::from_str(&text).map_err(problem)?)
 }
 
-pub fn unreachable(names: &Names, error: &ureq::Error) -> HubError {
-    HubError::Unreachable { names: Box::new(names.clone()), problem: plain(error) }
+pub fn unreachable(names: &Names, id: &str, error: &ureq::Error) -> HubError {
+    HubError::Unreachable { names: Box::new(names.clone()), id: id.to_string(), problem: plain(error) }
 }
 
 /// What a status that is no success says, with the first words of the answer.

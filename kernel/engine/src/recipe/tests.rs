@@ -1,0 +1,292 @@
+use serde_json::json;
+
+use super::*;
+use crate::settings::Group;
+
+const TUTORIAL: &str = "
+model_name_or_path: Qwen/Qwen2.5-VL-3B-Instruct
+trust_remote_code: true
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_rank: 64
+lora_alpha: 128
+lora_dropout: 0.1
+lora_target: q_proj,v_proj
+freeze_vision_tower: true
+freeze_multi_modal_projector: true
+image_max_pixels: 589824
+video_max_pixels: 65536
+dataset_dir: ./pokemon_sharegpt
+dataset: pokemon_multimodal, identity
+template: qwen2_vl
+cutoff_len: 4096
+max_samples: 100000
+overwrite_cache: true
+preprocessing_num_workers: 16
+output_dir: saves/qwen25-vl-pokemon-lora
+logging_steps: 10
+save_steps: 500
+plot_loss: true
+overwrite_output_dir: true
+report_to: none
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 8
+learning_rate: 2.0e-4
+num_train_epochs: 3.0
+lr_scheduler_type: cosine
+warmup_ratio: 0.1
+bf16: true
+ddp_timeout: 180000000
+resume_from_checkpoint: null
+flash_attn: auto
+optim: adamw_torch
+include_num_input_tokens_seen: true
+packing: false
+enable_thinking: true
+val_size: 0.0
+";
+
+fn read(text: &str, overrides: &[&str]) -> Result<Recipe> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.yaml");
+    std::fs::write(&path, text).unwrap();
+    Recipe::read(&path, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())
+}
+
+fn error(line: &str) -> String {
+    read(&format!("{TUTORIAL}{line}\n"), &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn a_recipe_is_followed() {
+    let recipe = read(TUTORIAL, &[]).unwrap();
+    let expected = Settings {
+        dtype: settings::Dtype::Bfloat16,
+        dataset_dir: "./pokemon_sharegpt".into(),
+        dataset: vec!["pokemon_multimodal".to_string(), "identity".to_string()],
+        cutoff_len: 4096,
+        max_samples: Some(100000),
+        lora_rank: 64,
+        lora_alpha: Some(128.0),
+        lora_dropout: 0.1,
+        lora_target: tunebook_nn::adapter::LoraTarget::parse("q_proj,v_proj"),
+        learning_rate: 2e-4,
+        warmup_ratio: 0.1,
+        logging_steps: 10,
+        save_steps: 500,
+        output_dir: Some("saves/qwen25-vl-pokemon-lora".into()),
+        overwrite_output_dir: true,
+        ..Settings::default()
+    };
+    assert_eq!(recipe.settings, expected);
+    assert_eq!(recipe.model, Path::new("Qwen/Qwen2.5-VL-3B-Instruct"));
+    // Neither what is followed nor what is as it would be anyway.
+    assert_eq!(
+        recipe.without_effect,
+        [
+            "trust_remote_code",
+            "video_max_pixels",
+            "overwrite_cache",
+            "preprocessing_num_workers",
+            "ddp_timeout",
+            "flash_attn",
+            "include_num_input_tokens_seen",
+            "enable_thinking",
+        ]
+    );
+}
+
+#[test]
+fn absent_keys_take_the_defaults_of_the_command_line() {
+    let recipe = read("model_name_or_path: m\ndo_train: true\ndataset: d\nlora_rank: null\n", &[]).unwrap();
+    let settings = recipe.settings;
+    assert_eq!((settings.per_device_train_batch_size, settings.gradient_accumulation_steps), (8, 1));
+    assert_eq!((settings.logging_steps, settings.save_steps, settings.lora_rank), (500, 500, 8));
+    assert_eq!(settings.lr_scheduler_type, settings::LrSchedulerType::Linear);
+    assert_eq!((settings.learning_rate, settings.num_train_epochs), (5e-5, 3.0));
+}
+
+#[test]
+fn overrides_win() {
+    let overrides = ["lr=1e-5", "--output_dir=other", "max_samples=10", "val_size=0"];
+    let settings = read(TUTORIAL, &overrides).unwrap().settings;
+    assert_eq!((settings.learning_rate, settings.max_samples), (1e-5, Some(10)));
+    assert_eq!(settings.output_dir.as_deref(), Some(Path::new("other")));
+    assert!(read(TUTORIAL, &["lr"]).unwrap_err().to_string().contains("write key=value"));
+}
+
+#[test]
+fn nothing_that_changes_the_result_is_ignored() {
+    let swap = |from: &str, to: &str| read(&TUTORIAL.replace(from, to), &[]).unwrap_err().to_string();
+    assert!(swap("stage: sft", "stage: dpo").starts_with("`stage: dpo` cannot be followed: "));
+    assert!(swap("finetuning_type: lora", "finetuning_type: oft").contains("oft"));
+    assert!(error("use_galore: true").contains("use_galore: true"));
+    assert!(error("rope_scaling: yarn").contains("rope_scaling: yarn"));
+    assert!(error("quantization_method: hqq").contains("quantization_method: bnb"));
+    assert!(error("fp16: true").contains("bf16: true"));
+    assert!(error("adapter_name_or_path: a,b").contains("several adapters"));
+    assert!(swap("lora_rank: 64", "lora_rank: 0").contains("from 1 to 1024"));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    assert_eq!(error("learning_rat: 1"), "there is no recipe key named `learning_rat` (did you mean `learning_rate`?)");
+    assert!(error("report_too: none").contains("did you mean `report_to`?"));
+    assert!(read("a: [", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
+    assert!(read("- a\n", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
+    assert!(read("do_train: true\ndataset: d\n", &[]).unwrap_err().to_string().contains("model_name_or_path"));
+    let training = |text: &str| read(text, &[]).unwrap().for_training();
+    assert!(training("model_name_or_path: m\ndataset: d\n").unwrap_err().to_string().contains("do_train: true"));
+    assert!(training("model_name_or_path: m\ndo_train: true\n").unwrap_err().to_string().contains("`dataset`"));
+    let output = training("model_name_or_path: m\ndo_train: true\ndataset: d\n").unwrap().settings.output_dir;
+    assert_eq!(output.as_deref(), Some(Path::new("trainer_output")));
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let text = "stage: dpo\nlora_rnk: 8\nlearning_rate: fast\noptim: adafactor\n";
+    let found = read(text, &[]).unwrap_err().to_string();
+    let lines: Vec<_> = found.lines().collect();
+    assert_eq!(lines.len(), 6, "{found}");
+    assert_eq!(lines[0], "the recipe cannot be followed:");
+    assert!(lines[1].starts_with("  `stage: dpo` cannot be followed: "));
+    assert_eq!(lines[2], "  there is no recipe key named `lora_rnk` (did you mean `lora_rank`?)");
+    assert!(lines[3].starts_with("  `fast` is not a value for learning_rate"));
+    assert!(lines[4].contains("the only optimizer is AdamW"));
+    assert!(lines[5].contains("has no `model_name_or_path`"));
+}
+
+/// Every argument of the real LLaMA-Factory with its default.
+fn arguments() -> Map<String, Value> {
+    fixture("arguments.json")
+}
+
+fn fixture<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/recipe").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_argument_of_llama_factory_is_known_and_its_default_is_followed() {
+    let mut all = arguments();
+    all.insert("model_name_or_path".to_string(), json!("m"));
+    Recipe::follow(all).unwrap();
+}
+
+#[test]
+fn an_absent_key_means_what_it_means_to_llama_factory() {
+    let arguments = arguments();
+    for setting in settings::declarations().iter().filter(|setting| !keys::OWN.contains(&setting.name)) {
+        let theirs =
+            arguments.get(setting.name).unwrap_or_else(|| panic!("{} is a setting of ours: OWN", setting.name));
+        // Answers follow the model's own file unless they are told otherwise.
+        if setting.group == Group::Generation || is_absent(&text(theirs)) {
+            continue;
+        }
+        let mut told = defaults();
+        told.set(setting.name, &text(theirs)).unwrap();
+        assert_eq!(setting.get(&told), setting.get(&defaults()), "{}", setting.name);
+    }
+}
+
+#[test]
+fn no_key_is_listed_twice() {
+    let mut seen = std::collections::HashSet::new();
+    assert!(keys::names().all(|key| seen.insert(key)));
+}
+
+#[test]
+fn a_command_is_that_of_the_preview_button() {
+    let cases: Vec<Map<String, Value>> = fixture("commands.json");
+    assert!(cases.len() > 3);
+    for case in cases {
+        let recipe = read(case["recipe"].as_str().unwrap(), &[]).unwrap();
+        let model = recipe.model.to_str();
+        let again = Written::new(model, true, &recipe.settings, &recipe.given);
+        assert_eq!(again.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
+        // And so is that of a session in which the same is set by hand.
+        let by_hand = Written::new(model, true, &recipe.settings, &Map::new());
+        assert_eq!(by_hand.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
+        assert!(by_hand.missing.is_empty() && by_hand.left_out.is_empty());
+        // Which reads the same again.
+        assert_eq!(read(&by_hand.yaml(), &[]).unwrap().settings, recipe.settings);
+    }
+}
+
+/// The keys of LLaMA-Factory's examples for Qwen2.5-VL, LoRA and QLoRA.
+const EXAMPLE: &str = "
+model_name_or_path: Qwen/Qwen2.5-VL-7B-Instruct
+image_max_pixels: 262144
+video_max_pixels: 16384
+trust_remote_code: true
+quantization_method: bitsandbytes
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_rank: 8
+lora_target: all
+dataset: first, second
+template: qwen2_vl
+cutoff_len: 2048
+max_samples: 1000
+overwrite_cache: true
+preprocessing_num_workers: 16
+dataloader_num_workers: 4
+output_dir: saves/qwen2_5vl-7b/lora/sft
+logging_steps: 10
+save_steps: 500
+plot_loss: true
+overwrite_output_dir: true
+save_only_model: false
+report_to: none
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 8
+learning_rate: 1.0e-4
+num_train_epochs: 3.0
+lr_scheduler_type: cosine
+warmup_ratio: 0.1
+bf16: true
+ddp_timeout: 180000000
+resume_from_checkpoint: null
+";
+
+#[test]
+fn a_recipe_comes_back_as_it_was() {
+    for text in [EXAMPLE, TUTORIAL] {
+        let recipe = read(text, &[]).unwrap();
+        let written = Written::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given);
+        let again: Map<String, Value> = serde_saphyr::from_str(&written.yaml()).unwrap();
+        assert_eq!(again.iter().collect::<Vec<_>>(), recipe.given.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_was_changed_since_is_changed_in_the_recipe() {
+    let recipe = read(EXAMPLE, &[]).unwrap();
+    let mut settings = recipe.settings.clone();
+    for (key, value) in [("lr", "2e-5"), ("lora_dropout", "0.05"), ("dtype", "float32"), ("memory", "6")] {
+        settings.set(key, value).unwrap();
+    }
+    let written = Written::new(Some("models/other"), false, &settings, &recipe.given);
+    let (before, after) =
+        (Written::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given).yaml(), written.yaml());
+    let changed: Vec<_> = after.lines().filter(|line| !before.lines().any(|other| other == *line)).collect();
+    assert_eq!(
+        changed,
+        ["model_name_or_path: models/other", "learning_rate: 2.0e-05", "bf16: false", "lora_dropout: 0.05"]
+    );
+    assert_eq!(written.left_out, ["memory=6"]);
+    assert!(!written.command().contains("bf16"));
+}
+
+#[test]
+fn a_new_session_says_what_it_lacks() {
+    let written = Written::new(None, true, &Settings::default(), &Map::new());
+    assert_eq!(written.missing, ["model_name_or_path", "dataset", "output_dir"]);
+    assert!(
+        written.yaml().starts_with("stage: sft\ndo_train: true\npreprocessing_num_workers: 16\n"),
+        "{}",
+        written.yaml()
+    );
+}
