@@ -1,7 +1,7 @@
 //! The low-rank products of an adapter.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor};
-use tunebook_gemm::{Precision, View, ViewMut, sgemm};
+use tunebook_gemm::{Precision, View, ViewMut, gemm};
 
 use super::buffer::{borrow, expect_shape, floats, floats_mut, matrix, tensor};
 
@@ -19,8 +19,7 @@ pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> 
     let mut h = vec![0f32; rows * rank];
     let (x, a) = (borrow(OP, "x", &x)?, borrow(OP, "lora_A", a)?);
     let (x, a) = (View::rows(&x, [rows, inputs]), View::rows(&a, [rank, inputs]));
-    sgemm(scaling, x, a.t(), ViewMut::rows(&mut h, [rows, rank]), false, true);
-    let _ = precision;
+    gemm(scaling, x, a.t(), ViewMut::rows(&mut h, [rows, rank]), false, true, precision);
     tensor(h, rows, rank)
 }
 
@@ -34,8 +33,7 @@ pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precisio
     let mut dx = vec![0f32; rows * inputs];
     let (dy, factor) = (borrow(OP, "dy", &dy)?, borrow(OP, "factor", factor)?);
     let (dy, factor) = (View::rows(&dy, [rows, outputs]), View::rows(&factor, [outputs, inputs]));
-    sgemm(scaling, dy, factor, ViewMut::rows(&mut dx, [rows, inputs]), false, true);
-    let _ = precision;
+    gemm(scaling, dy, factor, ViewMut::rows(&mut dx, [rows, inputs]), false, true, precision);
     tensor(dx, rows, inputs)
 }
 
@@ -74,8 +72,7 @@ impl InplaceOp3 for AddWeightGradient {
         let sum = floats_mut(OP, "sum", s1, l1)?;
         let (left, right) = (floats(OP, "left", s2, l2)?, floats(OP, "right", s3, l3)?);
         let (left, right) = (View::rows(left, [rows, m]), View::rows(right, [rows, n]));
-        sgemm(1.0, left.t(), right, ViewMut::rows(sum, [m, n]), true, true);
-        let _ = precision;
+        gemm(1.0, left.t(), right, ViewMut::rows(sum, [m, n]), true, true, precision);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
+use tunebook_gemm::Precision;
 
 use crate::checkpoint::Checkpoint;
 use crate::frozen::FrozenMatrix;
@@ -38,7 +39,7 @@ pub struct TextModel {
     /// Whether the head is the embedding.
     tied: bool,
     eps: f64,
-    precision: tunebook_gemm::Precision,
+    precision: Precision,
 }
 
 impl TextModel {
@@ -140,6 +141,7 @@ pub struct DecoderLayer {
     heads: usize,
     kv_heads: usize,
     eps: f32,
+    precision: Precision,
 }
 
 impl DecoderLayer {
@@ -161,6 +163,7 @@ impl DecoderLayer {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             eps: config.rms_norm_eps as f32,
+            precision: linears.precision,
         })
     }
 
@@ -168,7 +171,7 @@ impl DecoderLayer {
     /// `rotary`. Its output is [`DecoderLayer::output`] of them.
     pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
-        let attended = attention(&q, &k, &v, segments, self.heads, self.kv_heads)?;
+        let attended = attention(&q, &k, &v, segments, [self.heads, self.kv_heads], self.precision)?;
         self.inner_after_attention(x, [q, k, v, attended], pass)
     }
 
@@ -202,7 +205,8 @@ impl DecoderLayer {
         let dmiddle = rms_norm_backward(middle, &self.post_attention_layernorm, self.eps, &dnormed, Some(dy))?;
 
         let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
-        let [dq, dk, dv] = attention_backward([q, k, v, attended], &dattended, segments, self.heads, self.kv_heads)?;
+        let [dq, dk, dv] =
+            attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
         let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
         let dnormed = add(
             &self.q_proj.backward(&normed, &rope_backward(&dq, rotary)?, pass, gradients)?,
@@ -226,7 +230,7 @@ impl DecoderLayer {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
         let (k, v) = cache.append(index, &k, &v)?;
         let segments = Segments { q: [0, x.dim(0)?].into(), k: [0, k.dim(0)?].into(), causal: true };
-        let attended = attention(&q, &k, &v, &segments, self.heads, self.kv_heads)?;
+        let attended = attention(&q, &k, &v, &segments, [self.heads, self.kv_heads], self.precision)?;
         self.output(&self.inner_after_attention(x, [q, k, v, attended], pass)?, pass)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
+use tunebook_gemm::Precision;
 
 use crate::frozen::FrozenMatrix;
 use crate::ops::Rotary;
@@ -36,7 +37,7 @@ pub struct VisionModel {
     patch_embed: FrozenMatrix,
     blocks: Vec<VisionBlock>,
     merger: Merger,
-    precision: tunebook_gemm::Precision,
+    precision: Precision,
 }
 
 impl VisionModel {
@@ -167,6 +168,7 @@ struct VisionBlock {
     up_proj: Linear,
     down_proj: Linear,
     heads: usize,
+    precision: Precision,
 }
 
 impl VisionBlock {
@@ -183,6 +185,7 @@ impl VisionBlock {
             up_proj: linears.take(format!("{prefix}.mlp.up_proj"), ffn, hidden, true)?,
             down_proj: linears.take(format!("{prefix}.mlp.down_proj"), hidden, ffn, true)?,
             heads: config.num_heads,
+            precision: linears.precision,
         })
     }
 
@@ -192,7 +195,7 @@ impl VisionBlock {
         let qkv = self.qkv.forward(&rms_norm(x, &self.norm1, EPS)?, pass)?;
         let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
         let (q, k) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?);
-        let attended = attention(&q, &k, &part(2)?, segments, self.heads, self.heads)?;
+        let attended = attention(&q, &k, &part(2)?, segments, [self.heads, self.heads], self.precision)?;
         let x = add(x, &self.proj.forward(&attended, pass)?)?;
         let normed = rms_norm(&x, &self.norm2, EPS)?;
         let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);

@@ -1,7 +1,7 @@
 //! The backward pass: scores are made again, a block of queries at a time.
 
 use rayon::prelude::*;
-use tunebook_gemm::{View, ViewMut, sgemm};
+use tunebook_gemm::{View, ViewMut, gemm};
 
 use super::super::vector::{dot, scale, vectorized};
 use super::segments::Segment;
@@ -100,8 +100,8 @@ impl Attention {
             p.resize(rows * keys, 0.0);
             ds.resize(rows * keys, 0.0);
 
-            sgemm(self.scale(), q, k.t(), ViewMut::rows(p, [rows, keys]), false, false);
-            sgemm(1.0, d_o_rows, v.t(), ViewMut::rows(ds, [rows, keys]), false, false);
+            gemm(self.scale(), q, k.t(), ViewMut::rows(p, [rows, keys]), false, false, self.precision);
+            gemm(1.0, d_o_rows, v.t(), ViewMut::rows(ds, [rows, keys]), false, false, self.precision);
             vectorized(
                 #[inline(always)]
                 || {
@@ -118,10 +118,10 @@ impl Attention {
                 },
             );
             let (p, ds) = (View::rows(p, [rows, keys]), View::rows(ds, [rows, keys]));
-            sgemm(1.0, p.t(), d_o_rows, ViewMut::rows(dv, [keys, head_dim]), true, false);
+            gemm(1.0, p.t(), d_o_rows, ViewMut::rows(dv, [keys, head_dim]), true, false, self.precision);
             let dq = &mut dq[first * head_dim..];
-            sgemm(self.scale(), ds, k, ViewMut::rows(dq, [rows, head_dim]), false, false);
-            sgemm(self.scale(), ds.t(), q, ViewMut::rows(dk, [keys, head_dim]), true, false);
+            gemm(self.scale(), ds, k, ViewMut::rows(dq, [rows, head_dim]), false, false, self.precision);
+            gemm(self.scale(), ds.t(), q, ViewMut::rows(dk, [keys, head_dim]), true, false, self.precision);
         }
     }
 }

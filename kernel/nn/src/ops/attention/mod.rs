@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
+use tunebook_gemm::Precision;
 
 use super::buffer::{borrow, expect_shape, matrix, tensor};
 use super::error::OpError;
@@ -25,16 +26,17 @@ const OP: &str = "attention";
 /// grouped as Ainslie et al. 2023 (arXiv 2305.13245). Scores are made for a block of queries at a time and made
 /// again in the backward pass, as Dao et al. 2022 (arXiv 2205.14135) do, so memory grows with T and not with T².
 ///
-/// Heads that do not divide the widths, or segments that do not cover the rows, are an error.
+/// `precision` is that of the two products; with one query a segment, as in generation, they are f32. Heads that do
+/// not divide the widths, or segments that do not cover the rows, are an error.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     segments: &Segments,
-    heads: usize,
-    kv_heads: usize,
+    [heads, kv_heads]: [usize; 2],
+    precision: Precision,
 ) -> Result<Tensor> {
-    let op = Attention::new(q, k, v, segments, heads, kv_heads)?;
+    let op = Attention::new([q, k, v], segments, [heads, kv_heads], precision)?;
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let (rows, width) = matrix(OP, "q", &q)?;
     let (q, k, v) = (borrow(OP, "q", &q)?, borrow(OP, "k", &k)?, borrow(OP, "v", &v)?);
@@ -50,10 +52,10 @@ pub fn attention_backward(
     [q, k, v, o]: [&Tensor; 4],
     d_o: &Tensor,
     segments: &Segments,
-    heads: usize,
-    kv_heads: usize,
+    [heads, kv_heads]: [usize; 2],
+    precision: Precision,
 ) -> Result<[Tensor; 3]> {
-    let op = Attention::new(q, k, v, segments, heads, kv_heads)?;
+    let op = Attention::new([q, k, v], segments, [heads, kv_heads], precision)?;
     let [(q_rows, q_width), (k_rows, k_width)] = [matrix(OP, "q", q)?, matrix(OP, "k", k)?];
     expect_shape(OP, "o", o, q_rows, q_width)?;
     expect_shape(OP, "do", d_o, q_rows, q_width)?;
@@ -75,10 +77,16 @@ struct Attention {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    precision: Precision,
 }
 
 impl Attention {
-    fn new(q: &Tensor, k: &Tensor, v: &Tensor, segments: &Segments, heads: usize, kv_heads: usize) -> Result<Self> {
+    fn new(
+        [q, k, v]: [&Tensor; 3],
+        segments: &Segments,
+        [heads, kv_heads]: [usize; 2],
+        precision: Precision,
+    ) -> Result<Self> {
         let (q_rows, q_width) = matrix(OP, "q", q)?;
         let (k_rows, _) = matrix(OP, "k", k)?;
         let divided = heads > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads);
@@ -90,7 +98,7 @@ impl Attention {
         expect_shape(OP, "k", k, k_rows, kv_heads * head_dim)?;
         expect_shape(OP, "v", v, k_rows, kv_heads * head_dim)?;
         segments.check(q_rows, k_rows).map_err(|problem| OpError::Argument { op: OP, problem })?;
-        Ok(Self { segments: segments.clone(), heads, kv_heads, head_dim })
+        Ok(Self { segments: segments.clone(), heads, kv_heads, head_dim, precision })
     }
 
     fn scale(&self) -> f32 {

@@ -33,10 +33,10 @@ fn check_against_reference(q: &[usize], k: &[usize], causal: bool, heads: usize,
     let kv = (k_rows, kv_heads * head_dim);
     check(
         &[(q_rows, heads * head_dim), kv, kv],
-        |x| attention(&x[0], &x[1], &x[2], &segments, heads, kv_heads),
+        |x| attention(&x[0], &x[1], &x[2], &segments, [heads, kv_heads], Precision::F32),
         |x, d_o| {
-            let o = attention(&x[0], &x[1], &x[2], &segments, heads, kv_heads)?;
-            Ok(attention_backward([&x[0], &x[1], &x[2], &o], d_o, &segments, heads, kv_heads)?.into())
+            let o = attention(&x[0], &x[1], &x[2], &segments, [heads, kv_heads], Precision::F32)?;
+            Ok(attention_backward([&x[0], &x[1], &x[2], &o], d_o, &segments, [heads, kv_heads], Precision::F32)?.into())
         },
         |x| reference([&x[0], &x[1], &x[2]], &segments, heads, kv_heads, head_dim),
     );
@@ -75,10 +75,10 @@ fn one_query_each_takes_the_decoding_path_and_still_has_gradients() {
 fn decoding_equals_the_last_row_of_the_whole_sequence() {
     let (tokens, heads, kv_heads, head_dim) = (700, 8, 2, 128);
     let [q, k, v] = packed(tokens, heads, kv_heads, head_dim);
-    let all = attention(&q, &k, &v, &whole(tokens, true), heads, kv_heads).unwrap();
+    let all = attention(&q, &k, &v, &whole(tokens, true), [heads, kv_heads], Precision::F32).unwrap();
     let cached = Segments { q: [0, 1].into(), k: [0, tokens].into(), causal: true };
     let last = q.narrow(0, tokens - 1, 1).unwrap();
-    let decoded = attention(&last, &k, &v, &cached, heads, kv_heads).unwrap();
+    let decoded = attention(&last, &k, &v, &cached, [heads, kv_heads], Precision::F32).unwrap();
     let difference = (decoded - all.narrow(0, tokens - 1, 1).unwrap()).unwrap();
     assert!(difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
 }
@@ -90,11 +90,11 @@ fn long_sequences_equal_candles_composite_in_value_and_gradients() {
         let vars = packed(tokens, heads, kv_heads, head_dim).map(|x| candle_core::Var::from_tensor(&x).unwrap());
         let [q, k, v] = [0, 1, 2].map(|i| vars[i].as_tensor());
         let segments = whole(tokens, causal);
-        let ours = attention(q, k, v, &segments, heads, kv_heads).unwrap();
+        let ours = attention(q, k, v, &segments, [heads, kv_heads], Precision::F32).unwrap();
         let theirs = composite(q, k, v, causal, heads, kv_heads);
         compare("value", &ours, &theirs);
         let c = Tensor::from_vec(random(5, tokens * heads * head_dim), ours.shape(), &Device::Cpu).unwrap();
-        let ours = attention_backward([q, k, v, &ours], &c, &segments, heads, kv_heads).unwrap();
+        let ours = attention_backward([q, k, v, &ours], &c, &segments, [heads, kv_heads], Precision::F32).unwrap();
         let theirs = (theirs * &c).unwrap().sum_all().unwrap().backward().unwrap();
         for ((name, var), ours) in ["dq", "dk", "dv"].iter().zip(&vars).zip(&ours) {
             compare(name, ours, theirs.get(var).unwrap());
@@ -106,7 +106,7 @@ fn long_sequences_equal_candles_composite_in_value_and_gradients() {
 fn sizes_that_do_not_fit_are_refused_with_the_numbers() {
     let [q, k, v] = packed(6, 4, 2, 4);
     let refuse = |segments: Segments, heads, kv_heads| {
-        attention(&q, &k, &v, &segments, heads, kv_heads).unwrap_err().to_string()
+        attention(&q, &k, &v, &segments, [heads, kv_heads], Precision::F32).unwrap_err().to_string()
     };
     assert!(refuse(whole(6, true), 3, 2).contains("3 heads over 2 key heads"));
     assert!(refuse(whole(6, true), 4, 0).contains("4 heads over 0 key heads"));
