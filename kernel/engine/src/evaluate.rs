@@ -1,0 +1,153 @@
+//! The loss on samples that are not trained on.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+use tunebook_data::Encoded;
+use tunebook_data::ImageProcessor;
+
+use crate::adapters::Chosen;
+use crate::chosen_data::ChosenData;
+use crate::chosen_data::read_samples;
+use crate::conversation::Asking;
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::micro_batch::MicroBatch;
+use crate::model::Model;
+use crate::output::results;
+use crate::output::results::Results;
+use crate::pictures::Features;
+use crate::report::EvaluateReport;
+use crate::settings::Settings;
+
+/// Samples to evaluate on.
+pub struct Samples<'a> {
+    /// What they are, for a reader.
+    pub name: String,
+    pub list: Vec<Cow<'a, Encoded>>,
+}
+
+impl<'a> Samples<'a> {
+    /// Those of the data sets `names`; without names, those that `data` holds back, and where it holds none back, those
+    /// that are trained on, which is said. No more than `most` (of each data set, where they are named).
+    ///
+    /// # Errors
+    /// No names and no data; a data set that cannot be read, or of which no sample can be used; an interrupt.
+    pub fn choose(
+        names: &[String],
+        most: Option<usize>,
+        data: Option<&'a ChosenData>,
+        (model, processor, settings): (&Model, &ImageProcessor, &Settings),
+        cx: &Context,
+    ) -> Result<Self> {
+        let mut samples = match names {
+            [] => Self::held_out(data.ok_or(Error::NoData)?, cx),
+            names => {
+                let settings = Settings { max_samples: most.or(settings.max_samples), ..settings.clone() };
+                Self::read(names, model, processor, &settings, cx)?
+            }
+        };
+        if names.is_empty() {
+            samples.list.truncate(most.unwrap_or(usize::MAX));
+        }
+        Ok(samples)
+    }
+
+    fn read(
+        names: &[String],
+        model: &Model,
+        processor: &ImageProcessor,
+        settings: &Settings,
+        cx: &Context,
+    ) -> Result<Self> {
+        let (samples, skipped) = read_samples(names, model, processor, settings, cx)?;
+        let (names, count) = (names.join(","), skipped.iter().map(|kind| kind.count).sum());
+        let first = skipped.first().map(|kind| format!("; the first: {}", kind.first)).unwrap_or_default();
+        if samples.is_empty() {
+            return Err(Error::NoSamples { names, skipped: count, first });
+        }
+        if count > 0 {
+            cx.emit(Event::Note(format!("{count} of {names} cannot be used{first}")));
+        }
+        Ok(Self { name: names, list: samples.into_iter().map(Cow::Owned).collect() })
+    }
+
+    fn held_out(data: &'a ChosenData, cx: &Context) -> Self {
+        let names = data.report.names.join(",");
+        if !data.eval.is_empty() {
+            let list = data.eval.iter().map(Cow::Borrowed).collect();
+            return Self { name: format!("held-out samples of {names}"), list };
+        }
+        cx.emit(Event::Note(format!(
+            "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training"
+        )));
+        Self { name: names, list: data.train.iter().flatten().map(Cow::Borrowed).collect() }
+    }
+}
+
+/// The mean loss and the perplexity, as transformers' `Trainer.evaluate` computes `eval_loss` for a vision-language
+/// model: the mean cross-entropy over the labelled tokens of each batch of `per_device_eval_batch_size` samples, and of
+/// these means the mean, weighted by the samples of the batch. The perplexity is `exp(eval_loss)`.
+///
+/// With `output_dir`, the metrics are written there under LLaMA-Factory's names. A stop ends it after the batch at hand
+/// with the loss so far, and nothing is written.
+///
+/// # Errors
+/// A picture cannot be read any more; a file cannot be written; a stop before the first batch.
+pub fn evaluate(
+    samples: &Samples,
+    chosen: &Chosen,
+    asking: Asking,
+    features: &mut Features,
+    cx: &Context,
+) -> Result<EvaluateReport> {
+    let Asking { model, processor, settings, .. } = asking;
+    let start = Instant::now();
+    let total = samples.list.len();
+    let (mut sum, mut done, mut batches) = (0.0, 0, 0);
+    for batch in samples.list.chunks(settings.per_device_eval_batch_size) {
+        cx.emit(Event::Progress { task: "evaluating", done, total });
+        if cx.is_cancelled() {
+            break;
+        }
+        let batch: Vec<&Encoded> = batch.iter().map(Cow::as_ref).collect();
+        let loss = MicroBatch::new(&model.net, asking.adapter, processor, features, &batch)?
+            .loss(&model.net, asking.adapter)?;
+        sum += loss * batch.len() as f64;
+        done += batch.len();
+        batches += 1;
+    }
+    if done == 0 {
+        return Err(Error::Cancelled);
+    }
+    let loss = sum / done as f64;
+    let mut report = EvaluateReport {
+        samples: samples.name.clone(),
+        adapter: chosen.name.clone(),
+        loss,
+        perplexity: loss.exp(),
+        done,
+        total,
+        elapsed: start.elapsed(),
+        folder: None,
+    };
+    if let Some(folder) = settings.output_dir.as_deref().filter(|_| done == total) {
+        save(&report, batches, chosen.epoch, folder)?;
+        report.folder = Some(folder.to_path_buf());
+    }
+    Ok(report)
+}
+
+fn save(report: &EvaluateReport, batches: usize, epoch: f64, folder: &Path) -> Result<()> {
+    let mut metrics = Results::from([
+        ("epoch".to_string(), json!(epoch)),
+        ("eval_loss".to_string(), json!(report.loss)),
+        ("eval_perplexity".to_string(), json!(report.perplexity)),
+    ]);
+    results::add_speed(&mut metrics, "eval", report.elapsed.as_secs_f64(), report.done as f64, batches as f64);
+    results::save(folder, "eval", &metrics).map(drop)
+}

@@ -1,0 +1,102 @@
+//! A model with an adapter merged into it, as a folder that transformers loads.
+
+use std::path::Path;
+use std::time::Instant;
+
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::merge::Merge;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::model::Model;
+use crate::report::ExportReport;
+
+/// What a model folder holds beside its weights, as far as it is there: configuration, tokenizer, processor, licence.
+const COMPANIONS: [&str; 14] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "LICENSE",
+];
+
+/// Writes the model with `adapter` merged into it to `folder`, in files of at most `export_size` gigabytes; see
+/// [`Merge::write`]. All is written to a temporary folder beside it, which is renamed in the end.
+///
+/// # Errors
+/// `folder` holds something already; the disk has no room for it; a file cannot be written; an interrupt. Nothing is
+/// left behind.
+pub fn export(
+    folder: &Path,
+    model: &Model,
+    (name, adapter): (&str, &Adapter),
+    export_size: f64,
+    cx: &Context,
+) -> Result<ExportReport> {
+    let start = Instant::now();
+    let write_error = |source| Error::Write { path: folder.to_path_buf(), source };
+    if std::fs::read_dir(folder).map_or_else(|_| folder.exists(), |mut entries| entries.next().is_some()) {
+        return Err(Error::ExportExists { path: folder.to_path_buf() });
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(write_error)?;
+    let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
+    check_space(parent, merge.bytes())?;
+
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".export-").suffix(".part");
+    // A temporary folder is private by default; what is exported is for others to read, as far as the umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temporary = builder.tempdir_in(parent).map_err(write_error)?;
+    let mut files = Vec::new();
+    for name in COMPANIONS {
+        let source = model.report.path.join(name);
+        if source.is_file() {
+            std::fs::copy(&source, temporary.path().join(name)).map_err(write_error)?;
+            files.push(name.to_string());
+        }
+    }
+    let total = merge.tensors();
+    let go_on = |done| {
+        cx.emit(Event::Progress { task: "writing tensors", done, total });
+        !cx.is_cancelled()
+    };
+    let weights = merge.write(temporary.path(), (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;
+    files.extend(weights);
+    // An empty folder gives way to the renamed one.
+    if folder.exists() {
+        std::fs::remove_dir(folder).map_err(write_error)?;
+    }
+    std::fs::rename(temporary.path(), folder).map_err(write_error)?;
+    Ok(ExportReport {
+        folder: folder.to_path_buf(),
+        files,
+        adapter: name.to_string(),
+        layers: adapter.module_count(),
+        bytes: merge.bytes(),
+        elapsed: start.elapsed(),
+    })
+}
+
+/// Where the system does not tell its free space, writing will show.
+fn check_space(folder: &Path, needed: u64) -> Result<()> {
+    match fs4::available_space(folder) {
+        Ok(free) if free < needed => {
+            let (path, [needed, free]) = (folder.to_path_buf(), [needed, free].map(|bytes| bytes as f64 / 1e9));
+            Err(Error::NoSpace { path, needed, free })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! One question and several answers as HTML: the pictures, and the answers side by side.
+
+use std::path::Path;
+
+use tunebook_commands::text;
+use tunebook_engine::report::CompareReport;
+
+use crate::display::escape;
+use crate::picture::jpeg;
+
+/// A picture is shown no larger.
+const LARGEST: u32 = 280;
+const LEFT: &str = "text-align:left;vertical-align:top";
+
+/// The pictures in a row, the question, a column for each answer.
+pub fn html(report: &CompareReport) -> String {
+    let pictures: String = report.images.iter().map(|path| picture(path)).collect();
+    let row = |tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>| {
+        let cells: String =
+            cells.map(|cell| format!("<{tag} style=\"{LEFT};{style}\">{}</{tag}>", escape(&cell))).collect();
+        format!("<tr>{cells}</tr>")
+    };
+    let answers = || report.answers.iter();
+    let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
+    let texts =
+        row("td", "white-space:pre-wrap", &mut answers().map(|answer| answer.report.text.trim_end().to_string()));
+    let ends = row("td", "opacity:.7", &mut answers().map(|answer| text::answer(&answer.report)));
+    format!(
+        "<div><div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div><p>{}</p>\
+         <table><thead>{names}</thead><tbody>{texts}{ends}</tbody></table></div>",
+        escape(&report.question)
+    )
+}
+
+fn picture(path: &Path) -> String {
+    let name = escape(&path.display().to_string());
+    let fitting = |(width, height): (u32, u32)| {
+        let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
+        [width, height].map(|side| (f64::from(side) * scale).round() as u32).into()
+    };
+    match jpeg(path, fitting) {
+        Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
+        None => format!("<p>{name} is gone</p>"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tunebook_engine::report::AnswerEnd;
+    use tunebook_engine::report::ChatReport;
+    use tunebook_engine::report::ComparedAnswer;
+
+    use super::*;
+
+    #[test]
+    fn answers_stand_side_by_side_under_the_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        image::RgbImage::new(560, 280).save(&path).unwrap();
+        let answer = |name: &str, text: &str| ComparedAnswer {
+            name: name.to_string(),
+            report: ChatReport {
+                text: text.to_string(),
+                end: AnswerEnd::EndOfTurn,
+                prompt_tokens: 9,
+                cached_tokens: 0,
+                new_tokens: 3,
+                first_token: None,
+                elapsed: Duration::from_secs(1),
+            },
+        };
+        let html = html(&CompareReport {
+            question: "1 < 2?".to_string(),
+            images: vec![path, folder.path().join("gone.png")],
+            answers: vec![answer("base", "No."), answer("default", "<b>Yes.</b>\n")],
+            asked: 2,
+        });
+        assert!(html.contains("data:image/jpeg;base64,/9j/") && html.contains("gone.png is gone"));
+        assert!(html.contains("<p>1 &lt; 2?</p>"));
+        let (base, tuned) = (html.find(">No.</td>").unwrap(), html.find(">&lt;b&gt;Yes.&lt;/b&gt;</td>").unwrap());
+        assert!(html.find(">base</th>").unwrap() < base && base < tuned, "{html}");
+    }
+}
