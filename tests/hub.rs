@@ -273,7 +273,8 @@ impl User {
 
 fn finish(child: Child) -> (i32, String, String) {
     let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    // Long lines are broken between words.
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\n  ", " ");
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 

@@ -13,5 +13,6 @@ mod jupyter;
 mod logits;
 mod loopback_hub;
 mod readme;
+mod recipe;
 mod terminal;
 mod training;

@@ -77,5 +77,8 @@ fn notes(written: &Written) -> Vec<String> {
         let settings = written.left_out.join(", ");
         notes.push(format!("not in it, since LLaMA-Factory has no such setting: {settings}"));
     }
+    if written.left_out.iter().any(|setting| setting == "hub=modelscope") {
+        notes.push("USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope".to_string());
+    }
     notes
 }

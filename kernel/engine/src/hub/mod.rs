@@ -209,7 +209,10 @@ fn repository_id(name: &Path) -> Option<String> {
 
 /// The model that was meant by the name of one that is not there.
 fn nearest_model(id: &str) -> Option<String> {
-    nearest(id, KNOWN_MODELS.iter().copied().filter(|known| *known != id))
+    let known: Vec<_> =
+        KNOWN_MODELS.iter().filter(|name| **name != id).map(|name| (name.to_lowercase(), name)).collect();
+    let found = nearest(id, known.iter().map(|(lower, _)| lower.as_str()))?;
+    known.iter().find(|(lower, _)| *lower == found).map(|(_, name)| name.to_string())
 }
 
 /// A path of a repository below a folder of ours; `None` if it would lead out of it.

@@ -1,0 +1,88 @@
+//! A session written as a LLaMA-Factory recipe, and made again from it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tunebook_commands::Host;
+use tunebook_commands::Message;
+use tunebook_commands::text;
+use tunebook_commands::text::Page;
+
+use crate::fixtures::fixture;
+
+#[test]
+fn a_session_and_its_recipe_train_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (by_hand, again) = (folder.path().join("by_hand"), folder.path().join("again"));
+    let recipe = folder.path().join("recipe.yaml");
+    let host = Host::start().unwrap();
+    for line in [
+        format!("load {}", fixture("tiny").display()),
+        format!("data creatures dataset_dir={} cutoff_len=512 max_samples=8", fixture("train").display()),
+        "lora rank=4 dropout=0.1".to_string(),
+        format!("set lr=1e-3 epochs=2 batch=2 accum=2 warmup_steps=1 logging_steps=1 output_dir={}", by_hand.display()),
+        format!("recipe save {}", recipe.display()),
+        "train".to_string(),
+    ] {
+        carry_out(&host, &line).unwrap();
+    }
+    let written = std::fs::read_to_string(&recipe).unwrap();
+    assert!(written.contains("learning_rate: 0.001\n") && written.contains("lora_rank: 4\n"), "{written}");
+
+    // What is trained already goes, and a part of the recipe is changed before it is followed.
+    std::fs::write(&recipe, written.replace(by_hand.to_str().unwrap(), again.to_str().unwrap())).unwrap();
+    let shown = carry_out(&host, &format!("recipe load {}", recipe.display())).unwrap().join("\n");
+    assert!(shown.contains("414,288 parameters") && shown.contains("8 samples") && shown.contains("rank 4"), "{shown}");
+    carry_out(&host, "train").unwrap();
+    let (expected, found) = (losses(&by_hand), losses(&again));
+    assert_eq!(expected.len(), 4);
+    assert_eq!(found, expected);
+
+    let shown = carry_out(&host, "recipe show").unwrap().join("\n");
+    let yaml = std::fs::read_to_string(&recipe).unwrap();
+    assert!(shown.starts_with(&yaml), "{shown}");
+    assert!(shown.contains("llamafactory-cli train \\\n    --stage sft \\\n    --do_train True \\\n"), "{shown}");
+}
+
+#[test]
+fn a_recipe_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.yaml");
+    let host = Host::start().unwrap();
+    carry_out(&host, &format!("load {} dtype=float32", fixture("tiny").display())).unwrap();
+    carry_out(&host, "lora mine rank=2").unwrap();
+    let before = carry_out(&host, "status").unwrap();
+    let load = format!("recipe load {}", recipe.display());
+    for (text, expected) in [
+        ("stage: kto\nmodel_name_or_path: tiny\nlora_rnk: 8\n", "the recipe cannot be followed:\n  `stage: kto`"),
+        ("model_name_or_path: nowhere/at/all\n", "there is no folder nowhere/at/all"),
+        (&format!("model_name_or_path: {}\ndataset: none_such\n", fixture("tiny").display()), "dataset_info.json"),
+    ] {
+        std::fs::write(&recipe, text).unwrap();
+        let error = carry_out(&host, &load).unwrap_err();
+        assert!(error.starts_with(expected) || error.contains(expected), "{error}");
+        let resident = |lines: &[String]| lines[0].lines().take(5).map(str::to_string).collect::<Vec<_>>();
+        assert_eq!(resident(&carry_out(&host, "status").unwrap()), resident(&before));
+        assert_eq!(carry_out(&host, "show lora_rank").unwrap(), ["lora_rank = 2"]);
+    }
+}
+
+/// The outputs of a line as plain text, or what it failed with.
+fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
+    let mut outputs = Vec::new();
+    for message in host.line(line) {
+        match message {
+            Message::Event(_) => {}
+            Message::Output(output) => outputs.push(text::render(&output, Page { width: 100, color: false })),
+            Message::Done(result) => return result.map(|()| outputs).map_err(|error| error.to_string()),
+        }
+    }
+    Err("no answer".to_string())
+}
+
+/// The losses of a training's log.
+fn losses(folder: &Path) -> Vec<f64> {
+    let log = std::fs::read_to_string(folder.join("trainer_log.jsonl")).unwrap();
+    let values = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    values.filter_map(|value| value["loss"].as_f64()).collect()
+}
