@@ -79,10 +79,8 @@ impl Progress {
         if self.kind != Kind::Download || self.bar.is_none() {
             let template =
                 "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
-            let bar = self.begin(Kind::Download, ProgressBar::new(all), template);
-            // What was there before was not fast.
-            bar.set_position(all_done);
-            bar.reset_eta();
+            // What was there before has no rate.
+            self.begin(Kind::Download, ProgressBar::new(all).with_position(all_done), template).reset_eta();
         }
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{file}  {} of {}", decimal_size(done), decimal_size(size)));

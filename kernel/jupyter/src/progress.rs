@@ -310,6 +310,15 @@ mod tests {
     }
 
     #[test]
+    fn a_download_shows_the_file_and_all_of_them() {
+        let (file, size, all) = ("model-00001-of-00002.safetensors".to_string(), 4_000_000_000, 8_000_000_000);
+        let data = Download { file, done: 1_000_000_000, size, all_done: 1_500_000, all }.data();
+        let text = "model-00001-of-00002.safetensors 1.00 GB of 4.00 GB\nall files 1.5 MB of 8.00 GB";
+        assert_eq!(data["text/plain"].as_str().unwrap(), text);
+        assert!(data["text/html"].as_str().unwrap().contains("width:25.0%"));
+    }
+
+    #[test]
     fn a_short_task_is_not_shown() {
         let mut progress = Progress::default();
         progress.event(Event::Progress { task: "encoding", done: 5, total: 10 });

@@ -6,6 +6,7 @@
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::fs::TryLockError;
 use std::io::Read;
 use std::io::Write;
 use std::path::Path;
@@ -53,7 +54,8 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
     if total > 0 {
         let (id, hub, cache) = (&repository.id, source.names().hub, source.cache().display());
         let (count, size) = (missing.len(), decimal_size(total));
-        cx.emit(Event::Note(format!("{id} from {hub}: {count} files, {size}, to {cache}")));
+        let files = if count == 1 { "file" } else { "files" };
+        cx.emit(Event::Note(format!("{id} from {hub}: {count} {files}, {size}, to {cache}")));
     }
     let mut run = Run { agent: request::agent(), source, repository, cx, before: 0, total, told: None };
     for file in missing {
@@ -187,10 +189,11 @@ impl Run<'_> {
     fn refusal(&self, file: &RemoteFile, answer: request::Answer) -> Error {
         let status = answer.status().as_u16();
         if !matches!(status, 401 | 403) {
-            return request::refusal(&file.url, answer, self.cx.cancel);
+            return request::refusal(self.source.names(), self.repository, &file.url, answer, self.cx.cancel);
         }
         let (names, id) = (Box::new(self.source.names().clone()), self.repository.id.clone());
-        HubError::Denied { names, id, status, with_token: self.source.token().is_some() }.into()
+        let (with_token, page) = (self.source.token().is_some(), self.source.page(self.repository));
+        HubError::Denied { names, id, status, with_token, page }.into()
     }
 
     /// `done` bytes of a file are there.
@@ -222,7 +225,8 @@ impl Growing {
             .read(true)
             .open(path)
             .map_err(|source| unwritten(path, source))?;
-        if file.try_lock().is_err() {
+        // Where a disk knows no locks, none is held.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(HubError::Busy { path: path.to_path_buf() }.into());
         }
         let length = file.metadata().map_err(unreadable)?.len();

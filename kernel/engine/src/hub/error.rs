@@ -28,17 +28,16 @@ pub enum HubError {
     #[error("{id} has no revision `{revision}` on {}; model_revision=main is the latest", .names.hub)]
     NoRevision { names: Box<Names>, id: String, revision: String },
     #[error(
-        "{} does not give out {id} ({status}): {} at {}/{id}",
+        "{} does not give out {id} ({status}): {} at {page}",
         .names.hub,
         if *.with_token {
             format!("your token ({}) lacks the right; ask for access and accept the licence", .names.token_variable)
         } else {
             format!("it wants a token, which goes into {}; get one, and accept the licence", .names.token_variable)
-        },
-        .names.endpoint
+        }
     )]
-    Denied { names: Box<Names>, id: String, status: u16, with_token: bool },
-    #[error("{url} answers {status}{}; try again later", if .text.is_empty() { String::new() } else { format!(" ({text})") })]
+    Denied { names: Box<Names>, id: String, status: u16, with_token: bool, page: String },
+    #[error("{url} answers {status}{}", if .text.is_empty() { String::new() } else { format!(" ({text})") })]
     Status { url: String, status: u16, text: String },
     #[error("{url} answers with something else than expected: {problem}")]
     Answer { url: String, problem: String },

@@ -86,19 +86,21 @@ impl HuggingFace {
         self.cache.path().join(repo(repository).folder_name())
     }
 
-    fn refusal(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
+    fn refused(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
         let status = answer.status().as_u16();
         let code = answer.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
         let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.token.is_some());
         match (status, code) {
             (_, "RevisionNotFound") => HubError::NoRevision { names, id, revision: repository.revision.clone() }.into(),
-            (401 | 403, "GatedRepo") | (403, _) => HubError::Denied { names, id, status, with_token }.into(),
+            (401 | 403, "GatedRepo") | (403, _) => {
+                HubError::Denied { names, id, status, with_token, page: self.page(repository) }.into()
+            }
             // Without a token it does not tell what is private from what is not there.
             (401 | 404, _) => {
                 let nearest = nearest_model(&id);
                 HubError::NotFound { names, id, with_token, nearest }.into()
             }
-            _ => request::refusal(url, answer, cancel),
+            _ => request::refusal(&self.names, repository, url, answer, cancel),
         }
     }
 
@@ -130,6 +132,10 @@ impl Source for HuggingFace {
         self.cache.path()
     }
 
+    fn page(&self, repository: &Repository) -> String {
+        format!("{}/{}", self.names.endpoint, repo(repository).url())
+    }
+
     fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -150,7 +156,7 @@ impl Source for HuggingFace {
         let answer = request::away(cancel, move || request.call())?;
         let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
-            return Err(self.refusal(repository, &url, answer, cancel));
+            return Err(self.refused(repository, &url, answer, cancel));
         }
         let info = request::json(&url, answer, &self.names, &repository.id, cancel)?;
         let wrong = |problem: &str| HubError::Answer { url: url.clone(), problem: problem.to_string() };

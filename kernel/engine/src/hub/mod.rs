@@ -125,6 +125,9 @@ trait Source {
     /// Where files are kept.
     fn cache(&self) -> &Path;
 
+    /// Where a browser finds a repository, its licence and the way to get access.
+    fn page(&self, repository: &Repository) -> String;
+
     fn token(&self) -> Option<&str>;
 
     /// Whether the network must be left alone.

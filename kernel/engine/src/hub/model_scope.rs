@@ -73,7 +73,7 @@ impl ModelScope {
     }
 
     /// The entries of one answer.
-    fn page(&self, repository: &Repository, page: usize, cancel: &Cancel) -> Result<Vec<Value>> {
+    fn entries(&self, repository: &Repository, page: usize, cancel: &Cancel) -> Result<Vec<Value>> {
         let (suffix, paging) = match repository.kind {
             Kind::Model => ("files", String::new()),
             Kind::Dataset => ("tree", format!("&PageNumber={page}&PageSize={PAGE}")),
@@ -87,7 +87,7 @@ impl ModelScope {
         let answer = request::away(cancel, move || request.call())?;
         let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
-            return Err(self.refusal(repository, &url, answer, cancel));
+            return Err(self.refused(repository, &url, answer, cancel));
         }
         let mut reply = request::json(&url, answer, &self.names, &repository.id, cancel)?;
         let files = reply.pointer_mut("/Data/Files").map(Value::take).or_else(|| Some(reply.get_mut("Data")?.take()));
@@ -100,15 +100,20 @@ impl ModelScope {
         }
     }
 
-    fn refusal(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
+    fn refused(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
         let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.token.is_some());
         match answer.status().as_u16() {
-            status @ (401 | 403) => HubError::Denied { names, id, status, with_token }.into(),
+            status @ (401 | 403) => {
+                HubError::Denied { names, id, status, with_token, page: self.page(repository) }.into()
+            }
+            404 if repository.revision != "main" => {
+                HubError::NoRevision { names, id, revision: repository.revision.clone() }.into()
+            }
             404 => {
                 let nearest = nearest_model(&id);
                 HubError::NotFound { names, id, with_token, nearest }.into()
             }
-            _ => request::refusal(url, answer, cancel),
+            _ => request::refusal(&self.names, repository, url, answer, cancel),
         }
     }
 
@@ -137,6 +142,10 @@ impl Source for ModelScope {
         &self.cache
     }
 
+    fn page(&self, repository: &Repository) -> String {
+        format!("{}/{}/{}", self.names.endpoint, segment(repository.kind), repository.id)
+    }
+
     fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -147,18 +156,18 @@ impl Source for ModelScope {
     }
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
-        let mut entries = self.page(repository, 1, cancel)?;
+        let mut entries = self.entries(repository, 1, cancel)?;
         let mut pages = 1;
         while repository.kind == Kind::Dataset && entries.len() == pages * PAGE {
             pages += 1;
-            entries.extend(self.page(repository, pages, cancel)?);
+            entries.extend(self.entries(repository, pages, cancel)?);
         }
         let folder = self.folder(repository);
         let is_file = |entry: &&Value| entry.get("Type").and_then(Value::as_str) != Some("tree");
         let files = entries.iter().filter(is_file).map(|entry| {
             let problem = format!("a file lacks its name or size: {entry}");
             let url = self.address(repository);
-            self.file(repository, &folder, entry).ok_or_else(|| HubError::Answer { url, problem })
+            self.file(repository, &folder, entry).ok_or(HubError::Answer { url, problem })
         });
         Ok(Listing { files: files.collect::<std::result::Result<_, _>>()?, folder, reference: None })
     }

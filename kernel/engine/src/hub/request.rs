@@ -15,9 +15,11 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
+use ureq::http::StatusCode;
 
 use super::HubError;
 use super::Names;
+use super::Repository;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
@@ -94,13 +96,18 @@ pub fn unreachable(names: &Names, id: &str, error: &ureq::Error) -> HubError {
     HubError::Unreachable { names: Box::new(names.clone()), id: id.to_string(), problem: plain(error) }
 }
 
-/// What a status that is no success says, with the first words of the answer.
-pub fn refusal(url: &str, answer: Answer, cancel: &Cancel) -> Error {
-    let status = answer.status().as_u16();
+/// What a status that is no success says, with the first words of the answer. A hub that is out of order or has no time
+/// is as good as none.
+pub fn refusal(names: &Names, repository: &Repository, url: &str, answer: Answer, cancel: &Cancel) -> Error {
+    let status = answer.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let (names, id) = (Box::new(names.clone()), repository.id.clone());
+        return HubError::Unreachable { names, id, problem: format!("status {}", status.as_u16()) }.into();
+    }
     let body = away(cancel, move || answer.into_body().with_config().limit(4096).lossy_utf8(true).read_to_string());
     let line = body.ok().and_then(std::result::Result::ok).unwrap_or_default();
     let text = line.lines().next().unwrap_or_default().chars().take(160).collect();
-    HubError::Status { url: url.to_string(), status, text }.into()
+    HubError::Status { url: url.to_string(), status: status.as_u16(), text }.into()
 }
 
 /// The problem of a request in words, without the library's own prefixes.
