@@ -10,6 +10,12 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tempfile::TempDir;
+use tunebook_engine::Cancel;
+use tunebook_engine::Context;
+use tunebook_engine::Settings;
+use tunebook_engine::hub::Part;
+use tunebook_engine::hub::dataset;
+use tunebook_engine::settings::Hub;
 
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
@@ -55,6 +61,9 @@ fn hugging_face_is_downloaded_once_and_lies_where_its_library_looks() {
     let (status, out, _) = user.run_with(&[("HF_ENDPOINT", "http://127.0.0.1:1")], load);
     assert!(status == 0 && out.contains("Hugging Face cannot be reached ("), "{out}");
     assert!(out.contains("Qwen/tiny is taken from the cache") && out.contains(LOADED), "{out}");
+    user.hub.set(Mishaps { out_of_order: true, ..Mishaps::default() });
+    let (status, out, _) = user.run(load);
+    assert!(status == 0 && out.contains("cannot be reached (status 503)") && out.contains(LOADED), "{out}");
 }
 
 #[test]
@@ -222,6 +231,42 @@ fn downloads_are_kept_where_a_user_wants_them() {
     assert!(other.join("models--Qwen--tiny/refs/main").is_file());
 }
 
+#[test]
+fn a_data_set_is_downloaded_like_a_model() {
+    for hub in ["huggingface", "modelscope"] {
+        let user = User::new();
+        let download = || {
+            // The hubs are told by the environment, which a process has but once.
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "hub::downloads_a_data_set", "--ignored", "--nocapture"]).env("HUB", hub);
+            let (status, out, err) = finish(user.at_home(command).spawn().unwrap());
+            assert_eq!(status, 0, "{out}{err}");
+            user.asked()
+        };
+        assert_eq!(download(), ["listing", "tokenizer_config.json", "tokenizer.json"]);
+        assert_eq!(download(), ["listing"]);
+        let found = incomplete(user.home.path());
+        assert!(found.is_none(), "{found:?}");
+    }
+}
+
+#[test]
+#[ignore = "a_data_set_is_downloaded_like_a_model runs it"]
+fn downloads_a_data_set() {
+    let hub = if std::env::var("HUB").unwrap() == "modelscope" { Hub::Modelscope } else { Hub::Huggingface };
+    let cancel = Cancel::default();
+    let cx = Context { emit: &|_| {}, cancel: &cancel };
+    let part = |split| Part { folder: None, subset: None, split };
+    let files = dataset(hub, "Qwen/tiny", part(Some("tokenizer")), &Settings::default(), &cx).unwrap();
+    let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["tokenizer.json", "tokenizer_config.json"]);
+    for (file, name) in files.iter().zip(names) {
+        assert_eq!(std::fs::read(file).unwrap(), std::fs::read(fixture("tiny").join(name)).unwrap());
+    }
+    let error = dataset(hub, "nowhere", part(None), &Settings::default(), &cx).unwrap_err();
+    assert!(error.to_string().contains("`nowhere` is no name of a hub's repository"));
+}
+
 /// Somebody with a home of their own and a hub on the loopback device.
 struct User {
     hub: LoopbackHub,
@@ -246,6 +291,12 @@ impl User {
         let file = self.home.path().join("script.tune");
         std::fs::write(&file, script).unwrap();
         let mut command = tunebook();
+        command.args(["run", "script.tune"]);
+        self.at_home(command).envs(environment.iter().copied()).spawn().unwrap()
+    }
+
+    /// A program that this user starts, with nothing of our own environment that concerns hubs.
+    fn at_home(&self, mut command: Command) -> Command {
         let foreign =
             ["HF_", "HUGGING", "MODELSCOPE_", "USE_MODELSCOPE", "TRANSFORMERS_", "HTTP", "http", "ALL_", "all_"];
         for (name, _) in std::env::vars().filter(|(name, _)| foreign.iter().any(|prefix| name.starts_with(prefix))) {
@@ -256,13 +307,11 @@ impl User {
             .env("HF_HOME", self.home.path())
             .env("MODELSCOPE_ENDPOINT", &self.hub.endpoint)
             .env("MODELSCOPE_CACHE", self.home.path().join("ms"))
-            .envs(environment.iter().copied())
-            .args(["run", "script.tune"])
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().unwrap()
+        command
     }
 
     /// What the hub was asked for since the last look.

@@ -31,6 +31,8 @@ pub struct Mishaps {
     pub stall: Option<(&'static str, usize)>,
     /// One bit of this file is wrong.
     pub damage: Option<&'static str>,
+    /// It cannot say which files there are.
+    pub out_of_order: bool,
 }
 
 /// A request as it came.
@@ -115,10 +117,16 @@ impl Shared {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let id = self.id;
-        let file = [format!("/{id}/resolve/{COMMIT}/"), format!("/storage/{id}/")]
+        // The same repository is a model and a data set.
+        let of_kind = |before: &str, after: &str| {
+            ["models", "datasets"].map(|kind| format!("{before}/{kind}/{id}{after}")).contains(&path.to_string())
+        };
+        let files = ["", "/datasets"].map(|kind| format!("{kind}/{id}/resolve/{COMMIT}/"));
+        let file = files
             .iter()
+            .chain([&format!("/storage/{id}/")])
             .find_map(|prefix| path.strip_prefix(prefix.as_str()))
-            .or_else(|| parameter("FilePath").filter(|_| path == format!("/api/v1/models/{id}/repo")));
+            .or_else(|| parameter("FilePath").filter(|_| of_kind("/api/v1", "/repo")));
         let from = headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let token = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::to_string);
         self.seen.lock().unwrap().push(Seen {
@@ -132,13 +140,17 @@ impl Shared {
         if !is_storage && mishaps.token.is_some_and(|needed| token.as_deref() != Some(needed)) {
             return reply(&mut stream, "401 Unauthorized", "X-Error-Code: GatedRepo\r\n", b"Access is restricted.");
         }
-        if path == format!("/api/models/{id}/revision/main") && parameter("blobs") == Some("true") {
+        if mishaps.out_of_order && file.is_none() {
+            return reply(&mut stream, "503 Service Unavailable", "", b"");
+        }
+        if of_kind("/api", "/revision/main") && parameter("blobs") == Some("true") {
             return reply(&mut stream, "200 OK", "", self.hugging_face_listing().to_string().as_bytes());
         }
         if path.starts_with(&format!("/api/models/{id}/revision/")) {
             return reply(&mut stream, "404 Not Found", "X-Error-Code: RevisionNotFound\r\n", b"{}");
         }
-        if path == format!("/api/v1/models/{id}/repo/files") && parameter("Revision") == Some("master") {
+        let is_listed = of_kind("/api/v1", "/repo/files") || of_kind("/api/v1", "/repo/tree");
+        if is_listed && parameter("Revision") == Some("master") {
             return reply(&mut stream, "200 OK", "", self.model_scope_listing().to_string().as_bytes());
         }
         let Some((name, content)) = file.and_then(|name| Some((name, self.content(name)?))) else {
