@@ -12,6 +12,7 @@ mod hub;
 mod jupyter;
 mod logits;
 mod loopback_hub;
+mod quantized;
 mod readme;
 mod recipe;
 mod terminal;

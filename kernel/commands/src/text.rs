@@ -93,12 +93,13 @@ fn draw_table(table: &Table, page: Page) -> String {
 
 fn loaded(report: &LoadReport) -> String {
     format!(
-        "{} from {} in {}\n{} parameters in {}, products in {}; {} text and {} vision layers, {} tokens known",
+        "{} from {} in {}\n{} parameters in {}{}, products in {}; {} text and {} vision layers, {} tokens known",
         report.architecture,
         report.name,
         seconds(report.elapsed),
         thousands(report.parameters),
         report.stored_dtype,
+        quantized(report),
         report.dtype,
         report.text_layers,
         report.vision_layers,
@@ -286,6 +287,10 @@ fn answer(report: &ChatReport) -> String {
     )
 }
 
+fn quantized(model: &LoadReport) -> String {
+    model.quantized.map(|bits| format!(", linear layers in {bits}")).unwrap_or_default()
+}
+
 fn saved(report: &SaveReport) -> String {
     format!("saved to {}: {}", report.folder.display(), report.files.join(", "))
 }
@@ -293,7 +298,8 @@ fn saved(report: &SaveReport) -> String {
 fn status(report: &Status) -> String {
     let none = || "none".to_string();
     let model = report.model.as_ref().map_or_else(none, |model| {
-        format!("{}, {} parameters in {}", model.name, thousands(model.parameters), model.dtype)
+        let (parameters, quantized) = (thousands(model.parameters), quantized(model));
+        format!("{}, {parameters} parameters in {}{quantized}", model.name, model.dtype)
     });
     let data = report.data.as_ref().map_or_else(none, |data| {
         format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens.total, "token"))

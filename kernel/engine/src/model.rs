@@ -1,7 +1,9 @@
 //! A model folder, loaded: network, tokenizer, image processor, generation defaults.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -13,8 +15,11 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
 use crate::report::LoadReport;
 use crate::settings::Dtype;
+use crate::settings::QuantizationBit;
 
 /// Everything that a model folder holds.
 pub struct Model {
@@ -52,6 +57,7 @@ impl Model {
             architecture: "Qwen2_5_VLForConditionalGeneration".to_string(),
             parameters: net.parameters,
             stored_dtype: stored_name(net.stored_dtype).to_string(),
+            quantized: None,
             dtype: precision_name(net.precision).to_string(),
             text_layers: net.config.text.num_hidden_layers,
             vision_layers: net.config.vision.depth,
@@ -59,6 +65,30 @@ impl Model {
             elapsed: start.elapsed(),
         };
         Ok(Self { net, tokenizer, processor, generation, report })
+    }
+
+    /// Quantizes the linear layers.
+    ///
+    /// # Errors
+    /// It was stopped; then the model is of no use any more.
+    pub fn quantize(&mut self, bit: QuantizationBit, cx: &Context) -> Result<()> {
+        const UNNOTICED: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        let end = self.net.quantize(bit.into(), |done, total| {
+            if start.elapsed() > UNNOTICED {
+                cx.emit(Event::Progress { task: "quantizing parameters", done, total });
+            }
+            if cx.is_cancelled() { ControlFlow::Break(Error::Cancelled) } else { ControlFlow::Continue(()) }
+        });
+        if let ControlFlow::Break(error) = end {
+            return Err(error);
+        }
+        self.report.quantized = Some(match bit {
+            QuantizationBit::Four => "4 bits (NF4)",
+            QuantizationBit::Eight => "8 bits (LLM.int8)",
+        });
+        self.report.elapsed += start.elapsed();
+        Ok(())
     }
 }
 

@@ -19,6 +19,8 @@ pub struct LoadReport {
     pub parameters: usize,
     /// How the weights are stored: `float32` or `bfloat16`.
     pub stored_dtype: String,
+    /// What the linear layers are quantized to.
+    pub quantized: Option<&'static str>,
     /// How products are formed: `float32` or `bfloat16`.
     pub dtype: String,
     pub text_layers: usize,

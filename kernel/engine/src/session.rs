@@ -83,6 +83,9 @@ impl Session {
         let folder = hub::model(name, &self.settings, cx)?;
         let mut model = Model::load(&folder, self.settings.dtype)?;
         model.report.name = name.display().to_string();
+        if let Some(bit) = self.settings.quantization_bit {
+            model.quantize(bit, cx)?;
+        }
         let report = model.report.clone();
         *self = Self { model: Some(model), ..self.emptied() };
         Ok(report)

@@ -135,10 +135,11 @@ fn nf4_code(value: f32) -> u8 {
     BOUNDS.iter().map(|&bound| u8::from(value > bound)).sum()
 }
 
-/// The scale of a group of absmax, whose codes go to `codes`.
+/// The scale of a group of absmax, whose codes go to `codes`. A group without spread has scale 0 and, of no number,
+/// code 0.
 fn dynamic_group(absmax: &[f32], offset: f32, codes: &mut [u8]) -> f32 {
     let scale = absmax.iter().map(|absmax| (absmax - offset).abs()).fold(0f32, f32::max);
-    let inverse = 1.0 / scale.max(1e-38);
+    let inverse = 1.0 / scale;
     for (code, absmax) in codes.iter_mut().zip(absmax) {
         let value = (absmax - offset) * inverse;
         let high = DYNAMIC_VALUES.partition_point(|&other| other < value).clamp(1, 255);
@@ -163,7 +164,8 @@ fn int8(matrix: &FrozenMatrix) -> Quantized {
                 #[inline(always)]
                 || {
                     *absmax = f32::from_bits(values.iter().fold(0, |most, value| most.max(value.abs().to_bits())));
-                    let scale = 127.0 / *absmax;
+                    // Not 127 / absmax, which is rounded once less.
+                    let scale = 1.0 / *absmax * 127.0;
                     for (code, value) in codes.iter_mut().zip(values.iter()) {
                         *code = (value * scale).round_ties_even() as i8;
                     }
@@ -172,4 +174,100 @@ fn int8(matrix: &FrozenMatrix) -> Quantized {
         },
     );
     Quantized::Int8 { codes, absmax }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use candle_core::DType;
+    use candle_core::Device;
+    use candle_core::Tensor;
+    use safetensors::SafeTensors;
+
+    use super::*;
+
+    /// What bitsandbytes makes of four matrices (`tests/reference/quantize.py`).
+    fn reference(check: impl Fn(&str, &FrozenMatrix, &HashMap<String, Tensor>, &SafeTensors)) {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/quantize/weights.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let raw = SafeTensors::deserialize(&bytes).unwrap();
+        // 8-bit integers have no place in candle; they are read as the bytes that they are.
+        let tensors = raw.iter().filter(|(_, view)| view.dtype() != safetensors::Dtype::I8).map(|(name, view)| {
+            let dtype = DType::try_from(view.dtype()).unwrap();
+            (name.to_string(), Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu).unwrap())
+        });
+        let tensors: HashMap<_, _> = tensors.collect();
+        for name in ["groups", "uneven", "odd", "short"] {
+            let (rows, cols) = tensors[&format!("{name}.weight")].dims2().unwrap();
+            check(name, &FrozenMatrix::from_f32(&floats(&tensors, name, "weight"), rows, cols), &tensors, &raw);
+        }
+    }
+
+    fn floats(tensors: &HashMap<String, Tensor>, name: &str, key: &str) -> Vec<f32> {
+        let tensor = tensors[&format!("{name}.{key}")].to_dtype(DType::F32).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Names the first element that differs.
+    fn assert_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let differing: Vec<_> = (0..found.len()).filter(|&i| found[i] != expected[i]).collect();
+        if let Some(&i) = differing.first() {
+            panic!("{what}: {} differ; {i} is {:?}, not {:?}", differing.len(), found[i], expected[i]);
+        }
+    }
+
+    fn decoded(quantized: &Quantized, len: usize) -> Vec<f32> {
+        let mut values = vec![0.0; len];
+        match quantized.weights() {
+            Weights::Nf4(w) => w.read(0, &mut values),
+            Weights::Int8(w) => w.read(0, &mut values),
+            other => panic!("{other:?} is not quantized"),
+        }
+        values
+    }
+
+    #[test]
+    fn four_bits_are_those_of_bitsandbytes() {
+        reference(|name, matrix, tensors, raw| {
+            let quantized = Quantized::new(matrix, QuantizationBit::Four);
+            let Quantized::Nf4 { codes, absmax, scales, offset, .. } = &quantized else { panic!("not NF4") };
+            let bytes = |key: &str| raw.tensor(&format!("{name}.nf4.{key}")).unwrap().data();
+            assert_same(name, codes, bytes("codes"));
+            assert_same(name, absmax, bytes("absmax"));
+            assert_same(name, scales, &floats(tensors, name, "nf4.scales"));
+            assert_same(name, &[*offset], &floats(tensors, name, "nf4.offset"));
+            // The dynamic values differ in their last digit from machine to machine.
+            let expected = floats(tensors, name, "nf4.values");
+            let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+            for (found, expected) in decoded(&quantized, expected.len()).iter().zip(expected) {
+                assert!((found - expected).abs() <= 2e-7 * largest, "{name}: {found} instead of {expected}");
+            }
+        });
+    }
+
+    #[test]
+    fn eight_bits_are_those_of_bitsandbytes() {
+        reference(|name, matrix, tensors, raw| {
+            let quantized = Quantized::new(matrix, QuantizationBit::Eight);
+            let Quantized::Int8 { codes, absmax } = &quantized else { panic!("not int8") };
+            let expected = raw.tensor(&format!("{name}.int8.codes")).unwrap().data();
+            assert_same(name, codes, bytemuck::cast_slice::<u8, i8>(expected));
+            assert_same(name, absmax, &floats(tensors, name, "int8.absmax"));
+            let expected = floats(tensors, name, "int8.values");
+            for (found, expected) in decoded(&quantized, expected.len()).iter().zip(expected) {
+                assert!((found - expected).abs() <= 2e-7 * expected.abs(), "{name}: {found} instead of {expected}");
+            }
+        });
+    }
+
+    #[test]
+    fn matrices_without_elements_are_quantized() {
+        for (rows, cols) in [(0, 0), (0, 5), (3, 0)] {
+            for bit in [QuantizationBit::Four, QuantizationBit::Eight] {
+                assert!(Quantized::new(&FrozenMatrix::from_f32(&[], rows, cols), bit).weights().is_empty());
+            }
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "load",
     aliases: &[],
-    usage: "load MODEL [dtype= hub= model_revision= cache_dir= image_max_pixels= image_min_pixels=]",
+    usage: "load MODEL [dtype= quantization_bit= hub= model_revision= cache_dir= image_max_pixels= image_min_pixels=]",
     help: "load a Qwen2.5-VL model out of a folder or from a hub",
     details: "A folder is laid out as on the hubs: config.json, tokenizer.json, *.safetensors and so on. OWNER/NAME, \
               where there is no such folder, is downloaded from Hugging Face, or ModelScope with hub=modelscope or \
@@ -26,6 +26,7 @@ pub static VERB: Verb = Verb {
     examples: &[
         ("load models/Qwen2.5-VL-3B-Instruct", "computes as the weights are stored"),
         ("load models/Qwen2.5-VL-3B-Instruct dtype=float32", "slower and more exact"),
+        ("load models/Qwen2.5-VL-3B-Instruct quantization_bit=4", "a third of the memory, as QLoRA"),
         ("load Qwen/Qwen2.5-VL-3B-Instruct", "from Hugging Face"),
         ("load Qwen/Qwen2.5-VL-3B-Instruct hub=modelscope", "from ModelScope"),
     ],

@@ -312,7 +312,6 @@ pub const PAGE: &[(&str, &str)] = &[
     ("optim", "adamw_torch"),
     ("adapter_name_or_path", ""),
     ("quantization_bit", ""),
-    ("quantization_bit", UNSET, "quantized training is not built yet; leave it out"),
     ("quantization_method", "bnb"),
     ("double_quantization", "true"),
     ("freeze_trainable_layers", ""),

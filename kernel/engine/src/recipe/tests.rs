@@ -108,6 +108,13 @@ fn absent_keys_take_the_defaults_of_the_command_line() {
 }
 
 #[test]
+fn a_quantized_model_is_asked_for() {
+    let settings = read(&format!("{TUTORIAL}quantization_bit: 4\nquantization_method: bnb\n"), &[]).unwrap().settings;
+    assert_eq!(settings.quantization_bit, Some(settings::QuantizationBit::Four));
+    assert_eq!(read(TUTORIAL, &["quantization_bit=none"]).unwrap().settings.quantization_bit, None);
+}
+
+#[test]
 fn overrides_win() {
     let overrides = ["lr=1e-5", "--output_dir=other", "max_samples=10", "val_size=0"];
     let settings = read(TUTORIAL, &overrides).unwrap().settings;
@@ -123,6 +130,7 @@ fn nothing_that_changes_the_result_is_ignored() {
     assert!(swap("finetuning_type: lora", "finetuning_type: oft").contains("oft"));
     assert!(error("use_galore: true").contains("use_galore: true"));
     assert!(error("rope_scaling: yarn").contains("rope_scaling: yarn"));
+    assert!(error("quantization_bit: 3").contains("4, 8, or none"));
     assert!(error("quantization_method: hqq").contains("quantization_method: bnb"));
     assert!(error("fp16: true").contains("bf16: true"));
     assert!(error("adapter_name_or_path: a,b").contains("several adapters"));
@@ -220,6 +228,7 @@ model_name_or_path: Qwen/Qwen2.5-VL-7B-Instruct
 image_max_pixels: 262144
 video_max_pixels: 16384
 trust_remote_code: true
+quantization_bit: 4
 quantization_method: bitsandbytes
 stage: sft
 do_train: true

@@ -65,6 +65,23 @@ choice! {
 }
 
 choice! {
+    /// What the weights of linear layers are quantized to.
+    QuantizationBit {
+        Four = "4",
+        Eight = "8",
+    }
+}
+
+impl From<QuantizationBit> for tunebook_nn::QuantizationBit {
+    fn from(bit: QuantizationBit) -> Self {
+        match bit {
+            QuantizationBit::Four => Self::Four,
+            QuantizationBit::Eight => Self::Eight,
+        }
+    }
+}
+
+choice! {
     /// The learning rate over the steps of a training.
     LrSchedulerType {
         Cosine = "cosine",

@@ -15,6 +15,7 @@ pub use choice::Dtype;
 pub use choice::Hub;
 pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
+pub use choice::QuantizationBit;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use value::Kind;
@@ -61,6 +62,8 @@ settings! {
     Model {
         /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
         dtype: Dtype = Dtype::Auto;
+        /// Quantizes the linear layers as the model is loaded, to 4 bits (NF4) or 8 (LLM.int8); none leaves them as they are.
+        quantization_bit: Option<QuantizationBit> = None;
         /// Where a model comes from that is no folder: huggingface or modelscope; none leaves it to USE_MODELSCOPE_HUB.
         hub: Option<Hub> = None;
         /// The branch, tag or commit of a hub's model.
