@@ -54,7 +54,9 @@ def train(tunebook, runs):
     checkpoint, data = places.checkpoint("mid"), places.data()
     chosen = choose("bench", checkpoint, data)
     sizes = run([tunebook, "run", places.script("sizes", *chosen)], "sizes")
-    samples, tokens, learned = (sizes.number(f"([0-9,]+) {word}") for word in ("samples?", "tokens", "to learn"))
+    samples = sizes.number("([0-9,]+) samples? to train on")
+    # The last column is the sum of all samples.
+    tokens, learned = (sizes.number(f"{row} .* ([0-9,]+)(?:\n|$)") for row in ("tokens a sample", "to learn"))
     steps = samples // (BATCH * ACCUMULATION)
     ours = places.script("train", *chosen, LORA, train_line(f"{BATCHES} epochs={EPOCHS}"))
     theirs = peer("train", checkpoint, data, places.CACHE / "llamafactory", RANK, BATCH, ACCUMULATION, EPOCHS)
