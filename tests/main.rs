@@ -6,6 +6,7 @@
 mod adapters;
 mod bad_input;
 mod binary;
+mod data;
 mod fixtures;
 mod gradients;
 mod hub;

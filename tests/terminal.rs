@@ -175,9 +175,9 @@ fn a_recipe_of_llama_factory_is_trained() {
         assert!(folder.path().join("out").join(file).exists(), "{file}");
     }
 
-    let (status, _, err) = finish(tunebook().args(recipe).args([&output, "packing=true"]));
+    let (status, _, err) = finish(tunebook().args(recipe).args([&output, "streaming=true"]));
     assert_eq!(status, 1);
-    assert!(err.starts_with("error: `packing: true` cannot be followed"), "{err}");
+    assert!(err.starts_with("error: `streaming: true` cannot be followed"), "{err}");
     let (status, _, err) = finish(tunebook().args(recipe).args([&output, "overwrite_output_dir=false"]));
     assert_eq!(status, 1);
     assert!(err.contains("already holds a training"), "{err}");

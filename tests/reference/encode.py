@@ -142,8 +142,9 @@ def arguments(folder, **settings):
         dict(
             model_name_or_path=str(TINY), stage="sft", do_train=True, finetuning_type="lora", template="qwen2_vl",
             dataset="data", dataset_dir=folder, media_dir=str(PICTURES), output_dir=f"{folder}/out", report_to="none",
-            overwrite_cache=True, use_cpu=True, **settings,
+            overwrite_cache=True, use_cpu=True,
         )
+        | settings
     )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ fn value(
     let kind = match (verb.options.iter().find(|own| own.name == key), declaration(key)) {
         (Some(own), _) => own.complete,
         (_, Ok(setting)) if !setting.choices().is_empty() => Complete::Words(setting.choices()),
-        (_, Ok(setting)) if setting.name == "dataset" => Complete::DataSets,
+        (_, Ok(setting)) if matches!(setting.name, "dataset" | "eval_dataset") => Complete::DataSets,
         (_, Ok(setting)) if setting.kind == Kind::Path => Complete::Folders,
         _ => Complete::Nothing,
     };

@@ -72,6 +72,7 @@ pub fn render(output: &Output, page: Page) -> String {
 pub fn table(output: &Output) -> Option<Table> {
     match output {
         Output::Table(table) => Some(table.clone()),
+        Output::Data(report) => Some(data_table(report)),
         Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports)),
         _ => None,
     }
@@ -108,11 +109,29 @@ fn loaded(report: &LoadReport) -> String {
 }
 
 fn data(report: &DataReport, page: Page) -> String {
-    let mut text = lines(&chosen(report), page) + "\n" + &draw_table(&spread_table(report), page);
-    if !report.skipped.is_empty() {
-        text += &format!("\n{}", draw_table(&skipped_table(report), page));
+    let Table { title, note, headers, rows } = data_table(report);
+    let table = Table { headers, rows, ..Table::default() };
+    [lines(&title, page), draw_table(&table, page), lines(&note, page)].join("\n")
+}
+
+/// Tokens a sample and a picture; the note says what was cut and what was left out.
+fn data_table(report: &DataReport) -> Table {
+    let row = |what: &str, spread: &Spread| {
+        let Spread { count: _, total, min, median, p95, max } = *spread;
+        std::iter::once(what.to_string()).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
+    };
+    let mut rows = vec![row("tokens a sample", &report.tokens), row("to learn", &report.supervised_tokens)];
+    if report.picture_tokens.count > 0 {
+        rows.push(row("tokens a picture", &report.picture_tokens));
     }
-    text
+    let mut note = count(report.picture_tokens.count, "picture");
+    if report.truncated > 0 {
+        note += &format!("; {} cut to cutoff_len", count(report.truncated, "sample"));
+    }
+    for SkippedKind { kind, count: left_out, first } in &report.skipped {
+        note += &format!("\n{} left out ({kind}), the first: {first}", count(*left_out, "sample"));
+    }
+    Table { title: chosen(report), headers: vec!["", "min", "median", "95 %", "max", "in all"], rows, note }
 }
 
 fn chosen(report: &DataReport) -> String {
@@ -127,37 +146,6 @@ fn chosen(report: &DataReport) -> String {
         count(report.samples, "sample"),
         count(report.steps_per_epoch, "step"),
     )
-}
-
-/// Tokens a sample and a picture.
-fn spread_table(report: &DataReport) -> Table {
-    let row = |what: &str, spread: &Spread| {
-        let Spread { count: _, total, min, median, p95, max } = *spread;
-        std::iter::once(what.to_string()).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
-    };
-    let mut rows = vec![row("tokens a sample", &report.tokens), row("to learn", &report.supervised_tokens)];
-    if report.picture_tokens.count > 0 {
-        rows.push(row("tokens a picture", &report.picture_tokens));
-    }
-    let mut notes = vec![count(report.picture_tokens.count, "picture")];
-    if report.truncated > 0 {
-        notes.push(format!("{} cut to cutoff_len", count(report.truncated, "sample")));
-    }
-    Table {
-        headers: vec!["", "min", "median", "95 %", "max", "in all"],
-        rows,
-        note: notes.join("; "),
-        ..Table::default()
-    }
-}
-
-fn skipped_table(report: &DataReport) -> Table {
-    let row = |kind: &SkippedKind| vec![kind.kind.to_string(), thousands(kind.count), kind.first.clone()];
-    Table {
-        headers: vec!["left out", "samples", "the first"],
-        rows: report.skipped.iter().map(row).collect(),
-        ..Table::default()
-    }
 }
 
 fn sample(report: &SampleReport, page: Page) -> String {

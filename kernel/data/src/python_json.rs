@@ -38,7 +38,7 @@ impl Formatter for Python {
         match exponent.parse() {
             Ok(-4..16) => write!(writer, "{value:?}"),
             Ok(exponent @ 16..) => write!(writer, "{digits}e+{exponent}"),
-            Ok(exponent @ ..-4) => write!(writer, "{digits}e-{:02}", -i32::from(exponent)),
+            Ok(exponent @ ..-4) => write!(writer, "{digits}e-{:02}", -exponent),
             Err(_) => writer.write_all(text.as_bytes()),
         }
     }
