@@ -98,10 +98,28 @@ impl Checkpoint {
         if entry.shape != [length] {
             return Err(entry.shape_error(name, &[length]));
         }
+        Ok(self.values(name)?.into())
+    }
+
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn dims(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.entry(name)?.shape)
+    }
+
+    /// The elements of a tensor of any shape, widened to f32.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::matrix`].
+    pub fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let entry = self.entry(name)?;
+        let length = entry.shape.iter().product();
         let dtype = entry.frozen_dtype(name)?;
         let mut values = vec![0f32; length];
         FrozenMatrix::mapped(entry.file.map.clone(), entry.range.clone(), dtype, 1, length).read_row(0, &mut values);
-        Ok(values.into())
+        Ok(values)
     }
 
     /// Every tensor, in the order of the files and of their bytes.

@@ -13,6 +13,7 @@ pub mod ops;
 pub mod quantize;
 pub mod qwen2_5_vl;
 pub mod replace_file;
+mod svd;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;

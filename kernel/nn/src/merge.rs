@@ -14,8 +14,8 @@ use safetensors::tensor::TensorInfo;
 use serde_json::json;
 
 use crate::adapter::Adapter;
+use crate::adapter::AdapterError;
 use crate::adapter::LinearShape;
-use crate::adapter::Lora;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::StoredTensor;
 use crate::error::Error;
@@ -33,9 +33,18 @@ impl<'a> Merge<'a> {
     /// Maps the weights of the model folder `base`; `linears` are the model's own.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
+    /// As [`Checkpoint::open`]; the adapter has a copy of the embedding or of the head, which are one tensor in the
+    /// checkpoint and would have to be two.
     pub fn new(base: &Path, adapter: &'a Adapter, linears: &'a [LinearShape]) -> Result<Self> {
-        Ok(Self { checkpoint: Checkpoint::open(base)?, adapter, linears })
+        let checkpoint = Checkpoint::open(base)?;
+        let ends = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
+        if !checkpoint.contains(ends[1])
+            && adapter.config.is_some()
+            && let Some(name) = ends.iter().find(|name| adapter.tensor(name).is_some())
+        {
+            return Err(AdapterError::Tied { name: name.to_string() }.into());
+        }
+        Ok(Self { checkpoint, adapter, linears })
     }
 
     /// How many tensors there are.
@@ -52,9 +61,10 @@ impl<'a> Merge<'a> {
     /// `save_pretrained` lays them out (a tensor that is larger has a shard of its own), and returns the files' names.
     /// Tensors keep the names and dtypes of the checkpoint. A layer that the adapter changes becomes
     ///
-    /// `W + scaling · B A`
+    /// `W + scaling · B A`, or with DoRA `magnitude · (W + scaling · B A) / ‖W + scaling · B A‖`,
     ///
-    /// computed in f32 and rounded once, as PEFT's `merge_and_unload` does. One tensor at a time is in memory.
+    /// computed in f32 and rounded once, as PEFT's `merge_and_unload` does; of a tensor that was trained, the copy is
+    /// written. One tensor at a time is in memory.
     ///
     /// `go_on` hears the number of tensors written before each one, and says whether to go on; else the answer is none.
     ///
@@ -102,8 +112,8 @@ impl<'a> Merge<'a> {
             if !go_on(*written) {
                 return Ok(false);
             }
-            match self.lora(tensor) {
-                Some(lora) => file.write_all(&self.merged(tensor, lora, path)?).map_err(error)?,
+            match self.changed(tensor)? {
+                Some(values) => file.write_all(&Self::stored(&values, tensor, path)?).map_err(error)?,
                 None => file.write_all(tensor.bytes).map_err(error)?,
             }
             *written += 1;
@@ -113,37 +123,42 @@ impl<'a> Merge<'a> {
         Ok(true)
     }
 
-    fn lora(&self, tensor: &StoredTensor) -> Option<&Lora> {
-        let module = tensor.canonical.strip_suffix(".weight")?;
-        self.adapter.get(self.linears.iter().position(|linear| linear.name == module)?)
+    /// The new elements of a tensor that the adapter changes: the copy that was trained, or V of the layer's low-rank
+    /// update (see [`crate::adapter::Lora`]).
+    fn changed(&self, tensor: &StoredTensor) -> Result<Option<Vec<f32>>> {
+        if let Some(copy) = self.adapter.tensor(tensor.canonical) {
+            return Ok(Some(copy.flatten_all()?.to_vec1()?));
+        }
+        let id = tensor
+            .canonical
+            .strip_suffix(".weight")
+            .and_then(|module| self.linears.iter().position(|linear| linear.name == module));
+        let Some((id, lora)) = id.and_then(|id| Some((id, self.adapter.get(id)?))) else { return Ok(None) };
+        let (a, b) = lora.plain_factors()?;
+        let update = (b.matmul(&a)? * self.adapter.scaling())?.flatten_all()?.to_vec1::<f32>()?;
+        let mut values = self.checkpoint.values(tensor.canonical)?;
+        values.par_iter_mut().with_min_len(1 << 14).zip(&update).for_each(|(value, update)| *value += update);
+        if let Some(magnitude) = &lora.magnitude {
+            let lengths = magnitude.lengths.to_vec1::<f32>()?;
+            values.par_chunks_mut(self.linears[id].cols.max(1)).zip(&lengths).for_each(|(row, length)| {
+                let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
+                row.iter_mut().for_each(|value| *value *= length / norm);
+            });
+        }
+        Ok(Some(values))
     }
 
-    /// The bytes of `W + scaling · B A`.
-    fn merged(&self, tensor: &StoredTensor, lora: &Lora, path: &Path) -> Result<Vec<u8>> {
-        let update = (lora.b.matmul(&lora.a)? * self.adapter.scaling())?.flatten_all()?.to_vec1::<f32>()?;
-        let mut bytes = tensor.bytes.to_vec();
+    /// Elements in a tensor's dtype.
+    fn stored(values: &[f32], tensor: &StoredTensor, path: &Path) -> Result<Vec<u8>> {
         match tensor.dtype {
-            Dtype::F32 => {
-                add(&mut bytes, &update, |weight, update| (f32::from_le_bytes(weight) + update).to_le_bytes())
-            }
-            Dtype::BF16 => add(&mut bytes, &update, |weight, update| {
-                bf16::from_f32(bf16::from_le_bytes(weight).to_f32() + update).to_le_bytes()
-            }),
+            Dtype::F32 => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Dtype::BF16 => Ok(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
             other => {
                 let (path, name) = (path.to_path_buf(), tensor.name.to_string());
-                return Err(Error::DType { path, name, dtype: format!("{other:?}") });
+                Err(Error::DType { path, name, dtype: format!("{other:?}") })
             }
         }
-        Ok(bytes)
     }
-}
-
-/// Adds `update` to elements of `N` bytes.
-fn add<const N: usize>(bytes: &mut [u8], update: &[f32], sum: impl Fn([u8; N], f32) -> [u8; N] + Sync) {
-    let elements = bytes.as_chunks_mut::<N>().0;
-    elements.par_iter_mut().with_min_len(1 << 14).zip(update).for_each(|(weight, &update)| {
-        *weight = sum(*weight, update);
-    });
 }
 
 /// Tensors in their order, in groups of at most `shard_bytes`. Wider elements come first in a group, so that every

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::error::AdapterError;
+use super::frozen_parts::FrozenParts;
 use super::target::LoraTarget;
 use crate::error::Error;
 use crate::error::Result;
@@ -20,11 +21,53 @@ pub struct LoraConfig {
     pub lora_alpha: f64,
     /// Share of the inputs of `A` that is dropped in training, in `0..1`.
     pub lora_dropout: f64,
+    /// Scales by `lora_alpha / √r` instead: Kalajdzievski 2023, arXiv 2312.03732.
+    pub use_rslora: bool,
+    /// Trains the length of the weight's rows by itself: Liu et al. 2024, arXiv 2402.09353.
+    pub use_dora: bool,
+    /// How A and B begin.
+    pub init_lora_weights: InitLoraWeights,
     /// The layers it changes.
     pub target: LoraTarget,
+    /// The parts of the model in which the target changes nothing.
+    pub frozen: FrozenParts,
+    /// Modules of which it trains a copy, by the ends of their names.
+    pub modules_to_save: Vec<String>,
+}
+
+/// What A and B are before they are trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitLoraWeights {
+    /// A random, B zero.
+    #[default]
+    Random,
+    /// The largest singular vectors of the weight, which then keeps the rest: Meng et al. 2024, arXiv 2404.02948. They are
+    /// found by so many iterations, or by as many as it takes.
+    Pissa { niter: Option<usize> },
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self {
+            r: 8,
+            lora_alpha: 16.0,
+            lora_dropout: 0.0,
+            use_rslora: false,
+            use_dora: false,
+            init_lora_weights: InitLoraWeights::Random,
+            target: LoraTarget::All,
+            frozen: FrozenParts::default(),
+            modules_to_save: Vec::new(),
+        }
+    }
 }
 
 impl LoraConfig {
+    /// The factor of `B A`.
+    pub fn scaling(&self) -> f64 {
+        self.lora_alpha / if self.use_rslora { (self.r as f64).sqrt() } else { self.r as f64 }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |key, value: String, expected| Err(AdapterError::Value { key, value, expected }.into());
         if self.r == 0 {
@@ -36,18 +79,18 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&self.lora_dropout) {
             return wrong("lora_dropout", self.lora_dropout.to_string(), "a number from 0 to below 1");
         }
+        if self.use_dora && self.init_lora_weights != InitLoraWeights::Random {
+            return wrong("pissa_init", "true".to_string(), "false together with use_dora");
+        }
         Ok(())
     }
 }
 
 /// The keys of `adapter_config.json` that change what the tensors mean. One that is set is refused: the adapter
 /// would load and answer differently from PEFT.
-const UNSUPPORTED: [&str; 15] = [
-    "use_dora",
-    "use_rslora",
+const UNSUPPORTED: [&str; 12] = [
     "rank_pattern",
     "alpha_pattern",
-    "modules_to_save",
     "lora_bias",
     "fan_in_fan_out",
     "layer_replication",
@@ -80,6 +123,11 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
             expected,
         })
     };
+    let switch = |key: &'static str| match map.get(key).unwrap_or(&Value::Null) {
+        Value::Null => Ok(false),
+        Value::Bool(on) => Ok(*on),
+        value => Err(AdapterError::Key { path: path.into(), key, value: value.to_string(), expected: "true or false" }),
+    };
     Ok(LoraConfig {
         r: number("r", "a whole number of at least 1", |v| v >= 1.0 && v.fract() == 0.0)? as usize,
         lora_alpha: number("lora_alpha", "a number above 0", |v| v > 0.0)?,
@@ -87,7 +135,13 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
             None => 0.0,
             Some(_) => number("lora_dropout", "a number from 0 to below 1", |v| (0.0..1.0).contains(&v))?,
         },
-        target: LoraTarget::All,
+        use_rslora: switch("use_rslora")?,
+        use_dora: switch("use_dora")?,
+        modules_to_save: match map.get("modules_to_save") {
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_string).collect(),
+            _ => Vec::new(),
+        },
+        ..LoraConfig::default()
     })
 }
 
@@ -124,8 +178,7 @@ fn is_set(value: &Value) -> bool {
 
 /// The text of an `adapter_config.json`, laid out as PEFT does.
 ///
-/// It holds the keys that PEFT has had since 0.9. Later versions write more of them, all without effect for a
-/// plain LoRA; a version that reads a file without a key takes its default, but one that meets a key it does not
+/// It holds the keys that PEFT has had since 0.9. Later versions write more of them, all without effect here; a version that reads a file without a key takes its default, but one that meets a key it does not
 /// know fails.
 pub(super) fn to_json(config: &LoraConfig, target_modules: &[String], base_model: &str) -> String {
     let alpha = config.lora_alpha;
@@ -147,15 +200,15 @@ pub(super) fn to_json(config: &LoraConfig, target_modules: &[String], base_model
         "lora_dropout": config.lora_dropout,
         "megatron_config": null,
         "megatron_core": "megatron.core",
-        "modules_to_save": null,
+        "modules_to_save": if config.modules_to_save.is_empty() { json!(null) } else { json!(config.modules_to_save) },
         "peft_type": "LORA",
         "r": config.r,
         "rank_pattern": {},
         "revision": null,
         "target_modules": target_modules,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
-        "use_rslora": false,
+        "use_dora": config.use_dora,
+        "use_rslora": config.use_rslora,
     });
     format!("{map:#}\n")
 }

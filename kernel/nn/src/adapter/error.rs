@@ -10,10 +10,27 @@ pub enum AdapterError {
     #[error("lora_target `{target}` names no linear layer; it can be `all`, or some of {names}")]
     UnknownTarget { target: String, names: String },
     #[error(
-        "lora_target `{target}` only names layers of the vision tower, which is frozen; \
-         it can be `all`, or some of {names}"
+        "lora_target `{target}` only names layers that are frozen (freeze_vision_tower, freeze_multi_modal_projector, \
+         freeze_language_model); it can be `all`, or some of {names}"
     )]
     FrozenTarget { target: String, names: String },
+    #[error(
+        "nothing is left to train: set freeze_vision_tower, freeze_multi_modal_projector or freeze_language_model to false"
+    )]
+    AllFrozen,
+    #[error("{key} `{module}` is no module of the model; it can be some of {names}")]
+    UnknownTrainable { key: &'static str, module: String, names: String },
+    #[error(
+        "the adapter trained `{name}` apart, but in this model embedding and head are one tensor, and a merged model \
+         cannot keep them apart; save the adapter instead"
+    )]
+    Tied { name: String },
+    #[error(
+        "weights of the model itself were trained, which are no LoRA folder; write the whole model with `export FOLDER`"
+    )]
+    NoLora,
+    #[error("{what} needs the full weights, but the model is loaded in fewer bits; load it without quantization_bit")]
+    Quantized { what: &'static str },
     #[error("there is no adapter in {path}: it needs the files adapter_config.json and adapter_model.safetensors")]
     NoAdapter { path: PathBuf },
     #[error(
@@ -21,7 +38,7 @@ pub enum AdapterError {
          load it with PEFT and save it again, with safe_serialization=True"
     )]
     Pickle { path: PathBuf },
-    #[error("{path}: {key} = {value} is not supported; only plain LoRA adapters can be loaded")]
+    #[error("{path}: {key} = {value} is not supported; only LoRA, rsLoRA and DoRA adapters can be loaded")]
     Unsupported { path: PathBuf, key: String, value: String },
     #[error("{path}: {key} is {value}, but must be {expected}")]
     Key { path: PathBuf, key: &'static str, value: String, expected: &'static str },
@@ -29,7 +46,10 @@ pub enum AdapterError {
     Safetensors { path: PathBuf, problem: String },
     #[error("{path} holds no LoRA tensor")]
     Empty { path: PathBuf },
-    #[error("tensor `{name}` in {path} is not supported; only lora_A.weight and lora_B.weight of linear layers are")]
+    #[error(
+        "tensor `{name}` in {path} is not supported; only lora_A.weight, lora_B.weight and lora_magnitude_vector of \
+         linear layers are, and what modules_to_save in adapter_config.json names"
+    )]
     UnknownTensor { path: PathBuf, name: String },
     #[error("tensor `{name}` in {path} occurs under two names")]
     Twice { path: PathBuf, name: String },
@@ -42,9 +62,9 @@ pub enum AdapterError {
         "tensor `{name}` in {path} has shape {found:?}, but r in adapter_config.json and the loaded model \
          ask for {expected:?}; the adapter was made for another model, or its config does not belong to it"
     )]
-    Shape { path: PathBuf, name: String, expected: [usize; 2], found: Vec<usize> },
+    Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` in {path} is stored as {dtype}; only float32, float16 and bfloat16 can be read")]
     DType { path: PathBuf, name: String, dtype: String },
-    #[error("{path} has no tensor `{name}`, though it has its other half; the file is incomplete")]
+    #[error("{path} has no tensor `{name}`, though it has others of that layer; the file is incomplete")]
     MissingHalf { path: PathBuf, name: String },
 }

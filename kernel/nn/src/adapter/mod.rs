@@ -1,11 +1,15 @@
-//! LoRA adapters: the small trainable matrices that are added to frozen linear layers, and the PEFT folders in
-//! which they are kept.
+//! What is trained on top of a model that never changes: LoRA adapters, in the folders in which PEFT keeps them, and
+//! copies of the model's own tensors.
 
 mod config;
 pub mod error;
+mod frozen_parts;
+mod lora;
 mod peft;
 mod target;
+pub(crate) mod trainable;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -16,9 +20,15 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::error::Result;
 
+pub use config::InitLoraWeights;
 pub use config::LoraConfig;
 pub use error::AdapterError;
+pub use frozen_parts::FrozenParts;
+pub use frozen_parts::Part;
+pub use lora::Lora;
+pub use lora::Magnitude;
 pub use target::LoraTarget;
+pub use trainable::FreezeConfig;
 
 /// First of the random streams that `A` is drawn from; the layer with id `i` has stream `INITIALISATION + i`, so that
 /// it starts alike whichever other layers are targeted.
@@ -35,57 +45,38 @@ pub struct LinearShape {
     pub cols: usize,
 }
 
-/// What an adapter adds to one linear layer: `scaling · B A` to its weight `[out, in]`.
-#[derive(Clone, Debug)]
-pub struct Lora {
-    /// The layer's name.
-    pub module: String,
-    /// `[r, in]`, f32.
-    pub a: Var,
-    /// `[out, r]`, f32.
-    pub b: Var,
+/// A tensor of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorShape {
+    /// As transformers names it, e.g. `model.language_model.norm.weight`.
+    pub name: String,
+    pub dims: Vec<usize>,
+    /// Whether it is the head's and the checkpoint has it only as the embedding.
+    pub tied: bool,
 }
 
-/// One of the two matrices of a layer.
-#[derive(Clone, Copy)]
-enum Half {
-    A,
-    B,
-}
-
-impl Half {
-    /// The tensor's name behind that of its layer.
-    fn suffix(self) -> &'static str {
-        match self {
-            Half::A => ".lora_A.weight",
-            Half::B => ".lora_B.weight",
-        }
-    }
-}
-
-impl Lora {
-    fn name(&self, half: Half) -> String {
-        format!("{}{}", self.module, half.suffix())
-    }
-}
-
-/// A LoRA adapter (Hu et al. 2021, arXiv 2106.09685) over the linear layers of one model.
+/// A LoRA adapter (Hu et al. 2021, arXiv 2106.09685) over the linear layers of one model, or tensors that stand in for
+/// the model's own, or both. All of it trains.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    pub config: LoraConfig,
+    /// How the LoRA is made; none where only copies of the model's tensors train, as in freeze and full tuning.
+    pub config: Option<LoraConfig>,
     /// By id of the layer.
     modules: Vec<Option<Lora>>,
+    /// By name.
+    tensors: BTreeMap<String, Var>,
 }
 
 impl Adapter {
-    /// A new adapter: `A` uniform in `±1/√in`, which is PEFT's `kaiming_uniform_(a=√5)`, and `B` zero, so that it
-    /// changes nothing until it is trained. The same seed gives the same adapter.
+    /// A new LoRA adapter: `A` uniform in `±1/√in`, which is PEFT's `kaiming_uniform_(a=√5)`, and `B` zero, so that it
+    /// changes nothing until it is trained. The same seed gives the same adapter. What else `config` may ask for (DoRA,
+    /// PiSSA, `modules_to_save`) needs the model's weights: see [`crate::qwen2_5_vl::Qwen2_5Vl::lora`].
     ///
     /// # Errors
     /// A value of `config` is out of range, or its target names no layer that can be trained.
     pub fn new(config: LoraConfig, linears: &[LinearShape], seed: u64) -> Result<Self> {
         config.check()?;
-        let targeted = config.target.resolve(linears)?;
+        let targeted = config.target.resolve(linears, config.frozen)?;
         let mut modules = vec![None; linears.len()];
         for id in targeted {
             let LinearShape { ref name, rows, cols } = linears[id];
@@ -97,28 +88,41 @@ impl Adapter {
                 module: name.clone(),
                 a: Var::from_vec(a, (config.r, cols), &Device::Cpu)?,
                 b: Var::from_vec(vec![0f32; rows * config.r], (rows, config.r), &Device::Cpu)?,
+                magnitude: None,
+                initial: None,
             });
         }
-        Ok(Self { config, modules })
+        Ok(Self { config: Some(config), modules, tensors: BTreeMap::new() })
+    }
+
+    /// Tensors that stand in for the model's own of those names.
+    pub(crate) fn of_tensors(tensors: BTreeMap<String, Var>) -> Self {
+        Self { config: None, modules: Vec::new(), tensors }
     }
 
     /// Reads a folder that PEFT or [`Adapter::save`] wrote: `adapter_config.json` and `adapter_model.safetensors`.
     /// The tensors may have today's names (`base_model.model.model.language_model.layers…`) or those of
     /// transformers before 4.52 (`base_model.model.model.layers…`, `base_model.model.visual…`), and the adapter's
-    /// name (`.default`) may stand in them or not.
+    /// name (`.default`) may stand in them or not. One with `modules_to_save` needs the model's other tensors, too:
+    /// [`crate::qwen2_5_vl::Qwen2_5Vl::load_adapter`].
     ///
     /// # Errors
-    /// A file is missing or malformed, asks for something other than plain LoRA, or does not fit the model: by
+    /// A file is missing or malformed, asks for something other than LoRA, rsLoRA or DoRA, or does not fit the model: by
     /// file, key and tensor.
     pub fn load(folder: &Path, linears: &[LinearShape]) -> Result<Self> {
-        peft::load(folder, linears)
+        peft::load(folder, linears, &[])
     }
 
-    /// Writes the folder that [`Adapter::load`] and PEFT read; `base_model` is the model's folder or hub id. Files
-    /// are written beside their place and renamed.
+    pub(crate) fn load_with(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Self> {
+        peft::load(folder, linears, tensors)
+    }
+
+    /// Writes the LoRA folder that [`Adapter::load`] and PEFT read; `base_model` is the model's folder or hub id. Files
+    /// are written beside their place and renamed. An adapter that began as PiSSA is written as the LoRA of twice the rank
+    /// that does the same on the unchanged model; loaded here, it trains on as PiSSA.
     ///
     /// # Errors
-    /// The folder cannot be made or written to.
+    /// It is no LoRA (see [`crate::merge::Merge`] for a whole model); the folder cannot be made or written to.
     pub fn save(&self, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<()> {
         peft::save(self, folder, linears, base_model)
     }
@@ -128,25 +132,52 @@ impl Adapter {
         self.modules.get(linear)?.as_ref()
     }
 
-    /// `lora_alpha / r`, the factor of `B A`.
+    pub(crate) fn get_mut(&mut self, linear: usize) -> Option<&mut Lora> {
+        self.modules.get_mut(linear)?.as_mut()
+    }
+
+    /// What stands in for the model's tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<&Var> {
+        self.tensors.get(name)
+    }
+
+    pub(crate) fn put_tensor(&mut self, name: String, var: Var) {
+        self.tensors.insert(name, var);
+    }
+
+    /// The factor of `B A`; 0 without LoRA.
     pub fn scaling(&self) -> f64 {
-        self.config.lora_alpha / self.config.r as f64
+        self.config.as_ref().map_or(0.0, LoraConfig::scaling)
     }
 
-    /// The trainable tensors with their names (`…q_proj.lora_A.weight`): by id of the layer, `A` before `B`.
+    /// What trains, with names as PEFT's files and transformers have them (`…q_proj.lora_A.weight`,
+    /// `…norm.weight`): by id of the layer, `A` before `B`; then the model's own tensors.
     pub fn vars(&self) -> Vec<(String, Var)> {
-        let both = |lora: &Lora| [(lora.name(Half::A), lora.a.clone()), (lora.name(Half::B), lora.b.clone())];
-        self.modules.iter().flatten().flat_map(both).collect()
+        let loras = self.modules.iter().flatten().flat_map(Lora::vars);
+        let tensors = self.tensors.iter().map(|(name, var)| (name.clone(), var));
+        loras.chain(tensors).map(|(name, var)| (name, var.clone())).collect()
     }
 
-    /// How many layers it changes.
+    /// Says that what trains has changed: DoRA's norms follow A and B.
+    pub fn changed(&self) {
+        self.modules.iter().flatten().filter_map(|lora| lora.magnitude.as_ref()).for_each(Magnitude::forget_norms);
+    }
+
+    /// Whether it changes what the model makes of pictures, before the language model reads it.
+    pub fn changes_pictures(&self) -> bool {
+        let loras = self.modules.iter().flatten().map(|lora| &lora.module);
+        loras.chain(self.tensors.keys()).any(|name| Part::of(name) != Part::LanguageModel)
+    }
+
+    /// How many layers have a low-rank update.
     pub fn module_count(&self) -> usize {
         self.modules.iter().flatten().count()
     }
 
     /// How many numbers it trains.
     pub fn parameter_count(&self) -> usize {
-        self.modules.iter().flatten().map(|lora| lora.a.elem_count() + lora.b.elem_count()).sum()
+        let loras = self.modules.iter().flatten().flat_map(Lora::vars).map(|(_, var)| var.elem_count());
+        loras.chain(self.tensors.values().map(|var| var.elem_count())).sum()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Adapter folders as PEFT lays them out: `adapter_config.json` and `adapter_model.safetensors`.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::Device;
+use candle_core::Tensor;
 use candle_core::Var;
 use half::bf16;
 use half::f16;
@@ -12,13 +14,18 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 use super::Adapter;
-use super::Half;
 use super::LinearShape;
 use super::Lora;
+use super::LoraConfig;
+use super::Magnitude;
+use super::TensorShape;
 use super::config;
+use super::config::InitLoraWeights;
 use super::error::AdapterError;
+use super::lora::Piece;
 use super::target::LoraTarget;
 use super::target::target_modules;
+use super::trainable::modules_to_save;
 use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
@@ -28,8 +35,11 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT's wrapper puts in front of a module's name.
 const WRAPPER: &str = "base_model.model.";
+/// In a file's metadata: the second halves of A and B are what PiSSA began with. For PEFT, which takes no notice, the
+/// file is a LoRA of twice the rank.
+const PISSA: &str = "tunebook.pissa";
 
-pub(super) fn load(folder: &Path, linears: &[LinearShape]) -> Result<Adapter> {
+pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Adapter> {
     let path = folder.join(WEIGHTS);
     if !path.exists() && folder.join("adapter_model.bin").exists() {
         return Err(AdapterError::Pickle { path: folder.into() }.into());
@@ -38,93 +48,179 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape]) -> Result<Adapter> {
         return Err(AdapterError::NoAdapter { path: folder.into() }.into());
     }
     let mut config = config::read(&folder.join(CONFIG))?;
-    let modules = read_modules(&path, config.r, linears)?;
-    let adapted: Vec<_> = (0..linears.len()).filter(|id| modules[*id].is_some()).collect();
-    if config.target.resolve(linears)? != adapted {
-        config.target = LoraTarget::List(target_modules(linears, |id| modules[id].is_some()));
+    let mut adapter = File::read(&path)?.adapter(&config, linears, tensors)?;
+    let adapted: Vec<_> = (0..linears.len()).filter(|id| adapter.modules[*id].is_some()).collect();
+    if config.target.resolve(linears, config.frozen).ok() != Some(adapted) {
+        config.target = LoraTarget::List(target_modules(linears, |id| adapter.modules[id].is_some()));
     }
-    Ok(Adapter { config, modules })
+    if adapter.modules.iter().flatten().any(|lora| lora.initial.is_some()) {
+        halve(&mut config);
+    }
+    adapter.config = Some(config);
+    Ok(adapter)
 }
 
 pub(super) fn save(adapter: &Adapter, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<()> {
+    let Some(mut config) = adapter.config.clone() else { return Err(AdapterError::NoLora.into()) };
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
-    let vars = adapter.vars();
-    let tensors = vars.iter().map(|(name, var)| (format!("{WRAPPER}{name}"), var.as_tensor()));
-    let path = folder.join(WEIGHTS);
     // transformers takes no safetensors file without this.
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut tensors: BTreeMap<String, Tensor> =
+        adapter.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
+    for lora in adapter.modules.iter().flatten().filter(|lora| lora.initial.is_some()) {
+        let (a, b) = lora.plain_factors()?;
+        for (piece, tensor) in [(Piece::A, a), (Piece::B, b)] {
+            tensors.insert(format!("{}{}", lora.module, piece.suffix()), tensor);
+        }
+        metadata.insert(PISSA.to_string(), "true".to_string());
+    }
+    if metadata.contains_key(PISSA) {
+        double(&mut config);
+    }
+    let tensors = tensors.iter().map(|(name, tensor)| (format!("{WRAPPER}{name}"), tensor));
+    let path = folder.join(WEIGHTS);
     let bytes = safetensors::serialize(tensors, Some(metadata))
         .map_err(|error| Error::Write { path: path.clone(), source: std::io::Error::other(error) })?;
     replace_file(&path, &bytes).map_err(|source| Error::Write { path, source })?;
 
     let targets = target_modules(linears, |id| adapter.get(id).is_some());
     let path = folder.join(CONFIG);
-    replace_file(&path, config::to_json(&adapter.config, &targets, base_model).as_bytes())
+    replace_file(&path, config::to_json(&config, &targets, base_model).as_bytes())
         .map_err(|source| Error::Write { path, source })
 }
 
-fn read_modules(path: &Path, r: usize, linears: &[LinearShape]) -> Result<Vec<Option<Lora>>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| AdapterError::Safetensors { path: path.into(), problem: error.to_string() })?;
-    let ids: HashMap<&str, usize> = linears.iter().enumerate().map(|(id, l)| (l.name.as_str(), id)).collect();
-    let mut halves = vec![[None, None]; linears.len()];
-    // In the order of their names, so that the same file always gives the same message.
-    let mut named: Vec<_> = tensors.iter().collect();
-    named.sort_by_key(|(name, _)| *name);
-    for (name, tensor) in named {
-        let place = || (path.to_path_buf(), name.to_string());
-        let Some((module, half)) = parse_tensor_name(name) else {
-            let (path, name) = place();
-            return Err(AdapterError::UnknownTensor { path, name }.into());
-        };
-        let Some(&id) = ids.get(module.as_str()) else {
-            let (path, name) = place();
-            return Err(AdapterError::UnknownModule { path, name, module }.into());
-        };
-        let expected = match half {
-            Half::A => [r, linears[id].cols],
-            Half::B => [linears[id].rows, r],
-        };
-        if tensor.shape() != expected {
-            let ((path, name), found) = (place(), tensor.shape().to_vec());
-            return Err(AdapterError::Shape { path, name, expected, found }.into());
-        }
-        let Some(values) = widen(&tensor) else {
-            let ((path, name), dtype) = (place(), format!("{:?}", tensor.dtype()));
-            return Err(AdapterError::DType { path, name, dtype }.into());
-        };
-        let var = Var::from_vec(values, &expected, &Device::Cpu)?;
-        if halves[id][half as usize].replace(var).is_some() {
-            let (path, name) = place();
-            return Err(AdapterError::Twice { path, name }.into());
-        }
-    }
-    if tensors.is_empty() {
-        return Err(AdapterError::Empty { path: path.into() }.into());
-    }
-    let missing = |linear: &LinearShape, half: Half| AdapterError::MissingHalf {
-        path: path.into(),
-        name: format!("{WRAPPER}{}{}", linear.name, half.suffix()),
-    };
-    let whole = halves.into_iter().zip(linears).map(|(halves, linear)| match halves {
-        [Some(a), Some(b)] => Ok(Some(Lora { module: linear.name.clone(), a, b })),
-        [None, None] => Ok(None),
-        [None, _] => Err(missing(linear, Half::A).into()),
-        [_, None] => Err(missing(linear, Half::B).into()),
-    });
-    whole.collect()
+/// Twice the rank at the same scaling.
+fn double(config: &mut LoraConfig) {
+    config.r *= 2;
+    config.lora_alpha *= if config.use_rslora { 2f64.sqrt() } else { 2.0 };
 }
 
-/// The module, by its name today, and which of its matrices a tensor is.
-fn parse_tensor_name(name: &str) -> Option<(String, Half)> {
-    let name = name.strip_prefix(WRAPPER)?.strip_suffix(".weight")?;
-    let name = name.strip_suffix(".default").unwrap_or(name);
-    let (module, half) = match name.strip_suffix(".lora_A") {
-        Some(module) => (module, Half::A),
-        None => (name.strip_suffix(".lora_B")?, Half::B),
-    };
-    Some((canonical_name(module), half))
+/// Back from that.
+fn halve(config: &mut LoraConfig) {
+    config.r /= 2;
+    config.lora_alpha /= if config.use_rslora { 2f64.sqrt() } else { 2.0 };
+    config.init_lora_weights = InitLoraWeights::Pissa { niter: None };
+}
+
+/// The tensors of an adapter's file as f32, in the order of their names, so that the same file always gives the same
+/// message.
+struct File<'a> {
+    path: &'a Path,
+    tensors: BTreeMap<String, Var>,
+    pissa: bool,
+}
+
+impl<'a> File<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        let malformed = |error: safetensors::SafeTensorError| AdapterError::Safetensors {
+            path: path.into(),
+            problem: error.to_string(),
+        };
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
+        let pissa = metadata.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(PISSA));
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in file.iter() {
+            let values = widen(&tensor).ok_or_else(|| AdapterError::DType {
+                path: path.into(),
+                name: name.to_string(),
+                dtype: format!("{:?}", tensor.dtype()),
+            })?;
+            tensors.insert(name.to_string(), Var::from_vec(values, tensor.shape(), &Device::Cpu)?);
+        }
+        if tensors.is_empty() {
+            return Err(AdapterError::Empty { path: path.into() }.into());
+        }
+        Ok(Self { path, tensors, pissa })
+    }
+
+    fn adapter(self, config: &LoraConfig, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Adapter> {
+        let path = self.path.to_path_buf();
+        let ids: HashMap<&str, usize> = linears.iter().enumerate().map(|(id, l)| (l.name.as_str(), id)).collect();
+        let saved: HashMap<&str, &TensorShape> = modules_to_save(tensors, &config.modules_to_save)?
+            .into_iter()
+            .map(|tensor| (tensor.name.as_str(), tensor))
+            .collect();
+        let mut pieces: Vec<[Option<Var>; 3]> = vec![[None, None, None]; linears.len()];
+        let mut others = BTreeMap::new();
+        for (name, var) in self.tensors {
+            let unknown = || AdapterError::UnknownTensor { path: path.clone(), name: name.clone() };
+            let (module, piece) = parse_tensor_name(&name).ok_or_else(unknown)?;
+            let expected = match piece {
+                None => saved.get(module.as_str()).ok_or_else(unknown)?.dims.clone(),
+                Some(piece) => {
+                    let id = ids.get(module.as_str()).ok_or_else(|| AdapterError::UnknownModule {
+                        path: path.clone(),
+                        name: name.clone(),
+                        module: module.clone(),
+                    })?;
+                    match piece {
+                        Piece::A => vec![config.r, linears[*id].cols],
+                        Piece::B => vec![linears[*id].rows, config.r],
+                        Piece::Magnitude => vec![linears[*id].rows],
+                    }
+                }
+            };
+            if var.dims() != expected {
+                let found = var.dims().to_vec();
+                return Err(AdapterError::Shape { path, name, expected, found }.into());
+            }
+            let before = match piece {
+                None => others.insert(module, var),
+                Some(piece) => pieces[ids[module.as_str()]][piece as usize].replace(var),
+            };
+            if before.is_some() {
+                return Err(AdapterError::Twice { path, name }.into());
+            }
+        }
+        let missing = |name: String| AdapterError::MissingHalf { path: path.clone(), name: format!("{WRAPPER}{name}") };
+        if let Some(name) = saved.keys().find(|name| !others.contains_key(**name)) {
+            return Err(missing(name.to_string()).into());
+        }
+        let mut modules = Vec::with_capacity(linears.len());
+        for (pieces, linear) in pieces.into_iter().zip(linears) {
+            if pieces.iter().all(Option::is_none) {
+                modules.push(None);
+                continue;
+            }
+            let missing = |piece: Piece| missing(format!("{}{}", linear.name, piece.suffix()));
+            let [a, b, magnitude] = pieces;
+            let (a, b) = (a.ok_or_else(|| missing(Piece::A))?, b.ok_or_else(|| missing(Piece::B))?);
+            if config.use_dora && magnitude.is_none() {
+                return Err(missing(Piece::Magnitude).into());
+            }
+            let magnitude = magnitude.filter(|_| config.use_dora).map(Magnitude::new);
+            let lora = Lora { module: linear.name.clone(), a, b, magnitude, initial: None };
+            modules.push(Some(if self.pissa { split(lora)? } else { lora }));
+        }
+        Ok(Adapter { config: None, modules, tensors: others })
+    }
+}
+
+/// A PiSSA layer out of the LoRA of twice the rank that it was written as.
+fn split(lora: Lora) -> Result<Lora> {
+    let r = lora.a.dims()[0] / 2;
+    let [a, a0] = [0, r].map(|start| lora.a.narrow(0, start, r));
+    let [b, b0] = [0, r].map(|start| lora.b.narrow(1, start, r));
+    let initial = Some([a0?.force_contiguous()?, b0?.neg()?.force_contiguous()?]);
+    let [a, b] = [a?.force_contiguous()?, b?.force_contiguous()?];
+    Ok(Lora { a: Var::from_tensor(&a)?, b: Var::from_tensor(&b)?, initial, ..lora })
+}
+
+/// A module and which of its pieces a tensor is; or, of `modules_to_save`, the tensor. By their names today.
+fn parse_tensor_name(name: &str) -> Option<(String, Option<Piece>)> {
+    let name = name.strip_prefix(WRAPPER)?;
+    let plain = name.strip_suffix(".weight").unwrap_or(name);
+    let plain = plain.strip_suffix(".default").unwrap_or(plain);
+    for (suffix, piece) in [(".lora_A", Piece::A), (".lora_B", Piece::B), (".lora_magnitude_vector", Piece::Magnitude)]
+    {
+        if let Some(module) = plain.strip_suffix(suffix) {
+            return Some((canonical_name(module), Some(piece)));
+        }
+    }
+    let name = name.replace(".modules_to_save.default.", ".");
+    (!name.contains(".lora_")).then(|| (canonical_name(&name), None))
 }
 
 /// The values as f32, from a dtype that is stored little-endian without alignment.

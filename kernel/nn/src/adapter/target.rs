@@ -5,15 +5,17 @@ use std::fmt;
 
 use super::LinearShape;
 use super::error::AdapterError;
+use super::frozen_parts::FrozenParts;
+use super::frozen_parts::Part;
 use crate::error::Result;
 
 /// The layers to adapt, as LLaMA-Factory's `lora_target` says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LoraTarget {
-    /// Every linear layer but the head and those of the vision tower, which is frozen.
+    /// Every linear layer of the parts that are not frozen, but the head and the projector.
     #[default]
     All,
-    /// Every linear layer, but those of the vision tower, whose name contains one of these.
+    /// Every linear layer of the parts that are not frozen whose name contains one of these.
     List(Vec<String>),
 }
 
@@ -31,18 +33,25 @@ impl LoraTarget {
     ///
     /// # Errors
     /// An entry of the list names nothing, or nothing that can be trained.
-    pub(super) fn resolve(&self, linears: &[LinearShape]) -> Result<Vec<usize>> {
-        let trainable = || linears.iter().enumerate().filter(|(_, linear)| !is_frozen(&linear.name));
+    pub(super) fn resolve(&self, linears: &[LinearShape], frozen: FrozenParts) -> Result<Vec<usize>> {
+        let trainable =
+            || linears.iter().enumerate().filter(|(_, linear)| !frozen.includes(&linear.name)).map(|(id, _)| id);
         let entries = match self {
-            Self::All => return Ok(trainable().map(|(id, _)| id).collect()),
+            Self::All => {
+                let ids = trainable().filter(|&id| Part::of(&linears[id].name) != Part::MultiModalProjector);
+                let ids: Vec<_> = ids.collect();
+                if ids.is_empty() {
+                    return Err(AdapterError::AllFrozen.into());
+                }
+                return Ok(ids);
+            }
             Self::List(entries) => entries,
         };
         let mut ids = BTreeSet::new();
         for entry in entries {
-            let named = trainable().filter(|(_, linear)| linear.name.contains(entry)).map(|(id, _)| id);
-            let named: Vec<_> = named.collect();
+            let named: Vec<_> = trainable().filter(|&id| linears[id].name.contains(entry)).collect();
             if named.is_empty() {
-                return Err(names_nothing(entry, linears).into());
+                return Err(names_nothing(entry, linears, frozen).into());
             }
             ids.extend(named);
         }
@@ -50,9 +59,9 @@ impl LoraTarget {
     }
 }
 
-fn names_nothing(entry: &str, linears: &[LinearShape]) -> AdapterError {
+fn names_nothing(entry: &str, linears: &[LinearShape], frozen: FrozenParts) -> AdapterError {
     let mut names = Vec::new();
-    for linear in linears.iter().filter(|linear| !is_frozen(&linear.name)) {
+    for linear in linears.iter().filter(|linear| !frozen.includes(&linear.name)) {
         let last = last_component(&linear.name);
         if !names.contains(&last) {
             names.push(last);
@@ -95,11 +104,6 @@ pub(super) fn target_modules(linears: &[LinearShape], adapted: impl Fn(usize) ->
         entries.insert(if partly.contains(last) { within_tower(&linear.name) } else { last });
     }
     entries.into_iter().map(str::to_string).collect()
-}
-
-/// The vision tower and its merger; LLaMA-Factory freezes both by default.
-fn is_frozen(name: &str) -> bool {
-    name.starts_with("model.visual.")
 }
 
 fn last_component(name: &str) -> &str {

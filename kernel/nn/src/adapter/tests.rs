@@ -62,7 +62,7 @@ fn linears(sizes: Sizes) -> Vec<LinearShape> {
 }
 
 fn config(r: usize, target: &str) -> LoraConfig {
-    LoraConfig { r, lora_alpha: 2.0 * r as f64, lora_dropout: 0.0, target: LoraTarget::parse(target) }
+    LoraConfig { r, lora_alpha: 2.0 * r as f64, target: LoraTarget::parse(target), ..LoraConfig::default() }
 }
 
 fn values(var: &Var) -> Vec<f32> {
@@ -107,6 +107,20 @@ mod targets {
     }
 
     #[test]
+    fn all_takes_the_parts_that_are_not_frozen_but_never_the_projector() {
+        let linears = linears(TINY);
+        let adapted = |freeze_vision_tower, freeze_language_model| {
+            let frozen =
+                FrozenParts { freeze_vision_tower, freeze_multi_modal_projector: false, freeze_language_model };
+            Adapter::new(LoraConfig { frozen, ..config(4, "all") }, &linears, 42)
+        };
+        assert_eq!(adapted(false, false).unwrap().module_count(), 21 + 20);
+        assert_eq!(adapted(false, true).unwrap().module_count(), 20);
+        let message = adapted(true, true).unwrap_err().to_string();
+        assert!(message.contains("nothing is left to train"), "{message}");
+    }
+
+    #[test]
     fn a_target_that_names_nothing_is_refused_with_what_there_is() {
         let message = |target| Adapter::new(config(4, target), &linears(TINY), 42).unwrap_err().to_string();
         assert_eq!(
@@ -114,7 +128,7 @@ mod targets {
             "lora_target `q_prj` names no linear layer; it can be `all`, or some of \
              q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
         );
-        assert!(message("qkv").starts_with("lora_target `qkv` only names layers of the vision tower, which is frozen"));
+        assert!(message("qkv").starts_with("lora_target `qkv` only names layers that are frozen (freeze_vision_tower"));
     }
 
     #[test]
@@ -190,8 +204,8 @@ mod folders {
         let loaded = Adapter::load(&folder.path().join("new/adapter"), &linears).unwrap();
         assert_eq!(contents(&loaded), contents(&adapter));
         assert_eq!(loaded.scaling(), 2.0);
-        let again = Adapter::new(loaded.config.clone(), &linears, 42).unwrap();
-        assert_eq!(again.module_count(), 6, "{}", loaded.config.target);
+        let again = Adapter::new(loaded.config.clone().unwrap(), &linears, 42).unwrap();
+        assert_eq!(again.module_count(), 6, "{}", loaded.config.unwrap().target);
     }
 
     #[test]
@@ -199,7 +213,10 @@ mod folders {
         let linears = linears(TINY);
         let folder = tempfile::tempdir().unwrap();
         let adapter = Adapter::load(&fixture("adapter_nonzero"), &linears).unwrap();
-        assert_eq!((adapter.module_count(), adapter.config.target.to_string()), (21, "all".to_string()));
+        assert_eq!(
+            (adapter.module_count(), adapter.config.as_ref().unwrap().target.to_string()),
+            (21, "all".to_string())
+        );
         adapter.save(folder.path(), &linears, "tiny").unwrap();
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         let ours = read(folder.path().join("adapter_model.safetensors"));
@@ -211,6 +228,85 @@ mod folders {
         for (key, value) in ours.as_object().unwrap() {
             assert_eq!(value, &theirs[key], "{key}");
         }
+    }
+
+    #[test]
+    fn dora_and_saved_modules_load_and_are_saved_as_peft_saved_them() {
+        let linears = linears(TINY);
+        let tensors: Vec<_> = [
+            ("model.visual.merger.mlp.2.weight", vec![64, 192]),
+            ("model.visual.merger.mlp.2.bias", vec![64]),
+            ("model.language_model.norm.weight", vec![64]),
+            ("model.language_model.layers.0.input_layernorm.weight", vec![64]),
+        ]
+        .into_iter()
+        .map(|(name, dims)| TensorShape { name: name.to_string(), dims, tied: false })
+        .collect();
+        for (name, modules, parameters) in [("adapter_dora", 6, 4128), ("adapter_additional", 7, 16_896)] {
+            let folder = tempfile::tempdir().unwrap();
+            let adapter = Adapter::load_with(&fixture(name), &linears, &tensors).unwrap();
+            assert_eq!((adapter.module_count(), adapter.parameter_count()), (modules, parameters), "{name}");
+            adapter.save(folder.path(), &linears, "tiny").unwrap();
+            let read = |path: PathBuf| std::fs::read(path).unwrap();
+            let ours = read(folder.path().join("adapter_model.safetensors"));
+            let theirs = read(fixture(&format!("{name}/adapter_model.safetensors")));
+            assert_eq!(by_name(&ours), by_name(&theirs));
+            let ours: Value = serde_json::from_slice(&read(folder.path().join("adapter_config.json"))).unwrap();
+            let theirs: Value = serde_json::from_slice(&read(fixture(&format!("{name}/adapter_config.json")))).unwrap();
+            for key in ["r", "lora_alpha", "use_dora", "modules_to_save"] {
+                assert_eq!(ours[key], theirs[key], "{name}: {key}");
+            }
+        }
+        let message = Adapter::load(&fixture("adapter_additional"), &linears).unwrap_err().to_string();
+        assert!(message.contains("additional_target `merger.mlp.2` is no module of the model"), "{message}");
+    }
+
+    #[test]
+    fn rslora_is_scaled_by_the_root_of_the_rank() {
+        let adapter = Adapter::load(&fixture("adapter_rslora"), &linears(TINY)).unwrap();
+        assert_eq!(adapter.scaling(), 16.0 / 2.0);
+    }
+
+    /// For PEFT it is a LoRA of twice the rank; here it goes on from where it was.
+    #[test]
+    fn pissa_is_saved_as_the_lora_that_does_the_same_and_loaded_as_it_was() {
+        let linears = linears(TINY);
+        let folder = tempfile::tempdir().unwrap();
+        let mut adapter = Adapter::new(config(2, "q_proj"), &linears, 42).unwrap();
+        let tensor = |seed: u64, shape: (usize, usize)| {
+            candle_core::Tensor::from_vec(
+                (0..shape.0 * shape.1).map(|i| ((i as u64 * 37 + seed) % 19) as f32 - 9.0).collect(),
+                shape,
+                &Device::Cpu,
+            )
+            .unwrap()
+        };
+        for id in [0, 7, 14] {
+            adapter.get_mut(id).unwrap().initial = Some([tensor(id as u64, (2, 64)), tensor(9, (64, 2))]);
+        }
+        adapter.save(folder.path(), &linears, "tiny").unwrap();
+
+        let loaded = Adapter::load(folder.path(), &linears).unwrap();
+        assert_eq!(contents(&loaded), contents(&adapter));
+        assert_eq!(loaded.scaling(), adapter.scaling());
+        let initial = |adapter: &Adapter| {
+            adapter.get(7).unwrap().initial.clone().unwrap().map(|tensor| tensor.to_vec2::<f32>().unwrap())
+        };
+        assert_eq!(initial(&loaded), initial(&adapter));
+
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("adapter_config.json")).unwrap()).unwrap();
+        assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(4), &json!(8)));
+        let path = folder.path().join("adapter_model.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let piece =
+            |piece| &tensors[&format!("base_model.model.model.language_model.layers.1.self_attn.q_proj.{piece}")];
+        let product = piece("lora_B.weight").matmul(piece("lora_A.weight")).unwrap();
+        let lora = adapter.get(7).unwrap();
+        let [a0, b0] = lora.initial.as_ref().unwrap();
+        let expected = (lora.b.matmul(&lora.a).unwrap() - b0.matmul(a0).unwrap()).unwrap();
+        let worst = (product - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(worst < 1e-6, "{worst}");
     }
 
     #[test]
@@ -278,15 +374,12 @@ mod refusals {
     }
 
     #[test]
-    fn a_configuration_that_asks_for_more_than_lora() {
+    fn a_configuration_that_asks_for_another_method() {
         for (key, value) in [
             ("peft_type", json!("LOHA")),
             ("bias", json!("all")),
-            ("use_dora", json!(true)),
-            ("use_rslora", json!(true)),
             ("rank_pattern", json!({"q_proj": 4})),
             ("alpha_pattern", json!({"q_proj": 4})),
-            ("modules_to_save", json!(["lm_head"])),
             ("init_lora_weights", json!("pissa_niter_16")),
         ] {
             let folder = Edited::new();
@@ -304,6 +397,7 @@ mod refusals {
             ("r", Value::Null),
             ("lora_alpha", json!(-1)),
             ("lora_dropout", json!(1.0)),
+            ("use_dora", json!("yes")),
         ] {
             let folder = Edited::new();
             folder.set(key, value.clone());
@@ -334,6 +428,10 @@ mod refusals {
         };
         assert_refused(&renamed("layers.2.", "layers.7."), &["layers.7.", "has no such linear layer"]);
         assert_refused(&renamed("lora_A.weight", "lora_embedding_A"), &["lora_embedding_A", "not supported"]);
+
+        let folder = Edited::new();
+        folder.set("use_dora", json!(true));
+        assert_refused(&folder, &["has no tensor", "lora_magnitude_vector", "incomplete"]);
 
         let folder = Edited::new();
         folder.set("r", json!(4));

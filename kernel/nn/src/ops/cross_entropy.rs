@@ -1,13 +1,13 @@
 //! The language-model head and its loss, as one operation over the labelled rows only.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
+use tunebook_gemm::{Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
 
-use super::buffer::{borrow, matrix, overwrite, tensor};
+use super::buffer::{borrow, expect_shape, floats_mut, matrix, overwrite, tensor};
 use super::error::OpError;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
-use crate::frozen::FrozenMatrix;
+use super::weight::Weight;
 
 const OP: &str = "linear_cross_entropy";
 
@@ -24,24 +24,30 @@ pub struct Labels<'a> {
 
 /// L = Σᵢ weightᵢ · (log Σⱼ e^(zᵢⱼ) - zᵢ,targetᵢ) with logits zᵢ = x[rowᵢ] Wᵀ.
 ///
-/// x is `[T, hidden]` and `head` (W, frozen) `[vocab, hidden]`. Logits exist for a chunk of rows at a time, and only
+/// x is `[T, hidden]` and `head` (W) `[vocab, hidden]`. Logits exist for a chunk of rows at a time, and only
 /// for labelled rows. As `torch.nn.functional.cross_entropy(reduction="none")` weighted and summed. A row or target
 /// out of range is an error.
-pub fn linear_cross_entropy(x: &Tensor, head: &FrozenMatrix, labels: Labels<'_>, precision: Precision) -> Result<f64> {
-    for_chunks(x, head, labels, precision, None)
+pub fn linear_cross_entropy<'a>(
+    x: &Tensor,
+    head: impl Into<Weight<'a>>,
+    labels: Labels<'_>,
+    precision: Precision,
+) -> Result<f64> {
+    for_chunks(x, head.into(), labels, precision, None)
 }
 
 /// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
-/// again would cost a third more.
-pub fn linear_cross_entropy_with_gradient(
+/// again would cost a third more. Where the head trains, its gradient is added to `head_sum`, `[vocab, hidden]`.
+pub fn linear_cross_entropy_with_gradient<'a>(
     x: &Tensor,
-    head: &FrozenMatrix,
+    head: impl Into<Weight<'a>>,
     labels: Labels<'_>,
     precision: Precision,
+    head_sum: Option<&Tensor>,
 ) -> Result<(f64, Tensor)> {
     let (rows, hidden) = matrix(OP, "x", x)?;
     let mut dx = vec![0f32; rows * hidden];
-    let loss = for_chunks(x, head, labels, precision, Some(&mut dx))?;
+    let loss = for_chunks(x, head.into(), labels, precision, Some((&mut dx, head_sum)))?;
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
@@ -53,17 +59,20 @@ pub fn head_chunk(vocab: usize) -> usize {
 
 fn for_chunks(
     x: &Tensor,
-    head: &FrozenMatrix,
+    head: Weight<'_>,
     labels: Labels<'_>,
     precision: Precision,
-    mut dx: Option<&mut [f32]>,
+    mut gradients: Option<(&mut [f32], Option<&Tensor>)>,
 ) -> Result<f64> {
-    check(x, head, labels)?;
+    let sizes @ [vocab, hidden] = check(x, head, labels)?;
+    if let Some((_, Some(sum))) = gradients {
+        expect_shape(OP, "head_sum", sum, vocab, hidden)?;
+    }
     let x = x.contiguous()?;
     let values = borrow(OP, "x", &x)?;
     let mut buffers = Buffers::default();
     let mut loss = 0f64;
-    let chunk = head_chunk(head.rows);
+    let chunk = head_chunk(vocab);
     for first in (0..labels.rows.len()).step_by(chunk) {
         let range = first..labels.rows.len().min(first + chunk);
         let labels = Labels {
@@ -71,20 +80,48 @@ fn for_chunks(
             targets: &labels.targets[range.clone()],
             weights: &labels.weights[range],
         };
-        loss += chunk_loss(&values, head, labels, precision, dx.is_some(), &mut buffers);
-        if let Some(dx) = &mut dx {
-            for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(head.cols.max(1))) {
-                axpy(&mut dx[row as usize * head.cols..][..head.cols], 1.0, gradient);
+        let with_gradient = gradients.is_some();
+        loss +=
+            head.read(OP, |head| chunk_loss(&values, (head, sizes), labels, precision, with_gradient, &mut buffers))?;
+        if let Some((dx, head_sum)) = &mut gradients {
+            for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(hidden.max(1))) {
+                axpy(&mut dx[row as usize * hidden..][..hidden], 1.0, gradient);
+            }
+            if let Some(sum) = head_sum {
+                sum.inplace_op1(&AddHeadGradient { buffers: &buffers, sizes })?;
             }
         }
     }
     Ok(loss)
 }
 
-fn check(x: &Tensor, head: &FrozenMatrix, labels: Labels<'_>) -> Result<()> {
+/// sum += dlogitsᵀ x, over the labelled rows of a chunk.
+struct AddHeadGradient<'a> {
+    buffers: &'a Buffers,
+    sizes: [usize; 2],
+}
+
+impl InplaceOp1 for AddHeadGradient<'_> {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Buffers { x, logits, .. } = self.buffers;
+        let [vocab, hidden] = self.sizes;
+        let rows = logits.len() / vocab.max(1);
+        let sum = ViewMut::rows(floats_mut(OP, "head_sum", storage, layout)?, self.sizes);
+        sgemm(1.0, View::rows(logits, [rows, vocab]).t(), View::rows(x, [rows, hidden]), sum, true, true);
+        Ok(())
+    }
+}
+
+/// The sizes of the vocabulary and of a hidden state.
+fn check(x: &Tensor, head: Weight<'_>, labels: Labels<'_>) -> Result<[usize; 2]> {
     let (rows, width) = matrix(OP, "x", x)?;
-    if width != head.cols {
-        let expected = format!("[{rows}, {}] for a head of [{}, {}]", head.cols, head.rows, head.cols);
+    let (vocab, hidden) = head.shape(OP)?;
+    if width != hidden {
+        let expected = format!("[{rows}, {hidden}] for a head of [{vocab}, {hidden}]");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
     let Labels { rows: label_rows, targets, weights } = labels;
@@ -92,10 +129,10 @@ fn check(x: &Tensor, head: &FrozenMatrix, labels: Labels<'_>) -> Result<()> {
         format!("{} labelled rows, {} targets and {} weights", label_rows.len(), targets.len(), weights.len())
     } else if let Some(row) = label_rows.iter().find(|&&row| row as usize >= rows) {
         format!("row {row} is labelled, but there are only {rows} rows")
-    } else if let Some(target) = targets.iter().find(|&&target| target as usize >= head.rows) {
-        format!("token {target} is to be predicted, but the head knows only {} tokens", head.rows)
+    } else if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
+        format!("token {target} is to be predicted, but the head knows only {vocab} tokens")
     } else {
-        return Ok(());
+        return Ok([vocab, hidden]);
     };
     Err(OpError::Argument { op: OP, problem }.into())
 }
@@ -111,13 +148,13 @@ struct Buffers {
 /// The loss of some labelled rows, and with `with_gradient` their dx in the buffers.
 fn chunk_loss(
     x: &[f32],
-    head: &FrozenMatrix,
+    (head, [vocab, hidden]): (Weights<'_>, [usize; 2]),
     labels: Labels<'_>,
     precision: Precision,
     with_gradient: bool,
     buffers: &mut Buffers,
 ) -> f64 {
-    let (count, vocab, hidden) = (labels.rows.len(), head.rows, head.cols);
+    let count = labels.rows.len();
     let Buffers { x: labelled, logits, dx } = buffers;
     labelled.clear();
     for &row in labels.rows {
@@ -126,7 +163,7 @@ fn chunk_loss(
     // SAFETY: `matmul_nt` writes all of the logits.
     unsafe {
         overwrite(logits, count * vocab, |logits| {
-            matmul_nt(labelled, head.weights(), Plus::default(), logits, [count, vocab, hidden], precision);
+            matmul_nt(labelled, head, Plus::default(), logits, [count, vocab, hidden], precision);
         });
     }
     let losses: Vec<f64> = logits
@@ -154,7 +191,7 @@ fn chunk_loss(
         // SAFETY: `matmul_nn` writes all of dx.
         unsafe {
             overwrite(dx, count * hidden, |dx| {
-                matmul_nn(logits, head.weights(), Plus::default(), dx, [count, vocab, hidden], precision);
+                matmul_nn(logits, head, Plus::default(), dx, [count, vocab, hidden], precision);
             });
         }
     }
@@ -167,29 +204,30 @@ mod tests {
 
     use super::super::testing::{assert_close, check, random};
     use super::*;
+    use crate::frozen::FrozenMatrix;
 
     #[test]
-    fn value_and_gradient_equal_the_reference() {
+    fn value_and_gradients_equal_the_reference() {
         let (tokens, hidden, vocab) = (6, 5, 11);
-        let w = random(1, vocab * hidden);
-        let head = FrozenMatrix::from_f32(&w, vocab, hidden);
         let labels = Labels { rows: &[1, 4, 4, 5], targets: &[10, 0, 3, 7], weights: &[0.25, 0.5, 1.0, 2.0] };
-        let reference = |x: &[Vec<f64>]| {
+        let reference = |operands: &[Vec<f64>]| {
+            let (x, w) = (&operands[0], &operands[1]);
             let nll = |row: usize, target: usize| {
-                let logit = |token: usize| -> f64 {
-                    (0..hidden).map(|i| x[0][row * hidden + i] * f64::from(w[token * hidden + i])).sum()
-                };
+                let logit =
+                    |token: usize| -> f64 { (0..hidden).map(|i| x[row * hidden + i] * w[token * hidden + i]).sum() };
                 (0..vocab).map(|token| logit(token).exp()).sum::<f64>().ln() - logit(target)
             };
             let terms = labels.rows.iter().zip(labels.targets).zip(labels.weights);
             vec![terms.map(|((&row, &target), &weight)| f64::from(weight) * nll(row as usize, target as usize)).sum()]
         };
+        let loss = |x: &[Tensor]| linear_cross_entropy(&x[0], Weight::Trained(&x[1]), labels, Precision::F32);
         check(
-            &[(tokens, hidden)],
-            |x| Tensor::new(&[linear_cross_entropy(&x[0], &head, labels, Precision::F32)? as f32], &Device::Cpu),
+            &[(tokens, hidden), (vocab, hidden)],
+            |x| Tensor::new(&[loss(x)? as f32], &Device::Cpu),
             |x, d_loss| {
-                let (_, dx) = linear_cross_entropy_with_gradient(&x[0], &head, labels, Precision::F32)?;
-                Ok(vec![dx.broadcast_mul(d_loss)?])
+                let (head, sum) = (Weight::Trained(&x[1]), x[1].zeros_like()?);
+                let (_, dx) = linear_cross_entropy_with_gradient(&x[0], head, labels, Precision::F32, Some(&sum))?;
+                Ok(vec![dx.broadcast_mul(d_loss)?, sum.broadcast_mul(d_loss)?])
             },
             reference,
         );
@@ -211,7 +249,7 @@ mod tests {
         let targets: Vec<u32> = rows.iter().map(|row| (row * 13) % vocab as u32).collect();
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32).unwrap();
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
         assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
 
         let head = Tensor::from_vec(head_values, (vocab, hidden), &Device::Cpu).unwrap();
@@ -231,7 +269,7 @@ mod tests {
         let head = FrozenMatrix::from_f32(&random(1, 9 * 4), 9, 4);
         let x = Tensor::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
         let labels = Labels { rows: &[], targets: &[], weights: &[] };
-        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32).unwrap();
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
         assert_eq!(loss, 0.0);
         assert_eq!(dx.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.0; 12]);
     }

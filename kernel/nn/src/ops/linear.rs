@@ -1,13 +1,11 @@
-//! A linear layer with a frozen weight.
-
-use std::sync::Arc;
+//! A linear layer.
 
 use candle_core::{Result, Tensor};
 use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
 
 use super::buffer::{borrow, expect_shape, matrix, overwrite, tensor};
 use super::error::OpError;
-use crate::frozen::FrozenMatrix;
+use super::weight::Weight;
 
 const OP: &str = "linear";
 
@@ -23,14 +21,15 @@ pub struct LowRank<'a> {
 /// y = x Wᵀ + bias + h Bᵀ.
 ///
 /// x is `[T, in]`, `weight` `[out, in]`, `bias` `[out]`, y `[T, out]`. Shapes that do not fit are an error.
-pub fn linear(
+pub fn linear<'a>(
     x: &Tensor,
-    weight: &FrozenMatrix,
-    bias: Option<&Arc<[f32]>>,
+    weight: impl Into<Weight<'a>>,
+    bias: Option<&[f32]>,
     low_rank: Option<LowRank>,
     precision: Precision,
 ) -> Result<Tensor> {
-    let (inputs, outputs) = (weight.cols, weight.rows);
+    let weight = weight.into();
+    let (outputs, inputs) = weight.shape(OP)?;
     let (rows, width) = matrix(OP, "x", x)?;
     if width != inputs {
         let expected = format!("[{rows}, {inputs}] for a weight of [{outputs}, {inputs}]");
@@ -49,28 +48,31 @@ pub fn linear(
         ["h", "lora_B"],
         |rank| (outputs, rank),
         |low_rank| {
-            let plus = Plus { bias: bias.map(|bias| &**bias), low_rank };
-            // SAFETY: `matmul_nt` writes all of y.
-            unsafe {
-                overwrite(&mut y, rows * outputs, |y| {
-                    matmul_nt(&x, weight.weights(), plus, y, [rows, outputs, inputs], precision);
-                });
-            }
+            let plus = Plus { bias, low_rank };
+            weight.read(OP, |weight| {
+                // SAFETY: `matmul_nt` writes all of y.
+                unsafe {
+                    overwrite(&mut y, rows * outputs, |y| {
+                        matmul_nt(&x, weight, plus, y, [rows, outputs, inputs], precision);
+                    });
+                }
+            })
         },
-    )?;
+    )??;
     tensor(y, rows, outputs)
 }
 
 /// dx = dy W + dh A, with `low_rank` holding dh and A.
 ///
 /// dy is `[T, out]`, dx `[T, in]`. Shapes that do not fit are an error.
-pub fn linear_backward(
+pub fn linear_backward<'a>(
     dy: &Tensor,
-    weight: &FrozenMatrix,
+    weight: impl Into<Weight<'a>>,
     low_rank: Option<LowRank>,
     precision: Precision,
 ) -> Result<Tensor> {
-    let (inputs, outputs) = (weight.cols, weight.rows);
+    let weight = weight.into();
+    let (outputs, inputs) = weight.shape(OP)?;
     let (rows, _) = matrix(OP, "dy", dy)?;
     expect_shape(OP, "dy", dy, rows, outputs)?;
     let dy = dy.contiguous()?;
@@ -83,37 +85,35 @@ pub fn linear_backward(
         |rank| (rank, inputs),
         |low_rank| {
             let plus = Plus { bias: None, low_rank };
-            // SAFETY: `matmul_nn` writes all of dx.
-            unsafe {
-                overwrite(&mut dx, rows * inputs, |dx| {
-                    matmul_nn(&dy, weight.weights(), plus, dx, [rows, outputs, inputs], precision);
-                });
-            }
+            weight.read(OP, |weight| {
+                // SAFETY: `matmul_nn` writes all of dx.
+                unsafe {
+                    overwrite(&mut dx, rows * inputs, |dx| {
+                        matmul_nn(&dy, weight, plus, dx, [rows, outputs, inputs], precision);
+                    });
+                }
+            })
         },
-    )?;
+    )??;
     tensor(dx, rows, inputs)
 }
 
 /// Runs `f` with the elements of a low-rank part, whose shapes must fit: h has `rows` rows, and the factor the shape
 /// that `factor_shape` gives for the rank.
-fn with_low_rank(
+fn with_low_rank<R>(
     low_rank: Option<LowRank>,
     rows: usize,
     [h_name, factor_name]: [&'static str; 2],
     factor_shape: impl Fn(usize) -> (usize, usize),
-    f: impl FnOnce(Option<tunebook_gemm::LowRank>),
-) -> Result<()> {
-    let Some(LowRank { h, factor }) = low_rank else {
-        f(None);
-        return Ok(());
-    };
+    f: impl FnOnce(Option<tunebook_gemm::LowRank>) -> R,
+) -> Result<R> {
+    let Some(LowRank { h, factor }) = low_rank else { return Ok(f(None)) };
     let (_, rank) = matrix(OP, h_name, h)?;
     expect_shape(OP, h_name, h, rows, rank)?;
     let (out, columns) = factor_shape(rank);
     expect_shape(OP, factor_name, factor, out, columns)?;
     let (h, b) = (borrow(OP, h_name, h)?, borrow(OP, factor_name, factor)?);
-    f(Some(tunebook_gemm::LowRank { h: &h, b: &b, rank }));
-    Ok(())
+    Ok(f(Some(tunebook_gemm::LowRank { h: &h, b: &b, rank })))
 }
 
 #[cfg(test)]
@@ -122,23 +122,24 @@ mod tests {
 
     use super::super::testing::{check, random};
     use super::*;
+    use crate::frozen::FrozenMatrix;
 
     #[test]
     fn value_and_gradient_equal_the_reference() {
         for (rows, inputs, outputs, with_bias) in [(1, 1, 1, false), (3, 7, 5, true), (2, 18, 9, false)] {
             let (w, b) = (random(1, outputs * inputs), random(2, outputs));
             let weight = FrozenMatrix::from_f32(&w, outputs, inputs);
-            let bias: Option<Arc<[f32]>> = with_bias.then(|| b.into());
+            let bias = with_bias.then_some(&b[..]);
             let reference = |x: &[Vec<f64>]| {
                 let out = |x: &[f64], o: usize| {
                     let product: f64 = x.iter().zip(&w[o * inputs..]).map(|(x, w)| x * f64::from(*w)).sum();
-                    product + bias.as_ref().map_or(0.0, |bias| f64::from(bias[o]))
+                    product + bias.map_or(0.0, |bias| f64::from(bias[o]))
                 };
                 x[0].chunks(inputs).flat_map(|x| (0..outputs).map(move |o| out(x, o))).collect()
             };
             check(
                 &[(rows, inputs)],
-                |x| linear(&x[0], &weight, bias.as_ref(), None, Precision::F32),
+                |x| linear(&x[0], &weight, bias, None, Precision::F32),
                 |_, dy| Ok(vec![linear_backward(dy, &weight, None, Precision::F32)?]),
                 reference,
             );
@@ -171,8 +172,7 @@ mod tests {
         let message = linear_backward(&x, &weight, None, Precision::F32).unwrap_err().to_string();
         assert!(message.contains("`dy` has shape [2, 4], expected [2, 5]"), "{message}");
         let x = x.narrow(1, 1, 3).unwrap();
-        let bias: Arc<[f32]> = random(2, 4).into();
-        let message = linear(&x, &weight, Some(&bias), None, Precision::F32).unwrap_err().to_string();
+        let message = linear(&x, &weight, Some(&random(2, 4)), None, Precision::F32).unwrap_err().to_string();
         assert!(message.contains("4 biases for a weight of [5, 3]"), "{message}");
         assert!(linear(&x, &weight, None, None, Precision::F32).is_ok(), "a view is made contiguous");
     }

@@ -8,10 +8,14 @@
 mod add;
 mod attention;
 mod buffer;
+mod column_sums;
 mod cross_entropy;
+mod dora;
 mod dropout;
+mod embedding;
 mod error;
 mod exp;
+mod gelu;
 mod linear;
 mod lora;
 mod rms_norm;
@@ -20,14 +24,20 @@ mod swiglu;
 #[cfg(test)]
 mod testing;
 mod vector;
+mod weight;
 
 pub use add::add;
 pub use attention::{Segments, attention, attention_backward};
+pub use column_sums::add_bias_gradient;
 pub use cross_entropy::{Labels, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient};
+pub use dora::{add_magnitude_gradient, dora_norms, scale_columns};
 pub use dropout::Dropout;
+pub use embedding::add_embedding_gradient;
 pub use error::OpError;
+pub use gelu::{gelu, gelu_backward};
 pub use linear::{LowRank, linear, linear_backward};
 pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
-pub use rms_norm::{rms_norm, rms_norm_backward};
+pub use rms_norm::{add_rms_norm_gradient, rms_norm, rms_norm_backward};
 pub use rope::{Rotary, rope, rope_backward};
 pub use swiglu::{swiglu, swiglu_backward};
+pub use weight::Weight;

@@ -1,10 +1,9 @@
 //! Root mean square normalisation.
 
-use std::sync::Arc;
-
 use candle_core::{Result, Tensor};
 
 use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::column_sums::add_column_sums;
 use super::error::OpError;
 use super::vector::{dot, vectorized};
 
@@ -12,9 +11,9 @@ const OP: &str = "rms_norm";
 
 /// y = x / sqrt(mean(x²) + eps) · weight, row by row.
 ///
-/// x and y are `[T, width]`, the frozen weight is `[width]`. Zhang and Sennrich 2019 (arXiv 1910.07467), with
+/// x and y are `[T, width]`, the weight is `[width]`. Zhang and Sennrich 2019 (arXiv 1910.07467), with
 /// eps under the root as `Qwen2RMSNorm` of transformers has it. An operand of another width or type is an error.
-pub fn rms_norm(x: &Tensor, weight: &Arc<[f32]>, eps: f32) -> Result<Tensor> {
+pub fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
     let (rows, width) = check(x, weight)?;
     let x = x.contiguous()?;
     let x = borrow(OP, "x", &x)?;
@@ -24,7 +23,7 @@ pub fn rms_norm(x: &Tensor, weight: &Arc<[f32]>, eps: f32) -> Result<Tensor> {
             || {
                 for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
                     let root = reciprocal_root(x, eps);
-                    for ((y, x), w) in y.iter_mut().zip(x).zip(&**weight) {
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
                         *y = x * root * w;
                     }
                 }
@@ -39,7 +38,7 @@ pub fn rms_norm(x: &Tensor, weight: &Arc<[f32]>, eps: f32) -> Result<Tensor> {
 /// With r = 1 / sqrt(mean(x²) + eps) and g = dy · weight: dx = g r - x r³ mean(g x) + residual.
 pub fn rms_norm_backward(
     x: &Tensor,
-    weight: &Arc<[f32]>,
+    weight: &[f32],
     eps: f32,
     dy: &Tensor,
     residual: Option<&Tensor>,
@@ -60,7 +59,7 @@ pub fn rms_norm_backward(
             || {
                 for (row, (dx, (x, dy))) in dx.chunks_exact_mut(width).zip(operands).enumerate() {
                     let root = reciprocal_root(x, eps);
-                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(&**weight) {
+                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
                         *dx = dy * w;
                     }
                     let slope = root * root * root * dot(dx, x) / width as f32;
@@ -78,7 +77,22 @@ pub fn rms_norm_backward(
     Ok(dx)
 }
 
-fn check(x: &Tensor, weight: &Arc<[f32]>) -> Result<(usize, usize)> {
+/// sum += the gradient of the weight, `[width]`, given dy: Σ over rows of dy · x / sqrt(mean(x²) + eps).
+pub fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) -> Result<()> {
+    let (rows, width) = matrix(OP, "x", x)?;
+    expect_shape(OP, "dy", dy, rows, width)?;
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
+    let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
+    add_column_sums(sum, rows, |row, sums| {
+        let (x, dy) = (&x[row * width..][..width], &dy[row * width..][..width]);
+        let root = reciprocal_root(x, eps);
+        for ((sum, x), dy) in sums.iter_mut().zip(x).zip(dy) {
+            *sum += dy * x * root;
+        }
+    })
+}
+
+fn check(x: &Tensor, weight: &[f32]) -> Result<(usize, usize)> {
     let (rows, width) = matrix(OP, "x", x)?;
     if width != weight.len() || width == 0 {
         let expected = format!("[{rows}, {}], as wide as the weight", weight.len());
@@ -103,7 +117,7 @@ mod tests {
     #[test]
     fn value_and_gradient_equal_the_reference() {
         for (rows, width) in [(1, 1), (3, 5), (2, 33)] {
-            let weight: Arc<[f32]> = random(7, width).into();
+            let weight = random(7, width);
             let reference = |inputs: &[Vec<f64>]| {
                 let normed = inputs[0].chunks(width).flat_map(|x| {
                     let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
@@ -121,8 +135,33 @@ mod tests {
     }
 
     #[test]
+    fn the_gradient_of_the_weight_equals_the_reference() {
+        for (rows, width) in [(1, 1), (3, 5), (70, 33)] {
+            let x = Tensor::from_vec(random(3, rows * width), (rows, width), &Device::Cpu).unwrap();
+            let values: Vec<f64> = random(3, rows * width).into_iter().map(f64::from).collect();
+            let reference = |weight: &[Vec<f64>]| {
+                let normed = values.chunks(width).flat_map(|x| {
+                    let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
+                    x.iter().map(move |v| v / (mean + 1e-6).sqrt()).collect::<Vec<_>>()
+                });
+                normed.enumerate().map(|(i, v)| v * weight[0][i % width]).collect()
+            };
+            check(
+                &[(1, width)],
+                |weight| rms_norm(&x, &weight[0].flatten_all()?.to_vec1::<f32>()?, 1e-6),
+                |weight, dy| {
+                    let sum = weight[0].flatten_all()?.zeros_like()?;
+                    add_rms_norm_gradient(&sum, &x, 1e-6, dy)?;
+                    Ok(vec![sum.reshape((1, width))?])
+                },
+                reference,
+            );
+        }
+    }
+
+    #[test]
     fn the_residuals_gradient_is_added() {
-        let weight: Arc<[f32]> = random(7, 5).into();
+        let weight = random(7, 5);
         let [x, dy, residual] = [1, 2, 3].map(|seed| Tensor::from_vec(random(seed, 15), (3, 5), &Device::Cpu).unwrap());
         let apart = (rms_norm_backward(&x, &weight, 1e-6, &dy, None).unwrap() + &residual).unwrap();
         let together = rms_norm_backward(&x, &weight, 1e-6, &dy, Some(&residual)).unwrap();
@@ -132,7 +171,7 @@ mod tests {
     #[test]
     fn many_rows_equal_one_at_a_time() {
         let (rows, width) = (300, 257);
-        let weight: Arc<[f32]> = random(1, width).into();
+        let weight = random(1, width);
         let x = Tensor::from_vec(random(2, rows * width), (rows, width), &Device::Cpu).unwrap();
         let all = rms_norm(&x, &weight, 1e-6).unwrap().to_vec2::<f32>().unwrap();
         for row in [0, 1, 127, 128, 299] {
@@ -143,7 +182,7 @@ mod tests {
 
     #[test]
     fn other_operands_are_refused_by_name() {
-        let weight: Arc<[f32]> = vec![1.0; 4].into();
+        let weight = vec![1.0; 4];
         let narrow = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
         let message = rms_norm(&narrow, &weight, 1e-6).unwrap_err().to_string();
         assert!(message.contains("rms_norm") && message.contains("[2, 3]") && message.contains('4'), "{message}");

@@ -5,9 +5,15 @@
 pub mod config;
 pub mod kv_cache;
 pub mod linear;
+mod loader;
+mod low_rank;
+mod merger;
+mod parameter;
 pub mod positions;
 pub mod text;
+mod trained;
 pub mod vision;
+mod vision_block;
 pub mod windows;
 
 use std::ops::ControlFlow;
@@ -17,6 +23,7 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::adapter::LinearShape;
+use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::error::Result;
@@ -27,6 +34,7 @@ pub use config::Config;
 pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
 pub use linear::Pass;
+use loader::Loader;
 pub use positions::Positions;
 pub use text::TextModel;
 pub use vision::VisionModel;
@@ -38,11 +46,14 @@ pub struct Qwen2_5Vl {
     pub vision: VisionModel,
     /// Every linear layer but the head, in the order of their ids.
     pub linears: Vec<LinearShape>,
+    /// Every tensor.
+    pub tensors: Vec<TensorShape>,
     pub precision: Precision,
     pub stored_dtype: FrozenDType,
     pub parameters: usize,
     /// What the linear layers are quantized to.
     pub quantized: Option<QuantizationBit>,
+    checkpoint: Checkpoint,
 }
 
 impl Qwen2_5Vl {
@@ -60,12 +71,13 @@ impl Qwen2_5Vl {
             FrozenDType::F32 => Precision::F32,
             FrozenDType::Bf16 => Precision::Bf16,
         });
-        let mut linears = linear::Linears { checkpoint: &checkpoint, precision, shapes: Vec::new() };
-        let text = TextModel::load(&config, &mut linears)?;
-        let vision = VisionModel::load(&config, &mut linears)?;
-        let linears = linears.shapes;
+        let mut loader = Loader { checkpoint: &checkpoint, precision, linears: Vec::new(), tensors: Vec::new() };
+        let text = TextModel::load(&config, &mut loader)?;
+        let vision = VisionModel::load(&config, &mut loader)?;
+        let Loader { linears, tensors, .. } = loader;
         let parameters = checkpoint.parameter_count();
-        Ok(Self { config, text, vision, linears, precision, stored_dtype, parameters, quantized: None })
+        let quantized = None;
+        Ok(Self { config, text, vision, linears, tensors, precision, stored_dtype, parameters, quantized, checkpoint })
     }
 
     /// Quantizes every linear layer but the head, as transformers does with `load_in_4bit` and `load_in_8bit`: those
@@ -105,9 +117,9 @@ impl Qwen2_5Vl {
     ///
     /// # Errors
     /// An id outside the vocabulary; image tokens and feature rows differ in number.
-    pub fn embed(&self, input_ids: &[u32], features: &[Tensor]) -> Result<Vec<f32>> {
+    pub fn embed(&self, input_ids: &[u32], features: &[Tensor], pass: Pass) -> Result<Vec<f32>> {
         let hidden = self.config.text.hidden_size;
-        let mut x = self.text.embed(input_ids)?;
+        let mut x = self.text.embed(input_ids, pass)?;
         let mut rows = Vec::new();
         for feature in features {
             rows.extend(feature.flatten_all()?.to_vec1::<f32>()?);

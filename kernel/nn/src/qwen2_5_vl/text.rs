@@ -1,23 +1,21 @@
 //! The language model: grouped-query attention, SwiGLU, RMSNorm, and M-RoPE.
 
-use std::sync::Arc;
-
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
+use candle_core::Var;
 use tunebook_gemm::Precision;
 
-use crate::checkpoint::Checkpoint;
-use crate::frozen::FrozenMatrix;
+use crate::adapter::TensorShape;
 use crate::gradients::Gradients;
 use crate::ops::Rotary;
 use crate::ops::Segments;
+use crate::ops::Weight;
 use crate::ops::add;
+use crate::ops::add_embedding_gradient;
 use crate::ops::attention;
 use crate::ops::attention_backward;
 use crate::ops::linear;
-use crate::ops::rms_norm;
-use crate::ops::rms_norm_backward;
 use crate::ops::rope;
 use crate::ops::rope_backward;
 use crate::ops::swiglu;
@@ -27,46 +25,41 @@ use super::config::Config;
 use super::config::TextConfig;
 use super::kv_cache::KvCache;
 use super::linear::Linear;
-use super::linear::Linears;
 use super::linear::Pass;
+use super::loader::Loader;
+use super::parameter::Matrix;
+use super::parameter::Norm;
 
 /// `model.language_model` and the head.
 pub struct TextModel {
-    embed_tokens: FrozenMatrix,
+    embed_tokens: Matrix,
     pub layers: Vec<DecoderLayer>,
-    norm: Arc<[f32]>,
-    lm_head: FrozenMatrix,
+    norm: Norm,
+    lm_head: Matrix,
     /// Whether the head is the embedding.
     tied: bool,
-    eps: f64,
     precision: Precision,
 }
 
 impl TextModel {
-    pub(super) fn load(config: &Config, linears: &mut Linears) -> crate::Result<Self> {
+    pub(super) fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
         let text = &config.text;
-        let checkpoint = linears.checkpoint;
         let prefix = "model.language_model";
-        let embed_tokens =
-            checkpoint.matrix(&format!("{prefix}.embed_tokens.weight"), text.vocab_size, text.hidden_size)?;
-        let lm_head = if config.tie_word_embeddings {
-            embed_tokens.clone()
-        } else {
-            checkpoint.matrix("lm_head.weight", text.vocab_size, text.hidden_size)?
-        };
+        let (vocab, hidden) = (text.vocab_size, text.hidden_size);
+        let embed_tokens = loader.matrix(format!("{prefix}.embed_tokens.weight"), vocab, hidden)?;
         let layers = (0..text.num_hidden_layers)
-            .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, linears))
+            .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, loader))
             .collect::<crate::Result<_>>()?;
-        let norm = checkpoint.vector(&format!("{prefix}.norm.weight"), text.hidden_size)?;
-        Ok(Self {
-            embed_tokens,
-            layers,
-            norm,
-            lm_head,
-            tied: config.tie_word_embeddings,
-            eps: text.rms_norm_eps,
-            precision: linears.precision,
-        })
+        let norm = loader.norm(&format!("{prefix}.norm"), hidden, text.rms_norm_eps as f32)?;
+        let name = "lm_head.weight".to_string();
+        let lm_head = if config.tie_word_embeddings {
+            loader.tensors.push(TensorShape { name: name.clone(), dims: vec![vocab, hidden], tied: true });
+            Matrix { name, frozen: embed_tokens.frozen.clone() }
+        } else {
+            loader.matrix(name, vocab, hidden)?
+        };
+        let (tied, precision) = (config.tie_word_embeddings, loader.precision);
+        Ok(Self { embed_tokens, layers, norm, lm_head, tied, precision })
     }
 
     /// The layers whose weights are quantized, in the order in which they are loaded.
@@ -77,94 +70,127 @@ impl TextModel {
         })
     }
 
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flat_map(DecoderLayer::linears)
+    }
+
     /// The embeddings of `input_ids`, `[T, hidden]`; the caller puts picture features over the placeholders.
     ///
     /// # Errors
     /// An id is outside the vocabulary.
-    pub fn embed(&self, input_ids: &[u32]) -> crate::Result<Vec<f32>> {
-        let hidden = self.embed_tokens.cols;
-        let mut values = vec![0f32; input_ids.len() * hidden];
-        for (&id, row) in input_ids.iter().zip(values.chunks_exact_mut(hidden)) {
-            if id as usize >= self.embed_tokens.rows {
-                return Err(crate::Error::Input(format!(
-                    "token {id} is outside the model's vocabulary of {}: tokenizer.json belongs to another model",
-                    self.embed_tokens.rows
-                )));
-            }
-            self.embed_tokens.read_row(id as usize, row);
+    pub fn embed(&self, input_ids: &[u32], pass: Pass) -> crate::Result<Vec<f32>> {
+        let frozen = &self.embed_tokens.frozen;
+        if let Some(id) = input_ids.iter().find(|&&id| id as usize >= frozen.rows) {
+            return Err(crate::Error::Input(format!(
+                "token {id} is outside the model's vocabulary of {}: tokenizer.json belongs to another model",
+                frozen.rows
+            )));
+        }
+        if let Some(trained) = self.embed_tokens.trained(pass) {
+            let ids = Tensor::from_slice(input_ids, input_ids.len(), &Device::Cpu)?;
+            return Ok(trained.index_select(&ids, 0)?.flatten_all()?.to_vec1()?);
+        }
+        let mut values = vec![0f32; input_ids.len() * frozen.cols];
+        for (&id, row) in input_ids.iter().zip(values.chunks_exact_mut(frozen.cols)) {
+            frozen.read_row(id as usize, row);
         }
         Ok(values)
     }
 
+    /// Adds the gradient of the embedding, if it trains: `ids` are those of the rows that it made.
+    pub fn embed_backward(
+        &self,
+        ids: &[Option<u32>],
+        dx: &Tensor,
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        match self.embed_tokens.trained(pass) {
+            Some(trained) => add_embedding_gradient(&gradients.sum(trained)?, ids, dx),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the adapter that is on trains the embedding.
+    pub fn embedding_trains(&self, pass: Pass) -> bool {
+        self.embed_tokens.trained(pass).is_some()
+    }
+
     /// What the matrices take in memory once they have been read, in bytes.
     pub fn size(&self) -> usize {
-        let layers = self.layers.iter().flat_map(|layer| {
-            let DecoderLayer { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = layer;
-            [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
-        });
-        let head = if self.tied { 0 } else { self.lm_head.size() };
-        layers.map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.size() + head
+        let head = if self.tied { 0 } else { self.lm_head.frozen.size() };
+        self.linears().map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.frozen.size() + head
     }
 
     /// The final norm, before the head.
-    pub fn norm(&self, x: &Tensor) -> Result<Tensor> {
-        rms_norm(x, &self.norm, self.eps as f32)
+    pub fn norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.norm.forward(x, pass)
     }
 
-    /// The gradient of what goes into the final norm.
-    pub fn norm_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        rms_norm_backward(x, &self.norm, self.eps as f32, dy, None)
+    /// The gradient of what goes into the final norm; that of its weight is added to `gradients`, if it trains.
+    pub fn norm_backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
+        self.norm.backward(x, dy, None, pass, gradients)
     }
 
     /// Logits `[T, vocabulary]` of normed hidden states.
-    pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
-        linear(normed, &self.lm_head, None, None, self.precision)
+    pub fn logits(&self, normed: &Tensor, pass: Pass) -> Result<Tensor> {
+        linear(normed, self.lm_head(pass), None, None, self.precision)
     }
 
     /// The head's matrix, `[vocabulary, hidden]`.
-    pub fn lm_head(&self) -> &FrozenMatrix {
-        &self.lm_head
+    pub fn lm_head<'a>(&'a self, pass: Pass<'a>) -> Weight<'a> {
+        self.trained_head(pass).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
+    }
+
+    /// The copy of the head that trains. A head that is the embedding trains with it, unless a LoRA adapter has a copy of
+    /// the embedding: PEFT leaves the head as it was then.
+    pub fn trained_head<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
+        let with_embedding = self.tied && pass.adapter.is_some_and(|adapter| adapter.config.is_none());
+        let embedding = with_embedding.then(|| self.embed_tokens.trained(pass)).flatten();
+        self.lm_head.trained(pass).or(embedding)
     }
 }
 
 /// One layer: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
 pub struct DecoderLayer {
-    input_layernorm: Arc<[f32]>,
+    input_layernorm: Norm,
     q_proj: Linear,
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
-    post_attention_layernorm: Arc<[f32]>,
+    post_attention_layernorm: Norm,
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
     heads: usize,
     kv_heads: usize,
-    eps: f32,
     precision: Precision,
 }
 
 impl DecoderLayer {
-    fn load(prefix: &str, config: &TextConfig, linears: &mut Linears) -> crate::Result<Self> {
+    fn load(prefix: &str, config: &TextConfig, loader: &mut Loader) -> crate::Result<Self> {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
         let kv = config.num_key_value_heads * config.head_dim();
-        let checkpoint: &Checkpoint = linears.checkpoint;
-        let norm = |name: &str| checkpoint.vector(&format!("{prefix}.{name}.weight"), hidden);
+        let eps = config.rms_norm_eps as f32;
         Ok(Self {
-            input_layernorm: norm("input_layernorm")?,
-            q_proj: linears.take(format!("{prefix}.self_attn.q_proj"), hidden, hidden, true)?,
-            k_proj: linears.take(format!("{prefix}.self_attn.k_proj"), kv, hidden, true)?,
-            v_proj: linears.take(format!("{prefix}.self_attn.v_proj"), kv, hidden, true)?,
-            o_proj: linears.take(format!("{prefix}.self_attn.o_proj"), hidden, hidden, false)?,
-            post_attention_layernorm: norm("post_attention_layernorm")?,
-            gate_proj: linears.take(format!("{prefix}.mlp.gate_proj"), ffn, hidden, false)?,
-            up_proj: linears.take(format!("{prefix}.mlp.up_proj"), ffn, hidden, false)?,
-            down_proj: linears.take(format!("{prefix}.mlp.down_proj"), hidden, ffn, false)?,
+            input_layernorm: loader.norm(&format!("{prefix}.input_layernorm"), hidden, eps)?,
+            q_proj: loader.linear(format!("{prefix}.self_attn.q_proj"), hidden, hidden, true)?,
+            k_proj: loader.linear(format!("{prefix}.self_attn.k_proj"), kv, hidden, true)?,
+            v_proj: loader.linear(format!("{prefix}.self_attn.v_proj"), kv, hidden, true)?,
+            o_proj: loader.linear(format!("{prefix}.self_attn.o_proj"), hidden, hidden, false)?,
+            post_attention_layernorm: loader.norm(&format!("{prefix}.post_attention_layernorm"), hidden, eps)?,
+            gate_proj: loader.linear(format!("{prefix}.mlp.gate_proj"), ffn, hidden, false)?,
+            up_proj: loader.linear(format!("{prefix}.mlp.up_proj"), ffn, hidden, false)?,
+            down_proj: loader.linear(format!("{prefix}.mlp.down_proj"), hidden, ffn, false)?,
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
-            eps: config.rms_norm_eps as f32,
-            precision: linears.precision,
+            precision: loader.precision,
         })
+    }
+
+    fn linears(&self) -> [&Linear; 7] {
+        let Self { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = self;
+        [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
     }
 
     /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
@@ -197,17 +223,17 @@ impl DecoderLayer {
 
         let dactivated = self.down_proj.backward(&swiglu(gate, up)?, dy, pass, gradients)?;
         let [dgate, dup] = swiglu_backward(gate, up, &dactivated)?;
-        let normed = rms_norm(middle, &self.post_attention_layernorm, self.eps)?;
+        let normed = self.post_attention_layernorm.forward(middle, pass)?;
         let dnormed = add(
             &self.gate_proj.backward(&normed, &dgate, pass, gradients)?,
             &self.up_proj.backward(&normed, &dup, pass, gradients)?,
         )?;
-        let dmiddle = rms_norm_backward(middle, &self.post_attention_layernorm, self.eps, &dnormed, Some(dy))?;
+        let dmiddle = self.post_attention_layernorm.backward(middle, &dnormed, Some(dy), pass, gradients)?;
 
         let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
             attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
-        let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
+        let normed = self.input_layernorm.forward(x, pass)?;
         let dnormed = add(
             &self.q_proj.backward(&normed, &rope_backward(&dq, rotary)?, pass, gradients)?,
             &add(
@@ -215,7 +241,14 @@ impl DecoderLayer {
                 &self.v_proj.backward(&normed, &dv, pass, gradients)?,
             )?,
         )?;
-        rms_norm_backward(x, &self.input_layernorm, self.eps, &dnormed, Some(&dmiddle))
+        self.input_layernorm.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
+    }
+
+    /// Whether the adapter that is on trains anything here.
+    pub fn trains(&self, pass: Pass) -> bool {
+        self.linears().iter().any(|linear| linear.trains(pass))
+            || self.input_layernorm.trains(pass)
+            || self.post_attention_layernorm.trains(pass)
     }
 
     /// The output for one sequence whose earlier tokens are in `cache`, where this is layer `index`; `x` holds the
@@ -235,7 +268,7 @@ impl DecoderLayer {
     }
 
     fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass) -> Result<(Tensor, Tensor, Tensor)> {
-        let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
+        let normed = self.input_layernorm.forward(x, pass)?;
         let q = rope(&self.q_proj.forward(&normed, pass)?, rotary)?;
         let k = rope(&self.k_proj.forward(&normed, pass)?, rotary)?;
         Ok((q, k, self.v_proj.forward(&normed, pass)?))
@@ -243,7 +276,7 @@ impl DecoderLayer {
 
     fn inner_after_attention(&self, x: &Tensor, [q, k, v, attended]: [Tensor; 4], pass: Pass) -> Result<Inner> {
         let middle = add(x, &self.o_proj.forward(&attended, pass)?)?;
-        let normed = rms_norm(&middle, &self.post_attention_layernorm, self.eps)?;
+        let normed = self.post_attention_layernorm.forward(&middle, pass)?;
         let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
         Ok(Inner { q, k, v, attended, middle, gate, up })
     }
@@ -269,8 +302,8 @@ impl TextModel {
     /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives their hidden
     /// states before the final norm.
     pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, pass: Pass) -> Result<Tensor> {
-        let tokens = x.len() / self.embed_tokens.cols;
-        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.cols), &Device::Cpu)?;
+        let tokens = x.len() / self.embed_tokens.frozen.cols;
+        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &Device::Cpu)?;
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward_cached(&x, rotary, (cache, index), pass)?;
         }

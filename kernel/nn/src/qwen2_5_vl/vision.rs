@@ -1,4 +1,4 @@
-//! The vision tower: patches to features of the language model's width. It is frozen.
+//! The vision tower: patches to features of the language model's width.
 
 use std::sync::Arc;
 
@@ -8,67 +8,59 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::frozen::FrozenMatrix;
+use crate::gradients::Gradients;
 use crate::ops::Rotary;
 use crate::ops::Segments;
-use crate::ops::add;
-use crate::ops::attention;
+use crate::ops::Weight;
+use crate::ops::add_weight_gradient;
 use crate::ops::linear;
-use crate::ops::rms_norm;
-use crate::ops::rope;
-use crate::ops::swiglu;
 
 use super::config::Config;
 use super::config::VisionConfig;
 use super::linear::Linear;
-use super::linear::Linears;
 use super::linear::Pass;
+use super::loader::Loader;
+use super::merger::Merger;
+use super::parameter::Matrix;
 use super::positions::inverse_frequencies;
 use super::positions::rotary_of;
+use super::vision_block::VisionBlock;
 use super::windows::Windows;
-
-/// RMSNorm epsilon of the tower, fixed by the architecture.
-const EPS: f32 = 1e-6;
 
 /// `model.visual`.
 pub struct VisionModel {
     config: VisionConfig,
     window: usize,
     /// The 3-D convolution whose stride is its kernel, as the matrix that it is.
-    patch_embed: FrozenMatrix,
+    patch_embed: Matrix,
     blocks: Vec<VisionBlock>,
     merger: Merger,
     precision: Precision,
 }
 
 impl VisionModel {
-    pub(super) fn load(config: &Config, linears: &mut Linears) -> crate::Result<Self> {
+    pub(super) fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
         let vision = &config.vision;
         let prefix = "model.visual";
-        let patch_embed = linears.checkpoint.matrix(
-            &format!("{prefix}.patch_embed.proj.weight"),
-            vision.hidden_size,
-            vision.patch_values(),
-        )?;
+        let patch_embed = format!("{prefix}.patch_embed.proj.weight");
+        let patch_embed = loader.matrix(patch_embed, vision.hidden_size, vision.patch_values())?;
         let blocks = (0..vision.depth)
-            .map(|i| VisionBlock::load(&format!("{prefix}.blocks.{i}"), vision, linears))
+            .map(|i| VisionBlock::load(&format!("{prefix}.blocks.{i}"), vision, loader))
             .collect::<crate::Result<_>>()?;
-        let merger = Merger::load(&format!("{prefix}.merger"), vision, linears)?;
+        let merger = Merger::load(&format!("{prefix}.merger"), vision, loader)?;
         Ok(Self {
             config: vision.clone(),
             window: config.window_tokens(),
             patch_embed,
             blocks,
             merger,
-            precision: linears.precision,
+            precision: loader.precision,
         })
     }
 
     /// The layers whose weights are quantized, in the order in which they are loaded.
     pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        let blocks = self.blocks.iter_mut().flat_map(|block| {
-            let VisionBlock { qkv, proj, gate_proj, up_proj, down_proj, .. } = block;
-            [qkv, proj, gate_proj, up_proj, down_proj]
-        });
+        let blocks = self.blocks.iter_mut().flat_map(VisionBlock::linears_mut);
         blocks.chain([&mut self.merger.first, &mut self.merger.second])
     }
 
@@ -77,7 +69,60 @@ impl VisionModel {
     ///
     /// # Errors
     /// `patches` is not as long as the grids ask for.
-    pub fn features(&self, patches: Vec<f32>, grids: &[[usize; 3]]) -> crate::Result<Tensor> {
+    pub fn features(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
+        let layout = self.layout(grids);
+        let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+        }
+        Ok(layout.in_raster_order(&self.merger.forward(&x, pass)?)?)
+    }
+
+    /// The same, keeping what the backward pass needs: each block's input.
+    ///
+    /// # Errors
+    /// As [`VisionModel::features`].
+    pub fn features_to_train(
+        &self,
+        patches: Vec<f32>,
+        grids: &[[usize; 3]],
+        pass: Pass,
+    ) -> crate::Result<(Tensor, Seen)> {
+        let layout = self.layout(grids);
+        let patches = self.patches(patches, grids)?;
+        let mut x = self.embedded(&patches, &layout, pass)?;
+        let mut inputs = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+            inputs.push(std::mem::replace(&mut x, y));
+        }
+        let features = layout.in_raster_order(&self.merger.forward(&x, pass)?)?;
+        Ok((features, Seen { patches, inputs, merged: x, layout }))
+    }
+
+    /// Adds the gradients of what trains to `gradients`, given that of the features. It goes no further down than there is
+    /// something to train.
+    pub fn backward(&self, seen: Seen, dfeatures: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
+        let Seen { patches, inputs, merged, layout } = seen;
+        let trained = self.patch_embed.trained(pass);
+        let lowest = match trained {
+            Some(_) => 0,
+            None => self.blocks.iter().position(|block| block.trains(pass)).unwrap_or(self.blocks.len()),
+        };
+        let mut dx = self.merger.backward(&merged, &layout.in_window_order(dfeatures, 1)?, pass, gradients)?;
+        for (i, x) in inputs.iter().enumerate().skip(lowest).rev() {
+            let at = (&layout.rotary, layout.segments(i, &self.config));
+            dx = self.blocks[i].backward(x, &dx, at, pass, gradients)?;
+        }
+        if let Some(weight) = trained {
+            let sum = gradients.sum(weight)?.flatten_from(1)?;
+            add_weight_gradient(&sum, &permute(&dx, &layout.reverse, layout.block)?, &patches, self.precision)?;
+        }
+        Ok(())
+    }
+
+    /// The patches, `[Σ t·h·w, 1176]`.
+    fn patches(&self, patches: Vec<f32>, grids: &[[usize; 3]]) -> crate::Result<Tensor> {
         let merge = self.config.spatial_merge_size;
         let rows = grids.iter().map(|[t, h, w]| t * h * w).sum::<usize>();
         let width = self.config.patch_values();
@@ -87,19 +132,28 @@ impl VisionModel {
                 patches.len()
             )));
         }
+        Ok(Tensor::from_vec(patches, (rows, width), &Device::Cpu)?)
+    }
+
+    /// What the first block reads, in window order.
+    fn embedded(&self, patches: &Tensor, layout: &Layout, pass: Pass) -> Result<Tensor> {
+        // As the matrix that the convolution's kernel is.
+        let trained = self.patch_embed.trained(pass).map(|kernel| kernel.flatten_from(1)).transpose()?;
+        let weight = trained.as_ref().map_or(Weight::Frozen(&self.patch_embed.frozen), Weight::Trained);
+        layout.in_window_order(&linear(patches, weight, None, None, self.precision)?, layout.block)
+    }
+
+    fn layout(&self, grids: &[[usize; 3]]) -> Layout {
+        let merge = self.config.spatial_merge_size;
         let windows = Windows::new(grids, merge, self.window);
-        let block = merge * merge;
-        let x = Tensor::from_vec(patches, (rows, width), &Device::Cpu)?;
-        let x = linear(&x, &self.patch_embed, None, None, self.precision)?;
-        let mut x = permute_blocks(&x, &windows.index, block)?;
-        let rotary = self.rotary(grids, &windows.index);
-        let (in_windows, in_full) = (segments(&windows.cu_window), segments(&windows.cu_full));
-        for (i, layer) in self.blocks.iter().enumerate() {
-            let full = self.config.fullatt_block_indexes.contains(&i);
-            x = layer.forward(&x, &rotary, if full { &in_full } else { &in_windows })?;
+        Layout {
+            rotary: self.rotary(grids, &windows.index),
+            in_windows: segments(&windows.cu_window),
+            in_full: segments(&windows.cu_full),
+            reverse: windows.reverse(),
+            index: windows.index,
+            block: merge * merge,
         }
-        let merged = self.merger.forward(&x, block)?;
-        Ok(permute_blocks(&merged, &windows.reverse(), 1)?)
     }
 
     /// What the matrices take in memory once they have been read, in bytes.
@@ -113,12 +167,11 @@ impl VisionModel {
     }
 
     fn matrices(&self) -> impl Iterator<Item = &FrozenMatrix> {
-        let blocks = self.blocks.iter().flat_map(|block| {
-            let VisionBlock { qkv, proj, gate_proj, up_proj, down_proj, .. } = block;
-            [qkv, proj, gate_proj, up_proj, down_proj]
-        });
-        let linears = blocks.chain([&self.merger.first, &self.merger.second]);
-        linears.map(Linear::weight).chain([&self.patch_embed])
+        self.linears().map(Linear::weight).chain([&self.patch_embed.frozen])
+    }
+
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.blocks.iter().flat_map(VisionBlock::linears).chain([&self.merger.first, &self.merger.second])
     }
 
     /// The 2-D rotation: half of the frequencies turn with the patch's row, half with its column; both base
@@ -145,8 +198,47 @@ impl VisionModel {
     }
 }
 
+/// What the backward pass reads of a forward pass.
+pub struct Seen {
+    patches: Tensor,
+    /// Of each block.
+    inputs: Vec<Tensor>,
+    /// What the merger read.
+    merged: Tensor,
+    layout: Layout,
+}
+
+/// How the patches of some pictures lie and attend to each other.
+struct Layout {
+    rotary: Rotary,
+    in_windows: Segments,
+    in_full: Segments,
+    /// Position in window order → token in raster order.
+    index: Vec<u32>,
+    /// The other way round.
+    reverse: Vec<u32>,
+    /// Patches of a token.
+    block: usize,
+}
+
+impl Layout {
+    fn segments(&self, block: usize, config: &VisionConfig) -> &Segments {
+        if config.fullatt_block_indexes.contains(&block) { &self.in_full } else { &self.in_windows }
+    }
+
+    /// Rows that lie in raster order, `block` of them a token.
+    fn in_window_order(&self, x: &Tensor, block: usize) -> Result<Tensor> {
+        permute(x, &self.index, block)
+    }
+
+    /// Tokens that lie in window order.
+    fn in_raster_order(&self, x: &Tensor) -> Result<Tensor> {
+        permute(x, &self.reverse, 1)
+    }
+}
+
 /// `x` with its groups of `block` rows in the order of `index`.
-fn permute_blocks(x: &Tensor, index: &[u32], block: usize) -> Result<Tensor> {
+fn permute(x: &Tensor, index: &[u32], block: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let index = Tensor::from_slice(index, index.len(), &Device::Cpu)?;
     x.reshape((rows / block, block * width))?.index_select(&index, 0)?.reshape((rows, width))
@@ -156,74 +248,4 @@ fn permute_blocks(x: &Tensor, index: &[u32], block: usize) -> Result<Tensor> {
 fn segments(bounds: &[usize]) -> Segments {
     let bounds: Arc<[usize]> = bounds.into();
     Segments { q: bounds.clone(), k: bounds, causal: false }
-}
-
-/// One block: `x += attention(norm1(x))`, then `x += mlp(norm2(x))`.
-struct VisionBlock {
-    norm1: Arc<[f32]>,
-    qkv: Linear,
-    proj: Linear,
-    norm2: Arc<[f32]>,
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
-    heads: usize,
-    precision: Precision,
-}
-
-impl VisionBlock {
-    fn load(prefix: &str, config: &VisionConfig, linears: &mut Linears) -> crate::Result<Self> {
-        let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
-        let checkpoint = linears.checkpoint;
-        let norm = |name: &str| checkpoint.vector(&format!("{prefix}.{name}.weight"), hidden);
-        Ok(Self {
-            norm1: norm("norm1")?,
-            qkv: linears.take(format!("{prefix}.attn.qkv"), 3 * hidden, hidden, true)?,
-            proj: linears.take(format!("{prefix}.attn.proj"), hidden, hidden, true)?,
-            norm2: norm("norm2")?,
-            gate_proj: linears.take(format!("{prefix}.mlp.gate_proj"), ffn, hidden, true)?,
-            up_proj: linears.take(format!("{prefix}.mlp.up_proj"), ffn, hidden, true)?,
-            down_proj: linears.take(format!("{prefix}.mlp.down_proj"), hidden, ffn, true)?,
-            heads: config.num_heads,
-            precision: linears.precision,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments) -> Result<Tensor> {
-        let pass = Pass::default();
-        let hidden = x.dim(1)?;
-        let qkv = self.qkv.forward(&rms_norm(x, &self.norm1, EPS)?, pass)?;
-        let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
-        let (q, k) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?);
-        let attended = attention(&q, &k, &part(2)?, segments, [self.heads, self.heads], self.precision)?;
-        let x = add(x, &self.proj.forward(&attended, pass)?)?;
-        let normed = rms_norm(&x, &self.norm2, EPS)?;
-        let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
-        add(&x, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?)
-    }
-}
-
-/// Four neighbouring patches to one token: norm, join, and a two-layer perceptron with the exact GELU.
-struct Merger {
-    ln_q: Arc<[f32]>,
-    first: Linear,
-    second: Linear,
-}
-
-impl Merger {
-    fn load(prefix: &str, config: &VisionConfig, linears: &mut Linears) -> crate::Result<Self> {
-        let joined = config.hidden_size * config.spatial_merge_size * config.spatial_merge_size;
-        Ok(Self {
-            ln_q: linears.checkpoint.vector(&format!("{prefix}.ln_q.weight"), config.hidden_size)?,
-            first: linears.take(format!("{prefix}.mlp.0"), joined, joined, true)?,
-            second: linears.take(format!("{prefix}.mlp.2"), config.out_hidden_size, joined, true)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, block: usize) -> Result<Tensor> {
-        let (rows, width) = x.dims2()?;
-        let joined = rms_norm(x, &self.ln_q, EPS)?.reshape((rows / block, block * width))?;
-        let hidden = self.first.forward(&joined, Pass::default())?.gelu_erf()?;
-        self.second.forward(&hidden, Pass::default())
-    }
 }

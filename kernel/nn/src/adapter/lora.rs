@@ -1,0 +1,99 @@
+//! What an adapter adds to one linear layer.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use candle_core::Result;
+use candle_core::Tensor;
+use candle_core::Var;
+
+use crate::frozen::FrozenMatrix;
+use crate::ops::dora_norms;
+
+/// The low-rank update of a linear layer: with it, its weight `[out, in]` is
+///
+/// `V = W + scaling · (B A - B₀ A₀)`, or with DoRA `magnitude · V / ‖V‖`, row by row.
+#[derive(Clone, Debug)]
+pub struct Lora {
+    /// The layer's name.
+    pub module: String,
+    /// `[r, in]`, f32.
+    pub a: Var,
+    /// `[out, r]`, f32.
+    pub b: Var,
+    /// DoRA: the lengths of the weight's rows.
+    pub magnitude: Option<Magnitude>,
+    /// PiSSA: A₀ and B₀, what A and B began with, which the weight is without. It stays where it is mapped, and they are
+    /// subtracted as it is used.
+    pub initial: Option<[Tensor; 2]>,
+}
+
+/// One of the tensors of a layer that train.
+#[derive(Clone, Copy)]
+pub(super) enum Piece {
+    A,
+    B,
+    Magnitude,
+}
+
+impl Piece {
+    /// The tensor's name behind that of its layer, as PEFT's files have it.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::A => ".lora_A.weight",
+            Self::B => ".lora_B.weight",
+            Self::Magnitude => ".lora_magnitude_vector",
+        }
+    }
+}
+
+impl Lora {
+    /// The tensors that train, with their names.
+    pub(super) fn vars(&self) -> impl Iterator<Item = (String, &Var)> {
+        let magnitude = self.magnitude.as_ref().map(|magnitude| (Piece::Magnitude, &magnitude.lengths));
+        let pieces = [(Piece::A, &self.a), (Piece::B, &self.b)].into_iter().chain(magnitude);
+        pieces.map(|(piece, var)| (format!("{}{}", self.module, piece.suffix()), var))
+    }
+
+    /// A and B of the plain LoRA that does the same: `[2r, in]` and `[out, 2r]` where it began as PiSSA.
+    pub fn plain_factors(&self) -> Result<(Tensor, Tensor)> {
+        match &self.initial {
+            None => Ok((self.a.as_tensor().clone(), self.b.as_tensor().clone())),
+            Some([a, b]) => Ok((Tensor::cat(&[&self.a, a], 0)?, Tensor::cat(&[self.b.as_tensor(), &b.neg()?], 1)?)),
+        }
+    }
+}
+
+/// The magnitudes of DoRA, `[out]`, and what they are divided by.
+#[derive(Clone, Debug)]
+pub struct Magnitude {
+    pub lengths: Var,
+    /// ‖V‖ of the present A and B; none until they are needed.
+    norms: Arc<Mutex<Option<Arc<[f32]>>>>,
+}
+
+impl Magnitude {
+    pub fn new(lengths: Var) -> Self {
+        Self { lengths, norms: Arc::default() }
+    }
+
+    /// ‖W + scaling · B A‖, row by row; computed once for each state of A and B.
+    ///
+    /// # Errors
+    /// Shapes do not fit.
+    pub fn norms(&self, weight: &FrozenMatrix, lora: &Lora, scaling: f32) -> Result<Arc<[f32]>> {
+        let mut norms = self.norms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(norms) = &*norms {
+            return Ok(norms.clone());
+        }
+        let new: Arc<[f32]> = dora_norms(weight, &lora.a, &lora.b, scaling)?.into();
+        *norms = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Says that A or B has changed.
+    pub(super) fn forget_norms(&self) {
+        *self.norms.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

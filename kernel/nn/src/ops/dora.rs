@@ -1,0 +1,159 @@
+//! The column scaling of DoRA: a row of the weight has a length that is trained by itself.
+//!
+//! Liu et al. 2024 (arXiv 2402.09353), section 4.3, as PEFT computes it: with V = W + scaling · B A, the layer's weight is
+//! magnitude · V / ‖V‖ row by row, and ‖V‖ counts as a constant in the backward pass.
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+use tunebook_gemm::{View, ViewMut, sgemm};
+
+use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::column_sums::add_column_sums;
+use super::error::OpError;
+use super::vector::vectorized;
+use crate::frozen::FrozenMatrix;
+
+const OP: &str = "dora";
+
+/// Rows of the weight that are read at a time.
+const BLOCK: usize = 64;
+
+/// ‖W + scaling · B A‖, row by row: `[out]`. A is `[r, in]`, B `[out, r]`.
+pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -> Result<Vec<f32>> {
+    let (rank, _) = matrix(OP, "lora_A", a)?;
+    expect_shape(OP, "lora_A", a, rank, weight.cols)?;
+    expect_shape(OP, "lora_B", b, weight.rows, rank)?;
+    let (a, b) = (borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
+    let cols = weight.cols;
+    let mut norms = vec![0f32; weight.rows];
+    norms.par_chunks_mut(BLOCK).enumerate().for_each_init(Vec::new, |rows, (block, norms)| {
+        let first = block * BLOCK;
+        rows.resize(norms.len() * cols, 0.0);
+        weight.read(first * cols, rows);
+        let b = View::rows(&b[first * rank..], [norms.len(), rank]);
+        let sum = ViewMut::rows(rows, [norms.len(), cols]);
+        sgemm(scaling, b, View::rows(&a, [rank, cols]), sum, true, false);
+        for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(cols.max(1))) {
+            *norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
+        }
+    });
+    Ok(norms)
+}
+
+/// y = factors · z + bias, column by column; y and z are `[T, out]`.
+pub fn scale_columns(z: &Tensor, factors: &[f32], bias: Option<&[f32]>) -> Result<Tensor> {
+    let (rows, width) = check(z, factors)?;
+    if let Some(bias) = bias.filter(|bias| bias.len() != width) {
+        let problem = format!("{} biases for {width} columns", bias.len());
+        return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    let z = z.contiguous()?;
+    let z = borrow(OP, "z", &z)?;
+    let [y] = new_rows(rows, width, |first, [y]| {
+        let z = z[first * width..].chunks_exact(width.max(1));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, z) in y.chunks_exact_mut(width).zip(z) {
+                    match bias {
+                        Some(bias) => {
+                            for (((y, z), factor), bias) in y.iter_mut().zip(z).zip(factors).zip(bias) {
+                                *y = z * factor + bias;
+                            }
+                        }
+                        None => y.iter_mut().zip(z).zip(factors).for_each(|((y, z), factor)| *y = z * factor),
+                    }
+                }
+            },
+        )
+    })?;
+    Ok(y)
+}
+
+/// sum += the gradient of the magnitudes, `[out]`, given z = x Vᵀ and the gradient dy of magnitude · z / norm:
+/// Σ over rows of dy · z / norm.
+pub fn add_magnitude_gradient(sum: &Tensor, z: &Tensor, norms: &[f32], dy: &Tensor) -> Result<()> {
+    let (rows, width) = check(z, norms)?;
+    expect_shape(OP, "dy", dy, rows, width)?;
+    let (z, dy) = (z.contiguous()?, dy.contiguous()?);
+    let (z, dy) = (borrow(OP, "z", &z)?, borrow(OP, "dy", &dy)?);
+    add_column_sums(sum, rows, |row, sums| {
+        let operands = z[row * width..].iter().zip(&dy[row * width..]).zip(norms);
+        sums.iter_mut().zip(operands).for_each(|(sum, ((z, dy), norm))| *sum += dy * z / norm);
+    })
+}
+
+fn check(z: &Tensor, factors: &[f32]) -> Result<(usize, usize)> {
+    let (rows, width) = matrix(OP, "z", z)?;
+    if factors.len() != width {
+        let problem = format!("{} factors for {width} columns", factors.len());
+        return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    Ok((rows, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::testing::{assert_close, check, random};
+    use super::*;
+
+    #[test]
+    fn norms_are_those_of_the_sum() {
+        for (outputs, inputs, rank) in [(1, 1, 1), (70, 33, 3), (130, 5, 2)] {
+            let (w, a, b) = (random(1, outputs * inputs), random(2, rank * inputs), random(3, outputs * rank));
+            let expected: Vec<f64> = (0..outputs)
+                .map(|o| {
+                    let value = |i: usize| {
+                        let product: f64 =
+                            (0..rank).map(|r| f64::from(b[o * rank + r]) * f64::from(a[r * inputs + i])).sum();
+                        f64::from(w[o * inputs + i]) + 1.5 * product
+                    };
+                    (0..inputs).map(|i| value(i) * value(i)).sum::<f64>().sqrt()
+                })
+                .collect();
+            let weight = FrozenMatrix::from_f32(&w, outputs, inputs);
+            let tensor = |values, shape: (usize, usize)| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+            let (a, b) = (tensor(a, (rank, inputs)), tensor(b, (outputs, rank)));
+            assert_close("norms", &dora_norms(&weight, &a, &b, 1.5).unwrap(), &expected);
+        }
+    }
+
+    #[test]
+    fn value_and_gradients_equal_the_reference() {
+        let (rows, width) = (70, 5);
+        let norms: Vec<f32> = random(5, width).iter().map(|v| v + 2.0).collect();
+        let bias = random(6, width);
+        let factors = |magnitude: &Tensor| -> Vec<f32> {
+            magnitude.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().zip(&norms).map(|(m, n)| m / n).collect()
+        };
+        check(
+            &[(rows, width), (1, width)],
+            |x| scale_columns(&x[0], &factors(&x[1]), Some(&bias)),
+            |x, dy| {
+                let sum = x[1].flatten_all()?.zeros_like()?;
+                add_magnitude_gradient(&sum, &x[0], &norms, dy)?;
+                Ok(vec![scale_columns(dy, &factors(&x[1]), None)?, sum.reshape((1, width))?])
+            },
+            |x| {
+                let value = |(i, z): (usize, &f64)| {
+                    let column = i % width;
+                    x[1][column] / f64::from(norms[column]) * z + f64::from(bias[column])
+                };
+                x[0].iter().enumerate().map(value).collect()
+            },
+        );
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_are_refused() {
+        let z = Tensor::from_vec(random(1, 6), (2, 3), &Device::Cpu).unwrap();
+        let message = scale_columns(&z, &[1.0], None).unwrap_err().to_string();
+        assert!(message.contains("1 factors for 3 columns"), "{message}");
+        let message = scale_columns(&z, &[1.0; 3], Some(&[1.0])).unwrap_err().to_string();
+        assert!(message.contains("1 biases for 3 columns"), "{message}");
+        let weight = FrozenMatrix::from_f32(&random(1, 6), 2, 3);
+        assert!(dora_norms(&weight, &z, &z, 1.0).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! The activation of the merger.
+
+use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+
+use candle_core::cpu::erf::erf_f64;
+use candle_core::{Result, Tensor};
+
+use super::buffer::{borrow, expect_shape, matrix, new_rows};
+
+const OP: &str = "gelu";
+
+/// y = x Φ(x), with Φ(x) = (1 + erf(x / √2)) / 2; both are `[T, width]`.
+///
+/// Hendrycks and Gimpel 2016 (arXiv 1606.08415), without its approximation, as `torch.nn.GELU`.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    let (rows, width) = matrix(OP, "x", x)?;
+    let x = x.contiguous()?;
+    let x = borrow(OP, "x", &x)?;
+    let [y] = new_rows(rows, width, |first, [y]| {
+        for (y, x) in y.iter_mut().zip(&x[first * width..]) {
+            *y = (f64::from(*x) * below(f64::from(*x))) as f32;
+        }
+    })?;
+    Ok(y)
+}
+
+/// The gradient of x given dy: dy (Φ(x) + x φ(x)), with φ(x) = e^(-x²/2) / √(2π).
+pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let (rows, width) = matrix(OP, "x", x)?;
+    expect_shape(OP, "dy", dy, rows, width)?;
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
+    let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
+    let [dx] = new_rows(rows, width, |first, [dx]| {
+        for ((dx, x), dy) in dx.iter_mut().zip(&x[first * width..]).zip(&dy[first * width..]) {
+            let x = f64::from(*x);
+            *dx = (f64::from(*dy) * (below(x) + x * (-0.5 * x * x).exp() / TAU.sqrt())) as f32;
+        }
+    })?;
+    Ok(dx)
+}
+
+/// Φ: the share of a normal distribution that lies below `x`.
+fn below(x: f64) -> f64 {
+    0.5 * (1.0 + erf_f64(x * FRAC_1_SQRT_2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn value_and_gradient_equal_the_reference() {
+        let reference = |x: &[Vec<f64>]| x[0].iter().map(|&x| x * below(x)).collect();
+        check(&[(3, 7)], |x| gelu(&x[0]), |x, dy| Ok(vec![gelu_backward(&x[0], dy)?]), reference);
+    }
+
+    #[test]
+    fn far_from_zero_it_is_x_or_nothing() {
+        let x = Tensor::new(&[[-30f32, 0.0, 30.0]], &candle_core::Device::Cpu).unwrap();
+        assert_eq!(gelu(&x).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0, 30.0]]);
+        assert_eq!(gelu_backward(&x, &x.ones_like().unwrap()).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.5, 1.0]]);
+    }
+}

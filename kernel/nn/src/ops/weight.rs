@@ -1,0 +1,38 @@
+//! The weight of a linear layer, as a product reads it.
+
+use candle_core::{Result, Tensor};
+use tunebook_gemm::Weights;
+
+use super::buffer::{borrow, matrix};
+use crate::frozen::FrozenMatrix;
+
+/// A weight `[out, in]`: of the checkpoint, or a copy that is trained.
+#[derive(Clone, Copy)]
+pub enum Weight<'a> {
+    Frozen(&'a FrozenMatrix),
+    Trained(&'a Tensor),
+}
+
+impl<'a> From<&'a FrozenMatrix> for Weight<'a> {
+    fn from(matrix: &'a FrozenMatrix) -> Self {
+        Self::Frozen(matrix)
+    }
+}
+
+impl Weight<'_> {
+    /// Output and input features.
+    pub(super) fn shape(self, op: &'static str) -> Result<(usize, usize)> {
+        match self {
+            Self::Frozen(weight) => Ok((weight.rows, weight.cols)),
+            Self::Trained(weight) => matrix(op, "weight", weight),
+        }
+    }
+
+    /// Runs `f` with the elements.
+    pub(super) fn read<R>(self, op: &'static str, f: impl FnOnce(Weights<'_>) -> R) -> Result<R> {
+        match self {
+            Self::Frozen(weight) => Ok(f(weight.weights())),
+            Self::Trained(weight) => Ok(f(Weights::F32(&borrow(op, "weight", weight)?))),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Taking the model's tensors out of a checkpoint.
+
+use tunebook_gemm::Precision;
+
+use crate::adapter::LinearShape;
+use crate::adapter::TensorShape;
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+
+use super::linear::Linear;
+use super::parameter::Matrix;
+use super::parameter::Norm;
+use super::parameter::Vector;
+
+/// Takes tensors and keeps the lists of them.
+pub struct Loader<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub precision: Precision,
+    pub linears: Vec<LinearShape>,
+    pub tensors: Vec<TensorShape>,
+}
+
+impl Loader<'_> {
+    /// The layer `name`, `[rows, cols]`, with its bias where the architecture has one.
+    ///
+    /// # Errors
+    /// A tensor is missing or of another shape; so with the others.
+    pub fn linear(&mut self, name: String, rows: usize, cols: usize, bias: bool) -> Result<Linear> {
+        let weight = self.matrix(format!("{name}.weight"), rows, cols)?;
+        let bias = bias.then(|| self.vector(format!("{name}.bias"), rows)).transpose()?;
+        let id = self.linears.len();
+        self.linears.push(LinearShape { name, rows, cols });
+        Ok(Linear { id, weight, bias, precision: self.precision })
+    }
+
+    /// The norm `name`.
+    pub fn norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm> {
+        Ok(Norm { weight: self.vector(format!("{name}.weight"), width)?, eps })
+    }
+
+    pub fn matrix(&mut self, name: String, rows: usize, cols: usize) -> Result<Matrix> {
+        let frozen = self.checkpoint.matrix(&name, rows, cols)?;
+        let dims = self.checkpoint.dims(&name)?.to_vec();
+        self.tensors.push(TensorShape { name: name.clone(), dims, tied: false });
+        Ok(Matrix { name, frozen })
+    }
+
+    fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
+        let frozen = self.checkpoint.vector(&name, length)?;
+        self.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
+        Ok(Vector { name, frozen })
+    }
+}

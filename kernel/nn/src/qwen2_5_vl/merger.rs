@@ -1,0 +1,57 @@
+//! The projector between the vision tower and the language model.
+
+use candle_core::Result;
+use candle_core::Tensor;
+
+use crate::gradients::Gradients;
+use crate::ops::gelu;
+use crate::ops::gelu_backward;
+
+use super::config::VisionConfig;
+use super::linear::Linear;
+use super::linear::Pass;
+use super::loader::Loader;
+use super::parameter::Norm;
+use super::vision_block::EPS;
+
+/// Neighbouring patches to one token: norm, join, and a two-layer perceptron with the exact GELU.
+pub struct Merger {
+    ln_q: Norm,
+    pub first: Linear,
+    pub second: Linear,
+    /// Patches of a token.
+    block: usize,
+}
+
+impl Merger {
+    pub fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
+        let block = config.spatial_merge_size * config.spatial_merge_size;
+        let joined = config.hidden_size * block;
+        Ok(Self {
+            ln_q: loader.norm(&format!("{prefix}.ln_q"), config.hidden_size, EPS)?,
+            first: loader.linear(format!("{prefix}.mlp.0"), joined, joined, true)?,
+            second: loader.linear(format!("{prefix}.mlp.2"), config.out_hidden_size, joined, true)?,
+            block,
+        })
+    }
+
+    /// `x` is `[T, hidden]`, the result `[T / block, out_hidden]`.
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let hidden = gelu(&self.first.forward(&self.joined(x, pass)?, pass)?)?;
+        self.second.forward(&hidden, pass)
+    }
+
+    /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
+    pub fn backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
+        let joined = self.joined(x, pass)?;
+        let hidden = self.first.forward(&joined, pass)?;
+        let dactivated = self.second.backward(&gelu(&hidden)?, dy, pass, gradients)?;
+        let djoined = self.first.backward(&joined, &gelu_backward(&hidden, &dactivated)?, pass, gradients)?;
+        self.ln_q.backward(x, &djoined.reshape(x.shape())?, None, pass, gradients)
+    }
+
+    fn joined(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        self.ln_q.forward(x, pass)?.reshape((rows / self.block, self.block * width))
+    }
+}

@@ -1,0 +1,97 @@
+//! The tensors of the model: as the checkpoint has them, unless the adapter that is on has a copy that is trained.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use candle_core::Result;
+use candle_core::Tensor;
+use candle_core::Var;
+
+use crate::frozen::FrozenMatrix;
+use crate::gradients::Gradients;
+use crate::ops::Weight;
+use crate::ops::add_bias_gradient;
+use crate::ops::add_rms_norm_gradient;
+use crate::ops::rms_norm;
+use crate::ops::rms_norm_backward;
+
+use super::linear::Pass;
+
+/// A matrix, read where the checkpoint maps it.
+pub struct Matrix {
+    pub(super) name: String,
+    pub(super) frozen: FrozenMatrix,
+}
+
+impl Matrix {
+    /// What a pass multiplies with.
+    pub fn weight<'a>(&'a self, pass: Pass<'a>) -> Weight<'a> {
+        self.trained(pass).map_or(Weight::Frozen(&self.frozen), |var| Weight::Trained(var))
+    }
+
+    /// The copy that trains.
+    pub fn trained<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
+        pass.adapter?.tensor(&self.name)
+    }
+}
+
+/// A vector: a bias, or the weight of a norm.
+pub struct Vector {
+    pub(super) name: String,
+    pub(super) frozen: Arc<[f32]>,
+}
+
+impl Vector {
+    /// What a pass reads.
+    pub fn values<'a>(&'a self, pass: Pass) -> Result<Cow<'a, [f32]>> {
+        match self.trained(pass) {
+            None => Ok(Cow::Borrowed(&self.frozen)),
+            Some(var) => Ok(Cow::Owned(var.to_vec1()?)),
+        }
+    }
+
+    /// The copy that trains.
+    pub fn trained<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
+        pass.adapter?.tensor(&self.name)
+    }
+
+    /// As a bias that was added to rows whose gradient is dy, `[T, width]`: adds its own gradient, if it trains.
+    pub fn bias_backward(&self, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
+        match self.trained(pass) {
+            Some(var) => add_bias_gradient(&gradients.sum(var)?, dy),
+            None => Ok(()),
+        }
+    }
+}
+
+/// RMSNorm with its weight.
+pub struct Norm {
+    pub(super) weight: Vector,
+    pub(super) eps: f32,
+}
+
+impl Norm {
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        rms_norm(x, &self.weight.values(pass)?, self.eps)
+    }
+
+    /// dx, plus `residual`: what reaches x along the connection that passes the norm by. The gradient of the weight is
+    /// added to `gradients`, if it trains.
+    pub fn backward(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        residual: Option<&Tensor>,
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        if let Some(var) = self.weight.trained(pass) {
+            add_rms_norm_gradient(&gradients.sum(var)?, x, self.eps, dy)?;
+        }
+        rms_norm_backward(x, &self.weight.values(pass)?, self.eps, dy, residual)
+    }
+
+    pub fn trains(&self, pass: Pass) -> bool {
+        self.weight.trained(pass).is_some()
+    }
+}

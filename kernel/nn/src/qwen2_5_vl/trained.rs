@@ -1,0 +1,112 @@
+//! What can be trained on top of the model, made from its weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use candle_core::Var;
+
+use crate::adapter::Adapter;
+use crate::adapter::AdapterError;
+use crate::adapter::FreezeConfig;
+use crate::adapter::FrozenParts;
+use crate::adapter::InitLoraWeights;
+use crate::adapter::LoraConfig;
+use crate::adapter::Magnitude;
+use crate::adapter::TensorShape;
+use crate::adapter::trainable;
+use crate::error::Result;
+use crate::frozen::FrozenMatrix;
+use crate::ops::dora_norms;
+use crate::svd::principal;
+
+use super::Qwen2_5Vl;
+use super::linear::Linear;
+
+impl Qwen2_5Vl {
+    /// A new LoRA adapter; see [`Adapter::new`]. It changes nothing until it is trained:
+    ///
+    /// - DoRA's magnitudes are the lengths of the weights' rows.
+    /// - PiSSA's A = √S Vᵀ and B = U √S, with the largest singular values S · scaling and their vectors; what B A adds to
+    ///   the weight at first is subtracted from it.
+    /// - `modules_to_save` are copied.
+    ///
+    /// # Errors
+    /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model.
+    pub fn lora(&self, config: LoraConfig, seed: u64) -> Result<Adapter> {
+        let mut adapter = Adapter::new(config.clone(), &self.linears, seed)?;
+        let scaling = config.scaling() as f32;
+        for (id, weight) in self.weights().enumerate() {
+            let Some(lora) = adapter.get_mut(id) else { continue };
+            if config.use_dora {
+                let lengths = dora_norms(weight, &lora.a, &lora.b, scaling)?;
+                lora.magnitude = Some(Magnitude::new(Var::from_vec(lengths, weight.rows, &Device::Cpu)?));
+            }
+            if let InitLoraWeights::Pissa { niter } = config.init_lora_weights {
+                if self.quantized.is_some() {
+                    return Err(AdapterError::Quantized { what: "pissa_init" }.into());
+                }
+                let (a, b) = principal(weight, config.r, niter, seed)?;
+                let root = f64::from(scaling).sqrt();
+                let [a, b] = [(a / root)?, (b / root)?];
+                lora.a.set(&a)?;
+                lora.b.set(&b)?;
+                lora.initial = Some([a, b]);
+            }
+        }
+        for tensor in trainable::modules_to_save(&self.tensors, &config.modules_to_save)? {
+            adapter.put_tensor(tensor.name.clone(), self.copy(tensor)?);
+        }
+        Ok(adapter)
+    }
+
+    /// Reads a LoRA folder: see [`Adapter::load`].
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub fn load_adapter(&self, folder: &Path) -> Result<Adapter> {
+        Adapter::load_with(folder, &self.linears, &self.tensors)
+    }
+
+    /// What trains in freeze tuning: by its name, with its number of elements.
+    ///
+    /// # Errors
+    /// A module that there is not; nothing is left to train.
+    pub fn frozen_but(&self, config: &FreezeConfig, frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
+        config.resolve(&self.tensors, self.config.text.num_hidden_layers, frozen)
+    }
+
+    /// What trains in full tuning.
+    ///
+    /// # Errors
+    /// Nothing is left to train.
+    pub fn all_but(&self, frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
+        trainable::full(&self.tensors, frozen)
+    }
+
+    /// Copies of the model's own `tensors`, in f32, to be trained in their place.
+    ///
+    /// # Errors
+    /// The model is quantized.
+    pub fn copies(&self, tensors: &[&TensorShape]) -> Result<Adapter> {
+        if self.quantized.is_some() {
+            return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
+        }
+        let mut copies = BTreeMap::new();
+        for tensor in tensors {
+            copies.insert(tensor.name.clone(), self.copy(tensor)?);
+        }
+        Ok(Adapter::of_tensors(copies))
+    }
+
+    fn copy(&self, tensor: &TensorShape) -> Result<Var> {
+        // A tied head is stored as the embedding.
+        let name = if tensor.tied { "model.language_model.embed_tokens.weight" } else { &tensor.name };
+        Ok(Var::from_vec(self.checkpoint.values(name)?, tensor.dims.as_slice(), &Device::Cpu)?)
+    }
+
+    /// The weights of the linear layers, by their ids.
+    fn weights(&self) -> impl Iterator<Item = &FrozenMatrix> {
+        self.text.linears().chain(self.vision.linears()).map(Linear::weight)
+    }
+}

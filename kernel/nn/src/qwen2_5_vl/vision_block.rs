@@ -1,0 +1,127 @@
+//! A block of the vision tower.
+
+use candle_core::Result;
+use candle_core::Tensor;
+use tunebook_gemm::Precision;
+
+use crate::gradients::Gradients;
+use crate::ops::Rotary;
+use crate::ops::Segments;
+use crate::ops::add;
+use crate::ops::attention;
+use crate::ops::attention_backward;
+use crate::ops::rope;
+use crate::ops::rope_backward;
+use crate::ops::swiglu;
+use crate::ops::swiglu_backward;
+
+use super::config::VisionConfig;
+use super::linear::Linear;
+use super::linear::Pass;
+use super::loader::Loader;
+use super::parameter::Norm;
+
+/// RMSNorm epsilon of the tower, fixed by the architecture.
+pub const EPS: f32 = 1e-6;
+
+/// `x += attention(norm1(x))`, then `x += mlp(norm2(x))`.
+pub struct VisionBlock {
+    norm1: Norm,
+    qkv: Linear,
+    proj: Linear,
+    norm2: Norm,
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+    heads: usize,
+    precision: Precision,
+}
+
+/// What the backward pass reads beside the input.
+struct Inner {
+    /// Rotated queries, rotated keys, values, and what attention makes of them, each `[T, hidden]`.
+    attention: [Tensor; 4],
+    /// The residual stream between attention and feed-forward, `[T, hidden]`.
+    middle: Tensor,
+    /// `[T, intermediate]`.
+    gate: Tensor,
+    up: Tensor,
+}
+
+impl VisionBlock {
+    pub fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
+        let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
+        Ok(Self {
+            norm1: loader.norm(&format!("{prefix}.norm1"), hidden, EPS)?,
+            qkv: loader.linear(format!("{prefix}.attn.qkv"), 3 * hidden, hidden, true)?,
+            proj: loader.linear(format!("{prefix}.attn.proj"), hidden, hidden, true)?,
+            norm2: loader.norm(&format!("{prefix}.norm2"), hidden, EPS)?,
+            gate_proj: loader.linear(format!("{prefix}.mlp.gate_proj"), ffn, hidden, true)?,
+            up_proj: loader.linear(format!("{prefix}.mlp.up_proj"), ffn, hidden, true)?,
+            down_proj: loader.linear(format!("{prefix}.mlp.down_proj"), hidden, ffn, true)?,
+            heads: config.num_heads,
+            precision: loader.precision,
+        })
+    }
+
+    pub fn linears(&self) -> [&Linear; 5] {
+        let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
+        [qkv, proj, gate_proj, up_proj, down_proj]
+    }
+
+    pub fn linears_mut(&mut self) -> [&mut Linear; 5] {
+        let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
+        [qkv, proj, gate_proj, up_proj, down_proj]
+    }
+
+    /// Whether the adapter that is on trains anything here.
+    pub fn trains(&self, pass: Pass) -> bool {
+        self.linears().iter().any(|linear| linear.trains(pass)) || self.norm1.trains(pass) || self.norm2.trains(pass)
+    }
+
+    /// `x` is `[T, hidden]`, the patches of all `segments`.
+    pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Tensor> {
+        let Inner { middle, gate, up, .. } = self.inner(x, rotary, segments, pass)?;
+        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?)
+    }
+
+    /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
+    pub fn backward(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        (rotary, segments): (&Rotary, &Segments),
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let Inner { attention: [q, k, v, attended], middle, gate, up } = self.inner(x, rotary, segments, pass)?;
+
+        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, dy, pass, gradients)?;
+        let [dgate, dup] = swiglu_backward(&gate, &up, &dactivated)?;
+        let normed = self.norm2.forward(&middle, pass)?;
+        let dnormed = add(
+            &self.gate_proj.backward(&normed, &dgate, pass, gradients)?,
+            &self.up_proj.backward(&normed, &dup, pass, gradients)?,
+        )?;
+        let dmiddle = self.norm2.backward(&middle, &dnormed, Some(dy), pass, gradients)?;
+
+        let dattended = self.proj.backward(&attended, &dmiddle, pass, gradients)?;
+        let [dq, dk, dv] =
+            attention_backward([&q, &k, &v, &attended], &dattended, segments, [self.heads; 2], self.precision)?;
+        let dqkv = Tensor::cat(&[rope_backward(&dq, rotary)?, rope_backward(&dk, rotary)?, dv], 1)?;
+        let dnormed = self.qkv.backward(&self.norm1.forward(x, pass)?, &dqkv, pass, gradients)?;
+        self.norm1.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
+    }
+
+    fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
+        let hidden = x.dim(1)?;
+        let qkv = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
+        let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
+        let (q, k, v) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?, part(2)?);
+        let attended = attention(&q, &k, &v, segments, [self.heads; 2], self.precision)?;
+        let middle = add(x, &self.proj.forward(&attended, pass)?)?;
+        let normed = self.norm2.forward(&middle, pass)?;
+        let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
+        Ok(Inner { attention: [q, k, v, attended], middle, gate, up })
+    }
+}
