@@ -9,6 +9,7 @@ use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
+use tunebook_engine::report::LoraReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::SkippedKind;
@@ -21,6 +22,7 @@ use tunebook_engine::report::TrainReport;
 use crate::chart;
 use crate::output::Output;
 use crate::output::Table;
+use crate::results;
 
 /// What text is written on.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +65,12 @@ pub fn render(output: &Output, page: Page) -> String {
             chart::draw(plot, page) + &file
         }
         Output::Answer(report) => page.faint(&answer(report)),
+        Output::Evaluated(report) => draw_table(&results::evaluated(report), page),
+        Output::Prediction(report) => results::prediction(report, page),
+        Output::Predicted(report) => draw_table(&results::predicted(report), page),
+        Output::Compared(report) => results::compared(report, page),
         Output::Saved(report) => lines(&saved(report), page),
+        Output::Exported(report) => lines(&results::exported(report), page),
         Output::Status(report) => lines(&status(report), page),
     }
 }
@@ -74,6 +81,8 @@ pub fn table(output: &Output) -> Option<Table> {
         Output::Table(table) => Some(table.clone()),
         Output::Data(report) => Some(data_table(report)),
         Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports)),
+        Output::Evaluated(report) => Some(results::evaluated(report)),
+        Output::Predicted(report) => Some(results::predicted(report)),
         _ => None,
     }
 }
@@ -180,14 +189,17 @@ fn sample(report: &SampleReport, page: Page) -> String {
 
 fn adapter(report: &AdapterReport) -> String {
     let (trainable, all) = (report.trainable_parameters, report.all_parameters);
+    let kind = report.lora.as_ref().map_or_else(
+        || "weights of the model".to_string(),
+        |LoraReport { kind, rank, alpha, dropout, modules }| {
+            let variant = if *kind == "LoRA" { String::new() } else { format!("{kind}, ") };
+            format!("{variant}rank {rank}, alpha {alpha}, dropout {dropout}, {}", count(*modules, "layer"))
+        },
+    );
     format!(
-        "adapter `{}` is on: rank {}, alpha {}, dropout {}, {}{}\n\
+        "adapter `{}` is on: {kind}{}\n\
          trainable params: {} || all params: {} || trainable%: {:.4}",
         report.name,
-        report.rank,
-        report.alpha,
-        report.dropout,
-        count(report.modules, "layer"),
         if report.step > 0 { format!(", trained {}", count(report.step, "step")) } else { String::new() },
         thousands(trainable),
         thousands(all),
@@ -204,19 +216,21 @@ fn adapters(reports: &[AdapterReport], page: Page) -> String {
 
 fn adapters_table(reports: &[AdapterReport]) -> Table {
     let row = |report: &AdapterReport| {
+        let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
         vec![
             report.name.clone(),
             if report.active { "on" } else { "" }.to_string(),
-            report.rank.to_string(),
-            report.alpha.to_string(),
-            report.dropout.to_string(),
-            report.modules.to_string(),
+            report.lora.as_ref().map_or("weights", |lora| lora.kind).to_string(),
+            of_lora(&|lora| lora.rank.to_string()),
+            of_lora(&|lora| lora.alpha.to_string()),
+            of_lora(&|lora| lora.dropout.to_string()),
+            of_lora(&|lora| lora.modules.to_string()),
             thousands(report.trainable_parameters),
             report.step.to_string(),
         ]
     };
     Table {
-        headers: vec!["adapter", "", "rank", "alpha", "dropout", "layers", "parameters", "steps"],
+        headers: vec!["adapter", "", "kind", "rank", "alpha", "dropout", "layers", "parameters", "steps"],
         rows: reports.iter().map(row).collect(),
         ..Table::default()
     }
@@ -255,7 +269,8 @@ fn trained(report: &TrainReport) -> String {
     format!("{made} in {}{loss}, {:.0} tokens/s; {end}", seconds(report.elapsed), report.tokens_per_second)
 }
 
-fn answer(report: &ChatReport) -> String {
+/// How an answer came about.
+pub fn answer(report: &ChatReport) -> String {
     let end = match report.end {
         AnswerEnd::EndOfTurn => "",
         AnswerEnd::MaxNewTokens => "; cut at max_new_tokens",
@@ -343,12 +358,12 @@ pub fn wrap(text: &str, indent: usize, width: usize) -> String {
 }
 
 /// `1 step`, `2 steps`.
-fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// `312 MiB`, `3.25 GiB`.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mebibytes = bytes as f64 / (1u64 << 20) as f64;
     if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
 }
@@ -397,10 +412,7 @@ mod tests {
         let report = AdapterReport {
             name: "default".to_string(),
             active: true,
-            rank: 8,
-            alpha: 16.0,
-            dropout: 0.0,
-            modules: 252,
+            lora: Some(LoraReport { kind: "LoRA", rank: 8, alpha: 16.0, dropout: 0.0, modules: 252 }),
             trainable_parameters: 14_966_784,
             all_parameters: 3_769_589_760,
             step: 0,

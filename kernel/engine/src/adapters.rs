@@ -1,11 +1,17 @@
 //! The adapters of a session: several live at once, one of them on.
 
+use std::path::Path;
+
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::adapter::InitLoraWeights;
+use tunebook_nn::adapter::LoraConfig;
+use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::nearest::nearest;
 use crate::report::AdapterReport;
+use crate::report::LoraReport;
 use crate::training::Run;
 
 /// Adapters by name, each with its own training.
@@ -13,6 +19,24 @@ use crate::training::Run;
 pub struct Adapters {
     list: Vec<LiveAdapter>,
     active: Option<usize>,
+}
+
+/// The adapter that a verb runs with for once.
+pub struct Chosen {
+    /// `base` where it is none.
+    pub name: String,
+    pub adapter: Option<Adapter>,
+    /// How far it was trained here.
+    pub epoch: f64,
+}
+
+/// What the model without an adapter is called.
+const BASE: &str = "base";
+
+impl Chosen {
+    pub fn base() -> Self {
+        Self { name: BASE.to_string(), adapter: None, epoch: 0.0 }
+    }
 }
 
 struct LiveAdapter {
@@ -62,6 +86,32 @@ impl Adapters {
         Ok(())
     }
 
+    /// What `choice` means: the name of a live adapter, `base` for none, or a folder; without it, the adapter that is
+    /// on, or none.
+    ///
+    /// # Errors
+    /// There is no such adapter, or as [`Qwen2_5Vl::load_adapter`].
+    pub fn choose(&self, choice: Option<&str>, net: &Qwen2_5Vl) -> Result<Chosen> {
+        let live = match choice {
+            None => self.active,
+            Some(name) => self.position(name),
+        };
+        match (live, choice) {
+            (Some(index), _) => Ok(self.list[index].chosen()),
+            (None, None | Some(BASE)) => Ok(Chosen::base()),
+            (None, Some(folder)) if Path::new(folder).is_dir() => {
+                let adapter = net.load_adapter(Path::new(folder))?;
+                Ok(Chosen { name: folder.to_string(), adapter: Some(adapter), epoch: 0.0 })
+            }
+            (None, Some(name)) => Err(self.unknown(name)),
+        }
+    }
+
+    /// Every live adapter.
+    pub fn all(&self) -> impl Iterator<Item = Chosen> {
+        self.list.iter().map(LiveAdapter::chosen)
+    }
+
     /// The adapter that is on, and its training.
     pub fn active(&self) -> Option<(&Adapter, &Run)> {
         self.list.get(self.active?).map(|live| (&live.adapter, &live.run))
@@ -81,12 +131,15 @@ impl Adapters {
         let report = |(index, live): (usize, &LiveAdapter)| AdapterReport {
             name: live.name.clone(),
             active: self.active == Some(index),
-            rank: live.adapter.config.r,
-            alpha: live.adapter.config.lora_alpha,
-            dropout: live.adapter.config.lora_dropout,
-            modules: live.adapter.module_count(),
+            lora: live.adapter.config.as_ref().map(|config| LoraReport {
+                kind: kind(config),
+                rank: config.r,
+                alpha: config.lora_alpha,
+                dropout: config.lora_dropout,
+                modules: live.adapter.module_count(),
+            }),
             trainable_parameters: live.adapter.parameter_count(),
-            all_parameters: base + live.adapter.parameter_count(),
+            all_parameters: base + live.adapter.config.as_ref().map_or(0, |_| live.adapter.parameter_count()),
             step: live.run.step(),
         };
         self.list.iter().enumerate().map(report).collect()
@@ -97,14 +150,33 @@ impl Adapters {
     }
 
     fn find(&self, name: &str) -> Result<usize> {
-        self.position(name).ok_or_else(|| Error::UnknownAdapter {
-            name: name.to_string(),
-            nearest: nearest(name, self.list.iter().map(|live| live.name.as_str())),
-        })
+        self.position(name).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let nearest = nearest(name, self.list.iter().map(|live| live.name.as_str()));
+        Error::UnknownAdapter { name: name.to_string(), nearest }
     }
 
     fn free_name(&self) -> String {
         let names = std::iter::once("default".to_string()).chain((2..).map(|n| format!("default-{n}")));
         names.into_iter().find(|name| self.position(name).is_none()).unwrap_or_default()
+    }
+}
+
+fn kind(config: &LoraConfig) -> &'static str {
+    match config {
+        LoraConfig { use_dora: true, .. } => "DoRA",
+        LoraConfig { init_lora_weights: InitLoraWeights::Pissa { .. }, .. } => "PiSSA",
+        LoraConfig { use_rslora: true, .. } => "rsLoRA",
+        _ => "LoRA",
+    }
+}
+
+impl LiveAdapter {
+    /// The adapter shares its numbers with the live one.
+    fn chosen(&self) -> Chosen {
+        let epoch = self.run.records().last().map_or(0.0, |record| record.epoch);
+        Chosen { name: self.name.clone(), adapter: Some(self.adapter.clone()), epoch }
     }
 }

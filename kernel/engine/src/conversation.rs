@@ -22,6 +22,7 @@ use crate::pictures::Features;
 use crate::pictures::PictureKey;
 use crate::pictures::grid_thw;
 use crate::prefix::Prefix;
+use crate::prefix::fingerprint;
 use crate::report::ChatReport;
 use crate::settings::Settings;
 
@@ -32,6 +33,8 @@ pub struct Conversation {
     images: Vec<PathBuf>,
     /// The features of the last prompt's pictures: the next prompt begins with the same.
     pictures: HashMap<PictureKey, Tensor>,
+    /// The contents of the adapter that changed them.
+    pictures_of: Option<u64>,
     /// What the model has read of it.
     prefix: Prefix,
 }
@@ -106,7 +109,12 @@ impl Conversation {
         asking: Asking,
         features: &mut Features,
     ) -> Result<Prompt> {
-        let Asking { model, processor, settings, .. } = asking;
+        let Asking { model, adapter, processor, settings } = asking;
+        let of = adapter.filter(|adapter| adapter.changes_pictures()).map(fingerprint).transpose()?;
+        if of != self.pictures_of {
+            self.pictures.clear();
+            self.pictures_of = of;
+        }
         let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>()?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
         let template = Template::by_name(&settings.template)?;
@@ -117,7 +125,7 @@ impl Conversation {
             let key = PictureKey::of(image);
             let picture = match self.pictures.get(&key) {
                 Some(known) => known.clone(),
-                None => features.get(&model.net, processor, image)?,
+                None => features.get(&model.net, adapter, processor, image)?,
             };
             pictures.insert(key, picture.clone());
             in_order.push(picture);

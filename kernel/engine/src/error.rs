@@ -45,14 +45,21 @@ pub enum Error {
     #[error("val_size holds back some of the data itself, eval_dataset names other data: give one of them")]
     ValSizeAndEvalDataset,
     #[error(
-        "{path} changes the vision tower (`{tensor}`), which is frozen here; only adapters of the language model work"
+        "training {parameters} of the model's own parameters takes {needed:.1} GB, and {free:.1} GB are free: train fewer \
+         layers (freeze_trainable_layers), or make an adapter with `lora`"
     )]
-    VisionAdapter { path: PathBuf, tensor: String },
+    CopiesMemory { parameters: usize, needed: f64, free: f64 },
     #[error(
         "memory={limit} is less than the {least:.1} GB that this step takes even if it keeps nothing: lower \
          per_device_train_batch_size, cutoff_len, image_max_pixels or lora_rank, or raise memory"
     )]
     Memory { limit: f64, least: f64 },
+    #[error("there is no adapter to compare the model with; make one with `lora` or load one with `adapter load PATH`")]
+    NothingToCompare,
+    #[error("{path} already holds something; choose a folder that is empty or not there yet")]
+    ExportExists { path: PathBuf },
+    #[error("{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB; choose another disk or make room")]
+    NoSpace { path: PathBuf, needed: f64, free: f64 },
     #[error("{0}")]
     Other(String),
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::qwen2_5_vl::Pass;
 
 use crate::error::Result;
 use crate::model::Model;
@@ -60,13 +61,14 @@ pub fn generate_after(
     on_token: &mut dyn FnMut(u32) -> Result<()>,
 ) -> Result<Answer> {
     let net = &model.net;
+    let pass = Pass { adapter, ..Pass::default() };
     let (hidden, cached_tokens) = prefix.read_prompt(net, adapter, prompt, choice.max_new_tokens, stop)?;
     let ended = |end| Ok(Answer { end, cached_tokens });
     let Some(mut hidden) = hidden else { return ended(AnswerEnd::Interrupted) };
     let mut sampler = Sampler::new(choice, &prompt.input_ids);
     let first = prompt.input_ids.len() as i64 + net.positions(&prompt.input_ids, &prompt.grids)?.delta;
     for made in 1..=choice.max_new_tokens {
-        let logits = net.text.logits(&net.text.norm(&hidden)?)?;
+        let logits = net.text.logits(&net.text.norm(&hidden, pass)?, pass)?;
         let token = sampler.next(logits.flatten_all()?.to_vec1()?);
         if choice.eos_token_ids.contains(&token) {
             return ended(AnswerEnd::EndOfTurn);

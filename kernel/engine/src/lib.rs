@@ -6,19 +6,26 @@
 
 mod adapters;
 mod chosen_data;
+mod compare;
 mod conversation;
 pub mod error;
+mod evaluate;
 pub mod event;
 mod feature_store;
+mod export;
 pub mod generate;
 pub mod hub;
 mod memory;
+mod methods;
+pub mod metrics;
 pub mod micro_batch;
 pub mod model;
 pub mod nearest;
+mod neftune;
 pub mod optimizer;
 pub mod output;
 pub mod pictures;
+pub mod predict;
 pub mod prefix;
 pub mod recipe;
 pub mod report;

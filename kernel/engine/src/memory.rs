@@ -62,7 +62,7 @@ impl StepMemory {
 }
 
 /// Memory that can be had without swapping.
-fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:")
 }
 

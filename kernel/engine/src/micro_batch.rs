@@ -1,4 +1,4 @@
-//! One micro-batch: its tokens laid end to end, its loss, and the gradients of the adapter.
+//! One micro-batch: its tokens laid end to end, its loss, and the gradients of what trains.
 
 use candle_core::Device;
 use candle_core::Tensor;
@@ -9,6 +9,7 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::ops::Labels;
 use tunebook_nn::ops::Segments;
+use tunebook_nn::ops::linear_cross_entropy;
 use tunebook_nn::ops::linear_cross_entropy_with_gradient;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 use tunebook_nn::qwen2_5_vl::Pass;
@@ -16,13 +17,14 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
 use crate::error::Result;
+use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
 
 /// The samples of a micro-batch, packed without padding.
 pub struct MicroBatch {
-    /// Embeddings with picture features in place, `[T · hidden]`.
-    x: Vec<f32>,
+    input_ids: Vec<u32>,
+    pictures: Pictures,
     positions: Vec<[u32; 3]>,
     segments: Segments,
     /// Rows whose next token is learned, and that token.
@@ -30,20 +32,39 @@ pub struct MicroBatch {
     targets: Vec<u32>,
 }
 
+/// The pictures of all samples, in the order of their placeholders.
+enum Pictures {
+    /// As the language model reads them.
+    Features(Vec<Tensor>),
+    /// As the vision tower does, where the adapter changes what it makes of them.
+    Patches { patches: Vec<f32>, grids: Vec<[usize; 3]> },
+}
+
+/// How a micro-batch is trained on.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// What dropout masks and noise are drawn from.
+    pub dropout: DropoutRun,
+    /// The strength of the noise on the embeddings; 0 is none.
+    pub neftune_noise_alpha: f64,
+    /// How many of the last layers keep their inner values.
+    pub kept: usize,
+}
+
 impl MicroBatch {
     pub fn new(
         net: &Qwen2_5Vl,
+        adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         features: &mut Features,
         samples: &[&Encoded],
     ) -> Result<Self> {
-        let (mut x, mut positions, mut bounds) = (Vec::new(), Vec::new(), vec![0]);
+        let (mut input_ids, mut positions, mut bounds) = (Vec::new(), Vec::new(), vec![0]);
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
         for sample in samples {
             let start = positions.len();
             let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
-            let pictures = sample.images.iter().map(|image| features.get(net, processor, image));
-            x.extend(net.embed(&sample.input_ids, &pictures.collect::<Result<Vec<_>>>()?)?);
+            input_ids.extend_from_slice(&sample.input_ids);
             positions.extend(net.positions(&sample.input_ids, &grids)?.thw);
             bounds.push(positions.len());
             for (i, &label) in sample.labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORE_INDEX) {
@@ -51,9 +72,20 @@ impl MicroBatch {
                 targets.push(label as u32);
             }
         }
+        let images = || samples.iter().flat_map(|sample| &sample.images);
+        let pictures = if adapter.is_some_and(Adapter::changes_pictures) && images().next().is_some() {
+            let mut patches = Vec::new();
+            for image in images() {
+                patches.extend(features.patches(processor, image)?);
+            }
+            Pictures::Patches { patches, grids: images().map(grid_thw).collect() }
+        } else {
+            let features = images().map(|image| features.get(net, adapter, processor, image));
+            Pictures::Features(features.collect::<Result<_>>()?)
+        };
         let bounds: std::sync::Arc<[usize]> = bounds.into();
         let segments = Segments { q: bounds.clone(), k: bounds, causal: true };
-        Ok(Self { x, positions, segments, rows, targets })
+        Ok(Self { input_ids, pictures, positions, segments, rows, targets })
     }
 
     pub fn tokens(&self) -> usize {
@@ -65,10 +97,36 @@ impl MicroBatch {
         self.rows.len()
     }
 
+    /// Mean cross-entropy over the labelled tokens, without dropout and gradients.
+    ///
+    /// # Errors
+    /// Whatever candle reports.
+    pub fn loss(self, net: &Qwen2_5Vl, adapter: Option<&Adapter>) -> Result<f64> {
+        if self.rows.is_empty() {
+            return Ok(0.0);
+        }
+        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
+        let rotary = rotary(&positions, &net.config.text);
+        let pass = Pass { adapter, ..Pass::default() };
+        let features = match pictures {
+            Pictures::Features(features) => features,
+            Pictures::Patches { patches, grids } => vec![net.vision.features(patches, &grids, pass)?],
+        };
+        let x = net.embed(&input_ids, &features, pass)?;
+        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
+        for layer in &net.text.layers {
+            x = layer.output(&layer.inner(&x, &rotary, &segments, pass)?, pass)?;
+        }
+        let weights = vec![1.0 / rows.len() as f32; rows.len()];
+        let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
+        Ok(linear_cross_entropy(&net.text.norm(&x, pass)?, net.text.lm_head(pass), labels, net.precision)?)
+    }
+
     /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
     ///
     /// The forward pass keeps each layer's input, and the inner values of the last `kept` layers; the backward pass
-    /// goes through the layers in reverse and makes the inner values of the others again.
+    /// goes through the layers in reverse and makes the inner values of the others again. It ends at the lowest layer that
+    /// trains.
     ///
     /// # Errors
     /// Whatever candle reports.
@@ -76,37 +134,65 @@ impl MicroBatch {
         self,
         net: &Qwen2_5Vl,
         adapter: &Adapter,
-        dropout: DropoutRun,
-        kept: usize,
+        manner: Manner,
         gradients: &mut Gradients,
     ) -> Result<f64> {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { x, positions, segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
         let rotary = rotary(&positions, &net.config.text);
-        let pass = Pass { adapter: Some(adapter), dropout: Some(dropout) };
-        let layers = &net.text.layers;
-        let first_kept = layers.len().saturating_sub(kept);
+        let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
+        let (features, seen) = match pictures {
+            Pictures::Features(features) => (features, None),
+            Pictures::Patches { patches, grids } => {
+                let (features, seen) = net.vision.features_to_train(patches, &grids, pass)?;
+                (vec![features], Some(seen))
+            }
+        };
+        let is_text = |id: &u32| *id != net.config.image_token_id;
+        let mut x = net.embed(&input_ids, &features, pass)?;
+        if manner.neftune_noise_alpha > 0.0 {
+            let text: Vec<bool> = input_ids.iter().map(is_text).collect();
+            add_noise(&mut x, &text, &segments.q, manner.neftune_noise_alpha, manner.dropout);
+        }
 
+        let layers = &net.text.layers;
+        let first_kept = layers.len().saturating_sub(manner.kept);
+        let lowest = match seen.is_some() || net.text.embedding_trains(pass) {
+            true => 0,
+            false => layers.iter().position(|layer| layer.trains(pass)).unwrap_or(layers.len()),
+        };
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
             let inner = layer.inner(&x, &rotary, &segments, pass)?;
             let y = layer.output(&inner, pass)?;
-            passed.push((layer, x, (i >= first_kept).then_some(inner)));
+            if i >= lowest {
+                passed.push((layer, x, (i >= first_kept).then_some(inner)));
+            }
             x = y;
         }
 
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        let normed = net.text.norm(&x)?;
-        let (loss, dnormed) = linear_cross_entropy_with_gradient(&normed, net.text.lm_head(), labels, net.precision)?;
-        let mut dx = net.text.norm_backward(&x, &dnormed)?;
+        let normed = net.text.norm(&x, pass)?;
+        let head = net.text.lm_head(pass);
+        let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head)).transpose()?;
+        let (loss, dnormed) =
+            linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref())?;
+        let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
         for (layer, x, inner) in passed.into_iter().rev() {
             let inner = inner.map_or_else(|| layer.inner(&x, &rotary, &segments, pass), Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, &segments), pass, gradients)?;
+        }
+        let ids: Vec<Option<u32>> = input_ids.iter().map(|id| Some(*id).filter(is_text)).collect();
+        net.text.embed_backward(&ids, &dx, pass, gradients)?;
+        if let Some(seen) = seen {
+            let rows: Vec<u32> = (0u32..).zip(&input_ids).filter(|(_, id)| !is_text(id)).map(|(row, _)| row).collect();
+            let dfeatures = dx.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+            net.vision.backward(seen, &dfeatures, pass, gradients)?;
         }
         Ok(loss)
     }

@@ -41,7 +41,8 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// One step on `parameters` with `gradients · scale`; parameters without a gradient stay as they are.
+    /// One step on `parameters` with `gradients · scale`; a parameter without a gradient has one of zeros. `learning_rate`
+    /// is that of all but LoRA+'s B; what decays is up to [`ParameterGroup`].
     pub fn step(
         &mut self,
         parameters: &[(String, Var)],
@@ -53,26 +54,60 @@ impl AdamW {
         self.moments.resize(parameters.len(), Default::default());
         self.step += 1;
         let (beta1, beta2) = (settings.adam_beta1, settings.adam_beta2);
-        let step_size = learning_rate / (1.0 - beta1.powi(self.step));
-        let update = Update {
-            scale: scale as f32,
-            decay: (1.0 - learning_rate * settings.weight_decay) as f32,
-            beta2: beta2 as f32,
-            // Subtracted before rounding, as torch does: in f32, 1 - 0.999 is off by 1e-5 of itself.
-            rest1: (1.0 - beta1) as f32,
-            rest2: (1.0 - beta2) as f32,
-            step_size: step_size as f32,
-            root: (1.0 - beta2.powi(self.step)).sqrt() as f32,
-            epsilon: settings.adam_epsilon as f32,
-        };
-        for ((_, parameter), moments) in parameters.iter().zip(&mut self.moments) {
-            let Some(gradient) = gradients.get(parameter) else { continue };
+        // LoRA+ is a way to train LoRA, and says nothing of other parameters.
+        let loraplus =
+            parameters.iter().any(|(name, _)| name.contains(".lora_B.")).then_some(settings.loraplus_lr_ratio);
+        let loraplus = loraplus.filter(|ratio| *ratio > 0.0);
+        for ((name, parameter), moments) in parameters.iter().zip(&mut self.moments) {
+            let group = ParameterGroup::of(name, parameter, settings.weight_decay, loraplus);
+            let learning_rate = learning_rate * group.rate;
+            let update = Update {
+                scale: scale as f32,
+                decay: (1.0 - learning_rate * group.weight_decay) as f32,
+                beta2: beta2 as f32,
+                // Subtracted before rounding, as torch does: in f32, 1 - 0.999 is off by 1e-5 of itself.
+                rest1: (1.0 - beta1) as f32,
+                rest2: (1.0 - beta2) as f32,
+                step_size: (learning_rate / (1.0 - beta1.powi(self.step))) as f32,
+                root: (1.0 - beta2.powi(self.step)).sqrt() as f32,
+                epsilon: settings.adam_epsilon as f32,
+            };
             for moment in &mut *moments {
-                moment.resize(gradient.elem_count(), 0.0);
+                moment.resize(parameter.elem_count(), 0.0);
             }
-            parameter.inplace_op2(gradient, &StepInPlace { update, moments: RefCell::new(moments) })?;
+            let zeros = || parameter.zeros_like();
+            let gradient = gradients.get(parameter).map_or_else(zeros, |gradient| Ok(gradient.clone()))?;
+            parameter.inplace_op2(&gradient, &StepInPlace { update, moments: RefCell::new(moments) })?;
         }
         Ok(())
+    }
+}
+
+/// How a parameter learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ParameterGroup {
+    /// The factor of the learning rate.
+    rate: f64,
+    weight_decay: f64,
+}
+
+impl ParameterGroup {
+    /// As transformers' `Trainer` groups parameters, biases and norms of the language model do not decay (those of the
+    /// vision tower, called `norm1` and so on, do).
+    ///
+    /// With LoRA+ (Hayou et al. 2024, arXiv 2402.12354) as LLaMA-Factory has it, B and all vectors learn
+    /// `loraplus_lr_ratio` times as fast, and only biases do not decay.
+    fn of(name: &str, parameter: &Var, weight_decay: f64, loraplus_lr_ratio: Option<f64>) -> Self {
+        let bias = name.contains("bias");
+        let decaying = |decays: bool| if decays { weight_decay } else { 0.0 };
+        if let Some(ratio) = loraplus_lr_ratio {
+            let fast = name.contains("lora_B") || parameter.rank() == 1;
+            return Self { rate: if fast { ratio } else { 1.0 }, weight_decay: decaying(!bias) };
+        }
+        let is_norm = |part: &str| {
+            part == "norm" || part.ends_with("_norm") || part.contains("layernorm") || part.contains("rmsnorm")
+        };
+        Self { rate: 1.0, weight_decay: decaying(!bias && !name.split('.').any(is_norm)) }
     }
 }
 
@@ -174,6 +209,47 @@ mod tests {
         }
         let found = p.to_vec1::<f32>().unwrap();
         assert!(found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn a_parameter_without_a_gradient_goes_on_as_with_zeros() {
+        let settings = Settings::default();
+        let [p, q] = [0; 2].map(|_| ("p".to_string(), Var::new(&[1f32, -2.0], &Device::Cpu).unwrap()));
+        let [mut of_p, mut of_q] = [0; 2].map(|_| AdamW::default());
+        for values in [Some([0.5, -1.0]), None] {
+            let mut gradients = Gradients::default();
+            if let Some(values) = values {
+                add(&mut gradients, &p.1, values);
+            }
+            of_p.step(std::slice::from_ref(&p), &gradients, 1.0, 0.1, &settings).unwrap();
+            let mut gradients = Gradients::default();
+            add(&mut gradients, &q.1, values.unwrap_or([0.0; 2]));
+            of_q.step(std::slice::from_ref(&q), &gradients, 1.0, 0.1, &settings).unwrap();
+        }
+        assert_eq!(p.1.to_vec1::<f32>().unwrap(), q.1.to_vec1::<f32>().unwrap());
+    }
+
+    #[test]
+    fn parameters_are_grouped_by_their_names() {
+        let [vector, matrix] =
+            [vec![2], vec![2, 1]].map(|dims| Var::zeros(dims, candle_core::DType::F32, &Device::Cpu).unwrap());
+        let group = |name: &str, parameter: &Var, loraplus_lr_ratio| {
+            let ParameterGroup { rate, weight_decay } = ParameterGroup::of(name, parameter, 0.1, loraplus_lr_ratio);
+            (rate, weight_decay)
+        };
+        for (name, parameter, plain, plus) in [
+            ("a.q_proj.lora_A.weight", &matrix, (1.0, 0.1), (1.0, 0.1)),
+            ("a.q_proj.lora_B.weight", &matrix, (1.0, 0.1), (16.0, 0.1)),
+            ("a.q_proj.lora_magnitude_vector", &vector, (1.0, 0.1), (16.0, 0.1)),
+            ("a.q_proj.bias", &vector, (1.0, 0.0), (16.0, 0.0)),
+            ("a.layers.0.input_layernorm.weight", &vector, (1.0, 0.0), (16.0, 0.1)),
+            ("a.norm.weight", &vector, (1.0, 0.0), (16.0, 0.1)),
+            ("a.blocks.0.norm1.weight", &vector, (1.0, 0.1), (16.0, 0.1)),
+            ("a.merger.ln_q.weight", &vector, (1.0, 0.1), (16.0, 0.1)),
+        ] {
+            assert_eq!(group(name, parameter, None), plain, "{name}");
+            assert_eq!(group(name, parameter, Some(16.0)), plus, "{name}");
+        }
     }
 
     #[test]

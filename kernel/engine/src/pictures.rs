@@ -13,6 +13,8 @@ use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::ImageRef;
 use tunebook_data::Pixels;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::qwen2_5_vl::Pass;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Result;
@@ -42,20 +44,40 @@ pub struct Features {
 }
 
 impl Features {
-    /// The features of `image`, `[tokens, hidden]`.
+    /// The features of `image`, `[tokens, hidden]`. Those of an adapter that changes them are not kept: training it
+    /// changes them again.
     ///
     /// # Errors
     /// The picture cannot be read any more, or has another size than when it was encoded.
-    pub fn get(&mut self, net: &Qwen2_5Vl, processor: &ImageProcessor, image: &ImageRef) -> Result<Tensor> {
+    pub fn get(
+        &mut self,
+        net: &Qwen2_5Vl,
+        adapter: Option<&Adapter>,
+        processor: &ImageProcessor,
+        image: &ImageRef,
+    ) -> Result<Tensor> {
+        if adapter.is_some_and(Adapter::changes_pictures) {
+            let pass = Pass { adapter, ..Pass::default() };
+            return Ok(net.vision.features(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
+        }
         let key = PictureKey::of(image);
-        let ahead = self.ahead.remove(&key);
         if let Some(features) = self.known.get(&key)? {
+            self.ahead.remove(&key);
             return Ok(features);
         }
-        let pixels = ahead.and_then(wait).unwrap_or_else(|| processor.load(image))?;
-        let features = net.vision.features(pixels.patches, &[grid_thw(image)])?;
+        let patches = self.patches(processor, image)?;
+        let features = net.vision.features(patches, &[grid_thw(image)], Pass::default())?;
         self.known.put(key, &features)?;
         Ok(features)
+    }
+
+    /// The pixels of `image`, cut to patches.
+    ///
+    /// # Errors
+    /// As [`Features::get`].
+    pub fn patches(&mut self, processor: &ImageProcessor, image: &ImageRef) -> Result<Vec<f32>> {
+        let ahead = self.ahead.remove(&PictureKey::of(image));
+        Ok(ahead.and_then(wait).unwrap_or_else(|| processor.load(image))?.patches)
     }
 
     /// Starts to decode and resize those of `images` that are not known, beside what goes on, for [`Features::get`]

@@ -61,7 +61,7 @@ impl Prefix {
 
         let new = &prompt.input_ids[known..];
         let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
-        let x = net.embed(new, &prompt.features[pictures..])?;
+        let x = net.embed(new, &prompt.features[pictures..], Pass { adapter, ..Pass::default() })?;
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
         for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.config.text.hidden_size)) {
@@ -82,7 +82,7 @@ impl Prefix {
         token: u32,
         position: [u32; 3],
     ) -> Result<Tensor> {
-        let x = net.text.embed(&[token])?;
+        let x = net.text.embed(&[token], Pass { adapter, ..Pass::default() })?;
         self.read(net, adapter, (&[token], &[position]), x)
     }
 
@@ -124,7 +124,7 @@ impl Prefix {
 }
 
 /// A number that tells the contents of an adapter, which training changes in place.
-fn fingerprint(adapter: &Adapter) -> Result<u64> {
+pub fn fingerprint(adapter: &Adapter) -> Result<u64> {
     let contents = |(name, var): &(String, Var)| {
         let (storage, layout) = var.storage_and_layout();
         match (&*storage, layout.contiguous_offsets()) {

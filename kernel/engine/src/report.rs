@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::Serialize;
 use tunebook_data::Skipped;
 
+use crate::metrics::Scores;
+
 /// What `load` found.
 #[derive(Clone, Debug)]
 pub struct LoadReport {
@@ -138,13 +140,23 @@ pub struct PictureReport {
 pub struct AdapterReport {
     pub name: String,
     pub active: bool,
-    pub rank: usize,
-    pub alpha: f64,
-    pub dropout: f64,
-    pub modules: usize,
+    /// How it is a LoRA; none where it is copies of the model's own weights.
+    pub lora: Option<LoraReport>,
     pub trainable_parameters: usize,
     pub all_parameters: usize,
     pub step: usize,
+}
+
+/// What makes a LoRA adapter.
+#[derive(Clone, Debug)]
+pub struct LoraReport {
+    /// LoRA, rsLoRA, DoRA or PiSSA.
+    pub kind: &'static str,
+    pub rank: usize,
+    pub alpha: f64,
+    pub dropout: f64,
+    /// How many layers it changes.
+    pub modules: usize,
 }
 
 /// One optimizer step.
@@ -232,4 +244,86 @@ pub struct Status {
     pub turns: usize,
     /// Resident memory of the process, in bytes.
     pub resident_bytes: Option<u64>,
+}
+
+/// What `evaluate` found.
+#[derive(Clone, Debug)]
+pub struct EvaluateReport {
+    /// Which samples.
+    pub samples: String,
+    /// The adapter's name, or `base`.
+    pub adapter: String,
+    pub loss: f64,
+    /// `exp(loss)`
+    pub perplexity: f64,
+    /// Samples that were evaluated; fewer than `total` after a stop.
+    pub done: usize,
+    pub total: usize,
+    pub elapsed: Duration,
+    /// Where the results were written to.
+    pub folder: Option<PathBuf>,
+}
+
+/// One answer of `predict`.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Counted from 0.
+    pub index: usize,
+    pub total: usize,
+    pub prompt: String,
+    pub predict: String,
+    /// The answer that was expected.
+    pub label: String,
+    pub scores: Scores,
+}
+
+/// What `predict` found.
+#[derive(Clone, Debug)]
+pub struct PredictReport {
+    /// Which samples.
+    pub samples: String,
+    /// The adapter's name, or `base`.
+    pub adapter: String,
+    /// The means over the predictions.
+    pub scores: Scores,
+    /// Predictions made; fewer than `total` after a stop.
+    pub done: usize,
+    pub total: usize,
+    pub new_tokens: usize,
+    /// Predictions that `max_new_tokens` has cut.
+    pub cut: usize,
+    pub elapsed: Duration,
+    /// Where they were written to.
+    pub folder: Option<PathBuf>,
+}
+
+/// One question, and what each adapter answers.
+#[derive(Clone, Debug)]
+pub struct CompareReport {
+    pub question: String,
+    pub images: Vec<PathBuf>,
+    /// Fewer than `asked` after a stop.
+    pub answers: Vec<ComparedAnswer>,
+    pub asked: usize,
+}
+
+/// The answer of one adapter.
+#[derive(Clone, Debug)]
+pub struct ComparedAnswer {
+    /// The adapter's name, or `base`.
+    pub name: String,
+    pub report: ChatReport,
+}
+
+/// What `export` wrote.
+#[derive(Clone, Debug)]
+pub struct ExportReport {
+    pub folder: PathBuf,
+    pub files: Vec<String>,
+    /// The adapter that was merged, and how many layers it changes.
+    pub adapter: String,
+    pub layers: usize,
+    /// Of the weights.
+    pub bytes: u64,
+    pub elapsed: Duration,
 }

@@ -6,33 +6,44 @@ use std::path::PathBuf;
 use serde_json::Map;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
-use tunebook_nn::adapter::Adapter;
-use tunebook_nn::adapter::LoraConfig;
 
 use crate::adapters::Adapters;
+use crate::adapters::Chosen;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
+use crate::compare;
 use crate::conversation::Asking;
 use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::error::Result;
+use crate::evaluate;
+use crate::evaluate::Samples;
 use crate::event::Context;
+use crate::export;
 use crate::hub;
 use crate::memory::resident_bytes;
+use crate::methods;
 use crate::model::Model;
 use crate::pictures::Features;
+use crate::predict;
 use crate::recipe::Recipe;
 use crate::recipe::Written;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
+use crate::report::CompareReport;
 use crate::report::DataReport;
+use crate::report::EvaluateReport;
+use crate::report::ExportReport;
 use crate::report::LoadReport;
+use crate::report::PredictReport;
+use crate::report::Prediction;
 use crate::report::SampleReport;
 use crate::report::SaveReport;
 use crate::report::Status;
 use crate::report::StepRecord;
 use crate::report::TrainReport;
 use crate::settings::Dtype;
+use crate::settings::FinetuningType;
 use crate::settings::Settings;
 use crate::training::Material;
 
@@ -116,15 +127,27 @@ impl Session {
 
     /// Makes a new LoRA adapter from the settings and turns it on.
     pub fn lora(&mut self, name: Option<&str>) -> Result<AdapterReport> {
-        let model = self.model()?;
-        let config = LoraConfig {
-            r: self.settings.lora_rank,
-            lora_alpha: self.settings.lora_alpha.unwrap_or(2.0 * self.settings.lora_rank as f64),
-            lora_dropout: self.settings.lora_dropout,
-            target: self.settings.lora_target.clone(),
-        };
-        let adapter = Adapter::new(config, &model.net.linears, self.settings.seed)?;
+        let settings = &self.settings;
+        let adapter = self.model()?.net.lora(methods::lora_config(settings), settings.seed)?;
         self.adapters.add(name, adapter)?;
+        self.settings.finetuning_type = FinetuningType::Lora;
+        self.active_report()
+    }
+
+    /// Makes copies of some of the model's own layers, as the settings choose them, and turns them on in place of the
+    /// model's: they are trained, and the model stays as it is. They are one of the session's adapters.
+    pub fn freeze(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+        let adapter = methods::freeze(&self.model()?.net, &self.settings)?;
+        self.adapters.add(name, adapter)?;
+        self.settings.finetuning_type = FinetuningType::Freeze;
+        self.active_report()
+    }
+
+    /// The same with all of the model's weights that the settings do not freeze.
+    pub fn full(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+        let adapter = methods::full(&self.model()?.net, &self.settings)?;
+        self.adapters.add(name, adapter)?;
+        self.settings.finetuning_type = FinetuningType::Full;
         self.active_report()
     }
 
@@ -136,11 +159,7 @@ impl Session {
 
     /// Loads a PEFT adapter folder and turns it on; without a name it takes the folder's.
     pub fn adapter_load(&mut self, folder: &Path, name: Option<&str>) -> Result<AdapterReport> {
-        let adapter = Adapter::load(folder, &self.model()?.net.linears)?;
-        // The tower runs without adapters, and its features are cached.
-        if let Some((tensor, _)) = adapter.vars().into_iter().find(|(name, _)| name.starts_with("model.visual.")) {
-            return Err(Error::VisionAdapter { path: folder.to_path_buf(), tensor });
-        }
+        let adapter = self.model()?.net.load_adapter(folder)?;
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
         self.adapters.add(name.or(own.as_deref()), adapter)?;
         self.active_report()
@@ -188,6 +207,75 @@ impl Session {
     /// Forgets the conversation.
     pub fn chat_clear(&mut self) {
         self.conversation = Conversation::default();
+    }
+
+    /// The loss on the data sets `names`, or on what is held out of the chosen ones; on the first `most` samples of it.
+    /// `adapter` is the name of a live adapter, a folder, or `base`; without it, it is the one that is on.
+    pub fn evaluate(
+        &mut self,
+        names: &[String],
+        most: Option<usize>,
+        adapter: Option<&str>,
+        cx: &Context,
+    ) -> Result<EvaluateReport> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let settings = &self.settings;
+        let chosen = self.adapters.choose(adapter, &model.net)?;
+        let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
+        let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        evaluate::evaluate(&samples, &chosen, asking, &mut self.features, cx)
+    }
+
+    /// Generates an answer to every sample and scores it; which samples and with which adapter as
+    /// [`Session::evaluate`]. `on_prediction` hears each one.
+    pub fn predict(
+        &mut self,
+        names: &[String],
+        most: Option<usize>,
+        adapter: Option<&str>,
+        on_prediction: &mut dyn FnMut(&Prediction),
+        cx: &Context,
+    ) -> Result<PredictReport> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let settings = &self.settings;
+        let chosen = self.adapters.choose(adapter, &model.net)?;
+        let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
+        let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        predict::predict(&samples, &chosen, asking, &mut self.features, on_prediction, cx)
+    }
+
+    /// Puts one question to the base model and to `adapters` (names or folders), or to all live ones. The conversation
+    /// stays as it is.
+    pub fn compare(
+        &mut self,
+        text: &str,
+        images: &[PathBuf],
+        adapters: &[String],
+        cx: &Context,
+    ) -> Result<CompareReport> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let named = adapters.iter().map(|name| self.adapters.choose(Some(name), &model.net));
+        let mut chosen = named.collect::<Result<Vec<_>>>()?;
+        if adapters.is_empty() {
+            chosen.extend(self.adapters.all());
+        }
+        if chosen.is_empty() {
+            return Err(Error::NothingToCompare);
+        }
+        chosen.insert(0, Chosen::base());
+        let asking = Asking { model, adapter: None, processor: &processor, settings: &self.settings };
+        compare::compare(text, images, &chosen, asking, &mut self.features, cx)
+    }
+
+    /// Writes the model with an adapter merged into it to a new folder; `adapter` as for [`Session::evaluate`].
+    pub fn export(&self, folder: &Path, adapter: Option<&str>, cx: &Context) -> Result<ExportReport> {
+        let model = self.model()?;
+        let Chosen { name, adapter, .. } = self.adapters.choose(adapter, &model.net)?;
+        let adapter = adapter.ok_or(Error::NoAdapter)?;
+        export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
     }
 
     /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.

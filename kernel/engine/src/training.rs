@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::memory::StepMemory;
+use crate::micro_batch::Manner;
 use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
@@ -122,7 +123,7 @@ impl Run {
             }
             // One micro-batch: loss and gradients.
             let chosen: Vec<_> = sampler.micro_batch(self.position).iter().flat_map(|&i| &samples[i]).collect();
-            let micro_batch = MicroBatch::new(&model.net, processor, features, &chosen)?;
+            let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen)?;
             let next = sampler.next(self.position);
             let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
             features.read_ahead(processor, next);
@@ -133,7 +134,8 @@ impl Run {
             }
             let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
             let kept = memory.kept_layers(settings.memory)?;
-            let loss = micro_batch.backward(&model.net, adapter, dropout, kept, &mut self.gradients)?;
+            let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, kept };
+            let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;
             self.losses.push(loss);
             self.micro_batches += 1;
             self.tokens += tokens;
@@ -196,6 +198,7 @@ impl Run {
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
         let learning_rate = learning_rate(settings, self.step(), total_steps);
         self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
+        material.adapter.changed();
         Ok(StepRecord {
             step: self.step() + 1,
             total_steps,

@@ -3,11 +3,17 @@
 mod adapter;
 mod chat;
 mod clear;
+mod compare;
 mod data;
+mod evaluate;
+mod export;
+mod freeze;
+mod full;
 pub mod help;
 mod load;
 mod lora;
 mod plot;
+mod predict;
 mod print;
 mod quit;
 mod recipe;
@@ -30,13 +36,19 @@ pub static VERBS: &[&Verb] = &[
     &data::VERB,
     &sample::VERB,
     &lora::VERB,
+    &freeze::VERB,
+    &full::VERB,
     &adapter::VERB,
     &set::VERB,
     &show::VERB,
     &train::VERB,
     &plot::VERB,
+    &evaluate::VERB,
+    &predict::VERB,
     &chat::VERB,
+    &compare::VERB,
     &save::VERB,
+    &export::VERB,
     &recipe::VERB,
     &status::VERB,
     &clear::VERB,

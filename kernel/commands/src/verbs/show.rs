@@ -18,9 +18,10 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "show",
     aliases: &[],
-    usage: "show [KEY | model | pictures | data | lora | training | generation]",
+    usage: "show [KEY | GROUP]",
     help: "show settings: all, a group, or one",
-    details: "A value that is not the default is marked with `*`.",
+    details: "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, freeze, method, training, \
+              evaluation, generation and output.",
     examples: &[("show", "all settings"), ("show lora", "those of a group"), ("show lr", "one of them")],
     takes: Takes::Words(0, 1),
     options: &[],

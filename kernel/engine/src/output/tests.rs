@@ -1,6 +1,5 @@
 use serde_json::Value;
 use tunebook_nn::adapter::LoraConfig;
-use tunebook_nn::adapter::LoraTarget;
 
 use super::*;
 
@@ -16,7 +15,7 @@ impl Training {
     fn new() -> Self {
         let name = "model.language_model.layers.0.self_attn.q_proj".to_string();
         let linears = vec![LinearShape { name, rows: 6, cols: 4 }];
-        let config = LoraConfig { r: 2, lora_alpha: 4.0, lora_dropout: 0.0, target: LoraTarget::All };
+        let config = LoraConfig { r: 2, lora_alpha: 4.0, ..LoraConfig::default() };
         Self {
             records: (1..=10).map(record).collect(),
             adapter: Adapter::new(config, &linears, 42).unwrap(),

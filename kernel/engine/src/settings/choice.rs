@@ -38,6 +38,14 @@ choice! {
 }
 
 choice! {
+    /// Where models and data sets are downloaded from.
+    Hub {
+        Huggingface = "huggingface" | "hf",
+        Modelscope = "modelscope" | "ms",
+    }
+}
+
+choice! {
     /// How several data sets become one.
     MixStrategy {
         Concat = "concat",
@@ -53,14 +61,6 @@ impl From<MixStrategy> for tunebook_data::MixStrategy {
             MixStrategy::InterleaveUnder => Self::InterleaveUnder,
             MixStrategy::InterleaveOver => Self::InterleaveOver,
         }
-    }
-}
-
-choice! {
-    /// Where models and data sets are downloaded from.
-    Hub {
-        Huggingface = "huggingface" | "hf",
-        Modelscope = "modelscope" | "ms",
     }
 }
 
@@ -82,11 +82,27 @@ impl From<QuantizationBit> for tunebook_nn::QuantizationBit {
 }
 
 choice! {
+    /// What is trained.
+    FinetuningType {
+        /// Low-rank updates of linear layers.
+        Lora = "lora",
+        /// Some layers of the model itself.
+        Freeze = "freeze",
+        /// All of the model that is not frozen.
+        Full = "full",
+    }
+}
+
+choice! {
     /// The learning rate over the steps of a training.
     LrSchedulerType {
         Cosine = "cosine",
         Linear = "linear",
         Constant = "constant",
         ConstantWithWarmup = "constant_with_warmup",
+        CosineWithRestarts = "cosine_with_restarts",
+        Polynomial = "polynomial",
+        InverseSqrt = "inverse_sqrt",
+        WarmupStableDecay = "warmup_stable_decay",
     }
 }

@@ -29,8 +29,13 @@ pub enum Group {
     Pictures,
     Data,
     Lora,
+    Freeze,
+    Method,
     Training,
+    Evaluation,
     Generation,
+    Output,
+    Export,
 }
 
 /// What a value must keep to, beyond its type.
@@ -122,8 +127,13 @@ impl fmt::Display for Group {
             Self::Pictures => "pictures",
             Self::Data => "data",
             Self::Lora => "lora",
+            Self::Freeze => "freeze",
+            Self::Method => "method",
             Self::Training => "training",
+            Self::Evaluation => "evaluation",
             Self::Generation => "generation",
+            Self::Output => "output",
+            Self::Export => "export",
         })
     }
 }

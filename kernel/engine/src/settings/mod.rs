@@ -12,10 +12,11 @@ use tunebook_nn::adapter::LoraTarget;
 use value::Value;
 
 pub use choice::Dtype;
+pub use choice::FinetuningType;
 pub use choice::Hub;
 pub use choice::LrSchedulerType;
-pub use choice::MixStrategy;
 pub use choice::QuantizationBit;
+pub use choice::MixStrategy;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use value::Kind;
@@ -116,8 +117,38 @@ settings! {
         lora_dropout / dropout: f64 = 0.0, Limits::Below(0.0, 1.0);
         /// The layers to adapt: all, or parts of names such as q_proj,v_proj.
         lora_target / target: LoraTarget = LoraTarget::All;
+        /// Scales the update by alpha / √rank instead, which keeps large ranks from learning too slowly (rsLoRA).
+        use_rslora: bool = false;
+        /// Trains the length of each weight's rows apart from their direction (DoRA).
+        use_dora: bool = false;
+        /// Starts from the weights' largest singular vectors instead of from nothing (PiSSA).
+        pissa_init: bool = false;
+        /// Iterations that find these vectors; -1 goes on until they stand still.
+        pissa_iter: i64 = 16, Limits::From(-1.0);
+        /// Modules of which a copy is trained beside the LoRA layers, by the ends of their names, such as merger.
+        additional_target: Vec<String> = Vec::new();
+        /// So many times faster B learns than A (LoRA+); 0 lets both learn alike.
+        loraplus_lr_ratio: f64 = 0.0, Limits::Within(0.0, 1024.0);
         /// A recipe goes on from this adapter folder.
         adapter_name_or_path: Option<PathBuf> = None;
+    }
+    Freeze {
+        /// So many of the last layers are trained; a negative number means the first ones.
+        freeze_trainable_layers: i64 = 2, Limits::Within(-1024.0, 1024.0);
+        /// The modules of these layers that are trained: all, or some of self_attn, mlp and so on.
+        freeze_trainable_modules: Vec<String> = vec!["all".to_string()];
+        /// Modules outside of layers that are trained as well, such as embed_tokens.
+        freeze_extra_modules: Vec<String> = Vec::new();
+    }
+    Method {
+        /// What a recipe trains: LoRA layers, some layers of the model, or all of it.
+        finetuning_type: FinetuningType = FinetuningType::Lora;
+        /// Leaves the vision tower as it is.
+        freeze_vision_tower: bool = true;
+        /// Leaves the projector between vision tower and language model as it is.
+        freeze_multi_modal_projector: bool = true;
+        /// Leaves the language model as it is.
+        freeze_language_model: bool = false;
     }
     Training {
         /// The highest learning rate of AdamW.
@@ -144,6 +175,8 @@ settings! {
         adam_beta2: f64 = 0.999, Limits::Below(0.0, 1.0);
         /// Keeps AdamW from dividing by 0.
         adam_epsilon: f64 = 1e-8, Limits::Within(0.0, 1.0);
+        /// Strength of random noise on the embeddings (NEFTune); 0 is none.
+        neftune_noise_alpha: f64 = 0.0, Limits::Within(0.0, 1000.0);
         /// Gradients are scaled down to this norm; 0 leaves them as they are.
         max_grad_norm: f64 = 1.0, Limits::From(0.0);
         /// Fixes shuffles, new adapters, dropout and sampling.
@@ -156,12 +189,12 @@ settings! {
         logging_steps: usize = 5, Limits::Within(1.0, 1e6);
         /// Steps between two checkpoints in output_dir.
         save_steps: usize = 100, Limits::Within(1.0, 1e6);
-        /// Where train writes its log, checkpoints and adapter; none writes nothing.
-        output_dir: Option<PathBuf> = None;
         /// Draws training_loss.png in output_dir.
         plot_loss: bool = true;
-        /// Starts an output_dir anew that holds a training already.
-        overwrite_output_dir: bool = false;
+    }
+    Evaluation {
+        /// Samples whose mean loss is taken together; eval_loss is the mean over the samples of these means.
+        per_device_eval_batch_size: usize = 2, Limits::Within(1.0, 1024.0);
     }
     Generation {
         /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
@@ -176,6 +209,16 @@ settings! {
         repetition_penalty: Option<f64> = None, Limits::Within(0.01, 10.0);
         /// Most tokens of an answer.
         max_new_tokens: usize = 512, Limits::Within(1.0, 131072.0);
+    }
+    Output {
+        /// Where train, evaluate and predict write what they find; none writes nothing.
+        output_dir: Option<PathBuf> = None;
+        /// Starts an output_dir anew that holds a training already.
+        overwrite_output_dir: bool = false;
+    }
+    Export {
+        /// Most gigabytes of a file of weights that export writes.
+        export_size: f64 = 5.0, Limits::Within(1e-4, 1e3);
     }
 }
 
@@ -291,7 +334,8 @@ mod tests {
         assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank: it takes a whole number from 1 to 1024");
         assert_eq!(
             error("lr_scheduler_type", "cosin"),
-            "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup"
+            "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup, \
+             cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay"
         );
         assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
         assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));
