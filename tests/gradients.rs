@@ -3,6 +3,7 @@
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::Origin;
+use tunebook_engine::micro_batch::Manner;
 use tunebook_engine::micro_batch::MicroBatch;
 use tunebook_engine::model::Model;
 use tunebook_engine::pictures::Features;
@@ -19,6 +20,10 @@ fn model() -> (Model, Adapter) {
     let model = Model::load(&fixture("tiny"), Dtype::Float32).unwrap();
     let adapter = Adapter::load(&fixture("train/adapter_nonzero"), &model.net.linears).unwrap();
     (model, adapter)
+}
+
+fn manner(kept: usize) -> Manner {
+    Manner { dropout: DropoutRun { seed: 0, micro_batch: 0 }, neftune_noise_alpha: 0.0, kept }
 }
 
 /// The sample of `gradients.safetensors`: the first of `creatures.json`.
@@ -43,10 +48,10 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
     assert!(sample.labels.contains(&IGNORE_INDEX));
     let mut features = Features::default();
     for kept in [0, 1, usize::MAX] {
-        let micro_batch = MicroBatch::new(&model.net, &model.processor, &mut features, &[&sample]).unwrap();
-        let dropout = DropoutRun { seed: 0, micro_batch: 0 };
+        let micro_batch =
+            MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample]).unwrap();
         let mut gradients = Gradients::default();
-        let loss = micro_batch.backward(&model.net, &adapter, dropout, kept, &mut gradients).unwrap();
+        let loss = micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients).unwrap();
         assert!((loss as f32 - expected.floats("loss")[0]).abs() <= 1e-5);
         for (name, var) in adapter.vars() {
             let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -72,8 +77,8 @@ fn nothing_but_the_adapter_gets_a_gradient() {
     let sample = sample(&model, &Tensors::read("train/gradients.safetensors"));
     let mut gradients = Gradients::default();
     let mut features = Features::default();
-    let micro_batch = MicroBatch::new(&model.net, &model.processor, &mut features, &[&sample]).unwrap();
-    micro_batch.backward(&model.net, &adapter, DropoutRun { seed: 0, micro_batch: 0 }, 1, &mut gradients).unwrap();
+    let micro_batch = MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample]).unwrap();
+    micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients).unwrap();
     assert_eq!(gradients.len(), adapter.vars().len());
     assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");
 }

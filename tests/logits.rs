@@ -1,6 +1,12 @@
 //! Tokens, pixels, positions, logits and greedy answers are those of transformers
-//! (`reference/logits.py`: float32, a tiny random checkpoint in each of the two file layouts).
+//! (`reference/logits.py`: float32, a tiny random checkpoint in each of the two file layouts). In bfloat16 logits are
+//! as near to float32 as those of transformers (`reference/bf16.py`).
 
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::DType;
+use candle_core::Device;
 use candle_core::Tensor;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
@@ -32,10 +38,19 @@ pub struct Case {
 
 impl Case {
     pub fn load(name: &str) -> Self {
+        Self::load_as(name, None)
+    }
+
+    /// The case with another checkpoint than its own, in the dtype in which that is stored.
+    pub fn load_as(name: &str, checkpoint: Option<&Path>) -> Self {
         let cases = std::fs::read(fixture("logits/cases.json")).unwrap();
         let cases: Value = serde_json::from_slice(&cases).unwrap();
         let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
-        let model = Model::load(&fixture(case["checkpoint"].as_str().unwrap()), Dtype::Float32).unwrap();
+        let (folder, dtype) = match checkpoint {
+            Some(folder) => (folder.to_path_buf(), Dtype::Auto),
+            None => (fixture(case["checkpoint"].as_str().unwrap()), Dtype::Float32),
+        };
+        let model = Model::load(&folder, dtype).unwrap();
         let mut messages = case["messages"].as_array().unwrap().as_slice();
         let mut system = "";
         let text = |message: &'static str, from: &Value| from[message].as_str().unwrap().to_string();
@@ -58,8 +73,9 @@ impl Case {
         let slots = Template::qwen2_vl().encode_prompt(&model.tokenizer, &messages, system, &tokens).unwrap();
         let grids: Vec<_> = images.iter().map(|image| [image.grid.t, image.grid.h, image.grid.w]).collect();
         let patches: Vec<_> = images.iter().map(|image| processor.load(image).unwrap().patches).collect();
+        let pictures = patches.iter().zip(&grids);
         let features =
-            patches.iter().zip(&grids).map(|(patches, grid)| model.net.vision.features(patches.clone(), &[*grid]));
+            pictures.map(|(patches, grid)| model.net.vision.features(patches.clone(), &[*grid], Pass::default()));
         let prompt = Prompt { input_ids: slots.ids, features: features.collect::<Result<_, _>>().unwrap(), grids };
         Self {
             expected: Tensors::read(&format!("logits/{name}.safetensors")),
@@ -74,11 +90,14 @@ impl Case {
     pub fn logits(&self, adapter: Option<&Adapter>) -> Tensor {
         let net = &self.model.net;
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
-        let x = net.embed(&self.prompt.input_ids, &self.prompt.features).unwrap();
+        let pass = Pass { adapter, ..Pass::default() };
+        let grids = &self.prompt.grids;
+        let pictures = (!grids.is_empty()).then(|| net.vision.features(self.pixels.clone(), grids, pass).unwrap());
+        let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), pass).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
         let turn = rotary(&positions.thw, &net.config.text);
-        let hidden = net.text.read(x, &turn, &mut cache, Pass { adapter, ..Pass::default() }).unwrap();
-        net.text.logits(&net.text.norm(&hidden).unwrap()).unwrap()
+        let hidden = net.text.read(x, &turn, &mut cache, pass).unwrap();
+        net.text.logits(&net.text.norm(&hidden, pass).unwrap(), pass).unwrap()
     }
 
     fn greedy(&self, repetition_penalty: f64) -> Vec<i64> {
@@ -155,4 +174,40 @@ fn a_picture_whose_windows_are_partly_filled() {
 fn the_nested_layout_with_an_untied_head() {
     check("nested_text");
     check("nested_picture");
+}
+
+/// The tiny checkpoint with its weights rounded to bfloat16.
+fn tiny_in_bf16() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut weights = HashMap::new();
+    for entry in std::fs::read_dir(fixture("tiny")).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => weights.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap()),
+            _ if path.ends_with("model.safetensors.index.json") => {}
+            _ => drop(std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap()),
+        }
+    }
+    weights.values_mut().for_each(|weight| *weight = weight.to_dtype(DType::BF16).unwrap());
+    candle_core::safetensors::save(&weights, folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+#[test]
+fn bfloat16_is_as_near_to_float32_as_transformers_is() {
+    let checkpoint = tiny_in_bf16();
+    let expected = Tensors::read("bf16/logits.safetensors");
+    let theirs: Value = serde_json::from_slice(&std::fs::read(fixture("bf16/cases.json")).unwrap()).unwrap();
+    for (name, theirs) in theirs["cases"].as_object().unwrap() {
+        let case = Case::load_as(name, Some(checkpoint.path()));
+        assert_eq!(case.model.report.dtype, "bfloat16");
+        let expected = expected.floats(name);
+        let found: Vec<f32> = case.logits(None).flatten_all().unwrap().to_vec1().unwrap();
+        let found = &found[found.len() - expected.len()..];
+        let squares: f64 = found.iter().zip(&expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        let (rms, largest) = ((squares / found.len() as f64).sqrt(), f64::from(max_difference(found, &expected)));
+        println!("{name}: off by {rms:.1e} (root mean square), at most {largest:.1e}; transformers {theirs}");
+        assert!(rms > 0.0 && rms <= theirs["rms"].as_f64().unwrap(), "{name}: {rms}, transformers {theirs}");
+        assert!(largest <= theirs["largest"].as_f64().unwrap(), "{name}: {largest}, transformers {theirs}");
+    }
 }

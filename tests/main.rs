@@ -6,7 +6,10 @@
 mod adapters;
 mod bad_input;
 mod binary;
+mod chat;
 mod data;
+mod evaluation;
+mod export;
 mod fixtures;
 mod gradients;
 mod hub;
@@ -17,4 +20,5 @@ mod quantized;
 mod readme;
 mod recipe;
 mod terminal;
+mod trainable;
 mod training;

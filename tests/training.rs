@@ -1,19 +1,32 @@
-//! Loss, gradient norm and learning rate of every step, and the trained adapter, are LLaMA-Factory's
-//! (`reference/train.py`: the real program, from the same initial adapter, in float32).
+//! Loss, gradient norm and learning rate of every step, and what they lead to, are LLaMA-Factory's for every method of
+//! training (`reference/train.py`: the real program, from the same initial state, in float32).
 
 use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Session;
+use tunebook_nn::adapter::Adapter;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
+use crate::logits::Case;
 
 const RELATIVE: f64 = 1e-5;
 
-/// A session on the tiny checkpoint with the settings of `train/{run}/recipe.yaml` and its initial adapter.
-fn prepare(data: &str, adapter: &str, settings: &[(&str, &str)], cx: &Context) -> Session {
+/// What a run trains.
+#[derive(Clone, Copy)]
+enum Start {
+    /// This adapter of `fixtures/train`.
+    Adapter(&'static str),
+    /// A new LoRA adapter.
+    Lora,
+    Freeze,
+    Full,
+}
+
+/// A session on the tiny checkpoint with the settings of `train/{run}/recipe.yaml` and its initial state.
+fn prepare(data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) -> Session {
     let mut session = Session::default();
     let mut chosen = session.settings().clone();
     chosen.set("dataset_dir", fixture("train").to_str().unwrap()).unwrap();
@@ -24,7 +37,7 @@ fn prepare(data: &str, adapter: &str, settings: &[(&str, &str)], cx: &Context) -
         ("gradient_accumulation_steps", "4"),
         ("learning_rate", "0.001"),
         ("seed", "42"),
-        ("num_train_epochs", "4.0"),
+        ("num_train_epochs", if data == "pairs" { "6.0" } else { "4.0" }),
     ];
     for (key, value) in common.iter().chain(settings) {
         chosen.set(key, value).unwrap();
@@ -32,14 +45,21 @@ fn prepare(data: &str, adapter: &str, settings: &[(&str, &str)], cx: &Context) -
     session.set(chosen);
     session.load(&fixture("tiny"), cx).unwrap();
     session.data(&[data.to_string()], cx).unwrap();
-    session.adapter_load(&fixture(&format!("train/{adapter}")), None).unwrap();
+    match start {
+        Start::Adapter(name) => session.adapter_load(&fixture(&format!("train/{name}")), None),
+        Start::Lora => session.lora(None),
+        Start::Freeze => session.freeze(None),
+        Start::Full => session.full(None),
+    }
+    .unwrap();
     session
 }
 
-fn check(run: &str, data: &str, adapter: &str, settings: &[(&str, &str)]) {
+/// Trains as `train/{run}` was trained, and compares every step. Gives the session, trained.
+fn check(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Session {
     let cancel = Cancel::default();
     let cx = Context { emit: &|_| {}, cancel: &cancel };
-    let mut session = prepare(data, adapter, settings, &cx);
+    let mut session = prepare(data, start, settings, &cx);
     // In two calls: going on is the same as not stopping.
     session.train(Some(5), &cx).unwrap();
     session.train(None, &cx).unwrap();
@@ -70,7 +90,11 @@ fn check(run: &str, data: &str, adapter: &str, settings: &[(&str, &str)]) {
         }
     }
     println!("{run}: {} steps within {worst:.1e}", expected.len());
+    session
+}
 
+/// Saves what was trained, and compares its tensors with those that LLaMA-Factory saved.
+fn check_adapter(run: &str, mut session: Session) {
     let folder = tempfile::tempdir().unwrap();
     session.save(folder.path()).unwrap();
     let trained =
@@ -84,22 +108,127 @@ fn check(run: &str, data: &str, adapter: &str, settings: &[(&str, &str)]) {
     }
 }
 
+/// Saves an adapter, loads it again, and compares its logits at the last position.
+fn check_logits_of_saved_adapter(run: &str, mut session: Session) {
+    let folder = tempfile::tempdir().unwrap();
+    session.save(folder.path()).unwrap();
+    let case = Case::load("picture");
+    let adapter = case.model.net.load_adapter(folder.path()).unwrap();
+    check_logits(run, &case, Some(&adapter));
+}
+
+fn check_logits(run: &str, case: &Case, adapter: Option<&Adapter>) {
+    let logits = case.logits(adapter);
+    let last = logits.narrow(0, logits.dims()[0] - 1, 1).unwrap();
+    let found: Vec<f32> = last.flatten_all().unwrap().to_vec1().unwrap();
+    let difference =
+        max_difference(&found, &Tensors::read(&format!("train/{run}/logits.safetensors")).floats("logits"));
+    assert!(difference <= 2e-4, "{run}: logits differ by {difference}");
+}
+
 #[test]
 fn cosine_with_clipping_and_an_epoch_that_ends_inside_a_window() {
-    check("cosine", "creatures", "adapter_zero", &[("lr_scheduler_type", "cosine"), ("max_grad_norm", "0.5")]);
+    let settings = [("lr_scheduler_type", "cosine"), ("max_grad_norm", "0.5")];
+    check_adapter("cosine", check("cosine", "creatures", Start::Adapter("adapter_zero"), &settings));
 }
 
 #[test]
 fn linear_with_warmup_and_weight_decay() {
-    check(
-        "linear_warmup",
-        "creatures",
-        "adapter_nonzero",
-        &[("lr_scheduler_type", "linear"), ("warmup_steps", "3"), ("weight_decay", "0.1"), ("max_grad_norm", "2.2")],
-    );
+    let settings =
+        [("lr_scheduler_type", "linear"), ("warmup_steps", "3"), ("weight_decay", "0.1"), ("max_grad_norm", "2.2")];
+    check_adapter("linear_warmup", check("linear_warmup", "creatures", Start::Adapter("adapter_nonzero"), &settings));
 }
 
 #[test]
 fn two_pictures_in_a_sample() {
-    check("two_pictures", "pairs", "adapter_nonzero", &[("lr_scheduler_type", "cosine"), ("num_train_epochs", "6.0")]);
+    let settings = [("lr_scheduler_type", "cosine")];
+    check_adapter("two_pictures", check("two_pictures", "pairs", Start::Adapter("adapter_nonzero"), &settings));
+}
+
+#[test]
+fn loraplus() {
+    let settings = [
+        ("learning_rate", "1e-4"),
+        ("loraplus_lr_ratio", "16"),
+        ("lr_scheduler_type", "polynomial"),
+        ("warmup_steps", "2"),
+        ("weight_decay", "0.1"),
+    ];
+    let session = check("loraplus", "creatures", Start::Adapter("adapter_nonzero"), &settings);
+    check_logits_of_saved_adapter("loraplus", session);
+}
+
+#[test]
+fn rslora() {
+    let settings = [("lr_scheduler_type", "inverse_sqrt"), ("warmup_steps", "2")];
+    let session = check("rslora", "creatures", Start::Adapter("adapter_rslora"), &settings);
+    check_logits_of_saved_adapter("rslora", session);
+}
+
+#[test]
+fn dora() {
+    let settings = [("lr_scheduler_type", "warmup_stable_decay"), ("adam_beta1", "0.8"), ("adam_beta2", "0.99")];
+    let session = check("dora", "creatures", Start::Adapter("adapter_dora"), &settings);
+    check_logits_of_saved_adapter("dora", session);
+}
+
+#[test]
+fn pissa() {
+    let settings = [
+        ("pissa_init", "true"),
+        ("pissa_iter", "-1"),
+        ("lora_rank", "4"),
+        ("learning_rate", "1e-4"),
+        ("lr_scheduler_type", "constant"),
+    ];
+    check_logits_of_saved_adapter("pissa", check("pissa", "creatures", Start::Lora, &settings));
+}
+
+#[test]
+fn additional_target() {
+    let settings = [("lr_scheduler_type", "linear")];
+    let session = check("additional_target", "creatures", Start::Adapter("adapter_additional"), &settings);
+    check_logits_of_saved_adapter("additional_target", session);
+}
+
+#[test]
+fn the_vision_tower() {
+    let session = check("vision", "pairs", Start::Adapter("adapter_vision"), &[("lr_scheduler_type", "cosine")]);
+    check_logits_of_saved_adapter("vision", session);
+}
+
+const FULL: [(&str, &str); 3] = [("learning_rate", "1e-4"), ("weight_decay", "0.5"), ("lr_scheduler_type", "cosine")];
+
+#[test]
+fn freeze() {
+    let settings = [
+        ("freeze_trainable_layers", "2"),
+        ("freeze_trainable_modules", "mlp,input_layernorm"),
+        ("freeze_extra_modules", "embed_tokens"),
+        ("learning_rate", "1e-4"),
+        ("weight_decay", "0.5"),
+        ("lr_scheduler_type", "linear"),
+    ];
+    check("freeze", "creatures", Start::Freeze, &settings);
+}
+
+#[test]
+fn full() {
+    check("full", "creatures", Start::Full, &FULL);
+}
+
+#[test]
+fn full_with_vision() {
+    let all = [("freeze_vision_tower", "false"), ("freeze_multi_modal_projector", "false")];
+    check("full_with_vision", "creatures", Start::Full, &[&FULL[..], &all].concat());
+}
+
+#[test]
+fn only_the_projector() {
+    let settings = [
+        ("freeze_multi_modal_projector", "false"),
+        ("freeze_language_model", "true"),
+        ("lr_scheduler_type", "cosine_with_restarts"),
+    ];
+    check("projector", "pairs", Start::Full, &settings);
 }

@@ -2,12 +2,13 @@
 requirements-llamafactory.txt.)
 
 dataset_info.json, creatures.json, pairs.json   the data
-adapter_zero, adapter_nonzero                   initial adapters as PEFT saves them; B is zero in the first
+adapter_*                                       initial adapters as PEFT saves them; B is zero in adapter_zero
 gradients.safetensors                           one sample's loss and the gradient of every tensor of adapter_nonzero
 RUN/recipe.yaml      what LLaMA-Factory was given; paths are relative to tests/fixtures
 RUN/steps.json       loss, grad_norm (before clipping), learning_rate and epoch of every optimizer step
-RUN/adapter          the adapter at the end
-RUN/logits.safetensors  logits [T,vocabulary] of that adapter on fixtures/logits/picture.safetensors
+RUN/logits.safetensors  logits [T,vocabulary] of the trained model on fixtures/logits/picture.safetensors, or of the
+                     last position only ([1,vocabulary])
+RUN/adapter          the adapter at the end, for three of the runs
 """
 
 import json
@@ -76,7 +77,94 @@ RUNS = {
         weight_decay=0.1,  # large enough to show in the gradient norms
         max_grad_norm=2.2,  # clips some steps and leaves others
     ),
+    "loraplus": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_nonzero",
+        num_train_epochs=4.0,
+        learning_rate=1.0e-4,
+        loraplus_lr_ratio=16.0,
+        lr_scheduler_type="polynomial",
+        warmup_steps=2,
+        weight_decay=0.1,
+    ),
+    "rslora": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_rslora",
+        num_train_epochs=4.0,
+        lr_scheduler_type="inverse_sqrt",
+        warmup_steps=2,
+    ),
+    "dora": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_dora",
+        num_train_epochs=4.0,
+        lr_scheduler_type="warmup_stable_decay",
+        adam_beta1=0.8,
+        adam_beta2=0.99,
+    ),
+    # The start is fixed by the weights alone, up to signs that nothing depends on.
+    "pissa": dict(
+        dataset="creatures",
+        pissa_init=True,
+        pissa_iter=-1,
+        lora_rank=4,
+        num_train_epochs=4.0,
+        learning_rate=1.0e-4,
+        lr_scheduler_type="constant",
+    ),
+    "additional_target": dict(
+        dataset="creatures",
+        adapter_name_or_path="train/adapter_additional",
+        num_train_epochs=4.0,
+        lr_scheduler_type="linear",
+    ),
+    "vision": dict(
+        dataset="pairs",
+        adapter_name_or_path="train/adapter_vision",
+        freeze_vision_tower=False,
+        num_train_epochs=6.0,
+        lr_scheduler_type="cosine",
+    ),
+    "freeze": dict(
+        dataset="creatures",
+        finetuning_type="freeze",
+        freeze_trainable_layers=2,
+        freeze_trainable_modules="mlp,input_layernorm",
+        freeze_extra_modules="embed_tokens",
+        num_train_epochs=4.0,
+        learning_rate=1.0e-4,
+        weight_decay=0.5,
+        lr_scheduler_type="linear",
+    ),
+    "full": dict(
+        dataset="creatures",
+        finetuning_type="full",
+        num_train_epochs=4.0,
+        learning_rate=1.0e-4,
+        weight_decay=0.5,
+        lr_scheduler_type="cosine",
+    ),
+    "full_with_vision": dict(
+        dataset="creatures",
+        finetuning_type="full",
+        freeze_vision_tower=False,
+        freeze_multi_modal_projector=False,
+        num_train_epochs=4.0,
+        learning_rate=1.0e-4,
+        weight_decay=0.5,
+        lr_scheduler_type="cosine",
+    ),
+    "projector": dict(
+        dataset="pairs",
+        finetuning_type="full",
+        freeze_multi_modal_projector=False,
+        freeze_language_model=True,
+        num_train_epochs=6.0,
+        lr_scheduler_type="cosine_with_restarts",
+    ),
 }
+# These keep what they end with in full, for a close look; of the others the loss says enough.
+KEPT = ["cosine", "two_pictures", "linear_warmup"]
 
 
 def main():
@@ -85,8 +173,18 @@ def main():
         shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True, exist_ok=True)
     write_data()
-    write_adapter("adapter_zero", seed=1, nonzero=False)
-    write_adapter("adapter_nonzero", seed=2, nonzero=True)
+    write_adapter("adapter_zero", 1, linears(load_base(), "language_model"), nonzero=False)
+    write_adapter("adapter_nonzero", 2, linears(load_base(), "language_model"))
+    write_adapter("adapter_rslora", 3, linears(load_base(), "language_model", ["q_proj", "v_proj"]), r=4, use_rslora=True)
+    write_adapter("adapter_dora", 4, linears(load_base(), "language_model", ["k_proj", "down_proj"]), r=4, use_dora=True)
+    write_adapter("adapter_vision", 5, linears(load_base(), "visual.blocks") + linears(load_base(), "layers.1."), r=4)
+    write_adapter(
+        "adapter_additional",
+        6,
+        linears(load_base(), "layers.2."),
+        r=4,
+        modules_to_save=["merger.mlp.2", "language_model.norm"],
+    )
     write_gradients()
     for run in runs:
         train(run)
@@ -109,17 +207,22 @@ def write_data():
     dump(OUT / "dataset_info.json", info)
 
 
-def write_adapter(name, seed, nonzero):
-    """What LLaMA-Factory makes of lora_target `all` with a frozen vision tower."""
+def linears(model, part, names=None):
+    """The linear layers in a part of the model: all of them, or those of these names."""
+    found = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and part in n]
+    return [n for n in found if names is None or n.split(".")[-1] in names]
+
+
+def write_adapter(name, seed, targets, nonzero=True, r=8, **kind):
     torch.manual_seed(seed)
-    base = load_base()
-    targets = [n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear) and "language_model" in n]
-    config = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0, target_modules=targets)
-    model = get_peft_model(base, config)
+    config = LoraConfig(task_type="CAUSAL_LM", r=r, lora_alpha=16, lora_dropout=0.0, target_modules=targets, **kind)
+    model = get_peft_model(load_base(), config)
     if nonzero:
         for parameter_name, p in model.named_parameters():
             if "lora_B" in parameter_name:
                 torch.nn.init.normal_(p, std=0.05)
+            elif "magnitude" in parameter_name or "modules_to_save" in parameter_name:
+                p.data *= 1 + 0.1 * torch.randn_like(p)
     save_adapter(model, OUT / name)
 
 
@@ -157,19 +260,23 @@ def train(run):
     with tempfile.TemporaryDirectory() as saves:
         run_exp({**recipe, "output_dir": saves})
         history = json.loads(Path(saves, "trainer_state.json").read_text())["log_history"]
-        final = load_file(f"{saves}/adapter_model.safetensors")
-        model = PeftModel.from_pretrained(load_base(), saves)
+        if recipe["finetuning_type"] == "lora":
+            model = PeftModel.from_pretrained(load_base(), saves)
+        else:
+            model = load_base(saves)
+        if run in KEPT:
+            final = load_file(f"{saves}/adapter_model.safetensors")
+            save_adapter(model, out / "adapter")
+            saved = load_file(out / "adapter" / "adapter_model.safetensors")
+            assert saved.keys() == final.keys() and all(torch.equal(saved[k], final[k]) for k in final)
 
     steps = [e for e in history if "loss" in e]
     keys = ("step", "epoch", "loss", "grad_norm", "learning_rate")
     assert len(steps) == 12, len(steps)
-    clipped = sum(s["grad_norm"] > recipe["max_grad_norm"] for s in steps)
+    clipped = sum(s["grad_norm"] > recipe.get("max_grad_norm", 1.0) for s in steps)
     made_by = versions("llamafactory", "torch", "transformers", "peft", "accelerate", "datasets", "pillow")
     rows = [{k: s[k] for k in keys} for s in steps]
     dump_rows(out / "steps.json", "steps", rows, versions=made_by, clipped_steps=clipped)
-    save_adapter(model, out / "adapter")
-    saved = load_file(out / "adapter" / "adapter_model.safetensors")
-    assert saved.keys() == final.keys() and all(torch.equal(saved[k], final[k]) for k in final)
     case = load_file(FIXTURES / "logits" / "picture.safetensors")
     with torch.no_grad():
         logits = model(
@@ -180,14 +287,14 @@ def train(run):
             image_grid_thw=case["image_grid_thw"],
         ).logits[0]
     moved = (logits - case["logits"]).abs().max().item()
-    save(out / "logits.safetensors", {"logits": logits})
+    save(out / "logits.safetensors", {"logits": logits if run in KEPT else logits[-1:]})
     print(
         f"{run}: loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, {clipped} of 12 steps clipped, logits moved by {moved:.3f}"
     )
 
 
-def load_base():
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(TINY, dtype=torch.float32).eval()
+def load_base(folder=TINY):
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def save_adapter(model, folder):

@@ -1,0 +1,95 @@
+"""Ask LLaMA-Factory which parameters train: fixtures/train/trainable.json. (Virtual environment of
+requirements-llamafactory.txt.)
+
+One row a choice of arguments: how many parameters train on the shapes of Qwen2.5-VL-3B, and the names of those that
+train on the tiny checkpoint, without what PEFT puts around them."""
+
+import logging
+
+import torch
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+from common import FIXTURES, TINY, dump_rows, versions
+
+# config.json of Qwen2.5-VL-3B-Instruct, as far as it shapes parameters.
+SHAPES_3B = dict(hidden_size=2048, intermediate_size=11008, num_attention_heads=16, num_hidden_layers=36)
+SHAPES_3B |= dict(num_key_value_heads=2, vocab_size=151936, layer_types=["full_attention"] * 36)
+VISION_3B = dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048)
+
+VISION = dict(freeze_vision_tower=False)
+PROJECTOR = dict(freeze_multi_modal_projector=False)
+NO_TEXT = dict(freeze_language_model=True)
+CASES = [
+    dict(),
+    dict(lora_rank=64),
+    dict(lora_rank=8, **VISION),
+    dict(lora_rank=64, **VISION),
+    dict(**VISION, **NO_TEXT),
+    dict(**PROJECTOR),
+    dict(**VISION, **PROJECTOR),
+    dict(lora_target="q_proj,v_proj"),
+    dict(lora_target="qkv,o_proj", **VISION),
+    dict(lora_target="proj"),
+    dict(lora_target="proj", **VISION),
+    dict(lora_target="mlp.0", **PROJECTOR),
+    dict(use_dora=True),
+    dict(additional_target="embed_tokens"),
+    dict(additional_target="lm_head,merger"),
+    dict(additional_target="norm"),
+    dict(finetuning_type="freeze"),
+    dict(finetuning_type="freeze", freeze_trainable_layers=-1),
+    dict(finetuning_type="freeze", freeze_trainable_layers=-1, **VISION),
+    dict(finetuning_type="freeze", freeze_trainable_layers=1, **PROJECTOR),
+    dict(finetuning_type="freeze", freeze_trainable_layers=-1, **VISION, **PROJECTOR),
+    dict(finetuning_type="freeze", freeze_trainable_modules="self_attn,input_layernorm"),
+    dict(finetuning_type="freeze", freeze_trainable_modules="mlp", freeze_extra_modules="embed_tokens"),
+    dict(finetuning_type="freeze", freeze_extra_modules="norm"),
+    dict(finetuning_type="full"),
+    dict(finetuning_type="full", **VISION),
+    dict(finetuning_type="full", **PROJECTOR),
+    dict(finetuning_type="full", **VISION, **PROJECTOR),
+    dict(finetuning_type="full", **PROJECTOR, **NO_TEXT),
+    dict(finetuning_type="full", **VISION, **NO_TEXT),
+]
+
+
+def main():
+    logging.disable(logging.WARNING)
+    tiny = AutoConfig.from_pretrained(TINY)
+    large = AutoConfig.from_pretrained(TINY)
+    for key, value in SHAPES_3B.items():
+        setattr(large.text_config, key, value)
+    for key, value in VISION_3B.items():
+        setattr(large.vision_config, key, value)
+    rows = []
+    for case in CASES:
+        parameters = sum(p.numel() for _, p in trainable(large, case))
+        names = sorted(plain(name) for name, _ in trainable(tiny, case))
+        rows.append(dict(arguments=case, parameters=parameters, names=names))
+        print(parameters, len(names), case)
+    made_by = versions("llamafactory", "torch", "transformers", "peft")
+    dump_rows(FIXTURES / "train" / "trainable.json", "cases", rows, versions=made_by)
+
+
+def trainable(config, arguments):
+    from llamafactory.hparams import FinetuningArguments, ModelArguments
+    from llamafactory.model.adapter import init_adapter
+
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+        model.tie_weights()
+        arguments = FinetuningArguments(finetuning_type=arguments.get("finetuning_type", "lora"), **{
+            key: value for key, value in arguments.items() if key != "finetuning_type"
+        })
+        model = init_adapter(config, model, ModelArguments(model_name_or_path="tiny"), arguments, is_trainable=True)
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def plain(name):
+    for part in ("base_model.model.", ".default", ".modules_to_save"):
+        name = name.replace(part, "")
+    return name
+
+
+if __name__ == "__main__":
+    main()
