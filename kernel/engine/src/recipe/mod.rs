@@ -152,6 +152,7 @@ fn defaults() -> Settings {
         logging_steps: 500,
         save_steps: 500,
         plot_loss: false,
+        per_device_eval_batch_size: 8,
         ..Settings::default()
     }
 }
