@@ -165,6 +165,11 @@ fn from_kind(
             (start, paths(&head[start..], typed, false).into_iter().chain(known).collect())
         }
         Complete::Adapters => (start, named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed)),
+        Complete::AdaptersAndFolders => {
+            let names = snapshot.adapters.iter().map(String::as_str).chain(["base"]);
+            let live = named(names.map(|name| (name, "")), typed);
+            (start, live.into_iter().chain(paths(&head[start..], typed, false)).collect())
+        }
         Complete::Topics => {
             let verbs = VERBS.iter().map(|verb| (verb.name, verb.help));
             (start, named(verbs.chain(declarations().iter().map(|s| (s.name, s.help()))), typed))

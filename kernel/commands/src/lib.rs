@@ -16,6 +16,7 @@ mod log;
 pub mod output;
 mod parse;
 mod recipe;
+mod results;
 mod run;
 pub mod script;
 pub mod text;

@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::ChatReport;
+use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::DataReport;
+use tunebook_engine::report::EvaluateReport;
+use tunebook_engine::report::ExportReport;
 use tunebook_engine::report::LoadReport;
+use tunebook_engine::report::PredictReport;
+use tunebook_engine::report::Prediction;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
@@ -28,11 +33,17 @@ pub enum Output {
     Step(StepRecord),
     Trained(TrainReport),
     Plot(Plot),
+    Evaluated(EvaluateReport),
+    /// One of those that are shown as they come.
+    Prediction(Prediction),
+    Predicted(PredictReport),
+    Compared(CompareReport),
     /// The answer's text was streamed already.
     Answer(ChatReport),
     /// A conversation is asked for: every line is a message until the user ends it.
     Conversation,
     Saved(SaveReport),
+    Exported(ExportReport),
     Status(Box<Status>),
     /// What was shown so far is to go.
     Clear,

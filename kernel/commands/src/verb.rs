@@ -64,6 +64,8 @@ pub enum Complete {
     Models,
     DataSets,
     Adapters,
+    /// Adapters of the session, `base`, and folders.
+    AdaptersAndFolders,
     /// Names of settings and of verbs.
     Topics,
     /// Names of settings and of their groups.

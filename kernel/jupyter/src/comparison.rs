@@ -36,7 +36,8 @@ fn picture(path: &Path) -> String {
     let name = escape(&path.display().to_string());
     let fitting = |(width, height): (u32, u32)| {
         let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
-        [width, height].map(|side| (f64::from(side) * scale).round() as u32).into()
+        let [width, height] = [width, height].map(|side| (f64::from(side) * scale).round() as u32);
+        (width, height)
     };
     match jpeg(path, fitting) {
         Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),

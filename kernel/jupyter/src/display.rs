@@ -11,6 +11,7 @@ use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
 use tunebook_engine::output::plot::Figure;
 
+use crate::comparison;
 use crate::curve;
 use crate::sample;
 
@@ -38,6 +39,7 @@ pub fn bundle(output: &Output) -> Value {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
+        Output::Compared(report) => data["text/html"] = json!(comparison::html(report)),
         Output::Sample(report) => data["text/html"] = json!(sample::html(report)),
         output => {
             if let Some(table) = text::table(output) {

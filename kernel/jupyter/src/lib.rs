@@ -5,6 +5,7 @@
 //! socket has one reader and one writer; cells run on a thread of their own, so that the others answer meanwhile.
 
 pub mod client;
+mod comparison;
 mod control;
 mod curve;
 mod display;
@@ -18,6 +19,7 @@ mod iopub;
 mod kernel;
 mod outcome;
 mod page;
+mod picture;
 mod progress;
 mod request;
 mod sample;

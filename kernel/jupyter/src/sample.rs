@@ -1,16 +1,11 @@
 //! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned.
 
-use std::io::Cursor;
-use std::path::Path;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use image::ImageFormat;
 use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
 use crate::display::escape;
+use crate::picture::jpeg;
 
 /// A picture is shown no larger.
 const LARGEST: usize = 420;
@@ -64,7 +59,7 @@ fn picture(report: &PictureReport) -> String {
     let caption =
         format!("{} × {} patches of {} pixels, {} tokens", report.grid_w, report.grid_h, report.patch, report.tokens);
     let name = escape(&report.path.display().to_string());
-    let Some(data) = encoded(&report.path, shown_w as u32, shown_h as u32) else {
+    let Some(data) = jpeg(&report.path, |_| (shown_w as u32, shown_h as u32)) else {
         return format!("<figure style=\"margin:0\">{name} is gone<figcaption>{caption}</figcaption></figure>");
     };
     let line = format!(
@@ -79,15 +74,6 @@ fn picture(report: &PictureReport) -> String {
          repeating-linear-gradient(180deg, {line})\"></div></div>\
          <figcaption style=\"opacity:.7\">{caption}</figcaption></figure>"
     )
-}
-
-/// The picture in that size as a JPEG in base64; none if it cannot be read any more.
-fn encoded(path: &Path, width: u32, height: u32) -> Option<String> {
-    let picture = tunebook_data::read_picture(path).ok()?.rgb;
-    let shown = image::imageops::thumbnail(&picture, width.max(1), height.max(1));
-    let mut file = Cursor::new(Vec::new());
-    shown.write_to(&mut file, ImageFormat::Jpeg).ok()?;
-    Some(STANDARD.encode(file.into_inner()))
 }
 
 #[cfg(test)]

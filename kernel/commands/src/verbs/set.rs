@@ -37,6 +37,7 @@ pub static VERB: Verb = Verb {
         Group::Evaluation,
         Group::Generation,
         Group::Output,
+        Group::Export,
     ],
     complete: |_| Complete::Nothing,
     run,

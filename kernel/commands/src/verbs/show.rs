@@ -20,8 +20,8 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "show [KEY | GROUP]",
     help: "show settings: all, a group, or one",
-    details: "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, freeze, method, training, \
-              evaluation, generation and output.",
+    details: "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, \
+              freeze, method, training, evaluation, generation, output and export.",
     examples: &[("show", "all settings"), ("show lora", "those of a group"), ("show lr", "one of them")],
     takes: Takes::Words(0, 1),
     options: &[],

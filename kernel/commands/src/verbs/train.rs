@@ -26,7 +26,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(0, 1),
     options: &[],
-    settings: &[Group::Training],
+    settings: &[Group::Training, Group::Output],
     complete: |_| Complete::Nothing,
     run,
 };

@@ -1,7 +1,7 @@
 //! The output folder of a training, as LLaMA-Factory and PEFT lay it out.
 
 pub mod plot;
-mod results;
+pub(crate) mod results;
 mod trainer_log;
 mod trainer_state;
 
@@ -88,27 +88,23 @@ impl OutputFolder {
     pub fn finish(&mut self, state: TrainingState) -> Result<SaveReport> {
         self.log(state)?;
         state.adapter.save(&self.folder, state.linears, &self.base_model)?;
-        let mut files = vec!["adapter_model.safetensors", "adapter_config.json"];
+        let mut files = ["adapter_model.safetensors", "adapter_config.json"].map(str::to_string).to_vec();
         if let Some(results) = results::train_results(state.records, state.samples) {
-            let text = results::to_json(&results);
-            for name in ["train_results.json", "all_results.json"] {
-                self.write(name, text.as_bytes())?;
-                files.push(name);
-            }
+            files.extend(results::save(&self.folder, "train", &results)?);
             let text = trainer_state::to_json(state.records, &self.history, Some(results), state.settings);
             self.write(TRAINER_STATE, text.as_bytes())?;
-            files.push(TRAINER_STATE);
+            files.push(TRAINER_STATE.to_string());
         }
         if !self.history.is_empty() {
-            files.push(TRAINER_LOG);
+            files.push(TRAINER_LOG.to_string());
         }
         if state.settings.plot_loss && !self.history.is_empty() {
             let points = self.history.iter().map(|entry| (entry.step as f64, entry.loss)).collect();
             let figure = Figure::training("loss", &self.folder.to_string_lossy(), points);
             self.write("training_loss.png", &figure.png()?)?;
-            files.push("training_loss.png");
+            files.push("training_loss.png".to_string());
         }
-        Ok(SaveReport { folder: self.folder.clone(), files: files.into_iter().map(str::to_string).collect() })
+        Ok(SaveReport { folder: self.folder.clone(), files })
     }
 
     /// Logs the windows of `logging_steps` that are full.

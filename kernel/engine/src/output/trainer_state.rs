@@ -21,7 +21,7 @@ pub(super) fn to_json(
     let step = last.map_or(0, |record| record.step);
     let mut log_history: Vec<Value> = history.iter().map(entry).collect();
     if let Some(mut results) = results {
-        results.insert("step", json!(step));
+        results.insert("step".to_string(), json!(step));
         log_history.push(json!(results));
     }
     let state = json!({
