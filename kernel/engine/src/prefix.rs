@@ -129,7 +129,8 @@ pub fn fingerprint(adapter: &Adapter) -> Result<u64> {
         let (storage, layout) = var.storage_and_layout();
         match (&*storage, layout.contiguous_offsets()) {
             (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
-                Ok(XxHash3_64::oneshot(bytemuck::cast_slice(&values[start..end])))
+                let name = XxHash3_64::oneshot(name.as_bytes());
+                Ok(XxHash3_64::oneshot_with_seed(name, bytemuck::cast_slice(&values[start..end])))
             }
             _ => Err(Error::Other(format!("the adapter's {name} is no contiguous float32 tensor in memory"))),
         }
