@@ -1,8 +1,6 @@
 //! A conversation keeps what the model has read, and answers as if it had read all of it anew.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
@@ -81,10 +79,10 @@ fn an_answer_that_was_stopped_is_read_on_from() {
     let cancel = Cancel::default();
     let (mut cached, mut other) = (session(&quiet(&cancel)), session(&quiet(&cancel)));
     let images = [picture("wide.png")];
+    // Stops with the first piece of text.
     let ask_and_stop = |session: &mut Session| {
-        let pieces = AtomicUsize::new(0);
-        let emit = |event| {
-            if matches!(event, Event::Text(_)) && pieces.fetch_add(1, Ordering::SeqCst) == 2 {
+        let emit = |event: Event| {
+            if matches!(event, Event::Text(_)) {
                 cancel.cancel();
             }
         };
@@ -94,7 +92,7 @@ fn an_answer_that_was_stopped_is_read_on_from() {
     };
     let stopped = ask_and_stop(&mut cached);
     assert_eq!(stopped.end, AnswerEnd::Interrupted);
-    assert!(stopped.new_tokens >= 3 && stopped.new_tokens < 12, "{stopped:?}");
+    assert!(stopped.new_tokens >= 1 && stopped.new_tokens < 12, "{stopped:?}");
     assert_eq!(ask_and_stop(&mut other).text, stopped.text);
 
     let cx = quiet(&cancel);

@@ -83,7 +83,8 @@ impl Sampler {
         if self.repetition_penalty != 1.0 {
             for &token in &self.seen {
                 if let Some(logit) = logits.get_mut(token as usize) {
-                    *logit *= if *logit < 0.0 { self.repetition_penalty } else { 1.0 / self.repetition_penalty };
+                    let penalty = self.repetition_penalty;
+                    *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
                 }
             }
         }
