@@ -12,7 +12,6 @@ use tunebook_nn::adapter::FreezeConfig;
 use tunebook_nn::adapter::FrozenParts;
 use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::adapter::LoraTarget;
-use tunebook_nn::adapter::TensorShape;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::fixtures::fixture;

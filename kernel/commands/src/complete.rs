@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn values_of_few_words_are_completed() {
-        assert_eq!(completed("train lr_scheduler_type=co").len(), 3);
+        assert_eq!(completed("train lr_scheduler_type=co").len(), 4);
         assert_eq!(completed("set plot_loss=t"), ["set plot_loss=true"]);
         assert_eq!(completed("set --dtype f"), ["set --dtype float32"]);
         assert_eq!(completed("load m dtype="), ["load m dtype=auto", "load m dtype=float32", "load m dtype=bfloat16"]);

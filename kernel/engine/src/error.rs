@@ -58,7 +58,9 @@ pub enum Error {
     NothingToCompare,
     #[error("{path} already holds something; choose a folder that is empty or not there yet")]
     ExportExists { path: PathBuf },
-    #[error("{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB; choose another disk or make room")]
+    #[error(
+        "{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB; choose another disk or make room"
+    )]
     NoSpace { path: PathBuf, needed: f64, free: f64 },
     #[error("{0}")]
     Other(String),

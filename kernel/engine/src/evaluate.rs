@@ -91,7 +91,8 @@ impl<'a> Samples<'a> {
 
 /// The mean loss and the perplexity, as transformers' `Trainer.evaluate` computes `eval_loss` for a vision-language
 /// model: the mean cross-entropy over the labelled tokens of each batch of `per_device_eval_batch_size` samples, and of
-/// these means the mean, weighted by the samples of the batch. The perplexity is `exp(eval_loss)`.
+/// these means the mean, in which a last batch of fewer samples counts as much as the others. The perplexity is
+/// `exp(eval_loss)`.
 ///
 /// With `output_dir`, the metrics are written there under LLaMA-Factory's names. A stop ends it after the batch at hand
 /// with the loss so far, and nothing is written.
@@ -108,7 +109,7 @@ pub fn evaluate(
     let Asking { model, processor, settings, .. } = asking;
     let start = Instant::now();
     let total = samples.list.len();
-    let (mut sum, mut done, mut batches) = (0.0, 0, 0);
+    let (mut sum, mut done, mut batches) = (0.0, 0, 0usize);
     for batch in samples.list.chunks(settings.per_device_eval_batch_size) {
         cx.emit(Event::Progress { task: "evaluating", done, total });
         if cx.is_cancelled() {
@@ -117,14 +118,14 @@ pub fn evaluate(
         let batch: Vec<&Encoded> = batch.iter().map(Cow::as_ref).collect();
         let loss = MicroBatch::new(&model.net, asking.adapter, processor, features, &batch)?
             .loss(&model.net, asking.adapter)?;
-        sum += loss * batch.len() as f64;
+        sum += loss;
         done += batch.len();
         batches += 1;
     }
     if done == 0 {
         return Err(Error::Cancelled);
     }
-    let loss = sum / done as f64;
+    let loss = sum / batches as f64;
     let mut report = EvaluateReport {
         samples: samples.name.clone(),
         adapter: chosen.name.clone(),

@@ -113,12 +113,12 @@ mod tests {
                 let (a, b) = principal(&weight, 3, iterations, 7).unwrap();
                 let mut row = vec![0f32; inputs];
                 let (a, b) = (a.to_vec2::<f32>().unwrap(), b.to_vec2::<f32>().unwrap());
-                for o in 0..outputs {
+                for (o, b) in b.iter().enumerate() {
                     weight.read_row(o, &mut row);
                     let mut expected = vec![0f32; inputs];
                     rest.read_row(o, &mut expected);
                     for i in 0..inputs {
-                        let part: f32 = (0..3).map(|r| b[o][r] * a[r][i]).sum();
+                        let part: f32 = (0..3).map(|r| b[r] * a[r][i]).sum();
                         assert!((row[i] - part - expected[i]).abs() < 1e-5, "{iterations:?}");
                     }
                 }

@@ -49,7 +49,7 @@ fn push_known(words: &mut Vec<String>, word: &str) {
 fn pieces<'a>(text: &'a str, pattern: &'a Option<Regex>) -> impl Iterator<Item = (&'a str, bool)> {
     let matches = pattern.iter().flat_map(move |pattern| pattern.find_iter(text).map(|found| found.range()));
     let mut end = 0;
-    let both = matches.chain([text.len()..text.len()]).flat_map(move |range| {
+    let both = matches.chain(std::iter::once(text.len()..text.len())).flat_map(move |range| {
         let between = &text[std::mem::replace(&mut end, range.end)..range.start];
         [(between, false), (&text[range], true)]
     });

@@ -198,10 +198,10 @@ unsafe fn interleave_and_transpose<S: Source<Elem: Halves>>(
             // SAFETY: by the caller.
             unsafe {
                 let mut halves = [[_mm512_setzero_si512(); 16]; 2];
-                for pair in 0..16 {
+                let [low, high] = &mut halves;
+                for (pair, (low, high)) in low.iter_mut().zip(high).enumerate() {
                     let [a, b] = pair_of_rows(source, first + 2 * pair, &columns, &depth, staging);
-                    let pairs = pairs::<S>(a, b, 0..columns.len());
-                    (halves[0][pair], halves[1][pair]) = (pairs[0], pairs[1]);
+                    [*low, *high] = pairs::<S>(a, b, 0..columns.len());
                 }
                 for (half, lanes) in halves.into_iter().enumerate() {
                     for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
