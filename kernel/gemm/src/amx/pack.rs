@@ -22,7 +22,7 @@ pub(super) const PANEL: usize = 32;
 /// Elements that are contracted in a step.
 pub(super) const STEP: usize = 32;
 /// The most elements of a row that are read at a time.
-pub(super) const MAX_RUN: usize = 512;
+pub(super) const MAX_RUN: usize = 2048;
 /// Elements of a staging buffer.
 pub(super) const STAGING: usize = 16 * MAX_RUN;
 
@@ -77,15 +77,139 @@ pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
     panels: &mut [u32],
     staging: &mut [S::Elem],
 ) {
-    let Factor { source, contract } = factor;
+    let packing = Packing { source: &factor.source, free, panel_len: depth.len().div_ceil(STEP) * 2 * TILE, depth };
     // SAFETY: by the caller.
     unsafe {
-        match (side, contract) {
-            (Side::A, Contract::RowElements) => copy(source, free, depth, panels, staging),
-            (Side::B, Contract::Rows) => interleave(source, free, depth, panels, staging),
-            (Side::B, Contract::RowElements) => transpose(source, free, depth, panels, staging),
-            (Side::A, Contract::Rows) => interleave_and_transpose(source, free, depth, panels, staging),
+        match (side, factor.contract) {
+            (Side::A, Contract::RowElements) => packing.copy(panels, staging),
+            (Side::B, Contract::Rows) => packing.interleave(panels, staging),
+            (Side::B, Contract::RowElements) => packing.transpose(panels, staging),
+            (Side::A, Contract::Rows) => packing.interleave_and_transpose(panels, staging),
         }
+    }
+}
+
+struct Packing<'a, S> {
+    source: &'a S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    /// Lanes of a panel.
+    panel_len: usize,
+}
+
+impl<S: Source<Elem: Halves>> Packing<'_, S> {
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn copy(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        for (i, row) in self.free.clone().enumerate() {
+            let panel = &mut panels[i / PANEL * self.panel_len..][..self.panel_len];
+            let run = self.source.run(row, self.depth.clone(), staging).chunks_exact(STEP);
+            let rest = run.remainder();
+            for (tiles, run) in panel.chunks_exact_mut(2 * TILE).zip(run.chain((!rest.is_empty()).then_some(rest))) {
+                // SAFETY: by the caller.
+                unsafe { store(read(run), &mut tiles[i % PANEL * 16..]) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn interleave(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        for pair in 0..self.panel_len / 32 {
+            let [a, b] = self.pair_of_rows(self.depth.start + 2 * pair, &self.free, staging);
+            let place = pair / 16 * 2 * TILE + pair % 16 * 16;
+            let places = panels.chunks_exact_mut(self.panel_len).map(|panel| &mut panel[place..][..TILE + 16]);
+            let (a, b) = (a.chunks_exact(PANEL), b.chunks_exact(PANEL));
+            let rest = (a.remainder(), b.remainder());
+            for (place, (a, b)) in places.zip(a.zip(b).chain((!rest.0.is_empty()).then_some(rest))) {
+                // SAFETY: by the caller.
+                unsafe {
+                    let [first, second] = in_pairs(a, b);
+                    store(first, place);
+                    store(second, &mut place[TILE..]);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn transpose(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        let firsts = self.free.clone().step_by(PANEL);
+        for (panel, first) in panels.chunks_exact_mut(self.panel_len).zip(firsts) {
+            for half in 0..2 {
+                let mut staging = staging.chunks_exact_mut(MAX_RUN);
+                let runs: [&[S::Elem]; 16] = array::from_fn(|lane| {
+                    // Past the last row, that row is read again.
+                    let row = (first + column(half, lane)).min(self.free.end - 1);
+                    self.source.run(row, self.depth.clone(), staging.next().unwrap_or_default())
+                });
+                for (tiles, from) in panel.chunks_exact_mut(2 * TILE).zip((0..self.depth.len()).step_by(STEP)) {
+                    let to = self.depth.len().min(from + STEP);
+                    // SAFETY: by the caller.
+                    unsafe {
+                        // By index: a closure that `map` calls is not compiled into this function.
+                        let mut lanes = [_mm512_setzero_si512(); 16];
+                        for i in 0..16 {
+                            lanes[i] = read(&runs[i][from..to]);
+                        }
+                        let tile = &mut tiles[half * TILE..][..TILE];
+                        for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
+                            store(lanes, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn interleave_and_transpose(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        let firsts = self.free.clone().step_by(PANEL);
+        for (panel, first) in panels.chunks_exact_mut(self.panel_len).zip(firsts) {
+            let columns = first..self.free.end.min(first + PANEL);
+            for (tiles, first) in panel.chunks_exact_mut(2 * TILE).zip(self.depth.clone().step_by(STEP)) {
+                // SAFETY: by the caller.
+                unsafe {
+                    let mut halves = [[_mm512_setzero_si512(); 16]; 2];
+                    let [first_half, second_half] = &mut halves;
+                    for (pair, places) in first_half.iter_mut().zip(second_half).enumerate() {
+                        let [a, b] = self.pair_of_rows(first + 2 * pair, &columns, staging);
+                        [*places.0, *places.1] = in_pairs(a, b);
+                    }
+                    for (half, lanes) in halves.into_iter().enumerate() {
+                        for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
+                            store(elements, &mut tiles[column(half, lane) * 16..]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows `row` and `row + 1`; past the part of the contraction, zeros.
+    #[inline(always)]
+    fn pair_of_rows<'s>(
+        &'s self,
+        row: usize,
+        columns: &Range<usize>,
+        staging: &'s mut [S::Elem],
+    ) -> [&'s [S::Elem]; 2] {
+        static ZEROS: [u64; MAX_RUN / 2] = [0; MAX_RUN / 2];
+        let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
+        let read = |row: usize, staging: &'s mut [S::Elem]| {
+            if row < self.depth.end {
+                self.source.run(row, columns.clone(), staging)
+            } else {
+                &cast_slice(&ZEROS)[..columns.len()]
+            }
+        };
+        [read(row, staging_a), read(row + 1, staging_b)]
     }
 }
 
@@ -99,147 +223,10 @@ pub(super) fn cost_of_packing(contract: Contract, side: Side) -> usize {
     }
 }
 
-/// # Safety
-/// That of [`pack`].
-#[inline(always)]
-unsafe fn copy<S: Source<Elem: Halves>>(
-    source: &S,
-    free: Range<usize>,
-    depth: Range<usize>,
-    panels: &mut [u32],
-    staging: &mut [S::Elem],
-) {
-    for (i, row) in free.enumerate() {
-        let panel = &mut panels[i / PANEL * panel_len(&depth)..];
-        let run = source.run(row, depth.clone(), staging);
-        for (step, run) in run.chunks(STEP).enumerate() {
-            // SAFETY: by the caller.
-            unsafe { store(read(run), &mut panel[step * 2 * TILE + i % PANEL * 16..]) };
-        }
-    }
-}
-
-/// # Safety
-/// That of [`pack`].
-#[inline(always)]
-unsafe fn interleave<S: Source<Elem: Halves>>(
-    source: &S,
-    free: Range<usize>,
-    depth: Range<usize>,
-    panels: &mut [u32],
-    staging: &mut [S::Elem],
-) {
-    let panel_len = panel_len(&depth);
-    for (pair, row) in (depth.start..).step_by(2).take(panel_len / 32).enumerate() {
-        let [a, b] = pair_of_rows(source, row, &free, &depth, staging);
-        let place = pair / 16 * 2 * TILE + pair % 16 * 16;
-        for (panel, first) in panels.chunks_exact_mut(panel_len).zip((0..free.len()).step_by(PANEL)) {
-            let columns = first..free.len().min(first + PANEL);
-            // SAFETY: by the caller.
-            unsafe {
-                let [first, second] = pairs::<S>(a, b, columns);
-                store(first, &mut panel[place..]);
-                store(second, &mut panel[place + TILE..]);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// That of [`pack`].
-#[inline(always)]
-unsafe fn transpose<S: Source<Elem: Halves>>(
-    source: &S,
-    free: Range<usize>,
-    depth: Range<usize>,
-    panels: &mut [u32],
-    staging: &mut [S::Elem],
-) {
-    for (panel, first) in panels.chunks_exact_mut(panel_len(&depth)).zip(free.clone().step_by(PANEL)) {
-        for half in 0..2 {
-            let mut staging = staging.chunks_exact_mut(MAX_RUN);
-            let runs: [&[S::Elem]; 16] = array::from_fn(|lane| {
-                // Past the last row, that row is read again.
-                let row = (first + column(half, lane)).min(free.end - 1);
-                source.run(row, depth.clone(), staging.next().unwrap_or_default())
-            });
-            for (step, from) in (0..depth.len()).step_by(STEP).enumerate() {
-                let to = depth.len().min(from + STEP);
-                let tile = &mut panel[step * 2 * TILE + half * TILE..][..TILE];
-                // SAFETY: by the caller.
-                unsafe {
-                    // By index: a closure that `map` calls is not compiled into this function.
-                    let mut lanes = [_mm512_setzero_si512(); 16];
-                    for i in 0..16 {
-                        lanes[i] = read(&runs[i][from..to]);
-                    }
-                    for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
-                        store(lanes, to);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// # Safety
-/// That of [`pack`].
-#[inline(always)]
-unsafe fn interleave_and_transpose<S: Source<Elem: Halves>>(
-    source: &S,
-    free: Range<usize>,
-    depth: Range<usize>,
-    panels: &mut [u32],
-    staging: &mut [S::Elem],
-) {
-    for (panel, first) in panels.chunks_exact_mut(panel_len(&depth)).zip(free.clone().step_by(PANEL)) {
-        let columns = first..free.end.min(first + PANEL);
-        for (tiles, first) in panel.chunks_exact_mut(2 * TILE).zip(depth.clone().step_by(STEP)) {
-            // SAFETY: by the caller.
-            unsafe {
-                let mut halves = [[_mm512_setzero_si512(); 16]; 2];
-                let [low, high] = &mut halves;
-                for (pair, (low, high)) in low.iter_mut().zip(high).enumerate() {
-                    let [a, b] = pair_of_rows(source, first + 2 * pair, &columns, &depth, staging);
-                    [*low, *high] = pairs::<S>(a, b, 0..columns.len());
-                }
-                for (half, lanes) in halves.into_iter().enumerate() {
-                    for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
-                        store(elements, &mut tiles[column(half, lane) * 16..]);
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// The column of a panel that lies in a lane of one of B's two tiles.
 #[inline(always)]
 pub(super) fn column(half: usize, lane: usize) -> usize {
     lane / 4 * 8 + lane % 4 + 4 * half
-}
-
-/// Lanes of a panel.
-#[inline(always)]
-pub(super) fn panel_len(depth: &Range<usize>) -> usize {
-    depth.len().div_ceil(STEP) * 2 * TILE
-}
-
-/// Rows `row` and `row + 1`; past `depth`, zeros.
-#[inline(always)]
-fn pair_of_rows<'s, S: Source>(
-    source: &'s S,
-    row: usize,
-    columns: &Range<usize>,
-    depth: &Range<usize>,
-    staging: &'s mut [S::Elem],
-) -> [&'s [S::Elem]; 2] {
-    static ZEROS: [u64; MAX_RUN / 2] = [0; MAX_RUN / 2];
-    let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
-    let read = |row: usize, staging: &'s mut [S::Elem]| {
-        if row < depth.end { source.run(row, columns.clone(), staging) } else { &cast_slice(&ZEROS)[..columns.len()] }
-    };
-    [read(row, staging_a), read(row + 1, staging_b)]
 }
 
 /// Pairs of the elements of two rows, of up to 32 columns.
@@ -247,10 +234,10 @@ fn pair_of_rows<'s, S: Source>(
 /// # Safety
 /// That of [`pack`].
 #[inline(always)]
-unsafe fn pairs<S: Source<Elem: Halves>>(a: &[S::Elem], b: &[S::Elem], columns: Range<usize>) -> [__m512i; 2] {
+unsafe fn in_pairs<E: Halves>(a: &[E], b: &[E]) -> [__m512i; 2] {
     // SAFETY: by the caller.
     unsafe {
-        let (a, b) = (read(&a[columns.clone()]), read(&b[columns]));
+        let (a, b) = (read(a), read(b));
         [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
     }
 }

@@ -83,57 +83,80 @@ pub(super) struct Tiles {
     this_thread: PhantomData<*const ()>,
 }
 
+/// Which operand of a product is read from the L2 cache once, leaving the L1 cache to the other one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    A,
+    B,
+}
+
 impl Tiles {
     /// `sums += a b`, or `sums = a b` if `fresh`, for 32 rows of a and 32 columns of b. Of each step of the contraction,
     /// 32 elements, `a` and `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the
     /// elements of a column are neighbours. `sums` has the tiles (0, 0), (0, 1), (1, 0), (1, 1).
+    ///
+    /// On the way, what comes after `sums` is fetched into the L1 cache.
     #[inline(always)]
-    pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], sums: &mut [f32], fresh: bool) {
+    pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], sums: &mut [f32], fresh: bool, passing: Passing) {
         let steps = a.len() / (2 * TILE);
         assert!(steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS);
-        // SAFETY: `self` exists, so the registers are shaped. Each step reads two tiles of a and of b, and the slices
-        // hold as many as there are steps; the sums hold four.
-        unsafe {
-            asm!(
-                "test {fresh:l}, {fresh:l}",
-                "jz 2f",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "jmp 3f",
-                "2:",
-                "tileloadd tmm0, [{sums} + {row}]",
-                "tileloadd tmm1, [{sums} + {row} + 1024]",
-                "tileloadd tmm2, [{sums} + {row} + 2048]",
-                "tileloadd tmm3, [{sums} + {row} + 3072]",
-                "3:",
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 2048",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 3b",
-                "tilestored [{sums} + {row}], tmm0",
-                "tilestored [{sums} + {row} + 1024], tmm1",
-                "tilestored [{sums} + {row} + 2048], tmm2",
-                "tilestored [{sums} + {row} + 3072], tmm3",
-                fresh = in(reg) u64::from(fresh),
-                row = in(reg) 64usize,
-                sums = in(reg) sums.as_mut_ptr(),
-                a = inout(reg) a.as_ptr() => _,
-                b = inout(reg) b.as_ptr() => _,
-                steps = inout(reg) steps => _,
-                options(nostack),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            );
+        macro_rules! product {
+            ($load_a:literal, $load_b:literal) => {
+                // SAFETY: `self` exists, so the registers are shaped. Each step reads two tiles of a and of b, and the
+                // slices hold as many as there are steps; the sums hold four. Prefetching takes any address.
+                unsafe {
+                    asm!(
+                        "test {fresh:l}, {fresh:l}",
+                        "jz 2f",
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "jmp 3f",
+                        "2:",
+                        "tileloadd tmm0, [{sums} + {row}]",
+                        "tileloadd tmm1, [{sums} + {row} + 1024]",
+                        "tileloadd tmm2, [{sums} + {row} + 2048]",
+                        "tileloadd tmm3, [{sums} + {row} + 3072]",
+                        "3:",
+                        concat!($load_a, " tmm4, [{a} + {row}]"),
+                        concat!($load_b, " tmm6, [{b} + {row}]"),
+                        concat!($load_b, " tmm7, [{b} + {row} + 1024]"),
+                        concat!($load_a, " tmm5, [{a} + {row} + 1024]"),
+                        "prefetcht0 [{next}]",
+                        "prefetcht0 [{next} + 64]",
+                        "prefetcht0 [{next} + 128]",
+                        "prefetcht0 [{next} + 192]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                        "add {a}, 2048",
+                        "add {b}, 2048",
+                        "add {next}, 256",
+                        "dec {steps}",
+                        "jnz 3b",
+                        "tilestored [{sums} + {row}], tmm0",
+                        "tilestored [{sums} + {row} + 1024], tmm1",
+                        "tilestored [{sums} + {row} + 2048], tmm2",
+                        "tilestored [{sums} + {row} + 3072], tmm3",
+                        fresh = in(reg) u64::from(fresh),
+                        row = in(reg) 64usize,
+                        sums = in(reg) sums.as_mut_ptr(),
+                        next = inout(reg) sums.as_ptr().wrapping_add(SUMS) => _,
+                        a = inout(reg) a.as_ptr() => _,
+                        b = inout(reg) b.as_ptr() => _,
+                        steps = inout(reg) steps => _,
+                        options(nostack),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    );
+                }
+            };
+        }
+        match passing {
+            Passing::A => product!("tileloaddt1", "tileloadd"),
+            Passing::B => product!("tileloadd", "tileloaddt1"),
         }
     }
 }
