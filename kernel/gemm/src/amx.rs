@@ -1,6 +1,6 @@
-//! Products of bf16 by tiles (AMX), of any shape but few rows. One operand is shared: packed once, some rows of it at
-//! a time. The other one, the larger, is streamed: each task packs its part, a stretch of the contraction at a time,
-//! small enough to stay in the L1 and L2 caches while it is multiplied with all that is shared.
+//! Products of bf16 by tiles (AMX), of any shape but few rows. The larger operand is streamed: each task packs its
+//! part, some rows or columns and a segment of the contraction at a time, and multiplies it with all of the other
+//! operand, which the tasks share and which is packed before.
 
 mod pack;
 mod store;
@@ -17,23 +17,20 @@ use crate::source::{Contract, Factor, Source, Stored};
 pub(crate) use pack::Halves;
 use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
 pub(crate) use tiles::Amx;
-use tiles::{Passing, SUMS, TILE, Tiles};
+use tiles::{Passing, SUMS, Start, TILE};
 
-/// Steps of the contraction that are multiplied at a time: of a panel 32 KiB, which stay in the L1 cache.
-const STEPS: usize = 16;
-/// Elements of the contraction after which other rows or columns of the streamed operand get their turn.
-const DEPTH: usize = 2048;
-/// Elements of the contraction that are packed at a time if they are in different rows. Memory is read fastest in long
-/// runs: of a row many elements, or of many columns some.
-const FEW: usize = 512;
-/// Lanes of the shared operand in `DEPTH`, 1 MiB: they stay in the L2 cache.
-const SHARED: usize = 1 << 18;
-/// The most lanes of the streamed operand that are packed at a time, 256 KiB.
-const OWN: usize = 1 << 16;
+/// The most elements that are contracted at a time: a panel of this depth, 32 KiB, stays in the L1 cache.
+const DEPTH: usize = 512;
+/// Rows or columns of the streamed operand that are packed at a time; a segment of them, 512 KiB, stays in the L2 cache.
+const WIDTH: usize = 512;
+/// Rows or columns of the shared operand that are packed at a time, which bounds the buffer.
+const SHARED: usize = 1024;
 /// Lanes of a panel's step.
 const STEP_LANES: usize = 2 * TILE;
 
-const _: () = assert!(DEPTH <= MAX_RUN && DEPTH.is_multiple_of(STEP) && DEPTH.is_multiple_of(FEW));
+const _: () = assert!(DEPTH <= MAX_RUN && DEPTH.is_multiple_of(STEP));
+const _: () =
+    assert!(WIDTH <= MAX_RUN && WIDTH.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));
 
 /// Computes a product. b is contracted as w is.
 pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stored<'_, f32>)
@@ -42,25 +39,64 @@ where
 {
     let Product { x, h, dims, .. } = product;
     let tiles = |size: usize| size.div_ceil(16);
-    let (left, right) = (tiles(dims.rows) * tiles(dims.depth), tiles(dims.width) * tiles(dims.depth));
+    let (left, right) = (
+        tiles(dims.rows) * tiles(dims.depth),
+        tiles(dims.width) * tiles(dims.depth),
+    );
     let sums = tiles(dims.rows) * tiles(dims.width);
     let cost = |left_side, right_side, store| {
-        left * cost_of_packing(x.contract, left_side) + right * cost_of_packing(w.contract, right_side) + sums * store
+        left * cost_of_packing(x.contract, left_side)
+            + right * cost_of_packing(w.contract, right_side)
+            + sums * store
     };
     let transposed = cost(Side::B, Side::A, 80) < cost(Side::A, Side::B, 32);
-    let (left_side, right_side) = if transposed { (Side::B, Side::A) } else { (Side::A, Side::B) };
-    let h = Factor { source: *h, contract: Contract::RowElements };
-    let b = Factor { source: b, contract: w.contract };
-    let left = Operand { main: *x, low_rank: h, side: left_side, free: dims.rows };
-    let right = Operand { main: w, low_rank: b, side: right_side, free: dims.width };
-    let rows_streamed = dims.rows > dims.width;
-    let contract = if rows_streamed { x.contract } else { w.contract };
-    let together = if contract == Contract::RowElements { DEPTH } else { FEW };
-    let segments = &segments(*dims, together);
-    if rows_streamed {
-        Plan { amx, product, streamed: left, shared: right, segments, rows_streamed }.multiply();
+    let (left_side, right_side) = if transposed {
+        (Side::B, Side::A)
     } else {
-        Plan { amx, product, streamed: right, shared: left, segments, rows_streamed }.multiply();
+        (Side::A, Side::B)
+    };
+    let h = Factor {
+        source: *h,
+        contract: Contract::RowElements,
+    };
+    let b = Factor {
+        source: b,
+        contract: w.contract,
+    };
+    let left = Operand {
+        main: *x,
+        low_rank: h,
+        side: left_side,
+        free: dims.rows,
+    };
+    let right = Operand {
+        main: w,
+        low_rank: b,
+        side: right_side,
+        free: dims.width,
+    };
+    let segments = &segments(*dims);
+    let rows_streamed = dims.rows > dims.width;
+    if rows_streamed {
+        Plan {
+            amx,
+            product,
+            streamed: left,
+            shared: right,
+            segments,
+            rows_streamed,
+        }
+        .multiply();
+    } else {
+        Plan {
+            amx,
+            product,
+            streamed: right,
+            shared: left,
+            segments,
+            rows_streamed,
+        }
+        .multiply();
     }
 }
 
@@ -73,7 +109,7 @@ struct Operand<'a, S> {
     free: usize,
 }
 
-/// A part of the contraction, packed at once.
+/// A part of the contraction, multiplied at once.
 struct Segment {
     low_rank: bool,
     depth: Range<usize>,
@@ -91,14 +127,21 @@ impl Segment {
     }
 }
 
-/// Segments of about equal length, at most `longest`.
-fn segments(dims: Dims, longest: usize) -> Vec<Segment> {
+/// Segments of about equal length.
+fn segments(dims: Dims) -> Vec<Segment> {
     let mut first_step = 0;
     let mut segments = Vec::new();
     for (low_rank, depth) in [(false, dims.depth), (true, dims.rank)] {
-        let length = depth.div_ceil(depth.div_ceil(longest).max(1)).next_multiple_of(STEP).max(STEP);
+        let length = depth
+            .div_ceil(depth.div_ceil(DEPTH).max(1))
+            .next_multiple_of(STEP)
+            .max(STEP);
         for first in (0..depth).step_by(length) {
-            let segment = Segment { low_rank, depth: first..depth.min(first + length), first_step };
+            let segment = Segment {
+                low_rank,
+                depth: first..depth.min(first + length),
+                first_step,
+            };
             first_step += segment.steps();
             segments.push(segment);
         }
@@ -118,18 +161,22 @@ struct Plan<'a, S, H> {
 
 impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     fn multiply(&self) {
-        let groups = self.groups();
-        let steps = |group: &&[Segment]| group.iter().map(Segment::steps).sum::<usize>();
-        let longest = groups.iter().map(steps).max().unwrap_or(1);
-        let fits = (SHARED / (longest * STEP_LANES)).max(1) * PANEL;
-        let size = self.shared.free.div_ceil(self.shared.free.div_ceil(fits)).next_multiple_of(PANEL);
-        let steps: usize = groups.iter().map(steps).sum();
+        let steps: usize = self.segments.iter().map(Segment::steps).sum();
+        let size = self
+            .shared
+            .free
+            .div_ceil(self.shared.free.div_ceil(SHARED))
+            .next_multiple_of(PANEL);
         for first in (0..self.shared.free).step_by(size) {
             let shared = first..self.shared.free.min(first + size);
             let panels = shared.len().div_ceil(PANEL);
             let mut packed = Scratch::new(panels * steps * STEP_LANES);
             self.pack_shared(&shared, &mut packed);
-            let block = Block { first, panels, packed: &packed };
+            let block = Block {
+                first,
+                panels,
+                packed: &packed,
+            };
             let [size, shared_size] = self.task_size(shared.len());
             let tasks_along = self.streamed.free.div_ceil(size);
             let compute = |task: usize| {
@@ -137,28 +184,15 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
                 let streamed = i..self.streamed.free.min(i + size);
                 let part = j..shared.len().min(j + shared_size);
                 // SAFETY: `Amx` is the proof that the CPU has the features; tasks have disjoint parts of y.
-                unsafe { self.compute(&groups, streamed, part, block) };
+                unsafe { self.compute(streamed, part, block) };
             };
             let tasks = 0..tasks_along * shared.len().div_ceil(shared_size);
-            if self.product.threads { tasks.into_par_iter().for_each(compute) } else { tasks.for_each(compute) }
+            if self.product.threads {
+                tasks.into_par_iter().for_each(compute)
+            } else {
+                tasks.for_each(compute)
+            }
         }
-    }
-
-    /// Segments that are multiplied one after another, before other rows or columns of the streamed operand are.
-    fn groups(&self) -> Vec<&[Segment]> {
-        let main = self.segments.iter().filter(|segment| !segment.low_rank).count();
-        let length =
-            self.segments.first().map_or(1, |segment| DEPTH / segment.depth.len().next_multiple_of(STEP)).max(1);
-        let mut groups = Vec::new();
-        let mut rest = self.segments;
-        // What is of low rank is short and goes with the last group.
-        for _ in 1..main.div_ceil(length) {
-            let (group, others) = rest.split_at(length);
-            groups.push(group);
-            rest = others;
-        }
-        groups.push(rest);
-        groups
     }
 
     /// Packs the shared operand: segment by segment, panel by panel.
@@ -176,15 +210,25 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
             // SAFETY: `Amx` is the proof that the CPU has the features.
             unsafe { self.shared.pack(segment, free, panel, &mut staging) };
         };
-        if self.product.threads { panels.into_par_iter().for_each(pack) } else { panels.into_iter().for_each(pack) }
+        if self.product.threads {
+            panels.into_par_iter().for_each(pack)
+        } else {
+            panels.into_iter().for_each(pack)
+        }
     }
 
     /// How much of the streamed and of the shared operand to make one task of, so that each thread gets several if
     /// there is work enough.
     fn task_size(&self, shared: usize) -> [usize; 2] {
-        let tasks = if self.product.threads { 3 * rayon::current_num_threads() } else { 1 };
+        let tasks = if self.product.threads {
+            3 * rayon::current_num_threads()
+        } else {
+            1
+        };
         let size = self.streamed.free.div_ceil(tasks).next_multiple_of(PANEL);
-        let splits = tasks.div_ceil(self.streamed.free.div_ceil(size)).min(shared.div_ceil(128));
+        let splits = tasks
+            .div_ceil(self.streamed.free.div_ceil(size))
+            .min(shared.div_ceil(128));
         [size, shared.div_ceil(splits).next_multiple_of(PANEL)]
     }
 
@@ -193,86 +237,87 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     /// # Safety
     /// The CPU has the features; nobody else uses this part of y.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn compute(&self, groups: &[&[Segment]], streamed: Range<usize>, shared: Range<usize>, block: Block<'_>) {
+    unsafe fn compute(&self, streamed: Range<usize>, shared: Range<usize>, block: Block<'_>) {
         let mut tiles = self.amx.tiles();
         let mut staging = vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }];
-        let shared_panels = shared.len().div_ceil(PANEL);
-        let longest = self.segments.iter().map(Segment::panel_len).max().unwrap_or(1);
-        let chunk_panels = (OWN / longest).clamp(1, MAX_RUN / PANEL).min(streamed.len().div_ceil(PANEL));
-        let chunks = streamed.len().div_ceil(chunk_panels * PANEL);
-        let mut own = Scratch::<u32>::new(chunk_panels * longest);
-        // With several groups, all chunks' sums are kept from one group to the next.
-        let kept = if groups.len() > 1 { chunks } else { 1 };
-        let mut sums = Scratch::<f32>::new(kept * chunk_panels * shared_panels * SUMS);
-        for (g, group) in groups.iter().enumerate() {
-            for (c, first) in streamed.clone().step_by(chunk_panels * PANEL).enumerate() {
-                let chunk = first..streamed.end.min(first + chunk_panels * PANEL);
-                let sums = &mut sums[c % kept * chunk_panels * shared_panels * SUMS..];
-                for (s, segment) in group.iter().enumerate() {
-                    let own = &mut own[..chunk.len().div_ceil(PANEL) * segment.panel_len()];
-                    // SAFETY: by the caller.
-                    unsafe { self.streamed.pack(segment, chunk.clone(), own, &mut staging) };
-                    let packed = block.panels(segment, &shared);
-                    self.add_products(&mut tiles, own, packed, segment.steps(), sums, g + s == 0);
-                }
-                if g + 1 == groups.len() {
-                    // SAFETY: by the caller.
-                    unsafe { self.store(sums, chunk, block.first + shared.start..block.first + shared.end) };
-                }
-            }
-        }
-    }
-
-    /// Adds the products of all pairs of panels, as many steps at a time as stay in the L1 cache.
-    #[inline(always)]
-    fn add_products(
-        &self,
-        tiles: &mut Tiles,
-        own: &[u32],
-        packed: &[u32],
-        steps: usize,
-        sums: &mut [f32],
-        fresh: bool,
-    ) {
-        let length = steps.div_ceil(steps.div_ceil(STEPS));
-        for first in (0..steps).step_by(length) {
-            let part = first * STEP_LANES..steps.min(first + length) * STEP_LANES;
-            let mut sums = sums.chunks_exact_mut(SUMS);
-            for own in own.chunks_exact(steps * STEP_LANES) {
-                for (packed, sums) in packed.chunks_exact(steps * STEP_LANES).zip(&mut sums) {
-                    let (own, packed) = (&own[part.clone()], &packed[part.clone()]);
-                    match self.streamed.side {
-                        Side::A => tiles.add_product(own, packed, sums, fresh && first == 0, Passing::B),
-                        Side::B => tiles.add_product(packed, own, sums, fresh && first == 0, Passing::A),
+        let longest = self
+            .segments
+            .iter()
+            .map(Segment::panel_len)
+            .max()
+            .unwrap_or_default();
+        let mut own = Scratch::<u32>::new(WIDTH.min(streamed.len()).div_ceil(PANEL) * longest);
+        let kept = if self.segments.len() > 1 {
+            streamed.len().div_ceil(PANEL) * shared.len().div_ceil(PANEL)
+        } else {
+            0
+        };
+        let mut kept = Scratch::<f32>::new(kept * SUMS);
+        let mut done = Scratch::<f32>::new(SUMS);
+        let passing = if self.streamed.side == Side::A {
+            Passing::A
+        } else {
+            Passing::B
+        };
+        for (index, segment) in self.segments.iter().enumerate() {
+            let (len, last) = (segment.panel_len(), index + 1 == self.segments.len());
+            let packed = block.panels(segment, &shared);
+            let mut kept = kept.chunks_exact_mut(SUMS);
+            for first in streamed.clone().step_by(WIDTH) {
+                let chunk = first..streamed.end.min(first + WIDTH);
+                let own = &mut own[..chunk.len().div_ceil(PANEL) * len];
+                // SAFETY: by the caller.
+                unsafe {
+                    self.streamed
+                        .pack(segment, chunk.clone(), own, &mut staging)
+                };
+                for (packed, j) in packed.chunks_exact(len).zip(shared.clone().step_by(PANEL)) {
+                    for (own, i) in own.chunks_exact(len).zip(chunk.clone().step_by(PANEL)) {
+                        let (a, b) = if self.streamed.side == Side::A {
+                            (own, packed)
+                        } else {
+                            (packed, own)
+                        };
+                        let before = kept.next();
+                        if !last {
+                            let start = if index == 0 {
+                                Start::Zero
+                            } else {
+                                Start::There
+                            };
+                            tiles.add_product(a, b, start, before.unwrap_or_default(), passing);
+                            continue;
+                        }
+                        let start = before.map_or(Start::Zero, |sums| Start::Sums(sums));
+                        tiles.add_product(a, b, start, &mut done, passing);
+                        let own = i..chunk.end.min(i + PANEL);
+                        let shared = block.first + j..block.first + shared.end.min(j + PANEL);
+                        // SAFETY: by the caller.
+                        unsafe { self.store(&done, own, shared) };
                     }
                 }
             }
         }
     }
 
-    /// Writes the sums of a part of y. The shared dimension goes first, so that rows are written in long pieces.
+    /// Writes the sums of a panel by a panel.
     ///
     /// # Safety
     /// That of `compute`.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[inline(always)]
     unsafe fn store(&self, sums: &[f32], streamed: Range<usize>, shared: Range<usize>) {
         let Product { y, ending, .. } = self.product;
-        let shared_panels = shared.len().div_ceil(PANEL);
-        for (j, first) in shared.clone().step_by(PANEL).enumerate() {
-            let shared = first..shared.end.min(first + PANEL);
-            for (i, first) in streamed.clone().step_by(PANEL).enumerate() {
-                let streamed = first..streamed.end.min(first + PANEL);
-                let sums = &sums[(i * shared_panels + j) * SUMS..][..SUMS];
-                let (rows, columns) =
-                    if self.rows_streamed { (streamed, shared.clone()) } else { (shared.clone(), streamed) };
-                // SAFETY: by the caller.
-                unsafe {
-                    if (self.streamed.side == Side::A) == self.rows_streamed {
-                        store::as_it_is(sums, y, rows, columns, *ending);
-                    } else {
-                        store::transposed(sums, y, rows, columns, *ending);
-                    }
-                }
+        let (rows, columns) = if self.rows_streamed {
+            (streamed, shared)
+        } else {
+            (shared, streamed)
+        };
+        // SAFETY: by the caller.
+        unsafe {
+            if (self.streamed.side == Side::A) == self.rows_streamed {
+                store::as_it_is(sums, y, rows, columns, *ending);
+            } else {
+                store::transposed(sums, y, rows, columns, *ending);
             }
         }
     }
@@ -291,7 +336,8 @@ impl Block<'_> {
     /// The panels of `range`, counted from the first, for a segment.
     fn panels(&self, segment: &Segment, range: &Range<usize>) -> &[u32] {
         let len = segment.panel_len();
-        let all = &self.packed[self.panels * segment.first_step * STEP_LANES..][..self.panels * len];
+        let all =
+            &self.packed[self.panels * segment.first_step * STEP_LANES..][..self.panels * len];
         &all[range.start / PANEL * len..range.end.div_ceil(PANEL) * len]
     }
 }
@@ -302,7 +348,13 @@ impl<S: Source<Elem: Halves>> Operand<'_, S> {
     /// # Safety
     /// The CPU has the features.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn pack(&self, segment: &Segment, free: Range<usize>, panels: &mut [u32], staging: &mut [S::Elem]) {
+    unsafe fn pack(
+        &self,
+        segment: &Segment,
+        free: Range<usize>,
+        panels: &mut [u32],
+        staging: &mut [S::Elem],
+    ) {
         let depth = segment.depth.clone();
         // SAFETY: by the caller.
         unsafe {

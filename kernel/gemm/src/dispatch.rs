@@ -43,9 +43,12 @@ impl Cpu {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
         match (Avx512Bf16::detect(), Avx512::detect(), Avx2::detect()) {
-            (Some(pairs), Some(wide), _) => {
-                Cpu::Avx512Bf16 { amx: Amx::detect(), pairs, wide, pairs_faster: Avx512Bf16::doubles_f32() }
-            }
+            (Some(pairs), Some(wide), _) => Cpu::Avx512Bf16 {
+                amx: Amx::detect(),
+                pairs,
+                wide,
+                pairs_faster: Avx512Bf16::doubles_f32(),
+            },
             (None, Some(wide), _) => Cpu::Avx512(wide),
             (_, None, Some(avx2)) => Cpu::Avx2(avx2),
             (_, None, None) => Cpu::Portable(Portable),
@@ -72,10 +75,28 @@ impl Product<'_> {
             return;
         }
         let Dims { width, depth, .. } = self.dims;
-        let stride = if contract == Contract::RowElements { depth } else { width };
+        let stride = if contract == Contract::RowElements {
+            depth
+        } else {
+            width
+        };
         match w {
-            Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, contract }, b, cpu),
-            Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, contract }, b, cpu),
+            Weights::F32(data) => self.with_stored(
+                Factor {
+                    source: Stored { data, stride },
+                    contract,
+                },
+                b,
+                cpu,
+            ),
+            Weights::Bf16(data) => self.with_bf16(
+                Factor {
+                    source: Stored { data, stride },
+                    contract,
+                },
+                b,
+                cpu,
+            ),
             Weights::Nf4(w) => self.with_decoded(w, stride, contract, b, cpu),
             Weights::Int8(w) => self.with_decoded(w, stride, contract, b, cpu),
         }
@@ -87,8 +108,22 @@ impl Product<'_> {
         Decoding<W, bf16>: Source<Elem = bf16>,
     {
         match self.precision {
-            Precision::F32 => self.with_f32(Factor { source: Decoding::<W, f32>::new(w, stride), contract }, b, cpu),
-            Precision::Bf16 => self.with_bf16(Factor { source: Decoding::<W, bf16>::new(w, stride), contract }, b, cpu),
+            Precision::F32 => self.with_f32(
+                Factor {
+                    source: Decoding::<W, f32>::new(w, stride),
+                    contract,
+                },
+                b,
+                cpu,
+            ),
+            Precision::Bf16 => self.with_bf16(
+                Factor {
+                    source: Decoding::<W, bf16>::new(w, stride),
+                    contract,
+                },
+                b,
+                cpu,
+            ),
         }
     }
 
@@ -101,7 +136,14 @@ impl Product<'_> {
         if let Some(amx) = self.tiles(w.contract, cpu) {
             return amx::multiply(amx, &self, w, b);
         }
-        self.with_bf16(Factor { source: Rounded(w.source), contract: w.contract }, b, cpu);
+        self.with_bf16(
+            Factor {
+                source: Rounded(w.source),
+                contract: w.contract,
+            },
+            b,
+            cpu,
+        );
     }
 
     fn with_f32<W: Source<Elem = f32>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
@@ -123,8 +165,12 @@ impl Product<'_> {
         }
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { pairs, pairs_faster, .. }
-                if self.precision == Precision::Bf16 && (pairs_faster || self.has_few_rows(w.contract)) =>
+            Cpu::Avx512Bf16 {
+                pairs,
+                pairs_faster,
+                ..
+            } if self.precision == Precision::Bf16
+                && (pairs_faster || self.has_few_rows(w.contract)) =>
             {
                 self.compute(w, Rounded(b), pairs)
             }
@@ -149,7 +195,12 @@ impl Product<'_> {
         }
     }
 
-    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(self, w: Factor<W>, b: B, simd: V) {
+    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(
+        self,
+        w: Factor<W>,
+        b: B,
+        simd: V,
+    ) {
         if self.has_few_rows(w.contract) {
             few_rows::multiply(simd, &self, w.source, b);
         } else {
@@ -159,7 +210,12 @@ impl Product<'_> {
 
     /// Whether there is nothing to multiply; then y has been written.
     fn is_empty(&self) -> bool {
-        let Dims { rows, width, depth, rank } = self.dims;
+        let Dims {
+            rows,
+            width,
+            depth,
+            rank,
+        } = self.dims;
         if depth + rank == 0 && !self.ending.accumulate {
             for row in 0..rows {
                 // SAFETY: nobody else has a part of it.
@@ -174,7 +230,8 @@ impl Product<'_> {
     }
 
     fn has_few_rows(&self, contract: Contract) -> bool {
-        [self.x.contract, contract] == [Contract::RowElements; 2] && self.dims.rows <= few_rows::MAX_ROWS
+        [self.x.contract, contract] == [Contract::RowElements; 2]
+            && self.dims.rows <= few_rows::MAX_ROWS
     }
 
     /// Whether a product in f32 would be slower than this one in bf16.
@@ -184,9 +241,9 @@ impl Product<'_> {
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx512Bf16 { amx: Some(_), .. } => self.dims.rows.min(self.dims.width) >= 8,
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { pairs_faster: true, .. } => {
-                self.x.contract == Contract::RowElements && !self.has_few_rows(contract)
-            }
+            Cpu::Avx512Bf16 {
+                pairs_faster: true, ..
+            } => self.x.contract == Contract::RowElements && !self.has_few_rows(contract),
             _ => false,
         }
     }
@@ -195,7 +252,11 @@ impl Product<'_> {
     #[cfg(target_arch = "x86_64")]
     fn tiles(&self, contract: Contract, cpu: Cpu) -> Option<Amx> {
         match cpu {
-            Cpu::Avx512Bf16 { amx, .. } if self.precision == Precision::Bf16 && !self.has_few_rows(contract) => amx,
+            Cpu::Avx512Bf16 { amx, .. }
+                if self.precision == Precision::Bf16 && !self.has_few_rows(contract) =>
+            {
+                amx
+            }
             _ => None,
         }
     }

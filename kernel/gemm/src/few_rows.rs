@@ -30,15 +30,34 @@ where
     B: Source,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims { rows: m, width: n, depth, rank } = product.dims;
-    let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
+    let Dims {
+        rows: m,
+        width: n,
+        depth,
+        rank,
+    } = product.dims;
+    let lanes =
+        [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
     let mut packed = Scratch::new(m * (lanes[0] + lanes[1]));
-    simd.run(PackRows { product, packed: &mut packed, lanes });
+    simd.run(PackRows {
+        product,
+        packed: &mut packed,
+        lanes,
+    });
     let packed: &[V::Lane] = &packed;
-    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(TOGETHER).max(TOGETHER);
+    let rows_per_task = (TASK / depth.max(1))
+        .next_multiple_of(TOGETHER)
+        .max(TOGETHER);
     let task = |t: usize| {
         let rows = t * rows_per_task..n.min((t + 1) * rows_per_task);
-        simd.run(Dots { product, packed, lanes, w, b, rows });
+        simd.run(Dots {
+            product,
+            packed,
+            lanes,
+            w,
+            b,
+            rows,
+        });
     };
     match n.div_ceil(rows_per_task) {
         tasks if tasks == 1 || !product.threads => (0..tasks).for_each(task),
@@ -56,12 +75,27 @@ struct PackRows<'a, L> {
 impl<V: Simd> Job<V> for PackRows<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { x, h, dims, precision, .. } = self.product;
-        for (row, lanes) in self.packed.chunks_exact_mut(self.lanes[0] + self.lanes[1]).enumerate() {
+        let Product {
+            x,
+            h,
+            dims,
+            precision,
+            ..
+        } = self.product;
+        for (row, lanes) in self
+            .packed
+            .chunks_exact_mut(self.lanes[0] + self.lanes[1])
+            .enumerate()
+        {
             let (of_x, of_h) = lanes.split_at_mut(self.lanes[0]);
             for (x, depth, lanes) in [(x.source, dims.depth, of_x), (*h, dims.rank, of_h)] {
                 if depth > 0 {
-                    pack_x(x.run(row, 0..depth, &mut []), lanes, 1, *precision == Precision::Bf16);
+                    pack_x(
+                        x.run(row, 0..depth, &mut []),
+                        lanes,
+                        1,
+                        *precision == Precision::Bf16,
+                    );
                     lanes[depth.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
                 }
             }
@@ -87,7 +121,9 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { dims, y, ending, .. } = self.product;
+        let Product {
+            dims, y, ending, ..
+        } = self.product;
         for j in self.rows.clone().step_by(TOGETHER) {
             let mut sums = [[0.0; TOGETHER]; MAX_ROWS];
             // SAFETY: the caller is within `run`.
@@ -98,7 +134,14 @@ where
             let columns = j..self.rows.end.min(j + TOGETHER);
             for (i, sums) in sums.iter().enumerate().take(dims.rows) {
                 // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-                unsafe { ending.write(true, &sums[..columns.len()], y.row(i, columns.clone()), columns.clone()) };
+                unsafe {
+                    ending.write(
+                        true,
+                        &sums[..columns.len()],
+                        y.row(i, columns.clone()),
+                        columns.clone(),
+                    )
+                };
             }
         }
     }
@@ -135,7 +178,9 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
             for i in (0..rows).step_by(V::FEW_ROWS) {
                 let height = V::FEW_ROWS.min(rows - i);
                 let stride = self.lanes[0] + self.lanes[1];
-                let x = |i: usize| &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride];
+                let x = |i: usize| {
+                    &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride]
+                };
                 let sums = &mut sums[i..i + height];
                 // SAFETY: the caller is within `run`.
                 unsafe {
@@ -157,8 +202,11 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-unsafe fn dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: [&[E]; TOGETHER], sums: &mut [[f32; TOGETHER]])
-where
+unsafe fn dots<V, E, const M: usize>(
+    x: [&[V::Lane]; M],
+    w: [&[E]; TOGETHER],
+    sums: &mut [[f32; TOGETHER]],
+) where
     V: Reads<E>,
     E: Zeroable + Copy,
 {
@@ -204,5 +252,12 @@ where
 #[inline(always)]
 unsafe fn read_all<V: Reads<E>, E>(w: [&[E]; TOGETHER], from: usize) -> [V::Operand; TOGETHER] {
     // SAFETY: the caller is within `run`.
-    unsafe { [V::read(&w[0][from..]), V::read(&w[1][from..]), V::read(&w[2][from..]), V::read(&w[3][from..])] }
+    unsafe {
+        [
+            V::read(&w[0][from..]),
+            V::read(&w[1][from..]),
+            V::read(&w[2][from..]),
+            V::read(&w[3][from..]),
+        ]
+    }
 }

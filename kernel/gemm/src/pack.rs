@@ -70,7 +70,12 @@ pub(crate) unsafe fn pack_rows<V, S>(
         // SAFETY: the caller is within `run`.
         unsafe {
             for p in 0..whole {
-                V::transpose(&runs, p * step, &mut panel[p * V::LANES * panel_width::<V>()..], panel_width::<V>());
+                V::transpose(
+                    &runs,
+                    p * step,
+                    &mut panel[p * V::LANES * panel_width::<V>()..],
+                    panel_width::<V>(),
+                );
             }
             if whole * step < depth.len() {
                 let mut filled = [[S::Elem::zeroed(); MAX_STEP]; MAX_LANES];
@@ -79,7 +84,12 @@ pub(crate) unsafe fn pack_rows<V, S>(
                     filled[..rest.len()].copy_from_slice(rest);
                 }
                 let rest = &mut panel[whole * V::LANES * panel_width::<V>()..];
-                V::transpose(&filled.each_ref().map(|f| &f[..]), 0, rest, panel_width::<V>());
+                V::transpose(
+                    &filled.each_ref().map(|f| &f[..]),
+                    0,
+                    rest,
+                    panel_width::<V>(),
+                );
             }
         }
     }
@@ -110,9 +120,9 @@ pub(crate) unsafe fn pack_columns<V, S>(
         } else {
             &zeros[..columns.len()]
         };
-        let places = panels
-            .chunks_mut(panel_len)
-            .flat_map(|panel| panel[p * panel_width::<V>()..(p + 1) * panel_width::<V>()].chunks_exact_mut(V::LANES));
+        let places = panels.chunks_mut(panel_len).flat_map(|panel| {
+            panel[p * panel_width::<V>()..(p + 1) * panel_width::<V>()].chunks_exact_mut(V::LANES)
+        });
         for ((a, b), place) in a.chunks(V::LANES).zip(b.chunks(V::LANES)).zip(places) {
             // SAFETY: the caller is within `run`.
             unsafe {

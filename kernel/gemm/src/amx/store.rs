@@ -12,7 +12,8 @@ use crate::simd::transpose_lanes;
 /// Writes the product of a panel of A and one of B, where A is the left operand: sums of rows are neighbours.
 ///
 /// # Safety
-/// The caller is compiled for avx512f; nobody else uses this part of the output.
+/// The caller is compiled for avx512f; nobody else uses this part of the output. If it accumulates, the output has
+/// been written before.
 #[inline(always)]
 pub(super) unsafe fn as_it_is(
     sums: &[f32],
@@ -22,20 +23,25 @@ pub(super) unsafe fn as_it_is(
     ending: Ending<'_>,
 ) {
     assert!(sums.len() == SUMS);
-    // SAFETY: by the caller; 64 bytes are read out of an array of 16 lanes.
-    let order = unsafe {
-        [_mm512_loadu_si512(natural_order(0).as_ptr().cast()), _mm512_loadu_si512(natural_order(16).as_ptr().cast())]
+    let orders = [natural_order(0), natural_order(16)];
+    // SAFETY: by the caller; 64 bytes are read out of arrays of 16 lanes.
+    let (writer, order) = unsafe {
+        let order = [
+            _mm512_loadu_si512(orders[0].as_ptr().cast()),
+            _mm512_loadu_si512(orders[1].as_ptr().cast()),
+        ];
+        (Writer::new(&columns, ending), order)
     };
     for (i, row) in rows.enumerate() {
         let place = i / 16 * 2 * TILE + i % 16 * 16;
         // SAFETY: by the caller.
         unsafe {
-            let halves = [load(&sums[place..]), load(&sums[place + TILE..])];
-            for (order, first) in order.into_iter().zip(columns.clone().step_by(16)) {
-                let columns = first..columns.end.min(first + 16);
-                let sums = _mm512_permutex2var_ps(halves[0], order, halves[1]);
-                write(sums, y.row(row, columns.clone()), columns, ending);
-            }
+            let (first, second) = (load(&sums[place..]), load(&sums[place + TILE..]));
+            let sums = [
+                _mm512_permutex2var_ps(first, order[0], second),
+                _mm512_permutex2var_ps(first, order[1], second),
+            ];
+            writer.write(sums, y.row(row, columns.clone()));
         }
     }
 }
@@ -53,53 +59,49 @@ pub(super) unsafe fn transposed(
     ending: Ending<'_>,
 ) {
     assert!(sums.len() == SUMS);
+    // SAFETY: by the caller.
+    let writer = unsafe { Writer::new(&columns, ending) };
     for half in 0..2 {
         // SAFETY: by the caller.
-        let lanes = unsafe {
-            [transposed_tile(&sums[half * TILE..][..TILE]), transposed_tile(&sums[(2 + half) * TILE..][..TILE])]
+        let (first, second) = unsafe {
+            (
+                transposed_tile(&sums[half * TILE..][..TILE]),
+                transposed_tile(&sums[(2 + half) * TILE..][..TILE]),
+            )
         };
-        for lane in 0..16 {
+        for (lane, (first, second)) in first.into_iter().zip(second).enumerate() {
             let row = rows.start + column(half, lane);
-            if row >= rows.end {
-                continue;
-            }
-            for (lanes, first) in lanes.iter().zip(columns.clone().step_by(16)) {
-                let columns = first..columns.end.min(first + 16);
+            if row < rows.end {
                 // SAFETY: by the caller.
-                unsafe { write(lanes[lane], y.row(row, columns.clone()), columns, ending) };
+                unsafe { writer.write([first, second], y.row(row, columns.clone())) };
             }
         }
     }
 }
 
-/// Where the columns from `first` of a panel are in B's two tiles, as `_mm512_permutex2var_ps` counts.
+/// Where the columns from `first` of a panel are in B's two tiles, as `_mm512_permutex2var_ps` counts: what
+/// [`column`] says, the other way round.
 fn natural_order(first: usize) -> [i32; 16] {
-    let mut order = [0; 16];
-    for half in 0..2 {
-        for lane in 0..16 {
-            if let Some(place) = column(half, lane).checked_sub(first).and_then(|column| order.get_mut(column)) {
-                *place = (16 * half + lane) as i32;
-            }
-        }
-    }
-    order
+    std::array::from_fn(|i| {
+        let column = first + i;
+        (column / 4 % 2 * 16 + column / 8 * 4 + column % 4) as i32
+    })
 }
 
 /// # Safety
 /// The caller is compiled for avx512f.
 #[inline(always)]
 unsafe fn transposed_tile(tile: &[f32]) -> [__m512; 16] {
-    // By index: a closure that `map` calls is not compiled into this function, nor for its instructions.
+    // In loops: a closure that `map` calls is not compiled into this function, nor for its instructions.
     // SAFETY: by the caller.
     unsafe {
         let mut lanes = [_mm512_setzero_si512(); 16];
-        for i in 0..16 {
-            lanes[i] = _mm512_castps_si512(load(&tile[i * 16..]));
+        for (lanes, row) in lanes.iter_mut().zip(tile.chunks_exact(16)) {
+            *lanes = _mm512_castps_si512(load(row));
         }
-        let lanes = transpose_lanes(lanes);
         let mut columns = [_mm512_setzero_ps(); 16];
-        for i in 0..16 {
-            columns[i] = _mm512_castsi512_ps(lanes[i]);
+        for (column, lanes) in columns.iter_mut().zip(transpose_lanes(lanes)) {
+            *column = _mm512_castsi512_ps(lanes);
         }
         columns
     }
@@ -113,25 +115,61 @@ unsafe fn load(from: &[f32]) -> __m512 {
     unsafe { _mm512_loadu_ps(from[..16].as_ptr()) }
 }
 
-/// Writes sums of up to 16 columns, which `y` is the place of.
-///
-/// # Safety
-/// The caller is compiled for avx512f. If it accumulates, y has been written before.
-#[inline(always)]
-unsafe fn write(sums: __m512, y: &mut [MaybeUninit<f32>], columns: Range<usize>, ending: Ending<'_>) {
-    assert!(y.len() <= 16 && y.len() == columns.len());
-    let mask = ((1u32 << y.len()) - 1) as u16;
-    let to: *mut f32 = y.as_mut_ptr().cast();
-    // SAFETY: the mask confines reads and writes to `y` and to as many biases; the caller is compiled for the
-    // instructions.
-    unsafe {
-        let mut start = _mm512_setzero_ps();
-        if let Some(bias) = ending.bias {
-            start = _mm512_maskz_loadu_ps(mask, bias[columns].as_ptr());
+/// Writes pieces of rows that have the same, at most 32, columns.
+struct Writer {
+    width: usize,
+    masks: [u16; 2],
+    bias: [__m512; 2],
+    scale: __m512,
+    accumulate: bool,
+}
+
+impl Writer {
+    /// # Safety
+    /// The caller is compiled for avx512f.
+    #[inline(always)]
+    unsafe fn new(columns: &Range<usize>, ending: Ending<'_>) -> Self {
+        let width = columns.len();
+        assert!(width <= 32);
+        let mask = u32::MAX.checked_shr(32 - width as u32).unwrap_or_default();
+        let masks = [mask as u16, (mask >> 16) as u16];
+        // SAFETY: the masks confine reads to as many biases as there are columns.
+        unsafe {
+            let mut bias = [_mm512_setzero_ps(); 2];
+            if let Some(all) = ending.bias {
+                let from = all[columns.clone()].as_ptr();
+                bias = [
+                    _mm512_maskz_loadu_ps(masks[0], from),
+                    _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16)),
+                ];
+            }
+            Writer {
+                width,
+                masks,
+                bias,
+                scale: _mm512_set1_ps(ending.scale),
+                accumulate: ending.accumulate,
+            }
         }
-        if ending.accumulate {
-            start = _mm512_add_ps(start, _mm512_maskz_loadu_ps(mask, to));
+    }
+
+    /// # Safety
+    /// The caller is compiled for avx512f. If it accumulates, y has been written before.
+    #[inline(always)]
+    unsafe fn write(&self, sums: [__m512; 2], y: &mut [MaybeUninit<f32>]) {
+        assert!(y.len() == self.width);
+        let to: *mut f32 = y.as_mut_ptr().cast();
+        let to = [to, to.wrapping_add(16)];
+        // SAFETY: the masks confine reads and writes to `y`.
+        unsafe {
+            for half in 0..2 {
+                let mut start = self.bias[half];
+                if self.accumulate {
+                    start = _mm512_add_ps(start, _mm512_maskz_loadu_ps(self.masks[half], to[half]));
+                }
+                let result = _mm512_fmadd_ps(sums[half], self.scale, start);
+                _mm512_mask_storeu_ps(to[half], self.masks[half], result);
+            }
         }
-        _mm512_mask_storeu_ps(to, mask, _mm512_fmadd_ps(sums, _mm512_set1_ps(ending.scale), start));
     }
 }

@@ -23,7 +23,9 @@ impl Amx {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512bf16")
         };
-        USABLE.get_or_init(|| vectors() && has_tiles() && may_use_tiles()).then_some(Amx(()))
+        USABLE
+            .get_or_init(|| vectors() && has_tiles() && may_use_tiles())
+            .then_some(Amx(()))
     }
 
     /// Shapes the thread's tile registers, all as 16 rows of 64 bytes.
@@ -43,7 +45,9 @@ impl Amx {
                  out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                  out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _);
         }
-        Tiles { this_thread: PhantomData }
+        Tiles {
+            this_thread: PhantomData,
+        }
     }
 }
 
@@ -90,20 +94,47 @@ pub(super) enum Passing {
     B,
 }
 
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    Zero,
+    /// What is in the place of the result.
+    There,
+    /// Other sums.
+    Sums(&'a [f32]),
+}
+
 impl Tiles {
-    /// `sums += a b`, or `sums = a b` if `fresh`, for 32 rows of a and 32 columns of b. Of each step of the contraction,
-    /// 32 elements, `a` and `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the
-    /// elements of a column are neighbours. `sums` has the tiles (0, 0), (0, 1), (1, 0), (1, 1).
+    /// `sums = start + a b`, for 32 rows of a and 32 columns of b. Of each step of the contraction, 32 elements, `a` and
+    /// `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the elements of a column are
+    /// neighbours. `sums` gets the tiles (0, 0), (0, 1), (1, 0), (1, 1).
     ///
-    /// On the way, what comes after `sums` is fetched into the L1 cache.
+    /// On the way, what comes after the sums that it starts with is fetched into the L1 cache.
     #[inline(always)]
-    pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], sums: &mut [f32], fresh: bool, passing: Passing) {
+    pub(super) fn add_product(
+        &mut self,
+        a: &[u32],
+        b: &[u32],
+        start: Start<'_>,
+        sums: &mut [f32],
+        passing: Passing,
+    ) {
         let steps = a.len() / (2 * TILE);
-        assert!(steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS);
+        assert!(
+            steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS
+        );
+        let from = match start {
+            Start::Zero | Start::There => sums.as_ptr(),
+            Start::Sums(from) => {
+                assert!(from.len() == SUMS);
+                from.as_ptr()
+            }
+        };
+        let fresh = u64::from(matches!(start, Start::Zero));
         macro_rules! product {
             ($load_a:literal, $load_b:literal) => {
                 // SAFETY: `self` exists, so the registers are shaped. Each step reads two tiles of a and of b, and the
-                // slices hold as many as there are steps; the sums hold four. Prefetching takes any address.
+                // slices hold as many as there are steps; `from` and `sums` hold four. Prefetching takes any address.
                 unsafe {
                     asm!(
                         "test {fresh:l}, {fresh:l}",
@@ -114,36 +145,36 @@ impl Tiles {
                         "tilezero tmm3",
                         "jmp 3f",
                         "2:",
-                        "tileloadd tmm0, [{sums} + {row}]",
-                        "tileloadd tmm1, [{sums} + {row} + 1024]",
-                        "tileloadd tmm2, [{sums} + {row} + 2048]",
-                        "tileloadd tmm3, [{sums} + {row} + 3072]",
+                        "tileloadd tmm0, [{from} + {row}]",
+                        "tileloadd tmm1, [{from} + {row} + 1024]",
+                        "tileloadd tmm2, [{from} + {row} + 2048]",
+                        "tileloadd tmm3, [{from} + {row} + 3072]",
                         "3:",
                         concat!($load_a, " tmm4, [{a} + {row}]"),
                         concat!($load_b, " tmm6, [{b} + {row}]"),
                         concat!($load_b, " tmm7, [{b} + {row} + 1024]"),
                         concat!($load_a, " tmm5, [{a} + {row} + 1024]"),
-                        "prefetcht0 [{next}]",
-                        "prefetcht0 [{next} + 64]",
-                        "prefetcht0 [{next} + 128]",
-                        "prefetcht0 [{next} + 192]",
+                        "prefetcht0 [{from} + 4096]",
+                        "prefetcht0 [{from} + 4160]",
+                        "prefetcht0 [{from} + 4224]",
+                        "prefetcht0 [{from} + 4288]",
                         "tdpbf16ps tmm0, tmm4, tmm6",
                         "tdpbf16ps tmm1, tmm4, tmm7",
                         "tdpbf16ps tmm2, tmm5, tmm6",
                         "tdpbf16ps tmm3, tmm5, tmm7",
                         "add {a}, 2048",
                         "add {b}, 2048",
-                        "add {next}, 256",
+                        "add {from}, 256",
                         "dec {steps}",
                         "jnz 3b",
                         "tilestored [{sums} + {row}], tmm0",
                         "tilestored [{sums} + {row} + 1024], tmm1",
                         "tilestored [{sums} + {row} + 2048], tmm2",
                         "tilestored [{sums} + {row} + 3072], tmm3",
-                        fresh = in(reg) u64::from(fresh),
+                        fresh = in(reg) fresh,
                         row = in(reg) 64usize,
                         sums = in(reg) sums.as_mut_ptr(),
-                        next = inout(reg) sums.as_ptr().wrapping_add(SUMS) => _,
+                        from = inout(reg) from => _,
                         a = inout(reg) a.as_ptr() => _,
                         b = inout(reg) b.as_ptr() => _,
                         steps = inout(reg) steps => _,
