@@ -25,12 +25,15 @@ const DEPTH: usize = 512;
 const WIDTH: usize = 512;
 /// Rows or columns of the shared operand that are packed at a time, which bounds the buffer.
 const SHARED: usize = 1024;
+/// Up to so many rows or columns of the shared operand, the time goes into reading the streamed one from memory, which
+/// is fastest in runs that are as long as they can be.
+const FEW: usize = 64;
 /// Lanes of a panel's step.
 const STEP_LANES: usize = 2 * TILE;
 
-const _: () = assert!(DEPTH <= MAX_RUN && DEPTH.is_multiple_of(STEP));
 const _: () =
-    assert!(WIDTH <= MAX_RUN && WIDTH.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));
+    assert!((DEPTH * WIDTH).is_multiple_of(MAX_RUN) && DEPTH.is_multiple_of(STEP) && WIDTH.is_multiple_of(PANEL));
+const _: () = assert!(MAX_RUN.is_multiple_of(STEP) && MAX_RUN.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));
 
 /// Computes a product. b is contracted as w is.
 pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stored<'_, f32>)
@@ -39,64 +42,29 @@ where
 {
     let Product { x, h, dims, .. } = product;
     let tiles = |size: usize| size.div_ceil(16);
-    let (left, right) = (
-        tiles(dims.rows) * tiles(dims.depth),
-        tiles(dims.width) * tiles(dims.depth),
-    );
+    let (left, right) = (tiles(dims.rows) * tiles(dims.depth), tiles(dims.width) * tiles(dims.depth));
     let sums = tiles(dims.rows) * tiles(dims.width);
     let cost = |left_side, right_side, store| {
-        left * cost_of_packing(x.contract, left_side)
-            + right * cost_of_packing(w.contract, right_side)
-            + sums * store
+        left * cost_of_packing(x.contract, left_side) + right * cost_of_packing(w.contract, right_side) + sums * store
     };
     let transposed = cost(Side::B, Side::A, 80) < cost(Side::A, Side::B, 32);
-    let (left_side, right_side) = if transposed {
-        (Side::B, Side::A)
-    } else {
-        (Side::A, Side::B)
-    };
-    let h = Factor {
-        source: *h,
-        contract: Contract::RowElements,
-    };
-    let b = Factor {
-        source: b,
-        contract: w.contract,
-    };
-    let left = Operand {
-        main: *x,
-        low_rank: h,
-        side: left_side,
-        free: dims.rows,
-    };
-    let right = Operand {
-        main: w,
-        low_rank: b,
-        side: right_side,
-        free: dims.width,
-    };
-    let segments = &segments(*dims);
+    let (left_side, right_side) = if transposed { (Side::B, Side::A) } else { (Side::A, Side::B) };
+    let h = Factor { source: *h, contract: Contract::RowElements };
+    let b = Factor { source: b, contract: w.contract };
+    let left = Operand { main: *x, low_rank: h, side: left_side, free: dims.rows };
+    let right = Operand { main: w, low_rank: b, side: right_side, free: dims.width };
     let rows_streamed = dims.rows > dims.width;
+    let few = dims.rows.min(dims.width) <= FEW;
+    let (depth, width) = match if rows_streamed { x.contract } else { w.contract } {
+        _ if !few => (DEPTH, WIDTH),
+        Contract::RowElements => (MAX_RUN, DEPTH * WIDTH / MAX_RUN),
+        Contract::Rows => (DEPTH * WIDTH / MAX_RUN, MAX_RUN),
+    };
+    let segments = &segments(*dims, depth);
     if rows_streamed {
-        Plan {
-            amx,
-            product,
-            streamed: left,
-            shared: right,
-            segments,
-            rows_streamed,
-        }
-        .multiply();
+        Plan { amx, product, streamed: left, shared: right, segments, width, rows_streamed }.multiply();
     } else {
-        Plan {
-            amx,
-            product,
-            streamed: right,
-            shared: left,
-            segments,
-            rows_streamed,
-        }
-        .multiply();
+        Plan { amx, product, streamed: right, shared: left, segments, width, rows_streamed }.multiply();
     }
 }
 
@@ -127,21 +95,14 @@ impl Segment {
     }
 }
 
-/// Segments of about equal length.
-fn segments(dims: Dims) -> Vec<Segment> {
+/// Segments of about equal length, at most `longest`.
+fn segments(dims: Dims, longest: usize) -> Vec<Segment> {
     let mut first_step = 0;
     let mut segments = Vec::new();
     for (low_rank, depth) in [(false, dims.depth), (true, dims.rank)] {
-        let length = depth
-            .div_ceil(depth.div_ceil(DEPTH).max(1))
-            .next_multiple_of(STEP)
-            .max(STEP);
+        let length = depth.div_ceil(depth.div_ceil(longest).max(1)).next_multiple_of(STEP).max(STEP);
         for first in (0..depth).step_by(length) {
-            let segment = Segment {
-                low_rank,
-                depth: first..depth.min(first + length),
-                first_step,
-            };
+            let segment = Segment { low_rank, depth: first..depth.min(first + length), first_step };
             first_step += segment.steps();
             segments.push(segment);
         }
@@ -155,6 +116,8 @@ struct Plan<'a, S, H> {
     streamed: Operand<'a, S>,
     shared: Operand<'a, H>,
     segments: &'a [Segment],
+    /// Rows or columns of the streamed operand that are packed at a time.
+    width: usize,
     /// Whether the streamed operand has the rows of y, or the columns.
     rows_streamed: bool,
 }
@@ -162,21 +125,13 @@ struct Plan<'a, S, H> {
 impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     fn multiply(&self) {
         let steps: usize = self.segments.iter().map(Segment::steps).sum();
-        let size = self
-            .shared
-            .free
-            .div_ceil(self.shared.free.div_ceil(SHARED))
-            .next_multiple_of(PANEL);
+        let size = self.shared.free.div_ceil(self.shared.free.div_ceil(SHARED)).next_multiple_of(PANEL);
         for first in (0..self.shared.free).step_by(size) {
             let shared = first..self.shared.free.min(first + size);
             let panels = shared.len().div_ceil(PANEL);
             let mut packed = Scratch::new(panels * steps * STEP_LANES);
             self.pack_shared(&shared, &mut packed);
-            let block = Block {
-                first,
-                panels,
-                packed: &packed,
-            };
+            let block = Block { first, panels, packed: &packed };
             let [size, shared_size] = self.task_size(shared.len());
             let tasks_along = self.streamed.free.div_ceil(size);
             let compute = |task: usize| {
@@ -187,11 +142,7 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
                 unsafe { self.compute(streamed, part, block) };
             };
             let tasks = 0..tasks_along * shared.len().div_ceil(shared_size);
-            if self.product.threads {
-                tasks.into_par_iter().for_each(compute)
-            } else {
-                tasks.for_each(compute)
-            }
+            if self.product.threads { tasks.into_par_iter().for_each(compute) } else { tasks.for_each(compute) }
         }
     }
 
@@ -210,25 +161,16 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
             // SAFETY: `Amx` is the proof that the CPU has the features.
             unsafe { self.shared.pack(segment, free, panel, &mut staging) };
         };
-        if self.product.threads {
-            panels.into_par_iter().for_each(pack)
-        } else {
-            panels.into_iter().for_each(pack)
-        }
+        if self.product.threads { panels.into_par_iter().for_each(pack) } else { panels.into_iter().for_each(pack) }
     }
 
     /// How much of the streamed and of the shared operand to make one task of, so that each thread gets several if
     /// there is work enough.
     fn task_size(&self, shared: usize) -> [usize; 2] {
-        let tasks = if self.product.threads {
-            3 * rayon::current_num_threads()
-        } else {
-            1
-        };
+        let each = if shared <= FEW { 1 } else { 3 };
+        let tasks = if self.product.threads { each * rayon::current_num_threads() } else { 1 };
         let size = self.streamed.free.div_ceil(tasks).next_multiple_of(PANEL);
-        let splits = tasks
-            .div_ceil(self.streamed.free.div_ceil(size))
-            .min(shared.div_ceil(128));
+        let splits = tasks.div_ceil(self.streamed.free.div_ceil(size)).min(shared.div_ceil(128));
         [size, shared.div_ceil(splits).next_multiple_of(PANEL)]
     }
 
@@ -240,51 +182,28 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     unsafe fn compute(&self, streamed: Range<usize>, shared: Range<usize>, block: Block<'_>) {
         let mut tiles = self.amx.tiles();
         let mut staging = vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }];
-        let longest = self
-            .segments
-            .iter()
-            .map(Segment::panel_len)
-            .max()
-            .unwrap_or_default();
-        let mut own = Scratch::<u32>::new(WIDTH.min(streamed.len()).div_ceil(PANEL) * longest);
-        let kept = if self.segments.len() > 1 {
-            streamed.len().div_ceil(PANEL) * shared.len().div_ceil(PANEL)
-        } else {
-            0
-        };
+        let longest = self.segments.iter().map(Segment::panel_len).max().unwrap_or_default();
+        let mut own = Scratch::<u32>::new(self.width.min(streamed.len()).div_ceil(PANEL) * longest);
+        let kept =
+            if self.segments.len() > 1 { streamed.len().div_ceil(PANEL) * shared.len().div_ceil(PANEL) } else { 0 };
         let mut kept = Scratch::<f32>::new(kept * SUMS);
         let mut done = Scratch::<f32>::new(SUMS);
-        let passing = if self.streamed.side == Side::A {
-            Passing::A
-        } else {
-            Passing::B
-        };
+        let passing = if self.streamed.side == Side::A { Passing::A } else { Passing::B };
         for (index, segment) in self.segments.iter().enumerate() {
             let (len, last) = (segment.panel_len(), index + 1 == self.segments.len());
             let packed = block.panels(segment, &shared);
             let mut kept = kept.chunks_exact_mut(SUMS);
-            for first in streamed.clone().step_by(WIDTH) {
-                let chunk = first..streamed.end.min(first + WIDTH);
+            for first in streamed.clone().step_by(self.width) {
+                let chunk = first..streamed.end.min(first + self.width);
                 let own = &mut own[..chunk.len().div_ceil(PANEL) * len];
                 // SAFETY: by the caller.
-                unsafe {
-                    self.streamed
-                        .pack(segment, chunk.clone(), own, &mut staging)
-                };
+                unsafe { self.streamed.pack(segment, chunk.clone(), own, &mut staging) };
                 for (packed, j) in packed.chunks_exact(len).zip(shared.clone().step_by(PANEL)) {
                     for (own, i) in own.chunks_exact(len).zip(chunk.clone().step_by(PANEL)) {
-                        let (a, b) = if self.streamed.side == Side::A {
-                            (own, packed)
-                        } else {
-                            (packed, own)
-                        };
+                        let (a, b) = if self.streamed.side == Side::A { (own, packed) } else { (packed, own) };
                         let before = kept.next();
                         if !last {
-                            let start = if index == 0 {
-                                Start::Zero
-                            } else {
-                                Start::There
-                            };
+                            let start = if index == 0 { Start::Zero } else { Start::There };
                             tiles.add_product(a, b, start, before.unwrap_or_default(), passing);
                             continue;
                         }
@@ -307,11 +226,7 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     #[inline(always)]
     unsafe fn store(&self, sums: &[f32], streamed: Range<usize>, shared: Range<usize>) {
         let Product { y, ending, .. } = self.product;
-        let (rows, columns) = if self.rows_streamed {
-            (streamed, shared)
-        } else {
-            (shared, streamed)
-        };
+        let (rows, columns) = if self.rows_streamed { (streamed, shared) } else { (shared, streamed) };
         // SAFETY: by the caller.
         unsafe {
             if (self.streamed.side == Side::A) == self.rows_streamed {
@@ -336,8 +251,7 @@ impl Block<'_> {
     /// The panels of `range`, counted from the first, for a segment.
     fn panels(&self, segment: &Segment, range: &Range<usize>) -> &[u32] {
         let len = segment.panel_len();
-        let all =
-            &self.packed[self.panels * segment.first_step * STEP_LANES..][..self.panels * len];
+        let all = &self.packed[self.panels * segment.first_step * STEP_LANES..][..self.panels * len];
         &all[range.start / PANEL * len..range.end.div_ceil(PANEL) * len]
     }
 }
@@ -348,13 +262,7 @@ impl<S: Source<Elem: Halves>> Operand<'_, S> {
     /// # Safety
     /// The CPU has the features.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn pack(
-        &self,
-        segment: &Segment,
-        free: Range<usize>,
-        panels: &mut [u32],
-        staging: &mut [S::Elem],
-    ) {
+    unsafe fn pack(&self, segment: &Segment, free: Range<usize>, panels: &mut [u32], staging: &mut [S::Elem]) {
         let depth = segment.depth.clone();
         // SAFETY: by the caller.
         unsafe {

@@ -26,8 +26,7 @@ const ALONE: usize = 1 << 18;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
-const _: () =
-    assert!(DEPTH * 2 <= MAX_RUN && COLUMNS <= MAX_RUN && DEPTH.is_multiple_of(MAX_LANES));
+const _: () = assert!(DEPTH * 2 <= MAX_RUN && COLUMNS <= MAX_RUN && DEPTH.is_multiple_of(MAX_LANES));
 
 /// Computes a product whose x and h are contracted along their rows. b's factor is contracted as w is.
 pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: Factor<W>, b: B)
@@ -39,21 +38,14 @@ where
     let Product { dims, threads, .. } = product;
     let lanes = [dims.depth, dims.rank].map(|depth| depth.div_ceil(V::Lane::DEPTH));
     let lanes_per_row = lanes[0] + lanes[1];
-    let block = dims
-        .rows
-        .div_ceil(dims.rows.div_ceil(ROWS))
-        .next_multiple_of(V::ROWS);
+    let block = dims.rows.div_ceil(dims.rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
     let mut packed = Scratch::<V::Lane>::new(block.min(dims.rows) * lanes_per_row);
     for first in (0..dims.rows).step_by(block) {
         let rows = first..dims.rows.min(first + block);
         let alone = !threads || rows.len() * dims.width * (dims.depth + dims.rank) <= ALONE;
         let pack = |(tile, to): (usize, &mut [V::Lane])| {
             let start = first + tile * V::ROWS;
-            simd.run(PackTile {
-                product,
-                rows: start..rows.end.min(start + V::ROWS),
-                to,
-            });
+            simd.run(PackTile { product, rows: start..rows.end.min(start + V::ROWS), to });
         };
         let packed = &mut packed[..rows.len() * lanes_per_row];
         let tile_len = V::ROWS * lanes_per_row;
@@ -68,28 +60,12 @@ where
         let tasks_down = rows.len().div_ceil(rows_per_task);
         let tasks = 0..tasks_down * dims.width.div_ceil(columns_per_task);
         let compute = |task: usize| {
-            let (i, j) = (
-                task % tasks_down * rows_per_task,
-                task / tasks_down * columns_per_task,
-            );
+            let (i, j) = (task % tasks_down * rows_per_task, task / tasks_down * columns_per_task);
             let tiles = i..rows.len().min(i + rows_per_task);
             let columns = j..dims.width.min(j + columns_per_task);
-            simd.run(Region {
-                product,
-                x,
-                lanes,
-                w,
-                b,
-                first_row: first,
-                rows: tiles,
-                columns,
-            });
+            simd.run(Region { product, x, lanes, w, b, first_row: first, rows: tiles, columns });
         };
-        if alone {
-            tasks.for_each(compute)
-        } else {
-            tasks.into_par_iter().for_each(compute)
-        }
+        if alone { tasks.for_each(compute) } else { tasks.into_par_iter().for_each(compute) }
     }
 }
 
@@ -100,10 +76,7 @@ fn task_size<V: Simd>(rows: usize, width: usize) -> [usize; 2] {
     while width.div_ceil(columns) < wanted && columns > panel_width::<V>() {
         columns /= 2;
     }
-    let splits = wanted
-        .div_ceil(width.div_ceil(columns))
-        .min(rows / ROWS_PER_TASK)
-        .max(1);
+    let splits = wanted.div_ceil(width.div_ceil(columns)).min(rows / ROWS_PER_TASK).max(1);
     [rows.div_ceil(splits).next_multiple_of(V::ROWS), columns]
 }
 
@@ -118,34 +91,16 @@ struct PackTile<'a, L> {
 impl<V: Simd> Job<V> for PackTile<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product {
-            x,
-            h,
-            dims,
-            precision,
-            ..
-        } = self.product;
+        let Product { x, h, dims, precision, .. } = self.product;
         let height = self.rows.len();
         let rounded = *precision == Precision::Bf16;
-        let (x_to, h_to) = self
-            .to
-            .split_at_mut(dims.depth.div_ceil(V::Lane::DEPTH) * height);
+        let (x_to, h_to) = self.to.split_at_mut(dims.depth.div_ceil(V::Lane::DEPTH) * height);
         for (i, row) in self.rows.enumerate() {
             if dims.depth > 0 {
-                pack_x(
-                    x.source.run(row, 0..dims.depth, &mut []),
-                    &mut x_to[i..],
-                    height,
-                    rounded,
-                );
+                pack_x(x.source.run(row, 0..dims.depth, &mut []), &mut x_to[i..], height, rounded);
             }
             if dims.rank > 0 {
-                pack_x(
-                    h.run(row, 0..dims.rank, &mut []),
-                    &mut h_to[i..],
-                    height,
-                    rounded,
-                );
+                pack_x(h.run(row, 0..dims.rank, &mut []), &mut h_to[i..], height, rounded);
             }
         }
     }
@@ -176,10 +131,7 @@ where
     unsafe fn run(self) {
         let panels = self.columns.len().div_ceil(panel_width::<V>());
         let mut packed = Scratch::new(panels * DEPTH * panel_width::<V>());
-        let b = Factor {
-            source: self.b,
-            contract: self.w.contract,
-        };
+        let b = Factor { source: self.b, contract: self.w.contract };
         let Dims { depth, rank, .. } = self.product.dims;
         // SAFETY: the caller is within `run`.
         unsafe {
@@ -195,13 +147,8 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
     /// # Safety
     /// That of [`Simd`].
     #[inline(always)]
-    unsafe fn add_product<V, S>(
-        &self,
-        w: Factor<S>,
-        depth: usize,
-        first_lane: usize,
-        packed: &mut [L],
-    ) where
+    unsafe fn add_product<V, S>(&self, w: Factor<S>, depth: usize, first_lane: usize, packed: &mut [L])
+    where
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
@@ -223,34 +170,19 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
     /// # Safety
     /// That of [`Simd`].
     #[inline(always)]
-    unsafe fn multiply_packed<V: Simd<Lane = L>>(
-        &self,
-        first: usize,
-        lanes: usize,
-        packed: &[L],
-        panel_len: usize,
-    ) {
+    unsafe fn multiply_packed<V: Simd<Lane = L>>(&self, first: usize, lanes: usize, packed: &[L], panel_len: usize) {
         let Product { y, ending, .. } = self.product;
         let lanes_per_row = self.lanes[0] + self.lanes[1];
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
             let x = &self.x[i * lanes_per_row + first * height..][..lanes * height];
-            for (j, panel) in self
-                .columns
-                .clone()
-                .step_by(panel_width::<V>())
-                .zip(packed.chunks(panel_len))
-            {
+            for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
                 let columns = j..self.columns.end.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];
                 let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
                 // SAFETY: the caller is within `run`.
                 unsafe { tile_of_height::<V>(height, x, w, &mut sums) };
-                for (row, sums) in sums
-                    .chunks_exact(panel_width::<V>())
-                    .take(height)
-                    .enumerate()
-                {
+                for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
                     // SAFETY: tasks have disjoint regions, and this one holds one part at a time; the first lanes
                     // come before the others.
                     unsafe {
@@ -282,25 +214,14 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
         unsafe {
             match w.contract {
                 Contract::RowElements => {
-                    for (j, panel) in self
-                        .columns
-                        .clone()
-                        .step_by(panel_width::<V>())
-                        .zip(packed.chunks_mut(panel_len))
+                    for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks_mut(panel_len))
                     {
                         let rows = j..self.columns.end.min(j + panel_width::<V>());
                         pack_rows::<V, S>(&w.source, rows, depth.clone(), panel, staging);
                     }
                 }
                 Contract::Rows => {
-                    pack_columns::<V, S>(
-                        &w.source,
-                        self.columns.clone(),
-                        depth,
-                        packed,
-                        panel_len,
-                        staging,
-                    );
+                    pack_columns::<V, S>(&w.source, self.columns.clone(), depth, packed, panel_len, staging);
                 }
             }
         }

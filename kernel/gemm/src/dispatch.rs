@@ -20,14 +20,17 @@ use crate::simd::{Avx2, Avx512, Avx512Bf16};
 /// What a CPU can do, as far as it matters here.
 #[derive(Clone, Copy)]
 pub(crate) enum Cpu {
-    /// `pairs_faster` says that many rows, too, are multiplied faster as pairs of bf16 than as f32. A few rows
-    /// always are. `amx` multiplies many rows faster still.
+    /// Tiles for many rows of bf16; `wide` for all else.
+    #[cfg(target_arch = "x86_64")]
+    Amx {
+        amx: Amx,
+        wide: Avx512,
+    },
+    /// Pairs for bf16, `wide` for f32.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16 {
-        amx: Option<Amx>,
         pairs: Avx512Bf16,
         wide: Avx512,
-        pairs_faster: bool,
     },
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
@@ -42,16 +45,15 @@ impl Cpu {
     /// The best that this CPU can do.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
-        match (Avx512Bf16::detect(), Avx512::detect(), Avx2::detect()) {
-            (Some(pairs), Some(wide), _) => Cpu::Avx512Bf16 {
-                amx: Amx::detect(),
-                pairs,
-                wide,
-                pairs_faster: Avx512Bf16::doubles_f32(),
+        let pairs = Avx512Bf16::detect().filter(|_| Avx512Bf16::doubles_f32());
+        match (Avx512::detect(), Avx2::detect()) {
+            (Some(wide), _) => match (Amx::detect(), pairs) {
+                (Some(amx), _) => Cpu::Amx { amx, wide },
+                (None, Some(pairs)) => Cpu::Avx512Bf16 { pairs, wide },
+                (None, None) => Cpu::Avx512(wide),
             },
-            (None, Some(wide), _) => Cpu::Avx512(wide),
-            (_, None, Some(avx2)) => Cpu::Avx2(avx2),
-            (_, None, None) => Cpu::Portable(Portable),
+            (None, Some(avx2)) => Cpu::Avx2(avx2),
+            (None, None) => Cpu::Portable(Portable),
         }
     }
 
@@ -75,28 +77,10 @@ impl Product<'_> {
             return;
         }
         let Dims { width, depth, .. } = self.dims;
-        let stride = if contract == Contract::RowElements {
-            depth
-        } else {
-            width
-        };
+        let stride = if contract == Contract::RowElements { depth } else { width };
         match w {
-            Weights::F32(data) => self.with_stored(
-                Factor {
-                    source: Stored { data, stride },
-                    contract,
-                },
-                b,
-                cpu,
-            ),
-            Weights::Bf16(data) => self.with_bf16(
-                Factor {
-                    source: Stored { data, stride },
-                    contract,
-                },
-                b,
-                cpu,
-            ),
+            Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, contract }, b, cpu),
+            Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, contract }, b, cpu),
             Weights::Nf4(w) => self.with_decoded(w, stride, contract, b, cpu),
             Weights::Int8(w) => self.with_decoded(w, stride, contract, b, cpu),
         }
@@ -108,22 +92,8 @@ impl Product<'_> {
         Decoding<W, bf16>: Source<Elem = bf16>,
     {
         match self.precision {
-            Precision::F32 => self.with_f32(
-                Factor {
-                    source: Decoding::<W, f32>::new(w, stride),
-                    contract,
-                },
-                b,
-                cpu,
-            ),
-            Precision::Bf16 => self.with_bf16(
-                Factor {
-                    source: Decoding::<W, bf16>::new(w, stride),
-                    contract,
-                },
-                b,
-                cpu,
-            ),
+            Precision::F32 => self.with_f32(Factor { source: Decoding::<W, f32>::new(w, stride), contract }, b, cpu),
+            Precision::Bf16 => self.with_bf16(Factor { source: Decoding::<W, bf16>::new(w, stride), contract }, b, cpu),
         }
     }
 
@@ -136,20 +106,15 @@ impl Product<'_> {
         if let Some(amx) = self.tiles(w.contract, cpu) {
             return amx::multiply(amx, &self, w, b);
         }
-        self.with_bf16(
-            Factor {
-                source: Rounded(w.source),
-                contract: w.contract,
-            },
-            b,
-            cpu,
-        );
+        self.with_bf16(Factor { source: Rounded(w.source), contract: w.contract }, b, cpu);
     }
 
     fn with_f32<W: Source<Elem = f32>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.compute(w, b, simd),
+            Cpu::Amx { wide: simd, .. } | Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => {
+                self.compute(w, b, simd)
+            }
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx2(simd) => self.compute(w, b, simd),
             #[cfg(target_arch = "aarch64")]
@@ -165,17 +130,11 @@ impl Product<'_> {
         }
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 {
-                pairs,
-                pairs_faster,
-                ..
-            } if self.precision == Precision::Bf16
-                && (pairs_faster || self.has_few_rows(w.contract)) =>
-            {
-                self.compute(w, Rounded(b), pairs)
-            }
+            Cpu::Avx512Bf16 { pairs, .. } if self.precision == Precision::Bf16 => self.compute(w, Rounded(b), pairs),
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => self.with_vectors(w, b, simd),
+            Cpu::Amx { wide: simd, .. } | Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => {
+                self.with_vectors(w, b, simd)
+            }
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx2(simd) => self.with_vectors(w, b, simd),
             #[cfg(target_arch = "aarch64")]
@@ -195,12 +154,7 @@ impl Product<'_> {
         }
     }
 
-    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(
-        self,
-        w: Factor<W>,
-        b: B,
-        simd: V,
-    ) {
+    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(self, w: Factor<W>, b: B, simd: V) {
         if self.has_few_rows(w.contract) {
             few_rows::multiply(simd, &self, w.source, b);
         } else {
@@ -210,12 +164,7 @@ impl Product<'_> {
 
     /// Whether there is nothing to multiply; then y has been written.
     fn is_empty(&self) -> bool {
-        let Dims {
-            rows,
-            width,
-            depth,
-            rank,
-        } = self.dims;
+        let Dims { rows, width, depth, rank } = self.dims;
         if depth + rank == 0 && !self.ending.accumulate {
             for row in 0..rows {
                 // SAFETY: nobody else has a part of it.
@@ -230,8 +179,7 @@ impl Product<'_> {
     }
 
     fn has_few_rows(&self, contract: Contract) -> bool {
-        [self.x.contract, contract] == [Contract::RowElements; 2]
-            && self.dims.rows <= few_rows::MAX_ROWS
+        [self.x.contract, contract] == [Contract::RowElements; 2] && self.dims.rows <= few_rows::MAX_ROWS
     }
 
     /// Whether a product in f32 would be slower than this one in bf16.
@@ -239,11 +187,9 @@ impl Product<'_> {
         match cpu {
             _ if self.dims.depth == 0 => false,
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { amx: Some(_), .. } => self.dims.rows.min(self.dims.width) >= 8,
+            Cpu::Amx { .. } => self.dims.rows.min(self.dims.width) >= 8,
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 {
-                pairs_faster: true, ..
-            } => self.x.contract == Contract::RowElements && !self.has_few_rows(contract),
+            Cpu::Avx512Bf16 { .. } => self.x.contract == Contract::RowElements && !self.has_few_rows(contract),
             _ => false,
         }
     }
@@ -252,10 +198,9 @@ impl Product<'_> {
     #[cfg(target_arch = "x86_64")]
     fn tiles(&self, contract: Contract, cpu: Cpu) -> Option<Amx> {
         match cpu {
-            Cpu::Avx512Bf16 { amx, .. }
-                if self.precision == Precision::Bf16 && !self.has_few_rows(contract) =>
-            {
-                amx
+            Cpu::Amx { amx, .. } if self.precision == Precision::Bf16 => {
+                let few = self.dims.rows <= few_rows::MAX_ROWS_BESIDE_TILES && self.has_few_rows(contract);
+                (!few).then_some(amx)
             }
             _ => None,
         }

@@ -14,14 +14,16 @@ use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
 use crate::source::Source;
 
-/// The most rows of x for which this beats packing W.
+/// The most rows of x for which this beats packing W into panels.
 pub(crate) const MAX_ROWS: usize = 8;
+/// The most rows of x for which this beats tiles.
+pub(crate) const MAX_ROWS_BESIDE_TILES: usize = 4;
 /// Rows of W that are multiplied together: enough independent sums to keep the multipliers busy.
 const TOGETHER: usize = 4;
 /// Elements of a row that are multiplied at a time, so that `TOGETHER` rows of W stay in the L1 cache for all of x.
 const CHUNK: usize = 2048;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
-const TASK: usize = 1 << 17;
+const TASK: usize = 1 << 16;
 
 /// Computes a product of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
 pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: W, b: B)
@@ -30,34 +32,15 @@ where
     B: Source,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims {
-        rows: m,
-        width: n,
-        depth,
-        rank,
-    } = product.dims;
-    let lanes =
-        [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
+    let Dims { rows: m, width: n, depth, rank } = product.dims;
+    let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
     let mut packed = Scratch::new(m * (lanes[0] + lanes[1]));
-    simd.run(PackRows {
-        product,
-        packed: &mut packed,
-        lanes,
-    });
+    simd.run(PackRows { product, packed: &mut packed, lanes });
     let packed: &[V::Lane] = &packed;
-    let rows_per_task = (TASK / depth.max(1))
-        .next_multiple_of(TOGETHER)
-        .max(TOGETHER);
+    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(TOGETHER).max(TOGETHER);
     let task = |t: usize| {
         let rows = t * rows_per_task..n.min((t + 1) * rows_per_task);
-        simd.run(Dots {
-            product,
-            packed,
-            lanes,
-            w,
-            b,
-            rows,
-        });
+        simd.run(Dots { product, packed, lanes, w, b, rows });
     };
     match n.div_ceil(rows_per_task) {
         tasks if tasks == 1 || !product.threads => (0..tasks).for_each(task),
@@ -75,27 +58,12 @@ struct PackRows<'a, L> {
 impl<V: Simd> Job<V> for PackRows<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product {
-            x,
-            h,
-            dims,
-            precision,
-            ..
-        } = self.product;
-        for (row, lanes) in self
-            .packed
-            .chunks_exact_mut(self.lanes[0] + self.lanes[1])
-            .enumerate()
-        {
+        let Product { x, h, dims, precision, .. } = self.product;
+        for (row, lanes) in self.packed.chunks_exact_mut(self.lanes[0] + self.lanes[1]).enumerate() {
             let (of_x, of_h) = lanes.split_at_mut(self.lanes[0]);
             for (x, depth, lanes) in [(x.source, dims.depth, of_x), (*h, dims.rank, of_h)] {
                 if depth > 0 {
-                    pack_x(
-                        x.run(row, 0..depth, &mut []),
-                        lanes,
-                        1,
-                        *precision == Precision::Bf16,
-                    );
+                    pack_x(x.run(row, 0..depth, &mut []), lanes, 1, *precision == Precision::Bf16);
                     lanes[depth.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
                 }
             }
@@ -121,27 +89,20 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product {
-            dims, y, ending, ..
-        } = self.product;
+        let Product { dims, y, ending, .. } = self.product;
+        let mut staging = vec![W::Elem::zeroed(); if W::STAGED { TOGETHER * CHUNK } else { 0 }];
+        let mut staging_of_b = vec![B::Elem::zeroed(); if B::STAGED { TOGETHER * CHUNK } else { 0 }];
         for j in self.rows.clone().step_by(TOGETHER) {
             let mut sums = [[0.0; TOGETHER]; MAX_ROWS];
             // SAFETY: the caller is within `run`.
             unsafe {
-                self.add_product::<V, W>(&self.w, j, dims.depth, 0, &mut sums);
-                self.add_product::<V, B>(&self.b, j, dims.rank, self.lanes[0], &mut sums);
+                self.add_product::<V, W>(&self.w, j, dims.depth, 0, &mut staging, &mut sums);
+                self.add_product::<V, B>(&self.b, j, dims.rank, self.lanes[0], &mut staging_of_b, &mut sums);
             }
             let columns = j..self.rows.end.min(j + TOGETHER);
             for (i, sums) in sums.iter().enumerate().take(dims.rows) {
                 // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-                unsafe {
-                    ending.write(
-                        true,
-                        &sums[..columns.len()],
-                        y.row(i, columns.clone()),
-                        columns.clone(),
-                    )
-                };
+                unsafe { ending.write(true, &sums[..columns.len()], y.row(i, columns.clone()), columns.clone()) };
             }
         }
     }
@@ -160,35 +121,34 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
         row: usize,
         depth: usize,
         first_lane: usize,
+        staging: &mut [S::Elem],
         sums: &mut [[f32; TOGETHER]; MAX_ROWS],
     ) where
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
-        let mut staging = [[S::Elem::zeroed(); CHUNK]; TOGETHER];
         for from in (0..depth).step_by(CHUNK) {
-            let mut staging = staging.iter_mut();
-            // Past the last row, that row is read again; what comes of it is dropped.
-            let w: [&[S::Elem]; TOGETHER] = array::from_fn(|r| {
+            let mut staging = staging.chunks_exact_mut(CHUNK);
+            // A loop, since a closure would not be compiled for the instruction set. Past the last row, that row is
+            // read again; what comes of it is dropped.
+            let mut runs: [&[S::Elem]; TOGETHER] = [&[]; TOGETHER];
+            for (r, run) in runs.iter_mut().enumerate() {
                 let row = (row + r).min(self.rows.end - 1);
-                let staging = staging.next().map_or(&mut [][..], |s| &mut s[..]);
-                w.run(row, from..depth.min(from + CHUNK), staging)
-            });
+                *run = w.run(row, from..depth.min(from + CHUNK), staging.next().unwrap_or_default());
+            }
             let rows = self.product.dims.rows;
             for i in (0..rows).step_by(V::FEW_ROWS) {
                 let height = V::FEW_ROWS.min(rows - i);
                 let stride = self.lanes[0] + self.lanes[1];
-                let x = |i: usize| {
-                    &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride]
-                };
+                let x = |i: usize| &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride];
                 let sums = &mut sums[i..i + height];
                 // SAFETY: the caller is within `run`.
                 unsafe {
                     match height {
-                        1 => dots::<V, S::Elem, 1>(array::from_fn(|r| x(i + r)), w, sums),
-                        2 => dots::<V, S::Elem, 2>(array::from_fn(|r| x(i + r)), w, sums),
-                        3 => dots::<V, S::Elem, 3>(array::from_fn(|r| x(i + r)), w, sums),
-                        _ => dots::<V, S::Elem, 4>(array::from_fn(|r| x(i + r)), w, sums),
+                        1 => dots::<V, S::Elem, 1>(array::from_fn(|r| x(i + r)), runs, sums),
+                        2 => dots::<V, S::Elem, 2>(array::from_fn(|r| x(i + r)), runs, sums),
+                        3 => dots::<V, S::Elem, 3>(array::from_fn(|r| x(i + r)), runs, sums),
+                        _ => dots::<V, S::Elem, 4>(array::from_fn(|r| x(i + r)), runs, sums),
                     }
                 }
             }
@@ -202,21 +162,23 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-unsafe fn dots<V, E, const M: usize>(
-    x: [&[V::Lane]; M],
-    w: [&[E]; TOGETHER],
-    sums: &mut [[f32; TOGETHER]],
-) where
+unsafe fn dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: [&[E]; TOGETHER], sums: &mut [[f32; TOGETHER]])
+where
     V: Reads<E>,
     E: Zeroable + Copy,
 {
     let step = V::LANES * V::Lane::DEPTH;
     let whole = w[0].len() / step;
+    let ahead = (w[1].as_ptr() as usize).wrapping_sub(w[0].as_ptr() as usize) / size_of::<E>() * TOGETHER;
     // By index: iterators over `totals` would keep it in memory instead of registers.
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); TOGETHER]; M];
         for p in 0..whole {
+            // The rows after these: the prefetchers of the CPU lose track where a row of W ends.
+            for row in w {
+                fetch(row.as_ptr().wrapping_add(ahead + p * step));
+            }
             let w = read_all::<V, E>(w, p * step);
             for i in 0..M {
                 let x = V::load(&x[i][p * V::LANES..]);
@@ -252,12 +214,18 @@ unsafe fn dots<V, E, const M: usize>(
 #[inline(always)]
 unsafe fn read_all<V: Reads<E>, E>(w: [&[E]; TOGETHER], from: usize) -> [V::Operand; TOGETHER] {
     // SAFETY: the caller is within `run`.
+    unsafe { [V::read(&w[0][from..]), V::read(&w[1][from..]), V::read(&w[2][from..]), V::read(&w[3][from..])] }
+}
+
+/// Brings the cache line of an address into the caches, if there is one and the CPU can.
+#[inline(always)]
+fn fetch<E>(address: *const E) {
+    // SAFETY: every x86-64 has the instruction, and it takes any address.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
-        [
-            V::read(&w[0][from..]),
-            V::read(&w[1][from..]),
-            V::read(&w[2][from..]),
-            V::read(&w[3][from..]),
-        ]
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

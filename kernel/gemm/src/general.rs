@@ -28,16 +28,7 @@ pub fn gemm(
     threads: bool,
     precision: Precision,
 ) {
-    on(
-        Cpu::detect(),
-        scale,
-        a,
-        b,
-        c,
-        accumulate,
-        threads,
-        precision,
-    );
+    on(Cpu::detect(), scale, a, b, c, accumulate, threads, precision);
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call site, and the tests")]
@@ -60,42 +51,16 @@ pub(crate) fn on(
         c.shape.cols
     );
     if precision == Precision::Bf16 && c.shape.col_stride != 1 && c.shape.row_stride == 1 {
-        return on(
-            cpu,
-            scale,
-            b.t(),
-            a.t(),
-            c.t(),
-            accumulate,
-            threads,
-            precision,
-        );
+        return on(cpu, scale, b.t(), a.t(), c.t(), accumulate, threads, precision);
     }
     if precision == Precision::Bf16
         && c.shape.col_stride == 1
         && let (Some(x), Some(w)) = (factor(a), factor(b.t()))
     {
-        let dims = Dims {
-            rows: m,
-            width: n,
-            depth: k,
-            rank: 0,
-        };
+        let dims = Dims { rows: m, width: n, depth: k, rank: 0 };
         let y = Output::new(uninit(&mut *c.data), m, n, c.shape.row_stride);
-        let ending = Ending {
-            scale,
-            bias: None,
-            accumulate,
-        };
-        let product = Product {
-            x,
-            h: Stored::default(),
-            dims,
-            y,
-            ending,
-            precision,
-            threads,
-        };
+        let ending = Ending { scale, bias: None, accumulate };
+        let product = Product { x, h: Stored::default(), dims, y, ending, precision, threads };
         if product.rounding_pays(w.contract, cpu) {
             return product.with_stored(w, Stored::default(), cpu);
         }
@@ -107,14 +72,7 @@ pub(crate) fn on(
 ///
 /// # Panics
 /// If the shapes do not fit together.
-pub fn sgemm(
-    scale: f32,
-    a: View<'_>,
-    b: View<'_>,
-    c: ViewMut<'_>,
-    accumulate: bool,
-    threads: bool,
-) {
+pub fn sgemm(scale: f32, a: View<'_>, b: View<'_>, c: ViewMut<'_>, accumulate: bool, threads: bool) {
     let (m, k, n) = (a.shape.rows, a.shape.cols, b.shape.cols);
     assert!(
         b.shape.rows == k && c.shape.rows == m && c.shape.cols == n,
@@ -123,11 +81,7 @@ pub fn sgemm(
         c.shape.rows,
         c.shape.cols
     );
-    let parallelism = if threads {
-        Parallelism::Rayon(0)
-    } else {
-        Parallelism::None
-    };
+    let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: a view reaches no element outside its slice (`Shape::new`), strides are at most the slice's
     // length and so fit in isize, and c, borrowed mutably, overlaps neither a nor b nor itself (`ViewMut::new`).
     unsafe {
@@ -157,23 +111,13 @@ pub fn sgemm(
 
 /// The matrix as an operand with contiguous rows; none if neither its rows nor its columns are contiguous.
 fn factor(a: View<'_>) -> Option<Factor<Stored<'_, f32>>> {
-    let Shape {
-        row_stride,
-        col_stride,
-        ..
-    } = a.shape;
+    let Shape { row_stride, col_stride, .. } = a.shape;
     let (stride, contract) = match (row_stride, col_stride) {
         (stride, 1) => (stride, Contract::RowElements),
         (1, stride) => (stride, Contract::Rows),
         _ => return None,
     };
-    Some(Factor {
-        source: Stored {
-            data: a.data,
-            stride,
-        },
-        contract,
-    })
+    Some(Factor { source: Stored { data: a.data, stride }, contract })
 }
 
 fn uninit(data: &mut [f32]) -> &mut [MaybeUninit<f32>] {

@@ -114,16 +114,7 @@ pub fn matmul_nt(
     check(w.len(), [n, k], "w");
     check(y.len(), [m, n], "y");
     plus.check(m, n, |rank| [n, rank]);
-    multiply(
-        Cpu::detect(),
-        x,
-        w,
-        Contract::RowElements,
-        plus,
-        y,
-        [m, n, k],
-        precision,
-    );
+    multiply(Cpu::detect(), x, w, Contract::RowElements, plus, y, [m, n, k], precision);
 }
 
 /// `dx = dy W + bias + h b`: a linear layer's gradient with respect to its input. dy: `[m, n]`, w: `[n, k]`, dx:
@@ -143,16 +134,7 @@ pub fn matmul_nn(
     check(w.len(), [n, k], "w");
     check(dx.len(), [m, k], "dx");
     plus.check(m, k, |rank| [rank, k]);
-    multiply(
-        Cpu::detect(),
-        dy,
-        w,
-        Contract::Rows,
-        plus,
-        dx,
-        [m, k, n],
-        precision,
-    );
+    multiply(Cpu::detect(), dy, w, Contract::Rows, plus, dx, [m, k, n], precision);
 }
 
 impl Plus<'_> {
@@ -179,58 +161,21 @@ fn multiply(
     [rows, width, depth]: [usize; 3],
     precision: Precision,
 ) {
-    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank {
-        h: &[],
-        b: &[],
-        rank: 0,
-    });
+    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
     let product = Product {
-        x: Factor {
-            source: Stored {
-                data: x,
-                stride: depth,
-            },
-            contract: Contract::RowElements,
-        },
-        h: Stored {
-            data: h,
-            stride: rank,
-        },
-        dims: Dims {
-            rows,
-            width,
-            depth,
-            rank,
-        },
+        x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
+        h: Stored { data: h, stride: rank },
+        dims: Dims { rows, width, depth, rank },
         y: Output::new(y, rows, width, width),
-        ending: Ending {
-            scale: 1.0,
-            bias: plus.bias,
-            accumulate: false,
-        },
+        ending: Ending { scale: 1.0, bias: plus.bias, accumulate: false },
         precision,
         threads: true,
     };
-    let b_stride = if contract == Contract::RowElements {
-        rank
-    } else {
-        width
-    };
-    product.with(
-        w,
-        contract,
-        Stored {
-            data: b,
-            stride: b_stride,
-        },
-        cpu,
-    );
+    let b_stride = if contract == Contract::RowElements { rank } else { width };
+    product.with(w, contract, Stored { data: b, stride: b_stride }, cpu);
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {
     let [rows, cols] = dims;
-    assert!(
-        rows.checked_mul(cols) == Some(len),
-        "{name} has {len} elements where [{rows}, {cols}] was announced"
-    );
+    assert!(rows.checked_mul(cols) == Some(len), "{name} has {len} elements where [{rows}, {cols}] was announced");
 }

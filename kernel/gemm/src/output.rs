@@ -22,42 +22,23 @@ impl<'a> Output<'a> {
     ///
     /// # Panics
     /// If rows overlap or one lies outside `data`.
-    pub(crate) fn new(
-        data: &'a mut [MaybeUninit<f32>],
-        rows: usize,
-        width: usize,
-        stride: usize,
-    ) -> Self {
+    pub(crate) fn new(data: &'a mut [MaybeUninit<f32>], rows: usize, width: usize, stride: usize) -> Self {
         assert!(rows <= 1 || width <= stride);
         assert!(rows == 0 || (rows - 1) * stride + width <= data.len());
-        Output {
-            start: data.as_mut_ptr(),
-            rows,
-            width,
-            stride,
-            lifetime: PhantomData,
-        }
+        Output { start: data.as_mut_ptr(), rows, width, stride, lifetime: PhantomData }
     }
 
     /// A part of a row.
     ///
     /// # Safety
     /// While the result is in use, no other one may be that has an element in common with it.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "disjoint parts are the point, and the caller's duty"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "disjoint parts are the point, and the caller's duty")]
     #[inline(always)]
     pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [MaybeUninit<f32>] {
         assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width);
         // SAFETY: the part lies within the slice this was made of (just checked), which nothing else can reach
         // during `'a`; the caller keeps parts disjoint.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.start.add(row * self.stride + columns.start),
-                columns.len(),
-            )
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + columns.start), columns.len()) }
     }
 }
 
@@ -77,30 +58,18 @@ impl Ending<'_> {
     /// # Safety
     /// If there were sums before, or it accumulates, `y` has been written.
     #[inline(always)]
-    pub(crate) unsafe fn write(
-        self,
-        first: bool,
-        sums: &[f32],
-        y: &mut [MaybeUninit<f32>],
-        columns: Range<usize>,
-    ) {
+    pub(crate) unsafe fn write(self, first: bool, sums: &[f32], y: &mut [MaybeUninit<f32>], columns: Range<usize>) {
         if first && !self.accumulate {
-            y.iter_mut()
-                .zip(sums)
-                .for_each(|(y, sum)| _ = y.write(self.scale * sum));
+            y.iter_mut().zip(sums).for_each(|(y, sum)| _ = y.write(self.scale * sum));
         } else {
             // SAFETY: by the caller.
             let y = unsafe { y.assume_init_mut() };
-            y.iter_mut()
-                .zip(sums)
-                .for_each(|(y, sum)| *y += self.scale * sum);
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += self.scale * sum);
         }
         if let Some(bias) = self.bias.filter(|_| first) {
             // SAFETY: it was written, just now or before.
             let y = unsafe { y.assume_init_mut() };
-            y.iter_mut()
-                .zip(&bias[columns])
-                .for_each(|(y, bias)| *y += bias);
+            y.iter_mut().zip(&bias[columns]).for_each(|(y, bias)| *y += bias);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Packing: operands laid out in the order in which the register tile reads them. All functions fall under
 //! [`Simd`](crate::simd::Simd)'s contract.
 
-use std::array;
 use std::ops::Range;
 
 use bytemuck::Zeroable;
@@ -58,24 +57,18 @@ pub(crate) unsafe fn pack_rows<V, S>(
     for (half, first) in rows.clone().step_by(V::LANES).enumerate() {
         let panel = &mut panel[half * V::LANES..];
         let mut staging = staging.chunks_exact_mut(MAX_RUN);
-        let runs: [&[S::Elem]; MAX_LANES] = array::from_fn(|i| {
-            if i >= V::LANES {
-                return &[][..];
-            }
+        // A loop, since a closure would not be compiled for the instruction set.
+        let mut runs: [&[S::Elem]; MAX_LANES] = [&[]; MAX_LANES];
+        for (i, run) in runs.iter_mut().enumerate().take(V::LANES) {
             // Past the last row, that row is read again.
             let row = (first + i).min(rows.end - 1);
-            w.run(row, depth.clone(), staging.next().unwrap_or_default())
-        });
+            *run = w.run(row, depth.clone(), staging.next().unwrap_or_default());
+        }
         let whole = depth.len() / step;
         // SAFETY: the caller is within `run`.
         unsafe {
             for p in 0..whole {
-                V::transpose(
-                    &runs,
-                    p * step,
-                    &mut panel[p * V::LANES * panel_width::<V>()..],
-                    panel_width::<V>(),
-                );
+                V::transpose(&runs, p * step, &mut panel[p * V::LANES * panel_width::<V>()..], panel_width::<V>());
             }
             if whole * step < depth.len() {
                 let mut filled = [[S::Elem::zeroed(); MAX_STEP]; MAX_LANES];
@@ -84,12 +77,7 @@ pub(crate) unsafe fn pack_rows<V, S>(
                     filled[..rest.len()].copy_from_slice(rest);
                 }
                 let rest = &mut panel[whole * V::LANES * panel_width::<V>()..];
-                V::transpose(
-                    &filled.each_ref().map(|f| &f[..]),
-                    0,
-                    rest,
-                    panel_width::<V>(),
-                );
+                V::transpose(&filled.each_ref().map(|f| &f[..]), 0, rest, panel_width::<V>());
             }
         }
     }
@@ -120,9 +108,9 @@ pub(crate) unsafe fn pack_columns<V, S>(
         } else {
             &zeros[..columns.len()]
         };
-        let places = panels.chunks_mut(panel_len).flat_map(|panel| {
-            panel[p * panel_width::<V>()..(p + 1) * panel_width::<V>()].chunks_exact_mut(V::LANES)
-        });
+        let places = panels
+            .chunks_mut(panel_len)
+            .flat_map(|panel| panel[p * panel_width::<V>()..(p + 1) * panel_width::<V>()].chunks_exact_mut(V::LANES));
         for ((a, b), place) in a.chunks(V::LANES).zip(b.chunks(V::LANES)).zip(places) {
             // SAFETY: the caller is within `run`.
             unsafe {

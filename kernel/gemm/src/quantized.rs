@@ -69,27 +69,11 @@ impl<'a> Nf4<'a> {
     ///
     /// # Panics
     /// If a slice is not as long as that.
-    pub fn new(
-        len: usize,
-        codes: &'a [u8],
-        absmax: &'a [u8],
-        scales: &'a [f32],
-        offset: f32,
-    ) -> Self {
+    pub fn new(len: usize, codes: &'a [u8], absmax: &'a [u8], scales: &'a [f32], offset: f32) -> Self {
         let blocks = len.div_ceil(NF4_BLOCK);
         let expected = [len.div_ceil(2), blocks, blocks.div_ceil(NF4_GROUP)];
-        assert_eq!(
-            [codes.len(), absmax.len(), scales.len()],
-            expected,
-            "codes, absmax and scales of {len} elements"
-        );
-        Self {
-            len,
-            codes,
-            absmax,
-            scales,
-            offset,
-        }
+        assert_eq!([codes.len(), absmax.len(), scales.len()], expected, "codes, absmax and scales of {len} elements");
+        Self { len, codes, absmax, scales, offset }
     }
 
     /// The number of elements.
@@ -111,12 +95,7 @@ impl<'a> Nf4<'a> {
     }
 
     fn decode<E: Decoded>(&self, start: usize, out: &mut [E]) {
-        assert!(
-            start <= self.len && out.len() <= self.len - start,
-            "{} of {} elements",
-            start + out.len(),
-            self.len
-        );
+        assert!(start <= self.len && out.len() <= self.len - start, "{} of {} elements", start + out.len(), self.len);
         // A byte of which only the second half is wanted.
         let (half, out) = out.split_at_mut(out.len().min(start % 2));
         if let [value] = half {
@@ -149,8 +128,7 @@ impl<'a> Nf4<'a> {
 
     #[inline(always)]
     fn absmax(&self, block: usize) -> f32 {
-        DYNAMIC_VALUES[usize::from(self.absmax[block])] * self.scales[block / NF4_GROUP]
-            + self.offset
+        DYNAMIC_VALUES[usize::from(self.absmax[block])] * self.scales[block / NF4_GROUP] + self.offset
     }
 }
 
@@ -161,18 +139,8 @@ impl<'a> Int8<'a> {
     /// If the rows are not equally long.
     pub fn new(codes: &'a [i8], absmax: &'a [f32]) -> Self {
         let cols = codes.len() / absmax.len().max(1);
-        assert_eq!(
-            codes.len(),
-            cols * absmax.len(),
-            "{} codes in {} rows",
-            codes.len(),
-            absmax.len()
-        );
-        Self {
-            codes,
-            absmax,
-            cols,
-        }
+        assert_eq!(codes.len(), cols * absmax.len(), "{} codes in {} rows", codes.len(), absmax.len());
+        Self { codes, absmax, cols }
     }
 
     /// The number of elements.
@@ -273,11 +241,7 @@ pub(crate) struct Decoding<W, E> {
 impl<W, E> Decoding<W, E> {
     /// The matrix with rows of `cols` elements.
     pub(crate) fn new(w: W, cols: usize) -> Self {
-        Self {
-            w,
-            cols,
-            elements: PhantomData,
-        }
+        Self { w, cols, elements: PhantomData }
     }
 }
 
@@ -333,44 +297,24 @@ mod tests {
     #[test]
     fn every_start_and_length_reads_what_the_formula_says() {
         let (len, offset) = (20_001usize, 0.03);
-        let bytes = |count: usize, seed| {
-            random(count, seed)
-                .iter()
-                .map(|&v: &f32| (v * 1e6) as i64 as u8)
-                .collect::<Vec<_>>()
-        };
+        let bytes =
+            |count: usize, seed| random(count, seed).iter().map(|&v: &f32| (v * 1e6) as i64 as u8).collect::<Vec<_>>();
         let (codes, absmax) = (bytes(len.div_ceil(2), 1), bytes(len.div_ceil(NF4_BLOCK), 2));
         let scales = [0.01, 0.02];
         let w = Nf4::new(len, &codes, &absmax, &scales, offset);
         let value = |i: usize| {
             let code = codes[i / 2] >> (4 * (1 - i % 2)) & 15;
-            let absmax =
-                DYNAMIC_VALUES[usize::from(absmax[i / 64])] * scales[i / 64 / 256] + offset;
+            let absmax = DYNAMIC_VALUES[usize::from(absmax[i / 64])] * scales[i / 64 / 256] + offset;
             NF4_VALUES[usize::from(code)] * absmax
         };
-        for (start, count) in [
-            (0, len),
-            (0, 0),
-            (1, 1),
-            (63, 2),
-            (62, 1),
-            (7, 121),
-            (16_383, 2),
-            (100, 64),
-            (64, 1999),
-        ] {
+        for (start, count) in [(0, len), (0, 0), (1, 1), (63, 2), (62, 1), (7, 121), (16_383, 2), (100, 64), (64, 1999)]
+        {
             let mut out = vec![0.0; count];
             w.read(start, &mut out);
-            assert!(
-                (0..count).all(|i| out[i] == value(start + i)),
-                "{count} from {start}"
-            );
+            assert!((0..count).all(|i| out[i] == value(start + i)), "{count} from {start}");
             let mut out = vec![bf16::ZERO; count];
             w.decode(start, &mut out);
-            assert!(
-                (0..count).all(|i| out[i] == bf16::from_f32(value(start + i))),
-                "{count} from {start} in bf16"
-            );
+            assert!((0..count).all(|i| out[i] == bf16::from_f32(value(start + i))), "{count} from {start} in bf16");
             if start % 2 == 0 {
                 out.fill(bf16::ZERO);
                 w.decode_portable(start, &mut out);
@@ -387,32 +331,14 @@ mod tests {
         let w = Int8::new(&[127, -127, 0, 64, 1, -128], &[2.0, 0.5]);
         let mut out = [0.0; 5];
         w.read(1, &mut out);
-        let expected = [
-            -2.0,
-            0.0,
-            64.0 * 0.5 / 127.0,
-            0.5 / 127.0,
-            -128.0 * 0.5 / 127.0,
-        ];
-        assert!(
-            out.iter()
-                .zip(expected)
-                .all(|(a, b): (&f32, f32)| (a - b).abs() <= 1e-7 * b.abs()),
-            "{out:?}"
-        );
+        let expected = [-2.0, 0.0, 64.0 * 0.5 / 127.0, 0.5 / 127.0, -128.0 * 0.5 / 127.0];
+        assert!(out.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() <= 1e-7 * b.abs()), "{out:?}");
     }
 
     #[test]
     fn dynamic_values_ascend_through_zero() {
         assert!(DYNAMIC_VALUES.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(
-            [
-                DYNAMIC_VALUES[127],
-                DYNAMIC_VALUES[255],
-                DYNAMIC_VALUES[254]
-            ],
-            [0.0, 1.0, 0.992_968_74]
-        );
+        assert_eq!([DYNAMIC_VALUES[127], DYNAMIC_VALUES[255], DYNAMIC_VALUES[254]], [0.0, 1.0, 0.992_968_74]);
         assert_eq!(DYNAMIC_VALUES[128], 0.55e-6);
     }
 

@@ -31,11 +31,7 @@ impl<L: Pod> Scratch<L> {
         if lines.len() < len.div_ceil(16) {
             lines.resize(len.div_ceil(16), Line::zeroed());
         }
-        Scratch {
-            lines,
-            len,
-            lanes: PhantomData,
-        }
+        Scratch { lines, len, lanes: PhantomData }
     }
 }
 

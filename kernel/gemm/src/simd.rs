@@ -44,11 +44,7 @@ impl Lane for f32 {
 
     #[inline(always)]
     fn pack(x: &[f32], rounded: bool) -> Self {
-        if rounded {
-            bf16::from_f32(x[0]).to_f32()
-        } else {
-            x[0]
-        }
+        if rounded { bf16::from_f32(x[0]).to_f32() } else { x[0] }
     }
 }
 
@@ -57,10 +53,7 @@ impl Lane for u32 {
 
     #[inline(always)]
     fn pack(x: &[f32], _rounded: bool) -> Self {
-        let bits = |i: usize| {
-            x.get(i)
-                .map_or(0, |&x| u32::from(bf16::from_f32(x).to_bits()))
-        };
+        let bits = |i: usize| x.get(i).map_or(0, |&x| u32::from(bf16::from_f32(x).to_bits()));
         bits(0) | bits(1) << 16
     }
 }
@@ -111,12 +104,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Packs a square: lane p of row i goes to `to[p * stride + i]`, for `LANES` rows, whose lanes are counted
     /// from element `from`.
     #[inline(always)]
-    unsafe fn transpose<E>(
-        rows: &[&[E]; MAX_LANES],
-        from: usize,
-        to: &mut [Self::Lane],
-        stride: usize,
-    ) where
+    unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [Self::Lane], stride: usize)
+    where
         Self: Reads<E>,
     {
         let mut square = [[Self::Lane::zeroed(); MAX_LANES]; MAX_LANES];

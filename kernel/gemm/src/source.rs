@@ -13,12 +13,7 @@ pub(crate) trait Source: Copy + Send + Sync {
     const STAGED: bool;
 
     /// Neighbours in a row. `staging` has at least as many elements if `STAGED`.
-    fn run<'s>(
-        &'s self,
-        row: usize,
-        columns: Range<usize>,
-        staging: &'s mut [Self::Elem],
-    ) -> &'s [Self::Elem];
+    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
 }
 
 /// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
@@ -46,10 +41,7 @@ pub(crate) struct Stored<'a, E> {
 
 impl<E> Default for Stored<'_, E> {
     fn default() -> Self {
-        Stored {
-            data: &[],
-            stride: 0,
-        }
+        Stored { data: &[], stride: 0 }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::dispatch::Cpu;
 use crate::simd::Portable;
 use crate::source::Contract;
 use crate::{
-    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general,
-    matmul_nn, matmul_nt, multiply, sgemm,
+    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn, matmul_nt,
+    multiply, sgemm,
 };
 
 #[test]
@@ -40,57 +40,17 @@ fn products_equal_f64_on_odd_shapes() {
 fn products_equal_f64_on_random_shapes() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     for _ in 0..60 {
-        check_all([
-            rng.random_range(1..40),
-            rng.random_range(1..300),
-            rng.random_range(1..700),
-        ]);
+        check_all([rng.random_range(1..40), rng.random_range(1..300), rng.random_range(1..700)]);
     }
 }
 
 #[test]
 fn empty_dimensions_give_empty_or_zero_products() {
     for precision in [Precision::F32, Precision::Bf16] {
-        assert!(
-            nt(
-                &[],
-                Weights::F32(&[1.0; 6]),
-                Plus::default(),
-                [0, 2, 3],
-                precision
-            )
-            .is_empty()
-        );
-        assert!(
-            nn(
-                &[1.0; 4],
-                Weights::Bf16(&[]),
-                Plus::default(),
-                [2, 2, 0],
-                precision
-            )
-            .is_empty()
-        );
-        assert_eq!(
-            nt(
-                &[],
-                Weights::F32(&[]),
-                Plus::default(),
-                [2, 3, 0],
-                precision
-            ),
-            [0.0; 6]
-        );
-        assert_eq!(
-            nn(
-                &[],
-                Weights::Bf16(&[]),
-                Plus::default(),
-                [2, 0, 3],
-                precision
-            ),
-            [0.0; 6]
-        );
+        assert!(nt(&[], Weights::F32(&[1.0; 6]), Plus::default(), [0, 2, 3], precision).is_empty());
+        assert!(nn(&[1.0; 4], Weights::Bf16(&[]), Plus::default(), [2, 2, 0], precision).is_empty());
+        assert_eq!(nt(&[], Weights::F32(&[]), Plus::default(), [2, 3, 0], precision), [0.0; 6]);
+        assert_eq!(nn(&[], Weights::Bf16(&[]), Plus::default(), [2, 0, 3], precision), [0.0; 6]);
     }
 }
 
@@ -101,15 +61,8 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
     for (name, cpu) in cpus() {
         for m in [1, 9] {
             let (x, w) = (halfway.repeat(m), [1.0, 0.0, 0.0, 1.0]);
-            let y = product(
-                cpu,
-                Contract::RowElements,
-                &x,
-                Weights::F32(&w),
-                Plus::default(),
-                [m, 2, 2],
-                Precision::Bf16,
-            );
+            let y =
+                product(cpu, Contract::RowElements, &x, Weights::F32(&w), Plus::default(), [m, 2, 2], Precision::Bf16);
             assert_eq!(y, [1.0, 1.015625].repeat(m), "x on {name}");
             let y = product(
                 cpu,
@@ -129,22 +82,12 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
 fn a_nan_or_an_infinity_stays_in_its_row() {
     for (name, cpu) in cpus() {
         for precision in [Precision::F32, Precision::Bf16] {
-            for (contract, shape) in [
-                (Contract::RowElements, [2, 3, 5]),
-                (Contract::RowElements, [11, 3, 5]),
-                (Contract::Rows, [11, 5, 3]),
-            ] {
+            for (contract, shape) in
+                [(Contract::RowElements, [2, 3, 5]), (Contract::RowElements, [11, 3, 5]), (Contract::Rows, [11, 5, 3])]
+            {
                 let mut x = vec![1.0; shape[0] * 5];
                 (x[4], x[5]) = (f32::NAN, f32::INFINITY);
-                let y = product(
-                    cpu,
-                    contract,
-                    &x,
-                    Weights::F32(&[1.0; 15]),
-                    Plus::default(),
-                    shape,
-                    precision,
-                );
+                let y = product(cpu, contract, &x, Weights::F32(&[1.0; 15]), Plus::default(), shape, precision);
                 assert!(y[..3].iter().all(|y| y.is_nan()), "{name}: {y:?}");
                 assert_eq!(y[3..6], [f32::INFINITY; 3], "{name}");
                 assert!(y[6..].iter().all(|&y| y == 5.0), "{name}: {y:?}");
@@ -158,25 +101,10 @@ fn the_number_of_threads_changes_no_bit() {
     let (m, n, k) = (130, 300, 600);
     let (x, w) = (random(m * k, 1), random(n * k, 2));
     let compute = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = nt(
-                &x,
-                Weights::F32(&w),
-                Plus::default(),
-                [m, n, k],
-                Precision::Bf16,
-            );
-            let dx = nn(
-                &y,
-                Weights::F32(&w),
-                Plus::default(),
-                [m, n, k],
-                Precision::F32,
-            );
+            let y = nt(&x, Weights::F32(&w), Plus::default(), [m, n, k], Precision::Bf16);
+            let dx = nn(&y, Weights::F32(&w), Plus::default(), [m, n, k], Precision::F32);
             (y, dx)
         })
     };
@@ -186,57 +114,22 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 #[should_panic(expected = "w has 6 elements where [3, 3] was announced")]
 fn a_wrong_length_is_named() {
-    nt(
-        &[0.0; 3],
-        Weights::F32(&[0.0; 6]),
-        Plus::default(),
-        [1, 3, 3],
-        Precision::F32,
-    );
+    nt(&[0.0; 3], Weights::F32(&[0.0; 6]), Plus::default(), [1, 3, 3], Precision::F32);
 }
 
 #[test]
 #[should_panic(expected = "x has 0 elements")]
 fn dimensions_whose_product_overflows_are_refused() {
-    matmul_nt(
-        &[],
-        Weights::F32(&[0.0; 4]),
-        Plus::default(),
-        &mut [],
-        [1 << 63, 2, 2],
-        Precision::F32,
-    );
+    matmul_nt(&[], Weights::F32(&[0.0; 4]), Plus::default(), &mut [], [1 << 63, 2, 2], Precision::F32);
 }
 
 #[test]
 fn general_products_take_any_strides_and_equal_f64() {
-    for [m, n, k] in [
-        [1, 1, 1],
-        [5, 7, 9],
-        [40, 70, 64],
-        [128, 33, 300],
-        [9, 200, 131],
-        [77, 16, 1],
-        [70, 8, 600],
-    ] {
+    for [m, n, k] in [[1, 1, 1], [5, 7, 9], [40, 70, 64], [128, 33, 300], [9, 200, 131], [77, 16, 1], [70, 8, 600]] {
         let (a, b) = (random(m * k, 3), random(k * n, 4));
         for precision in [Precision::F32, Precision::Bf16] {
-            let expected = reference(
-                Contract::Rows,
-                &a,
-                &b,
-                Plus::default(),
-                [m, k, n],
-                precision,
-            );
-            let exact = reference(
-                Contract::Rows,
-                &a,
-                &b,
-                Plus::default(),
-                [m, k, n],
-                Precision::F32,
-            );
+            let expected = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], precision);
+            let exact = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], Precision::F32);
             for layout in 0..32 {
                 let bit = |bit: usize| layout >> bit & 1 == 1;
                 let (accumulate, threads) = (bit(3), bit(4));
@@ -254,11 +147,7 @@ fn general_products_take_any_strides_and_equal_f64() {
                     for i in 0..m {
                         for j in 0..n {
                             let c = |i: usize, j: usize| {
-                                f64::from(if bit(2) {
-                                    c[j * 2 * m + i]
-                                } else {
-                                    c[i * 2 * n + j]
-                                })
+                                f64::from(if bit(2) { c[j * 2 * m + i] } else { c[i * 2 * n + j] })
                             };
                             let start = if accumulate { 1.0 } else { 0.0 };
                             let [off, off_exact] = [&expected, &exact].map(|expected| {
@@ -274,10 +163,7 @@ fn general_products_take_any_strides_and_equal_f64() {
                         }
                     }
                     let touched = c.iter().filter(|&&c| c != 1.0).count();
-                    assert!(
-                        touched <= m * n,
-                        "{name}, [{m}, {n}, {k}], layout {layout}: {touched}"
-                    );
+                    assert!(touched <= m * n, "{name}, [{m}, {n}, {k}], layout {layout}: {touched}");
                 }
             }
         }
@@ -300,14 +186,7 @@ fn an_output_that_overlaps_itself_is_refused() {
 #[should_panic(expected = "is no matrix product")]
 fn shapes_that_do_not_fit_are_refused() {
     let a = [0.0; 6];
-    sgemm(
-        1.0,
-        View::rows(&a, [2, 3]),
-        View::rows(&a, [2, 3]),
-        ViewMut::rows(&mut [0.0; 4], [2, 2]),
-        false,
-        false,
-    );
+    sgemm(1.0, View::rows(&a, [2, 3]), View::rows(&a, [2, 3]), ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false);
 }
 
 /// Checks both products, all kinds of weights and both precisions on every path.
@@ -316,10 +195,7 @@ fn check_all([m, n, k]: [usize; 3]) {
     let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
     let widened: Vec<f32> = narrow.iter().map(|w| w.to_f32()).collect();
     let bytes: Vec<u8> = w.iter().map(|w| (w * 127.0) as i8 as u8).collect();
-    let (absmax, scales) = (
-        &bytes[..(n * k).div_ceil(NF4_BLOCK)],
-        random((n * k).div_ceil(NF4_BLOCK * NF4_GROUP), 7),
-    );
+    let (absmax, scales) = (&bytes[..(n * k).div_ceil(NF4_BLOCK)], random((n * k).div_ceil(NF4_BLOCK * NF4_GROUP), 7));
     let nf4 = Nf4::new(n * k, &bytes[..(n * k).div_ceil(2)], absmax, &scales, 1.5);
     let row_scales = random(n, 8);
     let int8 = Int8::new(bytemuck::cast_slice(&bytes), &row_scales);
@@ -333,18 +209,10 @@ fn check_all([m, n, k]: [usize; 3]) {
         (Weights::Int8(int8), &int8_values),
     ];
     for contract in [Contract::RowElements, Contract::Rows] {
-        let [width, depth] = if contract == Contract::RowElements {
-            [n, k]
-        } else {
-            [k, n]
-        };
+        let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
         let x = random(m * depth, 6);
         let rank = [0, 1, 8, 37][(m + n + k) % 4];
-        let (bias, h, b) = (
-            random(width, 9),
-            random(m * rank, 10),
-            random(width * rank, 11),
-        );
+        let (bias, h, b) = (random(width, 9), random(m * rank, 10), random(width * rank, 11));
         let plus = Plus {
             bias: (m % 2 == 0).then_some(&bias),
             low_rank: (rank > 0).then_some(LowRank { h: &h, b: &b, rank }),
@@ -375,43 +243,22 @@ fn product(
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) -> Vec<f32> {
-    let [width, depth] = if contract == Contract::RowElements {
-        [n, k]
-    } else {
-        [k, n]
-    };
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
     let mut y = vec![MaybeUninit::new(f32::NAN); m * width];
-    multiply(
-        cpu,
-        x,
-        w,
-        contract,
-        plus,
-        &mut y,
-        [m, width, depth],
-        precision,
-    );
+    multiply(cpu, x, w, contract, plus, &mut y, [m, width, depth], precision);
     initialized(y)
 }
 
 /// The matrix row by row, or column by column.
 fn stored(a: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> Vec<f32> {
     let place = |i: usize| {
-        if by_column {
-            i % rows * cols + i / rows
-        } else {
-            i
-        }
+        if by_column { i % rows * cols + i / rows } else { i }
     };
     (0..rows * cols).map(|i| a[place(i)]).collect()
 }
 
 fn view(stored: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> View<'_> {
-    if by_column {
-        View::rows(stored, [cols, rows]).t()
-    } else {
-        View::rows(stored, [rows, cols])
-    }
+    if by_column { View::rows(stored, [cols, rows]).t() } else { View::rows(stored, [rows, cols]) }
 }
 
 fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
@@ -419,25 +266,13 @@ fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
     y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
 }
 
-fn nt(
-    x: &[f32],
-    w: Weights<'_>,
-    plus: Plus<'_>,
-    [m, n, k]: [usize; 3],
-    precision: Precision,
-) -> Vec<f32> {
+fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
     matmul_nt(x, w, plus, &mut y, [m, n, k], precision);
     initialized(y)
 }
 
-fn nn(
-    dy: &[f32],
-    w: Weights<'_>,
-    plus: Plus<'_>,
-    [m, n, k]: [usize; 3],
-    precision: Precision,
-) -> Vec<f32> {
+fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
     matmul_nn(dy, w, plus, &mut dx, [m, n, k], precision);
     initialized(dx)
@@ -454,49 +289,27 @@ fn reference(
 ) -> Vec<(f64, f64)> {
     let rounded = |v: &[f32]| -> Vec<f64> {
         let rounded = |&v: &f32| {
-            if precision == Precision::F32 {
-                f64::from(v)
-            } else {
-                bf16::from_f32(v).to_f64()
-            }
+            if precision == Precision::F32 { f64::from(v) } else { bf16::from_f32(v).to_f64() }
         };
         v.iter().map(rounded).collect()
     };
-    let [width, depth] = if contract == Contract::RowElements {
-        [n, k]
-    } else {
-        [k, n]
-    };
-    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank {
-        h: &[],
-        b: &[],
-        rank: 0,
-    });
-    let terms = [
-        (rounded(x), rounded(w), depth),
-        (rounded(h), rounded(b), rank),
-    ];
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
+    let terms = [(rounded(x), rounded(w), depth), (rounded(h), rounded(b), rank)];
     let mut result = Vec::new();
     for i in 0..m {
         for j in 0..width {
             let (mut sum, mut size) = (plus.bias.map_or(0.0, |bias| f64::from(bias[j])), 0.0);
             for (x, w, depth) in &terms {
                 for p in 0..*depth {
-                    let w = if contract == Contract::RowElements {
-                        w[j * depth + p]
-                    } else {
-                        w[p * width + j]
-                    };
+                    let w = if contract == Contract::RowElements { w[j * depth + p] } else { w[p * width + j] };
                     sum += x[i * depth + p] * w;
                     size += (x[i * depth + p] * w).abs();
                 }
             }
             // A sum of d terms is rounded d times, by up to 2⁻²⁴ of it, in directions that mostly cancel.
             let roundings = 4.0 + ((depth + rank) as f64).sqrt();
-            result.push((
-                sum,
-                (size + sum.abs()) * f64::from(f32::EPSILON) / 2.0 * roundings,
-            ));
+            result.push((sum, (size + sum.abs()) * f64::from(f32::EPSILON) / 2.0 * roundings));
         }
     }
     result
@@ -511,26 +324,11 @@ fn cpus() -> Vec<(&'static str, Cpu)> {
         use crate::simd::{Avx2, Avx512, Avx512Bf16};
         cpus.extend(Avx2::detect().map(|avx2| ("avx2", Cpu::Avx2(avx2))));
         cpus.extend(Avx512::detect().map(|wide| ("avx512", Cpu::Avx512(wide))));
-        let cpu = |(pairs, wide), pairs_faster| Cpu::Avx512Bf16 {
-            amx: None,
-            pairs,
-            wide,
-            pairs_faster,
-        };
-        let both = Avx512Bf16::detect().zip(Avx512::detect());
-        cpus.extend(both.map(|both| ("avx512-bf16", cpu(both, true))));
-        cpus.extend(both.map(|both| ("avx512-bf16, for few rows", cpu(both, false))));
-        cpus.extend(Amx::detect().zip(both).map(|(amx, (pairs, wide))| {
-            (
-                "amx",
-                Cpu::Avx512Bf16 {
-                    amx: Some(amx),
-                    pairs,
-                    wide,
-                    pairs_faster: false,
-                },
-            )
-        }));
+        let wide = Avx512::detect();
+        cpus.extend(
+            Avx512Bf16::detect().zip(wide).map(|(pairs, wide)| ("avx512-bf16", Cpu::Avx512Bf16 { pairs, wide })),
+        );
+        cpus.extend(Amx::detect().zip(wide).map(|(amx, wide)| ("amx", Cpu::Amx { amx, wide })));
     }
     #[cfg(target_arch = "aarch64")]
     cpus.push(("neon", Cpu::detect()));

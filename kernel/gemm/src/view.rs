@@ -28,11 +28,7 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// If an element lies outside `data`.
-    pub fn new(
-        data: &'a [f32],
-        [rows, cols]: [usize; 2],
-        [row_stride, col_stride]: [usize; 2],
-    ) -> Self {
+    pub fn new(data: &'a [f32], [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
         let shape = Shape::new(data.len(), [rows, cols], [row_stride, col_stride]);
         View { data, shape }
     }
@@ -47,10 +43,7 @@ impl<'a> View<'a> {
 
     /// The transpose, of the same elements.
     pub fn t(self) -> Self {
-        View {
-            shape: self.shape.t(),
-            ..self
-        }
+        View { shape: self.shape.t(), ..self }
     }
 }
 
@@ -59,29 +52,15 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// If an element lies outside `data`, or two elements share a place.
-    pub fn new(
-        data: &'a mut [f32],
-        [rows, cols]: [usize; 2],
-        [row_stride, col_stride]: [usize; 2],
-    ) -> Self {
+    pub fn new(data: &'a mut [f32], [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
         let shape = Shape::new(data.len(), [rows, cols], [row_stride, col_stride]);
-        let apart =
-            |outer: usize, inner: usize, inner_len: usize| inner >= 1 && outer / inner >= inner_len;
+        let apart = |outer: usize, inner: usize, inner_len: usize| inner >= 1 && outer / inner >= inner_len;
         assert!(
-            rows <= 1
-                || cols <= 1
-                || apart(row_stride, col_stride, cols)
-                || apart(col_stride, row_stride, rows),
+            rows <= 1 || cols <= 1 || apart(row_stride, col_stride, cols) || apart(col_stride, row_stride, rows),
             "strides [{row_stride}, {col_stride}] make elements of a [{rows}, {cols}] output overlap"
         );
-        assert!(
-            rows <= 1 || row_stride >= 1,
-            "a row stride of 0 makes the rows of an output overlap"
-        );
-        assert!(
-            cols <= 1 || col_stride >= 1,
-            "a column stride of 0 makes the columns of an output overlap"
-        );
+        assert!(rows <= 1 || row_stride >= 1, "a row stride of 0 makes the rows of an output overlap");
+        assert!(cols <= 1 || col_stride >= 1, "a column stride of 0 makes the columns of an output overlap");
         ViewMut { data, shape }
     }
 
@@ -95,53 +74,29 @@ impl<'a> ViewMut<'a> {
 
     /// The transpose, of the same elements.
     pub fn t(self) -> Self {
-        ViewMut {
-            shape: self.shape.t(),
-            ..self
-        }
+        ViewMut { shape: self.shape.t(), ..self }
     }
 }
 
 impl Shape {
     fn new(len: usize, [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
         if rows == 0 || cols == 0 {
-            return Shape {
-                rows,
-                cols,
-                row_stride: 0,
-                col_stride: 0,
-            };
+            return Shape { rows, cols, row_stride: 0, col_stride: 0 };
         }
         // A stride that no element uses may be anything; all others are below the slice's length.
         let row_stride = if rows == 1 { cols } else { row_stride };
         let col_stride = if cols == 1 { 1 } else { col_stride };
-        let last = (rows - 1)
-            .checked_mul(row_stride)
-            .and_then(|last| last.checked_add((cols - 1).checked_mul(col_stride)?));
+        let last =
+            (rows - 1).checked_mul(row_stride).and_then(|last| last.checked_add((cols - 1).checked_mul(col_stride)?));
         assert!(
             last.is_some_and(|last| last < len),
             "a [{rows}, {cols}] matrix with strides [{row_stride}, {col_stride}] does not fit in {len} elements"
         );
-        Shape {
-            rows,
-            cols,
-            row_stride,
-            col_stride,
-        }
+        Shape { rows, cols, row_stride, col_stride }
     }
 
     fn t(self) -> Self {
-        let Shape {
-            rows,
-            cols,
-            row_stride,
-            col_stride,
-        } = self;
-        Shape {
-            rows: cols,
-            cols: rows,
-            row_stride: col_stride,
-            col_stride: row_stride,
-        }
+        let Shape { rows, cols, row_stride, col_stride } = self;
+        Shape { rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
     }
 }

@@ -6,7 +6,6 @@
 //! has bit 2 clear are in the first tile, the others in the second. Writing the sums undoes it at less cost.
 
 use std::arch::x86_64::*;
-use std::array;
 use std::mem::transmute;
 use std::ops::Range;
 
@@ -22,7 +21,7 @@ pub(super) const PANEL: usize = 32;
 /// Elements that are contracted in a step.
 pub(super) const STEP: usize = 32;
 /// The most elements of a row that are read at a time.
-pub(super) const MAX_RUN: usize = 512;
+pub(super) const MAX_RUN: usize = 2048;
 /// Elements of a staging buffer.
 pub(super) const STAGING: usize = 16 * MAX_RUN;
 
@@ -77,12 +76,7 @@ pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
     panels: &mut [u32],
     staging: &mut [S::Elem],
 ) {
-    let packing = Packing {
-        source: &factor.source,
-        free,
-        panel_len: depth.len().div_ceil(STEP) * 2 * TILE,
-        depth,
-    };
+    let packing = Packing { source: &factor.source, free, panel_len: depth.len().div_ceil(STEP) * 2 * TILE, depth };
     // SAFETY: by the caller.
     unsafe {
         match (side, factor.contract) {
@@ -109,15 +103,9 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
     unsafe fn copy(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
         for (i, row) in self.free.clone().enumerate() {
             let panel = &mut panels[i / PANEL * self.panel_len..][..self.panel_len];
-            let run = self
-                .source
-                .run(row, self.depth.clone(), staging)
-                .chunks_exact(STEP);
+            let run = self.source.run(row, self.depth.clone(), staging).chunks_exact(STEP);
             let rest = run.remainder();
-            for (tiles, run) in panel
-                .chunks_exact_mut(2 * TILE)
-                .zip(run.chain((!rest.is_empty()).then_some(rest)))
-            {
+            for (tiles, run) in panel.chunks_exact_mut(2 * TILE).zip(run.chain((!rest.is_empty()).then_some(rest))) {
                 // SAFETY: by the caller.
                 unsafe { store(read(run), &mut tiles[i % PANEL * 16..]) };
             }
@@ -131,13 +119,10 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
         for pair in 0..self.panel_len / 32 {
             let [a, b] = self.pair_of_rows(self.depth.start + 2 * pair, &self.free, staging);
             let place = pair / 16 * 2 * TILE + pair % 16 * 16;
-            let places = panels
-                .chunks_exact_mut(self.panel_len)
-                .map(|panel| &mut panel[place..][..TILE + 16]);
+            let places = panels.chunks_exact_mut(self.panel_len).map(|panel| &mut panel[place..][..TILE + 16]);
             let (a, b) = (a.chunks_exact(PANEL), b.chunks_exact(PANEL));
             let rest = (a.remainder(), b.remainder());
-            for (place, (a, b)) in places.zip(a.zip(b).chain((!rest.0.is_empty()).then_some(rest)))
-            {
+            for (place, (a, b)) in places.zip(a.zip(b).chain((!rest.0.is_empty()).then_some(rest))) {
                 // SAFETY: by the caller.
                 unsafe {
                     let [first, second] = in_pairs(a, b);
@@ -156,16 +141,13 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
         for (panel, first) in panels.chunks_exact_mut(self.panel_len).zip(firsts) {
             for half in 0..2 {
                 let mut staging = staging.chunks_exact_mut(MAX_RUN);
-                let runs: [&[S::Elem]; 16] = array::from_fn(|lane| {
+                let mut runs: [&[S::Elem]; 16] = [&[]; 16];
+                for (lane, run) in runs.iter_mut().enumerate() {
                     // Past the last row, that row is read again.
                     let row = (first + column(half, lane)).min(self.free.end - 1);
-                    self.source
-                        .run(row, self.depth.clone(), staging.next().unwrap_or_default())
-                });
-                for (tiles, from) in panel
-                    .chunks_exact_mut(2 * TILE)
-                    .zip((0..self.depth.len()).step_by(STEP))
-                {
+                    *run = self.source.run(row, self.depth.clone(), staging.next().unwrap_or_default());
+                }
+                for (tiles, from) in panel.chunks_exact_mut(2 * TILE).zip((0..self.depth.len()).step_by(STEP)) {
                     let to = self.depth.len().min(from + STEP);
                     // SAFETY: by the caller.
                     unsafe {
@@ -175,10 +157,7 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
                             lanes[i] = read(&runs[i][from..to]);
                         }
                         let tile = &mut tiles[half * TILE..][..TILE];
-                        for (lanes, to) in transpose_lanes(lanes)
-                            .into_iter()
-                            .zip(tile.chunks_exact_mut(16))
-                        {
+                        for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
                             store(lanes, to);
                         }
                     }
@@ -194,10 +173,7 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
         let firsts = self.free.clone().step_by(PANEL);
         for (panel, first) in panels.chunks_exact_mut(self.panel_len).zip(firsts) {
             let columns = first..self.free.end.min(first + PANEL);
-            for (tiles, first) in panel
-                .chunks_exact_mut(2 * TILE)
-                .zip(self.depth.clone().step_by(STEP))
-            {
+            for (tiles, first) in panel.chunks_exact_mut(2 * TILE).zip(self.depth.clone().step_by(STEP)) {
                 // SAFETY: by the caller.
                 unsafe {
                     let mut halves = [[_mm512_setzero_si512(); 16]; 2];

@@ -26,10 +26,7 @@ pub(super) unsafe fn as_it_is(
     let orders = [natural_order(0), natural_order(16)];
     // SAFETY: by the caller; 64 bytes are read out of arrays of 16 lanes.
     let (writer, order) = unsafe {
-        let order = [
-            _mm512_loadu_si512(orders[0].as_ptr().cast()),
-            _mm512_loadu_si512(orders[1].as_ptr().cast()),
-        ];
+        let order = [_mm512_loadu_si512(orders[0].as_ptr().cast()), _mm512_loadu_si512(orders[1].as_ptr().cast())];
         (Writer::new(&columns, ending), order)
     };
     for (i, row) in rows.enumerate() {
@@ -37,10 +34,8 @@ pub(super) unsafe fn as_it_is(
         // SAFETY: by the caller.
         unsafe {
             let (first, second) = (load(&sums[place..]), load(&sums[place + TILE..]));
-            let sums = [
-                _mm512_permutex2var_ps(first, order[0], second),
-                _mm512_permutex2var_ps(first, order[1], second),
-            ];
+            let sums =
+                [_mm512_permutex2var_ps(first, order[0], second), _mm512_permutex2var_ps(first, order[1], second)];
             writer.write(sums, y.row(row, columns.clone()));
         }
     }
@@ -64,10 +59,7 @@ pub(super) unsafe fn transposed(
     for half in 0..2 {
         // SAFETY: by the caller.
         let (first, second) = unsafe {
-            (
-                transposed_tile(&sums[half * TILE..][..TILE]),
-                transposed_tile(&sums[(2 + half) * TILE..][..TILE]),
-            )
+            (transposed_tile(&sums[half * TILE..][..TILE]), transposed_tile(&sums[(2 + half) * TILE..][..TILE]))
         };
         for (lane, (first, second)) in first.into_iter().zip(second).enumerate() {
             let row = rows.start + column(half, lane);
@@ -138,18 +130,9 @@ impl Writer {
             let mut bias = [_mm512_setzero_ps(); 2];
             if let Some(all) = ending.bias {
                 let from = all[columns.clone()].as_ptr();
-                bias = [
-                    _mm512_maskz_loadu_ps(masks[0], from),
-                    _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16)),
-                ];
+                bias = [_mm512_maskz_loadu_ps(masks[0], from), _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16))];
             }
-            Writer {
-                width,
-                masks,
-                bias,
-                scale: _mm512_set1_ps(ending.scale),
-                accumulate: ending.accumulate,
-            }
+            Writer { width, masks, bias, scale: _mm512_set1_ps(ending.scale), accumulate: ending.accumulate }
         }
     }
 

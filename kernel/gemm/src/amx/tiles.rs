@@ -23,9 +23,7 @@ impl Amx {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512bf16")
         };
-        USABLE
-            .get_or_init(|| vectors() && has_tiles() && may_use_tiles())
-            .then_some(Amx(()))
+        USABLE.get_or_init(|| vectors() && has_tiles() && may_use_tiles()).then_some(Amx(()))
     }
 
     /// Shapes the thread's tile registers, all as 16 rows of 64 bytes.
@@ -45,9 +43,7 @@ impl Amx {
                  out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                  out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _);
         }
-        Tiles {
-            this_thread: PhantomData,
-        }
+        Tiles { this_thread: PhantomData }
     }
 }
 
@@ -111,18 +107,9 @@ impl Tiles {
     ///
     /// On the way, what comes after the sums that it starts with is fetched into the L1 cache.
     #[inline(always)]
-    pub(super) fn add_product(
-        &mut self,
-        a: &[u32],
-        b: &[u32],
-        start: Start<'_>,
-        sums: &mut [f32],
-        passing: Passing,
-    ) {
+    pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], start: Start<'_>, sums: &mut [f32], passing: Passing) {
         let steps = a.len() / (2 * TILE);
-        assert!(
-            steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS
-        );
+        assert!(steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS);
         let from = match start {
             Start::Zero | Start::There => sums.as_ptr(),
             Start::Sums(from) => {

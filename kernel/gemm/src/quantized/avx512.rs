@@ -9,9 +9,7 @@ use super::{Decoded, NF4_BLOCK, NF4_VALUES, Nf4, parts};
 /// Whether this CPU can do what is below.
 #[inline(always)]
 pub(super) fn is_there() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")
 }
 
 /// Reads the elements of `w` from `start`, which is even, into `out`.
@@ -31,10 +29,7 @@ pub(super) fn nf4_f32(codes: &[u8], absmax: f32, out: &mut [f32]) {
     for (codes, out) in codes.chunks(8).zip(out.chunks_mut(16)) {
         let bytes = _mm512_cvtepu8_epi64(load(codes));
         // Of each index, only the low four bits count.
-        let indices = _mm512_or_si512(
-            _mm512_srli_epi64::<4>(bytes),
-            _mm512_slli_epi64::<32>(bytes),
-        );
+        let indices = _mm512_or_si512(_mm512_srli_epi64::<4>(bytes), _mm512_slli_epi64::<32>(bytes));
         let found = _mm512_permutexvar_ps(indices, table);
         // SAFETY: the mask keeps to the length of `out`.
         unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), (u16::MAX) >> (16 - out.len()), found) };
@@ -52,15 +47,10 @@ pub(super) fn nf4_bf16(codes: &[u8], absmax: f32, out: &mut [bf16]) {
     for (codes, out) in codes.chunks(16).zip(out.chunks_mut(32)) {
         let bytes = _mm512_cvtepu8_epi32(load(codes));
         // Of each index, the low five bits count, and the table is there twice.
-        let indices = _mm512_or_si512(
-            _mm512_srli_epi32::<4>(bytes),
-            _mm512_slli_epi32::<16>(bytes),
-        );
+        let indices = _mm512_or_si512(_mm512_srli_epi32::<4>(bytes), _mm512_slli_epi32::<16>(bytes));
         let found = _mm512_permutexvar_epi16(indices, table);
         // SAFETY: the mask keeps to the length of `out`, and a bf16 is laid out as its 16 bits.
-        unsafe {
-            _mm512_mask_storeu_epi16(out.as_mut_ptr().cast(), u32::MAX >> (32 - out.len()), found)
-        };
+        unsafe { _mm512_mask_storeu_epi16(out.as_mut_ptr().cast(), u32::MAX >> (32 - out.len()), found) };
     }
 }
 

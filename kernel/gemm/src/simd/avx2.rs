@@ -74,10 +74,7 @@ impl Simd for Avx2 {
     unsafe fn total(sums: __m256) -> f32 {
         // SAFETY: see above.
         unsafe {
-            let four = _mm_add_ps(
-                _mm256_castps256_ps128(sums),
-                _mm256_extractf128_ps::<1>(sums),
-            );
+            let four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }

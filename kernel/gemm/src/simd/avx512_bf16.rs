@@ -14,8 +14,7 @@ pub(crate) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"))
-            .then_some(Avx512Bf16(()))
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")).then_some(Avx512Bf16(()))
     }
 
     /// Whether this CPU forms products twice as fast in pairs of bf16 as in f32. AMD's do, issuing VDPBF16PS as
@@ -27,10 +26,7 @@ impl Avx512Bf16 {
         *AMD.get_or_init(|| {
             // Once: a virtual machine leaves to its host what this instruction answers, which takes microseconds.
             let vendor = __cpuid(0);
-            [vendor.ebx, vendor.edx, vendor.ecx]
-                .map(u32::to_le_bytes)
-                .as_flattened()
-                == b"AuthenticAMD"
+            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
         })
     }
 }
@@ -81,13 +77,7 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn dot(sums: __m512, a: __m512i, b: __m512i) -> __m512 {
         // SAFETY: see above; __m512i and __m512bh are both 512 bits of plain data.
-        unsafe {
-            _mm512_dpbf16_ps(
-                sums,
-                transmute::<__m512i, __m512bh>(a),
-                transmute::<__m512i, __m512bh>(b),
-            )
-        }
+        unsafe { _mm512_dpbf16_ps(sums, transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b)) }
     }
 
     #[inline(always)]

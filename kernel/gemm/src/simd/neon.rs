@@ -86,11 +86,7 @@ impl Reads<bf16> for Neon {
     #[inline(always)]
     unsafe fn read(from: &[bf16]) -> float32x4_t {
         // SAFETY: four bf16, which have the layout of u16, are read out of a slice of four.
-        unsafe {
-            vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(
-                from[..4].as_ptr().cast(),
-            ))))
-        }
+        unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from[..4].as_ptr().cast())))) }
     }
 
     #[inline(always)]
