@@ -1,72 +1,92 @@
-//! Prints the rates of the matrix kernels on this machine, best of several runs: GFLOP/s of training's shapes,
-//! and GB/s of weights read when decoding.
+//! Prints the rates of bf16 products on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
+//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row and the weights
+//! are in no cache, and of reading `memory`. A shape is ROWSxINxOUT.
 //!
-//! `cargo run --release -p tunebook-gemm --example rates` (RAYON_NUM_THREADS sets the number of threads).
+//! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
 
 use std::mem::MaybeUninit;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use half::bf16;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use tunebook_gemm::{Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
+use rayon::prelude::*;
+use tunebook_gemm::{Plus, Precision, Weights, matmul_nn, matmul_nt};
 
-/// Rows of x, and the weight's [n, k], of Qwen2.5-VL-3B's attention and feed-forward projections.
-const TRAINING: [[usize; 3]; 3] = [[256, 2048, 2048], [256, 11008, 2048], [1024, 11008, 2048]];
-const DECODING: [[usize; 3]; 4] = [[1, 11008, 2048], [1, 2048, 11008], [4, 11008, 2048], [8, 11008, 2048]];
+/// Weights to step through when decoding, 1 GiB.
+const MANY: usize = 1 << 29;
+/// How long a product is repeated.
+const TIME: Duration = Duration::from_millis(300);
 
 fn main() {
-    println!("{} threads", rayon::current_num_threads());
-    println!("{:<22}{:>12}{:>12}{:>12}{:>12}   GFLOP/s", "", "bf16 fwd", "bf16 dx", "f32 fwd", "f32 dx");
-    for [m, n, k] in TRAINING {
-        let (x, w, mut y) = (random(m * k), random(n * k), vec![MaybeUninit::new(0.0); m * n]);
-        let (dy, mut c) = (random(m * n), vec![0.0; m * n]);
-        let narrow: Vec<bf16> = w.iter().map(|&v| bf16::from_f32(v)).collect();
-        let mut dx = vec![MaybeUninit::new(0.0); m * k];
-        let mut rates = Vec::new();
-        for (w, precision) in [(Weights::Bf16(&narrow), Precision::Bf16), (Weights::F32(&w), Precision::F32)] {
-            rates.push(best(|| matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], precision)));
-            rates.push(best(|| matmul_nn(&dy, w, Plus::default(), &mut dx, [m, n, k], precision)));
-        }
-        rates.push(best(|| matmul_nt(&x, Weights::Bf16(&narrow), Plus::default(), &mut y, [m, n, k], Precision::F32)));
-        rates.push(best(|| {
-            sgemm(1.0, View::rows(&x, [m, k]), View::rows(&w, [n, k]).t(), ViewMut::rows(&mut c, [m, n]), false, true)
-        }));
-        let rates: Vec<f64> = rates.into_iter().map(|s| 2e-9 * (m * n * k) as f64 / s).collect();
-        println!("{:<22}{rates:>12.1?}", format!("{m}x{k}x{n}"));
-    }
-    println!("{:<22}{:>12}{:>12}{:>12}   GB/s of weights", "", "bf16", "bf16 as f32", "f32");
-    for [m, n, k] in DECODING {
-        let (x, w, mut y) = (random(m * k), random(n * k), vec![MaybeUninit::new(0.0); m * n]);
-        let narrow: Vec<bf16> = w.iter().map(|&v| bf16::from_f32(v)).collect();
-        let bf16 = best(|| matmul_nt(&x, Weights::Bf16(&narrow), Plus::default(), &mut y, [m, n, k], Precision::Bf16));
-        let widened =
-            best(|| matmul_nt(&x, Weights::Bf16(&narrow), Plus::default(), &mut y, [m, n, k], Precision::F32));
-        let f32 = best(|| matmul_nt(&x, Weights::F32(&w), Plus::default(), &mut y, [m, n, k], Precision::F32));
-        let rate = |bytes: usize, s: f64| 1e-9 * (bytes * n * k) as f64 / s;
-        println!(
-            "{:<22}{:>12.1}{:>12.1}{:>12.1}",
-            format!("{m}x{k}x{n}"),
-            rate(2, bf16),
-            rate(2, widened),
-            rate(4, f32)
-        );
-    }
+    let shapes: Vec<[usize; 3]> = std::env::args().skip(1).filter_map(|shape| parse(&shape)).collect();
+    // Within the pool, as the engine is.
+    rayon::scope(|_| {
+        let (one, many): (Vec<_>, Vec<_>) = shapes.into_iter().partition(|[rows, ..]| *rows == 1);
+        many.into_iter().for_each(training);
+        decoding(&one);
+    });
 }
 
-/// The shortest time of several runs, in seconds.
-fn best(mut run: impl FnMut()) -> f64 {
+fn parse(shape: &str) -> Option<[usize; 3]> {
+    let sizes: Vec<usize> = shape.split('x').filter_map(|size| size.parse().ok()).collect();
+    sizes.try_into().ok()
+}
+
+fn training([m, k, n]: [usize; 3]) {
+    let (x, dy): (Vec<f32>, Vec<f32>) = (values(m * k), values(m * n));
+    let w: Vec<bf16> = values(n * k);
+    let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
+    let (w, plus, sizes) = (Weights::Bf16(&w), Plus::default(), [m, n, k]);
+    let gflop = 2e-9 * (m * n * k) as f64;
+    let forward = median(|| matmul_nt(&x, w, plus, &mut y, sizes, Precision::Bf16));
+    println!("{m}x{k}x{n} forward {:.1}", gflop / forward);
+    let backward = median(|| matmul_nn(&dy, w, plus, &mut dx, sizes, Precision::Bf16));
+    println!("{m}x{k}x{n} backward {:.1}", gflop / backward);
+}
+
+fn decoding(shapes: &[[usize; 3]]) {
+    if shapes.is_empty() {
+        return;
+    }
+    let weights: Vec<bf16> = values(MANY);
+    for &[m, k, n] in shapes {
+        let (x, mut y): (Vec<f32>, _) = (values(m * k), vec![MaybeUninit::uninit(); m * n]);
+        let mut next = weights.chunks_exact(n * k).cycle();
+        let seconds = median(|| {
+            let w = Weights::Bf16(next.next().unwrap_or_default());
+            matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
+        });
+        println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
+    }
+    let words: &[u64] = bytemuck::cast_slice(&weights);
+    let part = words.len().div_ceil(8 * rayon::current_num_threads());
+    let seconds = median(|| {
+        std::hint::black_box(words.par_chunks(part).map(sum).reduce(|| 0, u64::wrapping_add));
+    });
+    println!("memory {:.2}", 8e-9 * words.len() as f64 / seconds);
+}
+
+fn sum(words: &[u64]) -> u64 {
+    let mut sums = [0u64; 64];
+    for words in words.chunks_exact(64) {
+        sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
+    }
+    sums.into_iter().fold(0, u64::wrapping_add)
+}
+
+/// The median time of a run, in seconds.
+fn median(mut run: impl FnMut()) -> f64 {
     run();
-    let mut best = f64::MAX;
-    for _ in 0..8 {
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 7 || start.elapsed() < TIME {
         let start = Instant::now();
         run();
-        best = best.min(start.elapsed().as_secs_f64());
+        times.push(start.elapsed().as_secs_f64());
     }
-    best
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
-fn random(len: usize) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(len as u64);
-    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+/// Numbers between -1 and 1, made fast.
+fn values<T: From<bf16> + Send>(len: usize) -> Vec<T> {
+    (0..len).into_par_iter().map(|i| T::from(bf16::from_f32((i * 7919 % 2048) as f32 / 1024.0 - 1.0))).collect()
 }

@@ -22,22 +22,17 @@ use crate::simd::{Avx2, Avx512, Avx512Bf16};
 pub(crate) enum Cpu {
     /// Tiles for many rows of bf16; `wide` for all else.
     #[cfg(target_arch = "x86_64")]
-    Amx {
-        amx: Amx,
-        wide: Avx512,
-    },
+    Amx { amx: Amx, wide: Avx512 },
     /// Pairs for bf16, `wide` for f32.
     #[cfg(target_arch = "x86_64")]
-    Avx512Bf16 {
-        pairs: Avx512Bf16,
-        wide: Avx512,
-    },
+    Avx512Bf16 { pairs: Avx512Bf16, wide: Avx512 },
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
+    #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "only the tests have it there"))]
     Portable(Portable),
 }
 
@@ -184,12 +179,14 @@ impl Product<'_> {
 
     /// Whether a product in f32 would be slower than this one in bf16.
     pub(crate) fn rounding_pays(&self, contract: Contract, cpu: Cpu) -> bool {
+        if self.dims.depth == 0 || self.has_few_rows(contract) {
+            return false;
+        }
         match cpu {
-            _ if self.dims.depth == 0 => false,
             #[cfg(target_arch = "x86_64")]
             Cpu::Amx { .. } => self.dims.rows.min(self.dims.width) >= 8,
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { .. } => self.x.contract == Contract::RowElements && !self.has_few_rows(contract),
+            Cpu::Avx512Bf16 { .. } => self.x.contract == Contract::RowElements,
             _ => false,
         }
     }

@@ -17,6 +17,7 @@ use crate::source::Source;
 /// The most rows of x for which this beats packing W into panels.
 pub(crate) const MAX_ROWS: usize = 8;
 /// The most rows of x for which this beats tiles.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const MAX_ROWS_BESIDE_TILES: usize = 4;
 /// Rows of W that are multiplied together: enough independent sums to keep the multipliers busy.
 const TOGETHER: usize = 4;

@@ -1,0 +1,85 @@
+//! Products of the sizes that training and decoding have: this crate's in f32 beside those of the `gemm` crate, and
+//! in bf16.
+//!
+//! `cargo bench -p tunebook-gemm`, or with `-- --quick` for a first look. For torch beside it there is
+//! tests/bench/gemm.py.
+
+use std::mem::MaybeUninit;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use half::bf16;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tunebook_gemm::{Plus, Precision, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
+
+/// Rows of x, and the weight's [n, k], of Qwen2.5-VL-3B's projections.
+const LINEARS: [[usize; 3]; 4] = [[1, 11008, 2048], [256, 2048, 2048], [256, 11008, 2048], [256, 2048, 11008]];
+/// Rows, rank and width of LoRA's products.
+const LOW_RANK: [[usize; 3]; 2] = [[256, 16, 2048], [1024, 64, 11008]];
+
+fn linears(criterion: &mut Criterion) {
+    for [m, n, k] in LINEARS {
+        let (x, dy, w) = (random(m * k), random(m * n), random(n * k));
+        let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+        let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
+        let (mut y_of_gemm, mut dx_of_gemm) = (vec![0.0; m * n], vec![0.0; m * k]);
+        let (w_view, plus) = (View::rows(&w, [n, k]), Plus::default());
+        let kinds = [
+            ("f32", Weights::F32(&w), Precision::F32),
+            ("bf16 widened", Weights::Bf16(&narrow), Precision::F32),
+            ("bf16", Weights::Bf16(&narrow), Precision::Bf16),
+        ];
+        let mut forward = criterion.benchmark_group(format!("forward {m}x{k}x{n}"));
+        forward.throughput(Throughput::Elements((m * n * k) as u64));
+        for (name, w, precision) in kinds {
+            forward.bench_function(name, |b| b.iter(|| matmul_nt(&x, w, plus, &mut y, [m, n, k], precision)));
+        }
+        forward.bench_function("gemm crate", |b| {
+            b.iter(|| f32_product(View::rows(&x, [m, k]), w_view.t(), ViewMut::rows(&mut y_of_gemm, [m, n])));
+        });
+        forward.finish();
+        let mut backward = criterion.benchmark_group(format!("backward {m}x{n}x{k}"));
+        backward.throughput(Throughput::Elements((m * n * k) as u64));
+        for (name, w, precision) in kinds {
+            backward.bench_function(name, |b| b.iter(|| matmul_nn(&dy, w, plus, &mut dx, [m, n, k], precision)));
+        }
+        backward.bench_function("gemm crate", |b| {
+            b.iter(|| f32_product(View::rows(&dy, [m, n]), w_view, ViewMut::rows(&mut dx_of_gemm, [m, k])));
+        });
+        backward.finish();
+    }
+}
+
+fn low_rank(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("x Aᵀ");
+    for [m, rank, width] in LOW_RANK {
+        let (x, a, mut h) = (random(m * width), random(rank * width), vec![0.0; m * rank]);
+        group.throughput(Throughput::Elements((m * rank * width) as u64));
+        for (name, precision) in [("gemm crate", Precision::F32), ("bf16", Precision::Bf16)] {
+            group.bench_function(BenchmarkId::new(name, format!("{m}x{width}x{rank}")), |b| {
+                b.iter(|| {
+                    let (x, a) = (View::rows(&x, [m, width]), View::rows(&a, [rank, width]));
+                    gemm(1.0, x, a.t(), ViewMut::rows(&mut h, [m, rank]), false, true, precision);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// In f32, a general product is the `gemm` crate's.
+fn f32_product(a: View<'_>, b: View<'_>, c: ViewMut<'_>) {
+    gemm(1.0, a, b, c, false, true, Precision::F32);
+}
+
+fn random(len: usize) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(len as u64);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = linears, low_rank
+}
+criterion_main!(benches);
