@@ -4,11 +4,12 @@
     python3 tests/bench/gemm.py [--runs N]
 
 Both sides multiply in turn, each in a process of its own: x wᵀ and dy w at the shapes of Qwen2.5-VL-3B and of the
-`mid` checkpoint, and one row of x with weights that are in no cache, beside reading memory. torch's x, y and dx are
-bf16, ours f32. Rates are medians; ratios are medians of those of each run.
+`mid` checkpoint, and one row of x, beside reading memory. The weights are in no cache, as in a model, whose layers take
+turns. torch's x, y and dx are bf16, ours f32. Rates are medians; ratios are medians of those of each run.
 """
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -57,16 +58,16 @@ def torch_side(shapes):
     torch.set_num_threads(places.CORES)
     for shape in shapes:
         rows, k, n = map(int, shape.split("x"))
-        if rows > 1:
-            x, w, dy = (torch.rand(size).bfloat16() for size in ((rows, k), (n, k), (rows, n)))
-            gflop = 2e-9 * rows * k * n
-            print(shape, "forward", gflop / median(lambda: x @ w.T), flush=True)
-            print(shape, "backward", gflop / median(lambda: dy @ w), flush=True)
-        else:
-            x, count = torch.rand(rows, k).bfloat16(), max(1, GIB // (2 * n * k))
-            weights = torch.rand(count, n, k, dtype=torch.bfloat16)
-            turn = iter(range(1 << 60))
-            print(shape, "decode", 2e-9 * n * k / median(lambda: x @ weights[next(turn) % count].T), flush=True)
+        x, dy = (torch.rand(rows, width).bfloat16() for width in (k, n))
+        weights = torch.rand(max(1, GIB // (2 * n * k)), n, k, dtype=torch.bfloat16)
+        turns = itertools.cycle(weights)
+        forward = median(lambda: x @ next(turns).T)
+        if rows == 1:
+            print(shape, "decode", 2e-9 * n * k / forward, flush=True)
+            continue
+        gflop = 2e-9 * rows * k * n
+        print(shape, "forward", gflop / forward, flush=True)
+        print(shape, "backward", gflop / median(lambda: dy @ next(turns)), flush=True)
 
 
 def median(product):

@@ -1,6 +1,6 @@
 //! Prints the rates of bf16 products on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
-//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row and the weights
-//! are in no cache, and of reading `memory`. A shape is ROWSxINxOUT.
+//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, and of reading
+//! `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a model, whose layers take turns.
 //!
 //! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
 
@@ -11,7 +11,7 @@ use half::bf16;
 use rayon::prelude::*;
 use tunebook_gemm::{Plus, Precision, Weights, matmul_nn, matmul_nt};
 
-/// Weights to step through when decoding, 1 GiB.
+/// Weights to step through, 1 GiB.
 const MANY: usize = 1 << 29;
 /// How long a product is repeated.
 const TIME: Duration = Duration::from_millis(300);
@@ -20,9 +20,11 @@ fn main() {
     let shapes: Vec<[usize; 3]> = std::env::args().skip(1).filter_map(|shape| parse(&shape)).collect();
     // Within the pool, as the engine is.
     rayon::scope(|_| {
-        let (one, many): (Vec<_>, Vec<_>) = shapes.into_iter().partition(|[rows, ..]| *rows == 1);
-        many.into_iter().for_each(training);
-        decoding(&one);
+        let weights: Vec<bf16> = values(MANY);
+        for shape in shapes {
+            if shape[0] == 1 { decoding(shape, &weights) } else { training(shape, &weights) }
+        }
+        memory(&weights);
     });
 }
 
@@ -31,33 +33,36 @@ fn parse(shape: &str) -> Option<[usize; 3]> {
     sizes.try_into().ok()
 }
 
-fn training([m, k, n]: [usize; 3]) {
+fn training([m, k, n]: [usize; 3], weights: &[bf16]) {
     let (x, dy): (Vec<f32>, Vec<f32>) = (values(m * k), values(m * n));
-    let w: Vec<bf16> = values(n * k);
     let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
-    let (w, plus, sizes) = (Weights::Bf16(&w), Plus::default(), [m, n, k]);
+    let (plus, sizes) = (Plus::default(), [m, n, k]);
     let gflop = 2e-9 * (m * n * k) as f64;
-    let forward = median(|| matmul_nt(&x, w, plus, &mut y, sizes, Precision::Bf16));
+    let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
+    let forward = median(|| {
+        let Some(w) = next.next() else { return };
+        matmul_nt(&x, w, plus, &mut y, sizes, Precision::Bf16);
+    });
     println!("{m}x{k}x{n} forward {:.1}", gflop / forward);
-    let backward = median(|| matmul_nn(&dy, w, plus, &mut dx, sizes, Precision::Bf16));
+    let backward = median(|| {
+        let Some(w) = next.next() else { return };
+        matmul_nn(&dy, w, plus, &mut dx, sizes, Precision::Bf16);
+    });
     println!("{m}x{k}x{n} backward {:.1}", gflop / backward);
 }
 
-fn decoding(shapes: &[[usize; 3]]) {
-    if shapes.is_empty() {
-        return;
-    }
-    let weights: Vec<bf16> = values(MANY);
-    for &[m, k, n] in shapes {
-        let (x, mut y): (Vec<f32>, _) = (values(m * k), vec![MaybeUninit::uninit(); m * n]);
-        let mut next = weights.chunks_exact(n * k).cycle();
-        let seconds = median(|| {
-            let w = Weights::Bf16(next.next().unwrap_or_default());
-            matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
-        });
-        println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
-    }
-    let words: &[u64] = bytemuck::cast_slice(&weights);
+fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
+    let (x, mut y): (Vec<f32>, _) = (values(m * k), vec![MaybeUninit::uninit(); m * n]);
+    let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
+    let seconds = median(|| {
+        let Some(w) = next.next() else { return };
+        matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
+    });
+    println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
+}
+
+fn memory(weights: &[bf16]) {
+    let words: &[u64] = bytemuck::cast_slice(weights);
     let part = words.len().div_ceil(8 * rayon::current_num_threads());
     let seconds = median(|| {
         std::hint::black_box(words.par_chunks(part).map(sum).reduce(|| 0, u64::wrapping_add));

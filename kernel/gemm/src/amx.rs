@@ -168,7 +168,13 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     /// there is work enough.
     fn task_size(&self, shared: usize) -> [usize; 2] {
         let each = if shared <= FEW { 1 } else { 3 };
-        let tasks = if self.product.threads { each * rayon::current_num_threads() } else { 1 };
+        let threads = if self.product.threads { rayon::current_num_threads() } else { 1 };
+        let tasks = match self.streamed.main.contract {
+            _ if threads == 1 => 1,
+            // Each task reads its part of every row.
+            Contract::Rows => (each * threads).min(threads.max(self.streamed.free / WIDTH)),
+            Contract::RowElements => each * threads,
+        };
         let size = self.streamed.free.div_ceil(tasks).next_multiple_of(PANEL);
         let splits = tasks.div_ceil(self.streamed.free.div_ceil(size)).min(shared.div_ceil(128));
         [size, shared.div_ceil(splits).next_multiple_of(PANEL)]
