@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Host;
+use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_commands::text::Page;
 use tunebook_commands::text::render;
@@ -17,7 +18,7 @@ struct Typed(Host);
 
 impl Typed {
     fn new() -> Self {
-        Self(Host::start().unwrap())
+        Self(Host::start(Lang::En).unwrap())
     }
 
     /// With the tiny model, its data and a new adapter.
@@ -35,7 +36,7 @@ impl Typed {
         for message in self.0.line(line) {
             match message {
                 Message::Event(_) => {}
-                Message::Output(output) => shown += &render(&output, Page { width: 200, color: false }),
+                Message::Output(output) => shown += &render(&output, Page { width: 200, color: false, lang: Lang::En }),
                 Message::Done(result) => return result.map(|()| shown).map_err(|error| error.to_string()),
             }
         }

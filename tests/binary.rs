@@ -20,5 +20,8 @@ pub fn tunebook() -> Command {
         assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
         profile.join(format!("tunebook{}", std::env::consts::EXE_SUFFIX))
     });
-    Command::new(path)
+    let mut command = Command::new(path);
+    // Whatever the language of who runs the tests.
+    command.env("LC_ALL", "C");
+    command
 }

@@ -30,6 +30,7 @@ fn run(script: &str) {
     let output = Command::new(environment.join("bin/python"))
         .arg(folder().join(script))
         // Of the user's own Jupyter nothing is read or changed.
+        .env("LC_ALL", "C.UTF-8")
         .env("HOME", home.path())
         .env("XDG_DATA_HOME", home.path().join("data"))
         .env("JUPYTER_DATA_DIR", home.path().join("jupyter"))

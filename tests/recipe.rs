@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tunebook_commands::Host;
+use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_commands::text;
 use tunebook_commands::text::Page;
@@ -15,7 +16,7 @@ fn a_session_and_its_recipe_train_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (by_hand, again) = (folder.path().join("by_hand"), folder.path().join("again"));
     let recipe = folder.path().join("recipe.yaml");
-    let host = Host::start().unwrap();
+    let host = Host::start(Lang::En).unwrap();
     for line in [
         format!("load {}", fixture("tiny").display()),
         format!("data creatures dataset_dir={} cutoff_len=512 max_samples=8", fixture("train").display()),
@@ -48,7 +49,7 @@ fn a_session_and_its_recipe_train_the_same() {
 fn a_recipe_that_fails_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.yaml");
-    let host = Host::start().unwrap();
+    let host = Host::start(Lang::En).unwrap();
     carry_out(&host, &format!("load {} dtype=float32", fixture("tiny").display())).unwrap();
     carry_out(&host, "lora mine rank=2").unwrap();
     let before = carry_out(&host, "status").unwrap();
@@ -73,7 +74,9 @@ fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
     for message in host.line(line) {
         match message {
             Message::Event(_) => {}
-            Message::Output(output) => outputs.push(text::render(&output, Page { width: 100, color: false })),
+            Message::Output(output) => {
+                outputs.push(text::render(&output, Page { width: 100, color: false, lang: Lang::En }))
+            }
             Message::Done(result) => return result.map(|()| outputs).map_err(|error| error.to_string()),
         }
     }

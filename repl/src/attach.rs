@@ -11,6 +11,9 @@ use std::sync::Arc;
 use rustyline::ExternalPrinter;
 use tunebook_commands::cell;
 use tunebook_commands::complete::Candidate;
+use tunebook_commands::lang::Lang;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_jupyter::client::Client;
 use tunebook_jupyter::client::End;
 use tunebook_jupyter::client::Shown;
@@ -30,7 +33,7 @@ pub fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
         return pipe(&client, screen);
     }
     let others = Others::default();
-    let client = Arc::new(Client::attach(connection, others.overhear()).map_err(io::Error::other)?);
+    let client = Arc::new(Client::attach(connection, others.overhear(screen.lang())).map_err(io::Error::other)?);
     ctrlc::set_handler(client.interrupter()).map_err(io::Error::other)?;
     let completing = Arc::clone(&client);
     let complete = move |line: &str, cursor| {
@@ -45,7 +48,10 @@ pub fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
         let _ = prompt.load_history(file);
     }
     others.print_through(prompt.create_external_printer().map_err(io::Error::other)?);
-    screen.aside("attached; Ctrl-D leaves, and the kernel goes on")?;
+    screen.aside(
+        both("attached; Ctrl-D leaves, and the kernel goes on", "已连接；Ctrl-D 退出，内核继续运行")
+            .in_lang(screen.lang()),
+    )?;
     while let Some(code) = interactive::read(&mut prompt, "attached> ", history.as_ref())? {
         if cell::lines(&code).is_empty() {
             continue;
@@ -143,7 +149,7 @@ impl Others {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(printer));
     }
 
-    fn overhear(&self) -> impl FnMut(Shown) + Send + 'static {
+    fn overhear(&self, lang: Lang) -> impl FnMut(Shown) + Send + 'static {
         let printer = Arc::clone(&self.0);
         let mut display = None;
         move |shown| {
@@ -153,7 +159,7 @@ impl Others {
                     display = Some(text);
                     return;
                 }
-                Shown::Input(code) => format!("[another client] {code}\n"),
+                Shown::Input(code) => say!(lang, "[another client] {code}\n", "[另一个客户端] {code}\n"),
                 Shown::Text(text) => text,
                 Shown::Output(text) => text + "\n",
                 Shown::Error(lines) => lines.join("\n") + "\n",

@@ -12,6 +12,9 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use tunebook_commands::Host;
 use tunebook_commands::complete;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_commands::script;
 use tunebook_commands::version;
 
@@ -38,7 +41,12 @@ pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
         // There is none the first time.
         let _ = prompt.load_history(file);
     }
-    screen.aside(&format!("{}; `help` lists the commands, Ctrl-D leaves", version()))?;
+    let version = version();
+    screen.aside(&say!(
+        screen.lang(),
+        "{version}; `help` lists the commands, Ctrl-D leaves",
+        "{version}；`help` 列出所有命令，Ctrl-D 退出"
+    ))?;
     loop {
         let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
         for line in script::lines(&text) {
@@ -61,13 +69,15 @@ pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
 
 /// A conversation: every line is a message, or what else may follow `chat`.
 fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
-    let help =
-        "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves";
-    screen.aside(help)?;
+    const HELP: Text = both(
+        "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves",
+        "每行一条消息；前面写 `image=FILE` 可带图片，/clear 忘掉对话，/exit 或 Ctrl-D 退出",
+    );
+    screen.aside(HELP.in_lang(screen.lang()))?;
     if let Some(helper) = prompt.helper_mut() {
         helper.prefix = "chat ";
     }
-    while let Some(text) = read(prompt, "you> ", history)? {
+    while let Some(text) = read(prompt, both("you> ", "你> ").in_lang(screen.lang()), history)? {
         let line = match text.trim() {
             "" => continue,
             "/exit" | "/quit" => break,

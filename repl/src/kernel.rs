@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
+use tunebook_commands::lang::Lang;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_jupyter::kernelspec;
 use tunebook_jupyter::kernelspec::Place;
 
@@ -51,22 +55,38 @@ impl Where {
 
 /// # Errors
 /// The kernel cannot serve, or cannot be installed there.
-pub fn run(command: Command) -> io::Result<()> {
+pub fn run(command: Command, lang: Lang) -> io::Result<()> {
     match command {
         Command::Install(place) => {
             let folder = kernelspec::install(&place.place(), &std::env::current_exe()?).map_err(io::Error::other)?;
-            println!("installed in {}; Jupyter offers it as `{}`", folder.display(), kernelspec::NAME);
+            let (folder, name) = (folder.display(), kernelspec::NAME);
+            let text = say!(
+                lang,
+                "installed in {folder}; Jupyter offers it as `{name}`",
+                "已安装到 {folder}；Jupyter 中名为 `{name}`"
+            );
+            println!("{text}");
         }
         Command::Uninstall(place) => {
             let folder = kernelspec::uninstall(&place.place()).map_err(io::Error::other)?;
-            println!("removed from {}", folder.display());
+            let folder = folder.display();
+            println!("{}", say!(lang, "removed from {folder}", "已从 {folder} 移除"));
         }
         Command::Start { connection_file } => {
             tunebook_jupyter::serve(&connection_file, history_file().as_deref()).map_err(io::Error::other)?;
         }
         Command::List => match kernelspec::list() {
-            found if found.is_empty() => println!("not installed; `tunebook kernel install` does that"),
-            found => found.iter().for_each(|(folder, runs)| println!("{}  runs {runs}", folder.display())),
+            found if found.is_empty() => {
+                const NOWHERE: Text = both(
+                    "not installed; `tunebook kernel install` does that",
+                    "没有安装；`tunebook kernel install` 可以安装",
+                );
+                println!("{}", NOWHERE.in_lang(lang));
+            }
+            found => found.iter().for_each(|(folder, runs)| {
+                let folder = folder.display();
+                println!("{}", say!(lang, "{folder}  runs {runs}", "{folder}  运行 {runs}"));
+            }),
         },
     }
     Ok(())

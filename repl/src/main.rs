@@ -21,6 +21,8 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::Subcommand;
 use tunebook_commands::Host;
+use tunebook_commands::Lang;
+use tunebook_commands::Language;
 use tunebook_commands::version;
 
 use screen::End;
@@ -73,19 +75,22 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> io::Result<ExitCode> {
+    let lang = Lang::from_environment();
     let command = match cli.command {
         Some(Command::Version) => {
             println!("{}", version());
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Attach { connection }) => return attach::run(connection.as_deref(), &Screen::new()),
-        Some(Command::Kernel(command)) => return kernel::run(command).map(|()| ExitCode::SUCCESS),
+        Some(Command::Attach { connection }) => {
+            return attach::run(connection.as_deref(), &Screen::new(Language::new(lang)));
+        }
+        Some(Command::Kernel(command)) => return kernel::run(command, lang).map(|()| ExitCode::SUCCESS),
         command => command,
     };
-    let host = Arc::new(Host::start()?);
+    let host = Arc::new(Host::start(lang)?);
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
-    let screen = Screen::new();
+    let screen = Screen::new(host.language().clone());
     let end = match command {
         None if io::stdin().is_terminal() => interactive::run(&host, &screen)?,
         None => script::run(&host, &screen)?,

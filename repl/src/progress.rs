@@ -5,7 +5,12 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
+use tunebook_commands::Language;
+use tunebook_commands::Say;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_commands::text::seconds;
+use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::StepRecord;
 
@@ -16,6 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// At most one bar at a time, on standard error.
 pub struct Progress {
     live: bool,
+    language: Language,
     bar: Option<ProgressBar>,
     kind: Kind,
     start: Instant,
@@ -25,7 +31,7 @@ pub struct Progress {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Waiting,
-    Task(&'static str),
+    Task(Task),
     Download,
     Training,
 }
@@ -44,27 +50,30 @@ struct Training {
 }
 
 impl Progress {
-    pub fn new(live: bool) -> Self {
-        Self { live, bar: None, kind: Kind::Waiting, start: Instant::now(), training: None }
+    pub fn new(live: bool, language: Language) -> Self {
+        Self { live, language, bar: None, kind: Kind::Waiting, start: Instant::now(), training: None }
     }
 
     /// Nothing is heard: shows the time that has passed.
     pub fn wait(&mut self) {
+        let lang = self.language.get();
         if self.live && self.bar.is_none() {
             let bar = self.begin(Kind::Waiting, ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
-            bar.set_message("(Ctrl-C stops)");
+            bar.set_message(both("(Ctrl-C stops)", "（Ctrl-C 停止）").in_lang(lang));
             bar.enable_steady_tick(REDRAW);
         }
     }
 
     /// `done` of `total` units of `task`.
-    pub fn task(&mut self, task: &'static str, done: usize, total: usize) {
+    pub fn task(&mut self, task: Task, done: usize, total: usize) {
         if !self.live || self.start.elapsed() < PATIENCE {
             return;
         }
         if self.kind != Kind::Task(task) || self.bar.is_none() {
-            let template = "{msg} {bar:30} {pos}/{len}  {eta} left";
-            self.begin(Kind::Task(task), ProgressBar::new(total as u64), template).set_message(task);
+            let lang = self.language.get();
+            let template = both("{msg} {bar:30} {pos}/{len}  {eta} left", "{msg} {bar:30} {pos}/{len}  剩余 {eta}");
+            let bar = self.begin(Kind::Task(task), ProgressBar::new(total as u64), template.in_lang(lang));
+            bar.set_message(task.say(lang));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
@@ -77,13 +86,16 @@ impl Progress {
             return;
         }
         if self.kind != Kind::Download || self.bar.is_none() {
-            let template =
-                "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+            let template = both(
+                "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
+                "{msg}\n{bar:30} {decimal_bytes} / {decimal_total_bytes}  {decimal_bytes_per_sec}  剩余 {eta}",
+            );
+            let template = template.in_lang(self.language.get());
             // What was there before has no rate.
             self.begin(Kind::Download, ProgressBar::new(all).with_position(all_done), template).reset_eta();
         }
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{file}  {} of {}", decimal_size(done), decimal_size(size)));
+            bar.set_message(format!("{file}  {} / {}", decimal_size(done), decimal_size(size)));
             bar.set_position(all_done);
         }
     }
@@ -101,23 +113,30 @@ impl Progress {
         if !self.live {
             return;
         }
+        let lang = self.language.get();
         let whole = (last_step + 1 - training.first_step.min(last_step)) * total;
         let position = (step - training.first_step) * total + done;
         // The first micro-batch also pays for what is computed once.
         let (made, left) = (position.saturating_sub(training.first_done), whole.saturating_sub(position));
         let left = match made {
             0 => "…".to_string(),
-            _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64)),
+            _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64), lang),
         };
-        let loss = training.last.map(|(loss, _)| format!("  loss {loss:.3}")).unwrap_or_default();
-        let lr = training.last.map(|(_, lr)| format!("  lr {lr:.1e}")).unwrap_or_default();
-        let rate = training.rate.map(|rate| format!("  {rate:.0} tok/s")).unwrap_or_default();
+        let loss =
+            training.last.map(|(loss, _)| say!(lang, "  loss {loss:.3}", "  损失 {loss:.3}")).unwrap_or_default();
+        let lr = training.last.map(|(_, lr)| say!(lang, "  lr {lr:.1e}", "  学习率 {lr:.1e}")).unwrap_or_default();
+        let rate =
+            training.rate.map(|rate| say!(lang, "  {rate:.0} tok/s", "  {rate:.0} token/秒")).unwrap_or_default();
         if self.kind != Kind::Training || self.bar.is_none() {
             self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("step {step}/{total_steps}"));
-            bar.set_message(format!("{done}/{total}{loss}  {left} left{rate}{lr}"));
+            bar.set_prefix(say!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
+            bar.set_message(say!(
+                lang,
+                "{done}/{total}{loss}  {left} left{rate}{lr}",
+                "{done}/{total}{loss}  剩余 {left}{rate}{lr}"
+            ));
             bar.set_position(position as u64);
         }
     }

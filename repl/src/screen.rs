@@ -9,8 +9,14 @@ use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
 use tunebook_commands::Error;
 use tunebook_commands::Event;
+use tunebook_commands::Lang;
+use tunebook_commands::Language;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
+use tunebook_commands::Say;
+use tunebook_commands::estimate;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_commands::text::Page;
 
@@ -26,6 +32,7 @@ pub struct Screen {
     /// Bars are drawn only on a terminal.
     live: bool,
     color: bool,
+    language: Language,
 }
 
 /// How a request ended.
@@ -38,9 +45,14 @@ pub enum End {
 }
 
 impl Screen {
-    pub fn new() -> Self {
+    /// What it says is in `language`, and changes with it.
+    pub fn new(language: Language) -> Self {
         let live = Term::stdout().is_term() && Term::stderr().is_term();
-        Self { live, color: live && console::colors_enabled() }
+        Self { live, color: live && console::colors_enabled(), language }
+    }
+
+    pub fn lang(&self) -> Lang {
+        self.language.get()
     }
 
     pub fn color(&self) -> bool {
@@ -62,7 +74,7 @@ impl Screen {
 
     pub fn page(&self) -> Page {
         let width = if self.live { usize::from(Term::stdout().size().1) } else { PLAIN_WIDTH };
-        Page { width, color: self.color }
+        Page { width, color: self.color, lang: self.lang() }
     }
 
     /// Draws messages as they come, until the request is done.
@@ -70,7 +82,7 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
-        let mut progress = Progress::new(self.live);
+        let mut progress = Progress::new(self.live, self.language.clone());
         // Whether the last thing written was a piece of text without a line feed.
         let mut in_text = false;
         let mut end = End::Done;
@@ -94,7 +106,22 @@ impl Screen {
                 Message::Event(Event::Note(note)) => {
                     progress.clear();
                     self.end_text(&mut in_text)?;
-                    self.aside(&format!("note: {note}"))?;
+                    self.note(&note.say(self.lang()))?;
+                }
+                Message::Event(Event::Plan(plan)) => {
+                    progress.clear();
+                    self.aside(&plan.say(self.lang()))?;
+                }
+                Message::Event(Event::Estimate { steps, time }) => {
+                    progress.suspend(|| self.aside(&estimate(steps, time, self.lang())))?;
+                }
+                Message::Event(Event::Advice(advice)) => {
+                    progress.suspend(|| self.note(&advice.say(self.lang())))?;
+                }
+                Message::Event(Event::Answering(name)) => {
+                    progress.clear();
+                    self.end_text(&mut in_text)?;
+                    self.line(&self.page().bright(&name))?;
                 }
                 Message::Event(Event::Progress { task, done, total }) => progress.task(task, done, total),
                 Message::Event(Event::Download { file, done, size, all_done, all }) => {
@@ -107,6 +134,11 @@ impl Screen {
                 Message::Output(output) => {
                     self.end_text(&mut in_text)?;
                     match output {
+                        // The answers were shown as they came; where there is room, they are put side by side now.
+                        Output::Compared(report) if !(self.live && text::fits_side_by_side(&report, self.page())) => {
+                            progress.clear();
+                            self.line(&text::compared_ends(&report, self.page()))?;
+                        }
                         Output::Step(_) => progress.suspend(|| self.output(&output))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
@@ -130,15 +162,17 @@ impl Screen {
     ///
     /// # Errors
     /// It is closed.
-    pub fn error(&self, error: &dyn std::fmt::Display) -> io::Result<()> {
-        let label = if self.color { console::style("error:").red().bold().to_string() } else { "error:".to_string() };
-        let text = error.to_string();
-        let text = if self.live {
-            text::wrap(&format!("error: {text}"), 2, self.page().width)
-        } else {
-            format!("error: {text}")
-        };
-        writeln!(io::stderr(), "{}", text.replacen("error:", &label, 1))
+    pub fn error(&self, error: &Error) -> io::Result<()> {
+        let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
+        let text = say!(self.lang(), "{label} {text}", "{label}{text}");
+        let text = if self.live { text::wrap(&text, 2, self.page().width) } else { text };
+        let styled = if self.color { console::style(label).red().bold().to_string() } else { label.to_string() };
+        writeln!(io::stderr(), "{}", text.replacen(label, &styled, 1))
+    }
+
+    /// Says what the user should know.
+    fn note(&self, text: &str) -> io::Result<()> {
+        self.aside(&say!(self.lang(), "note: {text}", "提示：{text}"))
     }
 
     /// # Errors

@@ -1,6 +1,10 @@
 //! A curve in braille: two by four dots a character.
 
+use unicode_width::UnicodeWidthStr;
+
+use crate::lang::both;
 use crate::output::Plot;
+use crate::say;
 use crate::text::Page;
 
 /// Rows of the drawing itself.
@@ -47,15 +51,22 @@ pub fn draw(plot: &Plot, page: Page) -> String {
     }
     text += &format!("{:margin$} └{}\n", "", "─".repeat(columns));
     let (from, to) = (plot.steps.first().copied().unwrap_or(0.0), plot.steps.last().copied().unwrap_or(0.0));
-    let (from, to) = (from.to_string(), format!("step {to}"));
-    text + &format!("{:margin$}  {from}{to:>width$}", "", width = columns.saturating_sub(from.len()))
+    let (from, to) = (from.to_string(), say!(page.lang, "step {to}", "第 {to} 步"));
+    text + &format!(
+        "{:margin$}  {from}{to:>width$}",
+        "",
+        width = columns.saturating_sub(from.len() + to.width() - to.chars().count())
+    )
 }
 
 fn legend(plot: &Plot, page: Page) -> String {
+    let [original, smoothed] = [both("original", "原值"), both("smoothed", "平滑")].map(|text| text.in_lang(page.lang));
     match (plot.smoothed.is_empty(), page.color) {
         (true, _) => String::new(),
-        (false, true) => format!("   {}   {}", page.faint("── original"), page.bright("── smoothed")),
-        (false, false) => "   ⠂ original   ⠒ smoothed".to_string(),
+        (false, true) => {
+            format!("   {}   {}", page.faint(&format!("── {original}")), page.bright(&format!("── {smoothed}")))
+        }
+        (false, false) => format!("   ⠂ {original}   ⠒ {smoothed}"),
     }
 }
 
@@ -141,7 +152,7 @@ impl Canvas {
 mod tests {
     use super::*;
 
-    const PLAIN: Page = Page { width: 40, color: false };
+    const PLAIN: Page = Page { width: 40, color: false, lang: crate::Lang::En };
 
     fn plot(values: &[f64]) -> Plot {
         Plot {

@@ -11,12 +11,15 @@ use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
 
 use crate::host::Snapshot;
+use crate::lang::Lang;
+use crate::lang::both;
 use crate::parse;
 use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verbs::VERBS;
+use crate::verbs::help::help;
 use crate::words;
 use crate::words::Word;
 
@@ -47,7 +50,13 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
     };
     let start = last.map_or(head.len(), |word| word.span.start);
     let (start, candidates) = match before.split_first() {
-        None => (start, named(VERBS.iter().map(|verb| (verb.name, verb.help)), last.map_or("", |word| &word.text))),
+        None => (
+            start,
+            named(
+                VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(snapshot.lang))),
+                last.map_or("", |word| &word.text),
+            ),
+        ),
         Some((first, given)) => match verb::find(&first.text) {
             Ok(verb) => argument(verb, given, head, start, last, snapshot),
             Err(_) => (start, Vec::new()),
@@ -98,22 +107,23 @@ fn argument(
     }
     let (from, mut candidates) = from_kind((verb.complete)(&words), head, start, text, given, snapshot);
     if from == start {
-        candidates.extend(keys(verb, given, text));
+        candidates.extend(keys(verb, given, text, snapshot.lang));
     }
     (from, candidates)
 }
 
 /// The keys that `verb` takes and that are not given yet.
-fn keys(verb: &'static Verb, given: &[Word], text: &str) -> Vec<Candidate> {
+fn keys(verb: &'static Verb, given: &[Word], text: &str, lang: Lang) -> Vec<Candidate> {
     let dashes = if text.starts_with("--") { "--" } else { "" };
     let ending = if dashes.is_empty() { "=" } else { " " };
     let taken = |name: &str| {
         let names = given.iter().filter_map(Word::option).map(|(key, _)| key);
         names.into_iter().any(|key| key == name || declaration(&key).is_ok_and(|setting| setting.name == name))
     };
-    let own = verb.options.iter().filter(|own| own.repeats || !taken(own.name)).map(|own| (own.name, own.help));
+    let own =
+        verb.options.iter().filter(|own| own.repeats || !taken(own.name)).map(|own| (own.name, own.help.in_lang(lang)));
     let settings = parse::settings(verb).filter(|setting| !taken(setting.name));
-    let settings = settings.flat_map(|setting| written(setting, &text[dashes.len()..]));
+    let settings = settings.flat_map(|setting| written(setting, &text[dashes.len()..], lang));
     let fitting = own.chain(settings).filter(|(name, _)| name.starts_with(&text[dashes.len()..]));
     fitting
         .map(|(name, help)| Candidate { text: format!("{dashes}{name}{ending}"), description: help.to_string() })
@@ -121,10 +131,14 @@ fn keys(verb: &'static Verb, given: &[Word], text: &str) -> Vec<Candidate> {
 }
 
 /// The names of a setting that are worth offering: its short ones only when they are being typed.
-fn written<'a>(setting: &'a Declaration, typed: &'a str) -> impl Iterator<Item = (&'static str, &'static str)> {
+fn written<'a>(
+    setting: &'a Declaration,
+    typed: &'a str,
+    lang: Lang,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
     let short = setting.aliases.iter().copied().filter(move |alias| !typed.is_empty() && alias.starts_with(typed));
     let long = std::iter::once(setting.name);
-    long.chain(short).map(|name| (name, setting.help()))
+    long.chain(short).map(move |name| (name, help(setting, lang)))
 }
 
 fn value(
@@ -161,7 +175,10 @@ fn from_kind(
         Complete::Files => (start, paths(&head[start..], typed, true)),
         Complete::Folders => (start, paths(&head[start..], typed, false)),
         Complete::Models => {
-            let known = named(KNOWN_MODELS.iter().map(|name| (*name, "from a hub")), typed);
+            let known = named(
+                KNOWN_MODELS.iter().map(|name| (*name, both("from a hub", "来自模型站").in_lang(snapshot.lang))),
+                typed,
+            );
             (start, paths(&head[start..], typed, false).into_iter().chain(known).collect())
         }
         Complete::Adapters => (start, named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed)),
@@ -171,11 +188,13 @@ fn from_kind(
             (start, live.into_iter().chain(paths(&head[start..], typed, false)).collect())
         }
         Complete::Topics => {
-            let verbs = VERBS.iter().map(|verb| (verb.name, verb.help));
-            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, s.help()))), typed))
+            let lang = snapshot.lang;
+            let verbs = VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang)));
+            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, help(s, lang)))), typed))
         }
         Complete::Settings => {
-            let settings = settings::names().filter_map(|name| Some((name, declaration(name).ok()?.help())));
+            let settings =
+                settings::names().filter_map(|name| Some((name, help(declaration(name).ok()?, snapshot.lang))));
             (start, named(settings, typed))
         }
         Complete::DataSets => {
@@ -323,7 +342,7 @@ mod tests {
             hint(&line);
             for cursor in 0..=line.len() {
                 complete(&line, cursor, &snapshot());
-                crate::inspect::at(&line, cursor, &snapshot().settings);
+                crate::inspect::at(&line, cursor, &snapshot());
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::lang::Said;
+
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -21,7 +23,7 @@ pub enum Error {
     #[error("a quote ({quote}) is opened and never closed: {rest}")]
     OpenQuote { quote: char, rest: String },
     #[error("{problem}; usage: {usage}")]
-    Usage { problem: String, usage: &'static str },
+    Usage { problem: Box<Said>, usage: &'static str },
     #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
     OptionInText { key: String },
     #[error("nothing is trained yet with the adapter that is on; `train 5` makes five steps")]

@@ -19,6 +19,8 @@ use tunebook_engine::Settings;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::Language;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
@@ -38,6 +40,7 @@ pub enum Message {
 pub struct Snapshot {
     pub settings: Settings,
     pub adapters: Vec<String>,
+    pub lang: Lang,
 }
 
 /// The session on its own thread. Requests are carried out one after another.
@@ -45,6 +48,7 @@ pub struct Host {
     requests: Sender<Request>,
     cancel: Cancel,
     snapshot: Arc<RwLock<Snapshot>>,
+    language: Language,
 }
 
 struct Request {
@@ -59,22 +63,24 @@ enum Job {
 }
 
 impl Host {
-    /// Starts the thread, with an empty session.
+    /// Starts the thread, with an empty session that speaks `lang`.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(lang: Lang) -> std::io::Result<Self> {
         let (requests, received) = unbounded::<Request>();
-        let host = Self { requests, cancel: Cancel::default(), snapshot: Arc::default() };
-        let (cancel, snapshot) = (host.cancel.clone(), Arc::clone(&host.snapshot));
+        let host =
+            Self { requests, cancel: Cancel::default(), snapshot: Arc::default(), language: Language::new(lang) };
+        let (cancel, snapshot, language) = (host.cancel.clone(), Arc::clone(&host.snapshot), host.language.clone());
         thread::Builder::new().name("engine".to_string()).spawn(move || {
             let mut session = Session::default();
             for request in received {
                 // From outside the pool every product would have to wake it, and wait.
-                rayon::scope(|_| carry_out(request, &mut session, &cancel));
+                rayon::scope(|_| carry_out(request, &mut session, &cancel, &language));
                 let now = Snapshot {
                     settings: session.settings().clone(),
                     adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
+                    lang: language.get(),
                 };
                 *snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
             }
@@ -103,7 +109,14 @@ impl Host {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let known = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // A snapshot is taken when a request is done, and there may have been none yet.
+        Snapshot { lang: self.language.get(), ..known }
+    }
+
+    /// The language that `lang` changes.
+    pub fn language(&self) -> &Language {
+        &self.language
     }
 
     fn submit(&self, job: Job) -> Receiver<Message> {
@@ -114,13 +127,13 @@ impl Host {
     }
 }
 
-fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Cancel) {
+fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Cancel, language: &Language) {
     cancel.reset();
     // A face that is gone hears nothing; what it asked for is done all the same.
     let send = |message| drop(reply.send(message));
     let emit = |event| send(Message::Event(event));
     let show = |output| send(Message::Output(output));
-    let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, scripts: &[] };
+    let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
     let job = AssertUnwindSafe(|| match &job {
         Job::Line(line) => run::run(line, session, &stage),
         Job::File(path) => run::run_file(path, session, &stage),
@@ -138,7 +151,7 @@ mod tests {
     use super::*;
 
     fn outcome(messages: Receiver<Message>) -> (Vec<String>, std::result::Result<(), String>) {
-        let page = crate::text::Page { width: 80, color: false };
+        let page = crate::text::Page { width: 80, color: false, lang: Lang::En };
         let mut outputs = Vec::new();
         for message in messages {
             match message {
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn settings_given_along_stay_only_if_the_verb_succeeds() {
-        let host = Host::start().unwrap();
+        let host = Host::start(Lang::En).unwrap();
         let (_, result) = outcome(host.line("load nowhere/at/all dtype=float32"));
         assert!(result.unwrap_err().contains("nowhere/at/all"));
         assert_eq!(outcome(host.line("show dtype")).0, ["dtype = auto"]);
@@ -164,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_verb_says_what_is_missing() {
-        let host = Host::start().unwrap();
+        let host = Host::start(Lang::En).unwrap();
         for line in ["unload", "data x", "lora", "adapter load x", "train 5", "chat", "chat hi", "save x"] {
             let error = outcome(host.line(line)).1.unwrap_err();
             assert!(error.starts_with("no model is loaded"), "{line}: {error}");
@@ -179,7 +192,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.tune");
         std::fs::write(&file, "print one\n\nprint \"two\" # said\nset lr=x\nprint three\n").unwrap();
-        let host = Host::start().unwrap();
+        let host = Host::start(Lang::En).unwrap();
         let (outputs, result) = outcome(host.line(&format!("run {}", file.display())));
         assert_eq!(outputs, ["one", "two"]);
         let error = result.unwrap_err();
@@ -191,7 +204,7 @@ mod tests {
 
     #[test]
     fn help_covers_every_verb_and_setting() {
-        let host = Host::start().unwrap();
+        let host = Host::start(Lang::En).unwrap();
         let topics = crate::verb::names().chain(tunebook_engine::settings::names()).chain(["settings"]);
         for topic in topics {
             let (outputs, result) = outcome(host.line(&format!("help {topic}")));

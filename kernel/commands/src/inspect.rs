@@ -1,8 +1,8 @@
 //! Help in passing: for what the cursor is on, without asking the session.
 
-use tunebook_engine::Settings;
 use tunebook_engine::settings::declaration;
 
+use crate::host::Snapshot;
 use crate::parse;
 use crate::verb;
 use crate::verbs::help::about_setting;
@@ -10,7 +10,7 @@ use crate::verbs::help::about_verb;
 use crate::words;
 
 /// Help for the setting at `cursor` (a byte offset) in `line`, or else for the verb of the line.
-pub fn at(line: &str, cursor: usize, settings: &Settings) -> Option<String> {
+pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
     let (first, rest) = split.words.split_first()?;
@@ -20,13 +20,15 @@ pub fn at(line: &str, cursor: usize, settings: &Settings) -> Option<String> {
     let verb = verb::find(&first.text).ok();
     // `image` is a key of `chat` and no setting; help for `chat` explains it.
     let is_topic = |key: &String| verb.is_none_or(|verb| verb.name == "help" || parse::keys(verb).any(|k| k == key));
-    key.filter(is_topic).and_then(|key| about(&key, settings)).or_else(|| verb.map(about_verb))
+    key.filter(is_topic)
+        .and_then(|key| about(&key, snapshot))
+        .or_else(|| verb.map(|verb| about_verb(verb, snapshot.lang)))
 }
 
 /// What there is to know of a verb or a setting.
-fn about(topic: &str, settings: &Settings) -> Option<String> {
-    let verb = verb::find(topic).ok().map(about_verb);
-    verb.or_else(|| declaration(topic).ok().map(|setting| about_setting(setting, &setting.get(settings))))
+fn about(topic: &str, Snapshot { settings, lang, .. }: &Snapshot) -> Option<String> {
+    let verb = verb::find(topic).ok().map(|verb| about_verb(verb, *lang));
+    verb.or_else(|| declaration(topic).ok().map(|setting| about_setting(setting, &setting.get(settings), *lang)))
 }
 
 #[cfg(test)]
@@ -34,13 +36,13 @@ mod tests {
     use super::*;
 
     fn first_line(line: &str, cursor: usize) -> Option<String> {
-        at(line, cursor, &Settings::default()).map(|text| text.lines().next().unwrap_or_default().to_string())
+        at(line, cursor, &Snapshot::default()).map(|text| text.lines().next().unwrap_or_default().to_string())
     }
 
     #[test]
     fn help_is_for_the_key_or_the_verb() {
         assert_eq!(first_line("  %train 5 lr=1e-4", 14).as_deref(), Some("learning_rate = 5e-5"));
-        assert!(about("train", &Settings::default()).unwrap().contains("usage: train"));
+        assert!(about("train", &Snapshot::default()).unwrap().contains("usage: train"));
         assert_eq!(first_line("train 5", 6), first_line("train", 2));
         assert_eq!(first_line("help seed", 9).as_deref(), Some("seed = 42"));
         assert_eq!(first_line("chat image=a.png What?", 7), first_line("chat", 0));

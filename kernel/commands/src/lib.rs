@@ -5,6 +5,7 @@
 //! on a thread of its own, so that a face stays responsive. It is no face: it knows neither terminals nor notebooks and
 //! prints nothing.
 
+mod advice;
 pub mod cell;
 pub mod chart;
 pub mod complete;
@@ -12,7 +13,9 @@ pub mod error;
 pub mod highlight;
 mod host;
 pub mod inspect;
+pub mod lang;
 mod log;
+mod notes;
 pub mod output;
 mod parse;
 mod recipe;
@@ -23,12 +26,17 @@ pub mod text;
 mod verb;
 mod verbs;
 mod words;
+mod zh;
 
+pub use advice::estimate;
 pub use error::Error;
 pub use error::Result;
 pub use host::Host;
 pub use host::Message;
 pub use host::Snapshot;
+pub use lang::Lang;
+pub use lang::Language;
+pub use lang::Say;
 pub use output::Output;
 pub use tunebook_engine::Event;
 pub use verbs::version::version;

@@ -9,6 +9,7 @@ use tunebook_engine::settings::declarations;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::said;
 use crate::verb;
 use crate::verb::Takes;
 use crate::verb::Verb;
@@ -45,7 +46,9 @@ impl Args {
     /// # Errors
     /// It is there and is none.
     pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
-        let parse = |word: &str| word.parse().map_err(|_| verb.usage_error(format!("`{word}` is not a whole number")));
+        let parse = |word: &str| {
+            word.parse().map_err(|_| verb.usage_error(said!("`{word}` is not a whole number", "`{word}` 不是整数")))
+        };
         self.word(index).map(parse).transpose()
     }
 }
@@ -93,9 +96,13 @@ fn words_and_options(
         }
     }
     match args.words.len() {
-        given if given < *counts.start() => Err(verb.usage_error(format!("`{}` needs more than that", verb.name))),
+        given if given < *counts.start() => {
+            let name = verb.name;
+            Err(verb.usage_error(said!("`{name}` needs more than that", "`{name}` 缺少参数")))
+        }
         given if given > *counts.end() => {
-            Err(verb.usage_error(format!("`{}` does not take `{}`", verb.name, args.words[*counts.end()])))
+            let (name, word) = (verb.name, &args.words[*counts.end()]);
+            Err(verb.usage_error(said!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`")))
         }
         _ => Ok(args),
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tunebook_engine::Event;
+use tunebook_engine::Note;
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
 use tunebook_engine::report::TrainEnd;
@@ -11,6 +12,7 @@ use tunebook_engine::settings::FinetuningType;
 use crate::error::Result;
 use crate::log;
 use crate::output::Output;
+use crate::say;
 use crate::verb::Stage;
 
 /// `tunebook train RECIPE.yaml`: loads the model, the data and the adapter that the recipe names, and trains to the end.
@@ -27,7 +29,10 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
     // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
     match (output_dir, interrupted) {
         (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
-        (Some(folder), false) => Ok(Output::Text(format!("written to {}", folder.display()))),
+        (Some(folder), false) => {
+            let folder = folder.display();
+            Ok(Output::Text(say!(stage.lang(), "written to {folder}", "已写到 {folder}")))
+        }
         (None, _) => Ok(Output::Nothing),
     }
 }
@@ -38,8 +43,7 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
 /// A step of it fails; the session is as it was.
 pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<()> {
     if !recipe.without_effect.is_empty() {
-        let keys = recipe.without_effect.join(", ");
-        stage.context.emit(Event::Note(format!("accepted, no effect here: {keys}")));
+        stage.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
     }
     let mut made = Session::default();
     made.follow(recipe);

@@ -3,78 +3,129 @@
 use comfy_table::ContentArrangement;
 use comfy_table::presets;
 use tunebook_engine::report::CompareReport;
+use tunebook_engine::report::ComparedAnswer;
 use tunebook_engine::report::EvaluateReport;
 use tunebook_engine::report::ExportReport;
 use tunebook_engine::report::PredictReport;
 use tunebook_engine::report::Prediction;
+use unicode_width::UnicodeWidthStr;
 
+use crate::lang::Lang;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Table;
+use crate::say;
 use crate::text;
+use crate::text::ANSWER;
+use crate::text::LAYER;
+use crate::text::Noun;
 use crate::text::Page;
+use crate::text::SAMPLE;
 use crate::text::count;
+use crate::text::padded;
 use crate::text::seconds;
 use crate::text::size;
 use crate::text::wrap;
 
-/// Answers stand side by side if each has so many characters.
+/// Answers stand side by side if each has so many columns.
 const NARROWEST: usize = 36;
 const WIDEST_TABLE: usize = 160;
 
 /// Loss and perplexity.
-pub fn evaluated(report: &EvaluateReport) -> Table {
+pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
-    let written = report.folder.as_ref().map(|folder| format!("; eval_results.json is in {}", folder.display()));
-    Table {
-        title: format!("{} with {}", report.samples, report.adapter),
-        headers: vec!["metric", "value"],
-        rows: rows.map(|(name, value)| vec![name.to_string(), format!("{value:.4}")]).to_vec(),
-        note: format!(
-            "{} in {}{}",
-            done(report.done, report.total, "sample"),
-            seconds(report.elapsed),
-            written.unwrap_or_default()
-        ),
+    let (done, time) = (done(report.done, report.total, SAMPLE, lang), seconds(report.elapsed, lang));
+    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}");
+    if let Some(folder) = &report.folder {
+        let folder = folder.display();
+        note += &say!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
     }
+    let title = title(&report.samples, report.held_out, &report.adapter, lang);
+    metrics(title, rows.map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
 }
 
 /// An answer beside the one that was expected.
 pub fn prediction(report: &Prediction, page: Page) -> String {
-    let scores = &report.scores;
-    let head =
-        format!("{} of {}: bleu-4 {:.2}, rouge-l {:.2}", report.index + 1, report.total, scores.bleu_4, scores.rouge_l);
+    let (number, total) = (report.index + 1, report.total);
+    let (bleu, rouge) = (report.scores.bleu_4, report.scores.rouge_l);
+    let head = say!(
+        page.lang,
+        "{number} of {total}: bleu-4 {bleu:.2}, rouge-l {rouge:.2}",
+        "第 {number} 个，共 {total} 个：bleu-4 {bleu:.2}，rouge-l {rouge:.2}"
+    );
+    const NAMES: [Text; 2] = [both("predicted", "预测"), both("expected", "标准答案")];
+    let names = NAMES.map(|name| name.in_lang(page.lang));
+    let indent = 3 + names.iter().map(|name| name.width()).max().unwrap_or(0);
     let block = |name: &str, text: &str| {
-        let lines = text.trim_end().lines().map(|line| wrap(&format!("            {line}"), 12, page.width));
-        format!("  {name:<10}{}", lines.collect::<Vec<_>>().join("\n").trim_start())
+        let lines = text.trim_end().lines().map(|line| wrap(&format!("{:indent$}{line}", ""), indent, page.width));
+        format!("  {} {}", padded(name, indent - 3), lines.collect::<Vec<_>>().join("\n").trim_start())
     };
-    [page.faint(&head), block("predicted", &report.predict), block("expected", &report.label)].join("\n")
+    [page.faint(&head), block(names[0], &report.predict), block(names[1], &report.label)].join("\n")
 }
 
 /// The mean scores.
-pub fn predicted(report: &PredictReport) -> Table {
+pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
-    let mut note =
-        format!("{} in {}, {rate:.1} tokens/s", done(report.done, report.total, "answer"), seconds(report.elapsed));
+    let (done, time) = (done(report.done, report.total, ANSWER, lang), seconds(report.elapsed, lang));
+    let mut note = say!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
     if report.cut > 0 {
-        note += &format!("; {} cut at max_new_tokens", count(report.cut, "answer"));
+        let answers = count(report.cut, ANSWER, lang);
+        note += &say!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");
     }
     note += &match &report.folder {
-        Some(folder) => format!("; generated_predictions.jsonl is in {}", folder.display()),
-        None => "; set output_dir to keep them".to_string(),
+        Some(folder) => {
+            let folder = folder.display();
+            say!(lang, "; generated_predictions.jsonl is in {folder}", "；generated_predictions.jsonl 在 {folder}")
+        }
+        None => both("; set output_dir to keep them", "；要保存请设置 output_dir").in_lang(lang).to_string(),
     };
+    let title = title(&report.samples, report.held_out, &report.adapter, lang);
+    metrics(title, report.scores.named().map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
+}
+
+fn title(names: &str, held_out: bool, adapter: &str, lang: Lang) -> String {
+    match held_out {
+        true => say!(lang, "held-out samples of {names} with {adapter}", "{names} 留出的样本，使用 {adapter}"),
+        false => say!(lang, "{names} with {adapter}", "{names}，使用 {adapter}"),
+    }
+}
+
+fn metrics(title: String, rows: Vec<(String, f64)>, note: String, lang: Lang) -> Table {
     Table {
-        title: format!("{} with {}", report.samples, report.adapter),
-        headers: vec!["metric", "value"],
-        rows: report.scores.named().map(|(name, value)| vec![name.to_string(), format!("{value:.4}")]).to_vec(),
+        title,
+        headers: [both("metric", "指标"), both("value", "值")].map(|text| text.in_lang(lang)).to_vec(),
+        rows: rows.into_iter().map(|(name, value)| vec![name, format!("{value:.4}")]).collect(),
         note,
+    }
+}
+
+/// Whether every answer has room beside the others.
+pub fn are_side_by_side(report: &CompareReport, page: Page) -> bool {
+    page.width.min(WIDEST_TABLE) / report.answers.len().max(1) >= NARROWEST
+}
+
+/// How each answer came about, and what a stop left out.
+pub fn ends(report: &CompareReport, page: Page) -> String {
+    let end =
+        |answer: &ComparedAnswer| page.faint(&format!("{}  {}", answer.name, text::answer(&answer.report, page.lang)));
+    let lines: Vec<_> = report.answers.iter().map(end).collect();
+    lines.join("\n") + &left_out(report, page)
+}
+
+fn left_out(report: &CompareReport, page: Page) -> String {
+    let (made, asked) = (report.answers.len(), report.asked);
+    match made < asked {
+        true => say!(page.lang, "\nstopped: {made} of {asked} answered", "\n已停止：{asked} 个中回答了 {made} 个"),
+        false => String::new(),
     }
 }
 
 /// The answers side by side, or one below the other where the page is narrow.
 pub fn compared(report: &CompareReport, page: Page) -> String {
     let answers = report.answers.iter().map(|answer| (answer.name.as_str(), answer.report.text.trim_end()));
-    let ends: Vec<_> = report.answers.iter().map(|answer| text::answer(&answer.report)).collect();
-    let mut drawn = match page.width.min(WIDEST_TABLE) / report.answers.len().max(1) {
-        room if room >= NARROWEST => {
+    let ends: Vec<_> = report.answers.iter().map(|answer| text::answer(&answer.report, page.lang)).collect();
+    let drawn = match are_side_by_side(report, page) {
+        true => {
             let mut table = comfy_table::Table::new();
             table.load_style(presets::NOTHING).set_width(page.width.min(WIDEST_TABLE) as u16);
             table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -84,7 +135,7 @@ pub fn compared(report: &CompareReport, page: Page) -> String {
             let (head, body) = lines.split_at(lines.len().min(1));
             head.iter().map(|line| page.bright(line)).chain(body.iter().cloned()).collect::<Vec<_>>().join("\n")
         }
-        _ => {
+        false => {
             let block = |((name, answer), end): ((&str, &str), &String)| {
                 let lines = answer.lines().map(|line| wrap(&format!("  {line}"), 2, page.width));
                 let lines = lines.chain([wrap(&format!("  {end}"), 2, page.width)]);
@@ -93,29 +144,26 @@ pub fn compared(report: &CompareReport, page: Page) -> String {
             answers.zip(&ends).map(block).collect::<Vec<_>>().join("\n")
         }
     };
-    if report.answers.len() < report.asked {
-        drawn += &format!("\nstopped: {} of {} answered", report.answers.len(), report.asked);
-    }
-    drawn
+    drawn + &left_out(report, page)
 }
 
 /// Where the merged model is.
-pub fn exported(report: &ExportReport) -> String {
-    format!(
-        "{} in {} with {} ({}) merged, in {}: {}",
-        size(report.bytes),
-        report.folder.display(),
-        report.adapter,
-        count(report.layers, "layer"),
-        seconds(report.elapsed),
-        report.files.join(", ")
+pub fn exported(report: &ExportReport, lang: Lang) -> String {
+    let (size, folder, adapter) = (size(report.bytes), report.folder.display(), &report.adapter);
+    let (layers, time, files) =
+        (count(report.layers, LAYER, lang), seconds(report.elapsed, lang), report.files.join(", "));
+    say!(
+        lang,
+        "{size} in {folder} with {adapter} ({layers}) merged, in {time}: {files}",
+        "{folder} 共 {size}，已合并 {adapter}（{layers}），用时 {time}：{files}"
     )
 }
 
 /// `12 samples`, or how far a stop let it come.
-fn done(done: usize, total: usize, noun: &str) -> String {
+fn done(done: usize, total: usize, noun: Noun, lang: Lang) -> String {
+    let all = count(total, noun, lang);
     match done == total {
-        true => count(done, noun),
-        false => format!("stopped: {done} of {}", count(total, noun)),
+        true => all,
+        false => say!(lang, "stopped: {done} of {all}", "已停止：{all}中的 {done} 个"),
     }
 }

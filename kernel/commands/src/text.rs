@@ -7,6 +7,7 @@ use comfy_table::presets;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ChatReport;
+use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::LoraReport;
@@ -18,19 +19,28 @@ use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
+use tunebook_engine::settings::QuantizationBit;
+use unicode_width::UnicodeWidthChar;
+use unicode_width::UnicodeWidthStr;
 
 use crate::chart;
+use crate::lang::Lang;
+use crate::lang::Say;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
 use crate::results;
+use crate::say;
 
 /// What text is written on.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// In characters.
+    /// In columns of the terminal; a Chinese character takes two.
     pub width: usize,
     /// Whether ANSI escapes may be used.
     pub color: bool,
+    pub lang: Lang,
 }
 
 impl Page {
@@ -49,40 +59,54 @@ impl Page {
 
 /// `output` as lines of text, without a line feed at the end; empty if there is nothing to say.
 pub fn render(output: &Output, page: Page) -> String {
+    let lang = page.lang;
     match output {
         Output::Nothing | Output::Clear | Output::Quit | Output::Conversation => String::new(),
         Output::Text(text) => text.clone(),
         Output::Table(table) => draw_table(table, page),
-        Output::Loaded(report) => lines(&loaded(report), page),
+        Output::Loaded(report) => lines(&loaded(report, lang), page),
         Output::Data(report) => data(report, page),
         Output::Sample(report) => sample(report, page),
-        Output::Adapter(report) => lines(&adapter(report), page),
+        Output::Adapter(report) => lines(&adapter(report, lang), page),
         Output::Adapters(reports) => adapters(reports, page),
-        Output::Step(record) => step(record),
-        Output::Trained(report) => lines(&trained(report), page),
+        Output::Step(record) => step(record, lang),
+        Output::Trained(report) => lines(&trained(report, lang), page),
         Output::Plot(plot) => {
-            let file = plot.file.as_ref().map(|file| format!("\ndrawn to {}", file.display())).unwrap_or_default();
-            chart::draw(plot, page) + &file
+            let drawn = |file: &std::path::PathBuf| {
+                let file = file.display();
+                say!(lang, "\ndrawn to {file}", "\n已画到 {file}")
+            };
+            chart::draw(plot, page) + &plot.file.as_ref().map(drawn).unwrap_or_default()
         }
-        Output::Answer(report) => page.faint(&answer(report)),
-        Output::Evaluated(report) => draw_table(&results::evaluated(report), page),
+        Output::Answer(report) => page.faint(&answer(report, lang)),
+        Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
         Output::Prediction(report) => results::prediction(report, page),
-        Output::Predicted(report) => draw_table(&results::predicted(report), page),
+        Output::Predicted(report) => draw_table(&results::predicted(report, lang), page),
         Output::Compared(report) => results::compared(report, page),
-        Output::Saved(report) => lines(&saved(report), page),
-        Output::Exported(report) => lines(&results::exported(report), page),
-        Output::Status(report) => lines(&status(report), page),
+        Output::Saved(report) => lines(&saved(report, lang), page),
+        Output::Exported(report) => lines(&results::exported(report, lang), page),
+        Output::Status(report) => lines(&status(report, lang), page),
     }
 }
 
+/// How each answer of a comparison came about, for a face that has shown the answers as they came.
+pub fn compared_ends(report: &CompareReport, page: Page) -> String {
+    results::ends(report, page)
+}
+
+/// Whether the answers of a comparison have room side by side.
+pub fn fits_side_by_side(report: &CompareReport, page: Page) -> bool {
+    results::are_side_by_side(report, page)
+}
+
 /// What `output` shows as a table, for a face that draws tables itself.
-pub fn table(output: &Output) -> Option<Table> {
+pub fn table(output: &Output, lang: Lang) -> Option<Table> {
     match output {
         Output::Table(table) => Some(table.clone()),
-        Output::Data(report) => Some(data_table(report)),
-        Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports)),
-        Output::Evaluated(report) => Some(results::evaluated(report)),
-        Output::Predicted(report) => Some(results::predicted(report)),
+        Output::Data(report) => Some(data_table(report, lang)),
+        Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports, lang)),
+        Output::Evaluated(report) => Some(results::evaluated(report, lang)),
+        Output::Predicted(report) => Some(results::predicted(report, lang)),
         _ => None,
     }
 }
@@ -101,73 +125,88 @@ fn draw_table(table: &Table, page: Page) -> String {
     all.collect::<Vec<_>>().join("\n")
 }
 
-fn loaded(report: &LoadReport) -> String {
-    format!(
-        "{} from {} in {}\n{} parameters in {}{}, products in {}; {} text and {} vision layers, {} tokens known",
-        report.architecture,
-        report.name,
-        seconds(report.elapsed),
-        thousands(report.parameters),
-        report.stored_dtype,
-        quantized(report),
-        report.dtype,
-        report.text_layers,
-        report.vision_layers,
-        thousands(report.vocabulary),
+fn loaded(report: &LoadReport, lang: Lang) -> String {
+    let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
+    let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
+    let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
+    say!(
+        lang,
+        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in {dtype}; \
+         {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
+        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算；\
+         文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
     )
 }
 
 fn data(report: &DataReport, page: Page) -> String {
-    let Table { title, note, headers, rows } = data_table(report);
+    let Table { title, note, headers, rows } = data_table(report, page.lang);
     let table = Table { headers, rows, ..Table::default() };
     [lines(&title, page), draw_table(&table, page), lines(&note, page)].join("\n")
 }
 
 /// Tokens a sample and a picture; the note says what was cut and what was left out.
-fn data_table(report: &DataReport) -> Table {
-    let row = |what: &str, spread: &Spread| {
+fn data_table(report: &DataReport, lang: Lang) -> Table {
+    let row = |what: Text, spread: &Spread| {
         let Spread { count: _, total, min, median, p95, max } = *spread;
-        std::iter::once(what.to_string()).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
+        let what = what.in_lang(lang).to_string();
+        std::iter::once(what).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
     };
-    let mut rows = vec![row("tokens a sample", &report.tokens), row("to learn", &report.supervised_tokens)];
+    let mut rows = vec![
+        row(both("tokens a sample", "每个样本的 token"), &report.tokens),
+        row(both("to learn", "其中要学的"), &report.supervised_tokens),
+    ];
     if report.picture_tokens.count > 0 {
-        rows.push(row("tokens a picture", &report.picture_tokens));
+        rows.push(row(both("tokens a picture", "每张图片的 token"), &report.picture_tokens));
     }
-    let mut note = count(report.picture_tokens.count, "picture");
+    let mut note = count(report.picture_tokens.count, PICTURE, lang);
     if report.truncated > 0 {
-        note += &format!("; {} cut to cutoff_len", count(report.truncated, "sample"));
+        let samples = count(report.truncated, SAMPLE, lang);
+        note += &say!(lang, "; {samples} cut to cutoff_len", "；{samples}被截断到 cutoff_len");
     }
-    for SkippedKind { kind, count: left_out, first } in &report.skipped {
-        note += &format!("\n{} left out ({kind}), the first: {first}", count(*left_out, "sample"));
+    for SkippedKind { count: left_out, first } in &report.skipped {
+        let (samples, kind, first) = (count(*left_out, SAMPLE, lang), first.reason.kind().say(lang), first.say(lang));
+        note += &say!(
+            lang,
+            "\n{samples} left out ({kind}), the first: {first}",
+            "\n{samples}被略去（{kind}），第一个：{first}"
+        );
     }
-    Table { title: chosen(report), headers: vec!["", "min", "median", "95 %", "max", "in all"], rows, note }
+    let headers = [
+        both("", ""),
+        both("min", "最小"),
+        both("median", "中位数"),
+        both("95 %", "95 %"),
+        both("max", "最大"),
+        both("in all", "合计"),
+    ];
+    Table { title: chosen(report, lang), headers: headers.map(|text| text.in_lang(lang)).to_vec(), rows, note }
 }
 
-fn chosen(report: &DataReport) -> String {
-    let packs = report.packs.map(|packs| format!(" in {}", count(packs, "pack"))).unwrap_or_default();
+fn chosen(report: &DataReport, lang: Lang) -> String {
+    let packs = report.packs.map(|packs| count(packs, PACK, lang));
+    let packs = packs.map(|packs| say!(lang, " in {packs}", "（{packs}）")).unwrap_or_default();
     let eval = match report.eval_samples {
         0 => String::new(),
-        samples => format!(", {} to evaluate on", thousands(samples)),
+        samples => {
+            let samples = thousands(samples);
+            say!(lang, ", {samples} to evaluate on", "，{samples} 个用于评估")
+        }
     };
-    format!(
-        "{}: {} to train on{packs}{eval}; {} an epoch",
-        report.names.join(", "),
-        count(report.samples, "sample"),
-        count(report.steps_per_epoch, "step"),
+    let names = report.names.join(", ");
+    let (samples, steps) = (count(report.samples, SAMPLE, lang), count(report.steps_per_epoch, STEP, lang));
+    say!(
+        lang,
+        "{names}: {samples} to train on{packs}{eval}; {steps} an epoch",
+        "{names}：{samples}用于训练{packs}{eval}；每轮 {steps}"
     )
 }
 
 fn sample(report: &SampleReport, page: Page) -> String {
-    let mut text = format!("sample {} of {}, {}\n", report.index, report.samples, report.origin);
+    let lang = page.lang;
+    let mut text = sample_title(report, lang) + "\n";
     for picture in &report.pictures {
-        text += &format!(
-            "picture {}: {} × {} patches of {} pixels, {}\n",
-            picture.path.display(),
-            picture.grid_w,
-            picture.grid_h,
-            picture.patch,
-            count(picture.tokens, "token"),
-        );
+        let (path, patches) = (picture.path.display(), patches(picture, lang));
+        text += &say!(lang, "picture {path}: {patches}\n", "图片 {path}：{patches}\n");
     }
     for run in report.tokens.chunk_by(|a, b| a.supervised == b.supervised) {
         let written: String = run
@@ -182,45 +221,82 @@ fn sample(report: &SampleReport, page: Page) -> String {
             false => text += &written,
         }
     }
-    let tokens: usize = report.tokens.iter().map(|token| token.count).sum();
-    let learned: usize = report.tokens.iter().filter(|token| token.supervised).map(|token| token.count).sum();
-    text.trim_end().to_string() + &format!("\n{}, {} to learn", count(tokens, "token"), thousands(learned))
+    let (tokens, learned) = sample_counts(report, lang);
+    text.trim_end().to_string() + &say!(lang, "\n{tokens}, {learned}", "\n{tokens}，{learned}")
 }
 
-fn adapter(report: &AdapterReport) -> String {
+/// `sample 3 of 21, creatures.json[3]`
+pub fn sample_title(report: &SampleReport, lang: Lang) -> String {
+    let SampleReport { index, samples, origin, .. } = report;
+    say!(lang, "sample {index} of {samples}, {origin}", "样本 {index}（共 {samples}），{origin}")
+}
+
+/// How many tokens a sample has, and how many of them are learned.
+pub fn sample_counts(report: &SampleReport, lang: Lang) -> (String, String) {
+    let tokens: usize = report.tokens.iter().map(|token| token.count).sum();
+    let learned = report.tokens.iter().filter(|token| token.supervised).map(|token| token.count).sum();
+    let learned = thousands(learned);
+    (count(tokens, TOKEN, lang), say!(lang, "{learned} to learn", "其中 {learned} 个要学"))
+}
+
+/// How a picture is cut.
+pub fn patches(picture: &tunebook_engine::report::PictureReport, lang: Lang) -> String {
+    let (width, height, size, tokens) =
+        (picture.grid_w, picture.grid_h, picture.patch, count(picture.tokens, TOKEN, lang));
+    say!(
+        lang,
+        "{width} × {height} patches of {size} pixels, {tokens}",
+        "{width} × {height} 个图块，每块 {size} 像素，{tokens}"
+    )
+}
+
+fn adapter(report: &AdapterReport, lang: Lang) -> String {
     let (trainable, all) = (report.trainable_parameters, report.all_parameters);
     let kind = report.lora.as_ref().map_or_else(
-        || "weights of the model".to_string(),
+        || both("weights of the model", "模型自身的权重").in_lang(lang).to_string(),
         |LoraReport { kind, rank, alpha, dropout, modules }| {
             let variant = if *kind == "LoRA" { String::new() } else { format!("{kind}, ") };
-            format!("{variant}rank {rank}, alpha {alpha}, dropout {dropout}, {}", count(*modules, "layer"))
+            let layers = count(*modules, LAYER, lang);
+            say!(
+                lang,
+                "{variant}rank {rank}, alpha {alpha}, dropout {dropout}, {layers}",
+                "{variant}秩 {rank}，缩放系数 {alpha}，随机丢弃 {dropout}，{layers}"
+            )
         },
     );
-    format!(
-        "adapter `{}` is on: {kind}{}\n\
-         trainable params: {} || all params: {} || trainable%: {:.4}",
-        report.name,
-        if report.step > 0 { format!(", trained {}", count(report.step, "step")) } else { String::new() },
-        thousands(trainable),
-        thousands(all),
-        100.0 * trainable as f64 / all.max(1) as f64,
-    )
+    let (name, made) = (&report.name, count(report.step, STEP, lang));
+    let trained = match report.step {
+        0 => String::new(),
+        _ => say!(lang, ", trained {made}", "，已训练 {made}"),
+    };
+    say!(lang, "adapter `{name}` is on: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
+        + &format!(
+            "\ntrainable params: {} || all params: {} || trainable%: {:.4}",
+            thousands(trainable),
+            thousands(all),
+            100.0 * trainable as f64 / all.max(1) as f64,
+        )
 }
 
 fn adapters(reports: &[AdapterReport], page: Page) -> String {
     if reports.is_empty() {
-        return "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one".to_string();
+        const NONE: Text = both(
+            "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one",
+            "还没有适配器；`lora` 新建一个，`adapter load FOLDER` 加载一个",
+        );
+        return NONE.in_lang(page.lang).to_string();
     }
-    draw_table(&adapters_table(reports), page)
+    draw_table(&adapters_table(reports, page.lang), page)
 }
 
-fn adapters_table(reports: &[AdapterReport]) -> Table {
+fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     let row = |report: &AdapterReport| {
         let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
+        let on = if report.active { both("on", "启用").in_lang(lang) } else { "" };
         vec![
             report.name.clone(),
-            if report.active { "on" } else { "" }.to_string(),
-            report.lora.as_ref().map_or("weights", |lora| lora.kind).to_string(),
+            on.to_string(),
+            report.lora.as_ref().map_or(both("weights", "权重").in_lang(lang), |lora| lora.kind).to_string(),
             of_lora(&|lora| lora.rank.to_string()),
             of_lora(&|lora| lora.alpha.to_string()),
             of_lora(&|lora| lora.dropout.to_string()),
@@ -229,23 +305,29 @@ fn adapters_table(reports: &[AdapterReport]) -> Table {
             report.step.to_string(),
         ]
     };
-    Table {
-        headers: vec!["adapter", "", "kind", "rank", "alpha", "dropout", "layers", "parameters", "steps"],
-        rows: reports.iter().map(row).collect(),
-        ..Table::default()
-    }
+    let headers = [
+        both("adapter", "适配器"),
+        both("", ""),
+        both("kind", "类型"),
+        both("rank", "秩"),
+        both("alpha", "缩放系数"),
+        both("dropout", "随机丢弃"),
+        both("layers", "层数"),
+        both("parameters", "参数量"),
+        both("steps", "步数"),
+    ];
+    let headers = headers.map(|text| text.in_lang(lang)).to_vec();
+    Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
 }
 
-fn step(record: &StepRecord) -> String {
-    let total = record.total_steps.to_string();
-    format!(
-        "step {:>width$}/{total}  loss {:.4}  grad_norm {:.4}  lr {}  epoch {:.2}",
-        record.step,
-        record.loss,
-        record.grad_norm,
-        rate(record.learning_rate),
-        record.epoch,
-        width = total.len(),
+fn step(record: &StepRecord, lang: Lang) -> String {
+    let &StepRecord { step, total_steps, loss, grad_norm, epoch, .. } = record;
+    let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
+    let step = format!("{step:>width$}");
+    say!(
+        lang,
+        "step {step}/{total_steps}  loss {loss:.4}  grad_norm {grad_norm:.4}  lr {rate}  epoch {epoch:.2}",
+        "步 {step}/{total_steps}  损失 {loss:.4}  梯度范数 {grad_norm:.4}  学习率 {rate}  轮 {epoch:.2}"
     )
 }
 
@@ -254,82 +336,117 @@ fn rate(rate: f64) -> String {
     if rate == 0.0 { "0".to_string() } else { format!("{rate:.3e}") }
 }
 
-fn trained(report: &TrainReport) -> String {
+fn trained(report: &TrainReport, lang: Lang) -> String {
     let (step, total) = (report.step, report.total_steps);
     if report.steps == 0 && report.end == TrainEnd::Finished {
-        return format!("all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`");
+        return say!(
+            lang,
+            "all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`",
+            "{total} 步都已训练完；要继续，请调大 num_train_epochs，例如 `train epochs=6`"
+        );
     }
     let end = match report.end {
-        TrainEnd::Paused => format!("at step {step} of {total}; `train` goes on"),
-        TrainEnd::Finished => format!("at step {step} of {total}, the end"),
-        TrainEnd::Interrupted => format!("stopped at step {step} of {total}; `train` goes on from there"),
+        TrainEnd::Paused => {
+            say!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
+        }
+        TrainEnd::Finished => say!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束"),
+        TrainEnd::Interrupted => say!(
+            lang,
+            "stopped at step {step} of {total}; `train` goes on from there",
+            "停在第 {step} 步，共 {total} 步；`train` 从这里继续"
+        ),
     };
-    let loss = report.loss.map(|loss| format!(", mean loss {loss:.4}")).unwrap_or_default();
-    let made = count(report.steps, "step");
-    format!("{made} in {}{loss}, {:.0} tokens/s; {end}", seconds(report.elapsed), report.tokens_per_second)
-}
-
-/// How an answer came about.
-pub fn answer(report: &ChatReport) -> String {
-    let end = match report.end {
-        AnswerEnd::EndOfTurn => "",
-        AnswerEnd::MaxNewTokens => "; cut at max_new_tokens",
-        AnswerEnd::Interrupted => "; stopped",
-    };
-    let known = match report.cached_tokens {
-        0 => String::new(),
-        tokens => format!(" ({} known)", thousands(tokens)),
-    };
-    let first = report.first_token.map(|first| format!(", the first after {}", seconds(first))).unwrap_or_default();
-    let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
-    format!(
-        "[{} after {}{known} in {}{first}, {rate:.1} tokens/s{end}]",
-        count(report.new_tokens, "token"),
-        thousands(report.prompt_tokens),
-        seconds(report.elapsed),
+    let loss = report.loss.map(|loss| say!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
+    let (made, time, rate) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang), report.tokens_per_second);
+    say!(
+        lang,
+        "{made} in {time}{loss}, {rate:.0} tokens/s; {end}",
+        "{made}，用时 {time}{loss}，{rate:.0} token/秒；{end}"
     )
 }
 
-fn quantized(model: &LoadReport) -> String {
-    model.quantized.map(|bits| format!(", linear layers in {bits}")).unwrap_or_default()
+/// How an answer came about.
+pub fn answer(report: &ChatReport, lang: Lang) -> String {
+    let end = match report.end {
+        AnswerEnd::EndOfTurn => both("", ""),
+        AnswerEnd::MaxNewTokens => both("; cut at max_new_tokens", "；到 max_new_tokens 为止"),
+        AnswerEnd::Interrupted => both("; stopped", "；已停止"),
+    };
+    let known = match report.cached_tokens {
+        0 => String::new(),
+        tokens => {
+            let tokens = thousands(tokens);
+            say!(lang, " ({tokens} known)", "（{tokens} 个已读过）")
+        }
+    };
+    let first = report.first_token.map(|first| seconds(first, lang));
+    let first = first.map(|first| say!(lang, ", the first after {first}", "，首个用时 {first}")).unwrap_or_default();
+    let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
+    let (tokens, prompt) = (count(report.new_tokens, TOKEN, lang), thousands(report.prompt_tokens));
+    let (time, end) = (seconds(report.elapsed, lang), end.in_lang(lang));
+    say!(
+        lang,
+        "[{tokens} after {prompt}{known} in {time}{first}, {rate:.1} tokens/s{end}]",
+        "[读 {prompt} 个 token{known}，写 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
+    )
 }
 
-fn saved(report: &SaveReport) -> String {
-    format!("saved to {}: {}", report.folder.display(), report.files.join(", "))
+fn quantized(model: &LoadReport, lang: Lang) -> String {
+    let bits = model.quantized.map(|bits| match bits {
+        QuantizationBit::Four => both(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
+        QuantizationBit::Eight => both(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),
+    });
+    bits.map_or("", |bits| bits.in_lang(lang)).to_string()
 }
 
-fn status(report: &Status) -> String {
-    let none = || "none".to_string();
+fn saved(report: &SaveReport, lang: Lang) -> String {
+    let (folder, files) = (report.folder.display(), report.files.join(", "));
+    say!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
+}
+
+fn status(report: &Status, lang: Lang) -> String {
+    let none = || both("none", "无").in_lang(lang).to_string();
     let model = report.model.as_ref().map_or_else(none, |model| {
-        let (parameters, quantized) = (thousands(model.parameters), quantized(model));
-        format!("{}, {parameters} parameters in {}{quantized}", model.name, model.dtype)
+        let (parameters, quantized) = (thousands(model.parameters), quantized(model, lang));
+        let LoadReport { name, dtype, .. } = model;
+        say!(
+            lang,
+            "{name}, {parameters} parameters in {dtype}{quantized}",
+            "{name}，{parameters} 个参数，{dtype}{quantized}"
+        )
     });
     let data = report.data.as_ref().map_or_else(none, |data| {
-        format!("{}: {}, {}", data.names.join(", "), count(data.samples, "sample"), count(data.tokens.total, "token"))
+        let names = data.names.join(", ");
+        let (samples, tokens) = (count(data.samples, SAMPLE, lang), count(data.tokens.total, TOKEN, lang));
+        say!(lang, "{names}: {samples}, {tokens}", "{names}：{samples}，{tokens}")
     });
+    let on = both(" (on)", "（启用）").in_lang(lang);
     let adapters: Vec<_> = report
         .adapters
         .iter()
-        .map(|adapter| format!("{}{}", adapter.name, if adapter.active { " (on)" } else { "" }))
+        .map(|adapter| format!("{}{}", adapter.name, if adapter.active { on } else { "" }))
         .collect();
     let mut training = match (report.step, report.total_steps) {
-        (0, 0) => "none".to_string(),
-        (step, total) => format!("step {step} of {total}"),
+        (0, 0) => none(),
+        (step, total) => say!(lang, "step {step} of {total}", "第 {step} 步，共 {total} 步"),
     };
-    if let Some(last) = &report.last {
-        training += &format!(", epoch {:.2}, loss {:.4}", last.epoch, last.loss);
+    if let Some(StepRecord { epoch, loss, .. }) = &report.last {
+        training += &say!(lang, ", epoch {epoch:.2}, loss {loss:.4}", "，第 {epoch:.2} 轮，损失 {loss:.4}");
     }
     let mut lines = vec![
-        format!("model     {model}"),
-        format!("data      {data}"),
-        format!("adapters  {}", if adapters.is_empty() { none() } else { adapters.join(", ") }),
-        format!("training  {training}"),
-        format!("chat      {}", count(report.turns, "turn")),
+        (both("model", "模型"), model),
+        (both("data", "数据"), data),
+        (both("adapters", "适配器"), if adapters.is_empty() { none() } else { adapters.join(", ") }),
+        (both("training", "训练"), training),
+        (both("chat", "对话"), count(report.turns, TURN, lang)),
     ];
     if let Some(bytes) = report.resident_bytes {
-        lines.push(format!("memory    {} resident", size(bytes)));
+        let size = size(bytes);
+        lines.push((both("memory", "内存"), say!(lang, "{size} resident", "占用 {size}")));
     }
-    lines.join("\n")
+    let width = lines.iter().map(|(name, _)| name.in_lang(lang).width()).max().unwrap_or(0);
+    let line = |(name, text): (Text, String)| format!("{}  {text}", padded(name.in_lang(lang), width));
+    lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Every line of `text`, wrapped to the page.
@@ -337,29 +454,82 @@ fn lines(text: &str, page: Page) -> String {
     text.lines().map(|line| wrap(line, 2, page.width)).collect::<Vec<_>>().join("\n")
 }
 
-/// `text` in lines of at most `width` characters, if its words allow; all but the first are indented.
+/// `text` in lines of at most `width` columns, if its words allow; all but the first are indented. Between Chinese
+/// characters a line may end, but not in front of their punctuation.
 pub fn wrap(text: &str, indent: usize, width: usize) -> String {
-    let mut words = text.split(' ');
-    let mut wrapped = words.next().unwrap_or_default().to_string();
-    let mut column = wrapped.chars().count();
-    for word in words {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > width {
-            wrapped += &format!("\n{:indent$}", "");
-            column = indent;
-        } else {
-            wrapped.push(' ');
-            column += 1;
+    let (mut wrapped, mut column) = (String::new(), 0);
+    for (index, word) in text.split(' ').enumerate() {
+        for (part, piece) in pieces(word).into_iter().enumerate() {
+            let space = usize::from(part == 0 && index > 0);
+            let length = piece.width();
+            if column > indent && column + space + length > width {
+                wrapped += &format!("\n{:indent$}", "");
+                column = indent;
+            } else if space == 1 {
+                wrapped.push(' ');
+                column += 1;
+            }
+            wrapped += piece;
+            column += length;
         }
-        wrapped += word;
-        column += length;
     }
     wrapped
 }
 
-/// `1 step`, `2 steps`.
-pub fn count(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+/// The parts of a word between which a line may end: of an English one, the word; an empty one is a part, too.
+fn pieces(word: &str) -> Vec<&str> {
+    let is_wide = |c: char| c.width() == Some(2);
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut last: Option<char> = None;
+    for (at, c) in word.char_indices() {
+        let may_end = last.is_some_and(|last| (is_wide(last) || is_wide(c)) && !"（《“‘「".contains(last));
+        if may_end && !"，。；：！？、）》”’」…".contains(c) {
+            pieces.push(&word[start..at]);
+            start = at;
+        }
+        last = Some(c);
+    }
+    pieces.push(&word[start..]);
+    pieces
+}
+
+/// `text` with spaces up to `width` columns.
+pub fn padded(text: &str, width: usize) -> String {
+    format!("{text}{:1$}", "", width.saturating_sub(text.width()))
+}
+
+/// Something that is counted.
+#[derive(Clone, Copy)]
+pub struct Noun {
+    one: &'static str,
+    many: &'static str,
+    /// The measure word and the noun.
+    zh: &'static str,
+}
+
+const fn noun(one: &'static str, many: &'static str, zh: &'static str) -> Noun {
+    Noun { one, many, zh }
+}
+
+pub const ANSWER: Noun = noun("answer", "answers", "个回答");
+pub const FILE: Noun = noun("file", "files", "个文件");
+pub const LAYER: Noun = noun("layer", "layers", "层");
+pub const PACK: Noun = noun("pack", "packs", "包");
+pub const PICTURE: Noun = noun("picture", "pictures", "张图片");
+pub const SAMPLE: Noun = noun("sample", "samples", "个样本");
+pub const STEP: Noun = noun("step", "steps", "步");
+pub const TOKEN: Noun = noun("token", "tokens", "个 token");
+pub const TURN: Noun = noun("turn", "turns", "轮");
+
+/// `1 step`, `2 steps`, `2 步`.
+pub fn count(number: usize, noun: Noun, lang: Lang) -> String {
+    let noun = match (lang, number) {
+        (Lang::Zh, _) => noun.zh,
+        (Lang::En, 1) => noun.one,
+        (Lang::En, _) => noun.many,
+    };
+    format!("{} {noun}", thousands(number))
 }
 
 /// `312 MiB`, `3.25 GiB`.
@@ -369,20 +539,21 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// `1,234,567`.
-fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
     groups.collect::<Vec<_>>().join(",")
 }
 
 /// `0.85 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
-pub fn seconds(elapsed: Duration) -> String {
-    let whole = elapsed.as_secs();
-    match elapsed.as_secs_f64() {
-        short if short < 10.0 => format!("{short:.2} s"),
-        short if short < 100.0 => format!("{short:.1} s"),
-        _ if whole < 3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+pub fn seconds(elapsed: Duration, lang: Lang) -> String {
+    let (whole, exact) = (elapsed.as_secs(), elapsed.as_secs_f64());
+    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match exact {
+        short if short < 10.0 => say!(lang, "{short:.2} s", "{short:.2} 秒"),
+        short if short < 100.0 => say!(lang, "{short:.1} s", "{short:.1} 秒"),
+        _ if whole < 3600 => say!(lang, "{minutes} min {rest:02} s", "{minutes} 分 {rest:02} 秒"),
+        _ => say!(lang, "{hours} h {minutes:02} min", "{hours} 小时 {minutes:02} 分"),
     }
 }
 
@@ -395,16 +566,20 @@ mod tests {
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(14966784), "14,966,784");
-        assert_eq!(count(1, "step"), "1 step");
+        assert_eq!(
+            [count(1, STEP, Lang::En), count(2, STEP, Lang::En), count(2, STEP, Lang::Zh)],
+            ["1 step", "2 steps", "2 步"]
+        );
     }
 
     #[test]
     fn times_are_as_exact_as_they_are_short() {
-        let text = |millis| seconds(Duration::from_millis(millis));
+        let text = |millis| seconds(Duration::from_millis(millis), Lang::En);
         assert_eq!(
             [text(850), text(12340), text(245_000), text(7_380_000)],
             ["0.85 s", "12.3 s", "4 min 05 s", "2 h 03 min"]
         );
+        assert_eq!(seconds(Duration::from_secs(245), Lang::Zh), "4 分 05 秒");
     }
 
     #[test]
@@ -418,7 +593,7 @@ mod tests {
             step: 0,
         };
         assert_eq!(
-            adapter(&report),
+            adapter(&report, Lang::En),
             "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
              trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
         );
@@ -429,6 +604,7 @@ mod tests {
         assert_eq!(wrap("one two three four", 2, 9), "one two\n  three\n  four");
         assert_eq!(wrap("  key  does this and that", 7, 16), "  key  does this\n       and that");
         assert_eq!(wrap("unbreakable", 2, 5), "unbreakable");
+        assert_eq!(wrap("学习率太高，损失上升。", 2, 10), "学习率太\n  高，损失\n  上升。");
     }
 
     #[test]
@@ -438,7 +614,7 @@ mod tests {
             rows: vec![vec!["x".to_string(), "many words ".repeat(20)]],
             ..Table::default()
         };
-        let text = draw_table(&table, Page { width: 50, color: false });
+        let text = draw_table(&table, Page { width: 50, color: false, lang: Lang::En });
         assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 50), "{text}");
     }
 }

@@ -7,6 +7,10 @@ use tunebook_engine::settings::Group;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::Language;
+use crate::lang::Said;
+use crate::lang::Text;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verbs::VERBS;
@@ -19,11 +23,11 @@ pub struct Verb {
     /// The whole line, with what may be left out in brackets.
     pub usage: &'static str,
     /// One line: what it does.
-    pub help: &'static str,
+    pub help: Text,
     /// What else there is to know of it; may be empty.
-    pub details: &'static str,
+    pub details: Text,
     /// Lines and what they do.
-    pub examples: &'static [(&'static str, &'static str)],
+    pub examples: &'static [(&'static str, Text)],
     /// What may follow the verb.
     pub takes: Takes,
     /// Keys of its own.
@@ -48,7 +52,7 @@ pub enum Takes {
 #[derive(Debug)]
 pub struct VerbOption {
     pub name: &'static str,
-    pub help: &'static str,
+    pub help: Text,
     /// May be given several times.
     pub repeats: bool,
     pub complete: Complete,
@@ -78,13 +82,21 @@ pub enum Complete {
 pub struct Stage<'a> {
     pub context: Context<'a>,
     pub show: &'a (dyn Fn(Output) + Sync),
+    /// The language in use.
+    pub language: &'a Language,
     /// Scripts that are running, the outermost first.
     pub scripts: &'a [std::path::PathBuf],
 }
 
+impl Stage<'_> {
+    pub fn lang(&self) -> Lang {
+        self.language.get()
+    }
+}
+
 impl Verb {
-    pub fn usage_error(&self, problem: impl Into<String>) -> Error {
-        Error::Usage { problem: problem.into(), usage: self.usage }
+    pub fn usage_error(&self, problem: Said) -> Error {
+        Error::Usage { problem: Box::new(problem), usage: self.usage }
     }
 }
 

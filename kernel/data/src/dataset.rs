@@ -6,8 +6,8 @@ use sha1::{Digest, Sha1};
 
 use crate::formats::convert;
 use crate::numpy_random::RandomState;
-use crate::records::read_records;
-use crate::{DatasetEntry, DatasetError, Sample, Skipped};
+use crate::records::{Heard, read_records};
+use crate::{DatasetEntry, DatasetError, HubDataset, Sample, Skipped, Source};
 
 /// A record of a data set: a sample, or why it is none. It keeps its place, so that choosing samples by chance takes
 /// the same ones as LLaMA-Factory, which leaves out faulty ones only after it has chosen.
@@ -19,6 +19,7 @@ pub struct DatasetReader<'a> {
     pictures: &'a Path,
     max_samples: Option<usize>,
     random: RandomState,
+    heard: Heard<'a>,
 }
 
 impl<'a> DatasetReader<'a> {
@@ -27,16 +28,29 @@ impl<'a> DatasetReader<'a> {
     /// `max_samples` records of each data set are taken. `seed` is that of the training; entries with `num_samples`
     /// draw from it one after another.
     pub fn new(media_dir: &'a Path, pictures: &'a Path, max_samples: Option<usize>, seed: u64) -> Self {
-        Self { media_dir, pictures, max_samples, random: RandomState::new(seed) }
+        Self { media_dir, pictures, max_samples, random: RandomState::new(seed), heard: &|_, _| true }
+    }
+
+    /// The same, of which `heard` hears while it reads.
+    pub fn heard_by(self, heard: Heard<'a>) -> Self {
+        Self { heard, ..self }
     }
 
     /// The records of `entry` as rows.
     ///
     /// # Errors
-    /// Only a file that cannot be read or parsed; what is wrong with a single record makes its row a reason.
+    /// Only a file that cannot be read or parsed, or is still on a hub, and a stop; what is wrong with a single record
+    /// makes its row a reason.
     pub fn read(&mut self, entry: &DatasetEntry) -> Result<Vec<Row>, DatasetError> {
+        let files = match &entry.source {
+            Source::Files(files) => files,
+            Source::Hub(HubDataset { hf_hub_url, ms_hub_url, .. }) => {
+                let place = hf_hub_url.iter().chain(ms_hub_url).next().cloned().unwrap_or_default();
+                return Err(DatasetError::Remote { name: entry.name.clone(), key: "hf_hub_url", place });
+            }
+        };
         let first = self.max_samples.filter(|_| entry.num_samples.is_none());
-        let records = read_records(&entry.source, first, self.pictures)?;
+        let records = read_records(files, first, self.pictures, self.heard)?;
         let chosen = match entry.num_samples {
             Some(count) => self.choose(records.len(), count),
             None => (0..records.len()).collect(),
@@ -67,11 +81,11 @@ impl DatasetEntry {
     /// # Errors
     /// The file cannot be read.
     pub fn other_sha1(&self) -> Result<Option<String>, DatasetError> {
-        let Some(expected) = self.file_sha1.as_deref().filter(|_| self.source.is_file()) else {
+        let (Some(expected), Source::Files(files)) = (self.file_sha1.as_deref(), &self.source) else {
             return Ok(None);
         };
-        let bytes =
-            std::fs::read(&self.source).map_err(|source| DatasetError::Read { path: self.source.clone(), source })?;
+        let Some(path) = files.first().filter(|path| path.is_file()) else { return Ok(None) };
+        let bytes = std::fs::read(path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
         let found: String = Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((!found.eq_ignore_ascii_case(expected)).then_some(found))
     }

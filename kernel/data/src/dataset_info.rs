@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::DatasetError;
+use crate::{DatasetError, Unsupported};
 
 /// The name that LLaMA-Factory gives the index of a data set folder.
 pub const DATASET_INFO: &str = "dataset_info.json";
@@ -23,8 +23,7 @@ pub struct DatasetInfo {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetEntry {
     pub name: String,
-    /// File or folder of records.
-    pub source: PathBuf,
+    pub source: Source,
     /// What the file's SHA-1 is said to be.
     pub file_sha1: Option<String>,
     pub formatting: Formatting,
@@ -32,6 +31,26 @@ pub struct DatasetEntry {
     pub num_samples: Option<usize>,
     pub columns: Columns,
     pub tags: Tags,
+}
+
+/// Where records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Files, or folders of files.
+    Files(Vec<PathBuf>),
+    Hub(HubDataset),
+}
+
+/// A data set of a hub, under its name there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubDataset {
+    /// Its name on Hugging Face.
+    pub hf_hub_url: Option<String>,
+    /// Its name on ModelScope.
+    pub ms_hub_url: Option<String>,
+    pub subset: Option<String>,
+    pub split: String,
+    pub folder: Option<String>,
 }
 
 /// How a record holds a conversation.
@@ -103,36 +122,25 @@ impl DatasetInfo {
     /// makes it so is named.
     pub fn entry(&self, name: &str) -> Result<DatasetEntry, DatasetError> {
         let entry = self.entries.get(name).ok_or_else(|| self.undefined(name))?;
-        let refuse = |what: String| DatasetError::Unsupported { name: name.to_owned(), what };
-        let entry = entry.as_object().ok_or_else(|| refuse("an entry that is not a JSON object".to_owned()))?;
+        let refuse = |what| DatasetError::Unsupported { name: name.to_owned(), what };
+        let entry = entry.as_object().ok_or_else(|| refuse(Unsupported::Entry))?;
 
-        for key in ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"] {
-            if let Some(place) = text(entry, key) {
-                let part = |key| text(entry, key).map(|part| format!(", {key} {part}")).unwrap_or_default();
-                let (subset, split) = (part("subset"), part("split"));
-                let place = format!("{place}{subset}{split}");
-                return Err(DatasetError::Remote { name: name.to_owned(), key, place });
-            }
-        }
+        let source = self.source(name, entry)?;
         for key in ["ranking", "kto_tag"] {
             if is_set(entry.get(key)) {
-                return Err(refuse(format!("`{key}`")));
+                return Err(refuse(Unsupported::Key(key)));
             }
-        }
-        if let Some(split) = text(entry, "split").filter(|split| *split != "train") {
-            return Err(refuse(format!("`split: {split}`, where a file is read as a whole")));
         }
         let formatting = match text(entry, "formatting") {
             None | Some("alpaca") => Formatting::Alpaca,
             Some("sharegpt") => Formatting::Sharegpt,
             Some("openai") => Formatting::Openai,
-            Some(other) => return Err(refuse(format!("`formatting: {other}`"))),
+            Some(other) => return Err(refuse(Unsupported::Formatting(other.to_owned()))),
         };
-        let file_name = text(entry, "file_name").ok_or_else(|| refuse("no `file_name`".to_owned()))?;
         let num_samples = match entry.get("num_samples").filter(|value| is_set(Some(value))) {
             Some(value) => {
                 let whole = value.as_u64().and_then(|count| usize::try_from(count).ok());
-                Some(whole.ok_or_else(|| refuse(format!("`num_samples: {value}`, which is no whole number")))?)
+                Some(whole.ok_or_else(|| refuse(Unsupported::NumSamples(value.to_string())))?)
             }
             None => None,
         };
@@ -143,12 +151,12 @@ impl DatasetInfo {
             Formatting::Sharegpt | Formatting::Openai => (columns.messages.is_none(), "messages"),
         };
         if missing {
-            return Err(refuse(format!("`columns` without `{key}`")));
+            return Err(refuse(Unsupported::Without { of: "columns", key }));
         }
 
         Ok(DatasetEntry {
             name: name.to_owned(),
-            source: self.dataset_dir.join(file_name),
+            source,
             file_sha1: owned(entry, "file_sha1"),
             formatting,
             num_samples,
@@ -157,34 +165,51 @@ impl DatasetInfo {
         })
     }
 
+    /// Where the records are: the keys are looked at in LLaMA-Factory's order.
+    fn source(&self, name: &str, entry: &Map<String, Value>) -> Result<Source, DatasetError> {
+        let (hf_hub_url, ms_hub_url) = (owned(entry, "hf_hub_url"), owned(entry, "ms_hub_url"));
+        if hf_hub_url.is_some() || ms_hub_url.is_some() {
+            let split = owned(entry, "split").unwrap_or_else(|| "train".to_owned());
+            let (subset, folder) = (owned(entry, "subset"), owned(entry, "folder"));
+            return Ok(Source::Hub(HubDataset { hf_hub_url, ms_hub_url, subset, split, folder }));
+        }
+        for key in ["om_hub_url", "script_url", "cloud_file_name"] {
+            if let Some(place) = owned(entry, key) {
+                return Err(DatasetError::Remote { name: name.to_owned(), key, place });
+            }
+        }
+        let refuse = |what| DatasetError::Unsupported { name: name.to_owned(), what };
+        if let Some(split) = owned(entry, "split").filter(|split| split != "train") {
+            return Err(refuse(Unsupported::Split(split)));
+        }
+        let file_name = text(entry, "file_name").ok_or_else(|| refuse(Unsupported::NoFile))?;
+        Ok(Source::Files(vec![self.dataset_dir.join(file_name)]))
+    }
+
     fn undefined(&self, name: &str) -> DatasetError {
         let nearest = self
             .names()
             .map(|other| (strsim::jaro_winkler(name, other), other))
             .filter(|(likeness, _)| *likeness > 0.7)
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = match nearest {
-            Some((_, other)) => format!("did you mean `{other}`?"),
-            None => {
-                let names: Vec<_> = self.names().take(10).collect();
-                format!("it defines: {}", names.join(", "))
-            }
-        };
-        DatasetError::Undefined { name: name.to_owned(), path: self.dataset_dir.join(DATASET_INFO), hint }
+        let nearest = nearest.map(|(_, other)| other.to_owned());
+        let names: Vec<_> = self.names().take(10).collect();
+        let path = self.dataset_dir.join(DATASET_INFO);
+        DatasetError::Undefined { name: name.to_owned(), path, nearest, names: names.join(", ") }
     }
 }
 
 impl Columns {
     /// LLaMA-Factory's reading: without `columns` every key has its default; with it, a key that is not listed
     /// does not exist.
-    fn read(columns: Option<&Value>) -> Result<Self, String> {
+    fn read(columns: Option<&Value>) -> Result<Self, Unsupported> {
         let Some(columns) = columns else {
             return Ok(Self::default());
         };
-        let columns = columns.as_object().ok_or("`columns` that is not a JSON object")?;
+        let columns = columns.as_object().ok_or(Unsupported::NoObject("columns"))?;
         for key in ["videos", "audios", "chosen", "rejected", "kto_tag"] {
             if is_set(columns.get(key)) {
-                return Err(format!("the column `{key}`"));
+                return Err(Unsupported::Column(key));
             }
         }
         let column = |key| owned(columns, key).filter(|name| !name.is_empty());
@@ -219,14 +244,14 @@ impl Default for Columns {
 
 impl Tags {
     /// As [`Columns::read`]: once `tags` is there, what it leaves out does not exist.
-    fn read(tags: Option<&Value>) -> Result<Self, String> {
+    fn read(tags: Option<&Value>) -> Result<Self, Unsupported> {
         let Some(tags) = tags else {
             return Ok(Self::default());
         };
-        let tags = tags.as_object().ok_or("`tags` that is not a JSON object")?;
+        let tags = tags.as_object().ok_or(Unsupported::NoObject("tags"))?;
         Ok(Self {
-            role_tag: owned(tags, "role_tag").ok_or("`tags` without `role_tag`")?,
-            content_tag: owned(tags, "content_tag").ok_or("`tags` without `content_tag`")?,
+            role_tag: owned(tags, "role_tag").ok_or(Unsupported::Without { of: "tags", key: "role_tag" })?,
+            content_tag: owned(tags, "content_tag").ok_or(Unsupported::Without { of: "tags", key: "content_tag" })?,
             user_tag: owned(tags, "user_tag"),
             assistant_tag: owned(tags, "assistant_tag"),
             observation_tag: owned(tags, "observation_tag"),
@@ -286,7 +311,7 @@ mod tests {
                             "columns": {"messages": "messages", "images": "images"}}}"#,
         );
         let entry = info.unwrap().entry("pokemon").unwrap();
-        assert_eq!(entry.source, dir.path().join("pokemon.json"));
+        assert_eq!(entry.source, Source::Files(vec![dir.path().join("pokemon.json")]));
         assert_eq!(entry.formatting, Formatting::Sharegpt);
         assert_eq!(entry.columns.messages.as_deref(), Some("messages"));
         assert_eq!(entry.columns.prompt, None);
@@ -353,16 +378,32 @@ mod tests {
     }
 
     #[test]
-    fn a_data_set_of_a_hub_is_to_be_fetched_first() {
+    fn a_data_set_of_a_hub_says_which_part_of_it() {
         let (_dir, info) = info(
-            r#"{"hub": {"hf_hub_url": "someone/pictures", "subset": "small", "split": "test"},
+            r#"{"hub": {"hf_hub_url": "someone/pictures", "subset": "small", "split": "test", "file_name": "a.json"},
+                "both": {"hf_hub_url": "a/b", "ms_hub_url": "c/d", "folder": "data"},
                 "cloud": {"cloud_file_name": "s3://bucket/a.json"}}"#,
         );
         let info = info.unwrap();
-        let message = info.entry("hub").unwrap_err().to_string();
-        assert!(message.contains("hf_hub_url someone/pictures, subset small, split test"), "{message}");
-        assert!(message.contains("file_name"), "{message}");
-        assert!(info.entry("cloud").unwrap_err().to_string().contains("cloud_file_name s3://bucket/a.json"));
+        let text = |text: &str| Some(text.to_owned());
+        let hub = |name| match info.entry(name).unwrap().source {
+            Source::Hub(hub) => hub,
+            Source::Files(files) => panic!("{files:?}"),
+        };
+        assert_eq!(
+            hub("hub"),
+            HubDataset {
+                hf_hub_url: text("someone/pictures"),
+                ms_hub_url: None,
+                subset: text("small"),
+                split: "test".to_owned(),
+                folder: None
+            }
+        );
+        let both = hub("both");
+        assert_eq!((both.ms_hub_url, both.split.as_str(), both.folder), (text("c/d"), "train", text("data")));
+        let message = info.entry("cloud").unwrap_err().to_string();
+        assert!(message.contains("cloud_file_name s3://bucket/a.json") && message.contains("file_name"), "{message}");
     }
 
     #[test]

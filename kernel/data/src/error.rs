@@ -11,14 +11,21 @@ pub enum DatasetError {
     Json { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{} must hold one JSON object that maps data set names to entries", path.display())]
     InfoNotAnObject { path: PathBuf },
-    #[error("{} does not define a data set `{name}`; {hint}", path.display())]
-    Undefined { name: String, path: PathBuf, hint: String },
+    #[error(
+        "{} does not define a data set `{name}`; {}",
+        path.display(),
+        match nearest {
+            Some(other) => format!("did you mean `{other}`?"),
+            None => format!("it defines: {names}"),
+        }
+    )]
+    Undefined { name: String, path: PathBuf, nearest: Option<String>, names: String },
     #[error(
         "the data set `{name}` has {what}, which tunebook does not read; it reads `formatting` alpaca, sharegpt and \
          openai out of a `file_name`, with the columns prompt, query, response, history, messages, system, tools and \
          images"
     )]
-    Unsupported { name: String, what: String },
+    Unsupported { name: String, what: Unsupported },
     #[error(
         "the data set `{name}` lies elsewhere ({key} {place}): download its files and name them, or their folder, with \
          file_name instead of {key}"
@@ -34,8 +41,33 @@ pub enum DatasetError {
     Csv { path: PathBuf, message: String },
     #[error("{} cannot be read as Parquet: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
+    #[error("reading was interrupted")]
+    Cancelled,
     #[error("cannot write {}, a picture out of {}: {source}", path.display(), file.display())]
     Picture { path: PathBuf, file: PathBuf, source: std::io::Error },
+}
+
+/// What an entry of dataset_info.json has that is not read.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Unsupported {
+    #[error("an entry that is not a JSON object")]
+    Entry,
+    #[error("`{0}` that is not a JSON object")]
+    NoObject(&'static str),
+    #[error("`{0}`")]
+    Key(&'static str),
+    #[error("`formatting: {0}`")]
+    Formatting(String),
+    #[error("`split: {0}`, where a file is read as a whole")]
+    Split(String),
+    #[error("`num_samples: {0}`, which is no whole number")]
+    NumSamples(String),
+    #[error("the column `{0}`")]
+    Column(&'static str),
+    #[error("no `file_name`")]
+    NoFile,
+    #[error("`{of}` without `{key}`")]
+    Without { of: &'static str, key: &'static str },
 }
 
 impl DatasetError {

@@ -33,18 +33,18 @@ pub use choice::{ChoiceError, MixStrategy, mix, split};
 pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
 pub use dataset::{DatasetReader, Row};
-pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Formatting, Tags};
+pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Formatting, HubDataset, Source, Tags};
 pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, Encoder, IGNORE_INDEX};
-pub use error::DatasetError;
+pub use error::{DatasetError, Unsupported};
 pub use image::{
     DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Picture, Pixels,
     read_picture,
 };
 pub use packing::pack;
-pub use records::Origin;
+pub use records::{Heard, Origin};
 pub use sample::{IMAGE_PLACEHOLDER, Message, Role, Sample};
-pub use skip::{SkipReason, Skipped};
+pub use skip::{SkipKind, SkipReason, Skipped};
 pub use template::{Slots, Template, TemplateError, Turn};
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
 pub use tools::ToolError;

@@ -57,22 +57,41 @@ pub enum SkipReason {
     NothingToLearn { cutoff_len: usize },
 }
 
+/// A kind of fault, by which samples are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipKind {
+    /// Not of the format that dataset_info.json says.
+    Format,
+    NoMessages,
+    UnknownRole,
+    WrongTurn,
+    NoAnswer,
+    /// Pictures and `<image>` differ in number.
+    ImageCount,
+    /// Video or sound.
+    OtherMedia,
+    VisionTokenInText,
+    MissingPicture,
+    BadPicture,
+    CutoffTooShort,
+    BadTools,
+}
+
 impl SkipReason {
-    /// The kind of fault in a few words, by which samples are counted.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> SkipKind {
         match self {
-            Self::NotAnObject | Self::MissingKey { .. } | Self::WrongType { .. } => "not of its format",
-            Self::NoMessages => "no messages",
-            Self::UnknownRole { .. } => "unknown role",
-            Self::WrongTurn { .. } => "turns out of order",
-            Self::OddMessageCount { .. } => "no answer",
-            Self::ImageCount { .. } => "pictures do not match <image>",
-            Self::OtherMedia { .. } => "video or sound",
-            Self::VisionTokenInText { .. } => "vision token in the text",
-            Self::MissingPicture { .. } => "picture not found",
-            Self::BadPicture { .. } => "picture not readable",
-            Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => "cutoff_len too short",
-            Self::BadTools { .. } | Self::BadFunctionCall { .. } => "tools or calls not readable",
+            Self::NotAnObject | Self::MissingKey { .. } | Self::WrongType { .. } => SkipKind::Format,
+            Self::NoMessages => SkipKind::NoMessages,
+            Self::UnknownRole { .. } => SkipKind::UnknownRole,
+            Self::WrongTurn { .. } => SkipKind::WrongTurn,
+            Self::OddMessageCount { .. } => SkipKind::NoAnswer,
+            Self::ImageCount { .. } => SkipKind::ImageCount,
+            Self::OtherMedia { .. } => SkipKind::OtherMedia,
+            Self::VisionTokenInText { .. } => SkipKind::VisionTokenInText,
+            Self::MissingPicture { .. } => SkipKind::MissingPicture,
+            Self::BadPicture { .. } => SkipKind::BadPicture,
+            Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => SkipKind::CutoffTooShort,
+            Self::BadTools { .. } | Self::BadFunctionCall { .. } => SkipKind::BadTools,
         }
     }
 }

@@ -7,11 +7,13 @@ use tunebook_data::DatasetReader;
 use tunebook_data::EncodeOptions;
 use tunebook_data::Encoded;
 use tunebook_data::Encoder;
+use tunebook_data::HubDataset;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Row;
 use tunebook_data::Sampler;
 use tunebook_data::Skipped;
+use tunebook_data::Source;
 use tunebook_data::Template;
 use tunebook_data::mix;
 use tunebook_data::pack;
@@ -21,6 +23,10 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
+use crate::event::Task;
+use crate::hub;
+use crate::hub::Part;
 use crate::model::Model;
 use crate::report::DataReport;
 use crate::report::PictureReport;
@@ -28,6 +34,7 @@ use crate::report::SampleReport;
 use crate::report::SkippedKind;
 use crate::report::Spread;
 use crate::report::TokenReport;
+use crate::settings::Hub;
 use crate::settings::Settings;
 
 /// Encoded samples, and what `data` reported of them.
@@ -73,14 +80,14 @@ impl ChosenData {
         let eval: Vec<_> = held_out.into_iter().map(|index| &rows[index]).chain(&eval_rows).collect();
 
         let encode = Encode { model, processor, settings, cx };
-        let train = encode.rows(&train, "encoding samples")?;
-        let eval = encode.rows(&eval, "encoding samples to evaluate on")?;
+        let train = encode.rows(&train, Task::Encoding)?;
+        let eval = encode.rows(&eval, Task::EncodingEval)?;
         let skipped = train.iter().chain(&eval).filter_map(|row| row.as_ref().err());
         let skipped = SkippedKind::count(skipped);
         if train.iter().all(std::result::Result::is_err) {
-            let first = skipped.first().map(|kind| format!("; the first: {}", kind.first)).unwrap_or_default();
-            let skipped = skipped.iter().map(|kind| kind.count).sum();
-            return Err(Error::NoSamples { names: names.join(","), skipped, first });
+            let count = skipped.iter().map(|kind| kind.count).sum();
+            let first = skipped.into_iter().next().map(|kind| Box::new(kind.first));
+            return Err(Error::NoSamples { names: names.join(","), skipped: count, first });
         }
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();
@@ -140,7 +147,7 @@ pub fn read_samples(
 ) -> Result<(Vec<Encoded>, Vec<SkippedKind>)> {
     let rows = rows(names, settings, cx)?;
     let rows: Vec<_> = rows.iter().collect();
-    let encoded = Encode { model, processor, settings, cx }.rows(&rows, "encoding samples to evaluate on")?;
+    let encoded = Encode { model, processor, settings, cx }.rows(&rows, Task::EncodingEval)?;
     let skipped = SkippedKind::count(encoded.iter().filter_map(|row| row.as_ref().err()));
     Ok((encoded.into_iter().flatten().collect(), skipped))
 }
@@ -150,15 +157,20 @@ fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>>
     let info = DatasetInfo::read(&settings.dataset_dir)?;
     let media_dir = settings.media_dir.as_deref().unwrap_or(info.dataset_dir());
     let pictures = pictures_folder();
-    let mut reader = DatasetReader::new(media_dir, &pictures, settings.max_samples, settings.seed);
+    let heard = |done, total| {
+        cx.emit(Event::Progress { task: Task::Reading, done, total });
+        !cx.is_cancelled()
+    };
+    let reader = DatasetReader::new(media_dir, &pictures, settings.max_samples, settings.seed);
+    let mut reader = reader.heard_by(&heard);
     let mut sets = Vec::with_capacity(names.len());
     for name in names {
-        let entry = info.entry(name)?;
+        let mut entry = info.entry(name)?;
         if let Some(sha1) = entry.other_sha1()? {
-            let file = entry.source.display();
-            cx.emit(Event::Note(format!(
-                "{file} is not the file that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1"
-            )));
+            cx.emit(Event::Note(Note::OtherSha1 { name: name.clone(), sha1 }));
+        }
+        if let Source::Hub(dataset) = &entry.source {
+            entry.source = Source::Files(download(dataset, settings, cx)?);
         }
         sets.push(reader.read(&entry)?);
     }
@@ -168,6 +180,17 @@ fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>>
     let lengths: Vec<_> = sets.iter().map(Vec::len).collect();
     let mixed = mix(&lengths, settings.mix_strategy.into(), settings.interleave_probs.as_deref(), settings.seed)?;
     Ok(mixed.into_iter().map(|(set, row)| sets[set][row].clone()).collect())
+}
+
+/// The files of a data set of a hub: of ModelScope where it is chosen, or where Hugging Face has no such data set.
+fn download(dataset: &HubDataset, settings: &Settings, cx: &Context) -> Result<Vec<PathBuf>> {
+    let HubDataset { hf_hub_url, ms_hub_url, subset, split, folder } = dataset;
+    let part = Part { folder: folder.as_deref(), subset: subset.as_deref(), split: Some(split) };
+    let (hub, id) = match (hub::chosen(settings), hf_hub_url, ms_hub_url) {
+        (Hub::Modelscope, _, Some(id)) | (_, None, Some(id)) => (Hub::Modelscope, id.as_str()),
+        (_, id, _) => (Hub::Huggingface, id.as_deref().unwrap_or_default()),
+    };
+    hub::dataset(hub, id, part, settings, cx)
 }
 
 fn rows_if_any(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>> {
@@ -189,7 +212,7 @@ struct Encode<'a> {
 }
 
 impl Encode<'_> {
-    fn rows(&self, rows: &[&Row], task: &'static str) -> Result<Vec<std::result::Result<Encoded, Skipped>>> {
+    fn rows(&self, rows: &[&Row], task: Task) -> Result<Vec<std::result::Result<Encoded, Skipped>>> {
         let Self { model, processor, settings, cx } = self;
         let options = EncodeOptions {
             cutoff_len: room(settings),

@@ -2,6 +2,13 @@
 
 use std::path::PathBuf;
 
+use tunebook_data::DatasetError;
+use tunebook_data::EncodeError;
+use tunebook_data::Skipped;
+
+use crate::advice::Remedies;
+use crate::settings::Declaration;
+
 /// The result of a verb.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -18,8 +25,8 @@ pub enum Error {
     UnknownAdapter { name: String, nearest: Option<String> },
     #[error("there is no setting named `{key}`{}; `show` lists them", nearest_hint(.nearest))]
     UnknownSetting { key: String, nearest: Option<String> },
-    #[error("`{value}` is not a value for {key}: {expected}")]
-    BadValue { key: String, value: String, expected: String },
+    #[error("`{value}` is not a value for {}: it takes {}", .setting.name, .setting.expected())]
+    BadValue { setting: &'static Declaration, value: String },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot read {path}: {source}")]
@@ -32,8 +39,11 @@ pub enum Error {
     NoFolder { path: PathBuf },
     #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
     AdapterExists { name: String },
-    #[error("no sample of {names} can be used ({skipped} were skipped{first})")]
-    NoSamples { names: String, skipped: usize, first: String },
+    #[error(
+        "no sample of {names} can be used ({skipped} were skipped{})",
+        .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default()
+    )]
+    NoSamples { names: String, skipped: usize, first: Option<Box<Skipped>> },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
     #[error("{path} already holds a training ({found}); choose another output_dir, or set overwrite_output_dir=true")]
@@ -50,10 +60,21 @@ pub enum Error {
     )]
     CopiesMemory { parameters: usize, needed: f64, free: f64 },
     #[error(
-        "memory={limit} is less than the {least:.1} GB that this step takes even if it keeps nothing: lower \
-         per_device_train_batch_size, cutoff_len, image_max_pixels or lora_rank, or raise memory"
+        "memory={limit} is less than the {least:.1} GB that a step takes even if it keeps nothing; raise memory, or \
+         lower a setting: {remedies}"
     )]
-    Memory { limit: f64, least: f64 },
+    Memory { limit: f64, least: f64, remedies: Remedies },
+    #[error(
+        "a step takes {needed:.1} GB beside the weights, and only {free:.1} GB can be had; lower a setting: {remedies}; \
+         memory=GB trains all the same"
+    )]
+    FreeMemory { needed: f64, free: f64, remedies: Remedies },
+    #[error(
+        "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not made; the adapter is as it was after the \
+         step before. Lower learning_rate (it is {learning_rate}), or load the model with dtype=float32; `train` goes on \
+         with the next samples"
+    )]
+    NotFinite { step: usize, loss: f64, grad_norm: f64, learning_rate: f64 },
     #[error("there is no adapter to compare the model with; make one with `lora` or load one with `adapter load PATH`")]
     NothingToCompare,
     #[error("{path} already holds something; choose a folder that is empty or not there yet")]
@@ -62,6 +83,11 @@ pub enum Error {
         "{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB; choose another disk or make room"
     )]
     NoSpace { path: PathBuf, needed: f64, free: f64 },
+    #[error(
+        "{path} says image_token_id {config}, but <|image_pad|> is token {found} in tokenizer.json: the two files belong \
+         to different models"
+    )]
+    OtherTokenizer { path: PathBuf, config: u32, found: u32 },
     #[error("{0}")]
     Other(String),
     #[error(transparent)]
@@ -71,11 +97,11 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] tunebook_nn::Error),
     #[error(transparent)]
-    Dataset(#[from] tunebook_data::DatasetError),
+    Dataset(DatasetError),
     #[error(transparent)]
     Choice(#[from] tunebook_data::ChoiceError),
     #[error(transparent)]
-    Encode(#[from] tunebook_data::EncodeError),
+    Encode(EncodeError),
     #[error(transparent)]
     Image(#[from] tunebook_data::ImageError),
     #[error(transparent)]
@@ -84,6 +110,25 @@ pub enum Error {
     Tokenizer(#[from] tunebook_data::TokenizerError),
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// A stop is the same wherever it comes.
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Cancelled => Self::Cancelled,
+            error => Self::Dataset(error),
+        }
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Cancelled => Self::Cancelled,
+            error => Self::Encode(error),
+        }
+    }
 }
 
 /// ` (did you mean X?)`, where there is an X.

@@ -16,6 +16,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
+use crate::event::Task;
 use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::output::results;
@@ -26,8 +28,10 @@ use crate::settings::Settings;
 
 /// Samples to evaluate on.
 pub struct Samples<'a> {
-    /// What they are, for a reader.
+    /// The data sets they are of.
     pub name: String,
+    /// Whether they are those that `data` holds back.
+    pub held_out: bool,
     pub list: Vec<Cow<'a, Encoded>>,
 }
 
@@ -66,26 +70,24 @@ impl<'a> Samples<'a> {
     ) -> Result<Self> {
         let (samples, skipped) = read_samples(names, model, processor, settings, cx)?;
         let (names, count) = (names.join(","), skipped.iter().map(|kind| kind.count).sum());
-        let first = skipped.first().map(|kind| format!("; the first: {}", kind.first)).unwrap_or_default();
+        let first = skipped.into_iter().next().map(|kind| Box::new(kind.first));
         if samples.is_empty() {
             return Err(Error::NoSamples { names, skipped: count, first });
         }
         if count > 0 {
-            cx.emit(Event::Note(format!("{count} of {names} cannot be used{first}")));
+            cx.emit(Event::Note(Note::CannotBeUsed { names: names.clone(), count, first }));
         }
-        Ok(Self { name: names, list: samples.into_iter().map(Cow::Owned).collect() })
+        Ok(Self { name: names, held_out: false, list: samples.into_iter().map(Cow::Owned).collect() })
     }
 
     fn held_out(data: &'a ChosenData, cx: &Context) -> Self {
         let names = data.report.names.join(",");
         if !data.eval.is_empty() {
             let list = data.eval.iter().map(Cow::Borrowed).collect();
-            return Self { name: format!("held-out samples of {names}"), list };
+            return Self { name: names, held_out: true, list };
         }
-        cx.emit(Event::Note(format!(
-            "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training"
-        )));
-        Self { name: names, list: data.train.iter().flatten().map(Cow::Borrowed).collect() }
+        cx.emit(Event::Note(Note::NothingHeldOut { names: names.clone() }));
+        Self { name: names, held_out: false, list: data.train.iter().flatten().map(Cow::Borrowed).collect() }
     }
 }
 
@@ -111,7 +113,7 @@ pub fn evaluate(
     let total = samples.list.len();
     let (mut sum, mut done, mut batches) = (0.0, 0, 0usize);
     for batch in samples.list.chunks(settings.per_device_eval_batch_size) {
-        cx.emit(Event::Progress { task: "evaluating", done, total });
+        cx.emit(Event::Progress { task: Task::Evaluating, done, total });
         if cx.is_cancelled() {
             break;
         }
@@ -128,6 +130,7 @@ pub fn evaluate(
     let loss = sum / batches as f64;
     let mut report = EvaluateReport {
         samples: samples.name.clone(),
+        held_out: samples.held_out,
         adapter: chosen.name.clone(),
         loss,
         perplexity: loss.exp(),

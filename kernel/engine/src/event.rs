@@ -1,27 +1,79 @@
 //! What a verb tells while it runs, and how it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use tunebook_data::Skipped;
+
+use crate::advice::Advice;
+use crate::advice::Plan;
 use crate::report::StepRecord;
 
 /// What a running verb reports, in the order in which it happens.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
-    Progress { task: &'static str, done: usize, total: usize },
+    Progress { task: Task, done: usize, total: usize },
     /// A file comes from a hub: so many of its bytes are here, and of all files that are to come.
     Download { file: String, done: u64, size: u64, all_done: u64, all: u64 },
+    /// What the training that begins takes of the memory.
+    Plan(Plan),
+    /// This call of `train` goes on for about `time`, as long as `steps` steps take that are like the last one.
+    Estimate { steps: usize, time: Duration },
+    /// What is wrong with how the training goes.
+    Advice(Advice),
     /// A micro-batch is through: `done` of `total` in the window of optimizer step `step`. This call of `train` ends
     /// with step `last_step`.
     MicroBatch { step: usize, last_step: usize, total_steps: usize, done: usize, total: usize },
     /// An optimizer step is complete.
     Step(StepRecord),
+    /// The text that comes next is the answer of an adapter, or of `base`.
+    Answering(String),
     /// The next piece of generated text.
     Text(String),
     /// Something the user should know that is no error.
-    Note(String),
+    Note(Note),
+}
+
+/// What takes a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Records of a file.
+    Reading,
+    /// Samples to train on.
+    Encoding,
+    /// Samples to evaluate on.
+    EncodingEval,
+    /// Parameters.
+    Quantizing,
+    /// Samples.
+    Evaluating,
+    /// Samples.
+    Predicting,
+    /// Tensors.
+    Writing,
+}
+
+/// Something the user should know that is no error.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// So many files and bytes come from a hub to a cache.
+    Download { id: String, hub: &'static str, files: usize, size: u64, cache: PathBuf },
+    /// What has come stays.
+    DownloadStopped,
+    /// A hub cannot be reached; what was downloaded before is taken.
+    FromCache { id: String, hub: &'static str, problem: String },
+    /// Samples to evaluate on that are left out, and the first of them.
+    CannotBeUsed { names: String, count: usize, first: Option<Box<Skipped>> },
+    /// There are no samples to evaluate on but those of the training.
+    NothingHeldOut { names: String },
+    /// The file of a data set has another SHA-1 than `file_sha1` says.
+    OtherSha1 { name: String, sha1: String },
+    /// Keys of a recipe that are accepted and do nothing.
+    WithoutEffect { keys: Vec<String> },
 }
 
 /// A request to stop, shared between a face and the running verb.

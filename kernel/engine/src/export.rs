@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Task;
 use crate::model::Model;
 use crate::report::ExportReport;
 
@@ -70,7 +71,7 @@ pub fn export(
     }
     let total = merge.tensors();
     let go_on = |done| {
-        cx.emit(Event::Progress { task: "writing tensors", done, total });
+        cx.emit(Event::Progress { task: Task::Writing, done, total });
         !cx.is_cancelled()
     };
     let weights = merge.write(temporary.path(), (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;

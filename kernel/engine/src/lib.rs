@@ -5,6 +5,7 @@
 //! [`Context`] (where events go, and whether somebody asked to stop) and gives back a typed report.
 
 mod adapters;
+pub mod advice;
 mod chosen_data;
 mod compare;
 mod conversation;
@@ -41,5 +42,7 @@ pub use error::Result;
 pub use event::Cancel;
 pub use event::Context;
 pub use event::Event;
+pub use event::Note;
+pub use event::Task;
 pub use session::Session;
 pub use settings::Settings;

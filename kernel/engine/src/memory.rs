@@ -3,6 +3,7 @@
 use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
+use crate::advice::Remedies;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -41,6 +42,21 @@ impl StepMemory {
         }
     }
 
+    /// Bytes that cannot be had again from the disk: all but the weights.
+    pub fn working(&self) -> u64 {
+        self.needed
+    }
+
+    /// Bytes for the whole process if no layer keeps its inner values.
+    pub fn least(&self) -> u64 {
+        self.weights + self.needed
+    }
+
+    /// Bytes if all do.
+    pub fn most(&self) -> u64 {
+        self.least() + self.layers as u64 * self.a_layer
+    }
+
     /// How many of the last layers keep their inner values; the others make them again in the backward pass, which
     /// costs up to a third of the step. As many as fit into `limit` GB for the whole process, or, without a limit,
     /// into half of what is free beside the model's weights.
@@ -51,8 +67,12 @@ impl StepMemory {
         let room = match limit {
             Some(gigabytes) => {
                 let limit = (gigabytes * 1e9) as u64;
-                let least = self.weights + self.needed;
-                limit.checked_sub(least).ok_or(Error::Memory { limit: gigabytes, least: least as f64 / 1e9 })?
+                let least = self.least();
+                limit.checked_sub(least).ok_or_else(|| Error::Memory {
+                    limit: gigabytes,
+                    least: least as f64 / 1e9,
+                    remedies: Remedies::default(),
+                })?
             }
             // Where the system does not tell its free memory, nothing is risked.
             None => (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed),
@@ -71,11 +91,29 @@ pub fn resident_bytes() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 
+/// Memory that this process could have without swapping: what is free, and what it has itself beside files.
+pub fn free_for_us() -> Option<u64> {
+    Some(available_bytes()? + kilobytes("/proc/self/status", "RssAnon:").unwrap_or(0))
+}
+
+/// What of this process lies in the swap file.
+pub fn swapped_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmSwap:")
+}
+
+/// What this process has read from the disk so far, mapped files included.
+pub fn read_bytes() -> Option<u64> {
+    number("/proc/self/io", "read_bytes:")
+}
+
 /// A line such as `VmRSS:  1234 kB` of a file of Linux's, in bytes.
 fn kilobytes(file: &str, key: &str) -> Option<u64> {
+    number(file, key).map(|kilobytes| kilobytes * 1024)
+}
+
+fn number(file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

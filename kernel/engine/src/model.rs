@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Task;
 use crate::report::LoadReport;
 use crate::settings::Dtype;
 use crate::settings::QuantizationBit;
@@ -76,17 +77,14 @@ impl Model {
         let start = Instant::now();
         let end = self.net.quantize(bit.into(), |done, total| {
             if start.elapsed() > UNNOTICED {
-                cx.emit(Event::Progress { task: "quantizing parameters", done, total });
+                cx.emit(Event::Progress { task: Task::Quantizing, done, total });
             }
             if cx.is_cancelled() { ControlFlow::Break(Error::Cancelled) } else { ControlFlow::Continue(()) }
         });
         if let ControlFlow::Break(error) = end {
             return Err(error);
         }
-        self.report.quantized = Some(match bit {
-            QuantizationBit::Four => "4 bits (NF4)",
-            QuantizationBit::Eight => "8 bits (LLM.int8)",
-        });
+        self.report.quantized = Some(bit);
         self.report.elapsed += start.elapsed();
         Ok(())
     }
@@ -112,11 +110,7 @@ fn check_tokens(folder: &Path, net: &Qwen2_5Vl, tokenizer: &Tokenizer) -> Result
     if config == found {
         return Ok(());
     }
-    Err(Error::Other(format!(
-        "{} says image_token_id {config}, but <|image_pad|> is token {found} in tokenizer.json: \
-         the two files belong to different models",
-        folder.join("config.json").display()
-    )))
+    Err(Error::OtherTokenizer { path: folder.join("config.json"), config, found })
 }
 
 /// How a model answers unless it is told otherwise (`generation_config.json`).

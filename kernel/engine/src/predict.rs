@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::evaluate::Samples;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Task;
 use crate::generate::Choice;
 use crate::generate::Prompt;
 use crate::generate::generate;
@@ -55,7 +56,7 @@ pub fn predict(
     let mut file = settings.output_dir.clone().map(PredictionsFile::create).transpose()?;
     let (mut scores, mut new_tokens, mut cut) = (Vec::with_capacity(total), 0, 0);
     for (index, sample) in samples.list.iter().enumerate() {
-        cx.emit(Event::Progress { task: "predicting", done: index, total });
+        cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
         let (text, tokens, end) = answer(sample, index, asking, features, cx)?;
         if end == AnswerEnd::Interrupted {
             break;
@@ -75,6 +76,7 @@ pub fn predict(
     }
     let report = PredictReport {
         samples: samples.name.clone(),
+        held_out: samples.held_out,
         adapter: chosen.name.clone(),
         scores: Scores::mean(&scores),
         done: scores.len(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tunebook_data::Skipped;
 
 use crate::metrics::Scores;
+use crate::settings::QuantizationBit;
 
 /// What `load` found.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct LoadReport {
     /// How the weights are stored: `float32` or `bfloat16`.
     pub stored_dtype: String,
     /// What the linear layers are quantized to.
-    pub quantized: Option<&'static str>,
+    pub quantized: Option<QuantizationBit>,
     /// How products are formed: `float32` or `bfloat16`.
     pub dtype: String,
     pub text_layers: usize,
@@ -54,10 +55,8 @@ pub struct DataReport {
 /// Samples that cannot be used, for one kind of reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SkippedKind {
-    pub kind: &'static str,
     pub count: usize,
-    /// The first of them and its reason, as in `creatures.json[17]: picture a.png …`.
-    pub first: String,
+    pub first: Skipped,
 }
 
 impl SkippedKind {
@@ -66,9 +65,9 @@ impl SkippedKind {
         let mut kinds: Vec<Self> = Vec::new();
         for skipped in skipped {
             let kind = skipped.reason.kind();
-            match kinds.iter_mut().find(|known| known.kind == kind) {
+            match kinds.iter_mut().find(|known| known.first.reason.kind() == kind) {
                 Some(known) => known.count += 1,
-                None => kinds.push(Self { kind, count: 1, first: skipped.to_string() }),
+                None => kinds.push(Self { count: 1, first: skipped.clone() }),
             }
         }
         kinds
@@ -249,8 +248,10 @@ pub struct Status {
 /// What `evaluate` found.
 #[derive(Clone, Debug)]
 pub struct EvaluateReport {
-    /// Which samples.
+    /// The data sets of the samples.
     pub samples: String,
+    /// Whether they are those that `data` holds back of them.
+    pub held_out: bool,
     /// The adapter's name, or `base`.
     pub adapter: String,
     pub loss: f64,
@@ -280,8 +281,10 @@ pub struct Prediction {
 /// What `predict` found.
 #[derive(Clone, Debug)]
 pub struct PredictReport {
-    /// Which samples.
+    /// The data sets of the samples.
     pub samples: String,
+    /// Whether they are those that `data` holds back of them.
+    pub held_out: bool,
     /// The adapter's name, or `base`.
     pub adapter: String,
     /// The means over the predictions.

@@ -12,6 +12,9 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 
+use crate::advice::Watch;
+use crate::advice::check;
+use crate::advice::micro_batches;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
@@ -48,6 +51,7 @@ pub struct Run {
     elapsed: Duration,
     /// Where `output_dir` says.
     output: Option<OutputFolder>,
+    watch: Watch,
 }
 
 /// What a training reads.
@@ -88,7 +92,8 @@ impl Run {
     /// the next call goes on with the very next micro-batch.
     ///
     /// # Errors
-    /// A picture cannot be read, a file cannot be written. The micro-batch that failed has left no trace.
+    /// A picture cannot be read, a file cannot be written, the memory does not suffice. The micro-batch that failed has
+    /// left no trace. A step whose loss or gradient is no number is not made.
     pub fn train(
         &mut self,
         material: &Material,
@@ -98,6 +103,12 @@ impl Run {
     ) -> Result<TrainReport> {
         let Material { model, adapter, samples, processor, settings } = material;
         let start = Instant::now();
+        let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
+        let total_steps = self.total_steps(samples.len(), settings);
+        let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
+        let count = last.saturating_sub(first).saturating_mul(settings.gradient_accumulation_steps);
+        let coming = micro_batches(sampler(samples.len(), settings), self.place(settings), count);
+        self.watch.begin(material, coming, (&self.records, last), cx)?;
         if self.output.as_ref().map(OutputFolder::folder) != settings.output_dir.as_deref() {
             self.output = None;
         }
@@ -107,9 +118,6 @@ impl Run {
             let base_model = &model.report.name;
             self.output = Some(OutputFolder::create(folder, settings.overwrite_output_dir, base_model)?);
         }
-        let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
-        let total_steps = self.total_steps(samples.len(), settings);
-        let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
         let accumulation = settings.gradient_accumulation_steps;
         let mut sampler = sampler(samples.len(), settings);
         self.position = self.place(settings);
@@ -151,6 +159,7 @@ impl Run {
             let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
             cx.emit(Event::Step(record.clone()));
             self.records.push(record);
+            self.watch.step(&self.records, settings, last, cx);
             if let Some(output) = &mut self.output {
                 output.step(state(&self.records, material))?;
             }
@@ -194,15 +203,17 @@ impl Run {
         let count = losses.len() as f64;
         let parameters = material.adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count;
+        let learning_rate = learning_rate(settings, self.step(), total_steps);
+        let loss = losses.iter().sum::<f64>() / count;
+        check(self.step() + 1, loss, grad_norm, learning_rate)?;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
-        let learning_rate = learning_rate(settings, self.step(), total_steps);
         self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
         material.adapter.changed();
         Ok(StepRecord {
             step: self.step() + 1,
             total_steps,
-            loss: losses.iter().sum::<f64>() / count,
+            loss,
             grad_norm,
             learning_rate,
             epoch: self.position.epoch as f64 + self.position.micro_batch as f64 / per_epoch as f64,

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tunebook_commands::Lang;
+use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
@@ -13,8 +15,8 @@ const LARGEST: u32 = 280;
 const LEFT: &str = "text-align:left;vertical-align:top";
 
 /// The pictures in a row, the question, a column for each answer.
-pub fn html(report: &CompareReport) -> String {
-    let pictures: String = report.images.iter().map(|path| picture(path)).collect();
+pub fn html(report: &CompareReport, lang: Lang) -> String {
+    let pictures: String = report.images.iter().map(|path| picture(path, lang)).collect();
     let row = |tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: String =
             cells.map(|cell| format!("<{tag} style=\"{LEFT};{style}\">{}</{tag}>", escape(&cell))).collect();
@@ -24,7 +26,7 @@ pub fn html(report: &CompareReport) -> String {
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
     let texts =
         row("td", "white-space:pre-wrap", &mut answers().map(|answer| answer.report.text.trim_end().to_string()));
-    let ends = row("td", "opacity:.7", &mut answers().map(|answer| text::answer(&answer.report)));
+    let ends = row("td", "opacity:.7", &mut answers().map(|answer| text::answer(&answer.report, lang)));
     format!(
         "<div><div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div><p>{}</p>\
          <table><thead>{names}</thead><tbody>{texts}{ends}</tbody></table></div>",
@@ -32,7 +34,7 @@ pub fn html(report: &CompareReport) -> String {
     )
 }
 
-fn picture(path: &Path) -> String {
+fn picture(path: &Path, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
     let fitting = |(width, height): (u32, u32)| {
         let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
@@ -41,7 +43,7 @@ fn picture(path: &Path) -> String {
     };
     match jpeg(path, fitting) {
         Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
-        None => format!("<p>{name} is gone</p>"),
+        None => say!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
     }
 }
 
@@ -72,12 +74,15 @@ mod tests {
                 elapsed: Duration::from_secs(1),
             },
         };
-        let html = html(&CompareReport {
-            question: "1 < 2?".to_string(),
-            images: vec![path, folder.path().join("gone.png")],
-            answers: vec![answer("base", "No."), answer("default", "<b>Yes.</b>\n")],
-            asked: 2,
-        });
+        let html = html(
+            &CompareReport {
+                question: "1 < 2?".to_string(),
+                images: vec![path, folder.path().join("gone.png")],
+                answers: vec![answer("base", "No."), answer("default", "<b>Yes.</b>\n")],
+                asked: 2,
+            },
+            Lang::En,
+        );
         assert!(html.contains("data:image/jpeg;base64,/9j/") && html.contains("gone.png is gone"));
         assert!(html.contains("<p>1 &lt; 2?</p>"));
         let (base, tuned) = (html.find(">No.</td>").unwrap(), html.find(">&lt;b&gt;Yes.&lt;/b&gt;</td>").unwrap());

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
@@ -15,22 +16,22 @@ use crate::comparison;
 use crate::curve;
 use crate::sample;
 
-/// Plain text in a notebook: as wide as its column, without escapes, which a saved notebook would keep.
-const PAGE: text::Page = text::Page { width: 88, color: false };
+/// Plain text in a notebook is as wide as its column.
+const WIDTH: usize = 88;
 
-/// `output` as plain text.
-pub fn text(output: &Output) -> String {
-    text::render(output, PAGE)
+/// `output` as plain text, without escapes, which a saved notebook would keep.
+pub fn text(output: &Output, lang: Lang) -> String {
+    text::render(output, text::Page { width: WIDTH, color: false, lang })
 }
 
 /// The same for a place that breaks lines itself.
-pub fn line(output: &Output) -> String {
-    text::render(output, text::Page { width: usize::MAX, color: false })
+pub fn line(output: &Output, lang: Lang) -> String {
+    text::render(output, text::Page { width: usize::MAX, color: false, lang })
 }
 
 /// `output` by media type.
-pub fn bundle(output: &Output) -> Value {
-    let mut data = json!({"text/plain": text(output)});
+pub fn bundle(output: &Output, lang: Lang) -> Value {
+    let mut data = json!({"text/plain": text(output, lang)});
     match output {
         Output::Plot(plot) => {
             data["image/svg+xml"] = json!(curve::svg(plot.name, &plot.steps, &plot.values, &plot.smoothed));
@@ -39,10 +40,10 @@ pub fn bundle(output: &Output) -> Value {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
-        Output::Compared(report) => data["text/html"] = json!(comparison::html(report)),
-        Output::Sample(report) => data["text/html"] = json!(sample::html(report)),
+        Output::Compared(report) => data["text/html"] = json!(comparison::html(report, lang)),
+        Output::Sample(report) => data["text/html"] = json!(sample::html(report, lang)),
         output => {
-            if let Some(table) = text::table(output) {
+            if let Some(table) = text::table(output, lang) {
                 data["text/html"] = json!(html_table(&table));
             }
         }
@@ -109,7 +110,7 @@ mod tests {
             rows: vec![vec!["a<b".to_string(), "x & \"y\"".to_string()]],
             ..Table::default()
         };
-        let bundle = bundle(&Output::Table(table));
+        let bundle = bundle(&Output::Table(table), Lang::En);
         let html = bundle["text/html"].as_str().unwrap();
         assert!(html.contains(">verb</th>") && html.contains(">a&lt;b</td>") && html.contains("&amp; &quot;y&quot;"));
         assert!(bundle["text/plain"].as_str().unwrap().contains("a<b"));
@@ -119,7 +120,7 @@ mod tests {
     fn a_plot_has_every_form() {
         let plot =
             Plot { name: "loss", steps: vec![1.0, 2.0], values: vec![3.0, 1.0], smoothed: vec![3.0, 2.0], file: None };
-        let bundle = bundle(&Output::Plot(plot));
+        let bundle = bundle(&Output::Plot(plot), Lang::En);
         let png = STANDARD.decode(bundle["image/png"].as_str().unwrap()).unwrap();
         assert!(png.starts_with(b"\x89PNG"));
         assert!(bundle["image/svg+xml"].as_str().unwrap().contains("<polyline"));

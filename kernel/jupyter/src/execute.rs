@@ -14,9 +14,12 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Error as CommandError;
+use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::cell;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
 use tunebook_commands::script::Line;
 
 use crate::display;
@@ -36,7 +39,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// stopped too. A client that has its reply before it sends the next cell is never concerned.
 const BEHIND: Duration = Duration::from_millis(50);
 /// The prompt of a conversation, and what ends it.
-const PROMPT: &str = "you: ";
+const PROMPT: Text = both("you: ", "你：");
 const ENDS: [&str; 3] = ["", "/exit", "/quit"];
 
 /// Hands cells to the thread that runs them.
@@ -101,7 +104,8 @@ impl Cells {
             let input = json!({"code": request.code, "execution_count": self.count});
             self.kernel.iopub.send(origin, "execute_input", input);
         }
-        let mut page = Page::new(&self.kernel.iopub, origin, self.count, request.silent);
+        let mut page =
+            Page::new(&self.kernel.iopub, origin, self.count, request.silent, self.kernel.host.language().clone());
         let result = self.cell(request, origin, &mut page);
         let result_text = page.finish();
         if counts && !request.code.trim().is_empty() {
@@ -132,18 +136,22 @@ impl Cells {
     fn cell(&self, request: &request::Execute, origin: &Origin, page: &mut Page) -> Result<Vec<Value>, Failure> {
         if let Some(topic) = cell::question(&request.code) {
             let line = Line { number: 1, text: format!("help {topic}") };
-            let text = self.texts(&line.text).map_err(|error| Failure::new(&line, &error))?;
+            let text = self.texts(&line.text).map_err(|error| Failure::new(&line, &error, self.lang()))?;
             return Ok(vec![json!({"source": "page", "data": {"text/plain": text}, "start": 0})]);
         }
         for line in cell::lines(&request.code) {
             if self.kernel.is_interrupted() {
-                return Err(Failure::interrupted(&line, None));
+                return Err(Failure::interrupted(&line, None, self.lang()));
             }
             match self.command(&line, page)? {
                 Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
                 Some(Output::Conversation) => {
-                    page.note("to talk, write `chat TEXT`, or a cell that begins with %%chat")
+                    const TALK: Text = both(
+                        "to talk, write `chat TEXT`, or a cell that begins with %%chat",
+                        "要对话，请写 `chat TEXT`，或以 %%chat 开头的单元格",
+                    );
+                    page.note(TALK.in_lang(self.lang()))
                 }
                 _ => {}
             }
@@ -162,9 +170,9 @@ impl Cells {
                 Ok(Message::Done(result)) => {
                     page.settle();
                     return match result {
-                        Err(error) => Err(Failure::new(line, &error)),
+                        Err(error) => Err(Failure::new(line, &error, self.lang())),
                         Ok(()) if self.kernel.is_interrupted() => {
-                            Err(Failure::interrupted(line, page.take_last_text()))
+                            Err(Failure::interrupted(line, page.take_last_text(), self.lang()))
                         }
                         Ok(()) => Ok(last),
                     };
@@ -176,7 +184,7 @@ impl Cells {
                         self.kernel.host.cancel().cancel();
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::lost(line)),
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::lost(line, self.lang())),
             }
         }
     }
@@ -184,8 +192,8 @@ impl Cells {
     /// Asks for messages until the user ends it.
     fn conversation(&self, line: &Line, origin: &Origin, page: &mut Page) -> Result<(), Failure> {
         loop {
-            let Some(text) = self.stdin.ask(origin, PROMPT, &self.kernel) else {
-                return Err(Failure::interrupted(line, None));
+            let Some(text) = self.stdin.ask(origin, PROMPT.in_lang(self.lang()), &self.kernel) else {
+                return Err(Failure::interrupted(line, None, self.lang()));
             };
             if ENDS.contains(&text.trim()) {
                 return Ok(());
@@ -201,7 +209,7 @@ impl Cells {
         let mut texts = Vec::new();
         for message in self.kernel.host.line(line) {
             match message {
-                Message::Output(output) => texts.push(display::text(&output)),
+                Message::Output(output) => texts.push(display::text(&output, self.lang())),
                 Message::Done(result) => result?,
                 Message::Event(_) => {}
             }
@@ -214,7 +222,7 @@ impl Cells {
         let value = |line: &String| match self.texts(line) {
             Ok(text) => json!({"status": "ok", "data": {"text/plain": text}, "metadata": {}}),
             Err(error) => {
-                let mut content = Failure::new(&Line { number: 1, text: line.clone() }, &error).content();
+                let mut content = Failure::new(&Line { number: 1, text: line.clone() }, &error, self.lang()).content();
                 content["status"] = json!("error");
                 content
             }
@@ -233,6 +241,10 @@ impl Cells {
         let (behind, others): (Vec<_>, Vec<_>) = waiting.partition(|m| m.origin.session() == origin.session());
         self.waiting = others.into();
         behind
+    }
+
+    fn lang(&self) -> Lang {
+        self.kernel.host.language().get()
     }
 
     fn with_count(&self, mut reply: Value) -> Value {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tunebook_commands::Host;
+use tunebook_commands::Lang;
 
 use crate::control;
 use crate::error::Error;
@@ -86,7 +87,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>) -> Result<()>
     let sockets = KernelSockets::bind(address).await?;
     let (iopub, published) = IoPub::new();
     let kernel = Arc::new(Kernel {
-        host: Host::start().map_err(Error::Start)?,
+        host: Host::start(Lang::from_environment()).map_err(Error::Start)?,
         iopub,
         history: Mutex::new(History::open(history)),
         interrupted: AtomicBool::new(false),

@@ -3,6 +3,11 @@
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Error;
+use tunebook_commands::Lang;
+use tunebook_commands::Say;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_commands::script::Line;
 use tunebook_engine::Error as EngineError;
 
@@ -12,35 +17,49 @@ pub(crate) struct Failure {
     name: &'static str,
     line: Line,
     message: String,
+    lang: Lang,
 }
 
 impl Failure {
-    pub fn new(line: &Line, error: &Error) -> Self {
-        Self { name: name(error), line: line.clone(), message: error.to_string() }
+    pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
+        Self { name: name(error), line: line.clone(), message: error.say(lang), lang }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
-    pub fn interrupted(line: &Line, said: Option<String>) -> Self {
-        let message = said.unwrap_or_else(|| "stopped; the session is as it was before this command".to_string());
-        Self { name: "Interrupted", line: line.clone(), message }
+    pub fn interrupted(line: &Line, said: Option<String>, lang: Lang) -> Self {
+        const STOPPED: Text =
+            both("stopped; the session is as it was before this command", "已停止；会话与这个命令之前相同");
+        let message = said.unwrap_or_else(|| STOPPED.in_lang(lang).to_string());
+        Self { name: "Interrupted", line: line.clone(), message, lang }
     }
 
     /// The engine's thread is gone.
-    pub fn lost(line: &Line) -> Self {
-        let message = "the engine has ended, which is a bug; restart the kernel".to_string();
-        Self { name: "EngineLost", line: line.clone(), message }
+    pub fn lost(line: &Line, lang: Lang) -> Self {
+        const LOST: Text =
+            both("the engine has ended, which is a bug; restart the kernel", "引擎已结束，这是程序缺陷；请重启内核");
+        Self { name: "EngineLost", line: line.clone(), message: LOST.in_lang(lang).to_string(), lang }
     }
 
     /// The content of an `error` message.
     pub fn content(&self) -> Value {
         let command = self.line.text.lines().next().unwrap_or_default();
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
-        let (cause, remedy) = match self.message.split_once("; ") {
+        let ends = both("; ", "；").in_lang(self.lang);
+        let (cause, remedy) = match self.message.split_once(ends) {
             Some((cause, remedy)) => (cause, remedy.to_string()),
-            None => (self.message.as_str(), format!("`help {verb}` shows what it takes")),
+            None => (
+                self.message.as_str(),
+                say!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么"),
+            ),
         };
         let traceback = [
-            format!("\x1b[31;1m{}\x1b[0m in line {}: \x1b[1m{command}\x1b[0m", self.name, self.line.number),
+            say!(
+                self.lang,
+                "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
+                "\x1b[31;1m{name}\x1b[0m 第 {number} 行：\x1b[1m{command}\x1b[0m",
+                name = self.name,
+                number = self.line.number
+            ),
             format!("  {cause}"),
             format!("  \x1b[32m→ {remedy}\x1b[0m"),
         ];
@@ -67,7 +86,7 @@ mod tests {
     fn the_traceback_names_command_cause_and_remedy() {
         let line = Line { number: 3, text: "trian 5".to_string() };
         let error = Error::UnknownVerb { word: "trian".to_string(), nearest: Some("train".to_string()) };
-        let content = Failure::new(&line, &error).content();
+        let content = Failure::new(&line, &error, Lang::En).content();
         assert_eq!(content["ename"], "UnknownCommand");
         assert_eq!(content["evalue"], "there is no command `trian` (did you mean `train`?); `help` lists them");
         assert_eq!(

@@ -3,7 +3,13 @@
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Event;
+use tunebook_commands::Lang;
+use tunebook_commands::Language;
 use tunebook_commands::Output;
+use tunebook_commands::Say;
+use tunebook_commands::estimate;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
 
 use crate::display;
 use crate::iopub::IoPub;
@@ -17,6 +23,9 @@ pub(crate) struct Page<'a> {
     origin: &'a Origin,
     count: usize,
     silent: bool,
+    language: Language,
+    /// An answer of several was begun.
+    is_answering: bool,
     /// What the last command answered: if no other output follows, it is the value of the cell.
     pending: Option<Output>,
     progress: Progress,
@@ -25,15 +34,21 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    pub fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool) -> Self {
-        let progress = Progress::default();
-        Self { iopub, origin, count, silent, pending: None, progress, last_text: None }
+    pub fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
+        let progress = Progress::new(language.clone());
+        Self { iopub, origin, count, silent, language, is_answering: false, pending: None, progress, last_text: None }
     }
 
     pub fn event(&mut self, event: Event) {
         match event {
             Event::Text(text) => self.stream(Stream::Stdout, &text),
-            Event::Note(text) => self.note(&text),
+            Event::Note(note) => self.note(&note.say(self.lang())),
+            Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
+            Event::Advice(advice) => self.note(&advice.say(self.lang())),
+            Event::Answering(name) => {
+                let gap = if std::mem::replace(&mut self.is_answering, true) { "\n\n" } else { "" };
+                self.stream(Stream::Stdout, &format!("{gap}{name}\n"));
+            }
             event => {
                 self.progress.event(event);
                 self.draw_progress();
@@ -44,7 +59,7 @@ impl<'a> Page<'a> {
     /// Shows an output; one that is none comes back.
     pub fn output(&mut self, output: Output) -> Option<Output> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
-            self.last_text = Some(display::line(&output)).filter(|text| !text.is_empty());
+            self.last_text = Some(display::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
         match output {
             // The progress display shows every step.
@@ -68,7 +83,9 @@ impl<'a> Page<'a> {
             }
             Output::Plot(_) => self.display(&output),
             Output::Quit => {
-                self.note("the kernel goes on; Jupyter's menu shuts it down");
+                const GOES_ON: Text =
+                    both("the kernel goes on; Jupyter's menu shuts it down", "内核继续运行；可用 Jupyter 的菜单关闭");
+                self.note(GOES_ON.in_lang(self.lang()));
                 return Some(output);
             }
             Output::Conversation => return Some(output),
@@ -78,6 +95,10 @@ impl<'a> Page<'a> {
             }
         }
         None
+    }
+
+    fn lang(&self) -> Lang {
+        self.language.get()
     }
 
     /// Says something that is no result.
@@ -97,9 +118,10 @@ impl<'a> Page<'a> {
 
     /// A command is over: what it draws next is drawn anew.
     pub fn settle(&mut self) {
+        self.is_answering = false;
         self.progress.settle();
         self.draw_progress();
-        self.progress = Progress::default();
+        self.progress = Progress::new(self.language.clone());
     }
 
     /// What a command that was stopped said of it. The cell fails with that, and has no value.
@@ -111,8 +133,8 @@ impl<'a> Page<'a> {
     /// Shows the value of the cell, and returns it as plain text.
     pub fn finish(&mut self) -> String {
         let Some(output) = self.pending.take() else { return String::new() };
-        let data = display::bundle(&output);
-        let text = display::text(&output);
+        let data = display::bundle(&output, self.lang());
+        let text = display::text(&output, self.lang());
         let content = json!({"execution_count": self.count, "data": data, "metadata": {}, "transient": {}});
         self.send("execute_result", content);
         text
@@ -126,7 +148,10 @@ impl<'a> Page<'a> {
 
     fn display(&mut self, output: &Output) {
         self.show_pending();
-        self.send("display_data", json!({"data": display::bundle(output), "metadata": {}, "transient": {}}));
+        self.send(
+            "display_data",
+            json!({"data": display::bundle(output, self.lang()), "metadata": {}, "transient": {}}),
+        );
     }
 
     fn stream(&mut self, stream: Stream, text: &str) {

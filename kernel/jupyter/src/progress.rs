@@ -6,7 +6,14 @@ use std::time::Instant;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Event;
+use tunebook_commands::Lang;
+use tunebook_commands::Language;
+use tunebook_commands::Say;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 use tunebook_commands::text::seconds;
+use tunebook_engine::Task;
+use tunebook_engine::advice::Plan;
 use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
@@ -26,8 +33,11 @@ const BAR: usize = 24;
 /// What a command has told of itself so far.
 pub(crate) struct Progress {
     started: Instant,
-    task: Option<(&'static str, usize, usize)>,
+    language: Language,
+    task: Option<(Task, usize, usize)>,
     download: Option<Download>,
+    /// What the training takes.
+    plan: Option<Plan>,
     training: Option<Training>,
     /// The display's id, and when it was drawn last.
     drawn: Option<(String, Instant)>,
@@ -35,14 +45,21 @@ pub(crate) struct Progress {
     settled: bool,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        let started = Instant::now();
-        Self { started, task: None, download: None, training: None, drawn: None, is_old: false, settled: false }
-    }
-}
-
 impl Progress {
+    pub fn new(language: Language) -> Self {
+        Self {
+            started: Instant::now(),
+            language,
+            task: None,
+            download: None,
+            plan: None,
+            training: None,
+            drawn: None,
+            is_old: false,
+            settled: false,
+        }
+    }
+
     pub fn event(&mut self, event: Event) {
         self.is_old = true;
         match event {
@@ -60,7 +77,8 @@ impl Progress {
                     training.records.push(record);
                 }
             }
-            Event::Text(_) | Event::Note(_) => {}
+            Event::Plan(plan) => self.plan = Some(plan),
+            Event::Text(_) | Event::Note(_) | Event::Estimate { .. } | Event::Advice(_) | Event::Answering(_) => {}
         }
     }
 
@@ -92,9 +110,9 @@ impl Progress {
             return None;
         }
         let data = match (&self.training, self.task, &self.download) {
-            (Some(training), ..) => training.data(),
-            (None, Some(task), _) => task_data(task),
-            (None, None, Some(download)) => download.data(),
+            (Some(training), ..) => training.data(self.plan.as_ref(), self.language.get()),
+            (None, Some(task), _) => task_data(task, self.language.get()),
+            (None, None, Some(download)) => download.data(self.language.get()),
             (None, None, None) => return None,
         };
         self.is_old = false;
@@ -127,8 +145,8 @@ impl Training {
         Self { started: Instant::now(), first, step, last_step, total_steps, done, total, records, report: None }
     }
 
-    fn data(&self) -> Value {
-        json!({"text/plain": self.text(), "text/html": self.html()})
+    fn data(&self, plan: Option<&Plan>, lang: Lang) -> Value {
+        json!({"text/plain": self.text(lang), "text/html": self.html(plan, lang)})
     }
 
     /// Which part of this call is made, from 0 to 1.
@@ -142,24 +160,24 @@ impl Training {
     }
 
     /// Name and value of what is known, in the order in which it is shown.
-    fn facts(&self) -> Vec<(&'static str, String)> {
+    fn facts(&self, lang: Lang) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
-            facts.push(("loss", format!("{:.4}", last.loss)));
-            facts.push(("learning rate", format!("{:.2e}", last.learning_rate)));
-            facts.push(("grad norm", format!("{:.3}", last.grad_norm)));
-            facts.push(("epoch", format!("{:.2}", last.epoch)));
+            facts.push((both("loss", "损失"), format!("{:.4}", last.loss)));
+            facts.push((both("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
+            facts.push((both("grad norm", "梯度范数"), format!("{:.3}", last.grad_norm)));
+            facts.push((both("epoch", "轮"), format!("{:.2}", last.epoch)));
         }
         match (&self.report, self.rate()) {
-            (Some(report), _) => facts.push(("tokens/s", format!("{:.0}", report.tokens_per_second))),
-            (None, Some(rate)) => facts.push(("tokens/s", format!("{rate:.0}"))),
+            (Some(report), _) => facts.push((both("tokens/s", "token/秒"), format!("{:.0}", report.tokens_per_second))),
+            (None, Some(rate)) => facts.push((both("tokens/s", "token/秒"), format!("{rate:.0}"))),
             (None, None) => {}
         }
         match &self.report {
-            Some(report) => facts.push(("took", seconds(report.elapsed))),
-            None => facts.extend(self.left().map(|left| ("left", seconds(left)))),
+            Some(report) => facts.push((both("took", "用时"), seconds(report.elapsed, lang))),
+            None => facts.extend(self.left().map(|left| (both("left", "剩余"), seconds(left, lang)))),
         }
-        facts
+        facts.into_iter().map(|(name, value)| (name.in_lang(lang), value)).collect()
     }
 
     fn rate(&self) -> Option<f64> {
@@ -177,25 +195,32 @@ impl Training {
         Some(self.started.elapsed().mul_f64(left as f64 / made as f64))
     }
 
-    fn title(&self) -> String {
+    fn title(&self, lang: Lang) -> String {
         let step = self.report.as_ref().map_or(self.step, |report| report.step);
         let window = match &self.report {
-            None if self.total > 1 => format!(" · micro-batch {} of {}", self.done, self.total),
+            None if self.total > 1 => say!(
+                lang,
+                " · micro-batch {done} of {total}",
+                " · 小批次 {done}/{total}",
+                done = self.done,
+                total = self.total
+            ),
             _ => String::new(),
         };
-        format!("step {step} of {}{window}", self.total_steps)
+        let total = self.total_steps;
+        say!(lang, "step {step} of {total}{window}", "第 {step} 步，共 {total} 步{window}")
     }
 
-    fn text(&self) -> String {
+    fn text(&self, lang: Lang) -> String {
         let full = (self.part() * BAR as f64).round() as usize;
         let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
-        let facts: String = self.facts().iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-        format!("{} {bar}{facts}", self.title())
+        let facts: String = self.facts(lang).iter().map(|(name, value)| format!(" · {name} {value}")).collect();
+        format!("{} {bar}{facts}", self.title(lang))
     }
 
-    fn html(&self) -> String {
+    fn html(&self, plan: Option<&Plan>, lang: Lang) -> String {
         let facts: String = self
-            .facts()
+            .facts(lang)
             .iter()
             .map(|(name, value)| {
                 format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(value))
@@ -204,12 +229,14 @@ impl Training {
         let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
         let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
         let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
+        let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.say(lang))));
         format!(
             "<div style=\"max-width:600px\">{}\
              <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
-             <b>{}</b>{facts}</div>{curve}</div>",
+             <b>{}</b>{facts}</div>{curve}{}</div>",
             bar(self.part()),
-            self.title(),
+            self.title(lang),
+            plan.unwrap_or_default(),
         )
     }
 }
@@ -224,10 +251,14 @@ struct Download {
 }
 
 impl Download {
-    fn data(&self) -> Value {
-        let of = |done: u64, all: u64| format!("{} of {}", decimal_size(done), decimal_size(all));
+    fn data(&self, lang: Lang) -> Value {
+        let of = |done: u64, all: u64| {
+            let (done, all) = (decimal_size(done), decimal_size(all));
+            say!(lang, "{done} of {all}", "{done} / {all}")
+        };
         let file = format!("{} {}", self.file, of(self.done, self.size));
-        let all = format!("all files {}", of(self.all_done, self.all));
+        let all = of(self.all_done, self.all);
+        let all = say!(lang, "all files {all}", "所有文件 {all}");
         let part = |done: u64, all: u64| done as f64 / all.max(1) as f64;
         let line = |text: &str, part: f64| format!("{}<div>{}</div>", bar(part), escape(text));
         json!({
@@ -241,9 +272,10 @@ impl Download {
     }
 }
 
-fn task_data((task, done, total): (&str, usize, usize)) -> Value {
+fn task_data((task, done, total): (Task, usize, usize), lang: Lang) -> Value {
     let part = done as f64 / total.max(1) as f64;
-    let text = format!("{task} {done} of {total}");
+    let task = task.say(lang);
+    let text = say!(lang, "{task} {done} of {total}", "{task} {done}/{total}");
     json!({
         "text/plain": text,
         "text/html": format!("<div style=\"max-width:600px\">{}<div>{}</div></div>", bar(part), escape(&text)),
@@ -279,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_training_is_one_display_with_a_full_last_state() {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(Language::new(Lang::En));
         step(&mut progress, 1, 3.0);
         let (first, id, data) = progress.draw().unwrap();
         assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━━━━━━──────────────────"));
@@ -312,7 +344,7 @@ mod tests {
     #[test]
     fn a_download_shows_the_file_and_all_of_them() {
         let (file, size, all) = ("model-00001-of-00002.safetensors".to_string(), 4_000_000_000, 8_000_000_000);
-        let data = Download { file, done: 1_000_000_000, size, all_done: 1_500_000, all }.data();
+        let data = Download { file, done: 1_000_000_000, size, all_done: 1_500_000, all }.data(Lang::En);
         let text = "model-00001-of-00002.safetensors 1.00 GB of 4.00 GB\nall files 1.5 MB of 8.00 GB";
         assert_eq!(data["text/plain"].as_str().unwrap(), text);
         assert!(data["text/html"].as_str().unwrap().contains("width:25.0%"));
@@ -320,8 +352,8 @@ mod tests {
 
     #[test]
     fn a_short_task_is_not_shown() {
-        let mut progress = Progress::default();
-        progress.event(Event::Progress { task: "encoding", done: 5, total: 10 });
+        let mut progress = Progress::new(Language::new(Lang::En));
+        progress.event(Event::Progress { task: Task::Encoding, done: 5, total: 10 });
         assert!(progress.draw().is_none());
         progress.settle();
         assert!(progress.draw().is_none());

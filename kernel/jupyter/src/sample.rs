@@ -1,5 +1,10 @@
 //! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned.
 
+use tunebook_commands::Lang;
+use tunebook_commands::say;
+use tunebook_commands::text::patches;
+use tunebook_commands::text::sample_counts;
+use tunebook_commands::text::sample_title;
 use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
@@ -14,23 +19,17 @@ const SHADES: [&str; 2] = [".10", ".20"];
 const LEARNED_SHADES: [&str; 2] = [".28", ".45"];
 
 /// The sample, with a legend.
-pub fn html(report: &SampleReport) -> String {
-    let pictures: String = report.pictures.iter().map(picture).collect();
+pub fn html(report: &SampleReport, lang: Lang) -> String {
+    let pictures: String = report.pictures.iter().map(|report| picture(report, lang)).collect();
     let tokens: String = report.tokens.iter().enumerate().map(|(place, token)| span(place, token)).collect();
-    let count = |learned: bool| -> usize {
-        report.tokens.iter().filter(|token| !learned || token.supervised).map(|token| token.count).sum()
-    };
+    let (count, learned) = sample_counts(report, lang);
     format!(
-        "<div><p>sample {} of {}, {} · {} tokens, <span style=\"{}\">{} to learn</span></p>\
+        "<div><p>{} · {count}, <span style=\"{}\">{learned}</span></p>\
          <div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div>\
          <div style=\"white-space:pre-wrap;font-family:var(--jp-code-font-family, monospace);line-height:1.7\">\
          {tokens}</div></div>",
-        report.index,
-        report.samples,
-        escape(&report.origin),
-        count(false),
+        escape(&sample_title(report, lang)),
         style(true, 1),
-        count(true),
     )
 }
 
@@ -50,17 +49,17 @@ fn style(learned: bool, shade: usize) -> String {
 }
 
 /// The picture in the proportions in which the model sees it, one cell a token.
-fn picture(report: &PictureReport) -> String {
+fn picture(report: &PictureReport, lang: Lang) -> String {
     let (width, height) = (report.grid_w * report.patch, report.grid_h * report.patch);
     let scale = (LARGEST as f64 / width.max(height).max(1) as f64).min(1.0);
     let (shown_w, shown_h) = (width as f64 * scale, height as f64 * scale);
     let merge = ((report.grid_w * report.grid_h) as f64 / report.tokens.max(1) as f64).sqrt();
     let cell = merge * report.patch as f64 * scale;
-    let caption =
-        format!("{} × {} patches of {} pixels, {} tokens", report.grid_w, report.grid_h, report.patch, report.tokens);
+    let caption = patches(report, lang);
     let name = escape(&report.path.display().to_string());
     let Some(data) = jpeg(&report.path, |_| (shown_w as u32, shown_h as u32)) else {
-        return format!("<figure style=\"margin:0\">{name} is gone<figcaption>{caption}</figcaption></figure>");
+        let gone = say!(lang, "{name} is gone", "{name} 不见了");
+        return format!("<figure style=\"margin:0\">{gone}<figcaption>{caption}</figcaption></figure>");
     };
     let line = format!(
         "transparent 0 {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
@@ -88,13 +87,16 @@ mod tests {
         let token = |text: &str, supervised, count| TokenReport { id: 7, text: text.to_string(), supervised, count };
         let picture = PictureReport { path, grid_h: 2, grid_w: 4, patch: 14, tokens: 2 };
         let gone = PictureReport { path: folder.path().join("b.png"), ..picture.clone() };
-        let html = html(&SampleReport {
-            index: 0,
-            samples: 3,
-            origin: "creatures[0]".to_string(),
-            tokens: vec![token("<|image_pad|>", false, 2), token("a cat", true, 1)],
-            pictures: vec![picture, gone],
-        });
+        let html = html(
+            &SampleReport {
+                index: 0,
+                samples: 3,
+                origin: "creatures[0]".to_string(),
+                tokens: vec![token("<|image_pad|>", false, 2), token("a cat", true, 1)],
+                pictures: vec![picture, gone],
+            },
+            Lang::En,
+        );
         assert!(html.contains("&lt;|image_pad|&gt; × 2"));
         assert!(html.contains("rgba(46,160,67,.45)\">a cat</span>"), "{html}");
         assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));

@@ -93,8 +93,7 @@ fn completion(at: &request::At, kernel: &Kernel) -> Value {
 /// Help for the word at the cursor, or else for the verb of its line.
 fn inspection(at: &request::At, kernel: &Kernel) -> Value {
     let (line, cursor) = at.line();
-    let settings = kernel.host.snapshot().settings;
-    let text = inspect::at(line, cursor, &settings);
+    let text = inspect::at(line, cursor, &kernel.host.snapshot());
     let data = text.as_ref().map_or_else(|| json!({}), |text| json!({"text/plain": text}));
     json!({"status": "ok", "found": text.is_some(), "data": data, "metadata": {}})
 }

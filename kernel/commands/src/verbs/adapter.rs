@@ -3,9 +3,13 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::said;
+use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -15,14 +19,20 @@ pub static VERB: Verb = Verb {
     name: "adapter",
     aliases: &[],
     usage: "adapter list | load FOLDER [as NAME] | use NAME | off | drop NAME",
-    help: "list, load, switch, turn off or drop adapters",
-    details: "A folder is one that `save` or PEFT wrote. Switching takes no time: the model stays as it is.",
+    help: both("list, load, switch, turn off or drop adapters", "列出、加载、切换、关闭或丢弃适配器"),
+    details: both(
+        "A folder is one that `save` or PEFT wrote. Switching takes no time: the model stays as it is.",
+        "文件夹是 `save` 或 PEFT 写的。切换不花时间：模型保持不动。",
+    ),
     examples: &[
-        ("adapter list", "all of them, and which one is on"),
-        ("adapter load saves/creatures as old", "loads one, turns it on, calls it old"),
-        ("adapter use default", "turns another one on"),
-        ("adapter off", "runs the base model"),
-        ("adapter drop old", "forgets one; its files stay"),
+        ("adapter list", both("all of them, and which one is on", "列出全部，并显示启用的是哪个")),
+        (
+            "adapter load saves/creatures as old",
+            both("loads one, turns it on, calls it old", "加载一个并启用，取名 old"),
+        ),
+        ("adapter use default", both("turns another one on", "启用另一个")),
+        ("adapter off", both("runs the base model", "使用基础模型")),
+        ("adapter drop old", both("forgets one; its files stay", "丢弃一个；它的文件还在")),
     ],
     takes: Takes::Words(0, 4),
     options: &[],
@@ -41,7 +51,7 @@ fn complete(words: &[&str]) -> Complete {
     }
 }
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     let words: Vec<_> = args.words.iter().map(String::as_str).collect();
     match words[..] {
         [] | ["list"] => Ok(Output::Adapters(session.adapters())),
@@ -50,12 +60,16 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         ["use", name] => Ok(Output::Adapter(session.adapter_use(name)?)),
         ["off"] => {
             session.adapter_off()?;
-            Ok(Output::Text("no adapter is on: the base model answers".to_string()))
+            const OFF: Text = both("no adapter is on: the base model answers", "没有启用适配器：由基础模型回答");
+            Ok(Output::Text(OFF.in_lang(stage.lang()).to_string()))
         }
         ["drop", name] => {
             session.adapter_drop(name)?;
-            Ok(Output::Text(format!("the adapter `{name}` is dropped")))
+            Ok(Output::Text(say!(stage.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
         }
-        _ => Err(VERB.usage_error(format!("`adapter {}` is not a command", words.join(" ")))),
+        _ => {
+            let words = words.join(" ");
+            Err(VERB.usage_error(said!("`adapter {words}` is not a command", "没有 `adapter {words}` 这个命令")))
+        }
     }
 }

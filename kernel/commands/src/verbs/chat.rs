@@ -6,8 +6,11 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -18,20 +21,24 @@ pub static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
-    help: "ask the model, with pictures; alone: a conversation",
-    details: "Options come first, the rest of the line is the message as it is. The conversation goes on from message to message until `chat clear`. Ctrl-C stops an answer and keeps \
-              what there is of it. Pictures come in front of the text, or where it says <image>.",
+    help: both("ask the model, with pictures; alone: a conversation", "向模型提问，可带图片；单独使用则进入对话"),
+    details: both(
+        "Options come first, the rest of the line is the message as it is. The conversation goes on from \
+              message to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures \
+              come in front of the text, or where it says <image>.",
+        "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图片放在文字前面，或放在写有 <image> 的地方。",
+    ),
     examples: &[
-        ("chat image=cat.png What's this?", "one picture"),
-        ("chat image=a.png image=b.png Which of the two is larger?", "two pictures"),
-        ("chat temperature=0 And why?", "goes on, taking the likeliest words"),
-        ("chat clear", "forgets the conversation"),
-        ("chat", "every line is a message, until Ctrl-D"),
+        ("chat image=cat.png What's this?", both("one picture", "一张图片")),
+        ("chat image=a.png image=b.png Which of the two is larger?", both("two pictures", "两张图片")),
+        ("chat temperature=0 And why?", both("goes on, taking the likeliest words", "继续对话，取最可能的词")),
+        ("chat clear", both("forgets the conversation", "忘掉这段对话")),
+        ("chat", both("every line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
     takes: Takes::Text,
     options: &[VerbOption {
         name: "image",
-        help: "A picture for the message; may be given several times.",
+        help: both("A picture for the message; may be given several times.", "消息所带的图片；可以写多个。"),
         repeats: true,
         complete: Complete::Files,
     }],
@@ -47,10 +54,11 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;
             Ok(Output::Conversation)
         }
-        ("", false) => Err(VERB.usage_error("a picture needs a question about it")),
+        ("", false) => Err(VERB.usage_error(said!("a picture needs a question about it", "有图片还要有问题"))),
         ("clear", true) => {
             session.chat_clear();
-            Ok(Output::Text("the conversation is forgotten".to_string()))
+            const FORGOTTEN: Text = both("the conversation is forgotten", "对话已忘掉");
+            Ok(Output::Text(FORGOTTEN.in_lang(stage.lang()).to_string()))
         }
         (text, _) => Ok(Output::Answer(session.chat(text, &images, &stage.context)?)),
     }

@@ -5,9 +5,12 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
+use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -17,15 +20,26 @@ pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
     usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= val_size= …]",
-    help: "choose data sets to train on; alone: list them",
-    details: "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
-              be used is left out and reported. val_size holds some of them back for `evaluate`, the same ones as \
-              LLaMA-Factory. The training of every adapter starts anew; what they have learned stays.",
+    help: both("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
+    details: both(
+        "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one \
+              that cannot be used is left out and reported. val_size holds some of them back for `evaluate`, \
+              the same ones as LLaMA-Factory. The training of every adapter starts anew; what they have learned \
+              stays.",
+        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告。val_size 留\
+              出一部分给 `evaluate`，与 LLaMA-Factory 留出的相同。各适配器的训练重新开始，已学到的保留。",
+    ),
     examples: &[
-        ("data dataset_dir=pokemon", "lists those of pokemon/dataset_info.json"),
-        ("data creatures cutoff_len=512", "takes one of them"),
-        ("data creatures val_size=0.1", "holds a tenth of it back"),
-        ("data creatures,identity max_samples=100", "takes the first 100 samples of two of them"),
+        (
+            "data dataset_dir=pokemon",
+            both("lists those of pokemon/dataset_info.json", "列出 pokemon/dataset_info.json 中的数据集"),
+        ),
+        ("data creatures cutoff_len=512", both("takes one of them", "使用其中一个")),
+        ("data creatures val_size=0.1", both("holds a tenth of it back", "留出十分之一")),
+        (
+            "data creatures,identity max_samples=100",
+            both("takes the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
+        ),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
@@ -41,7 +55,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         names.extend(session.settings().dataset.clone());
     }
     if names.is_empty() {
-        return list(session);
+        return list(session, stage.lang());
     }
     let report = session.data(&names, &stage.context)?;
     let mut settings = session.settings().clone();
@@ -50,13 +64,16 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     Ok(Output::Data(report))
 }
 
-fn list(session: &Session) -> Result<Output> {
+fn list(session: &Session, lang: Lang) -> Result<Output> {
     let settings = session.settings();
     let info = DatasetInfo::read(&settings.dataset_dir).map_err(tunebook_engine::Error::from)?;
-    let used = |name: &str| if settings.dataset.iter().any(|used| used == name) { "in use" } else { "" };
+    let used = |name: &str| {
+        if settings.dataset.iter().any(|used| used == name) { both("in use", "使用中").in_lang(lang) } else { "" }
+    };
+    let folder = settings.dataset_dir.display();
     Ok(Output::Table(Table {
-        title: format!("data sets in {}", settings.dataset_dir.display()),
-        headers: vec!["name", ""],
+        title: say!(lang, "data sets in {folder}", "{folder} 中的数据集"),
+        headers: vec![both("name", "名称").in_lang(lang), ""],
         rows: info.names().map(|name| vec![name.to_string(), used(name).to_string()]).collect(),
         note: String::new(),
     }))

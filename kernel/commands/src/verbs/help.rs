@@ -4,15 +4,23 @@ use tunebook_engine::Session;
 use tunebook_engine::nearest::nearest;
 use tunebook_engine::settings;
 use tunebook_engine::settings::Declaration;
+use tunebook_engine::settings::Kind;
+use tunebook_engine::settings::Limits;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
+use unicode_width::UnicodeWidthStr;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse;
 use crate::parse::Args;
+use crate::say;
+use crate::text::padded;
 use crate::text::wrap;
 use crate::verb;
 use crate::verb::Complete;
@@ -30,13 +38,13 @@ pub static VERB: Verb = Verb {
     name: "help",
     aliases: &[],
     usage: "help [VERB | SETTING | settings]",
-    help: "what there is, and how to use it",
-    details: "",
+    help: both("what there is, and how to use it", "有哪些命令和设置，怎么用"),
+    details: both("", ""),
     examples: &[
-        ("help", "all verbs"),
-        ("help train", "one of them, with examples"),
-        ("help lora_rank", "one setting"),
-        ("help settings", "all settings"),
+        ("help", both("all verbs", "所有命令")),
+        ("help train", both("one of them, with examples", "一个命令，带示例")),
+        ("help lora_rank", both("one setting", "一个设置")),
+        ("help settings", both("all settings", "所有设置")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -45,13 +53,14 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+    let lang = stage.lang();
     match args.word(0) {
-        None => Ok(all_verbs()),
-        Some("settings") => Ok(all_settings()),
+        None => Ok(all_verbs(lang)),
+        Some("settings") => Ok(all_settings(lang)),
         Some(word) => match (verb::find(word), declaration(word)) {
-            (Ok(verb), _) => Ok(Output::Text(about_verb(verb))),
-            (_, Ok(setting)) => Ok(Output::Text(about_setting(setting, &setting.get(session.settings())))),
+            (Ok(verb), _) => Ok(Output::Text(about_verb(verb, lang))),
+            (_, Ok(setting)) => Ok(Output::Text(about_setting(setting, &setting.get(session.settings()), lang))),
             _ => {
                 let topics = verb::names().chain(settings::names());
                 Err(Error::UnknownVerb { word: word.to_string(), nearest: nearest(word, topics) })
@@ -60,51 +69,64 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     }
 }
 
-fn all_verbs() -> Output {
+fn all_verbs(lang: Lang) -> Output {
+    const NOTE: Text = both(
+        "`help VERB` shows usage and examples, `help settings` all settings; Tab completes, Ctrl-C stops",
+        "`help VERB` 显示用法和示例，`help settings` 显示所有设置；Tab 补全，Ctrl-C 停止",
+    );
     Output::Table(Table {
         title: String::new(),
-        headers: vec!["verb", "does"],
-        rows: VERBS.iter().map(|verb| vec![verb.name.to_string(), verb.help.to_string()]).collect(),
-        note: "`help VERB` shows usage and examples, `help settings` all settings; Tab completes, Ctrl-C stops"
-            .to_string(),
+        headers: [both("verb", "命令"), both("does", "作用")].map(|text| text.in_lang(lang)).to_vec(),
+        rows: VERBS.iter().map(|verb| vec![verb.name.to_string(), verb.help.in_lang(lang).to_string()]).collect(),
+        note: NOTE.in_lang(lang).to_string(),
     })
 }
 
-fn all_settings() -> Output {
-    let row = |setting: &Declaration| vec![setting.name.to_string(), setting.default(), setting.help().to_string()];
+fn all_settings(lang: Lang) -> Output {
+    const NOTE: Text = both("`help SETTING` says what it takes", "`help SETTING` 说明它接受什么值");
+    let row =
+        |setting: &Declaration| vec![setting.name.to_string(), setting.default(), help(setting, lang).to_string()];
+    let headers = [both("setting", "设置"), both("default", "默认值"), both("meaning", "含义")];
     Output::Table(Table {
         title: String::new(),
-        headers: vec!["setting", "default", "meaning"],
+        headers: headers.map(|text| text.in_lang(lang)).to_vec(),
         rows: declarations().iter().map(row).collect(),
-        note: "`help SETTING` says what it takes".to_string(),
+        note: NOTE.in_lang(lang).to_string(),
     })
 }
 
-pub fn about_verb(verb: &Verb) -> String {
-    let mut text = format!("{}\n\nusage: {}\n", sentence(verb.help), verb.usage);
+/// What a setting does, in one line.
+pub fn help(setting: &Declaration, lang: Lang) -> &'static str {
+    both(setting.help(), setting.chinese_help()).in_lang(lang)
+}
+
+pub fn about_verb(verb: &Verb, lang: Lang) -> String {
+    let (does, usage) = (sentence(verb.help.in_lang(lang)), verb.usage);
+    let mut text = say!(lang, "{does}\n\nusage: {usage}\n", "{does}\n\n用法：{usage}\n");
     if !verb.aliases.is_empty() {
-        text += &format!("also: {}\n", verb.aliases.join(", "));
+        let aliases = verb.aliases.join(", ");
+        text += &say!(lang, "also: {aliases}\n", "也可写作：{aliases}\n");
     }
-    if !verb.details.is_empty() {
-        text += &format!("\n{}\n", wrap(verb.details, 0, WIDTH));
+    if !verb.details.en.is_empty() {
+        text += &format!("\n{}\n", wrap(verb.details.in_lang(lang), 0, WIDTH));
     }
-    text += "\nexamples:\n";
-    let fitting = verb.examples.iter().map(|(line, _)| line.chars().count()).filter(|&width| width <= EXAMPLE);
+    text += both("\nexamples:\n", "\n示例：\n").in_lang(lang);
+    let fitting = verb.examples.iter().map(|(line, _)| line.width()).filter(|&width| width <= EXAMPLE);
     let width = fitting.max().unwrap_or(0);
     for (line, does) in verb.examples {
-        let line = match line.chars().count() <= width {
-            true => format!("  {line:width$}"),
+        let line = match line.width() <= width {
+            true => format!("  {}", padded(line, width)),
             // What it does is said on the next line.
             false => format!("  {line}\n  {:width$}", ""),
         };
-        text += &format!("{line}  # {does}\n");
+        text += &format!("{line}  # {}\n", does.in_lang(lang));
     }
-    let options: Vec<_> = verb.options.iter().map(|option| (option.name, option.help)).collect();
-    let settings = parse::settings(verb).map(|setting| (setting.name, setting.help()));
+    let options: Vec<_> = verb.options.iter().map(|option| (option.name, option.help.in_lang(lang))).collect();
+    let settings = parse::settings(verb).map(|setting| (setting.name, help(setting, lang)));
     let keys: Vec<_> = options.into_iter().chain(settings).collect();
     // `set` takes all of them; `help settings` lists these.
     if !keys.is_empty() && verb.name != "set" {
-        text += "\nkeys:\n";
+        text += both("\nkeys:\n", "\n可用的键：\n").in_lang(lang);
         let width = keys.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, help) in keys {
             text += &wrap(&format!("  {name:width$}  {help}"), width + 4, WIDTH);
@@ -114,12 +136,42 @@ pub fn about_verb(verb: &Verb) -> String {
     text.trim_end().to_string()
 }
 
-pub fn about_setting(setting: &Declaration, value: &str) -> String {
-    let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, setting.help());
+pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
+    let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, wrap(help(setting, lang), 0, WIDTH));
     if !setting.aliases.is_empty() {
-        text += &format!("short    {}\n", setting.aliases.join(", "));
+        let aliases = setting.aliases.join(", ");
+        text += &say!(lang, "short    {aliases}\n", "简称    {aliases}\n");
     }
-    text + &format!("takes    {}\ndefault  {}\ngroup    {}", setting.expected(), setting.default(), setting.group)
+    let (takes, default, group) = (expected(setting, lang), setting.default(), setting.group);
+    text + &say!(
+        lang,
+        "takes    {takes}\ndefault  {default}\ngroup    {group}",
+        "可取值  {takes}\n默认值  {default}\n分组    {group}"
+    )
+}
+
+/// The values that a setting takes.
+pub fn expected(setting: &Declaration, lang: Lang) -> String {
+    if lang == Lang::En {
+        return setting.expected();
+    }
+    let kind = match setting.kind {
+        _ if !setting.choices().is_empty() => setting.choices().join("、"),
+        Kind::Whole => "整数".to_string(),
+        Kind::Number => "数".to_string(),
+        Kind::List => "用逗号分隔的名称".to_string(),
+        Kind::Numbers => "用逗号分隔的数".to_string(),
+        Kind::Path => "路径".to_string(),
+        Kind::Text | Kind::Switch | Kind::Choice(_) => "文字".to_string(),
+    };
+    let limit = |limits: &Limits| match limits {
+        Limits::From(least) => format!("，不小于 {least}"),
+        Limits::Within(least, most) => format!("，从 {least} 到 {most}"),
+        Limits::Below(least, end) => format!("，从 {least} 到小于 {end}"),
+        Limits::Among(_) => String::new(),
+    };
+    let limits: String = setting.limits().iter().map(limit).collect();
+    format!("{kind}{limits}{}", if setting.is_optional() { "，或 none" } else { "" })
 }
 
 fn sentence(text: &str) -> String {

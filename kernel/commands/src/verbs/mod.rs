@@ -10,6 +10,7 @@ mod export;
 mod freeze;
 mod full;
 pub mod help;
+mod lang;
 mod load;
 mod lora;
 mod plot;
@@ -53,6 +54,7 @@ pub static VERBS: &[&Verb] = &[
     &status::VERB,
     &clear::VERB,
     &help::VERB,
+    &lang::VERB,
     &run::VERB,
     &print::VERB,
     &version::VERB,

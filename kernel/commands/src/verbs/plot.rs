@@ -9,9 +9,11 @@ use tunebook_engine::report::StepRecord;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::both;
 use crate::output::Output;
 use crate::output::Plot;
 use crate::parse::Args;
+use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -22,17 +24,20 @@ pub static VERB: Verb = Verb {
     name: "plot",
     aliases: &[],
     usage: "plot [loss | lr | grad_norm] [save=FILE.png]",
-    help: "draw the training of the adapter that is on",
-    details: "The loss is drawn as it is and smoothed, as LLaMA-Factory does.",
+    help: both("draw the training of the adapter that is on", "画出启用的适配器的训练曲线"),
+    details: both(
+        "The loss is drawn as it is and smoothed, as LLaMA-Factory does.",
+        "损失画原值和平滑值，与 LLaMA-Factory 相同。",
+    ),
     examples: &[
-        ("plot", "the loss"),
-        ("plot lr", "the learning rate"),
-        ("plot save=loss.png", "the loss as a picture"),
+        ("plot", both("the loss", "损失")),
+        ("plot lr", both("the learning rate", "学习率")),
+        ("plot save=loss.png", both("the loss as a picture", "把损失画成图片")),
     ],
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "save",
-        help: "Draws it to this file, a .png or an .svg.",
+        help: both("Draws it to this file, a .png or an .svg.", "画到这个文件，.png 或 .svg。"),
         repeats: false,
         complete: Complete::Files,
     }],
@@ -46,7 +51,7 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         None | Some("loss") => ("loss", |record| record.loss),
         Some("lr" | "learning_rate") => ("learning_rate", |record| record.learning_rate),
         Some("grad_norm") => ("grad_norm", |record| record.grad_norm),
-        Some(word) => return Err(VERB.usage_error(format!("there is no `{word}` to plot"))),
+        Some(word) => return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画"))),
     };
     let history = session.history();
     if history.is_empty() {

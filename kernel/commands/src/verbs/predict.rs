@@ -9,6 +9,7 @@ use super::evaluate::MAX_SAMPLES;
 use super::evaluate::data_sets;
 use super::evaluate::most;
 use crate::error::Result;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -23,15 +24,26 @@ pub static VERB: Verb = Verb {
     name: "predict",
     aliases: &[],
     usage: "predict [NAME[,NAME…]] [max_samples= adapter= output_dir= max_new_tokens= …]",
-    help: "answer held-out samples, and score it: BLEU-4 and ROUGE",
-    details: "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With output_dir, \
-              each answer is added to generated_predictions.jsonl as it comes, and in the end predict_results.json is \
-              written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: characters for BLEU-4, \
-              words as jieba cuts them for ROUGE.",
+    help: both("answer held-out samples, and score it: BLEU-4 and ROUGE", "回答留出的样本并打分：BLEU-4 和 ROUGE"),
+    details: both(
+        "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
+              output_dir, each answer is added to generated_predictions.jsonl as it comes, and in the end predict_results.json \
+              is written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: characters for \
+              BLEU-4, words as jieba cuts them for ROUGE.",
+        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，每个回答一\
+              出来就写进 generated_predictions.jsonl，最后写 predict_results.json。Ctrl-C 停止并保留已有的回\
+              答。分数与 LLaMA-Factory 相同：BLEU-4 按字，ROUGE 按 jieba 分词。",
+    ),
     examples: &[
-        ("predict output_dir=saves/creatures/predictions", "answers what is held out, and keeps the answers"),
-        ("predict max_samples=10 max_new_tokens=64", "only ten, and short ones"),
-        ("predict creatures_test adapter=base do_sample=false", "another data set, without an adapter"),
+        (
+            "predict output_dir=saves/creatures/predictions",
+            both("answers what is held out, and keeps the answers", "回答留出的样本，并保存回答"),
+        ),
+        ("predict max_samples=10 max_new_tokens=64", both("only ten, and short ones", "只回答十个，而且要短")),
+        (
+            "predict creatures_test adapter=base do_sample=false",
+            both("another data set, without an adapter", "另一个数据集，不用适配器"),
+        ),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[MAX_SAMPLES, ADAPTER],

@@ -7,10 +7,15 @@ use tunebook_engine::recipe::Recipe;
 use tunebook_engine::recipe::Written;
 
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
 use crate::recipe;
+use crate::said;
+use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -20,16 +25,26 @@ pub static VERB: Verb = Verb {
     name: "recipe",
     aliases: &[],
     usage: "recipe show | save FILE | load FILE",
-    help: "the session as a LLaMA-Factory recipe, and back",
-    details: "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would show for \
-              these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train FILE` and `tunebook \
-              train FILE` carry out. `recipe load` reads such a file: it sets what the file says, loads its model, data \
-              and adapter, and `train` can begin. Keys that only steer Python or the machine are accepted and kept; what \
-              would change the result and is not there is refused, every such key by name.",
+    help: both("the session as a LLaMA-Factory recipe, and back", "把会话写成 LLaMA-Factory 的训练配方，或读取配方"),
+    details: both(
+        "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would \
+              show for these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train \
+              FILE` and `tunebook train FILE` carry out. `recipe load` reads such a file: it sets what the file \
+              says, loads its model, data and adapter, and `train` can begin. Keys that only steer Python or \
+              the machine are accepted and kept; what would change the result and is not there is refused, every \
+              such key by name.",
+        "`recipe show` 写出 YAML，以及 LLaMA-Factory 网页对这些设置会显示的 `llamafactory-cli train` 命\
+              令；`recipe save` 把 YAML 写到文件，`llamafactory-cli train FILE` 和 `tunebook train FILE` 都能\
+              执行。`recipe load` 读取这样的文件：按它设置，加载它的模型、数据和适配器，接着就可以 `train`。\
+              只影响 Python 或机器的键会接受并保留；会改变结果而这里没有的键会被拒绝，并逐个指出。",
+    ),
     examples: &[
-        ("recipe show", "to look at, or to paste into a shell"),
-        ("recipe save creatures.yaml", "for LLaMA-Factory on a larger machine"),
-        ("recipe load creatures.yaml", "then `train 5` makes the first five steps of it"),
+        ("recipe show", both("to look at, or to paste into a shell", "查看，或粘贴到终端")),
+        ("recipe save creatures.yaml", both("for LLaMA-Factory on a larger machine", "给更大的机器上的 LLaMA-Factory")),
+        (
+            "recipe load creatures.yaml",
+            both("then `train 5` makes the first five steps of it", "之后 `train 5` 训练它的前五步"),
+        ),
     ],
     takes: Takes::Words(1, 2),
     options: &[],
@@ -44,41 +59,55 @@ pub static VERB: Verb = Verb {
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     match (args.word(0), args.word(1)) {
-        (Some("show"), None) => Ok(Output::Text(show(&session.recipe()))),
-        (Some("save"), Some(file)) => save(&session.recipe(), &parse::path(file)),
+        (Some("show"), None) => Ok(Output::Text(show(&session.recipe(), stage.lang()))),
+        (Some("save"), Some(file)) => save(&session.recipe(), &parse::path(file), stage.lang()),
         (Some("load"), Some(file)) => {
             let read = Recipe::read(&parse::path(file), &[])?;
             recipe::prepare(&read, session, stage)?;
             Ok(Output::Nothing)
         }
-        (Some("save" | "load"), None) => Err(VERB.usage_error("a file is missing")),
-        _ => Err(VERB.usage_error("it shows, saves or loads")),
+        (Some("save" | "load"), None) => Err(VERB.usage_error(said!("a file is missing", "缺少文件名"))),
+        _ => Err(VERB.usage_error(said!("it shows, saves or loads", "应为 show、save 或 load"))),
     }
 }
 
-fn show(written: &Written) -> String {
-    let notes: String = notes(written).into_iter().map(|note| format!("\n\n{note}")).collect();
+fn show(written: &Written, lang: Lang) -> String {
+    let notes: String = notes(written, lang).into_iter().map(|note| format!("\n\n{note}")).collect();
     format!("{}\n{}{notes}", written.yaml(), written.command().trim_end())
 }
 
-fn save(written: &Written, file: &Path) -> Result<Output> {
+fn save(written: &Written, file: &Path, lang: Lang) -> Result<Output> {
     written.save(file)?;
-    let notes: String = notes(written).into_iter().map(|note| format!("\n{note}")).collect();
-    Ok(Output::Text(format!("saved to {}{notes}", file.display())))
+    let notes: String = notes(written, lang).into_iter().map(|note| format!("\n{note}")).collect();
+    let file = file.display();
+    Ok(Output::Text(say!(lang, "saved to {file}{notes}", "已保存到 {file}{notes}")))
 }
 
 /// What somebody who runs it must know.
-fn notes(written: &Written) -> Vec<String> {
+fn notes(written: &Written, lang: Lang) -> Vec<String> {
     let mut notes = Vec::new();
     if !written.missing.is_empty() {
-        notes.push(format!("LLaMA-Factory also needs {}, which the session has not", written.missing.join(", ")));
+        let missing = written.missing.join(", ");
+        notes.push(say!(
+            lang,
+            "LLaMA-Factory also needs {missing}, which the session has not",
+            "LLaMA-Factory 还需要 {missing}，而会话里没有"
+        ));
     }
     if !written.left_out.is_empty() {
         let settings = written.left_out.join(", ");
-        notes.push(format!("not in it, since LLaMA-Factory has no such setting: {settings}"));
+        notes.push(say!(
+            lang,
+            "not in it, since LLaMA-Factory has no such setting: {settings}",
+            "没有写入，因为 LLaMA-Factory 没有这样的设置：{settings}"
+        ));
     }
     if written.left_out.iter().any(|setting| setting == "hub=modelscope") {
-        notes.push("USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope".to_string());
+        const HUB: Text = both(
+            "USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope",
+            "在 LLaMA-Factory 的环境中设 USE_MODELSCOPE_HUB=1，它就从 ModelScope 下载",
+        );
+        notes.push(HUB.in_lang(lang).to_string());
     }
     notes
 }

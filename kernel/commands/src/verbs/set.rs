@@ -5,8 +5,10 @@ use tunebook_engine::settings::Group;
 use tunebook_engine::settings::declaration;
 
 use crate::error::Result;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -16,13 +18,26 @@ pub static VERB: Verb = Verb {
     name: "set",
     aliases: &[],
     usage: "set KEY=VALUE [KEY=VALUE…]",
-    help: "change settings",
-    details: "`show` lists the settings, `help KEY` explains one. Most verbs take settings themselves: `train 10 lr=1e-4`. \
-              A setting counts from the next command that uses it; `none` takes an optional one back.",
+    help: both("change settings", "更改设置"),
+    details: both(
+        "`show` lists the settings, `help KEY` explains one. Most verbs take settings themselves: `train \
+              10 lr=1e-4`. A setting counts from the next command that uses it; `none` takes an optional one \
+              back.",
+        "`show` 列出设置，`help KEY` 解释某一个。多数命令自己也接受设置：`train 10 lr=1e-4`。设置从下一个用到它的命令起生效；`none` 收回可选的设置。",
+    ),
     examples: &[
-        ("set learning_rate=1e-4 batch=1", "two at once; batch is short for per_device_train_batch_size"),
-        ("set output_dir=saves/creatures", "where train writes its log and checkpoints"),
-        ("set temperature=none", "leaves it to the model again"),
+        (
+            "set learning_rate=1e-4 batch=1",
+            both(
+                "two at once; batch is short for per_device_train_batch_size",
+                "一次两个；batch 是 per_device_train_batch_size 的简称",
+            ),
+        ),
+        (
+            "set output_dir=saves/creatures",
+            both("where train writes its log and checkpoints", "train 把日志和检查点写到哪里"),
+        ),
+        ("set temperature=none", both("leaves it to the model again", "重新由模型决定")),
     ],
     takes: Takes::Words(0, 2),
     options: &[],
@@ -47,10 +62,10 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     if let Some(key) = args.word(0) {
         let key = declaration(key)?.name;
         let value = args.word(1).unwrap_or("VALUE");
-        return Err(VERB.usage_error(format!("write `set {key}={value}`")));
+        return Err(VERB.usage_error(said!("write `set {key}={value}`", "请写 `set {key}={value}`")));
     }
     if args.settings.is_empty() {
-        return Err(VERB.usage_error("`set` needs a setting"));
+        return Err(VERB.usage_error(said!("`set` needs a setting", "`set` 需要一个设置")));
     }
     let settings = session.settings();
     let lines: Result<Vec<_>> =

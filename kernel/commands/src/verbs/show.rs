@@ -7,6 +7,9 @@ use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
 
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
@@ -19,10 +22,18 @@ pub static VERB: Verb = Verb {
     name: "show",
     aliases: &[],
     usage: "show [KEY | GROUP]",
-    help: "show settings: all, a group, or one",
-    details: "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, \
+    help: both("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
+    details: both(
+        "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, \
               freeze, method, training, evaluation, generation, output and export.",
-    examples: &[("show", "all settings"), ("show lora", "those of a group"), ("show lr", "one of them")],
+        "不是默认值的用 `*` 标出。分组有 model、pictures、data、lora、freeze、method、training、evaluation、\
+              generation、output 和 export。",
+    ),
+    examples: &[
+        ("show", both("all settings", "所有设置")),
+        ("show lora", both("those of a group", "一组设置")),
+        ("show lr", both("one of them", "其中一个")),
+    ],
     takes: Takes::Words(0, 1),
     options: &[],
     settings: &[],
@@ -30,20 +41,26 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     let settings = session.settings();
     let Some(word) = args.word(0) else {
-        return Ok(table(settings, declarations().iter().collect()));
+        return Ok(table(settings, declarations().iter().collect(), stage.lang()));
     };
     let group: Vec<_> = declarations().iter().filter(|setting| setting.group.to_string() == word).collect();
     if !group.is_empty() {
-        return Ok(table(settings, group));
+        return Ok(table(settings, group, stage.lang()));
     }
     let setting = declaration(word)?;
     Ok(Output::Text(format!("{} = {}", setting.name, setting.get(settings))))
 }
 
-fn table(settings: &Settings, shown: Vec<&Declaration>) -> Output {
+fn table(settings: &Settings, shown: Vec<&Declaration>, lang: Lang) -> Output {
+    const HEADERS: [Text; 4] =
+        [both("setting", "设置"), both("value", "值"), both("short", "简称"), both("group", "分组")];
+    const NOTE: Text = both(
+        "`help KEY` explains a setting, `set KEY=VALUE` changes it",
+        "`help KEY` 解释设置，`set KEY=VALUE` 更改设置",
+    );
     let row = |setting: &&Declaration| {
         let value = setting.get(settings);
         let mark = if value == setting.default() { "" } else { " *" };
@@ -51,8 +68,8 @@ fn table(settings: &Settings, shown: Vec<&Declaration>) -> Output {
     };
     Output::Table(Table {
         title: String::new(),
-        headers: vec!["setting", "value", "short", "group"],
+        headers: HEADERS.map(|text| text.in_lang(lang)).to_vec(),
         rows: shown.iter().map(row).collect(),
-        note: "`help KEY` explains a setting, `set KEY=VALUE` changes it".to_string(),
+        note: NOTE.in_lang(lang).to_string(),
     })
 }

@@ -3,6 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
+use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -14,9 +15,9 @@ pub static VERB: Verb = Verb {
     name: "unload",
     aliases: &[],
     usage: "unload",
-    help: "drop the model, its data, adapters and conversation",
-    details: "The settings stay. What is not saved is lost.",
-    examples: &[("unload", "frees the memory")],
+    help: both("drop the model, its data, adapters and conversation", "卸载模型，连同数据、适配器和对话"),
+    details: both("The settings stay. What is not saved is lost.", "设置保留。没有保存的会丢失。"),
+    examples: &[("unload", both("frees the memory", "释放内存"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],
@@ -24,7 +25,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, _: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
     session.unload()?;
-    Ok(Output::Text("the model is unloaded".to_string()))
+    Ok(Output::Text(both("the model is unloaded", "模型已卸载").in_lang(stage.lang()).to_string()))
 }

@@ -26,28 +26,33 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// The records of a file, or of a folder's files in the order of their names; at most the first `most`.
+/// Hears how many of a file's records are read, of how many, where reading them takes a while; false stops it.
+pub type Heard<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// The records of files, and of folders' files in the order of their names; at most the first `most`.
 ///
 /// A `.json` file holds an array, or, as LLaMA-Factory accepts too, one object after the other; a `.jsonl` file
 /// one object a line; a `.csv` file a header and one record a row. A `.parquet` file may hold pictures themselves:
 /// these are written to the folder `pictures`, and the record gets their path.
 ///
 /// # Errors
-/// Missing or unreadable files, other file types, malformed content with its place.
+/// Missing or unreadable files, other file types, malformed content with its place, a stop.
 pub(crate) fn read_records(
-    source: &Path,
+    places: &[PathBuf],
     most: Option<usize>,
     pictures: &Path,
+    heard: Heard,
 ) -> Result<Vec<(Origin, Value)>, DatasetError> {
     let most = most.unwrap_or(usize::MAX);
     let mut records = Vec::new();
-    for path in files(source)? {
+    let files: Vec<_> = places.iter().map(|place| files(place)).collect::<Result<_, _>>()?;
+    for path in files.into_iter().flatten() {
         let file: Arc<Path> = Arc::from(path.as_path());
         let room = most - records.len();
         let values = match FileType::of(&path) {
             Some(FileType::Json) => json::read(&path)?,
             Some(FileType::Csv) => csv::read(&path)?,
-            Some(FileType::Parquet) => parquet::read(&path, room, pictures)?,
+            Some(FileType::Parquet) => parquet::read(&path, room, pictures, heard)?,
             None => return Err(DatasetError::FileType { path }),
         };
         let origin = |index| Origin { file: file.clone(), index };
@@ -100,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_records(&path, None, dir.path())
+        read_records(&[path], None, dir.path(), &|_, _| true)
     }
 
     fn values(records: &[(Origin, Value)]) -> Vec<&Value> {
@@ -121,7 +126,8 @@ mod tests {
     fn other_files_are_refused() {
         assert!(matches!(read("a.txt", "x\n1\n"), Err(DatasetError::FileType { .. })));
         assert!(matches!(read("a", "[]"), Err(DatasetError::FileType { .. })));
-        let missing = read_records(Path::new("nowhere.json"), None, Path::new(".")).unwrap_err().to_string();
+        let missing =
+            read_records(&[PathBuf::from("nowhere.json")], None, Path::new("."), &|_, _| true).unwrap_err().to_string();
         assert!(missing.contains("cannot read nowhere.json"), "{missing}");
     }
 
@@ -132,11 +138,11 @@ mod tests {
         write("2.json", "[2, 3]");
         write("1.json", "[1]");
         write("notes.md", "-");
-        let read = |most| read_records(dir.path(), most, dir.path()).unwrap();
+        let read = |most| read_records(&[dir.path().to_owned()], most, dir.path(), &|_, _| true).unwrap();
         assert_eq!(values(&read(None)), [1, 2, 3]);
         assert_eq!(values(&read(Some(2))), [1, 2]);
         let empty = tempfile::tempdir().unwrap();
-        let error = read_records(empty.path(), None, dir.path()).unwrap_err();
+        let error = read_records(&[empty.path().to_owned()], None, dir.path(), &|_, _| true).unwrap_err();
         assert!(matches!(error, DatasetError::EmptyFolder { .. }));
     }
 }

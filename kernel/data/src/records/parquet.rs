@@ -9,17 +9,27 @@ use parquet::record::{Field, Row};
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 
+use super::Heard;
 use crate::DatasetError;
 
 /// The first `most` rows, read one by one. Bytes are pictures: they are written to files, and stand in the record as
 /// their path. So does the struct of `bytes` and `path` which Hugging Face's data sets keep a picture in.
-pub(super) fn read(path: &Path, most: usize, pictures: &Path) -> Result<Vec<Value>, DatasetError> {
+pub(super) fn read(path: &Path, most: usize, pictures: &Path, heard: Heard) -> Result<Vec<Value>, DatasetError> {
+    /// Rows between two words about it.
+    const EVERY: usize = 64;
     let file = File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     let bad = |error: ParquetError| DatasetError::Parquet { path: path.to_owned(), message: error.to_string() };
     let reader = SerializedFileReader::new(file).map_err(bad)?;
     let store = PictureStore { folder: pictures, file: path };
     let rows = reader.get_row_iter(None).map_err(bad)?;
-    rows.take(most).map(|row| store.group(row.map_err(bad)?)).collect()
+    let count = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0).min(most);
+    let read = |(done, row): (usize, std::result::Result<Row, ParquetError>)| {
+        if done.is_multiple_of(EVERY) && !heard(done, count) {
+            return Err(DatasetError::Cancelled);
+        }
+        store.group(row.map_err(bad)?)
+    };
+    rows.take(most).enumerate().map(read).collect()
 }
 
 /// Where pictures out of a file go.

@@ -34,6 +34,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
 
 /// How often a connection may break without a byte in between.
 const TRIES: usize = 5;
@@ -52,18 +53,19 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
     let missing: Vec<_> = files.iter().filter(|file| !is_there(file)).collect();
     let total: u64 = missing.iter().map(|file| file.size).sum();
     if total > 0 {
-        let (id, hub, cache) = (&repository.id, source.names().hub, source.cache().display());
-        let (count, size) = (missing.len(), decimal_size(total));
-        let files = if count == 1 { "file" } else { "files" };
-        cx.emit(Event::Note(format!("{id} from {hub}: {count} {files}, {size}, to {cache}")));
+        cx.emit(Event::Note(Note::Download {
+            id: repository.id.clone(),
+            hub: source.names().hub,
+            files: missing.len(),
+            size: total,
+            cache: source.cache().to_path_buf(),
+        }));
     }
     let mut run = Run { agent: request::agent(), source, repository, cx, before: 0, total, told: None };
     for file in missing {
         if let Err(error) = run.fetch(file) {
             if matches!(error, Error::Cancelled) {
-                cx.emit(Event::Note(
-                    "stopped; the files that have come stay, and the next attempt goes on from there".into(),
-                ));
+                cx.emit(Event::Note(Note::DownloadStopped));
             }
             return Err(error);
         }

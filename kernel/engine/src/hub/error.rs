@@ -43,7 +43,7 @@ pub enum HubError {
     Answer { url: String, problem: String },
     #[error("{id} has no {missing} ({found} files); a model here needs config.json, tokenizer.json and *.safetensors")]
     NoModel { id: String, missing: &'static str, found: usize },
-    #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv, parquet, arrow or txt",
+    #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv or parquet",
         .folder.as_ref().map(|folder| format!(" in {folder}")).unwrap_or_default())]
     NoData { id: String, folder: Option<String> },
     #[error("another program downloads {} right now; wait for it, then try again", .path.display())]

@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::event::Cancel;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
 use crate::nearest::nearest;
 use crate::settings::Hub;
 use crate::settings::Settings;
@@ -49,10 +50,15 @@ pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> 
         return Ok(name.to_path_buf());
     }
     let id = repository_id(name).ok_or_else(|| Error::NoFolder { path: name.to_path_buf() })?;
-    let hub = settings.hub.unwrap_or_else(environment::hub);
+    let hub = chosen(settings);
     let repository = Repository { kind: Kind::Model, id, revision: settings.model_revision.clone() };
     let (folder, _) = snapshot(hub, &repository, settings.cache_dir.as_deref(), &selection::model, cx)?;
     Ok(folder)
+}
+
+/// The hub that the settings name, or else the environment.
+pub fn chosen(settings: &Settings) -> Hub {
+    settings.hub.unwrap_or_else(environment::hub)
 }
 
 /// Which files of a data set.
@@ -66,8 +72,8 @@ pub struct Part<'a> {
     pub split: Option<&'a str>,
 }
 
-/// The files of the data set `id` (`hf_hub_url` or `ms_hub_url` in dataset_info.json) in the formats that such a file
-/// can name, downloaded as far as they are not in the cache. Its branch is the first; which cache it is, `settings` say.
+/// The files of the data set `id` (`hf_hub_url` or `ms_hub_url` in dataset_info.json) in the formats that can be read,
+/// downloaded as far as they are not in the cache. Its branch is the first; which cache it is, `settings` say.
 ///
 /// # Errors
 /// As for [`model`], or there are no such files.
@@ -182,7 +188,7 @@ fn snapshot(
         Ok(listing) => listing,
         Err(Error::Hub(HubError::Unreachable { names, id, problem })) => {
             let Some(found) = cached() else { return Err(HubError::Unreachable { names, id, problem }.into()) };
-            cx.emit(Event::Note(format!("{} cannot be reached ({problem}); {id} is taken from the cache", names.hub)));
+            cx.emit(Event::Note(Note::FromCache { id, hub: names.hub, problem }));
             return Ok(found);
         }
         Err(error) => return Err(error),

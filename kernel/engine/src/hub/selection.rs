@@ -36,7 +36,7 @@ pub fn model(repository: &Repository, paths: Vec<String>) -> Result<Vec<String>>
     Ok(paths.into_iter().filter(|path| !path.contains('/') && (is_small(path) || is_weights(path))).collect())
 }
 
-/// Every file of a format that `dataset_info.json` can name, in the part that is meant.
+/// Every file of a format that can be read, in the part that is meant.
 pub fn dataset(repository: &Repository, paths: Vec<String>, part: Part) -> Result<Vec<String>> {
     let prefix = part.folder.map(|folder| format!("{}/", folder.trim_matches('/')));
     let is_within = |path: &str| prefix.as_ref().is_none_or(|prefix| path.starts_with(prefix));
@@ -44,7 +44,7 @@ pub fn dataset(repository: &Repository, paths: Vec<String>, part: Part) -> Resul
         let name = path.rsplit('/').next().unwrap_or(path);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         // A builder's description of the data is no data.
-        name != "dataset_infos.json" && matches!(extension, "json" | "jsonl" | "csv" | "parquet" | "arrow" | "txt")
+        name != "dataset_infos.json" && matches!(extension, "json" | "jsonl" | "csv" | "parquet")
     };
     let mut needed: Vec<_> = paths.into_iter().filter(|path| is_within(path) && is_data(path)).collect();
     for word in [part.subset, part.split].into_iter().flatten() {

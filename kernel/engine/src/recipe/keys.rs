@@ -1,17 +1,34 @@
 //! The keys of LLaMA-Factory and of transformers' `TrainingArguments` that are no settings of ours.
 
+/// Why a value of a key cannot be followed, in both languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Why {
+    pub en: &'static str,
+    pub zh: &'static str,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.en)
+    }
+}
+
+pub const fn why(en: &'static str, zh: &'static str) -> Why {
+    Why { en, zh }
+}
+
 /// What a key does to a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect {
     /// Nothing, whatever its value: it steers Python, the machine, or a kind of training that is not asked for.
     None,
     /// Nothing as long as it has one of these values; else it would change the result, and this is why it cannot.
-    NoneIf(&'static [&'static str], &'static str),
+    NoneIf(&'static [&'static str], Why),
 }
 
 /// The effect of `key`; `None` if it is no such key.
 pub fn effect(key: &str) -> Option<Effect> {
-    let neutral = NEUTRAL.iter().find(|(name, ..)| *name == key).map(|(_, values, why)| Effect::NoneIf(values, why));
+    let neutral = NEUTRAL.iter().find(|(name, ..)| *name == key).map(|(_, values, why)| Effect::NoneIf(values, *why));
     let is_detail = || WITHOUT_EFFECT.contains(&key) || DETAILS.iter().any(|beginning| key.starts_with(beginning));
     neutral.or_else(|| is_detail().then_some(Effect::None))
 }
@@ -25,34 +42,91 @@ const ZERO: &[&str] = &["0", "false"];
 /// No value but none.
 const UNSET: &[&str] = &["none"];
 
-const EVALUATION: &str = "evaluation during training is not built yet; leave it out";
-const OPTIMIZERS: &str = "the only optimizer is AdamW; write optim: adamw_torch";
-const LOSSES: &str = "the only loss is cross-entropy; leave it out";
-const ELSEWHERE: &str = "training by another library is not built; leave it out";
-const SELECTION: &str = "choosing among checkpoints is not built yet; leave it out";
+const EVALUATION: Why =
+    why("evaluation during training is not built yet; leave it out", "训练中评估尚未实现；请去掉这一项");
+const OPTIMIZERS: Why =
+    why("the only optimizer is AdamW; write optim: adamw_torch", "只有 AdamW 优化器；请写 optim: adamw_torch");
+const LOSSES: Why = why("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
+const ELSEWHERE: Why =
+    why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
+const SELECTION: Why =
+    why("choosing among checkpoints is not built yet; leave it out", "挑选检查点尚未实现；请去掉这一项");
+
+/// Of a key that takes every value that it can have.
+const NEVER: Why = why("", "");
 
 /// Name, values that change nothing, why others cannot be followed.
-const NEUTRAL: &[(&str, &[&str], &str)] = &[
-    ("stage", &["sft"], "the only stage is supervised fine-tuning; write stage: sft"),
-    ("do_train", &["true", "false"], ""),
+const NEUTRAL: &[(&str, &[&str], Why)] = &[
+    (
+        "stage",
+        &["sft"],
+        why("the only stage is supervised fine-tuning; write stage: sft", "只有监督微调阶段；请写 stage: sft"),
+    ),
+    ("do_train", &["true", "false"], NEVER),
     ("do_eval", OFF, EVALUATION),
-    ("do_predict", OFF, "predictions are not built yet; leave it out"),
-    ("predict_with_generate", OFF, "predictions are not built yet; leave it out"),
+    ("do_predict", OFF, why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项")),
+    (
+        "predict_with_generate",
+        OFF,
+        why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项"),
+    ),
     ("eval_strategy", &["no", "false"], EVALUATION),
     ("evaluation_strategy", &["no", "false"], EVALUATION),
     ("eval_on_start", OFF, EVALUATION),
     ("compute_accuracy", OFF, EVALUATION),
     ("early_stopping_steps", UNSET, SELECTION),
     ("load_best_model_at_end", OFF, SELECTION),
-    ("save_total_limit", UNSET, "every checkpoint is kept; leave it out"),
-    ("save_strategy", &["steps"], "checkpoints come every save_steps; write save_strategy: steps"),
-    ("logging_strategy", &["steps"], "the log comes every logging_steps; write logging_strategy: steps"),
-    ("logging_first_step", OFF, "the log comes every logging_steps; write logging_steps: 1 for every step"),
-    ("resume_from_checkpoint", OFF, "going on from a checkpoint is not built yet; name it in adapter_name_or_path"),
-    ("fp16", OFF, "products are formed in float32 or bfloat16; write bf16: true, or leave it out"),
-    ("bf16", OFF, ""),
-    ("pure_bf16", OFF, ""),
-    ("fp8", OFF, "products are formed in float32 or bfloat16; leave it out"),
+    ("save_total_limit", UNSET, why("every checkpoint is kept; leave it out", "检查点全部保留；请去掉这一项")),
+    (
+        "save_strategy",
+        &["steps"],
+        why(
+            "checkpoints come every save_steps; write save_strategy: steps",
+            "检查点按 save_steps 保存；请写 save_strategy: steps",
+        ),
+    ),
+    (
+        "logging_strategy",
+        &["steps"],
+        why(
+            "the log comes every logging_steps; write logging_strategy: steps",
+            "日志按 logging_steps 输出；请写 logging_strategy: steps",
+        ),
+    ),
+    (
+        "logging_first_step",
+        OFF,
+        why(
+            "the log comes every logging_steps; write logging_steps: 1 for every step",
+            "日志按 logging_steps 输出；要每步都有请写 logging_steps: 1",
+        ),
+    ),
+    (
+        "resume_from_checkpoint",
+        OFF,
+        why(
+            "going on from a checkpoint is not built yet; name it in adapter_name_or_path",
+            "从检查点继续尚未实现；请写到 adapter_name_or_path",
+        ),
+    ),
+    (
+        "fp16",
+        OFF,
+        why(
+            "products are formed in float32 or bfloat16; write bf16: true, or leave it out",
+            "乘积用 float32 或 bfloat16 计算；请写 bf16: true 或去掉这一项",
+        ),
+    ),
+    ("bf16", OFF, NEVER),
+    ("pure_bf16", OFF, NEVER),
+    (
+        "fp8",
+        OFF,
+        why(
+            "products are formed in float32 or bfloat16; leave it out",
+            "乘积用 float32 或 bfloat16 计算；请去掉这一项",
+        ),
+    ),
     ("optim", &["adamw_torch", "adamw_torch_fused", "adamw_hf"], OPTIMIZERS),
     ("adafactor", OFF, OPTIMIZERS),
     ("use_galore", OFF, OPTIMIZERS),
@@ -60,49 +134,154 @@ const NEUTRAL: &[(&str, &[&str], &str)] = &[
     ("use_badam", OFF, OPTIMIZERS),
     ("use_adam_mini", OFF, OPTIMIZERS),
     ("use_muon", OFF, OPTIMIZERS),
-    ("use_llama_pro", OFF, "block expansion is not built; leave it out"),
-    ("create_new_adapter", OFF, "merging an adapter under a new one is not built yet; leave it out"),
+    ("use_llama_pro", OFF, why("block expansion is not built; leave it out", "不支持块扩展；请去掉这一项")),
+    (
+        "create_new_adapter",
+        OFF,
+        why(
+            "merging an adapter under a new one is not built yet; leave it out",
+            "尚不支持合并后新建适配器；请去掉这一项",
+        ),
+    ),
     (
         "quantization_method",
         &["bnb", "bitsandbytes"],
-        "models are quantized as bitsandbytes does; write quantization_method: bnb",
+        why(
+            "models are quantized as bitsandbytes does; write quantization_method: bnb",
+            "量化方式与 bitsandbytes 相同；请写 quantization_method: bnb",
+        ),
     ),
-    ("quantization_type", &["nf4"], "4 bits are NF4; write quantization_type: nf4"),
-    ("double_quantization", &["true"], "4 bits come with double quantization; write double_quantization: true"),
-    ("rope_scaling", UNSET, "longer contexts by rope scaling are not built yet; leave it out"),
-    ("shift_attn", OFF, "shifted attention is not built; leave it out"),
-    ("mixture_of_depths", UNSET, "mixture of depths is not built; leave it out"),
-    ("resize_vocab", OFF, "a larger vocabulary is not built yet; leave it out"),
-    ("new_special_tokens", UNSET, "new tokens are not built yet; leave it out"),
-    ("add_tokens", UNSET, "new tokens are not built yet; leave it out"),
-    ("add_special_tokens", UNSET, "new tokens are not built yet; leave it out"),
-    ("split_special_tokens", OFF, "special tokens are never split; leave it out"),
-    ("streaming", OFF, "data sets are read as a whole; leave it out"),
-    ("tokenized_path", UNSET, "data sets are encoded anew each time; leave it out"),
-    ("default_system", UNSET, "another system prompt is not built yet; give it in the data"),
-    ("tool_format", &["qwen"], "tools are described as Qwen2.5 reads them; write tool_format: qwen"),
-    ("image_do_pan_and_scan", OFF, "Qwen2.5-VL does not cut pictures into parts; leave it out"),
+    (
+        "quantization_type",
+        &["nf4"],
+        why("4 bits are NF4; write quantization_type: nf4", "4 比特即 NF4；请写 quantization_type: nf4"),
+    ),
+    (
+        "double_quantization",
+        &["true"],
+        why(
+            "4 bits come with double quantization; write double_quantization: true",
+            "4 比特总是双重量化；请写 double_quantization: true",
+        ),
+    ),
+    (
+        "rope_scaling",
+        UNSET,
+        why("longer contexts by rope scaling are not built yet; leave it out", "RoPE 插值尚未实现；请去掉这一项"),
+    ),
+    ("shift_attn", OFF, why("shifted attention is not built; leave it out", "不支持移位注意力；请去掉这一项")),
+    ("mixture_of_depths", UNSET, why("mixture of depths is not built; leave it out", "不支持混合深度；请去掉这一项")),
+    ("resize_vocab", OFF, why("a larger vocabulary is not built yet; leave it out", "扩大词表尚未实现；请去掉这一项")),
+    (
+        "new_special_tokens",
+        UNSET,
+        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
+    ),
+    ("add_tokens", UNSET, why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项")),
+    (
+        "add_special_tokens",
+        UNSET,
+        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
+    ),
+    (
+        "split_special_tokens",
+        OFF,
+        why("special tokens are never split; leave it out", "特殊 token 从不拆分；请去掉这一项"),
+    ),
+    ("streaming", OFF, why("data sets are read as a whole; leave it out", "数据集整体读入；请去掉这一项")),
+    (
+        "tokenized_path",
+        UNSET,
+        why("data sets are encoded anew each time; leave it out", "数据集每次重新编码；请去掉这一项"),
+    ),
+    (
+        "default_system",
+        UNSET,
+        why("another system prompt is not built yet; give it in the data", "换系统提示词尚未实现；请写在数据里"),
+    ),
+    (
+        "tool_format",
+        &["qwen"],
+        why(
+            "tools are described as Qwen2.5 reads them; write tool_format: qwen",
+            "工具按 Qwen2.5 的格式描述；请写 tool_format: qwen",
+        ),
+    ),
+    (
+        "image_do_pan_and_scan",
+        OFF,
+        why("Qwen2.5-VL does not cut pictures into parts; leave it out", "Qwen2.5-VL 不切分图片；请去掉这一项"),
+    ),
     ("label_smoothing_factor", ZERO, LOSSES),
     ("use_dft_loss", OFF, LOSSES),
     ("use_asft_loss", OFF, LOSSES),
     ("use_eaft_loss", OFF, LOSSES),
-    ("lr_scheduler_kwargs", UNSET, "schedules take no further values; leave it out"),
-    ("group_by_length", OFF, "samples are not grouped by length; leave it out"),
-    ("dataloader_drop_last", OFF, "the last, smaller batch is trained on; leave it out"),
-    ("data_seed", UNSET, "`seed` fixes the order of the data; leave it out"),
-    ("report_to", &["none"], "a report to a service is not built; write report_to: none"),
-    ("use_swanlab", OFF, "a report to a service is not built; leave it out"),
-    ("push_to_hub", OFF, "uploads are not built; leave it out"),
-    ("auto_find_batch_size", OFF, "the batch size is the one you say; write per_device_train_batch_size"),
+    (
+        "lr_scheduler_kwargs",
+        UNSET,
+        why("schedules take no further values; leave it out", "学习率调节器没有其他参数；请去掉这一项"),
+    ),
+    ("group_by_length", OFF, why("samples are not grouped by length; leave it out", "样本不按长度分组；请去掉这一项")),
+    (
+        "dataloader_drop_last",
+        OFF,
+        why("the last, smaller batch is trained on; leave it out", "最后一个较小的批次也参与训练；请去掉这一项"),
+    ),
+    (
+        "data_seed",
+        UNSET,
+        why("`seed` fixes the order of the data; leave it out", "数据顺序由 `seed` 决定；请去掉这一项"),
+    ),
+    (
+        "report_to",
+        &["none"],
+        why("a report to a service is not built; write report_to: none", "不支持向外部服务上报；请写 report_to: none"),
+    ),
+    ("use_swanlab", OFF, why("a report to a service is not built; leave it out", "不支持向外部服务上报；请去掉这一项")),
+    ("push_to_hub", OFF, why("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    (
+        "auto_find_batch_size",
+        OFF,
+        why(
+            "the batch size is the one you say; write per_device_train_batch_size",
+            "批处理大小由你指定；请写 per_device_train_batch_size",
+        ),
+    ),
     ("optim_args", UNSET, OPTIMIZERS),
     ("optim_target_modules", UNSET, OPTIMIZERS),
-    ("train_from_scratch", OFF, "a model goes on from its weights; leave it out"),
-    ("train_sampling_strategy", &["random"], "samples are shuffled; disable_shuffling: true keeps their order"),
-    ("adapter_folder", UNSET, "name the folder itself in adapter_name_or_path"),
+    (
+        "train_from_scratch",
+        OFF,
+        why("a model goes on from its weights; leave it out", "模型从已有权重开始；请去掉这一项"),
+    ),
+    (
+        "train_sampling_strategy",
+        &["random"],
+        why(
+            "samples are shuffled; disable_shuffling: true keeps their order",
+            "样本会洗牌；要保持顺序请写 disable_shuffling: true",
+        ),
+    ),
+    (
+        "adapter_folder",
+        UNSET,
+        why("name the folder itself in adapter_name_or_path", "请把文件夹直接写到 adapter_name_or_path"),
+    ),
     ("eval_on_each_dataset", OFF, EVALUATION),
-    ("new_special_tokens_config", UNSET, "new tokens are not built yet; leave it out"),
-    ("num_beams", &["1"], "there is no beam search; leave it out"),
-    ("generation_config", UNSET, "the model's own generation_config.json holds; leave it out"),
+    (
+        "new_special_tokens_config",
+        UNSET,
+        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
+    ),
+    ("num_beams", &["1"], why("there is no beam search; leave it out", "没有束搜索；请去掉这一项")),
+    (
+        "generation_config",
+        UNSET,
+        why(
+            "the model's own generation_config.json holds; leave it out",
+            "使用模型自带的 generation_config.json；请去掉这一项",
+        ),
+    ),
     ("use_hyper_parallel", OFF, ELSEWHERE),
     ("use_kt", OFF, ELSEWHERE),
     ("use_mca", OFF, ELSEWHERE),

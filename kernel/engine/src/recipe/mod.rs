@@ -18,6 +18,7 @@ use crate::settings;
 use crate::settings::Settings;
 use crate::settings::declaration;
 use keys::Effect;
+pub use keys::Why;
 
 pub use written::Written;
 
@@ -43,7 +44,7 @@ pub enum RecipeError {
     #[error("there is no recipe key named `{key}`{}", .nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default())]
     UnknownKey { key: String, nearest: Option<String> },
     #[error("`{key}: {value}` cannot be followed: {why}")]
-    Refused { key: String, value: String, why: &'static str },
+    Refused { key: String, value: String, why: Why },
     #[error("the recipe has no `{key}`, which a training needs")]
     Missing { key: &'static str },
     #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
@@ -116,7 +117,10 @@ fn take(key: &str, value: &str, settings: &mut Settings) -> Result<bool> {
         return Ok(true);
     }
     if key == "adapter_name_or_path" && value.contains(',') {
-        let why = "several adapters are merged into one, which is not built yet; name one";
+        let why = keys::why(
+            "several adapters are merged into one, which is not built yet; name one",
+            "尚不支持先合并多个适配器；请只写一个",
+        );
         return Err(RecipeError::Refused { key: key.to_string(), value: value.to_string(), why }.into());
     }
     if let Some(setting) = settings::declarations().iter().find(|setting| setting.name == key) {

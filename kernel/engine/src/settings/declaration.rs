@@ -15,6 +15,7 @@ pub struct Declaration {
     pub aliases: &'static [&'static str],
     pub group: Group,
     pub(super) help: &'static str,
+    pub(super) chinese_help: &'static str,
     pub kind: Kind,
     pub(super) optional: bool,
     pub(super) limits: &'static [Limits],
@@ -55,6 +56,20 @@ impl Declaration {
     /// One line: what it does.
     pub fn help(&self) -> &'static str {
         self.help.trim()
+    }
+
+    /// The same in Chinese.
+    pub fn chinese_help(&self) -> &'static str {
+        self.chinese_help.trim()
+    }
+
+    /// Whether `none` is a value.
+    pub fn is_optional(&self) -> bool {
+        self.optional
+    }
+
+    pub fn limits(&self) -> &'static [Limits] {
+        self.limits
     }
 
     /// The value in `settings`, in the form in which it is set.

@@ -1,0 +1,132 @@
+//! What a training tells of itself, in words: what it takes, and one line for what is wrong with it.
+
+use std::time::Duration;
+
+use tunebook_engine::advice::Advice;
+use tunebook_engine::advice::Plan;
+use tunebook_engine::advice::Remedies;
+
+use crate::lang::Lang;
+use crate::lang::Say;
+use crate::say;
+use crate::text::seconds;
+
+impl Say for Plan {
+    fn say(&self, lang: Lang) -> String {
+        let &Self { tokens, least, most, kept, layers, limit, free, weights } = self;
+        let room = match (limit, free) {
+            (Some(limit), _) => say!(lang, "memory={limit} allows", "memory={limit} 允许"),
+            (None, Some(free)) => say!(lang, "of {free:.1} GB that can be had,", "可用 {free:.1} GB，"),
+            (None, None) => String::new(),
+        };
+        let kept = match kept == layers {
+            true => say!(lang, "nothing is computed twice", "不需要重复计算"),
+            false => {
+                let twice = layers - kept;
+                say!(lang, "{twice} of {layers} layers are computed twice", "{layers} 层中有 {twice} 层要算两遍")
+            }
+        };
+        let mut text = say!(
+            lang,
+            "memory: a step of up to {tokens} tokens takes {least:.1} to {most:.1} GB; {room} {kept}",
+            "内存：每步最多 {tokens} 个 token，需要 {least:.1} 到 {most:.1} GB；{room}{kept}"
+        );
+        if self.rereads() {
+            text += &say!(
+                lang,
+                "; the weights ({weights:.1} GB) do not fit beside it, so that every step reads them from the disk: \
+                 quantization_bit=4 makes them smaller",
+                "；权重（{weights:.1} GB）放不进剩下的内存，每步都要从磁盘重读：可用 quantization_bit=4 缩小权重"
+            );
+        }
+        text
+    }
+}
+
+/// How long a call of `train` takes.
+pub fn estimate(steps: usize, time: Duration, lang: Lang) -> String {
+    let time = seconds(time, lang);
+    say!(
+        lang,
+        "about {time} for the {steps} steps that are left, if they are like the last one",
+        "剩下 {steps} 步大约还要 {time}（按最近一步的用时估计）"
+    )
+}
+
+impl Say for Advice {
+    fn say(&self, lang: Lang) -> String {
+        match *self {
+            Self::NotFalling { steps, before, now, learning_rate } => {
+                let higher = 3.0 * learning_rate;
+                say!(
+                    lang,
+                    "the loss does not fall: {before:.3} in the first steps, {now:.3} in the last of {steps}. Try a higher \
+                     learning rate (learning_rate={higher:e}, now {learning_rate:e}) or lora_rank, and look at the data \
+                     with `sample`",
+                    "损失没有下降：前几步 {before:.3}，共 {steps} 步后 {now:.3}。可调高学习率\
+                     （learning_rate={higher:e}，现在 {learning_rate:e}）或 lora_rank，并用 `sample` 检查数据"
+                )
+            }
+            Self::Rising { lowest, step, now, learning_rate } => {
+                let lower = learning_rate / 3.0;
+                say!(
+                    lang,
+                    "the loss rises: {lowest:.3} around step {step}, {now:.3} now. Lower the learning rate \
+                     (learning_rate={lower:.1e}, now {learning_rate:e}), or warm up (warmup_ratio=0.1)",
+                    "损失在上升：第 {step} 步附近 {lowest:.3}，现在 {now:.3}。可调低学习率\
+                     （learning_rate={lower:.1e}，现在 {learning_rate:e}）或加预热（warmup_ratio=0.1）"
+                )
+            }
+            Self::Swinging { mean, spread, samples, learning_rate } => {
+                let lower = learning_rate / 2.0;
+                say!(
+                    lang,
+                    "the loss swings: by {spread:.2} around {mean:.2} from step to step. More samples a step (now {samples}) \
+                     by gradient_accumulation_steps calm it, or learning_rate={lower:.1e} (now {learning_rate:e})",
+                    "损失波动大：均值 {mean:.2}，每步波动 {spread:.2}。可调大梯度累积 gradient_accumulation_steps\
+                     （现在每步 {samples} 个样本），或调低学习率 learning_rate={lower:.1e}（现在 {learning_rate:e}）"
+                )
+            }
+            Self::FewThreads { threads, cores } => say!(
+                lang,
+                "it trains with {threads} of {cores} processor cores; start tunebook without RAYON_NUM_THREADS to use all",
+                "训练只用了 {cores} 个处理器核心中的 {threads} 个；启动 tunebook 时不设 RAYON_NUM_THREADS 即可全部使用"
+            ),
+            Self::Rereading { gigabytes, weights } => say!(
+                lang,
+                "a step has read {gigabytes:.1} GB from the disk: the weights ({weights:.1} GB) do not stay in memory, which \
+                 makes it slow. Close other programs, lower memory, cutoff_len or per_device_train_batch_size, or load \
+                 with quantization_bit=4",
+                "一步从磁盘读了 {gigabytes:.1} GB：权重（{weights:.1} GB）留不住在内存里，所以很慢。可关闭其他程序，调低 \
+                 memory、cutoff_len 或 per_device_train_batch_size，或加载时用 quantization_bit=4"
+            ),
+            Self::Swapped { gigabytes } => say!(
+                lang,
+                "{gigabytes:.1} GB of it lie in the swap file, which makes it slow; lower cutoff_len, image_max_pixels or \
+                 per_device_train_batch_size, or set memory=GB",
+                "有 {gigabytes:.1} GB 被换到了交换区，所以很慢；可调低 cutoff_len、image_max_pixels 或 \
+                 per_device_train_batch_size，或设置 memory=GB"
+            ),
+            Self::Slower { before, now } => say!(
+                lang,
+                "it has become slow: {before:.0} tokens/s at best, {now:.0} now. Does another program use the processor?",
+                "训练变慢了：最快 {before:.0} token/秒，现在 {now:.0}。是不是有别的程序占用处理器？"
+            ),
+        }
+    }
+}
+
+impl Say for Remedies {
+    fn say(&self, lang: Lang) -> String {
+        if lang == Lang::En {
+            return self.to_string();
+        }
+        if self.0.is_empty() {
+            return "同时调低 per_device_train_batch_size、cutoff_len、image_max_pixels 和 lora_rank".to_string();
+        }
+        let each = |remedy: &tunebook_engine::advice::Remedy| {
+            format!("{}={} 需要 {:.1} GB", remedy.setting, remedy.value, remedy.least)
+        };
+        self.0.iter().map(each).collect::<Vec<_>>().join("，")
+    }
+}

@@ -1,0 +1,109 @@
+//! What is told in passing, in words: notes, what takes a while, and samples that are left out.
+
+use tunebook_data::SkipKind;
+use tunebook_data::Skipped;
+use tunebook_engine::Note;
+use tunebook_engine::Task;
+use tunebook_engine::hub::decimal_size;
+
+use crate::lang::Lang;
+use crate::lang::Say;
+use crate::lang::Text;
+use crate::lang::both;
+use crate::say;
+use crate::text::FILE;
+use crate::text::SAMPLE;
+use crate::text::count as counted;
+
+impl Say for Note {
+    fn say(&self, lang: Lang) -> String {
+        match self {
+            Self::Download { id, hub, files, size, cache } => {
+                let (files, size, cache) = (counted(*files, FILE, lang), decimal_size(*size), cache.display());
+                say!(
+                    lang,
+                    "{id} from {hub}: {files}, {size}, to {cache}",
+                    "从 {hub} 下载 {id}：{files}，{size}，存到 {cache}"
+                )
+            }
+            Self::DownloadStopped => {
+                const STOPPED: Text = both(
+                    "stopped; the files that have come stay, and the next attempt goes on from there",
+                    "已停止；下载好的文件保留，下次从这里继续",
+                );
+                STOPPED.in_lang(lang).to_string()
+            }
+            Self::FromCache { id, hub, problem } => say!(
+                lang,
+                "{hub} cannot be reached ({problem}); {id} is taken from the cache",
+                "连不上 {hub}（{problem}）；{id} 取自缓存"
+            ),
+            Self::CannotBeUsed { names, count, first } => {
+                let (samples, first) = (counted(*count, SAMPLE, lang), first_skipped(first.as_deref(), lang));
+                say!(lang, "{samples} of {names} cannot be used{first}", "{names} 中有 {samples}不能用{first}")
+            }
+            Self::NothingHeldOut { names } => say!(
+                lang,
+                "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training",
+                "{names} 没有留出样本（val_size、eval_dataset）：这里用的是训练样本"
+            ),
+            Self::OtherSha1 { name, sha1 } => say!(
+                lang,
+                "the file of {name} is not the one that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1",
+                "{name} 的文件不是 dataset_info.json 所指的那个：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
+            ),
+            Self::WithoutEffect { keys } => {
+                let keys = keys.join(", ");
+                say!(lang, "accepted, no effect here: {keys}", "已接受，在这里不起作用：{keys}")
+            }
+        }
+    }
+}
+
+impl Say for Task {
+    fn say(&self, lang: Lang) -> String {
+        let text = match self {
+            Self::Reading => both("reading records", "读取记录"),
+            Self::Encoding => both("encoding samples", "编码样本"),
+            Self::EncodingEval => both("encoding samples to evaluate on", "编码评估样本"),
+            Self::Quantizing => both("quantizing parameters", "量化参数"),
+            Self::Evaluating => both("evaluating", "评估"),
+            Self::Predicting => both("predicting", "预测"),
+            Self::Writing => both("writing tensors", "写入张量"),
+        };
+        text.in_lang(lang).to_string()
+    }
+}
+
+impl Say for SkipKind {
+    fn say(&self, lang: Lang) -> String {
+        let text = match self {
+            Self::Format => both("not of its format", "格式不符"),
+            Self::NoMessages => both("no messages", "没有消息"),
+            Self::UnknownRole => both("unknown role", "未知角色"),
+            Self::WrongTurn => both("turns out of order", "轮次错乱"),
+            Self::NoAnswer => both("no answer", "没有回答"),
+            Self::ImageCount => both("pictures do not match <image>", "图片与 <image> 不匹配"),
+            Self::OtherMedia => both("video or sound", "视频或声音"),
+            Self::VisionTokenInText => both("vision token in the text", "文字中有视觉 token"),
+            Self::MissingPicture => both("picture not found", "找不到图片"),
+            Self::BadPicture => both("picture not readable", "图片读不了"),
+            Self::CutoffTooShort => both("cutoff_len too short", "cutoff_len 太短"),
+            Self::BadTools => both("tools or calls not readable", "工具或调用读不了"),
+        };
+        text.in_lang(lang).to_string()
+    }
+}
+
+impl Say for Skipped {
+    fn say(&self, lang: Lang) -> String {
+        let (origin, reason) = (&self.origin, self.reason.say(lang));
+        say!(lang, "{origin}: {reason}", "{origin}：{reason}")
+    }
+}
+
+/// `; the first: …`, where there is one.
+pub fn first_skipped(first: Option<&Skipped>, lang: Lang) -> String {
+    let first = first.map(|first| first.say(lang));
+    first.map(|first| say!(lang, "; the first: {first}", "；第一个：{first}")).unwrap_or_default()
+}

@@ -1,0 +1,50 @@
+//! `lang`: the language of help, answers, advice and errors.
+
+use tunebook_engine::Session;
+
+use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::both;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::said;
+use crate::verb::Complete;
+use crate::verb::Stage;
+use crate::verb::Takes;
+use crate::verb::Verb;
+
+pub static VERB: Verb = Verb {
+    name: "lang",
+    aliases: &[],
+    usage: "lang [en | zh]",
+    help: both("choose the language: English or Chinese", "选择语言：英文或中文"),
+    details: both(
+        "At the start it is that of LC_ALL, LC_MESSAGES or LANG. Commands, settings and files are the same in both.",
+        "启动时取自 LC_ALL、LC_MESSAGES 或 LANG。命令、设置和文件在两种语言下都相同。",
+    ),
+    examples: &[
+        ("lang zh", both("Chinese from here on", "从现在起用中文")),
+        ("lang en", both("English from here on", "从现在起用英文")),
+        ("lang", both("which one it is", "现在是哪一种")),
+    ],
+    takes: Takes::Words(0, 1),
+    options: &[],
+    settings: &[],
+    complete: |words| if words.is_empty() { Complete::Words(&["en", "zh"]) } else { Complete::Nothing },
+    run,
+};
+
+fn run(_: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+    match args.word(0) {
+        None => {}
+        Some("en") => stage.language.set(Lang::En),
+        Some("zh") => stage.language.set(Lang::Zh),
+        Some(other) => {
+            return Err(VERB.usage_error(said!(
+                "`{other}` is no language of tunebook; it is en or zh",
+                "tunebook 没有语言 `{other}`；应为 en 或 zh"
+            )));
+        }
+    }
+    Ok(Output::Text(both("English", "中文").in_lang(stage.lang()).to_string()))
+}

@@ -1,0 +1,232 @@
+//! Data sets, samples, pictures and the tokenizer.
+
+use tunebook_data::ChoiceError;
+use tunebook_data::DatasetError;
+use tunebook_data::EncodeError;
+use tunebook_data::ImageError;
+use tunebook_data::Role;
+use tunebook_data::SkipReason;
+use tunebook_data::TemplateError;
+use tunebook_data::TokenizerError;
+use tunebook_data::ToolError;
+use tunebook_data::Unsupported;
+
+use super::Chinese;
+use super::io;
+
+impl Chinese for DatasetError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Read { path, source } => {
+                format!("读不了 {}：{}；请检查 dataset_dir 和 file_name", path.display(), io(source))
+            }
+            Self::Json { path, line, column, message } => {
+                format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
+            }
+            Self::InfoNotAnObject { path } => {
+                format!("{} 应是一个 JSON 对象，从数据集名称到条目", path.display())
+            }
+            Self::Undefined { name, path, nearest, names } => {
+                let hint = match nearest {
+                    Some(other) => format!("是不是想写 `{other}`？"),
+                    None => format!("其中有：{names}"),
+                };
+                format!("{} 中没有数据集 `{name}`；{hint}", path.display())
+            }
+            Self::Unsupported { name, what } => format!(
+                "数据集 `{name}` 的{}，tunebook 不读；它读 `formatting` 为 alpaca、sharegpt 和 openai 的 `file_name`，列有 \
+                 prompt、query、response、history、messages、system、tools 和 images",
+                what.zh()
+            ),
+            Self::Remote { name, key, place } => format!(
+                "数据集 `{name}` 在别处（{key} {place}）；请下载它的文件，并用 file_name 代替 {key} 写出文件或文件夹的名称"
+            ),
+            Self::FileType { path } => format!("{} 不是 .json、.jsonl、.csv 或 .parquet 文件", path.display()),
+            Self::NotRecords { path } => {
+                format!("{} 应是记录：由对象组成的 JSON 数组，或每行一个对象", path.display())
+            }
+            Self::EmptyFolder { path } => {
+                format!("{} 中没有 .json、.jsonl、.csv 或 .parquet 文件", path.display())
+            }
+            Self::Csv { path, message } => format!("{} 不是有效的 CSV 文件：{message}", path.display()),
+            Self::Parquet { path, message } => format!("{} 不能作为 Parquet 读取：{message}", path.display()),
+            Self::Cancelled => "读取已停止".to_string(),
+            Self::Picture { path, file, source } => {
+                format!("写不了 {}（{} 中的图片）：{}", path.display(), file.display(), io(source))
+            }
+        }
+    }
+}
+
+impl Chinese for Unsupported {
+    fn zh(&self) -> String {
+        match self {
+            Self::Entry => "条目不是 JSON 对象".to_string(),
+            Self::NoObject(key) => format!("`{key}` 不是 JSON 对象"),
+            Self::Key(key) => format!("条目有 `{key}`"),
+            Self::Formatting(formatting) => format!("条目有 `formatting: {formatting}`"),
+            Self::Split(split) => format!("条目有 `split: {split}`，而文件是整个读取的"),
+            Self::NumSamples(value) => format!("条目有 `num_samples: {value}`，它不是整数"),
+            Self::Column(key) => format!("条目有列 `{key}`"),
+            Self::NoFile => "条目没有 `file_name`".to_string(),
+            Self::Without { of, key } => format!("`{of}` 没有 `{key}`"),
+        }
+    }
+}
+
+impl Chinese for SkipReason {
+    fn zh(&self) -> String {
+        match self {
+            Self::NotAnObject => "记录和其中的每条消息都应是 JSON 对象".to_string(),
+            Self::MissingKey { key } => format!("缺少键 `{key}`；请检查 dataset_info.json 中的 columns 和 tags"),
+            Self::WrongType { key, expected } => format!("`{key}` 应为{}", kind(expected)),
+            Self::NoMessages => "没有消息".to_string(),
+            Self::UnknownRole { turn, role } => {
+                format!("第 {turn} 条消息的角色 `{role}` 未知；请检查 dataset_info.json 中的 tags")
+            }
+            Self::WrongTurn { turn, role } => {
+                let side = match role {
+                    Role::User => "用户的",
+                    Role::Assistant => "助手的",
+                    Role::Observation => "工具的结果",
+                    Role::Function => "工具调用",
+                };
+                format!("第 {turn} 条消息是{side}，但问和答应轮流出现，先问后答")
+            }
+            Self::OddMessageCount { count } => format!("有 {count} 条消息：最后一个问题没有回答"),
+            Self::ImageCount { placeholders, images } => {
+                format!("文字中有 {placeholders} 个 <image>，图片却有 {images} 张")
+            }
+            Self::OtherMedia { placeholder } => format!("文字中有 {placeholder}，尚不支持"),
+            Self::VisionTokenInText { token } => format!("文字中有 {token}，它只能代表图片；请写 <image>"),
+            Self::MissingPicture { path, media_dir } => {
+                format!("图片 {} 不在 {} 中，也不在它自己的路径上", path.display(), media_dir.display())
+            }
+            Self::BadPicture { path, message } => format!("图片 {} 不能用：{message}", path.display()),
+            Self::CutoffTooShort { needed, cutoff_len } => format!(
+                "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答；\
+                 请调大 cutoff_len 或调小 image_max_pixels"
+            ),
+            Self::BadTools { message } => format!("tools 不是由对象组成的 JSON 列表：{message}"),
+            Self::BadFunctionCall { turn, message } => {
+                format!("第 {turn} 条消息不是函数调用，即带 `name` 和 `arguments` 的 JSON：{message}")
+            }
+            Self::NothingToLearn { cutoff_len } => {
+                format!("没有可学的内容：cutoff_len {cutoff_len} 之内没有回答的 token")
+            }
+        }
+    }
+}
+
+/// What a key should hold.
+fn kind(expected: &str) -> &str {
+    match expected {
+        "text" => "文字",
+        "a list" => "列表",
+        "a list of paths" => "由路径组成的列表",
+        "a list of pairs of texts" => "由成对的文字组成的列表",
+        "a list of objects" => "由对象组成的列表",
+        other => other,
+    }
+}
+
+impl Chinese for ChoiceError {
+    fn zh(&self) -> String {
+        match self {
+            Self::ProbabilitiesOfConcat => {
+                "interleave_probs 要与 mix_strategy=interleave_under 或 interleave_over 一起用".to_string()
+            }
+            Self::ProbabilityCount { probabilities, sets } => {
+                format!("interleave_probs 有 {probabilities} 个数，数据集却有 {sets} 个：应一一对应")
+            }
+            Self::ProbabilitySum { sum } => format!("interleave_probs 不能为负，且总和应为 1；现在总和是 {sum}"),
+            Self::NeverExhausted { index } => format!(
+                "interleave_probs 中第 {index} 个（从 0 数起）概率为 0，mix_strategy=interleave_over 却要等它取完"
+            ),
+            Self::NothingLeft { val_size, samples } => {
+                format!("{samples} 个样本中留出 val_size {val_size}，就没有可训练的了；请调小")
+            }
+        }
+    }
+}
+
+impl Chinese for EncodeError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Cancelled => "编码已停止".to_string(),
+            Self::Tokenizer(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for ImageError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
+            Self::Json { path, line, column, message } => {
+                format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
+            }
+            Self::NoConfig { folder } => format!(
+                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 processor_config.json：模型文件夹用它说明图片\
+                 怎样处理",
+                folder.display()
+            ),
+            Self::Config { path, key, message } => format!("{}：`{key}` {message}", path.display()),
+            Self::Limits { min, max } => format!("image_min_pixels {min} 大于 image_max_pixels {max}"),
+            Self::Picture { path, message } => format!("图片 {}：{message}", path.display()),
+            Self::Changed { path, before, now } => format!(
+                "图片 {} 在数据编码之后变了：原来有 {}×{} 个图块，现在有 {}×{} 个；请重新选择数据",
+                path.display(),
+                before.h,
+                before.w,
+                now.h,
+                now.w
+            ),
+        }
+    }
+}
+
+impl Chinese for TemplateError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Unknown { name } => format!("没有提示模板 `{name}`；Qwen2.5-VL 的是 `qwen2_vl`"),
+            Self::ImageCount { placeholders, images } => {
+                format!("对话中有 {placeholders} 个 <image>，图片却有 {images} 张")
+            }
+            Self::VisionToken { token } => format!("文字中有 {token}，它只能代表图片；请写 <image>"),
+            Self::Order { index } => format!("用户和助手应轮流说话，用户在先；第 {index} 条消息不是这样"),
+            Self::FunctionCall { index, source } => {
+                format!("第 {index} 条消息不是函数调用，即带 `name` 和 `arguments` 的 JSON：{}", source.zh())
+            }
+            Self::Tools { source } => format!("tools 不是由对象组成的 JSON 列表：{}", source.zh()),
+            Self::Tokenizer(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for ToolError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Json(error) => error.to_string(),
+            Self::Missing(key) => format!("缺少 `{key}`"),
+            Self::Type => "它是别的东西".to_string(),
+        }
+    }
+}
+
+impl Chinese for TokenizerError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Missing { path } => format!("缺少 {}：模型文件夹的分词器在那里", path.display()),
+            Self::Read { path, source } => format!("读不了分词器 {}：{source}", path.display()),
+            Self::MissingToken { path, token } => {
+                format!("{} 没有 token `{token}`：这不是 Qwen2.5-VL 模型的分词器", path.display())
+            }
+            Self::Encode(error) => format!("分词失败：{error}"),
+            Self::Decode(error) => format!("token 变不成文字：{error}"),
+            Self::NotByteLevel { token } => {
+                format!("token `{token}` 不是字节级的：这不是 Qwen2.5-VL 模型的分词器")
+            }
+        }
+    }
+}

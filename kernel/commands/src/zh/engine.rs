@@ -1,0 +1,118 @@
+//! Verbs that did not finish, and recipes that are not followed.
+
+use tunebook_engine::Error;
+use tunebook_engine::recipe::RecipeError;
+
+use super::Chinese;
+use super::io;
+use super::nearest as mean;
+use crate::lang::Lang;
+use crate::lang::Say;
+use crate::notes::first_skipped;
+use crate::text::thousands;
+use crate::verbs::help::expected;
+
+impl Chinese for Error {
+    fn zh(&self) -> String {
+        match self {
+            Self::NoModel => "还没有加载模型；请先加载，例如 `load path/to/Qwen2.5-VL-3B-Instruct`".to_string(),
+            Self::NoData => "还没有选择数据；请先选择数据集，例如 `data creatures dataset_dir=data`".to_string(),
+            Self::NoAdapter => "没有启用适配器；请用 `lora` 新建，或用 `adapter load PATH` 加载".to_string(),
+            Self::UnknownAdapter { name, nearest } => format!("没有名为 `{name}` 的适配器{}", mean(nearest)),
+            Self::UnknownSetting { key, nearest } => {
+                format!("没有名为 `{key}` 的设置{}；`show` 列出所有设置", mean(nearest))
+            }
+            Self::BadValue { setting, value } => {
+                format!("`{value}` 不能作为 {} 的值：可取{}", setting.name, expected(setting, Lang::Zh))
+            }
+            Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
+            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
+            Self::Cancelled => "已停止".to_string(),
+            Self::Json { path, source } => format!("{} 不是有效的 JSON：{source}", path.display()),
+            Self::NoFolder { path } => {
+                format!("没有文件夹 {}；模型从 config.json 所在的文件夹加载", path.display())
+            }
+            Self::AdapterExists { name } => {
+                format!("已有名为 `{name}` 的适配器；请用 `adapter drop {name}` 丢弃它，或换一个名称")
+            }
+            Self::NoSamples { names, skipped, first } => {
+                let first = first_skipped(first.as_deref(), Lang::Zh);
+                format!("{names} 中没有能用的样本（略去了 {skipped} 个{first}）")
+            }
+            Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
+            Self::OutputExists { path, found } => format!(
+                "{} 中已有训练（{found}）；请换一个 output_dir，或设置 overwrite_output_dir=true",
+                path.display()
+            ),
+            Self::Plot(problem) => format!("画不出曲线：{problem}"),
+            Self::PromptAndHistory => {
+                "train_on_prompt 学习每一轮，mask_history 只学习最后一个回答；请把其中一个设为 false".to_string()
+            }
+            Self::ValSizeAndEvalDataset => {
+                "val_size 从数据中留出一部分，eval_dataset 用另外的数据；只能设其中一个".to_string()
+            }
+            Self::CopiesMemory { parameters, needed, free } => {
+                let parameters = thousands(*parameters);
+                format!(
+                    "训练模型自身的 {parameters} 个参数需要 {needed:.1} GB，空闲的只有 {free:.1} GB；请少训练几层\
+                     （freeze_trainable_layers），或用 `lora` 新建适配器"
+                )
+            }
+            Self::Memory { limit, least, remedies } => {
+                let remedies = remedies.say(Lang::Zh);
+                format!("memory={limit} 小于一步至少需要的 {least:.1} GB；请调大 memory，或调低设置：{remedies}")
+            }
+            Self::FreeMemory { needed, free, remedies } => {
+                let remedies = remedies.say(Lang::Zh);
+                format!(
+                    "除权重外一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB；请调低设置：{remedies}；设 memory=GB 则照样训练"
+                )
+            }
+            Self::NotFinite { step, loss, grad_norm, learning_rate } => format!(
+                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，所以没有执行；适配器停在上一步之后的状态。请调低学习率\
+                 （learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型；`train` 从后面的样本继续"
+            ),
+            Self::NothingToCompare => {
+                "没有可与模型比较的适配器；请用 `lora` 新建，或用 `adapter load PATH` 加载".to_string()
+            }
+            Self::ExportExists { path } => {
+                format!("{} 中已有内容；请选一个空的或还不存在的文件夹", path.display())
+            }
+            Self::NoSpace { path, needed, free } => format!(
+                "{} 的空闲空间是 {free:.1} GB，模型却需要 {needed:.1} GB；请换一个磁盘或腾出空间",
+                path.display()
+            ),
+            Self::OtherTokenizer { path, config, found } => format!(
+                "{} 说 image_token_id 是 {config}，但在 tokenizer.json 中 <|image_pad|> 是 token {found}：这两个文件属于不同的模型",
+                path.display()
+            ),
+            Self::Other(problem) => format!("内部错误：{problem}"),
+            Self::Hub(error) => error.zh(),
+            Self::Recipe(error) => error.zh(),
+            Self::Model(error) => error.zh(),
+            Self::Dataset(error) => error.zh(),
+            Self::Choice(error) => error.zh(),
+            Self::Encode(error) => error.zh(),
+            Self::Image(error) => error.zh(),
+            Self::Template(error) => error.zh(),
+            Self::Tokenizer(error) => error.zh(),
+            Self::Tensor(error) => format!("张量运算出错：{error}"),
+        }
+    }
+}
+
+impl Chinese for RecipeError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Yaml { path, problem } => format!("{} 不是 YAML 训练配方：{problem}", path.display()),
+            Self::Override(text) => format!("`{text}` 不能覆盖配方中的值；请写 key=value，如 learning_rate=1e-4"),
+            Self::UnknownKey { key, nearest } => format!("训练配方没有名为 `{key}` 的键{}", mean(nearest)),
+            Self::Refused { key, value, why } => format!("`{key}: {value}` 无法照做：{}", why.zh),
+            Self::Missing { key } => format!("训练配方缺少 `{key}`，训练需要它"),
+            Self::Several(problems) => {
+                let lines: Vec<_> = problems.iter().map(|problem| format!("  {}", problem.zh())).collect();
+                format!("训练配方无法照做：\n{}", lines.join("\n"))
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Downloads that do not come.
+
+use tunebook_engine::hub::HubError;
+
+use super::Chinese;
+
+impl Chinese for HubError {
+    fn zh(&self) -> String {
+        match self {
+            Self::NoId { text } => format!("`{text}` 不是模型站上仓库的名称；名称应为 OWNER/NAME"),
+            Self::NoCache { variable } => {
+                format!("用户没有主目录，下载没有地方放；请把 {variable} 设为一个文件夹，或设 cache_dir=FOLDER")
+            }
+            Self::Unreachable { names, id, problem } => format!(
+                "没有文件夹 {id}，在 {} 也连不上 {}（{problem}）；请把 {} 设为连得上的主机，或试试 hub={}",
+                names.endpoint, names.hub, names.endpoint_variable, names.other
+            ),
+            Self::Offline { id, cache } => {
+                format!("{id} 不在（或不全在）{} 中，而 HF_HUB_OFFLINE 禁止下载", cache.display())
+            }
+            Self::NotFound { names, id, with_token, nearest } => {
+                let who = match with_token {
+                    true => "你的令牌".to_string(),
+                    false => format!("没有令牌（{}）的访客", names.token_variable),
+                };
+                let nearest = nearest.as_ref().map(|name| format!("（是不是想写 {name}？）")).unwrap_or_default();
+                format!("没有文件夹 {id}，{} 上也没有{who}能看到的同名仓库{nearest}", names.hub)
+            }
+            Self::NoRevision { names, id, revision } => {
+                format!("{id} 在 {} 上没有版本 `{revision}`；model_revision=main 是最新的", names.hub)
+            }
+            Self::Denied { names, id, status, with_token, page } => {
+                let (hub, variable) = (names.hub, names.token_variable);
+                let remedy = match with_token {
+                    true => format!("你的令牌（{variable}）没有权限；请在 {page} 申请访问并接受许可"),
+                    false => format!("它需要令牌，写在 {variable} 中；请在 {page} 取得令牌并接受许可"),
+                };
+                format!("{hub} 不提供 {id}（{status}）：{remedy}")
+            }
+            Self::Status { url, status, text } => {
+                let text = if text.is_empty() { String::new() } else { format!("（{text}）") };
+                format!("{url} 回答 {status}{text}")
+            }
+            Self::Answer { url, problem } => format!("{url} 的回答与预期不同：{problem}"),
+            Self::NoModel { id, missing, found } => format!(
+                "{id} 没有 {missing}（共 {found} 个文件）；这里的模型需要 config.json、tokenizer.json 和 *.safetensors"
+            ),
+            Self::NoData { id, folder } => {
+                let folder = folder.as_ref().map(|folder| format!(" 的 {folder} 中")).unwrap_or_default();
+                format!("{id}{folder} 没有能作为数据读取的文件；可读 json、jsonl、csv 和 parquet")
+            }
+            Self::Busy { path } => format!("另一个程序正在下载 {}；请等它完成后再试", path.display()),
+            Self::Broken { file, times, problem } => {
+                format!("{file} 连续 {times} 次中断，一个字节也没有收到（{problem}）；再执行同一命令会从那里继续")
+            }
+            Self::Size { file, expected, found } => {
+                format!("{file} 收到 {found} 字节，应为 {expected} 字节；它已删除，请重试")
+            }
+            Self::Checksum { file, expected, found } => {
+                format!("{file} 已损坏：SHA-256 是 {found}，应为 {expected}；它已删除，请重试")
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Every error in Chinese, by its variant and its fields; English is what its `Display` says.
+//!
+//! The `match`es name every variant and every field, so that an error without Chinese, or Chinese that leaves out a
+//! value, does not compile (or pass clippy). What other libraries say (the system, JSON, pictures) stays as they say it.
+
+mod command;
+mod data;
+mod engine;
+mod hub;
+mod nn;
+
+use crate::lang::Lang;
+use crate::lang::Say;
+
+/// An error that has a Chinese text beside its `Display`.
+trait Chinese: std::fmt::Display {
+    fn zh(&self) -> String;
+}
+
+impl<E: Chinese> Say for E {
+    fn say(&self, lang: Lang) -> String {
+        match lang {
+            Lang::En => self.to_string(),
+            Lang::Zh => self.zh(),
+        }
+    }
+}
+
+/// `（是不是想写 `X`？）`, where there is an X.
+fn nearest(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("（是不是想写 `{name}`？）")).unwrap_or_default()
+}
+
+/// What the system says of a file.
+fn io(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "没有这个文件或文件夹".to_string(),
+        ErrorKind::PermissionDenied => "没有权限".to_string(),
+        ErrorKind::AlreadyExists => "已经存在".to_string(),
+        ErrorKind::IsADirectory => "这是一个文件夹".to_string(),
+        ErrorKind::NotADirectory => "这不是文件夹".to_string(),
+        ErrorKind::StorageFull => "磁盘已满".to_string(),
+        ErrorKind::ReadOnlyFilesystem => "文件系统只读".to_string(),
+        ErrorKind::InvalidData => "不是有效的 UTF-8 文字".to_string(),
+        _ => error.to_string(),
+    }
+}

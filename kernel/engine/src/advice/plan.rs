@@ -1,0 +1,203 @@
+//! What the coming steps take of the memory, and what would make it less.
+
+use std::fmt;
+
+use tunebook_data::Encoded;
+use tunebook_data::Position;
+use tunebook_data::Sampler;
+use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::memory::StepMemory;
+use crate::memory::free_for_us;
+use crate::settings::Settings;
+use crate::training::Material;
+
+/// Micro-batches that are looked at in advance; a longer training repeats samples that were seen.
+const LOOK_AHEAD: usize = 20_000;
+
+/// What the largest of the coming micro-batches takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Its tokens.
+    pub tokens: usize,
+    /// GB for the whole process if every layer is computed twice.
+    pub least: f64,
+    /// GB if none is.
+    pub most: f64,
+    /// How many layers of how many keep what they computed, so that it need not be computed again.
+    pub kept: usize,
+    pub layers: usize,
+    /// GB that `memory` allows.
+    pub limit: Option<f64>,
+    /// GB that the system can give to this process, what it has included; none where the system does not tell.
+    pub free: Option<f64>,
+    /// GB of weights, which are in `least`. What there is no room for is read from the disk again.
+    pub weights: f64,
+}
+
+/// A setting that would make the training fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remedy {
+    pub setting: &'static str,
+    pub value: usize,
+    /// GB that it would take then.
+    pub least: f64,
+}
+
+/// Settings that would each by itself make the training fit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remedies(pub Vec<Remedy>);
+
+impl fmt::Display for Remedies {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("lower per_device_train_batch_size, cutoff_len, image_max_pixels and lora_rank");
+        }
+        let each = |remedy: &Remedy| format!("{}={} would take {:.1} GB", remedy.setting, remedy.value, remedy.least);
+        f.write_str(&self.0.iter().map(each).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Plan {
+    /// Whether somebody who knows `self` learns nothing new from `other`: numbers as they are shown are the same, but
+    /// for what is free, which changes all the time.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let shown =
+            |plan: &Self| [plan.least, plan.most, plan.limit.unwrap_or(0.0)].map(|gb| (10.0 * gb).round() as i64);
+        shown(self) == shown(other)
+    }
+
+    /// Whether the weights do not all fit beside what a step needs.
+    pub fn rereads(&self) -> bool {
+        self.free.is_some_and(|free| free < self.least)
+    }
+}
+
+/// The samples of each of `count` micro-batches from `position` on.
+pub fn micro_batches(mut sampler: Sampler, mut position: Position, count: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..count.min(LOOK_AHEAD)).map(move |_| {
+        let samples = sampler.micro_batch(position).to_vec();
+        position = sampler.next(position);
+        samples
+    })
+}
+
+/// What the largest of `micro_batches` takes.
+///
+/// # Errors
+/// It is more than `memory` allows, or more than can be had.
+pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>) -> Result<Plan> {
+    let Material { model, adapter, samples, settings, .. } = *material;
+    let sizes: Vec<_> = samples.iter().map(|pack| Size::of(pack, material)).collect();
+    let largest = micro_batches.max_by_key(|samples| samples.iter().map(|&index| sizes[index].tokens).sum::<usize>());
+    let largest: Vec<_> = largest.unwrap_or_default().iter().map(|&index| sizes[index]).collect();
+    let (net, trainable) = (&model.net, adapter.parameter_count());
+    let step = memory(net, trainable, &largest);
+    let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, settings };
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    let free = free_for_us();
+    match (settings.memory, free) {
+        (Some(limit), _) if gigabytes(step.least()) > limit => {
+            let remedies = what_if.remedies(|step| gigabytes(step.least()) <= limit);
+            return Err(Error::Memory { limit, least: gigabytes(step.least()), remedies });
+        }
+        (None, Some(free)) if step.working() > free => {
+            let remedies = what_if.remedies(|step| step.working() <= free);
+            let [needed, free] = [step.working(), free].map(gigabytes);
+            return Err(Error::FreeMemory { needed, free, remedies });
+        }
+        _ => {}
+    }
+    Ok(Plan {
+        tokens: what_if.largest.iter().map(|size| size.tokens).sum(),
+        least: gigabytes(step.least()),
+        most: gigabytes(step.most()),
+        kept: step.kept_layers(settings.memory)?,
+        layers: net.config.text.num_hidden_layers,
+        limit: settings.memory,
+        free: free.map(gigabytes),
+        weights: gigabytes(net.text.size() as u64),
+    })
+}
+
+/// What a sample, or a pack of them, takes.
+#[derive(Clone, Copy)]
+struct Size {
+    tokens: usize,
+    labels: usize,
+    /// Of the tokens, those of pictures.
+    pictures: usize,
+}
+
+impl Size {
+    fn of(pack: &[Encoded], material: &Material) -> Self {
+        let grids = pack.iter().flat_map(|sample| sample.grids());
+        Self {
+            tokens: pack.iter().map(|sample| sample.input_ids.len()).sum(),
+            labels: pack.iter().map(|sample| sample.supervised_tokens()).sum(),
+            pictures: grids.map(|grid| material.processor.tokens(grid)).sum(),
+        }
+    }
+
+    /// A picture is never cut through.
+    fn cut_to(self, cutoff_len: usize) -> Self {
+        Self { tokens: self.tokens.min(cutoff_len.max(self.pictures)), ..self }
+    }
+
+    fn with_pictures(self, share: f64) -> Self {
+        let pictures = (self.pictures as f64 * share).ceil() as usize;
+        Self { tokens: self.tokens - self.pictures + pictures, pictures, ..self }
+    }
+}
+
+fn memory(net: &Qwen2_5Vl, trainable: usize, sizes: &[Size]) -> StepMemory {
+    let sum = |what: fn(&Size) -> usize| sizes.iter().map(what).sum();
+    StepMemory::new(net, trainable, sum(|size| size.tokens), sum(|size| size.labels))
+}
+
+/// What other settings would come to.
+struct WhatIf<'a> {
+    net: &'a Qwen2_5Vl,
+    trainable: usize,
+    is_lora: bool,
+    sizes: Vec<Size>,
+    /// Those of the largest micro-batch.
+    largest: Vec<Size>,
+    settings: &'a Settings,
+}
+
+impl WhatIf<'_> {
+    /// The largest values of each setting, halved again and again, with which the step `fits`.
+    fn remedies(&self, fits: impl Fn(&StepMemory) -> bool) -> Remedies {
+        let Self { net, trainable, ref largest, settings, .. } = *self;
+        let mut longest = self.sizes.clone();
+        longest.sort_by_key(|size| std::cmp::Reverse(size.tokens));
+        let batch = |batch: usize| memory(net, trainable, &longest[..batch.min(longest.len())]);
+        let cutoff =
+            |length| memory(net, trainable, &largest.iter().map(|size| size.cut_to(length)).collect::<Vec<_>>());
+        let pixels = |pixels: usize| {
+            let share = pixels as f64 / settings.image_max_pixels as f64;
+            memory(net, trainable, &largest.iter().map(|size| size.with_pictures(share)).collect::<Vec<_>>())
+        };
+        let rank = |rank: usize| memory(net, trainable * rank / settings.lora_rank.max(1), largest);
+        /// A setting, its value, the least that helps, and what a step takes with another value.
+        type Candidate<'a> = (&'static str, usize, usize, &'a dyn Fn(usize) -> StepMemory);
+        let mut candidates: Vec<Candidate> = vec![
+            ("per_device_train_batch_size", settings.per_device_train_batch_size, 1, &batch),
+            ("cutoff_len", settings.cutoff_len, 128, &cutoff),
+            ("image_max_pixels", settings.image_max_pixels, 4 * 28 * 28, &pixels),
+        ];
+        if self.is_lora {
+            candidates.push(("lora_rank", settings.lora_rank, 1, &rank));
+        }
+        let remedy = |(setting, value, least, memory): Candidate| {
+            let halves =
+                std::iter::successors(Some(value / 2), |value| Some(value / 2)).take_while(|&value| value >= least);
+            let found = halves.map(|value| (value, memory(value))).find(|(_, step)| fits(step));
+            found.map(|(value, step)| Remedy { setting, value, least: step.least() as f64 / 1e9 })
+        };
+        Remedies(candidates.into_iter().filter_map(remedy).collect())
+    }
+}
