@@ -152,7 +152,7 @@ fn held_out_samples_are_evaluated_and_without_them_the_training_samples_with_a_n
     session.data(&["creatures".to_string()], &quiet).unwrap();
     session.lora(Some("fresh")).unwrap();
     let report = session.evaluate(&[], None, None, &cx).unwrap();
-    assert_eq!((report.samples.as_str(), report.done), ("held-out samples of creatures", 5));
+    assert_eq!((report.samples.as_str(), report.held_out, report.done), ("creatures", true, 5));
     // A new adapter changes nothing yet.
     assert_eq!(report.adapter, "fresh");
     assert_eq!(report.loss, session.evaluate(&[], None, Some("base"), &cx).unwrap().loss);

@@ -232,6 +232,54 @@ fn downloads_are_kept_where_a_user_wants_them() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_data_set_of_a_hub_is_chosen_by_its_name_and_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, count: usize| {
+        let lines: Vec<_> = (0..count).map(|i| format!(r#"{{"instruction": "{i}?", "output": "{i}!"}}"#)).collect();
+        std::fs::write(folder.path().join(name), lines.join("\n")).unwrap();
+    };
+    write("train.jsonl", 20);
+    write("test.jsonl", 3);
+    write("small-train.jsonl", 2);
+    let hub = LoopbackHub::serve(folder.path(), "someone/questions");
+    let user = User { hub, home: tempfile::tempdir().unwrap() };
+    std::os::unix::fs::symlink(fixture("tiny"), user.home.path().join("tiny")).unwrap();
+    std::fs::create_dir(user.home.path().join("data")).unwrap();
+    let info = r#"{"questions": {"hf_hub_url": "someone/questions"},
+                   "held_out": {"hf_hub_url": "someone/questions", "split": "test"},
+                   "of_model_scope": {"ms_hub_url": "someone/questions", "split": "test"},
+                   "of_both": {"hf_hub_url": "nobody/nothing", "ms_hub_url": "someone/questions", "split": "test"},
+                   "gone": {"hf_hub_url": "nobody/nothing"}}"#;
+    std::fs::write(user.home.path().join("data/dataset_info.json"), info).unwrap();
+
+    // It breaks off, and goes on from there.
+    user.hub.set(Mishaps { cut: Some(("train.jsonl", 100)), ..Mishaps::default() });
+    let (status, out, err) = user.run("load tiny\ndata questions");
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(
+        out.contains("someone/questions from Hugging Face: 1 file, ") && out.contains("20 samples to train on"),
+        "{out}"
+    );
+    let seen: Vec<_> = user.hub.seen().into_iter().map(|seen| (seen.what, seen.from)).collect();
+    let file = |from| ("train.jsonl".to_string(), from);
+    assert_eq!(seen, [("listing".to_string(), None), file(None), file(Some(100))]);
+
+    let (_, out, _) = user.run("load tiny\ndata questions,held_out\nevaluate held_out");
+    assert!(out.contains("questions, held_out: 23 samples to train on") && out.contains("held_out with base"), "{out}");
+    assert_eq!(user.asked(), ["listing", "listing", "test.jsonl", "listing"]);
+    let (status, out, _) = user.run_with(&[("HF_HUB_OFFLINE", "1")], "load tiny\ndata questions");
+    assert!(status == 0 && out.contains("20 samples") && user.asked().is_empty(), "{out}");
+
+    for choice in ["data of_model_scope", "set hub=modelscope\ndata of_both"] {
+        let (_, out, err) = user.run(&format!("load tiny\n{choice}"));
+        assert!(out.contains("3 samples to train on"), "{out}{err}");
+    }
+    let (status, _, err) = user.run("load tiny\ndata gone");
+    assert!(status == 1 && err.contains("nobody/nothing, and Hugging Face has nothing of that name"), "{err}");
+}
+
+#[test]
 fn a_data_set_is_downloaded_like_a_model() {
     for hub in ["huggingface", "modelscope"] {
         let user = User::new();

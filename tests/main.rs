@@ -14,6 +14,7 @@ mod fixtures;
 mod gradients;
 mod hub;
 mod jupyter;
+mod languages;
 mod logits;
 mod loopback_hub;
 mod quantized;

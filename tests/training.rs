@@ -1,9 +1,14 @@
 //! Loss, gradient norm and learning rate of every step, and what they lead to, are LLaMA-Factory's for every method of
 //! training (`reference/train.py`: the real program, from the same initial state, in float32).
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use candle_core::Device;
 use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
+use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_nn::adapter::Adapter;
 
@@ -231,4 +236,61 @@ fn only_the_projector() {
         ("lr_scheduler_type", "cosine_with_restarts"),
     ];
     check("projector", "pairs", Start::Full, &settings);
+}
+
+#[test]
+fn a_step_that_is_no_number_is_not_made() {
+    let cancel = Cancel::default();
+    let cx = Context { emit: &|_| {}, cancel: &cancel };
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = fixture("train/adapter_nonzero");
+    std::fs::copy(adapter.join("adapter_config.json"), folder.path().join("adapter_config.json")).unwrap();
+    let huge: HashMap<_, _> = candle_core::safetensors::load(adapter.join("adapter_model.safetensors"), &Device::Cpu)
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| (name, (tensor * 1e30).unwrap()))
+        .collect();
+    candle_core::safetensors::save(&huge, folder.path().join("adapter_model.safetensors")).unwrap();
+    let mut session = prepare("creatures", Start::Lora, &[], &cx);
+    session.adapter_load(folder.path(), Some("huge")).unwrap();
+
+    let error = session.train(Some(3), &cx).unwrap_err().to_string();
+    assert!(error.starts_with("step 1 has loss NaN") && error.contains("learning_rate"), "{error}");
+    assert!(session.history().is_empty());
+    let saved = folder.path().join("saved");
+    session.save(&saved).unwrap();
+    let saved = candle_core::safetensors::load(saved.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    for (name, tensor) in &huge {
+        let [before, after] = [tensor, &saved[name]].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        assert_eq!(before, after, "{name}");
+    }
+    // Another adapter of the session trains as ever.
+    session.adapter_use("default").unwrap();
+    assert_eq!(session.train(Some(2), &cx).unwrap().steps, 2);
+}
+
+#[test]
+fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begins() {
+    let plans = Mutex::new(Vec::new());
+    let emit = |event| {
+        if let Event::Plan(plan) = event {
+            plans.lock().unwrap().push(plan);
+        }
+    };
+    let cancel = Cancel::default();
+    let cx = Context { emit: &emit, cancel: &cancel };
+    let mut session = prepare("creatures", Start::Lora, &[("memory", "0.1")], &cx);
+    let error = session.train(Some(1), &cx).unwrap_err().to_string();
+    assert!(error.starts_with("memory=0.1 is less than"), "{error}");
+    assert!(session.history().is_empty() && plans.lock().unwrap().is_empty());
+
+    let mut settings = session.settings().clone();
+    settings.set("memory", "none").unwrap();
+    session.set(settings);
+    session.train(Some(1), &cx).unwrap();
+    session.train(Some(1), &cx).unwrap();
+    let plans = plans.into_inner().unwrap();
+    let [plan] = &plans[..] else { panic!("{plans:?}") };
+    assert!(plan.tokens > 100 && plan.tokens <= 2 * 94, "{plan:?}");
+    assert!(plan.least <= plan.most && plan.layers == 3, "{plan:?}");
 }

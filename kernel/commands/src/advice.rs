@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tunebook_engine::Settings;
 use tunebook_engine::advice::Advice;
 use tunebook_engine::advice::Plan;
 use tunebook_engine::advice::Remedies;
 
 use crate::lang::Lang;
 use crate::lang::Say;
+use crate::lang::both;
 use crate::say;
 use crate::text::seconds;
 
@@ -15,21 +17,20 @@ impl Say for Plan {
     fn say(&self, lang: Lang) -> String {
         let &Self { tokens, least, most, kept, layers, limit, free, weights } = self;
         let room = match (limit, free) {
-            (Some(limit), _) => say!(lang, "memory={limit} allows", "memory={limit} 允许"),
-            (None, Some(free)) => say!(lang, "of {free:.1} GB that can be had,", "可用 {free:.1} GB，"),
+            (Some(limit), _) => say!(lang, "; memory={limit} is the limit", "；上限 memory={limit}"),
+            (None, Some(free)) => say!(lang, "; {free:.1} GB can be had", "；可用 {free:.1} GB"),
             (None, None) => String::new(),
         };
-        let kept = match kept == layers {
-            true => say!(lang, "nothing is computed twice", "不需要重复计算"),
-            false => {
-                let twice = layers - kept;
-                say!(lang, "{twice} of {layers} layers are computed twice", "{layers} 层中有 {twice} 层要算两遍")
-            }
+        let twice = layers - kept;
+        let kept = match twice {
+            0 => both("nothing is computed twice", "不需要重复计算").in_lang(lang).to_string(),
+            _ => say!(lang, "{twice} of {layers} layers are computed twice", "{layers} 层中有 {twice} 层要算两遍"),
         };
         let mut text = say!(
             lang,
-            "memory: a step of up to {tokens} tokens takes {least:.1} to {most:.1} GB; {room} {kept}",
-            "内存：每步最多 {tokens} 个 token，需要 {least:.1} 到 {most:.1} GB；{room}{kept}"
+            "memory: a micro-batch of up to {tokens} tokens takes {least:.1} GB, or {most:.1} GB with nothing computed \
+             twice{room}; {kept}",
+            "内存：一个小批次最多 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{kept}"
         );
         if self.rereads() {
             text += &say!(
@@ -57,34 +58,34 @@ impl Say for Advice {
     fn say(&self, lang: Lang) -> String {
         match *self {
             Self::NotFalling { steps, before, now, learning_rate } => {
-                let higher = 3.0 * learning_rate;
+                let (higher, now_rate) = (rate(3.0 * learning_rate), shown(learning_rate));
                 say!(
                     lang,
                     "the loss does not fall: {before:.3} in the first steps, {now:.3} in the last of {steps}. Try a higher \
-                     learning rate (learning_rate={higher:e}, now {learning_rate:e}) or lora_rank, and look at the data \
+                     learning rate (learning_rate={higher}, now {now_rate}) or lora_rank, and look at the data \
                      with `sample`",
                     "损失没有下降：前几步 {before:.3}，共 {steps} 步后 {now:.3}。可调高学习率\
-                     （learning_rate={higher:e}，现在 {learning_rate:e}）或 lora_rank，并用 `sample` 检查数据"
+                     （learning_rate={higher}，现在 {now_rate}）或 lora_rank，并用 `sample` 检查数据"
                 )
             }
             Self::Rising { lowest, step, now, learning_rate } => {
-                let lower = learning_rate / 3.0;
+                let (lower, now_rate) = (rate(learning_rate / 3.0), shown(learning_rate));
                 say!(
                     lang,
                     "the loss rises: {lowest:.3} around step {step}, {now:.3} now. Lower the learning rate \
-                     (learning_rate={lower:.1e}, now {learning_rate:e}), or warm up (warmup_ratio=0.1)",
+                     (learning_rate={lower}, now {now_rate}), or warm up (warmup_ratio=0.1)",
                     "损失在上升：第 {step} 步附近 {lowest:.3}，现在 {now:.3}。可调低学习率\
-                     （learning_rate={lower:.1e}，现在 {learning_rate:e}）或加预热（warmup_ratio=0.1）"
+                     （learning_rate={lower}，现在 {now_rate}）或加预热（warmup_ratio=0.1）"
                 )
             }
             Self::Swinging { mean, spread, samples, learning_rate } => {
-                let lower = learning_rate / 2.0;
+                let (lower, now_rate) = (rate(learning_rate / 2.0), shown(learning_rate));
                 say!(
                     lang,
                     "the loss swings: by {spread:.2} around {mean:.2} from step to step. More samples a step (now {samples}) \
-                     by gradient_accumulation_steps calm it, or learning_rate={lower:.1e} (now {learning_rate:e})",
+                     by gradient_accumulation_steps calm it, or learning_rate={lower} (now {now_rate})",
                     "损失波动大：均值 {mean:.2}，每步波动 {spread:.2}。可调大梯度累积 gradient_accumulation_steps\
-                     （现在每步 {samples} 个样本），或调低学习率 learning_rate={lower:.1e}（现在 {learning_rate:e}）"
+                     （现在每步 {samples} 个样本），或调低学习率 learning_rate={lower}（现在 {now_rate}）"
                 )
             }
             Self::FewThreads { threads, cores } => say!(
@@ -114,6 +115,16 @@ impl Say for Advice {
             ),
         }
     }
+}
+
+/// A rate to try; the default, where the one in use is 0.
+fn rate(rate: f64) -> String {
+    shown(if rate > 0.0 { rate } else { Settings::default().learning_rate })
+}
+
+/// `5e-5`
+fn shown(rate: f64) -> String {
+    if rate == 0.0 { "0".to_string() } else { format!("{rate:.1e}").replace(".0e", "e") }
 }
 
 impl Say for Remedies {

@@ -39,4 +39,10 @@ pub use lang::Language;
 pub use lang::Say;
 pub use output::Output;
 pub use tunebook_engine::Event;
+pub use verb::Verb;
 pub use verbs::version::version;
+
+/// Every verb, in the order in which one meets them.
+pub fn verbs() -> &'static [&'static Verb] {
+    verbs::VERBS
+}

@@ -113,3 +113,50 @@ pub fn find(word: &str) -> Result<&'static Verb> {
 pub fn names() -> impl Iterator<Item = &'static str> {
     VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tunebook_engine::settings::declarations;
+
+    use super::*;
+    use crate::lang::both;
+
+    /// What stands between backticks, and words that name keys, files or environment variables, in order of the alphabet.
+    fn names(text: &str) -> Vec<&str> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let rest = text.split('`').step_by(2).flat_map(|text| {
+            text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.' | '=' | '/' | '-'))
+        });
+        let is_name = |word: &&str| word.contains('_') || word.contains('=') && word.len() > 1;
+        let mut names: Vec<_> = quoted.chain(rest.map(|word| word.trim_matches('.')).filter(is_name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Chinese is there, is Chinese, and names the same keys and commands.
+    fn check(of: &str, text: Text) {
+        assert_eq!(text.en.is_empty(), text.zh.is_empty(), "{of}");
+        let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        assert!(!text.en.chars().any(is_chinese), "{of}: {}", text.en);
+        assert!(text.zh.is_empty() || text.zh.chars().any(is_chinese), "{of}: {}", text.zh);
+        assert_eq!(names(text.en), names(text.zh), "{of}");
+    }
+
+    #[test]
+    fn every_verb_and_setting_is_explained_in_both_languages() {
+        for verb in VERBS {
+            check(verb.name, verb.help);
+            check(verb.name, verb.details);
+            verb.options.iter().for_each(|option| check(option.name, option.help));
+            for (line, does) in verb.examples {
+                assert_eq!(does.en.is_empty(), does.zh.is_empty(), "{line}");
+            }
+        }
+        for setting in declarations() {
+            let (en, zh) = (setting.help(), setting.chinese_help());
+            assert!(!en.is_empty() && !zh.is_empty());
+            check(setting.name, both(en, zh));
+        }
+    }
+}

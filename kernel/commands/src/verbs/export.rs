@@ -28,7 +28,7 @@ pub static VERB: Verb = Verb {
     examples: &[
         ("export models/creatures", both("merges the adapter that is on", "合并启用的适配器")),
         (
-            "export models/creatures adapter=saves/creatures export_size=2",
+            "export models/old adapter=saves/creatures export_size=2",
             both("another one, in files of 2 GB at most", "合并另一个，每个文件最大 2 GB"),
         ),
     ],

@@ -13,6 +13,8 @@ use crate::report::StepRecord;
 const WINDOW: usize = 5;
 /// The share of the weights that a step may read from the disk: pictures and the first step's pages.
 const READ: f64 = 0.3;
+/// Steps that take no longer than these seconds together are not slow.
+const NOTICED: f64 = 5.0;
 const SWAPPED: u64 = 200 << 20;
 
 /// What the system said at the last step.
@@ -60,7 +62,8 @@ fn slower(records: &[StepRecord]) -> Option<Advice> {
     let rates: Vec<_> = records.windows(2).map(rate).collect();
     let (before, last) = rates.split_at_checked(rates.len().checked_sub(WINDOW)?)?;
     let (before, now) = (before.windows(WINDOW).map(median).fold(0.0, f64::max), median(last));
-    (now < 0.5 * before).then_some(Advice::Slower { before, now })
+    let seconds = records.last()?.elapsed - records.get(records.len().checked_sub(WINDOW + 1)?)?.elapsed;
+    (now < 0.5 * before && seconds > NOTICED).then_some(Advice::Slower { before, now })
 }
 
 #[cfg(test)]
@@ -97,6 +100,7 @@ mod tests {
     fn steps_of_different_lengths_are_not() {
         assert_eq!(slower(&records((0..30).map(|step| if step % 3 == 0 { 1.7 } else { 1.0 }))), None);
         assert_eq!(slower(&records((0..8).map(|step| f64::from(8 - step)))), None);
+        assert_eq!(slower(&records((0..20).map(|step| if step < 12 { 0.01 } else { 0.1 }))), None);
         assert_eq!(slower(&[]), None);
     }
 }
