@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::Value;
+use tunebook_commands::Lang;
+use tunebook_commands::Say;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Event;
 use tunebook_engine::Session;
+use tunebook_engine::report::AnswerEnd;
 
 use crate::fixtures::fixture;
 
@@ -145,7 +148,7 @@ fn held_out_samples_are_evaluated_and_without_them_the_training_samples_with_a_n
     session.data(&["creatures".to_string()], &quiet).unwrap();
     let report = session.evaluate(&[], Some(3), None, &cx).unwrap();
     assert_eq!((report.samples.as_str(), report.done, report.adapter.as_str()), ("creatures", 3, "base"));
-    let note = notes.lock().unwrap().pop().unwrap();
+    let note = notes.lock().unwrap().pop().unwrap().say(Lang::En);
     assert!(note.contains("val_size") && note.contains("samples of the training"), "{note}");
 
     set(&mut session, &[("val_size", "5")]);
@@ -172,7 +175,19 @@ fn comparing_asks_every_adapter_what_chat_would_answer() {
     session.adapter_load(Path::new(&adapter("linear_warmup")), Some("warm")).unwrap();
     session.chat("Hello!", &[], &cx).unwrap();
 
-    let report = session.compare(question, &images, &[], &cx).unwrap();
+    // The answers are heard as they are made, each under its name.
+    let heard = Mutex::new(Vec::<(String, String)>::new());
+    let emit = |event| {
+        let mut heard = heard.lock().unwrap();
+        match event {
+            Event::Answering(name) => heard.push((name, String::new())),
+            Event::Text(piece) => heard.last_mut().unwrap().1 += &piece,
+            _ => {}
+        }
+    };
+    let report = session.compare(question, &images, &[], &Context { emit: &emit, cancel: &cancel }).unwrap();
+    let told = report.answers.iter().map(|answer| (answer.name.clone(), answer.report.text.clone()));
+    assert_eq!(heard.into_inner().unwrap(), told.collect::<Vec<_>>());
     let answers: Vec<_> = report.answers.iter().map(|a| (a.name.as_str(), a.report.text.as_str())).collect();
     assert_eq!(answers.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["base", "cosine", "warm"]);
     assert_eq!(session.status().turns, 1);
@@ -189,4 +204,25 @@ fn comparing_asks_every_adapter_what_chat_would_answer() {
     let named = [adapter("two_pictures")];
     let report = session.compare(question, &images, &named, &cx).unwrap();
     assert_eq!(report.answers.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["base", named[0].as_str()]);
+}
+
+#[test]
+fn every_stop_token_of_the_model_ends_answers_and_predictions() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("tiny")).unwrap().map(|entry| entry.unwrap().path()) {
+        std::fs::copy(&entry, folder.path().join(entry.file_name().unwrap())).unwrap();
+    }
+    // Whatever it says, it has said enough.
+    let every: Vec<u32> = (0..1280).collect();
+    let config = serde_json::json!({"do_sample": false, "eos_token_id": every});
+    std::fs::write(folder.path().join("generation_config.json"), config.to_string()).unwrap();
+    let cancel = Cancel::default();
+    let (mut session, cx) = session(&cancel);
+    session.load(folder.path(), &cx).unwrap();
+    session.data(&["creatures".to_string()], &cx).unwrap();
+    let mut texts = Vec::new();
+    let report = session.predict(&[], Some(2), None, &mut |made| texts.push(made.predict.clone()), &cx).unwrap();
+    assert_eq!((report.new_tokens, report.cut, texts), (0, 0, vec![String::new(); 2]));
+    let answer = session.chat("Hello!", &[], &cx).unwrap();
+    assert_eq!((answer.new_tokens, answer.end), (0, AnswerEnd::EndOfTurn));
 }

@@ -81,7 +81,10 @@ fn workplace() -> TempDir {
                              "assistant_tag": "assistant", "system_tag": "system"}}"#;
     let info = format!(r#"{{"creatures": {entry}, "creatures_test": {entry}, "identity": {entry}}}"#);
     std::fs::write(path("data/dataset_info.json"), info).unwrap();
-    std::fs::copy(fixture("train/creatures.json"), path("data/creatures.json")).unwrap();
+    // Enough of them for every example.
+    let few = std::fs::read_to_string(fixture("train/creatures.json")).unwrap();
+    let few = few.trim().trim_start_matches('[').trim_end_matches(']');
+    std::fs::write(path("data/creatures.json"), format!("[{}]", [few; 3].join(","))).unwrap();
     for picture in ["cat.png", "a.png", "b.png"] {
         std::fs::copy(fixture("pictures/creature_0.png"), path(picture)).unwrap();
     }

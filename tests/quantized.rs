@@ -5,10 +5,11 @@ use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Session;
+use tunebook_engine::settings::QuantizationBit;
 
 use crate::fixtures::fixture;
 
-fn check(bit: &str, quantized: &str) {
+fn check(bit: &str, quantized: QuantizationBit) {
     let cancel = Cancel::default();
     let cx = Context { emit: &|_| {}, cancel: &cancel };
     let mut session = Session::default();
@@ -51,12 +52,12 @@ fn check(bit: &str, quantized: &str) {
 
 #[test]
 fn four_bits_train_as_the_weights_that_they_stand_for() {
-    check("4", "4 bits (NF4)");
+    check("4", QuantizationBit::Four);
 }
 
 #[test]
 fn eight_bits_train_as_the_weights_that_they_stand_for() {
-    check("8", "8 bits (LLM.int8)");
+    check("8", QuantizationBit::Eight);
 }
 
 #[test]

@@ -279,9 +279,9 @@ fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begi
     };
     let cancel = Cancel::default();
     let cx = Context { emit: &emit, cancel: &cancel };
-    let mut session = prepare("creatures", Start::Lora, &[("memory", "0.1")], &cx);
+    let mut session = prepare("creatures", Start::Lora, &[("memory", "0.1"), ("lora_rank", "1024")], &cx);
     let error = session.train(Some(1), &cx).unwrap_err().to_string();
-    assert!(error.starts_with("memory=0.1 is less than"), "{error}");
+    assert!(error.starts_with("memory=0.1 is less than") && error.contains("lora_rank="), "{error}");
     assert!(session.history().is_empty() && plans.lock().unwrap().is_empty());
 
     let mut settings = session.settings().clone();

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use console::truncate_str;
 use rustyline::ExternalPrinter;
 use tunebook_commands::cell;
 use tunebook_commands::complete::Candidate;
@@ -109,7 +110,7 @@ impl<'a> Drawing<'a> {
     fn try_draw(&mut self, shown: Shown) -> io::Result<()> {
         if let Shown::Display(text) = shown {
             if self.screen.is_live() {
-                let line: String = text.chars().take(self.screen.page().width.saturating_sub(1)).collect();
+                let line = truncate_str(&text, self.screen.page().width.saturating_sub(1), "");
                 write!(io::stdout(), "\r\x1b[K{line}")?;
                 io::stdout().flush()?;
             }

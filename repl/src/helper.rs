@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use console::Style;
 use console::Term;
+use console::truncate_str;
 use rustyline::CompletionType;
 use rustyline::Context;
 use rustyline::Helper as RustylineHelper;
@@ -73,7 +74,10 @@ impl Completer for Helper {
         let width = usize::from(Term::stdout().size().1).saturating_sub(2);
         let shown = |candidate: &complete::Candidate| match candidate.description.as_str() {
             "" => last_part(&candidate.text).to_string(),
-            description => format!("{:NAME_WIDTH$} {description}", candidate.text).chars().take(width).collect(),
+            description => {
+                let listed = format!("{:NAME_WIDTH$} {description}", candidate.text);
+                truncate_str(&listed, width, "").into_owned()
+            }
         };
         let listed =
             candidates.into_iter().map(|candidate| Candidate { shown: shown(&candidate), text: candidate.text });

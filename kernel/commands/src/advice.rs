@@ -141,3 +141,43 @@ impl Say for Remedies {
         self.0.iter().map(each).collect::<Vec<_>>().join("，")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_says_its_numbers_in_both_languages() {
+        let rising = Advice::Rising { lowest: 1.5, step: 12, now: 2.25, learning_rate: 3e-4 };
+        assert_eq!(
+            rising.say(Lang::En),
+            "the loss rises: 1.500 around step 12, 2.250 now. Lower the learning rate (learning_rate=1e-4, now 3e-4), or \
+             warm up (warmup_ratio=0.1)"
+        );
+        let zh = rising.say(Lang::Zh);
+        assert!(["1.500", "12", "2.250", "learning_rate=1e-4"].iter().all(|number| zh.contains(number)), "{zh}");
+        let still = Advice::NotFalling { steps: 60, before: 2.0, now: 2.0, learning_rate: 0.0 };
+        assert!(still.say(Lang::En).contains("learning_rate=5e-5, now 0)"));
+    }
+
+    #[test]
+    fn a_plan_says_what_is_needed_and_what_there_is() {
+        let plan = Plan {
+            tokens: 2000,
+            least: 9.0,
+            most: 12.0,
+            kept: 10,
+            layers: 36,
+            limit: None,
+            free: Some(8.0),
+            weights: 6.2,
+        };
+        assert_eq!(
+            plan.say(Lang::En),
+            "memory: a micro-batch of up to 2000 tokens takes 9.0 GB, or 12.0 GB with nothing computed twice; 8.0 GB can \
+             be had; 26 of 36 layers are computed twice; the weights (6.2 GB) do not fit beside it, so that every step \
+             reads them from the disk: quantization_bit=4 makes them smaller"
+        );
+        assert!(plan.say(Lang::Zh).contains("36 层中有 26 层要算两遍"));
+    }
+}

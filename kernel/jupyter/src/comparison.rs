@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+use serde_json::json;
 use tunebook_commands::Lang;
 use tunebook_commands::say;
 use tunebook_commands::text;
@@ -17,11 +19,6 @@ const LEFT: &str = "text-align:left;vertical-align:top";
 /// The pictures in a row, the question, a column for each answer.
 pub fn html(report: &CompareReport, lang: Lang) -> String {
     let pictures: String = report.images.iter().map(|path| picture(path, lang)).collect();
-    let row = |tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>| {
-        let cells: String =
-            cells.map(|cell| format!("<{tag} style=\"{LEFT};{style}\">{}</{tag}>", escape(&cell))).collect();
-        format!("<tr>{cells}</tr>")
-    };
     let answers = || report.answers.iter();
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
     let texts =
@@ -32,6 +29,23 @@ pub fn html(report: &CompareReport, lang: Lang) -> String {
          <table><thead>{names}</thead><tbody>{texts}{ends}</tbody></table></div>",
         escape(&report.question)
     )
+}
+
+/// The answers that are made so far, each with the name of who gives it.
+pub fn so_far(answers: &[(String, String)]) -> Value {
+    let names = row("th", "", &mut answers.iter().map(|(name, _)| name.clone()));
+    let texts = row("td", "white-space:pre-wrap", &mut answers.iter().map(|(_, text)| text.clone()));
+    let lines: Vec<_> = answers.iter().map(|(name, text)| format!("{name}\n{text}")).collect();
+    json!({
+        "text/plain": lines.join("\n"),
+        "text/html": format!("<table><thead>{names}</thead><tbody>{texts}</tbody></table>"),
+    })
+}
+
+fn row(tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>) -> String {
+    let cells: String =
+        cells.map(|cell| format!("<{tag} style=\"{LEFT};{style}\">{}</{tag}>", escape(&cell))).collect();
+    format!("<tr>{cells}</tr>")
 }
 
 fn picture(path: &Path, lang: Lang) -> String {

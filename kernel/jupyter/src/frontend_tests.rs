@@ -9,6 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tunebook_commands::Lang;
 
 use crate::error::Result;
 use crate::kernel;
@@ -65,6 +66,24 @@ fn a_cell_that_fails_aborts_those_behind_it_and_no_later_one() {
     assert_eq!(frontend.iopub("stream")["text"], "d\n");
     assert_eq!(frontend.shell("execute_reply")["status"], "ok");
     frontend.idle();
+}
+
+#[test]
+fn a_kernel_speaks_the_language_that_it_is_told_to() {
+    let mut frontend = Frontend::start();
+    frontend.execute("lang zh");
+    assert_eq!(frontend.shell("execute_reply")["status"], "ok");
+    frontend.execute("trian");
+    let reply = frontend.shell("execute_reply");
+    assert_eq!(reply["ename"], "UnknownCommand");
+    assert_eq!(reply["traceback"][1], "  没有命令 `trian`（是不是想写 `train`？）");
+    assert_eq!(reply["traceback"][2], "  \u{1b}[32m→ `help` 列出所有命令\u{1b}[0m");
+    frontend.request("inspect_request", json!({"code": "train", "cursor_pos": 5}));
+    let text = frontend.shell("inspect_reply")["data"]["text/plain"].as_str().unwrap().to_string();
+    assert!(text.starts_with("训练适配器") && text.contains("用法：train"), "{text}");
+    frontend.request("complete_request", json!({"code": "trai", "cursor_pos": 4}));
+    let candidate = &frontend.shell("complete_reply")["metadata"]["_jupyter_types_experimental"][0];
+    assert!(candidate["signature"].as_str().unwrap().starts_with("训练适配器"), "{candidate}");
 }
 
 #[test]
@@ -148,7 +167,7 @@ impl Frontend {
         let address = address(folder.path(), "the key");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let served = address.clone();
-        let kernel = runtime.spawn(async move { kernel::run(&served, None).await });
+        let kernel = runtime.spawn(async move { kernel::run(&served, None, Lang::En).await });
         while !(1..=5).all(|port| folder.path().join(format!("k-{port}")).exists()) {
             assert!(!kernel.is_finished(), "the kernel ended");
             std::thread::sleep(Duration::from_millis(5));

@@ -32,14 +32,14 @@ use crate::wire::Sender;
 /// How long the sockets may take to send what is left, at the end.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Serves until a client asks for the end.
+/// Serves until a client asks for the end, at first in the language of the environment.
 ///
 /// # Errors
 /// The connection file cannot be used, a port is taken.
 pub fn serve(connection_file: &Path, history: Option<&Path>) -> Result<()> {
     let address = Address::read(connection_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(Error::Start)?.block_on(run(&address, history))
+    runtime.map_err(Error::Start)?.block_on(run(&address, history, Lang::from_environment()))
 }
 
 /// What the tasks share.
@@ -83,11 +83,11 @@ impl Replies {
 }
 
 /// The same, on the runtime of the caller.
-pub(crate) async fn run(address: &Address, history: Option<&Path>) -> Result<()> {
+pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -> Result<()> {
     let sockets = KernelSockets::bind(address).await?;
     let (iopub, published) = IoPub::new();
     let kernel = Arc::new(Kernel {
-        host: Host::start(Lang::from_environment()).map_err(Error::Start)?,
+        host: Host::start(lang).map_err(Error::Start)?,
         iopub,
         history: Mutex::new(History::open(history)),
         interrupted: AtomicBool::new(false),

@@ -24,8 +24,6 @@ pub(crate) struct Page<'a> {
     count: usize,
     silent: bool,
     language: Language,
-    /// An answer of several was begun.
-    is_answering: bool,
     /// What the last command answered: if no other output follows, it is the value of the cell.
     pending: Option<Output>,
     progress: Progress,
@@ -36,19 +34,15 @@ pub(crate) struct Page<'a> {
 impl<'a> Page<'a> {
     pub fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
         let progress = Progress::new(language.clone());
-        Self { iopub, origin, count, silent, language, is_answering: false, pending: None, progress, last_text: None }
+        Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None }
     }
 
     pub fn event(&mut self, event: Event) {
         match event {
-            Event::Text(text) => self.stream(Stream::Stdout, &text),
+            Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &text),
             Event::Note(note) => self.note(&note.say(self.lang())),
             Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
             Event::Advice(advice) => self.note(&advice.say(self.lang())),
-            Event::Answering(name) => {
-                let gap = if std::mem::replace(&mut self.is_answering, true) { "\n\n" } else { "" };
-                self.stream(Stream::Stdout, &format!("{gap}{name}\n"));
-            }
             event => {
                 self.progress.event(event);
                 self.draw_progress();
@@ -118,7 +112,6 @@ impl<'a> Page<'a> {
 
     /// A command is over: what it draws next is drawn anew.
     pub fn settle(&mut self) {
-        self.is_answering = false;
         self.progress.settle();
         self.draw_progress();
         self.progress = Progress::new(self.language.clone());

@@ -20,6 +20,7 @@ use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
 use uuid::Uuid;
 
+use crate::comparison;
 use crate::curve;
 use crate::display::escape;
 
@@ -38,6 +39,8 @@ pub(crate) struct Progress {
     download: Option<Download>,
     /// What the training takes.
     plan: Option<Plan>,
+    /// The answers of a comparison so far, each with the name of who gives it.
+    answers: Vec<(String, String)>,
     training: Option<Training>,
     /// The display's id, and when it was drawn last.
     drawn: Option<(String, Instant)>,
@@ -53,6 +56,7 @@ impl Progress {
             task: None,
             download: None,
             plan: None,
+            answers: Vec::new(),
             training: None,
             drawn: None,
             is_old: false,
@@ -78,8 +82,19 @@ impl Progress {
                 }
             }
             Event::Plan(plan) => self.plan = Some(plan),
-            Event::Text(_) | Event::Note(_) | Event::Estimate { .. } | Event::Advice(_) | Event::Answering(_) => {}
+            Event::Answering(name) => self.answers.push((name, String::new())),
+            Event::Text(piece) => {
+                if let Some((_, answer)) = self.answers.last_mut() {
+                    answer.push_str(&piece);
+                }
+            }
+            Event::Note(_) | Event::Estimate { .. } | Event::Advice(_) => {}
         }
+    }
+
+    /// Whether text that comes is an answer among others.
+    pub fn is_comparing(&self) -> bool {
+        !self.answers.is_empty()
     }
 
     /// The training is over.
@@ -110,6 +125,9 @@ impl Progress {
             return None;
         }
         let data = match (&self.training, self.task, &self.download) {
+            // The comparison itself, which comes now, holds the answers.
+            _ if self.is_comparing() && self.settled => json!({"text/plain": "", "text/html": ""}),
+            _ if self.is_comparing() => comparison::so_far(&self.answers),
             (Some(training), ..) => training.data(self.plan.as_ref(), self.language.get()),
             (None, Some(task), _) => task_data(task, self.language.get()),
             (None, None, Some(download)) => download.data(self.language.get()),
@@ -348,6 +366,22 @@ mod tests {
         let text = "model-00001-of-00002.safetensors 1.00 GB of 4.00 GB\nall files 1.5 MB of 8.00 GB";
         assert_eq!(data["text/plain"].as_str().unwrap(), text);
         assert!(data["text/html"].as_str().unwrap().contains("width:25.0%"));
+    }
+
+    #[test]
+    fn answers_of_a_comparison_grow_and_make_room_for_it() {
+        let mut progress = Progress::new(Language::new(Lang::En));
+        assert!(!progress.is_comparing());
+        progress.started -= PATIENCE;
+        for event in [Event::Answering("base".into()), Event::Text("A ".into()), Event::Text("<cat>".into())] {
+            progress.event(event);
+        }
+        let (first, id, data) = progress.draw().unwrap();
+        assert!(first && progress.is_comparing());
+        assert_eq!(data["text/plain"], "base\nA <cat>");
+        assert!(data["text/html"].as_str().unwrap().contains("A &lt;cat&gt;"), "{data}");
+        progress.settle();
+        assert_eq!(progress.draw().unwrap(), (false, id, json!({"text/plain": "", "text/html": ""})));
     }
 
     #[test]

@@ -23,10 +23,11 @@ pub static VERB: Verb = Verb {
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
     help: both("ask the model, with pictures; alone: a conversation", "向模型提问，可带图片；单独使用则进入对话"),
     details: both(
-        "Options come first, the rest of the line is the message as it is. The conversation goes on from \
-              message to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures \
-              come in front of the text, or where it says <image>.",
-        "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图片放在文字前面，或放在写有 <image> 的地方。",
+        "Options come first, the rest of the line is the message as it is. The conversation goes on from message \
+         to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures come in \
+         front of the text, or where it says <image>.",
+        "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图\
+         片放在文字前面，或放在写有 <image> 的地方。",
     ),
     examples: &[
         ("chat image=cat.png What's this?", both("one picture", "一张图片")),

@@ -25,10 +25,11 @@ pub static VERB: Verb = Verb {
         "向基础模型和各适配器问同一个问题，并排比较",
     ),
     details: both(
-        "Options come first, the rest of the line is the question as it is. All adapters of the session \
-              answer, or those that are named. Nothing is loaded again, and the conversation of `chat` stays \
-              as it is. Ctrl-C stops and keeps what is there.",
-        "选项写在前面，其余部分原样作为问题。由会话中所有适配器回答，或只由指定的回答。不重新加载任何东西，`chat` 的对话也保持不变。Ctrl-C 停止并保留已有的回答。",
+        "Options come first, the rest of the line is the question as it is. All adapters of the session answer, or \
+         those that are named. Nothing is loaded again, and the conversation of `chat` stays as it is. Ctrl-C \
+         stops and keeps what is there.",
+        "选项写在前面，其余部分原样作为问题。由会话中所有适配器回答，或只由指定的回答。不重新加载任何东西，`chat` \
+         的对话也保持不变。Ctrl-C 停止并保留已有的回答。",
     ),
     examples: &[
         ("compare image=cat.png What's this?", both("the base model and every adapter", "基础模型和每个适配器")),

@@ -22,12 +22,11 @@ pub static VERB: Verb = Verb {
     usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= val_size= …]",
     help: both("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
     details: both(
-        "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one \
-              that cannot be used is left out and reported. val_size holds some of them back for `evaluate`, \
-              the same ones as LLaMA-Factory. The training of every adapter starts anew; what they have learned \
-              stays.",
-        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告。val_size 留\
-              出一部分给 `evaluate`，与 LLaMA-Factory 留出的相同。各适配器的训练重新开始，已学到的保留。",
+        "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
+         be used is left out and reported. val_size holds some of them back for `evaluate`, the same ones as \
+         LLaMA-Factory. The training of every adapter starts anew; what they have learned stays.",
+        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告。val_size 留出一部分给 \
+         `evaluate`，与 LLaMA-Factory 留出的相同。各适配器的训练重新开始，已学到的保留。",
     ),
     examples: &[
         (

@@ -21,10 +21,9 @@ pub static VERB: Verb = Verb {
     help: both("measure loss and perplexity on held-out samples", "在留出的样本上计算损失和困惑度"),
     details: both(
         "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
-              output_dir, eval_results.json and all_results.json are written there. Ctrl-C stops with the loss \
-              so far.",
-        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，eval_results.json \
-              和 all_results.json 写到那里。Ctrl-C 停止，给出目前的损失。",
+         output_dir, eval_results.json and all_results.json are written there. Ctrl-C stops with the loss so far.",
+        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，eval_results.json 和 \
+         all_results.json 写到那里。Ctrl-C 停止，给出目前的损失。",
     ),
     examples: &[
         ("evaluate", both("what is held out, with the adapter that is on", "留出的样本，用启用的适配器")),

@@ -20,10 +20,10 @@ pub static VERB: Verb = Verb {
     usage: "export FOLDER [adapter= export_size=]",
     help: both("write the model with the adapter merged into it", "写出合并了适配器的模型"),
     details: both(
-        "The folder is one that transformers and `load` read, with tokenizer and processor; it must not \
-              be there yet, or be empty. Weights are stored as the model's own, also where it was loaded with \
-              quantization_bit.",
-        "写成 transformers 和 `load` 能读的文件夹，带分词器和处理器；文件夹必须还不存在或是空的。权重按模型自身的精度存储，即使加载时用了 quantization_bit。",
+        "The folder is one that transformers and `load` read, with tokenizer and processor; it must not be there \
+         yet, or be empty. Weights are stored as the model's own, also where it was loaded with quantization_bit.",
+        "写成 transformers 和 `load` 能读的文件夹，带分词器和处理器；文件夹必须还不存在或是空的。权重按模型自身的精\
+         度存储，即使加载时用了 quantization_bit。",
     ),
     examples: &[
         ("export models/creatures", both("merges the adapter that is on", "合并启用的适配器")),

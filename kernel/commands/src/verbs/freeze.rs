@@ -18,9 +18,10 @@ pub static VERB: Verb = Verb {
     usage: "freeze [NAME] [freeze_trainable_layers= freeze_trainable_modules= freeze_extra_modules=]",
     help: both("train some of the model's layers, without LoRA", "不用 LoRA，训练模型的一部分层"),
     details: both(
-        "Copies of these layers take the place of the model's own and are trained; `adapter off` brings \
-              the model's back. `export` writes a whole model. Each trained parameter takes 16 bytes of memory.",
-        "这些层的副本代替模型自身的层参与训练；`adapter off` 换回模型自身的层。`export` 写出整个模型。每个训练的参数占 16 字节内存。",
+        "Copies of these layers take the place of the model's own and are trained; `adapter off` brings the \
+         model's back. `export` writes a whole model. Each trained parameter takes 16 bytes of memory.",
+        "这些层的副本代替模型自身的层参与训练；`adapter off` 换回模型自身的层。`export` 写出整个模型。每个训练的参\
+         数占 16 字节内存。",
     ),
     examples: &[
         ("freeze", both("the last two layers of the language model", "语言模型的最后两层")),

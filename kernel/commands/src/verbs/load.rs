@@ -20,16 +20,16 @@ pub static VERB: Verb = Verb {
     help: both("load a Qwen2.5-VL model out of a folder or from a hub", "从文件夹或模型站加载 Qwen2.5-VL 模型"),
     details: both(
         "A folder is laid out as on the hubs: config.json, tokenizer.json, *.safetensors and so on. OWNER/NAME, \
-              where there is no such folder, is downloaded from Hugging Face, or ModelScope with hub=modelscope \
-              or USE_MODELSCOPE_HUB=1, unless it is in the cache that their own libraries use; a download that \
-              was stopped goes on. HF_ENDPOINT, HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, MODELSCOPE_ENDPOINT, MODELSCOPE_CACHE \
-              and MODELSCOPE_API_TOKEN are honoured. A model that is loaded already is dropped, with its data, \
-              adapters and conversation.",
-        "文件夹的布局与模型站上的相同：config.json、tokenizer.json、*.safetensors 等。若没有名为 OWNER/NAME \
-              的文件夹，就从 Hugging Face 下载，用 hub=modelscope 或 USE_MODELSCOPE_HUB=1 则从 ModelScope 下\
-              载；它们自己的库缓存过的不再下载，中断的下载会继续。支持 HF_ENDPOINT、HF_HOME、HF_TOKEN、HF_HUB_OFFLINE、\
-              MODELSCOPE_ENDPOINT、MODELSCOPE_CACHE 和 MODELSCOPE_API_TOKEN。已加载的模型会连同数据、适配器和\
-              对话一起丢弃。",
+         where there is no such folder, is downloaded from Hugging Face, or ModelScope with hub=modelscope or \
+         USE_MODELSCOPE_HUB=1, unless it is in the cache that their own libraries use; a download that was stopped \
+         goes on. HF_ENDPOINT, HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, MODELSCOPE_ENDPOINT, MODELSCOPE_CACHE and \
+         MODELSCOPE_API_TOKEN are honoured. A model that is loaded already is dropped, with its data, adapters and \
+         conversation.",
+        "文件夹的布局与模型站上的相同：config.json、tokenizer.json、*.safetensors 等。若没有名为 OWNER/NAME 的文件\
+         夹，就从 Hugging Face 下载，用 hub=modelscope 或 USE_MODELSCOPE_HUB=1 则从 ModelScope 下载；它们自己的库缓\
+         存过的不再下载，中断的下载会继续。支持 HF_ENDPOINT、HF_HOME、HF_TOKEN、HF_HUB_OFFLINE、\
+         MODELSCOPE_ENDPOINT、MODELSCOPE_CACHE 和 MODELSCOPE_API_TOKEN。已加载的模型会连同数据、适配器和对话一起丢\
+         弃。",
     ),
     examples: &[
         ("load models/Qwen2.5-VL-3B-Instruct", both("computes as the weights are stored", "按权重存储的精度计算")),

@@ -19,11 +19,10 @@ pub static VERB: Verb = Verb {
               …]",
     help: both("make a new LoRA adapter and turn it on", "新建一个 LoRA 适配器并启用"),
     details: both(
-        "It changes nothing until it is trained. all stands for the linear layers of the language model, \
-              and with freeze_vision_tower=false of the vision tower as well. Short names: rank, alpha, dropout, \
-              target.",
-        "训练之前它不改变任何东西。all 表示语言模型的线性层，加 freeze_vision_tower=false 则也包括视觉编\
-              码器的。简称：rank、alpha、dropout、target。",
+        "It changes nothing until it is trained. all stands for the linear layers of the language model, and with \
+         freeze_vision_tower=false of the vision tower as well. Short names: rank, alpha, dropout, target.",
+        "训练之前它不改变任何东西。all 表示语言模型的线性层，加 freeze_vision_tower=false 则也包括视觉编码器的。简\
+         称：rank、alpha、dropout、target。",
     ),
     examples: &[
         (

@@ -27,12 +27,12 @@ pub static VERB: Verb = Verb {
     help: both("answer held-out samples, and score it: BLEU-4 and ROUGE", "回答留出的样本并打分：BLEU-4 和 ROUGE"),
     details: both(
         "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
-              output_dir, each answer is added to generated_predictions.jsonl as it comes, and in the end predict_results.json \
-              is written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: characters for \
-              BLEU-4, words as jieba cuts them for ROUGE.",
-        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，每个回答一\
-              出来就写进 generated_predictions.jsonl，最后写 predict_results.json。Ctrl-C 停止并保留已有的回\
-              答。分数与 LLaMA-Factory 相同：BLEU-4 按字，ROUGE 按 jieba 分词。",
+         output_dir, each answer is added to generated_predictions.jsonl as it comes, and in the end \
+         predict_results.json is written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: \
+         characters for BLEU-4, words as jieba cuts them for ROUGE.",
+        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，每个回答一出来就写进 \
+         generated_predictions.jsonl，最后写 predict_results.json。Ctrl-C 停止并保留已有的回答。分数与 \
+         LLaMA-Factory 相同：BLEU-4 按字，ROUGE 按 jieba 分词。",
     ),
     examples: &[
         (

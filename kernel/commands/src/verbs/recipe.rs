@@ -27,16 +27,15 @@ pub static VERB: Verb = Verb {
     usage: "recipe show | save FILE | load FILE",
     help: both("the session as a LLaMA-Factory recipe, and back", "把会话写成 LLaMA-Factory 的训练配方，或读取配方"),
     details: both(
-        "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would \
-              show for these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train \
-              FILE` and `tunebook train FILE` carry out. `recipe load` reads such a file: it sets what the file \
-              says, loads its model, data and adapter, and `train` can begin. Keys that only steer Python or \
-              the machine are accepted and kept; what would change the result and is not there is refused, every \
-              such key by name.",
-        "`recipe show` 写出 YAML，以及 LLaMA-Factory 网页对这些设置会显示的 `llamafactory-cli train` 命\
-              令；`recipe save` 把 YAML 写到文件，`llamafactory-cli train FILE` 和 `tunebook train FILE` 都能\
-              执行。`recipe load` 读取这样的文件：按它设置，加载它的模型、数据和适配器，接着就可以 `train`。\
-              只影响 Python 或机器的键会接受并保留；会改变结果而这里没有的键会被拒绝，并逐个指出。",
+        "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would show for \
+         these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train FILE` and `tunebook \
+         train FILE` carry out. `recipe load` reads such a file: it sets what the file says, loads its model, data \
+         and adapter, and `train` can begin. Keys that only steer Python or the machine are accepted and kept; \
+         what would change the result and is not there is refused, every such key by name.",
+        "`recipe show` 写出 YAML，以及 LLaMA-Factory 网页对这些设置会显示的 `llamafactory-cli train` 命令；`recipe \
+         save` 把 YAML 写到文件，`llamafactory-cli train FILE` 和 `tunebook train FILE` 都能执行。`recipe load` 读\
+         取这样的文件：按它设置，加载它的模型、数据和适配器，接着就可以 `train`。只影响 Python 或机器的键会接受并保\
+         留；会改变结果而这里没有的键会被拒绝，并逐个指出。",
     ),
     examples: &[
         ("recipe show", both("to look at, or to paste into a shell", "查看，或粘贴到终端")),

@@ -19,8 +19,8 @@ pub static VERB: Verb = Verb {
     usage: "run FILE",
     help: both("carry out the commands of a file", "执行一个文件中的命令"),
     details: both(
-        "It stops at the first error and says at which line. In a file, `#` begins a comment and `\\` at \
-              the end of a line joins the next one to it.",
+        "It stops at the first error and says at which line. In a file, `#` begins a comment and `\\` at the end \
+         of a line joins the next one to it.",
         "遇到第一个错误就停止，并说明在哪一行。文件中 `#` 开始注释，行尾的 `\\` 表示下一行接在后面。",
     ),
     examples: &[("run creatures.tune", both("as if its lines were typed", "就像逐行输入一样"))],

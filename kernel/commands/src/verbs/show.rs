@@ -24,10 +24,10 @@ pub static VERB: Verb = Verb {
     usage: "show [KEY | GROUP]",
     help: both("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
     details: both(
-        "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, \
-              freeze, method, training, evaluation, generation, output and export.",
+        "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, freeze, \
+         method, training, evaluation, generation, output and export.",
         "不是默认值的用 `*` 标出。分组有 model、pictures、data、lora、freeze、method、training、evaluation、\
-              generation、output 和 export。",
+         generation、output 和 export。",
     ),
     examples: &[
         ("show", both("all settings", "所有设置")),

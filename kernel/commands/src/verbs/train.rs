@@ -19,13 +19,13 @@ pub static VERB: Verb = Verb {
     usage: "train [N] [learning_rate= num_train_epochs= per_device_train_batch_size= …]",
     help: both("train the adapter: N steps, or to the end of its epochs", "训练适配器：N 步，或到训练轮数结束"),
     details: both(
-        "Ctrl-C stops between two micro-batches; `train` goes on from there. In the beginning it says what \
-              memory it takes, and while it runs, one line of advice where the loss does not fall, rises or \
-              swings, or it becomes slow. With output_dir set, the log, checkpoints and the adapter are written \
-              there. Short names: lr, epochs, batch, accum, scheduler.",
-        "Ctrl-C 停在两个小批次之间；再次 `train` 从那里继续。设了 output_dir 时，日志、检查点和适配器写\
-              到那里。开始时说明需要多少内存；训练中若损失不降、上升、波动，或速度变慢，会给出一行建议。简称\
-              ：lr、epochs、batch、accum、scheduler。",
+        "Ctrl-C stops between two micro-batches; `train` goes on from there. In the beginning it says what memory \
+         it takes, and while it runs, one line of advice where the loss does not fall, rises or swings, or it \
+         becomes slow. With output_dir set, the log, checkpoints and the adapter are written there. Short names: \
+         lr, epochs, batch, accum, scheduler.",
+        "Ctrl-C 停在两个小批次之间；再次 `train` 从那里继续。设了 output_dir 时，日志、检查点和适配器写到那里。开始\
+         时说明需要多少内存；训练中若损失不降、上升、波动，或速度变慢，会给出一行建议。简称：lr、epochs、batch、\
+         accum、scheduler。",
     ),
     examples: &[
         ("train", both("to the end of num_train_epochs", "到 num_train_epochs 结束")),

@@ -167,8 +167,8 @@ impl Chinese for ImageError {
                 format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
             }
             Self::NoConfig { folder } => format!(
-                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 processor_config.json：模型文件夹用它说明图片\
-                 怎样处理",
+                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 \
+                 processor_config.json：模型文件夹用它说明图片怎样处理",
                 folder.display()
             ),
             Self::Config { path, key, message } => format!("{}：`{key}` {message}", path.display()),

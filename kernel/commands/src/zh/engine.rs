@@ -65,11 +65,13 @@ impl Chinese for Error {
             Self::FreeMemory { needed, free, remedies } => {
                 let remedies = remedies.say(Lang::Zh);
                 format!(
-                    "除权重外一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB；请调低设置：{remedies}；设 memory=GB 则照样训练"
+                    "除权重外一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB；请调低设置：{remedies}；\
+                     设 memory=GB 则照样训练"
                 )
             }
             Self::NotFinite { step, loss, grad_norm, learning_rate } => format!(
-                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，所以没有执行；适配器停在上一步之后的状态。请调低学习率\
+                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，所以没有执行；适配器停在上一步之后的状态。\
+                 请调低学习率\
                  （learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型；`train` 从后面的样本继续"
             ),
             Self::NothingToCompare => {
@@ -83,7 +85,8 @@ impl Chinese for Error {
                 path.display()
             ),
             Self::OtherTokenizer { path, config, found } => format!(
-                "{} 说 image_token_id 是 {config}，但在 tokenizer.json 中 <|image_pad|> 是 token {found}：这两个文件属于不同的模型",
+                "{} 说 image_token_id 是 {config}，但在 tokenizer.json 中 <|image_pad|> 是 token {found}：\
+                 这两个文件属于不同的模型",
                 path.display()
             ),
             Self::Other(problem) => format!("内部错误：{problem}"),
