@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::RngCore;
-use rand_chacha::rand_core::SeedableRng;
+use candle_core::D;
+use candle_core::Device;
+use candle_core::Result;
+use candle_core::Tensor;
+use candle_nn::ops::softmax;
+use candle_transformers::generation::LogitsProcessor;
 
 use crate::model::GenerationConfig;
 use crate::settings::Settings;
@@ -56,25 +59,19 @@ impl Choice {
 /// Chooses one token after another. The steps are those of transformers' `generate`, in its order: repetition
 /// penalty, temperature, top_k, top_p.
 pub struct Sampler {
-    sampling: Option<Sampling>,
+    sampling: Option<(Sampling, LogitsProcessor)>,
     repetition_penalty: f32,
     /// Tokens of the prompt and of the answer so far.
     seen: HashSet<u32>,
-    random: ChaCha8Rng,
 }
-
-/// The random stream of answers; those below it belong to shuffles, drawn creatures and new adapters.
-const SAMPLING: u64 = 4 << 32;
 
 impl Sampler {
     pub fn new(choice: &Choice, prompt: &[u32]) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(choice.seed);
-        random.set_stream(SAMPLING);
+        let draw = |sampling: Sampling| (sampling, LogitsProcessor::new(choice.seed, Some(sampling.temperature), None));
         Self {
-            sampling: choice.sampling,
+            sampling: choice.sampling.map(draw),
             repetition_penalty: choice.repetition_penalty,
             seen: prompt.iter().copied().collect(),
-            random,
         }
     }
 
@@ -88,16 +85,24 @@ impl Sampler {
                 }
             }
         }
-        let token = match self.sampling {
+        let token = match &mut self.sampling {
             None => likeliest(&logits),
-            Some(sampling) => {
-                let candidates = candidates(&logits, sampling);
-                draw(&candidates, &mut self.random).unwrap_or_else(|| likeliest(&logits))
-            }
+            // Logits that are no numbers have no probabilities.
+            Some((sampling, processor)) => drawn(&logits, *sampling, processor).unwrap_or_else(|_| likeliest(&logits)),
         };
         self.seen.insert(token);
         token
     }
+}
+
+fn drawn(logits: &[f32], sampling: Sampling, processor: &mut LogitsProcessor) -> Result<u32> {
+    let candidates = candidates(logits, sampling)?;
+    if candidates.is_empty() {
+        return Ok(likeliest(logits));
+    }
+    let of_candidates: Vec<f32> = candidates.iter().map(|&token| logits[token as usize]).collect();
+    let at = processor.sample(&Tensor::new(of_candidates, &Device::Cpu)?)?;
+    Ok(candidates[at as usize])
 }
 
 /// The first of the tokens with the largest logit.
@@ -118,29 +123,17 @@ fn maximum(logits: &[f32]) -> f32 {
     best.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &logit| best.max(logit))
 }
 
-/// A token that may be drawn; weights need not sum to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Candidate {
-    token: u32,
-    weight: f32,
-}
-
-fn candidates(logits: &[f32], Sampling { temperature, top_k, top_p }: Sampling) -> Vec<Candidate> {
-    let (best, per_temperature) = (maximum(logits), (1.0 / temperature) as f32);
-    let weigh = |(token, &logit): (usize, &f32)| Candidate {
-        token: token as u32,
-        weight: ((logit - best) * per_temperature).exp(),
-    };
-    let mut candidates = if top_k == 0 {
-        logits.iter().enumerate().map(weigh).collect()
-    } else {
-        let least = kth_largest(logits, top_k);
-        logits.iter().enumerate().filter(|(_, logit)| **logit >= least).map(weigh).collect()
-    };
-    if top_p < 1.0 {
-        keep_nucleus(&mut candidates, top_p);
+/// The tokens that may be drawn.
+fn candidates(logits: &[f32], Sampling { temperature, top_k, top_p }: Sampling) -> Result<Vec<u32>> {
+    let least = if top_k == 0 { f32::NEG_INFINITY } else { kth_largest(logits, top_k) };
+    let candidates: Vec<u32> =
+        (0..).zip(logits).filter(|(_, logit)| **logit >= least).map(|(token, _)| token).collect();
+    if top_p >= 1.0 {
+        return Ok(candidates);
     }
-    candidates
+    let of_candidates: Vec<f32> = candidates.iter().map(|&token| logits[token as usize]).collect();
+    let probabilities = softmax(&(Tensor::new(of_candidates, &Device::Cpu)? / temperature)?, D::Minus1)?.to_vec1()?;
+    Ok(nucleus(candidates.into_iter().zip(probabilities).collect(), top_p))
 }
 
 /// The `k`-th largest of the logits, or less than all of them if there are fewer.
@@ -163,35 +156,21 @@ fn kth_largest(logits: &[f32], k: usize) -> f32 {
     if largest.len() < k { f32::NEG_INFINITY } else { keep(&mut largest) }
 }
 
-/// Keeps the heaviest candidates, as many as it takes to hold the share `p` of the whole weight, and at least one.
-fn keep_nucleus(candidates: &mut Vec<Candidate>, p: f64) {
-    let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
-    // All that are lighter than this hold less than the share 1 - p, so none of them is needed. This leaves a few
+/// Of tokens and their probabilities the likeliest, as many as it takes to have the share `p`, and at least one.
+fn nucleus(mut candidates: Vec<(u32, f32)>, p: f64) -> Vec<u32> {
+    // All that are below this have less than the share 1 - p together, so none of them is needed. This leaves a few
     // hundred of a whole vocabulary to sort.
-    let floor = (1.0 - p) * total / candidates.len().max(1) as f64;
-    candidates.retain(|candidate| f64::from(candidate.weight) >= floor.min(1.0));
-    candidates.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    let floor = (1.0 - p) / candidates.len().max(1) as f64;
+    candidates.retain(|(_, probability)| f64::from(*probability) >= floor);
+    candidates.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let mut before = 0.0;
-    let kept = candidates.iter().take_while(|candidate| {
-        let needed = before < p * total;
-        before += f64::from(candidate.weight);
+    let needed = candidates.iter().take_while(|(_, probability)| {
+        let needed = before < p;
+        before += f64::from(*probability);
         needed
     });
-    let kept = kept.count().max(1);
-    candidates.truncate(kept);
-}
-
-/// A candidate, with a probability as its weight; none if they weigh nothing.
-fn draw(candidates: &[Candidate], random: &mut ChaCha8Rng) -> Option<u32> {
-    let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
-    let mut rest = total * (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-    candidates
-        .iter()
-        .find(|candidate| {
-            rest -= f64::from(candidate.weight);
-            rest < 0.0
-        })
-        .map(|candidate| candidate.token)
+    let needed = needed.count().max(1);
+    candidates.into_iter().take(needed).map(|(token, _)| token).collect()
 }
 
 #[cfg(test)]
@@ -200,12 +179,6 @@ mod tests {
 
     fn choice(sampling: Option<Sampling>, repetition_penalty: f32) -> Choice {
         Choice { sampling, repetition_penalty, max_new_tokens: 1, seed: 7, eos_token_ids: Vec::new() }
-    }
-
-    fn tokens(candidates: &[Candidate]) -> Vec<u32> {
-        let mut tokens: Vec<u32> = candidates.iter().map(|candidate| candidate.token).collect();
-        tokens.sort_unstable();
-        tokens
     }
 
     /// Logits of probabilities.
@@ -234,16 +207,20 @@ mod tests {
     fn top_k_keeps_the_largest() {
         let values: Vec<f32> = (0..1000).map(|i| ((i * 617) % 1000) as f32).collect();
         for k in [1, 2, 3, 50, 999, 1000, 2000] {
-            let found = candidates(&values, Sampling { temperature: 1.0, top_k: k, top_p: 1.0 });
+            let found = candidates(&values, Sampling { temperature: 1.0, top_k: k, top_p: 1.0 }).unwrap();
             assert_eq!(found.len(), k.min(1000), "k = {k}");
-            assert!(found.iter().all(|candidate| values[candidate.token as usize] >= 1000.0 - k as f32), "k = {k}");
+            assert!(found.iter().all(|&token| values[token as usize] >= 1000.0 - k as f32), "k = {k}");
         }
     }
 
     #[test]
     fn top_p_keeps_the_fewest_that_hold_the_share() {
         let values = logits(&[0.1, 0.4, 0.05, 0.3, 0.15]);
-        let kept = |top_k, top_p| tokens(&candidates(&values, Sampling { temperature: 1.0, top_k, top_p }));
+        let kept = |top_k, top_p| {
+            let mut tokens = candidates(&values, Sampling { temperature: 1.0, top_k, top_p }).unwrap();
+            tokens.sort_unstable();
+            tokens
+        };
         assert_eq!(kept(0, 0.0), [1]);
         assert_eq!(kept(0, 0.39), [1]);
         assert_eq!(kept(0, 0.41), [1, 3]);
