@@ -133,7 +133,8 @@ impl Say for Remedies {
             return self.to_string();
         }
         if self.0.is_empty() {
-            return "同时调低 per_device_train_batch_size、cutoff_len、image_max_pixels 和 lora_rank".to_string();
+            return "同时调低几项，如 per_device_train_batch_size、cutoff_len、image_max_pixels 和 lora_rank"
+                .to_string();
         }
         let each = |remedy: &tunebook_engine::advice::Remedy| {
             format!("{}={} 需要 {:.1} GB", remedy.setting, remedy.value, remedy.least)
