@@ -4,11 +4,21 @@ use std::io;
 use std::io::Write;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.
 ///
 /// # Errors
 /// The folder cannot be written to, or the disk is full; the old file is then as it was.
 pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_file_with(path, |file| file.write_all(contents))
+}
+
+/// The same for contents that are not in memory as a whole.
+///
+/// # Errors
+/// As [`replace_file`], or what `write` reports.
+pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part");
@@ -16,7 +26,7 @@ pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(contents)?;
+    write(&mut file)?;
     // Without this, a crash soon after could leave a renamed file without contents.
     file.as_file().sync_all()?;
     file.persist(path)?;

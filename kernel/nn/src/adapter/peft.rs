@@ -31,8 +31,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::replace_file::replace_file;
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(super) const CONFIG: &str = "adapter_config.json";
+pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT's wrapper puts in front of a module's name.
 const WRAPPER: &str = "base_model.model.";
 /// In a file's metadata: the second halves of A and B are what PiSSA began with. For PEFT, which takes no notice, the
@@ -60,8 +60,13 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShap
     Ok(adapter)
 }
 
-pub(super) fn save(adapter: &Adapter, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<()> {
-    let Some(mut config) = adapter.config.clone() else { return Err(AdapterError::NoLora.into()) };
+pub(super) fn save(
+    adapter: &Adapter,
+    mut config: LoraConfig,
+    folder: &Path,
+    linears: &[LinearShape],
+    base_model: &str,
+) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
     // transformers takes no safetensors file without this.
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
