@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use tunebook_commands::text::seconds;
 use tunebook_engine::hub::decimal_size;
+use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::StepRecord;
 
 const REDRAW: Duration = Duration::from_millis(120);
@@ -38,6 +39,8 @@ struct Training {
     first_done: usize,
     /// Loss and learning rate of the last step.
     last: Option<(f64, f64)>,
+    /// What the last evaluation found.
+    eval_loss: Option<f64>,
     /// Tokens and seconds of the training before the first step of this call.
     before: Option<(usize, f64)>,
     rate: Option<f64>,
@@ -95,6 +98,7 @@ impl Progress {
             first_step: step,
             first_done: done,
             last: None,
+            eval_loss: None,
             before: None,
             rate: None,
         });
@@ -110,6 +114,7 @@ impl Progress {
             _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64)),
         };
         let loss = training.last.map(|(loss, _)| format!("  loss {loss:.3}")).unwrap_or_default();
+        let eval_loss = training.eval_loss.map(|loss| format!("  eval_loss {loss:.3}")).unwrap_or_default();
         let lr = training.last.map(|(_, lr)| format!("  lr {lr:.1e}")).unwrap_or_default();
         let rate = training.rate.map(|rate| format!("  {rate:.0} tok/s")).unwrap_or_default();
         if self.kind != Kind::Training || self.bar.is_none() {
@@ -117,7 +122,7 @@ impl Progress {
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(format!("step {step}/{total_steps}"));
-            bar.set_message(format!("{done}/{total}{loss}  {left} left{rate}{lr}"));
+            bar.set_message(format!("{done}/{total}{loss}{eval_loss}  {left} left{rate}{lr}"));
             bar.set_position(position as u64);
         }
     }
@@ -130,6 +135,13 @@ impl Progress {
             training.rate = Some((record.tokens - tokens) as f64 / (record.elapsed - elapsed).max(1e-9));
         }
         training.before = Some((record.tokens, record.elapsed));
+    }
+
+    /// Held-out samples were evaluated.
+    pub fn evaluated(&mut self, record: &EvaluationRecord) {
+        if let Some(training) = &mut self.training {
+            training.eval_loss = Some(record.loss);
+        }
     }
 
     /// Writes something above the bar.

@@ -104,10 +104,11 @@ impl Screen {
                     progress.micro_batch(step, last_step, total_steps, done, total);
                 }
                 Message::Event(Event::Step(record)) => progress.step(&record),
+                Message::Event(Event::Evaluated(record)) => progress.evaluated(&record),
                 Message::Output(output) => {
                     self.end_text(&mut in_text)?;
                     match output {
-                        Output::Step(_) => progress.suspend(|| self.output(&output))?,
+                        Output::Step(_) | Output::Evaluation(_) => progress.suspend(|| self.output(&output))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
                         Output::Clear => self.clear()?,

@@ -6,6 +6,7 @@ use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
 use tunebook_engine::report::TrainEnd;
+use tunebook_engine::settings::EvalStrategy;
 use tunebook_engine::settings::FinetuningType;
 
 use crate::error::Result;
@@ -20,10 +21,17 @@ use crate::verb::Stage;
 pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
     let recipe = Recipe::read(path, overrides)?.for_training()?;
     let output_dir = recipe.settings.output_dir.clone();
+    if let Some(checkpoint) = recipe.checkpoint() {
+        let place = checkpoint.display();
+        stage.context.emit(Event::Note(format!("going on from {place}; overwrite_output_dir=true starts anew")));
+    }
     prepare(&recipe, session, stage)?;
     let trained = log::train(None, session, stage)?;
     let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
     (stage.show)(trained);
+    if recipe.evaluates_at_end() && recipe.settings.eval_strategy == EvalStrategy::No && !interrupted {
+        (stage.show)(Output::Evaluated(session.evaluate(&[], None, None, &stage.context)?));
+    }
     // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
     match (output_dir, interrupted) {
         (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
@@ -47,12 +55,15 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
     if !recipe.settings.dataset.is_empty() {
         (stage.show)(Output::Data(made.data(&recipe.settings.dataset, &stage.context)?));
     }
-    (stage.show)(Output::Adapter(match (&recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
-        (Some(folder), _) => made.adapter_load(folder, None)?,
-        (None, FinetuningType::Lora) => made.lora(None)?,
-        (None, FinetuningType::Freeze) => made.freeze(None)?,
-        (None, FinetuningType::Full) => made.full(None)?,
-    }));
+    let output = match (recipe.checkpoint(), &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
+        // The recipe says what is meant.
+        (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &stage.context)?)),
+        (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
+        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None)?),
+        (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
+        (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
+    };
+    (stage.show)(output);
     *session = made;
     Ok(())
 }

@@ -10,19 +10,18 @@ use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::LoraReport;
+use tunebook_engine::report::ResumeReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::SkippedKind;
 use tunebook_engine::report::Spread;
 use tunebook_engine::report::Status;
-use tunebook_engine::report::StepRecord;
-use tunebook_engine::report::TrainEnd;
-use tunebook_engine::report::TrainReport;
 
 use crate::chart;
 use crate::output::Output;
 use crate::output::Table;
 use crate::results;
+use crate::training;
 
 /// What text is written on.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +41,10 @@ impl Page {
         self.styled("2", text)
     }
 
+    pub fn warm(&self, text: &str) -> String {
+        self.styled("33", text)
+    }
+
     fn styled(&self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
@@ -58,8 +61,10 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Sample(report) => sample(report, page),
         Output::Adapter(report) => lines(&adapter(report), page),
         Output::Adapters(reports) => adapters(reports, page),
-        Output::Step(record) => step(record),
-        Output::Trained(report) => lines(&trained(report), page),
+        Output::Step(record) => training::step(record),
+        Output::Evaluation(record) => page.warm(&training::evaluation(record)),
+        Output::Trained(report) => lines(&training::trained(report), page),
+        Output::Resumed(report) => resumed(report, page),
         Output::Plot(plot) => {
             let file = plot.file.as_ref().map(|file| format!("\ndrawn to {}", file.display())).unwrap_or_default();
             chart::draw(plot, page) + &file
@@ -236,39 +241,6 @@ fn adapters_table(reports: &[AdapterReport]) -> Table {
     }
 }
 
-fn step(record: &StepRecord) -> String {
-    let total = record.total_steps.to_string();
-    format!(
-        "step {:>width$}/{total}  loss {:.4}  grad_norm {:.4}  lr {}  epoch {:.2}",
-        record.step,
-        record.loss,
-        record.grad_norm,
-        rate(record.learning_rate),
-        record.epoch,
-        width = total.len(),
-    )
-}
-
-/// A learning rate, which may be 0 while it warms up.
-fn rate(rate: f64) -> String {
-    if rate == 0.0 { "0".to_string() } else { format!("{rate:.3e}") }
-}
-
-fn trained(report: &TrainReport) -> String {
-    let (step, total) = (report.step, report.total_steps);
-    if report.steps == 0 && report.end == TrainEnd::Finished {
-        return format!("all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`");
-    }
-    let end = match report.end {
-        TrainEnd::Paused => format!("at step {step} of {total}; `train` goes on"),
-        TrainEnd::Finished => format!("at step {step} of {total}, the end"),
-        TrainEnd::Interrupted => format!("stopped at step {step} of {total}; `train` goes on from there"),
-    };
-    let loss = report.loss.map(|loss| format!(", mean loss {loss:.4}")).unwrap_or_default();
-    let made = count(report.steps, "step");
-    format!("{made} in {}{loss}, {:.0} tokens/s; {end}", seconds(report.elapsed), report.tokens_per_second)
-}
-
 /// How an answer came about.
 pub fn answer(report: &ChatReport) -> String {
     let end = match report.end {
@@ -288,6 +260,11 @@ pub fn answer(report: &ChatReport) -> String {
         thousands(report.prompt_tokens),
         seconds(report.elapsed),
     )
+}
+
+fn resumed(report: &ResumeReport, page: Page) -> String {
+    let read = report.data.as_ref().map(|report| data(report, page) + "\n").unwrap_or_default();
+    read + &lines(&training::resumed(report), page)
 }
 
 fn quantized(model: &LoadReport) -> String {

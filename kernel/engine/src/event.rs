@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
 /// What a running verb reports, in the order in which it happens.
@@ -18,6 +19,8 @@ pub enum Event {
     MicroBatch { step: usize, last_step: usize, total_steps: usize, done: usize, total: usize },
     /// An optimizer step is complete.
     Step(StepRecord),
+    /// Held-out samples were evaluated in the course of a training.
+    Evaluated(EvaluationRecord),
     /// The next piece of generated text.
     Text(String),
     /// Something the user should know that is no error.

@@ -5,6 +5,7 @@
 //! [`Context`] (where events go, and whether somebody asked to stop) and gives back a typed report.
 
 mod adapters;
+mod checkpoint;
 mod chosen_data;
 mod compare;
 mod conversation;
@@ -29,6 +30,8 @@ pub mod predict;
 pub mod prefix;
 pub mod recipe;
 pub mod report;
+mod resume;
+mod run_state;
 mod sampling;
 mod schedule;
 pub mod session;

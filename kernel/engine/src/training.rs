@@ -1,7 +1,7 @@
 //! The training loop.
 
 use std::path::Path;
-use std::time::Duration;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tunebook_data::Encoded;
@@ -12,7 +12,14 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::Marks;
+use crate::checkpoint::folder;
+use crate::chosen_data::ChosenData;
+use crate::conversation::Asking;
+use crate::error::Error;
 use crate::error::Result;
+use crate::evaluate::mean_loss;
 use crate::event::Context;
 use crate::event::Event;
 use crate::memory::StepMemory;
@@ -21,53 +28,75 @@ use crate::micro_batch::MicroBatch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::optimizer::norm;
+use crate::output::Log;
 use crate::output::OutputFolder;
 use crate::output::TrainingState;
 use crate::pictures::Features;
+use crate::report::BestReport;
+use crate::report::EvaluationRecord;
 use crate::report::SaveReport;
 use crate::report::StepRecord;
 use crate::report::TrainEnd;
 use crate::report::TrainReport;
+use crate::resume;
+use crate::run_state::RunState;
+use crate::schedule;
 use crate::schedule::learning_rate;
+use crate::settings::EvalStrategy;
+use crate::settings::LrSchedulerType;
+use crate::settings::SaveStrategy;
 use crate::settings::Settings;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
 pub struct Run {
+    state: RunState,
     optimizer: AdamW,
-    /// The next micro-batch.
-    position: Position,
-    /// Samples a micro-batch, as `position` counts them.
-    batch: usize,
-    /// What the micro-batches since the last optimizer step left: their losses and the sum of their gradients.
-    losses: Vec<f64>,
+    /// The sum of the gradients of the micro-batches since the last optimizer step.
     gradients: Gradients,
-    micro_batches: u64,
-    records: Vec<StepRecord>,
-    tokens: usize,
-    elapsed: Duration,
     /// Where `output_dir` says.
     output: Option<OutputFolder>,
+    /// The output folder whose checkpoint this went on from, and what had been logged there.
+    resumed: Option<(PathBuf, Log)>,
+    /// The step after which the last checkpoint that was due was written.
+    saved: usize,
 }
 
 /// What a training reads.
 pub struct Material<'a> {
     pub model: &'a Model,
+    /// The adapter's name in the session.
+    pub name: &'a str,
     pub adapter: &'a Adapter,
-    /// Each is taken as one: samples, or packs of them.
-    pub samples: &'a [Vec<Encoded>],
+    pub data: &'a ChosenData,
     pub processor: &'a ImageProcessor,
     pub settings: &'a Settings,
 }
 
 impl Run {
+    /// The training that stopped at a checkpoint in the output folder `output`.
+    pub fn resume(checkpoint: Checkpoint, output: PathBuf) -> (Adapter, Self) {
+        let Checkpoint { adapter, optimizer, gradients, run, log, .. } = checkpoint;
+        let (saved, resumed) = (run.step(), Some((output, log)));
+        (adapter, Self { state: run, optimizer, gradients, output: None, resumed, saved })
+    }
+
     pub fn records(&self) -> &[StepRecord] {
-        &self.records
+        &self.state.records
+    }
+
+    pub fn evaluations(&self) -> &[EvaluationRecord] {
+        &self.state.evaluations
     }
 
     /// Optimizer steps made.
     pub fn step(&self) -> usize {
-        self.records.len()
+        self.state.step()
+    }
+
+    /// Micro-batches since the last optimizer step.
+    pub fn open_micro_batches(&self) -> usize {
+        self.state.losses.len()
     }
 
     /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
@@ -78,17 +107,18 @@ impl Run {
         }
         let accumulation = settings.gradient_accumulation_steps;
         let an_epoch = sampler(samples, settings).steps_per_epoch();
-        let place = self.place(settings);
+        let place = self.position(settings);
         let behind = place.epoch * an_epoch + place.micro_batch / accumulation;
         let planned = (settings.num_train_epochs * an_epoch as f64).ceil() as usize;
         self.step() + planned.saturating_sub(behind)
     }
 
-    /// Makes `steps` optimizer steps, or all that are left. Stops between two micro-batches when it is asked to;
-    /// the next call goes on with the very next micro-batch.
+    /// Makes `steps` optimizer steps, or all that are left. Stops between two micro-batches, or two batches of an
+    /// evaluation, when it is asked to; the next call goes on with the very next one.
     ///
     /// # Errors
-    /// A picture cannot be read, a file cannot be written. The micro-batch that failed has left no trace.
+    /// Settings that exclude each other; a picture cannot be read, a file cannot be written. The micro-batch that failed
+    /// has left no trace.
     pub fn train(
         &mut self,
         material: &Material,
@@ -96,39 +126,40 @@ impl Run {
         steps: Option<usize>,
         cx: &Context,
     ) -> Result<TrainReport> {
-        let Material { model, adapter, samples, processor, settings } = material;
+        let Material { model, adapter, data: ChosenData { train: samples, .. }, processor, settings, .. } = material;
+        check(material)?;
+        self.open_output(material)?;
         let start = Instant::now();
-        if self.output.as_ref().map(OutputFolder::folder) != settings.output_dir.as_deref() {
-            self.output = None;
-        }
-        if self.output.is_none()
-            && let Some(folder) = &settings.output_dir
-        {
-            let base_model = &model.report.name;
-            self.output = Some(OutputFolder::create(folder, settings.overwrite_output_dir, base_model)?);
-        }
-        let (elapsed_before, tokens_before, first) = (self.elapsed, self.tokens, self.step());
+        let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
         let total_steps = self.total_steps(samples.len(), settings);
         let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
         let accumulation = settings.gradient_accumulation_steps;
         let mut sampler = sampler(samples.len(), settings);
-        self.position = self.place(settings);
-        self.batch = settings.per_device_train_batch_size;
-        let mut end = TrainEnd::Paused;
+        self.state.position = self.position(settings);
+        self.state.batch = settings.per_device_train_batch_size;
 
-        while self.step() < last {
+        let mut end = loop {
+            // Between two steps. An earlier call may have been stopped before it came to this.
+            if self.state.losses.is_empty() && self.step() > 0 {
+                self.state.elapsed = elapsed_before + start.elapsed();
+                if let Some(end) = self.between_steps(material, features, total_steps, cx)? {
+                    break end;
+                }
+            }
+            if self.step() >= last {
+                break TrainEnd::Paused;
+            }
             if cx.is_cancelled() {
-                end = TrainEnd::Interrupted;
-                break;
+                break TrainEnd::Interrupted;
             }
             // One micro-batch: loss and gradients.
-            let chosen: Vec<_> = sampler.micro_batch(self.position).iter().flat_map(|&i| &samples[i]).collect();
+            let chosen: Vec<_> = sampler.micro_batch(self.state.position).iter().flat_map(|&i| &samples[i]).collect();
             let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen)?;
-            let next = sampler.next(self.position);
+            let next = sampler.next(self.state.position);
             let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
             features.read_ahead(processor, next);
             let tokens = micro_batch.tokens();
-            let dropout = DropoutRun { seed: settings.seed, micro_batch: self.micro_batches };
+            let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
             if settings.memory.is_some() {
                 model.net.vision.release();
             }
@@ -136,35 +167,27 @@ impl Run {
             let kept = memory.kept_layers(settings.memory)?;
             let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, kept };
             let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;
-            self.losses.push(loss);
-            self.micro_batches += 1;
-            self.tokens += tokens;
-            self.position = sampler.next(self.position);
-            self.elapsed = elapsed_before + start.elapsed();
-            let (step, done) = (self.step() + 1, self.losses.len());
+            self.state.losses.push(loss);
+            self.state.micro_batches += 1;
+            self.state.tokens += tokens;
+            self.state.position = sampler.next(self.state.position);
+            self.state.elapsed = elapsed_before + start.elapsed();
+            let (step, done) = (self.step() + 1, self.state.losses.len());
             cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
 
             // The window is full, or the epoch is over: one optimizer step.
-            if done < accumulation && self.position.micro_batch != 0 {
+            if done < accumulation && self.state.position.micro_batch != 0 {
                 continue;
             }
             let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
             cx.emit(Event::Step(record.clone()));
-            self.records.push(record);
-            if let Some(output) = &mut self.output {
-                output.step(state(&self.records, material))?;
-            }
-        }
-        if self.step() >= total_steps {
+            self.state.records.push(record);
+        };
+        if end == TrainEnd::Paused && self.step() >= total_steps {
             end = TrainEnd::Finished;
         }
-        // What has been learned so far is there to use, also where somebody stopped early.
-        if end != TrainEnd::Paused
-            && let Some(output) = &mut self.output
-        {
-            output.finish(state(&self.records, material))?;
-        }
-        let made = &self.records[first..];
+        let best = self.end(material, end)?;
+        let made = &self.state.records[first..];
         let elapsed = start.elapsed();
         Ok(TrainReport {
             end,
@@ -172,56 +195,259 @@ impl Run {
             step: self.step(),
             total_steps,
             loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
-            tokens_per_second: (self.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
+            best,
+            tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
     }
 
-    /// Writes the adapter and the log of its training into `folder`.
+    /// Writes the adapter and the log of its training into `folder`; an epoch has `samples`.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn save(&self, material: &Material, folder: &Path) -> Result<SaveReport> {
-        let base_model = &material.model.report.name;
-        OutputFolder::create(folder, true, base_model)?.finish(state(&self.records, material))
+    pub fn save(
+        &self,
+        (model, adapter): (&Model, &Adapter),
+        samples: usize,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<SaveReport> {
+        let state = TrainingState { run: &self.state, adapter, linears: &model.net.linears, samples, settings };
+        OutputFolder::create(folder, true, &model.report.name)?.finish(state)
+    }
+
+    /// Writes a checkpoint of where the training stands to `output_dir`.
+    ///
+    /// # Errors
+    /// There is no `output_dir`, or it holds another training; a file cannot be written.
+    pub fn checkpoint(&mut self, material: &Material) -> Result<PathBuf> {
+        self.open_output(material)?;
+        if let Some(output) = &mut self.output {
+            output.log(state(&self.state, material))?;
+        }
+        self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
     }
 
     /// Averages the window, clips, and moves the parameters.
     fn optimizer_step(&mut self, material: &Material, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
         let settings = material.settings;
         let gradients = std::mem::take(&mut self.gradients);
-        let losses = std::mem::take(&mut self.losses);
+        let losses = std::mem::take(&mut self.state.losses);
         let count = losses.len() as f64;
         let parameters = material.adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
-        let learning_rate = learning_rate(settings, self.step(), total_steps);
+        let eval_losses: Vec<_> = self.state.evaluations.iter().map(|record| record.loss).collect();
+        let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
         self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
         material.adapter.changed();
+        let RunState { position, tokens, elapsed, .. } = self.state;
         Ok(StepRecord {
             step: self.step() + 1,
             total_steps,
             loss: losses.iter().sum::<f64>() / count,
             grad_norm,
             learning_rate,
-            epoch: self.position.epoch as f64 + self.position.micro_batch as f64 / per_epoch as f64,
-            tokens: self.tokens,
-            elapsed: self.elapsed.as_secs_f64(),
+            epoch: position.epoch as f64 + position.micro_batch as f64 / per_epoch as f64,
+            tokens,
+            elapsed: elapsed.as_secs_f64(),
         })
+    }
+
+    /// What is due after the last step and not done yet: its line of the log, an evaluation, a checkpoint. Says whether
+    /// the training ends here.
+    fn between_steps(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        total_steps: usize,
+        cx: &Context,
+    ) -> Result<Option<TrainEnd>> {
+        let settings = material.settings;
+        let step = self.step();
+        let is_last = step >= total_steps;
+        let is_epoch = self.state.position.micro_batch == 0;
+        self.log(material)?;
+        let evaluates = !material.data.eval.is_empty()
+            && self.state.evaluation().is_none()
+            && match settings.eval_strategy {
+                EvalStrategy::No => false,
+                EvalStrategy::Steps => is_last || step.is_multiple_of(settings.steps_between_evaluations()),
+                EvalStrategy::Epoch => is_last || is_epoch,
+            };
+        if evaluates {
+            let Some(record) = self.evaluate(material, features, total_steps, cx)? else {
+                return Ok(Some(TrainEnd::Interrupted));
+            };
+            cx.emit(Event::Evaluated(record.clone()));
+            self.state.evaluations.push(record);
+            self.log(material)?;
+        }
+        let is_best = || self.state.best().is_some_and(|best| best.step == step);
+        let saves = match settings.save_strategy {
+            SaveStrategy::No => false,
+            SaveStrategy::Steps => is_last || step.is_multiple_of(settings.save_steps),
+            SaveStrategy::Epoch => is_last || is_epoch,
+            SaveStrategy::Best => is_best(),
+        };
+        if self.saved != step && (saves || (settings.load_best_model_at_end && is_best())) {
+            self.write_checkpoint(material)?;
+            self.saved = step;
+        }
+        let without_progress = self.state.without_progress();
+        let stops = settings.early_stopping_steps.is_some_and(|most| without_progress >= most);
+        Ok((evaluates && stops && !is_last).then_some(TrainEnd::StoppedEarly))
+    }
+
+    /// The loss on what is held out; none if it was stopped.
+    fn evaluate(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        total_steps: usize,
+        cx: &Context,
+    ) -> Result<Option<EvaluationRecord>> {
+        let Material { model, adapter, data, processor, settings, .. } = *material;
+        let start = Instant::now();
+        let samples: Vec<&Encoded> = data.eval.iter().collect();
+        let asking = Asking { model, adapter: Some(adapter), processor, settings };
+        let found = mean_loss(&samples, asking, features, cx)?;
+        if found.done < samples.len() {
+            return Ok(None);
+        }
+        let took = start.elapsed();
+        self.state.elapsed += took;
+        Ok(Some(EvaluationRecord {
+            step: self.step(),
+            total_steps,
+            loss: found.loss,
+            epoch: self.state.records.last().map_or(0.0, |record| record.epoch),
+            tokens: self.state.tokens,
+            elapsed: self.state.elapsed.as_secs_f64(),
+            seconds: took.as_secs_f64(),
+            samples: samples.len(),
+            batches: found.batches,
+        }))
+    }
+
+    /// Does what is due when `train` comes back, and tells of the best evaluation. What has been learned so far is there
+    /// to use, also where somebody stopped early.
+    fn end(&mut self, material: &Material, end: TrainEnd) -> Result<Option<BestReport>> {
+        let settings = material.settings;
+        let is_new = !self.state.losses.is_empty() || self.saved != self.step();
+        if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
+            self.write_checkpoint(material)?;
+        }
+        let mut report = self.state.best().map(|best| BestReport {
+            step: best.step,
+            eval_loss: best.loss,
+            checkpoint: self.place(best.step),
+            loaded: false,
+            evaluations_since: self.state.without_progress(),
+        });
+        let is_over = matches!(end, TrainEnd::Finished | TrainEnd::StoppedEarly);
+        if is_over
+            && settings.load_best_model_at_end
+            && let Some(BestReport { checkpoint: Some(place), loaded, .. }) = &mut report
+        {
+            material.adapter.copy_from(&material.model.net.load_adapter(place)?)?;
+            *loaded = true;
+        }
+        if end != TrainEnd::Paused
+            && let Some(output) = &mut self.output
+        {
+            output.finish(state(&self.state, material))?;
+        }
+        Ok(report)
+    }
+
+    /// Takes the folder that `output_dir` names, where it is not the one in use.
+    fn open_output(&mut self, material: &Material) -> Result<()> {
+        let Material { model, settings, .. } = material;
+        if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
+            return Ok(());
+        }
+        self.output = None;
+        let Some(folder) = &settings.output_dir else { return Ok(()) };
+        let name = &model.report.name;
+        self.output = Some(match &self.resumed {
+            Some((output, log)) if is_same_folder(output, folder) => OutputFolder::resume(folder, name, log.clone())?,
+            _ => OutputFolder::create(folder, settings.overwrite_output_dir, name)?,
+        });
+        self.resumed = None;
+        Ok(())
+    }
+
+    fn log(&mut self, material: &Material) -> Result<()> {
+        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state, material)))
+    }
+
+    /// Gives its folder; none without `output_dir`.
+    fn write_checkpoint(&self, material: &Material) -> Result<Option<PathBuf>> {
+        let Some(output) = &self.output else { return Ok(None) };
+        let Material { model, name, adapter, data, settings, .. } = *material;
+        // The best one is kept where somebody is going to ask for it.
+        let asks_for_best = settings.load_best_model_at_end
+            || settings.early_stopping_steps.is_some()
+            || settings.save_strategy == SaveStrategy::Best;
+        let best = self.state.best().map(|best| best.step).filter(|_| asks_for_best);
+        let write = |folder: &Path, log: &Log| {
+            if settings.save_only_model {
+                return Ok(());
+            }
+            let marks = Marks {
+                model: resume::model_mark(model),
+                data: data.mark.clone(),
+                adapter: name.to_string(),
+                settings: resume::settings_to_keep(settings),
+            };
+            Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
+        };
+        output.checkpoint(state(&self.state, material), best, write).map(Some)
+    }
+
+    /// The checkpoint of a step, if there is one.
+    fn place(&self, step: usize) -> Option<PathBuf> {
+        self.output.as_ref().map(|output| folder::place(output.folder(), step)).filter(|place| place.is_dir())
     }
 
     /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since
     /// continues at the same sample, or at most a batch before it.
-    fn place(&self, settings: &Settings) -> Position {
-        let micro_batch = self.position.micro_batch * self.batch / settings.per_device_train_batch_size;
-        Position { micro_batch, ..self.position }
+    fn position(&self, settings: &Settings) -> Position {
+        let micro_batch = self.state.position.micro_batch * self.state.batch / settings.per_device_train_batch_size;
+        Position { micro_batch, ..self.state.position }
     }
 }
 
-fn state<'a>(records: &'a [StepRecord], material: &Material<'a>) -> TrainingState<'a> {
-    let Material { model, adapter, samples, settings, .. } = *material;
-    TrainingState { records, adapter, linears: &model.net.linears, samples: samples.len(), settings }
+/// Refuses settings that cannot be followed before anything is computed.
+fn check(material: &Material) -> Result<()> {
+    let settings = material.settings;
+    schedule::check(settings)?;
+    let needs_evaluation = [
+        ("load_best_model_at_end", settings.load_best_model_at_end),
+        ("early_stopping_steps", settings.early_stopping_steps.is_some()),
+        ("save_strategy=best", settings.save_strategy == SaveStrategy::Best),
+        ("lr_scheduler_type=reduce_lr_on_plateau", settings.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau),
+    ];
+    let evaluates = settings.eval_strategy != EvalStrategy::No && !material.data.eval.is_empty();
+    if let Some((key, _)) = needs_evaluation.into_iter().find(|(_, is_set)| *is_set && !evaluates) {
+        return Err(Error::NothingToEvaluate { key });
+    }
+    if settings.load_best_model_at_end && settings.output_dir.is_none() {
+        return Err(Error::BestNeedsOutput);
+    }
+    Ok(())
+}
+
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(|path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+    a == b
+}
+
+fn state<'a>(run: &'a RunState, material: &Material<'a>) -> TrainingState<'a> {
+    let Material { model, adapter, data, settings, .. } = *material;
+    TrainingState { run, adapter, linears: &model.net.linears, samples: data.train.len(), settings }
 }
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {

@@ -54,10 +54,17 @@ impl Progress {
                 let training = self.training.get_or_insert_with(|| Training::new(step, done));
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total) = (done, total);
+                self.task = None;
             }
             Event::Step(record) => {
                 if let Some(training) = &mut self.training {
                     training.records.push(record);
+                }
+            }
+            Event::Evaluated(record) => {
+                self.task = None;
+                if let Some(training) = &mut self.training {
+                    training.evaluations.push((record.step as f64, record.loss));
                 }
             }
             Event::Text(_) | Event::Note(_) => {}
@@ -92,7 +99,7 @@ impl Progress {
             return None;
         }
         let data = match (&self.training, self.task, &self.download) {
-            (Some(training), ..) => training.data(),
+            (Some(training), task, _) => training.data(task),
             (None, Some(task), _) => task_data(task),
             (None, None, Some(download)) => download.data(),
             (None, None, None) => return None,
@@ -117,18 +124,32 @@ struct Training {
     total: usize,
     /// The steps of this call.
     records: Vec<StepRecord>,
+    /// Steps of evaluations and what they found.
+    evaluations: Vec<(f64, f64)>,
     report: Option<TrainReport>,
 }
 
 impl Training {
     fn new(step: usize, done: usize) -> Self {
-        let (first, records) = ((step, done), Vec::new());
-        let (last_step, total_steps, total) = (step, step, done);
-        Self { started: Instant::now(), first, step, last_step, total_steps, done, total, records, report: None }
+        Self {
+            started: Instant::now(),
+            first: (step, done),
+            step,
+            last_step: step,
+            total_steps: step,
+            done,
+            total: done,
+            records: Vec::new(),
+            evaluations: Vec::new(),
+            report: None,
+        }
     }
 
-    fn data(&self) -> Value {
-        json!({"text/plain": self.text(), "text/html": self.html()})
+    /// `task` is what goes on between two steps.
+    fn data(&self, task: Option<(&str, usize, usize)>) -> Value {
+        let task = task.filter(|_| self.report.is_none());
+        let task = task.map(|(task, done, total)| format!("{task} {done} of {total}"));
+        json!({"text/plain": self.text(task.as_deref()), "text/html": self.html(task.as_deref())})
     }
 
     /// Which part of this call is made, from 0 to 1.
@@ -146,6 +167,7 @@ impl Training {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
             facts.push(("loss", format!("{:.4}", last.loss)));
+            facts.extend(self.evaluations.last().map(|(_, loss)| ("eval loss", format!("{loss:.4}"))));
             facts.push(("learning rate", format!("{:.2e}", last.learning_rate)));
             facts.push(("grad norm", format!("{:.3}", last.grad_norm)));
             facts.push(("epoch", format!("{:.2}", last.epoch)));
@@ -177,23 +199,24 @@ impl Training {
         Some(self.started.elapsed().mul_f64(left as f64 / made as f64))
     }
 
-    fn title(&self) -> String {
+    fn title(&self, task: Option<&str>) -> String {
         let step = self.report.as_ref().map_or(self.step, |report| report.step);
         let window = match &self.report {
+            _ if task.is_some() => format!(" · {}", task.unwrap_or_default()),
             None if self.total > 1 => format!(" · micro-batch {} of {}", self.done, self.total),
             _ => String::new(),
         };
         format!("step {step} of {}{window}", self.total_steps)
     }
 
-    fn text(&self) -> String {
+    fn text(&self, task: Option<&str>) -> String {
         let full = (self.part() * BAR as f64).round() as usize;
         let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
         let facts: String = self.facts().iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-        format!("{} {bar}{facts}", self.title())
+        format!("{} {bar}{facts}", self.title(task))
     }
 
-    fn html(&self) -> String {
+    fn html(&self, task: Option<&str>) -> String {
         let facts: String = self
             .facts()
             .iter()
@@ -203,13 +226,14 @@ impl Training {
             .collect();
         let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
         let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
-        let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
+        let curve =
+            if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[], &self.evaluations) };
         format!(
             "<div style=\"max-width:600px\">{}\
              <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
              <b>{}</b>{facts}</div>{curve}</div>",
             bar(self.part()),
-            self.title(),
+            self.title(task),
         )
     }
 }
@@ -261,6 +285,8 @@ fn bar(part: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tunebook_engine::report::EvaluationRecord;
+
     use super::*;
 
     fn step(progress: &mut Progress, step: usize, loss: f64) {
@@ -284,6 +310,17 @@ mod tests {
         let (first, id, data) = progress.draw().unwrap();
         assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━━━━━━──────────────────"));
         step(&mut progress, 2, 2.0);
+        progress.event(Event::Evaluated(EvaluationRecord {
+            step: 2,
+            total_steps: 40,
+            loss: 2.5,
+            epoch: 0.2,
+            tokens: 200,
+            elapsed: 1.0,
+            seconds: 0.1,
+            samples: 4,
+            batches: 2,
+        }));
         // Too soon.
         assert!(progress.draw().is_none());
         step(&mut progress, 3, 1.0);
@@ -293,6 +330,7 @@ mod tests {
             step: 3,
             total_steps: 40,
             loss: Some(2.0),
+            best: None,
             tokens_per_second: 200.0,
             elapsed: Duration::from_millis(1500),
         });
@@ -300,11 +338,11 @@ mod tests {
         assert!(!first && same == id);
         assert_eq!(
             data["text/plain"].as_str().unwrap(),
-            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
+            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · eval loss 2.5000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
              · tokens/s 200 · took 1.50 s"
         );
         let html = data["text/html"].as_str().unwrap();
-        assert!(html.contains("<polyline") && html.contains("width:75.0%"), "{html}");
+        assert!(html.contains("eval_loss</text><polyline") && html.contains("width:75.0%"), "{html}");
         progress.settle();
         assert!(progress.draw().is_none());
     }

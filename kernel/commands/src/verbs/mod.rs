@@ -17,6 +17,7 @@ mod predict;
 mod print;
 mod quit;
 mod recipe;
+mod resume;
 mod run;
 mod sample;
 mod save;
@@ -42,6 +43,7 @@ pub static VERBS: &[&Verb] = &[
     &set::VERB,
     &show::VERB,
     &train::VERB,
+    &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,
     &predict::VERB,

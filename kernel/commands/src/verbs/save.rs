@@ -14,11 +14,16 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "save",
     aliases: &[],
-    usage: "save FOLDER",
-    help: "write the adapter and the log of its training to a folder",
-    details: "The adapter is one that PEFT and LLaMA-Factory load; `adapter load FOLDER` brings it back.",
-    examples: &[("save saves/creatures", "makes the folder where there is none")],
-    takes: Takes::Words(1, 1),
+    usage: "save [FOLDER]",
+    help: "write the adapter and the log of its training to a folder; alone: a checkpoint",
+    details: "The adapter is one that PEFT and LLaMA-Factory load; `adapter load FOLDER` brings it back. Of `freeze` and \
+              `full`, the trained weights are written, in float32; `export` writes a whole model. Without a folder, a \
+              checkpoint of the training goes to output_dir, from which `resume` goes on.",
+    examples: &[
+        ("save saves/creatures", "makes the folder where there is none"),
+        ("save", "checkpoint-STEP in output_dir"),
+    ],
+    takes: Takes::Words(0, 1),
     options: &[],
     settings: &[],
     complete: |_| Complete::Folders,
@@ -26,5 +31,11 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
-    Ok(Output::Saved(session.save(&parse::path(&args.words[0]))?))
+    match args.word(0) {
+        Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
+        None => {
+            let place = session.checkpoint()?.display().to_string();
+            Ok(Output::Text(format!("saved to {place}; `resume {place}` goes on from there")))
+        }
+    }
 }

@@ -18,7 +18,8 @@ pub static VERB: Verb = Verb {
     usage: "train [N] [learning_rate= num_train_epochs= per_device_train_batch_size= …]",
     help: "train the adapter: N steps, or to the end of its epochs",
     details: "Ctrl-C stops between two micro-batches; `train` goes on from there. With output_dir set, the log, \
-              checkpoints and the adapter are written there. Short names: lr, epochs, batch, accum, scheduler.",
+              checkpoints and the adapter are written there, and `resume` goes on from a checkpoint. What `data` held out \
+              (val_size) is evaluated every eval_steps. Short names: lr, epochs, batch, accum, scheduler.",
     examples: &[
         ("train", "to the end of num_train_epochs"),
         ("train 10", "ten optimizer steps"),
@@ -26,7 +27,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(0, 1),
     options: &[],
-    settings: &[Group::Training, Group::Output],
+    settings: &[Group::Training, Group::Evaluation, Group::Output],
     complete: |_| Complete::Nothing,
     run,
 };

@@ -25,30 +25,26 @@ const ZERO: &[&str] = &["0", "false"];
 /// No value but none.
 const UNSET: &[&str] = &["none"];
 
-const EVALUATION: &str = "evaluation during training is not built yet; leave it out";
+const METRIC: &str = "the only metric of an evaluation is eval_loss; leave it out";
 const OPTIMIZERS: &str = "the only optimizer is AdamW; write optim: adamw_torch";
 const LOSSES: &str = "the only loss is cross-entropy; leave it out";
 const ELSEWHERE: &str = "training by another library is not built; leave it out";
-const SELECTION: &str = "choosing among checkpoints is not built yet; leave it out";
 
 /// Name, values that change nothing, why others cannot be followed.
 const NEUTRAL: &[(&str, &[&str], &str)] = &[
     ("stage", &["sft"], "the only stage is supervised fine-tuning; write stage: sft"),
     ("do_train", &["true", "false"], ""),
-    ("do_eval", OFF, EVALUATION),
+    ("do_eval", &["true", "false"], ""),
     ("do_predict", OFF, "predictions are not built yet; leave it out"),
     ("predict_with_generate", OFF, "predictions are not built yet; leave it out"),
-    ("eval_strategy", &["no", "false"], EVALUATION),
-    ("evaluation_strategy", &["no", "false"], EVALUATION),
-    ("eval_on_start", OFF, EVALUATION),
-    ("compute_accuracy", OFF, EVALUATION),
-    ("early_stopping_steps", UNSET, SELECTION),
-    ("load_best_model_at_end", OFF, SELECTION),
-    ("save_total_limit", UNSET, "every checkpoint is kept; leave it out"),
-    ("save_strategy", &["steps"], "checkpoints come every save_steps; write save_strategy: steps"),
+    ("evaluation_strategy", &["no", "false"], "its name is eval_strategy today; write eval_strategy"),
+    ("eval_on_start", OFF, "the first evaluation comes with eval_steps; leave it out"),
+    ("eval_delay", ZERO, "evaluations come from the start; leave it out"),
+    ("compute_accuracy", OFF, METRIC),
+    ("metric_for_best_model", &["loss", "eval_loss"], METRIC),
+    ("greater_is_better", OFF, METRIC),
     ("logging_strategy", &["steps"], "the log comes every logging_steps; write logging_strategy: steps"),
     ("logging_first_step", OFF, "the log comes every logging_steps; write logging_steps: 1 for every step"),
-    ("resume_from_checkpoint", OFF, "going on from a checkpoint is not built yet; name it in adapter_name_or_path"),
     ("fp16", OFF, "products are formed in float32 or bfloat16; write bf16: true, or leave it out"),
     ("bf16", OFF, ""),
     ("pure_bf16", OFF, ""),
@@ -86,7 +82,6 @@ const NEUTRAL: &[(&str, &[&str], &str)] = &[
     ("use_dft_loss", OFF, LOSSES),
     ("use_asft_loss", OFF, LOSSES),
     ("use_eaft_loss", OFF, LOSSES),
-    ("lr_scheduler_kwargs", UNSET, "schedules take no further values; leave it out"),
     ("group_by_length", OFF, "samples are not grouped by length; leave it out"),
     ("dataloader_drop_last", OFF, "the last, smaller batch is trained on; leave it out"),
     ("data_seed", UNSET, "`seed` fixes the order of the data; leave it out"),
@@ -99,7 +94,7 @@ const NEUTRAL: &[(&str, &[&str], &str)] = &[
     ("train_from_scratch", OFF, "a model goes on from its weights; leave it out"),
     ("train_sampling_strategy", &["random"], "samples are shuffled; disable_shuffling: true keeps their order"),
     ("adapter_folder", UNSET, "name the folder itself in adapter_name_or_path"),
-    ("eval_on_each_dataset", OFF, EVALUATION),
+    ("eval_on_each_dataset", OFF, "data sets are evaluated on together; leave it out"),
     ("new_special_tokens_config", UNSET, "new tokens are not built yet; leave it out"),
     ("num_beams", &["1"], "there is no beam search; leave it out"),
     ("generation_config", UNSET, "the model's own generation_config.json holds; leave it out"),
@@ -180,25 +175,19 @@ const WITHOUT_EFFECT: &[&str] = &[
     "logging_nan_inf_filter",
     "project",
     "run_name",
-    // A checkpoint holds no optimizer yet.
-    "save_only_model",
     "save_safetensors",
-    // Evaluation, which is refused where it is asked for.
+    // How an evaluation is computed.
     "batch_eval_metrics",
     "bf16_full_eval",
     "eval_accumulation_steps",
-    "eval_delay",
     "eval_do_concat_batches",
     "eval_num_beams",
-    "eval_steps",
     "eval_use_gather_object",
     "fp16_full_eval",
     "generation_max_length",
     "generation_num_beams",
-    "greater_is_better",
     "length_penalty",
     "max_length",
-    "metric_for_best_model",
     "prediction_loss_only",
     "skip_special_tokens",
     "sortish_sampler",

@@ -12,14 +12,17 @@ use tunebook_nn::adapter::LoraTarget;
 use value::Value;
 
 pub use choice::Dtype;
+pub use choice::EvalStrategy;
 pub use choice::FinetuningType;
 pub use choice::Hub;
 pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
 pub use choice::QuantizationBit;
+pub use choice::SaveStrategy;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use value::Kind;
+pub use value::Mapping;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -163,6 +166,8 @@ settings! {
         gradient_accumulation_steps / accum: usize = 8, Limits::Within(1.0, 1024.0);
         /// How the learning rate goes over the steps.
         lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
+        /// Further values of the schedule, as min_lr_rate:0.1 for cosine_with_min_lr.
+        lr_scheduler_kwargs: Mapping = Mapping::default();
         /// Steps in which the learning rate rises from 0.
         warmup_steps: usize = 0, Limits::From(0.0);
         /// The same as a share of all steps, where warmup_steps is 0.
@@ -187,14 +192,20 @@ settings! {
         memory: Option<f64> = None, Limits::Within(0.1, 65536.0);
         /// Steps between two lines of the log.
         logging_steps: usize = 5, Limits::Within(1.0, 1e6);
-        /// Steps between two checkpoints in output_dir.
-        save_steps: usize = 100, Limits::Within(1.0, 1e6);
         /// Draws training_loss.png in output_dir.
         plot_loss: bool = true;
     }
     Evaluation {
+        /// When training evaluates what is held out (val_size, eval_dataset): every eval_steps, after every epoch, or not.
+        eval_strategy: EvalStrategy = EvalStrategy::Steps;
+        /// Steps between two evaluations; none stands for save_steps.
+        eval_steps: Option<usize> = None, Limits::Within(1.0, 1e6);
         /// Samples whose mean loss is taken together; eval_loss is the mean over the samples of these means.
         per_device_eval_batch_size: usize = 2, Limits::Within(1.0, 1024.0);
+        /// Ends with the adapter of the evaluation that found the lowest eval_loss.
+        load_best_model_at_end: bool = false;
+        /// Ends when so many evaluations in a row have found no lower eval_loss.
+        early_stopping_steps: Option<usize> = None, Limits::From(1.0);
     }
     Generation {
         /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
@@ -215,6 +226,16 @@ settings! {
         output_dir: Option<PathBuf> = None;
         /// Starts an output_dir anew that holds a training already.
         overwrite_output_dir: bool = false;
+        /// When training writes a checkpoint to output_dir: every save_steps, after every epoch, at the lowest eval_loss, or not.
+        save_strategy: SaveStrategy = SaveStrategy::Steps;
+        /// Steps between two checkpoints.
+        save_steps: usize = 100, Limits::Within(1.0, 1e6);
+        /// Keeps so many checkpoints and deletes older ones, but never the best; none keeps all.
+        save_total_limit: Option<usize> = None, Limits::From(1.0);
+        /// Leaves out of a checkpoint what `resume` needs, two thirds of it.
+        save_only_model: bool = false;
+        /// A recipe goes on from this checkpoint; true means the latest in output_dir.
+        resume_from_checkpoint: Option<PathBuf> = None;
     }
     Export {
         /// Most gigabytes of a file of weights that export writes.
@@ -235,6 +256,11 @@ impl Settings {
             value: value.to_string(),
             expected: format!("it takes {}", declaration.expected()),
         })
+    }
+
+    /// `eval_steps`, or what stands for it.
+    pub fn steps_between_evaluations(&self) -> usize {
+        self.eval_steps.unwrap_or(self.save_steps)
     }
 
     /// The value of a setting, in the form in which it is set.
@@ -330,12 +356,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_is_json_or_pairs() {
+        let mut settings = Settings::default();
+        for text in [r#"{"min_lr": 1e-6, "decay_type": "1-sqrt"}"#, "min_lr:1e-6, decay_type:1-sqrt"] {
+            settings.set("lr_scheduler_kwargs", text).unwrap();
+            assert_eq!(settings.get("lr_scheduler_kwargs").unwrap(), "min_lr:1e-6,decay_type:1-sqrt", "{text}");
+        }
+        settings.set("lr_scheduler_kwargs", "none").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert!(error("lr_scheduler_kwargs", "min_lr").ends_with("values as name:value, between commas, or none"));
+        error("lr_scheduler_kwargs", "{min_lr");
+    }
+
+    #[test]
     fn a_wrong_value_is_answered_with_what_would_be_right() {
         assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank: it takes a whole number from 1 to 1024");
         assert_eq!(
             error("lr_scheduler_type", "cosin"),
             "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup, \
-             cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay"
+             cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay, cosine_with_min_lr, \
+             cosine_warmup_with_min_lr, reduce_lr_on_plateau"
         );
         assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
         assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));
