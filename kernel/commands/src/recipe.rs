@@ -35,7 +35,10 @@ pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &S
     // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
     match (output_dir, interrupted) {
         (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
-        (Some(folder), false) => Ok(Output::Text(format!("written to {}", folder.display()))),
+        (Some(folder), false) => {
+            let model = if session.export_trained(&stage.context)?.is_empty() { "" } else { ", the whole model, too" };
+            Ok(Output::Text(format!("written to {}{model}", folder.display())))
+        }
         (None, _) => Ok(Output::Nothing),
     }
 }

@@ -88,7 +88,7 @@ pub fn resumed(report: &ResumeReport) -> String {
         let list = list.collect::<Vec<_>>().join(", ");
         text += &format!("\nother than it was, so that the result will be another one: {list}");
     }
-    text + "\n`train` goes on"
+    if step < total_steps { text + "\n`train` goes on" } else { text }
 }
 
 #[cfg(test)]

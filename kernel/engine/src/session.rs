@@ -347,6 +347,21 @@ impl Session {
         export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
     }
 
+    /// Writes the whole model into `output_dir`, beside what the training left there, where weights of the model itself were
+    /// trained; gives the files' names, none where an adapter was.
+    ///
+    /// # Errors
+    /// As [`Session::export`].
+    pub fn export_trained(&self, cx: &Context) -> Result<Vec<String>> {
+        let (model, (adapter, _)) = (self.model()?, self.adapters.active().ok_or(Error::NoAdapter)?);
+        match &self.settings.output_dir {
+            Some(output) if adapter.config.is_none() => {
+                export::export_into(output, model, adapter, self.settings.export_size, cx)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
         let model = self.model()?;

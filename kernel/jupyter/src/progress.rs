@@ -157,7 +157,7 @@ impl Training {
         let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
         let made = (self.step - self.first.0.min(self.step)) as f64 + self.done as f64 / self.total.max(1) as f64;
         match &self.report {
-            Some(report) if report.end != TrainEnd::Interrupted => 1.0,
+            Some(report) if matches!(report.end, TrainEnd::Paused | TrainEnd::Finished) => 1.0,
             _ => (made / steps as f64).min(1.0),
         }
     }

@@ -1,10 +1,9 @@
 //! Writing a file so that a reader sees the old one or the whole new one, and nothing in between.
 
+use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
-
-use tempfile::NamedTempFile;
 
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.
 ///
@@ -18,7 +17,7 @@ pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`replace_file`], or what `write` reports.
-pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
+pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part");
@@ -26,7 +25,7 @@ pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> 
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
-    write(&mut file)?;
+    write(file.as_file_mut())?;
     // Without this, a crash soon after could leave a renamed file without contents.
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -151,7 +151,7 @@ impl Checkpoint {
                 tensors.push((gradient(name), tensor_file::Floats { dims: sum.dims().to_vec(), values }));
             }
         }
-        tensor_file::write(&folder.join(TENSORS), tensors)?;
+        tensor_file::write(&folder.join(TENSORS), &[], tensors)?;
         let state = State {
             version: VERSION,
             marks,

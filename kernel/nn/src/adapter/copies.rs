@@ -20,7 +20,7 @@ pub(super) const FILE: &str = "trained_weights.safetensors";
 pub(super) fn save(tensors: &BTreeMap<String, Var>, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
     let tensors = tensors.iter().map(|(name, var)| (name.clone(), var.as_tensor()));
-    tensor_file::write(&folder.join(FILE), tensors)
+    tensor_file::write(&folder.join(FILE), &[], tensors)
 }
 
 pub(super) fn load(folder: &Path, shapes: &[TensorShape]) -> Result<Adapter> {
