@@ -20,6 +20,8 @@ mod loopback_hub;
 mod quantized;
 mod readme;
 mod recipe;
+mod resume;
 mod terminal;
 mod trainable;
 mod training;
+mod validation;

@@ -178,9 +178,31 @@ fn a_recipe_of_llama_factory_is_trained() {
     let (status, _, err) = finish(tunebook().args(recipe).args([&output, "streaming=true"]));
     assert_eq!(status, 1);
     assert!(err.starts_with("error: `streaming: true` cannot be followed"), "{err}");
+    // As LLaMA-Factory does, it goes on from the last checkpoint, or starts anew where it is asked to.
+    let (status, out, err) = finish(tunebook().args(recipe).args([&output, "overwrite_output_dir=false"]));
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("going on from ") && out.contains("all 12 steps are made"), "{out}");
+    for checkpoint in ["checkpoint-6", "checkpoint-12"] {
+        std::fs::remove_dir_all(folder.path().join("out").join(checkpoint)).unwrap();
+    }
     let (status, _, err) = finish(tunebook().args(recipe).args([&output, "overwrite_output_dir=false"]));
     assert_eq!(status, 1);
     assert!(err.contains("already holds a training"), "{err}");
+}
+
+#[test]
+fn a_recipe_for_the_whole_model_leaves_a_whole_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let output = format!("output_dir={}", out.display());
+    let (status, text, err) =
+        finish(tunebook().args(["train", "train/full/recipe.yaml", &output, "max_steps=2", "save_steps=1"]));
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(text.ends_with("out, the whole model, too\n"), "{text}");
+    let script = format!("load {}\nload tiny\nresume {}/checkpoint-1\ntrain 1\n", out.display(), out.display());
+    let (status, text, err) = pipe(&script);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(text.contains("is on, after step 1 of 2") && text.contains("at step 2 of 2, the end"), "{text}");
 }
 
 /// The binary on a terminal of its own.

@@ -12,6 +12,7 @@ use tunebook_commands::say;
 use tunebook_commands::text::seconds;
 use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
+use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::StepRecord;
 
 const REDRAW: Duration = Duration::from_millis(120);
@@ -44,6 +45,8 @@ struct Training {
     first_done: usize,
     /// Loss and learning rate of the last step.
     last: Option<(f64, f64)>,
+    /// What the last evaluation found.
+    eval_loss: Option<f64>,
     /// Tokens and seconds of the training before the first step of this call.
     before: Option<(usize, f64)>,
     rate: Option<f64>,
@@ -107,6 +110,7 @@ impl Progress {
             first_step: step,
             first_done: done,
             last: None,
+            eval_loss: None,
             before: None,
             rate: None,
         });
@@ -124,6 +128,8 @@ impl Progress {
         };
         let loss =
             training.last.map(|(loss, _)| say!(lang, "  loss {loss:.3}", "  损失 {loss:.3}")).unwrap_or_default();
+        let eval_loss = training.eval_loss.map(|loss| say!(lang, "  eval_loss {loss:.3}", "  评估损失 {loss:.3}"));
+        let eval_loss = eval_loss.unwrap_or_default();
         let lr = training.last.map(|(_, lr)| say!(lang, "  lr {lr:.1e}", "  学习率 {lr:.1e}")).unwrap_or_default();
         let rate =
             training.rate.map(|rate| say!(lang, "  {rate:.0} tok/s", "  {rate:.0} token/秒")).unwrap_or_default();
@@ -134,8 +140,8 @@ impl Progress {
             bar.set_prefix(say!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
             bar.set_message(say!(
                 lang,
-                "{done}/{total}{loss}  {left} left{rate}{lr}",
-                "{done}/{total}{loss}  剩余 {left}{rate}{lr}"
+                "{done}/{total}{loss}{eval_loss}  {left} left{rate}{lr}",
+                "{done}/{total}{loss}{eval_loss}  剩余 {left}{rate}{lr}"
             ));
             bar.set_position(position as u64);
         }
@@ -149,6 +155,13 @@ impl Progress {
             training.rate = Some((record.tokens - tokens) as f64 / (record.elapsed - elapsed).max(1e-9));
         }
         training.before = Some((record.tokens, record.elapsed));
+    }
+
+    /// Held-out samples were evaluated.
+    pub fn evaluated(&mut self, record: &EvaluationRecord) {
+        if let Some(training) = &mut self.training {
+            training.eval_loss = Some(record.loss);
+        }
     }
 
     /// Writes something above the bar.

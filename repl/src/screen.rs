@@ -131,6 +131,7 @@ impl Screen {
                     progress.micro_batch(step, last_step, total_steps, done, total);
                 }
                 Message::Event(Event::Step(record)) => progress.step(&record),
+                Message::Event(Event::Evaluated(record)) => progress.evaluated(&record),
                 Message::Output(output) => {
                     self.end_text(&mut in_text)?;
                     match output {
@@ -139,7 +140,7 @@ impl Screen {
                             progress.clear();
                             self.line(&text::compared_ends(&report, self.page()))?;
                         }
-                        Output::Step(_) => progress.suspend(|| self.output(&output))?,
+                        Output::Step(_) | Output::Evaluation(_) => progress.suspend(|| self.output(&output))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
                         Output::Clear => self.clear()?,

@@ -12,12 +12,15 @@ const HEIGHT: usize = 12;
 /// The widest drawing, in characters.
 const MOST_COLUMNS: usize = 100;
 const BLANK: u32 = 0x2800;
+/// An evaluation.
+const CROSS: &str = "×";
 
 /// The curve with its axes, as wide as the page. In colour, the values are a faint line and the smoothed ones a bright
 /// one; without, the values are single dots and the smoothed ones a line.
 pub fn draw(plot: &Plot, page: Page) -> String {
     let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
-    let (low, high) = range(&finite(&plot.values));
+    let evaluated: Vec<_> = plot.evaluations.iter().map(|(_, value)| *value).collect();
+    let (low, high) = range(&finite(&[&plot.values[..], &evaluated].concat()));
     let (first, last) = range(&plot.steps);
     let marks: Vec<_> = (0..HEIGHT).map(|row| mark(row, low, high)).collect();
     let margin = marks.iter().map(String::len).max().unwrap_or(0);
@@ -39,11 +42,18 @@ pub fn draw(plot: &Plot, page: Page) -> String {
         (false, false) => faint.dots(&points(&plot.values)),
     }
     bright.line(&points(&plot.smoothed));
+    let found =
+        plot.evaluations.iter().filter(|(_, value)| value.is_finite()).map(|(step, value)| place(*step, *value));
+    let crosses: Vec<_> = found.map(|(x, y)| (y / 4, x / 2)).collect();
 
     let mut text = format!("{:margin$}   {}{}\n", "", plot.name, legend(plot, page));
     for (row, mark) in marks.iter().enumerate() {
         text += &format!("{mark:>margin$} {}", if mark.is_empty() { '│' } else { '┤' });
         for column in 0..columns {
+            if crosses.contains(&(row as i64, column as i64)) {
+                text += &page.warm(CROSS);
+                continue;
+            }
             text += &cell(faint.cell(row, column), bright.cell(row, column), page);
         }
         text.truncate(text.trim_end_matches(' ').len());
@@ -61,13 +71,16 @@ pub fn draw(plot: &Plot, page: Page) -> String {
 
 fn legend(plot: &Plot, page: Page) -> String {
     let [original, smoothed] = [both("original", "原值"), both("smoothed", "平滑")].map(|text| text.in_lang(page.lang));
-    match (plot.smoothed.is_empty(), page.color) {
+    let evaluations =
+        if plot.evaluations.is_empty() { String::new() } else { format!("   {}", page.warm("× eval_loss")) };
+    let curves = match (plot.smoothed.is_empty(), page.color) {
         (true, _) => String::new(),
         (false, true) => {
             format!("   {}   {}", page.faint(&format!("── {original}")), page.bright(&format!("── {smoothed}")))
         }
         (false, false) => format!("   ⠂ {original}   ⠒ {smoothed}"),
-    }
+    };
+    curves + &evaluations
 }
 
 /// Both curves in one character, in the colour of the upper one.
@@ -160,6 +173,7 @@ mod tests {
             steps: (1..=values.len()).map(|step| step as f64).collect(),
             values: values.to_vec(),
             smoothed: Vec::new(),
+            evaluations: Vec::new(),
             file: None,
         }
     }
@@ -181,6 +195,15 @@ mod tests {
         assert!(draw(&plot(&[2.5]), PLAIN).chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)));
         assert!(draw(&plot(&[f64::NAN, f64::NAN]), PLAIN).contains("step 2"));
         assert!(draw(&plot(&[1.0, f64::INFINITY, 2.0]), PLAIN).starts_with("       loss"));
+    }
+
+    #[test]
+    fn evaluations_are_crosses_in_the_same_drawing() {
+        let text = draw(&Plot { evaluations: vec![(1.0, 4.0), (3.0, 1.0)], ..plot(&[3.0, 2.0, 1.0]) }, PLAIN);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].ends_with("loss   × eval_loss"), "{text}");
+        assert!(lines[1].starts_with("4.00 ┤×") && lines[HEIGHT].ends_with('×'), "{text}");
+        assert_eq!(text.matches('×').count(), 3);
     }
 
     #[test]

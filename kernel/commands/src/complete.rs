@@ -269,7 +269,10 @@ mod tests {
 
     #[test]
     fn keys_are_completed_once() {
-        assert_eq!(completed("train 10 lr"), ["train 10 lr=", "train 10 lr_scheduler_type="]);
+        assert_eq!(
+            completed("train 10 lr"),
+            ["train 10 lr=", "train 10 lr_scheduler_type=", "train 10 lr_scheduler_kwargs="]
+        );
         assert_eq!(completed("train learning"), ["train learning_rate="]);
         assert!(completed("train lr=1 learning").is_empty());
         assert_eq!(completed("train --learning"), ["train --learning_rate "]);
@@ -279,7 +282,7 @@ mod tests {
 
     #[test]
     fn values_of_few_words_are_completed() {
-        assert_eq!(completed("train lr_scheduler_type=co").len(), 4);
+        assert_eq!(completed("train lr_scheduler_type=co").len(), 6);
         assert_eq!(completed("set plot_loss=t"), ["set plot_loss=true"]);
         assert_eq!(completed("set --dtype f"), ["set --dtype float32"]);
         assert_eq!(completed("load m dtype="), ["load m dtype=auto", "load m dtype=float32", "load m dtype=bfloat16"]);
@@ -355,8 +358,8 @@ mod tests {
 
     #[test]
     fn the_hint_is_the_rest_of_the_usage() {
-        assert_eq!(hint("sav").as_deref(), Some("e FOLDER"));
-        assert_eq!(hint("save ").as_deref(), Some("FOLDER"));
+        assert_eq!(hint("sav").as_deref(), Some("e [FOLDER]"));
+        assert_eq!(hint("save ").as_deref(), Some("[FOLDER]"));
         assert_eq!(hint("save x"), None);
         assert_eq!(hint("s"), None);
         assert_eq!(hint("lo"), None);

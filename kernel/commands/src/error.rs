@@ -28,6 +28,10 @@ pub enum Error {
     OptionInText { key: String },
     #[error("nothing is trained yet with the adapter that is on; `train 5` makes five steps")]
     NothingTrained,
+    #[error(
+        "nothing was evaluated while the adapter that is on was trained; hold samples out with `data NAME val_size=0.1`"
+    )]
+    NothingEvaluated,
     #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt; write `chat TEXT`")]
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]

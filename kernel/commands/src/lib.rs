@@ -23,6 +23,7 @@ mod results;
 mod run;
 pub mod script;
 pub mod text;
+mod training;
 mod verb;
 mod verbs;
 mod words;

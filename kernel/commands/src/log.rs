@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::output::Output;
 use crate::verb::Stage;
 
-/// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`.
+/// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`, and every evaluation.
 ///
 /// # Errors
 /// Those of [`Session::train`].
@@ -23,7 +23,9 @@ pub fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Resu
     let window = Mutex::new(made[made.len() - made.len() % every..].to_vec());
     let emit = |event: Event| {
         let step = if let Event::Step(record) = &event { Some(record.clone()) } else { None };
+        let evaluation = if let Event::Evaluated(record) = &event { Some(record.clone()) } else { None };
         stage.context.emit(event);
+        evaluation.map(Output::Evaluation).into_iter().for_each(stage.show);
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         window.extend(step);
         if window.last().is_some_and(|last| last.step.is_multiple_of(every)) {

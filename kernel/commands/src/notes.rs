@@ -52,6 +52,14 @@ impl Say for Note {
                 "the file of {name} is not the one that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1",
                 "{name} 的文件不是 dataset_info.json 所指的那个：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
             ),
+            Self::GoingOn { checkpoint } => {
+                let place = checkpoint.display();
+                say!(
+                    lang,
+                    "going on from {place}; overwrite_output_dir=true starts anew",
+                    "从 {place} 继续；overwrite_output_dir=true 则重新开始"
+                )
+            }
             Self::WithoutEffect { keys } => {
                 let keys = keys.join(", ");
                 say!(lang, "accepted, no effect here: {keys}", "已接受，在这里不起作用：{keys}")

@@ -7,10 +7,12 @@ use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::EvaluateReport;
+use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::ExportReport;
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::PredictReport;
 use tunebook_engine::report::Prediction;
+use tunebook_engine::report::ResumeReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
@@ -31,7 +33,10 @@ pub enum Output {
     Adapters(Vec<AdapterReport>),
     /// A line of the training's log: the last step of a window of `logging_steps`, with the window's mean loss.
     Step(StepRecord),
+    /// An evaluation in the course of a training.
+    Evaluation(EvaluationRecord),
     Trained(TrainReport),
+    Resumed(Box<ResumeReport>),
     Plot(Plot),
     Evaluated(EvaluateReport),
     /// One of those that are shown as they come.
@@ -63,12 +68,14 @@ pub struct Table {
 /// A value over the optimizer steps.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// `loss`, `learning_rate` or `grad_norm`.
+    /// `loss`, `eval_loss`, `learning_rate` or `grad_norm`.
     pub name: &'static str,
     pub steps: Vec<f64>,
     pub values: Vec<f64>,
     /// The same values smoothed as LLaMA-Factory does; empty where that is not done.
     pub smoothed: Vec<f64>,
+    /// Beside the loss of the training: the steps of evaluations and what they found.
+    pub evaluations: Vec<(f64, f64)>,
     /// Where it was drawn to.
     pub file: Option<PathBuf>,
 }

@@ -7,9 +7,11 @@ use tunebook_engine::Note;
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
 use tunebook_engine::report::TrainEnd;
+use tunebook_engine::settings::EvalStrategy;
 use tunebook_engine::settings::FinetuningType;
 
 use crate::error::Result;
+use crate::lang::both;
 use crate::log;
 use crate::output::Output;
 use crate::say;
@@ -22,16 +24,25 @@ use crate::verb::Stage;
 pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
     let recipe = Recipe::read(path, overrides)?.for_training()?;
     let output_dir = recipe.settings.output_dir.clone();
+    if let Some(checkpoint) = recipe.checkpoint() {
+        stage.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
+    }
     prepare(&recipe, session, stage)?;
     let trained = log::train(None, session, stage)?;
     let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
     (stage.show)(trained);
+    if recipe.evaluates_at_end() && recipe.settings.eval_strategy == EvalStrategy::No && !interrupted {
+        (stage.show)(Output::Evaluated(session.evaluate(&[], None, None, &stage.context)?));
+    }
     // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
     match (output_dir, interrupted) {
         (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
         (Some(folder), false) => {
             let folder = folder.display();
-            Ok(Output::Text(say!(stage.lang(), "written to {folder}", "已写到 {folder}")))
+            let is_whole = !session.export_trained(&stage.context)?.is_empty();
+            let model = if is_whole { both(", the whole model, too", "，包括整个模型") } else { both("", "") };
+            let model = model.in_lang(stage.lang());
+            Ok(Output::Text(say!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
         }
         (None, _) => Ok(Output::Nothing),
     }
@@ -51,12 +62,15 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
     if !recipe.settings.dataset.is_empty() {
         (stage.show)(Output::Data(made.data(&recipe.settings.dataset, &stage.context)?));
     }
-    (stage.show)(Output::Adapter(match (&recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
-        (Some(folder), _) => made.adapter_load(folder, None)?,
-        (None, FinetuningType::Lora) => made.lora(None)?,
-        (None, FinetuningType::Freeze) => made.freeze(None)?,
-        (None, FinetuningType::Full) => made.full(None)?,
-    }));
+    let output = match (recipe.checkpoint(), &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
+        // The recipe says what is meant.
+        (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &stage.context)?)),
+        (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
+        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None)?),
+        (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
+        (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
+    };
+    (stage.show)(output);
     *session = made;
     Ok(())
 }

@@ -11,14 +11,13 @@ use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::report::LoraReport;
+use tunebook_engine::report::ResumeReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::SkippedKind;
 use tunebook_engine::report::Spread;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
-use tunebook_engine::report::TrainEnd;
-use tunebook_engine::report::TrainReport;
 use tunebook_engine::settings::QuantizationBit;
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
@@ -32,6 +31,7 @@ use crate::output::Output;
 use crate::output::Table;
 use crate::results;
 use crate::say;
+use crate::training;
 
 /// What text is written on.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,10 @@ impl Page {
         self.styled("2", text)
     }
 
+    pub fn warm(&self, text: &str) -> String {
+        self.styled("33", text)
+    }
+
     fn styled(&self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
@@ -69,8 +73,10 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Sample(report) => sample(report, page),
         Output::Adapter(report) => lines(&adapter(report, lang), page),
         Output::Adapters(reports) => adapters(reports, page),
-        Output::Step(record) => step(record, lang),
-        Output::Trained(report) => lines(&trained(report, lang), page),
+        Output::Step(record) => training::step(record, lang),
+        Output::Evaluation(record) => page.warm(&training::evaluation(record, lang)),
+        Output::Trained(report) => lines(&training::trained(report, lang), page),
+        Output::Resumed(report) => resumed(report, page),
         Output::Plot(plot) => {
             let drawn = |file: &std::path::PathBuf| {
                 let file = file.display();
@@ -320,51 +326,6 @@ fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
 }
 
-fn step(record: &StepRecord, lang: Lang) -> String {
-    let &StepRecord { step, total_steps, loss, grad_norm, epoch, .. } = record;
-    let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
-    let step = format!("{step:>width$}");
-    say!(
-        lang,
-        "step {step}/{total_steps}  loss {loss:.4}  grad_norm {grad_norm:.4}  lr {rate}  epoch {epoch:.2}",
-        "步 {step}/{total_steps}  损失 {loss:.4}  梯度范数 {grad_norm:.4}  学习率 {rate}  轮 {epoch:.2}"
-    )
-}
-
-/// A learning rate, which may be 0 while it warms up.
-fn rate(rate: f64) -> String {
-    if rate == 0.0 { "0".to_string() } else { format!("{rate:.3e}") }
-}
-
-fn trained(report: &TrainReport, lang: Lang) -> String {
-    let (step, total) = (report.step, report.total_steps);
-    if report.steps == 0 && report.end == TrainEnd::Finished {
-        return say!(
-            lang,
-            "all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`",
-            "{total} 步都已训练完；要继续，请调大 num_train_epochs，例如 `train epochs=6`"
-        );
-    }
-    let end = match report.end {
-        TrainEnd::Paused => {
-            say!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
-        }
-        TrainEnd::Finished => say!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束"),
-        TrainEnd::Interrupted => say!(
-            lang,
-            "stopped at step {step} of {total}; `train` goes on from there",
-            "停在第 {step} 步，共 {total} 步；`train` 从这里继续"
-        ),
-    };
-    let loss = report.loss.map(|loss| say!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
-    let (made, time, rate) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang), report.tokens_per_second);
-    say!(
-        lang,
-        "{made} in {time}{loss}, {rate:.0} tokens/s; {end}",
-        "{made}，用时 {time}{loss}，{rate:.0} token/秒；{end}"
-    )
-}
-
 /// How an answer came about.
 pub fn answer(report: &ChatReport, lang: Lang) -> String {
     let end = match report.end {
@@ -389,6 +350,11 @@ pub fn answer(report: &ChatReport, lang: Lang) -> String {
         "[{tokens} after {prompt}{known} in {time}{first}, {rate:.1} tokens/s{end}]",
         "[读 {prompt} 个 token{known}，写 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
     )
+}
+
+fn resumed(report: &ResumeReport, page: Page) -> String {
+    let read = report.data.as_ref().map(|report| data(report, page) + "\n").unwrap_or_default();
+    read + &lines(&training::resumed(report, page.lang), page)
 }
 
 fn quantized(model: &LoadReport, lang: Lang) -> String {
@@ -518,6 +484,7 @@ pub const LAYER: Noun = noun("layer", "layers", "层");
 pub const PACK: Noun = noun("pack", "packs", "包");
 pub const PICTURE: Noun = noun("picture", "pictures", "张图片");
 pub const SAMPLE: Noun = noun("sample", "samples", "个样本");
+pub const EVALUATION: Noun = noun("evaluation", "evaluations", "次评估");
 pub const STEP: Noun = noun("step", "steps", "步");
 pub const TOKEN: Noun = noun("token", "tokens", "个 token");
 pub const TURN: Noun = noun("turn", "turns", "轮");

@@ -60,6 +60,14 @@ impl Adapters {
         Ok(())
     }
 
+    /// Adds an adapter with its training, and turns it on; gives its name, which is another one if `name` is taken.
+    pub fn add_trained(&mut self, name: &str, adapter: Adapter, run: Run) -> String {
+        let name = if self.position(name).is_none() { name.to_string() } else { self.free_name() };
+        self.list.push(LiveAdapter { name: name.clone(), adapter, run });
+        self.active = Some(self.list.len() - 1);
+        name
+    }
+
     /// # Errors
     /// There is none of that name.
     pub fn turn_on(&mut self, name: &str) -> Result<()> {
@@ -117,8 +125,9 @@ impl Adapters {
         self.list.get(self.active?).map(|live| (&live.adapter, &live.run))
     }
 
-    pub fn active_mut(&mut self) -> Option<(&Adapter, &mut Run)> {
-        self.list.get_mut(self.active?).map(|live| (&live.adapter, &mut live.run))
+    /// The name of the adapter that is on, it, and its training.
+    pub fn active_mut(&mut self) -> Option<(&str, &Adapter, &mut Run)> {
+        self.list.get_mut(self.active?).map(|live| (live.name.as_str(), &live.adapter, &mut live.run))
     }
 
     /// Every training starts anew; what the adapters have learned stays.

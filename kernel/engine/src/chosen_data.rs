@@ -1,5 +1,6 @@
 //! The data sets that a session trains on and evaluates on, encoded.
 
+use std::hash::Hasher;
 use std::path::PathBuf;
 
 use tunebook_data::DatasetInfo;
@@ -18,7 +19,9 @@ use tunebook_data::Template;
 use tunebook_data::mix;
 use tunebook_data::pack;
 use tunebook_data::split;
+use twox_hash::XxHash3_64;
 
+use crate::checkpoint::DataMark;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -45,6 +48,8 @@ pub struct ChosenData {
     /// What is held back for evaluation: `val_size` of the data sets, or `eval_dataset`.
     pub eval: Vec<Encoded>,
     pub report: DataReport,
+    /// By what checkpoints know it again.
+    pub mark: DataMark,
 }
 
 /// Which samples.
@@ -92,7 +97,14 @@ impl ChosenData {
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();
         let report = report(names, &train, &eval, skipped, processor, settings);
-        Ok(Self { train, eval, report })
+        let mark = DataMark {
+            names: names.to_vec(),
+            samples: train.len(),
+            eval_samples: eval.len(),
+            train: fingerprint(train.iter().map(Vec::as_slice)),
+            eval: fingerprint(eval.iter().map(std::slice::from_ref)),
+        };
+        Ok(Self { train, eval, report, mark })
     }
 
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.
@@ -247,6 +259,26 @@ fn packed(rows: Vec<std::result::Result<Encoded, Skipped>>, settings: &Settings)
     let packs = pack(&rows.iter().map(length).collect::<Vec<_>>(), room(settings));
     let mut rows: Vec<_> = rows.into_iter().map(std::result::Result::ok).collect();
     packs.into_iter().map(|pack| pack.into_iter().filter_map(|index| rows[index].take()).collect()).collect()
+}
+
+/// A hash of packs of samples in their order: tokens, labels, and of each picture its grid and the length of its file.
+fn fingerprint<'a>(packs: impl Iterator<Item = &'a [Encoded]>) -> String {
+    let mut hash = XxHash3_64::new();
+    for pack in packs {
+        hash.write_u64(pack.len() as u64);
+        for sample in pack {
+            hash.write_u64(sample.input_ids.len() as u64);
+            hash.write(bytemuck::cast_slice(&sample.input_ids));
+            hash.write(bytemuck::cast_slice(&sample.labels));
+            for image in &sample.images {
+                let length = std::fs::metadata(&image.path).map_or(0, |metadata| metadata.len());
+                for number in [image.grid.t as u64, image.grid.h as u64, image.grid.w as u64, length] {
+                    hash.write_u64(number);
+                }
+            }
+        }
+    }
+    format!("{:016x}", hash.finish())
 }
 
 fn report(

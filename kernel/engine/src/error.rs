@@ -88,8 +88,40 @@ pub enum Error {
          to different models"
     )]
     OtherTokenizer { path: PathBuf, config: u32, found: u32 },
+    #[error("{path} holds no checkpoint that can be gone on from; training writes them to output_dir every save_steps")]
+    NoCheckpoint { path: PathBuf },
+    #[error(
+        "there is no output_dir to look for checkpoints in; write `resume FOLDER`, or `resume latest output_dir=FOLDER`"
+    )]
+    NoCheckpointFolder,
+    #[error(
+        "{path} holds an adapter but not the state of its training (save_only_model, or another program wrote it); \
+         `adapter load` starts a new training from it"
+    )]
+    NoTrainingState { path: PathBuf },
+    #[error("{path} has no tensor `{name}`; the checkpoint is incomplete, go on from an earlier one")]
+    MissingState { path: PathBuf, name: String },
+    #[error("{path} is of version {version}, which this tunebook cannot read; use the tunebook that wrote it")]
+    StateVersion { path: PathBuf, version: u32 },
+    #[error("{path} was made with another model: {what}; load that one first, with the same settings")]
+    OtherModel { path: PathBuf, what: String },
+    #[error("{path} was made with other data: {what}; choose the same with `data`, or start anew in a fresh session")]
+    OtherData { path: PathBuf, what: String },
+    #[error(
+        "there is no output_dir to write a checkpoint to; write `save FOLDER` for the adapter alone, or set output_dir"
+    )]
+    NoOutputDir,
+    #[error(
+        "{key} needs evaluations, and nothing is held out: choose the data with val_size or eval_dataset, and leave \
+         eval_strategy at steps or epoch"
+    )]
+    NothingToEvaluate { key: &'static str },
+    #[error("load_best_model_at_end needs checkpoints: set output_dir")]
+    BestNeedsOutput,
     #[error("{0}")]
     Other(String),
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
     #[error(transparent)]

@@ -1,7 +1,6 @@
 //! The loss on samples that are not trained on.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
@@ -108,26 +107,13 @@ pub fn evaluate(
     features: &mut Features,
     cx: &Context,
 ) -> Result<EvaluateReport> {
-    let Asking { model, processor, settings, .. } = asking;
     let start = Instant::now();
-    let total = samples.list.len();
-    let (mut sum, mut done, mut batches) = (0.0, 0, 0usize);
-    for batch in samples.list.chunks(settings.per_device_eval_batch_size) {
-        cx.emit(Event::Progress { task: Task::Evaluating, done, total });
-        if cx.is_cancelled() {
-            break;
-        }
-        let batch: Vec<&Encoded> = batch.iter().map(Cow::as_ref).collect();
-        let loss = MicroBatch::new(&model.net, asking.adapter, processor, features, &batch)?
-            .loss(&model.net, asking.adapter)?;
-        sum += loss;
-        done += batch.len();
-        batches += 1;
-    }
+    let settings = asking.settings;
+    let list: Vec<&Encoded> = samples.list.iter().map(Cow::as_ref).collect();
+    let MeanLoss { loss, done, batches } = mean_loss(&list, asking, features, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
     }
-    let loss = sum / batches as f64;
     let mut report = EvaluateReport {
         samples: samples.name.clone(),
         held_out: samples.held_out,
@@ -135,23 +121,47 @@ pub fn evaluate(
         loss,
         perplexity: loss.exp(),
         done,
-        total,
+        total: list.len(),
         elapsed: start.elapsed(),
         folder: None,
     };
-    if let Some(folder) = settings.output_dir.as_deref().filter(|_| done == total) {
-        save(&report, batches, chosen.epoch, folder)?;
+    if let Some(folder) = settings.output_dir.as_deref().filter(|_| done == list.len()) {
+        let mut metrics = Results::from([
+            ("epoch".to_string(), json!(chosen.epoch)),
+            ("eval_loss".to_string(), json!(loss)),
+            ("eval_perplexity".to_string(), json!(report.perplexity)),
+        ]);
+        results::add_speed(&mut metrics, "eval", report.elapsed.as_secs_f64(), done as f64, batches as f64);
+        results::save(folder, "eval", &metrics)?;
         report.folder = Some(folder.to_path_buf());
     }
     Ok(report)
 }
 
-fn save(report: &EvaluateReport, batches: usize, epoch: f64, folder: &Path) -> Result<()> {
-    let mut metrics = Results::from([
-        ("epoch".to_string(), json!(epoch)),
-        ("eval_loss".to_string(), json!(report.loss)),
-        ("eval_perplexity".to_string(), json!(report.perplexity)),
-    ]);
-    results::add_speed(&mut metrics, "eval", report.elapsed.as_secs_f64(), report.done as f64, batches as f64);
-    results::save(folder, "eval", &metrics).map(drop)
+/// The loss on some samples.
+pub struct MeanLoss {
+    /// The mean over batches of their mean cross-entropies; NaN without any.
+    pub loss: f64,
+    /// Samples that it is of; fewer than all after a stop.
+    pub done: usize,
+    pub batches: usize,
+}
+
+/// See [`evaluate`].
+///
+/// # Errors
+/// A picture cannot be read any more.
+pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, cx: &Context) -> Result<MeanLoss> {
+    let Asking { model, adapter, processor, settings } = asking;
+    let (mut sum, mut done, mut batches) = (0.0, 0, 0);
+    for batch in samples.chunks(settings.per_device_eval_batch_size) {
+        cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
+        if cx.is_cancelled() {
+            break;
+        }
+        sum += MicroBatch::new(&model.net, adapter, processor, features, batch)?.loss(&model.net, adapter)?;
+        done += batch.len();
+        batches += 1;
+    }
+    Ok(MeanLoss { loss: sum / batches as f64, done, batches })
 }

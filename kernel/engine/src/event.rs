@@ -10,6 +10,7 @@ use tunebook_data::Skipped;
 
 use crate::advice::Advice;
 use crate::advice::Plan;
+use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
 /// What a running verb reports, in the order in which it happens.
@@ -32,6 +33,8 @@ pub enum Event {
     Step(StepRecord),
     /// The text that comes next is the answer of an adapter, or of `base`.
     Answering(String),
+    /// Held-out samples were evaluated in the course of a training.
+    Evaluated(EvaluationRecord),
     /// The next piece of generated text.
     Text(String),
     /// Something the user should know that is no error.
@@ -74,6 +77,8 @@ pub enum Note {
     OtherSha1 { name: String, sha1: String },
     /// Keys of a recipe that are accepted and do nothing.
     WithoutEffect { keys: Vec<String> },
+    /// A training goes on from a checkpoint by itself.
+    GoingOn { checkpoint: PathBuf },
 }
 
 /// A request to stop, shared between a face and the running verb.

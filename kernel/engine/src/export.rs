@@ -55,27 +55,8 @@ pub fn export(
     let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
     check_space(parent, merge.bytes())?;
 
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".export-").suffix(".part");
-    // A temporary folder is private by default; what is exported is for others to read, as far as the umask allows.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.tempdir_in(parent).map_err(write_error)?;
-    let mut files = Vec::new();
-    for name in COMPANIONS {
-        let source = model.report.path.join(name);
-        if source.is_file() {
-            std::fs::copy(&source, temporary.path().join(name)).map_err(write_error)?;
-            files.push(name.to_string());
-        }
-    }
-    let total = merge.tensors();
-    let go_on = |done| {
-        cx.emit(Event::Progress { task: Task::Writing, done, total });
-        !cx.is_cancelled()
-    };
-    let weights = merge.write(temporary.path(), (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;
-    files.extend(weights);
+    let temporary = temporary_folder(parent).map_err(write_error)?;
+    let files = write(temporary.path(), model, &merge, export_size, cx)?;
     // An empty folder gives way to the renamed one.
     if folder.exists() {
         std::fs::remove_dir(folder).map_err(write_error)?;
@@ -89,6 +70,59 @@ pub fn export(
         bytes: merge.bytes(),
         elapsed: start.elapsed(),
     })
+}
+
+/// The same among the other files of an output folder, as LLaMA-Factory's trainer leaves what freeze and full tuning have
+/// made. Each file is moved to its place when all are written; gives their names.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_into(
+    output: &Path,
+    model: &Model,
+    adapter: &Adapter,
+    export_size: f64,
+    cx: &Context,
+) -> Result<Vec<String>> {
+    let write_error = |source| Error::Write { path: output.to_path_buf(), source };
+    let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
+    check_space(output, merge.bytes())?;
+    let temporary = temporary_folder(output).map_err(write_error)?;
+    let files = write(temporary.path(), model, &merge, export_size, cx)?;
+    for name in &files {
+        std::fs::rename(temporary.path().join(name), output.join(name)).map_err(write_error)?;
+    }
+    Ok(files)
+}
+
+fn temporary_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".export-").suffix(".part");
+    // A temporary folder is private by default; what is exported is for others to read, as far as the umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(parent)
+}
+
+/// Configuration, tokenizer and so on, and the weights.
+fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Context) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for name in COMPANIONS {
+        let source = model.report.path.join(name);
+        if source.is_file() {
+            let path = folder.join(name);
+            std::fs::copy(&source, &path).map_err(|source| Error::Write { path, source })?;
+            files.push(name.to_string());
+        }
+    }
+    let total = merge.tensors();
+    let go_on = |done| {
+        cx.emit(Event::Progress { task: Task::Writing, done, total });
+        !cx.is_cancelled()
+    };
+    let weights = merge.write(folder, (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;
+    files.extend(weights);
+    Ok(files)
 }
 
 /// Where the system does not tell its free space, writing will show.

@@ -6,6 +6,7 @@
 
 mod adapters;
 pub mod advice;
+mod checkpoint;
 mod chosen_data;
 mod compare;
 mod conversation;
@@ -30,6 +31,8 @@ pub mod predict;
 pub mod prefix;
 pub mod recipe;
 pub mod report;
+mod resume;
+mod run_state;
 mod sampling;
 mod schedule;
 pub mod session;
@@ -44,5 +47,6 @@ pub use event::Context;
 pub use event::Event;
 pub use event::Note;
 pub use event::Task;
+pub use schedule::ScheduleError;
 pub use session::Session;
 pub use settings::Settings;

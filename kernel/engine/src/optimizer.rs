@@ -1,6 +1,7 @@
 //! AdamW over f32 parameters.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use candle_core::CpuStorage;
 use candle_core::InplaceOp2;
@@ -10,6 +11,7 @@ use candle_core::Tensor;
 use candle_core::Var;
 use rayon::prelude::*;
 use tunebook_nn::gradients::Gradients;
+use tunebook_nn::tensor_file::Floats;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -41,6 +43,39 @@ pub struct AdamW {
 }
 
 impl AdamW {
+    /// Steps made.
+    pub fn steps(&self) -> i32 {
+        self.step
+    }
+
+    /// The moments of `parameters`, which are those of every step, by name.
+    pub fn tensors<'a>(&'a self, parameters: &'a [(String, Var)]) -> impl Iterator<Item = (String, Floats<'a>)> {
+        parameters.iter().zip(&self.moments).flat_map(|((name, parameter), moments)| {
+            let floats = moments.each_ref().map(|m| Floats { dims: parameter.dims().to_vec(), values: m.into() });
+            moment_names(name).into_iter().zip(floats)
+        })
+    }
+
+    /// The optimizer that made `step` steps and left these moments, which are taken out of `tensors`.
+    ///
+    /// # Errors
+    /// The name of a moment that is not there or not of its parameter's size.
+    pub fn restore(
+        step: i32,
+        parameters: &[(String, Var)],
+        tensors: &mut BTreeMap<String, Floats<'static>>,
+    ) -> std::result::Result<Self, String> {
+        let mut moments = Vec::new();
+        for (name, parameter) in parameters.iter().filter(|_| step > 0) {
+            let [m, v] = moment_names(name).map(|name| match tensors.remove(&name) {
+                Some(floats) if floats.values.len() == parameter.elem_count() => Ok(floats.values.into_owned()),
+                _ => Err(name),
+            });
+            moments.push([m?, v?]);
+        }
+        Ok(Self { step, moments })
+    }
+
     /// One step on `parameters` with `gradients · scale`; a parameter without a gradient has one of zeros. `learning_rate`
     /// is that of all but LoRA+'s B; what decays is up to [`ParameterGroup`].
     pub fn step(
@@ -81,6 +116,11 @@ impl AdamW {
         }
         Ok(())
     }
+}
+
+/// The names of a parameter's two moments in a file, as torch calls them.
+fn moment_names(parameter: &str) -> [String; 2] {
+    ["exp_avg", "exp_avg_sq"].map(|moment| format!("{moment}.{parameter}"))
 }
 
 /// How a parameter learns.
@@ -227,6 +267,30 @@ mod tests {
             of_q.step(std::slice::from_ref(&q), &gradients, 1.0, 0.1, &settings).unwrap();
         }
         assert_eq!(p.1.to_vec1::<f32>().unwrap(), q.1.to_vec1::<f32>().unwrap());
+    }
+
+    #[test]
+    fn a_restored_optimizer_makes_the_same_step() {
+        let settings = Settings::default();
+        let p = [("p".to_string(), Var::new(&[1f32, -2.0], &Device::Cpu).unwrap())];
+        let mut gradients = Gradients::default();
+        add(&mut gradients, &p[0].1, [0.5, -1.0]);
+        let mut optimizer = AdamW::default();
+        optimizer.step(&p, &gradients, 1.0, 0.1, &settings).unwrap();
+        let q = [("p".to_string(), Var::from_tensor(&p[0].1.copy().unwrap()).unwrap())];
+        let owned = |(name, floats): (String, Floats)| {
+            (name, Floats { dims: floats.dims, values: floats.values.into_owned().into() })
+        };
+        let mut tensors: BTreeMap<_, _> = optimizer.tensors(&p).map(owned).collect();
+        assert_eq!(tensors.keys().collect::<Vec<_>>(), ["exp_avg.p", "exp_avg_sq.p"]);
+        let mut restored = AdamW::restore(optimizer.steps(), &q, &mut tensors.clone()).unwrap();
+        optimizer.step(&p, &gradients, 1.0, 0.1, &settings).unwrap();
+        let mut same = Gradients::default();
+        add(&mut same, &q[0].1, [0.5, -1.0]);
+        restored.step(&q, &same, 1.0, 0.1, &settings).unwrap();
+        assert_eq!(p[0].1.to_vec1::<f32>().unwrap(), q[0].1.to_vec1::<f32>().unwrap());
+        tensors.remove("exp_avg_sq.p");
+        assert_eq!(AdamW::restore(1, &p, &mut tensors).err().as_deref(), Some("exp_avg_sq.p"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tunebook_data::Skipped;
 
 use crate::metrics::Scores;
+use crate::run_state::number;
 use crate::settings::QuantizationBit;
 
 /// What `load` found.
@@ -165,8 +166,10 @@ pub struct StepRecord {
     pub step: usize,
     pub total_steps: usize,
     /// Mean over the window's micro-batches of their mean cross-entropy.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
     /// Global L2 norm before clipping.
+    #[serde(deserialize_with = "number")]
     pub grad_norm: f64,
     /// The learning rate this step was made with.
     pub learning_rate: f64,
@@ -177,6 +180,26 @@ pub struct StepRecord {
     pub elapsed: f64,
 }
 
+/// An evaluation in the course of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// The optimizer step it came after.
+    pub step: usize,
+    pub total_steps: usize,
+    /// `eval_loss`, as `evaluate` computes it.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    pub epoch: f64,
+    /// Input tokens seen in training so far.
+    pub tokens: usize,
+    /// Seconds spent in training so far, those of evaluations included.
+    pub elapsed: f64,
+    /// Seconds that it took itself.
+    pub seconds: f64,
+    pub samples: usize,
+    pub batches: usize,
+}
+
 /// Why `train` came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainEnd {
@@ -184,6 +207,8 @@ pub enum TrainEnd {
     Paused,
     /// All epochs are done.
     Finished,
+    /// `early_stopping_steps` evaluations in a row have found no lower loss.
+    StoppedEarly,
     /// Somebody asked to stop.
     Interrupted,
 }
@@ -198,8 +223,49 @@ pub struct TrainReport {
     pub total_steps: usize,
     /// Mean loss over this call's steps.
     pub loss: Option<f64>,
+    /// The best evaluation of the training.
+    pub best: Option<BestReport>,
     pub tokens_per_second: f64,
     pub elapsed: Duration,
+}
+
+/// The evaluation that found the lowest loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BestReport {
+    pub step: usize,
+    pub eval_loss: f64,
+    /// Its checkpoint, if there is one.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether the adapter is now as it was then.
+    pub loaded: bool,
+    /// Evaluations since then.
+    pub evaluations_since: usize,
+}
+
+/// What `resume` went on from.
+#[derive(Clone, Debug)]
+pub struct ResumeReport {
+    pub checkpoint: PathBuf,
+    /// The adapter's name in the session.
+    pub adapter: String,
+    pub step: usize,
+    pub total_steps: usize,
+    /// Micro-batches of the next step that were done.
+    pub micro_batches: usize,
+    /// Settings that were taken over, as `key=value`.
+    pub taken: Vec<String>,
+    /// Settings that are other than they were.
+    pub differing: Vec<Differing>,
+    /// What was read, where no data was chosen.
+    pub data: Option<DataReport>,
+}
+
+/// A setting that is other than it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Differing {
+    pub key: String,
+    pub then: String,
+    pub now: String,
 }
 
 /// Why an answer ended.

@@ -9,6 +9,7 @@ use tunebook_data::ImageProcessor;
 
 use crate::adapters::Adapters;
 use crate::adapters::Chosen;
+use crate::checkpoint::Opened;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
 use crate::compare;
@@ -33,19 +34,23 @@ use crate::report::ChatReport;
 use crate::report::CompareReport;
 use crate::report::DataReport;
 use crate::report::EvaluateReport;
+use crate::report::EvaluationRecord;
 use crate::report::ExportReport;
 use crate::report::LoadReport;
 use crate::report::PredictReport;
 use crate::report::Prediction;
+use crate::report::ResumeReport;
 use crate::report::SampleReport;
 use crate::report::SaveReport;
 use crate::report::Status;
 use crate::report::StepRecord;
 use crate::report::TrainReport;
+use crate::resume;
 use crate::settings::Dtype;
 use crate::settings::FinetuningType;
 use crate::settings::Settings;
 use crate::training::Material;
+use crate::training::Run;
 
 /// One live session.
 ///
@@ -185,14 +190,78 @@ impl Session {
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let settings = &self.settings;
-        let (adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let material = Material { model, adapter, samples: &data.train, processor: &processor, settings };
+        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        let material = Material { model, name, adapter, data, processor: &processor, settings };
         run.train(&material, &mut self.features, steps, cx)
+    }
+
+    /// Goes on from a checkpoint: its adapter is turned on, and the next [`Session::train`] makes the very next
+    /// micro-batch, so that the rest of the training is bit for bit what it would have been. `from` is its folder, or an
+    /// output folder, of which the latest is meant; without it, `output_dir` is that.
+    ///
+    /// The settings of the training are taken over, but for those that `is_meant` says are meant as they are. Its data is
+    /// read where none is chosen.
+    ///
+    /// # Errors
+    /// There is no checkpoint, or it is damaged; the model or the data is another one: it says what differs.
+    pub fn resume(
+        &mut self,
+        from: Option<&Path>,
+        is_meant: &dyn Fn(&str) -> bool,
+        cx: &Context,
+    ) -> Result<ResumeReport> {
+        let model = self.model()?;
+        let folder = resume::find(from, self.settings.output_dir.as_deref())?;
+        let opened = Opened::read(&folder)?;
+        let marks = opened.marks();
+        resume::check_model(&folder, &marks.model, &resume::model_mark(model))?;
+        let resume::Resumed { mut settings, taken, differing } =
+            resume::settings(marks, &self.settings, is_meant, self.data.is_some())?;
+        let output = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !is_meant("output_dir") {
+            settings.output_dir = Some(output.to_path_buf());
+        }
+        let read = match &self.data {
+            Some(_) => None,
+            None => Some(ChosenData::read(&marks.data.names, model, &processor(model, &settings)?, &settings, cx)?),
+        };
+        let data = read.as_ref().or(self.data.as_ref()).ok_or(Error::NoData)?;
+        resume::check_data(&folder, &marks.data, &data.mark, &resume::data_settings(marks, &self.settings))?;
+        let (name, names) = (marks.adapter.clone(), marks.data.names.clone());
+        let (adapter, run) = Run::resume(opened.load(&model.net)?, output.to_path_buf());
+        let (step, micro_batches) = (run.step(), run.open_micro_batches());
+        let total_steps = run.total_steps(data.train.len(), &settings);
+
+        let adapter = self.adapters.add_trained(&name, adapter, run);
+        let data = read.as_ref().map(|data| data.report.clone());
+        if read.is_some() {
+            settings.dataset = names;
+            self.data = read;
+        }
+        self.settings = settings;
+        Ok(ResumeReport { checkpoint: folder, adapter, step, total_steps, micro_batches, taken, differing, data })
+    }
+
+    /// Writes a checkpoint of the active adapter's training to `output_dir`, as it stands; see [`Session::resume`].
+    ///
+    /// # Errors
+    /// There is no data, adapter or `output_dir`; the disk refuses.
+    pub fn checkpoint(&mut self) -> Result<PathBuf> {
+        let processor = self.processor()?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let data = self.data.as_ref().ok_or(Error::NoData)?;
+        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        run.checkpoint(&Material { model, name, adapter, data, processor: &processor, settings: &self.settings })
     }
 
     /// Every optimizer step made so far with the active adapter.
     pub fn history(&self) -> &[StepRecord] {
         self.adapters.active().map_or(&[], |(_, run)| run.records())
+    }
+
+    /// Every evaluation made while the active adapter was trained.
+    pub fn evaluations(&self) -> &[EvaluationRecord] {
+        self.adapters.active().map_or(&[], |(_, run)| run.evaluations())
     }
 
     /// Adds a user turn (with pictures, in front of the text where it holds no `<image>`) and streams the answer.
@@ -278,12 +347,27 @@ impl Session {
         export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
     }
 
+    /// Writes the whole model into `output_dir`, beside what the training left there, where weights of the model itself were
+    /// trained; gives the files' names, none where an adapter was.
+    ///
+    /// # Errors
+    /// As [`Session::export`].
+    pub fn export_trained(&self, cx: &Context) -> Result<Vec<String>> {
+        let (model, (adapter, _)) = (self.model()?, self.adapters.active().ok_or(Error::NoAdapter)?);
+        match &self.settings.output_dir {
+            Some(output) if adapter.config.is_none() => {
+                export::export_into(output, model, adapter, self.settings.export_size, cx)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
-        let (processor, model) = (self.processor()?, self.model()?);
+        let model = self.model()?;
         let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
-        let samples = self.data.as_ref().map_or(&[][..], |data| &data.train);
-        run.save(&Material { model, adapter, samples, processor: &processor, settings: &self.settings }, folder)
+        let samples = self.data.as_ref().map_or(0, |data| data.train.len());
+        run.save((model, adapter), samples, &self.settings, folder)
     }
 
     pub fn status(&self) -> Status {
@@ -311,13 +395,16 @@ impl Session {
         self.model.as_ref().ok_or(Error::NoModel)
     }
 
-    /// The model's image processor within the limits of the settings.
     fn processor(&self) -> Result<ImageProcessor> {
-        let (max, min) = (self.settings.image_max_pixels, self.settings.image_min_pixels);
-        Ok(self.model()?.processor.clone().with_limits(max, min)?)
+        processor(self.model()?, &self.settings)
     }
 
     fn active_report(&self) -> Result<AdapterReport> {
         self.adapters().into_iter().find(|report| report.active).ok_or(Error::NoAdapter)
     }
+}
+
+/// The model's image processor within the limits of the settings.
+fn processor(model: &Model, settings: &Settings) -> Result<ImageProcessor> {
+    Ok(model.processor.clone().with_limits(settings.image_max_pixels, settings.image_min_pixels)?)
 }

@@ -16,9 +16,14 @@ const RIGHT: f64 = 10.0;
 /// JupyterLab's blue where there is one.
 pub const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
 
-/// `values` over `steps`, faint where there is a smoothed curve beside it. Values that are not finite are left out.
-pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64]) -> String {
-    let scale = Scale::new(steps, values);
+/// What evaluations found, beside the training.
+const EVALUATION: &str = "var(--jp-warn-color1, #ff7f0e)";
+
+/// `values` over `steps`, faint where there is a smoothed curve beside it, and what evaluations found at their steps.
+/// Values that are not finite are left out.
+pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evaluations: &[(f64, f64)]) -> String {
+    let found: Vec<f64> = evaluations.iter().map(|(_, value)| *value).collect();
+    let scale = Scale::new(steps, &[values, &found].concat());
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
          style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
@@ -54,6 +59,24 @@ pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64]) -> Strin
              stroke-opacity=\"{opacity}\" stroke-width=\"1.8\" stroke-linejoin=\"round\" stroke-linecap=\"round\"/>",
             scale.points(steps, values)
         );
+    }
+    if !evaluations.is_empty() {
+        let at: Vec<f64> = evaluations.iter().map(|(step, _)| *step).collect();
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"11\" text-anchor=\"end\" font-weight=\"600\" fill=\"#ff7f0e\" \
+             style=\"fill:{EVALUATION}\">eval_loss</text><polyline points=\"{}\" fill=\"none\" stroke=\"#ff7f0e\" \
+             style=\"stroke:{EVALUATION}\" stroke-width=\"1.8\" stroke-linejoin=\"round\" stroke-linecap=\"round\"/>",
+            WIDTH - RIGHT,
+            scale.points(&at, &found),
+        );
+        for (step, value) in evaluations.iter().filter(|(_, value)| value.is_finite()) {
+            let (x, y) = (scale.x(*step), scale.y(*value));
+            let _ = write!(
+                svg,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#ff7f0e\" style=\"fill:{EVALUATION}\"/>"
+            );
+        }
     }
     svg + "</svg>"
 }
@@ -121,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_curve_spans_the_drawing() {
-        let svg = svg("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[]);
+        let svg = svg("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[], &[]);
         assert!(svg.contains("points=\"58.0,18.0 304.0,62.5 550.0,196.0\""), "{svg}");
         assert!(svg.contains(">step 3<") && svg.contains(">1.5<"), "{svg}");
     }
@@ -130,7 +153,7 @@ mod tests {
     fn strange_values_are_drawn_too() {
         for values in [vec![], vec![2.0], vec![f64::NAN, 1.0], vec![0.0, 0.0], vec![f64::INFINITY]] {
             let steps: Vec<_> = (1..=values.len()).map(|step| step as f64).collect();
-            let svg = svg("loss", &steps, &values, &values);
+            let svg = svg("loss", &steps, &values, &values, &[(1.0, f64::NAN), (2.0, 1.0)]);
             assert!(svg.ends_with("</svg>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
     }
@@ -138,7 +161,7 @@ mod tests {
     #[test]
     fn a_long_curve_is_thinned_to_its_newest_point() {
         let values: Vec<_> = (0..10_001).map(f64::from).collect();
-        let svg = svg("loss", &values, &values, &[]);
+        let svg = svg("loss", &values, &values, &[], &[]);
         assert!(svg.len() < 10_000 && svg.contains(" 550.0,18.0\""));
     }
 }

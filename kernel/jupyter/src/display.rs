@@ -34,7 +34,8 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
     match output {
         Output::Plot(plot) => {
-            data["image/svg+xml"] = json!(curve::svg(plot.name, &plot.steps, &plot.values, &plot.smoothed));
+            data["image/svg+xml"] =
+                json!(curve::svg(plot.name, &plot.steps, &plot.values, &plot.smoothed, &plot.evaluations,));
             // For notebooks that are not trusted, and for paper. If it cannot be drawn, the others are there.
             if let Ok(png) = png(plot) {
                 data["image/png"] = json!(STANDARD.encode(png));
@@ -69,14 +70,15 @@ pub fn escape(text: &str) -> String {
 fn png(plot: &Plot) -> tunebook_engine::Result<Vec<u8>> {
     let curve = |label, opacity, values: &[f64]| {
         let points = plot.steps.iter().copied().zip(values.iter().copied()).collect();
-        Curve { label, opacity, points }
+        Curve { label, colour: 0, opacity, points }
     };
     let curves = match plot.smoothed.is_empty() {
         true => vec![curve("original", 1.0, &plot.values)],
         false => vec![curve("original", 0.4, &plot.values), curve("smoothed", 1.0, &plot.smoothed)],
     };
     let title = format!("training {}", plot.name);
-    Figure { title, x_label: "step".to_string(), y_label: plot.name.to_string(), curves }.png()
+    let figure = Figure { title, x_label: "step".to_string(), y_label: plot.name.to_string(), curves };
+    figure.with_evaluations(plot.evaluations.clone()).png()
 }
 
 /// A table in the page's own style.
@@ -118,12 +120,18 @@ mod tests {
 
     #[test]
     fn a_plot_has_every_form() {
-        let plot =
-            Plot { name: "loss", steps: vec![1.0, 2.0], values: vec![3.0, 1.0], smoothed: vec![3.0, 2.0], file: None };
+        let plot = Plot {
+            name: "loss",
+            steps: vec![1.0, 2.0],
+            values: vec![3.0, 1.0],
+            smoothed: vec![3.0, 2.0],
+            evaluations: vec![(2.0, 1.5)],
+            file: None,
+        };
         let bundle = bundle(&Output::Plot(plot), Lang::En);
         let png = STANDARD.decode(bundle["image/png"].as_str().unwrap()).unwrap();
         assert!(png.starts_with(b"\x89PNG"));
-        assert!(bundle["image/svg+xml"].as_str().unwrap().contains("<polyline"));
+        assert!(bundle["image/svg+xml"].as_str().unwrap().contains("eval_loss</text><polyline"));
         assert!(bundle["text/plain"].as_str().unwrap().contains("step 2"));
     }
 }

@@ -57,7 +57,7 @@ impl<'a> Page<'a> {
         }
         match output {
             // The progress display shows every step.
-            Output::Nothing | Output::Step(_) => {}
+            Output::Nothing | Output::Step(_) | Output::Evaluation(_) => {}
             Output::Text(text) => self.stream(Stream::Stdout, &(text + "\n")),
             // The answer itself was streamed.
             Output::Answer(_) => {

@@ -75,10 +75,17 @@ impl Progress {
                 let training = self.training.get_or_insert_with(|| Training::new(step, done));
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total) = (done, total);
+                self.task = None;
             }
             Event::Step(record) => {
                 if let Some(training) = &mut self.training {
                     training.records.push(record);
+                }
+            }
+            Event::Evaluated(record) => {
+                self.task = None;
+                if let Some(training) = &mut self.training {
+                    training.evaluations.push((record.step as f64, record.loss));
                 }
             }
             Event::Plan(plan) => self.plan = Some(plan),
@@ -128,7 +135,7 @@ impl Progress {
             // The comparison itself, which comes now, holds the answers.
             _ if self.is_comparing() && self.settled => json!({"text/plain": "", "text/html": ""}),
             _ if self.is_comparing() => comparison::so_far(&self.answers),
-            (Some(training), ..) => training.data(self.plan.as_ref(), self.language.get()),
+            (Some(training), task, _) => training.data(task, self.plan.as_ref(), self.language.get()),
             (None, Some(task), _) => task_data(task, self.language.get()),
             (None, None, Some(download)) => download.data(self.language.get()),
             (None, None, None) => return None,
@@ -153,18 +160,32 @@ struct Training {
     total: usize,
     /// The steps of this call.
     records: Vec<StepRecord>,
+    /// Steps of evaluations and what they found.
+    evaluations: Vec<(f64, f64)>,
     report: Option<TrainReport>,
 }
 
 impl Training {
     fn new(step: usize, done: usize) -> Self {
-        let (first, records) = ((step, done), Vec::new());
-        let (last_step, total_steps, total) = (step, step, done);
-        Self { started: Instant::now(), first, step, last_step, total_steps, done, total, records, report: None }
+        Self {
+            started: Instant::now(),
+            first: (step, done),
+            step,
+            last_step: step,
+            total_steps: step,
+            done,
+            total: done,
+            records: Vec::new(),
+            evaluations: Vec::new(),
+            report: None,
+        }
     }
 
-    fn data(&self, plan: Option<&Plan>, lang: Lang) -> Value {
-        json!({"text/plain": self.text(lang), "text/html": self.html(plan, lang)})
+    /// `task` is what goes on between two steps.
+    fn data(&self, task: Option<(Task, usize, usize)>, plan: Option<&Plan>, lang: Lang) -> Value {
+        let task = task.filter(|_| self.report.is_none()).map(|task| task_text(task, lang));
+        let task = task.as_deref();
+        json!({"text/plain": self.text(task, lang), "text/html": self.html(task, plan, lang)})
     }
 
     /// Which part of this call is made, from 0 to 1.
@@ -172,7 +193,7 @@ impl Training {
         let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
         let made = (self.step - self.first.0.min(self.step)) as f64 + self.done as f64 / self.total.max(1) as f64;
         match &self.report {
-            Some(report) if report.end != TrainEnd::Interrupted => 1.0,
+            Some(report) if matches!(report.end, TrainEnd::Paused | TrainEnd::Finished) => 1.0,
             _ => (made / steps as f64).min(1.0),
         }
     }
@@ -182,6 +203,8 @@ impl Training {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
             facts.push((both("loss", "损失"), format!("{:.4}", last.loss)));
+            let eval_loss = self.evaluations.last().map(|(_, loss)| format!("{loss:.4}"));
+            facts.extend(eval_loss.map(|loss| (both("eval loss", "评估损失"), loss)));
             facts.push((both("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
             facts.push((both("grad norm", "梯度范数"), format!("{:.3}", last.grad_norm)));
             facts.push((both("epoch", "轮"), format!("{:.2}", last.epoch)));
@@ -213,9 +236,10 @@ impl Training {
         Some(self.started.elapsed().mul_f64(left as f64 / made as f64))
     }
 
-    fn title(&self, lang: Lang) -> String {
+    fn title(&self, task: Option<&str>, lang: Lang) -> String {
         let step = self.report.as_ref().map_or(self.step, |report| report.step);
         let window = match &self.report {
+            _ if task.is_some() => format!(" · {}", task.unwrap_or_default()),
             None if self.total > 1 => say!(
                 lang,
                 " · micro-batch {done} of {total}",
@@ -229,14 +253,14 @@ impl Training {
         say!(lang, "step {step} of {total}{window}", "第 {step} 步，共 {total} 步{window}")
     }
 
-    fn text(&self, lang: Lang) -> String {
+    fn text(&self, task: Option<&str>, lang: Lang) -> String {
         let full = (self.part() * BAR as f64).round() as usize;
         let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
         let facts: String = self.facts(lang).iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-        format!("{} {bar}{facts}", self.title(lang))
+        format!("{} {bar}{facts}", self.title(task, lang))
     }
 
-    fn html(&self, plan: Option<&Plan>, lang: Lang) -> String {
+    fn html(&self, task: Option<&str>, plan: Option<&Plan>, lang: Lang) -> String {
         let facts: String = self
             .facts(lang)
             .iter()
@@ -246,14 +270,15 @@ impl Training {
             .collect();
         let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
         let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
-        let curve = if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[]) };
+        let curve =
+            if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[], &self.evaluations) };
         let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.say(lang))));
         format!(
             "<div style=\"max-width:600px\">{}\
              <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
              <b>{}</b>{facts}</div>{curve}{}</div>",
             bar(self.part()),
-            self.title(lang),
+            self.title(task, lang),
             plan.unwrap_or_default(),
         )
     }
@@ -290,10 +315,15 @@ impl Download {
     }
 }
 
-fn task_data((task, done, total): (Task, usize, usize), lang: Lang) -> Value {
-    let part = done as f64 / total.max(1) as f64;
+fn task_text((task, done, total): (Task, usize, usize), lang: Lang) -> String {
     let task = task.say(lang);
-    let text = say!(lang, "{task} {done} of {total}", "{task} {done}/{total}");
+    say!(lang, "{task} {done} of {total}", "{task} {done}/{total}")
+}
+
+fn task_data(task: (Task, usize, usize), lang: Lang) -> Value {
+    let (_, done, total) = task;
+    let part = done as f64 / total.max(1) as f64;
+    let text = task_text(task, lang);
     json!({
         "text/plain": text,
         "text/html": format!("<div style=\"max-width:600px\">{}<div>{}</div></div>", bar(part), escape(&text)),
@@ -311,6 +341,8 @@ fn bar(part: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tunebook_engine::report::EvaluationRecord;
+
     use super::*;
 
     fn step(progress: &mut Progress, step: usize, loss: f64) {
@@ -334,6 +366,17 @@ mod tests {
         let (first, id, data) = progress.draw().unwrap();
         assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━━━━━━──────────────────"));
         step(&mut progress, 2, 2.0);
+        progress.event(Event::Evaluated(EvaluationRecord {
+            step: 2,
+            total_steps: 40,
+            loss: 2.5,
+            epoch: 0.2,
+            tokens: 200,
+            elapsed: 1.0,
+            seconds: 0.1,
+            samples: 4,
+            batches: 2,
+        }));
         // Too soon.
         assert!(progress.draw().is_none());
         step(&mut progress, 3, 1.0);
@@ -343,6 +386,7 @@ mod tests {
             step: 3,
             total_steps: 40,
             loss: Some(2.0),
+            best: None,
             tokens_per_second: 200.0,
             elapsed: Duration::from_millis(1500),
         });
@@ -350,11 +394,11 @@ mod tests {
         assert!(!first && same == id);
         assert_eq!(
             data["text/plain"].as_str().unwrap(),
-            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
+            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · eval loss 2.5000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
              · tokens/s 200 · took 1.50 s"
         );
         let html = data["text/html"].as_str().unwrap();
-        assert!(html.contains("<polyline") && html.contains("width:75.0%"), "{html}");
+        assert!(html.contains("eval_loss</text><polyline") && html.contains("width:75.0%"), "{html}");
         progress.settle();
         assert!(progress.draw().is_none());
     }

@@ -20,6 +20,8 @@ pub enum Error {
     Config { path: PathBuf, problem: String },
     #[error("{path} is not a whole safetensors file ({problem}); download it again")]
     Safetensors { path: PathBuf, problem: String },
+    #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]
+    Damaged { path: PathBuf, problem: String },
     #[error("{place} has no tensor `{name}`; the checkpoint is incomplete or of another architecture")]
     MissingTensor { place: PathBuf, name: String },
     #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]

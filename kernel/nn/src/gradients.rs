@@ -28,6 +28,16 @@ impl Gradients {
         self.sums.get(&parameter.id())
     }
 
+    /// Puts `values` in the place of the sum of `parameter`'s gradients.
+    ///
+    /// # Errors
+    /// They are not as many as the parameter has.
+    pub fn put(&mut self, parameter: &Tensor, values: Vec<f32>) -> Result<()> {
+        let sum = Tensor::from_vec(values, parameter.shape(), parameter.device())?;
+        self.sums.insert(parameter.id(), sum);
+        Ok(())
+    }
+
     /// How many parameters have a gradient.
     pub fn len(&self) -> usize {
         self.sums.len()

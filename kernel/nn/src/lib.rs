@@ -14,6 +14,7 @@ pub mod quantize;
 pub mod qwen2_5_vl;
 pub mod replace_file;
 mod svd;
+pub mod tensor_file;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;

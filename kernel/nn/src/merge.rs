@@ -1,6 +1,5 @@
 //! A model's weights with an adapter merged into them, written anew as safetensors.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::io::Write;
@@ -9,8 +8,6 @@ use std::path::Path;
 use half::bf16;
 use rayon::prelude::*;
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
-use safetensors::tensor::TensorInfo;
 use serde_json::json;
 
 use crate::adapter::Adapter;
@@ -20,6 +17,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::StoredTensor;
 use crate::error::Error;
 use crate::error::Result;
+use crate::tensor_file;
 
 /// A checkpoint and the adapter that is merged into it, read from the checkpoint's own files: a model that was loaded in
 /// fewer bits is written with its full weights.
@@ -107,7 +105,9 @@ impl<'a> Merge<'a> {
     ) -> Result<bool> {
         let error = |source| Error::Write { path: path.to_path_buf(), source };
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(error)?);
-        file.write_all(&header(shard).map_err(error)?).map_err(error)?;
+        let infos =
+            shard.iter().map(|tensor| (tensor.name.to_string(), tensor.dtype, tensor.shape, tensor.bytes.len()));
+        file.write_all(&tensor_file::header(&[], infos).map_err(error)?).map_err(error)?;
         for tensor in shard {
             if !go_on(*written) {
                 return Ok(false);
@@ -181,21 +181,4 @@ fn shards(stored: Vec<StoredTensor<'_>>, shard_bytes: u64) -> Vec<Vec<StoredTens
     }
     shards.iter_mut().for_each(|shard| shard.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize())));
     shards
-}
-
-/// Its length, and the header in JSON, padded with spaces to a multiple of 8.
-fn header(shard: &[StoredTensor]) -> std::io::Result<Vec<u8>> {
-    let mut end = 0;
-    let mut place = |tensor: &StoredTensor| {
-        let start = end;
-        end += tensor.bytes.len();
-        TensorInfo { dtype: tensor.dtype, shape: tensor.shape.to_vec(), data_offsets: (start, end) }
-    };
-    let places = shard.iter().map(|tensor| (tensor.name.to_string(), place(tensor))).collect();
-    // transformers takes no safetensors file without this.
-    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let metadata = Metadata::new(Some(format), places).map_err(std::io::Error::other)?;
-    let mut json = serde_json::to_vec(&metadata)?;
-    json.resize(json.len().next_multiple_of(8), b' ');
-    Ok([&(json.len() as u64).to_le_bytes(), &json[..]].concat())
 }

@@ -1,5 +1,6 @@
 //! Writing a file so that a reader sees the old one or the whole new one, and nothing in between.
 
+use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -9,6 +10,14 @@ use std::path::Path;
 /// # Errors
 /// The folder cannot be written to, or the disk is full; the old file is then as it was.
 pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_file_with(path, |file| file.write_all(contents))
+}
+
+/// The same for contents that are not in memory as a whole.
+///
+/// # Errors
+/// As [`replace_file`], or what `write` reports.
+pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part");
@@ -16,7 +25,7 @@ pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(contents)?;
+    write(file.as_file_mut())?;
     // Without this, a crash soon after could leave a renamed file without contents.
     file.as_file().sync_all()?;
     file.persist(path)?;

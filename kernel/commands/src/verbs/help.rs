@@ -162,6 +162,7 @@ pub fn expected(setting: &Declaration, lang: Lang) -> String {
         Kind::List => "用逗号分隔的名称".to_string(),
         Kind::Numbers => "用逗号分隔的数".to_string(),
         Kind::Path => "路径".to_string(),
+        Kind::Mapping => "用逗号分隔的 名称:值".to_string(),
         Kind::Text | Kind::Switch | Kind::Choice(_) => "文字".to_string(),
     };
     let limit = |limits: &Limits| match limits {

@@ -18,6 +18,7 @@ mod predict;
 mod print;
 mod quit;
 mod recipe;
+mod resume;
 mod run;
 mod sample;
 mod save;
@@ -43,6 +44,7 @@ pub static VERBS: &[&Verb] = &[
     &set::VERB,
     &show::VERB,
     &train::VERB,
+    &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,
     &predict::VERB,

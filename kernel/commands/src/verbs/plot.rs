@@ -23,11 +23,11 @@ use crate::verb::VerbOption;
 pub static VERB: Verb = Verb {
     name: "plot",
     aliases: &[],
-    usage: "plot [loss | lr | grad_norm] [save=FILE.png]",
+    usage: "plot [loss | eval_loss | lr | grad_norm] [save=FILE.png]",
     help: both("draw the training of the adapter that is on", "画出启用的适配器的训练曲线"),
     details: both(
-        "The loss is drawn as it is and smoothed, as LLaMA-Factory does.",
-        "损失画原值和平滑值，与 LLaMA-Factory 相同。",
+        "The loss is drawn as it is and smoothed, as LLaMA-Factory does, and beside it the eval_loss of evaluations.",
+        "损失画原值和平滑值，与 LLaMA-Factory 相同；旁边是各次评估的 eval_loss。",
     ),
     examples: &[
         ("plot", both("the loss", "损失")),
@@ -42,29 +42,36 @@ pub static VERB: Verb = Verb {
         complete: Complete::Files,
     }],
     settings: &[],
-    complete: |words| if words.is_empty() { Complete::Words(&["loss", "lr", "grad_norm"]) } else { Complete::Nothing },
+    complete: |words| {
+        if words.is_empty() { Complete::Words(&["loss", "eval_loss", "lr", "grad_norm"]) } else { Complete::Nothing }
+    },
     run,
 };
 
 fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
-    let (name, value): (_, fn(&StepRecord) -> f64) = match args.word(0) {
-        None | Some("loss") => ("loss", |record| record.loss),
-        Some("lr" | "learning_rate") => ("learning_rate", |record| record.learning_rate),
-        Some("grad_norm") => ("grad_norm", |record| record.grad_norm),
-        Some(word) => return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画"))),
-    };
     let history = session.history();
     if history.is_empty() {
         return Err(Error::NothingTrained);
     }
-    let values: Vec<_> = history.iter().map(value).collect();
-    let steps: Vec<_> = history.iter().map(|record| record.step as f64).collect();
+    let points = |value: fn(&StepRecord) -> f64| history.iter().map(|r| (r.step as f64, value(r))).collect::<Vec<_>>();
+    let found = || session.evaluations().iter().map(|record| (record.step as f64, record.loss)).collect::<Vec<_>>();
+    let (name, points, evaluations) = match args.word(0) {
+        None | Some("loss") => ("loss", points(|record| record.loss), found()),
+        Some("eval_loss") => ("eval_loss", found(), Vec::new()),
+        Some("lr" | "learning_rate") => ("learning_rate", points(|record| record.learning_rate), Vec::new()),
+        Some("grad_norm") => ("grad_norm", points(|record| record.grad_norm), Vec::new()),
+        Some(word) => return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画"))),
+    };
+    if points.is_empty() {
+        return Err(Error::NothingEvaluated);
+    }
     let file = args.options("save").next().map(PathBuf::from);
     if let Some(file) = &file {
         let adapter = session.adapters().into_iter().find(|adapter| adapter.active).map(|adapter| adapter.name);
-        let points = steps.iter().copied().zip(values.iter().copied()).collect();
-        Figure::training(name, &adapter.unwrap_or_default(), points).write(file)?;
+        let figure = Figure::training(name, &adapter.unwrap_or_default(), points.clone());
+        figure.with_evaluations(evaluations.clone()).write(file)?;
     }
+    let (steps, values): (Vec<_>, Vec<_>) = points.into_iter().unzip();
     let smoothed = if name == "learning_rate" { Vec::new() } else { smooth(&values) };
-    Ok(Output::Plot(Plot { name, steps, values, smoothed, file }))
+    Ok(Output::Plot(Plot { name, steps, values, smoothed, evaluations, file }))
 }

@@ -15,14 +15,23 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "save",
     aliases: &[],
-    usage: "save FOLDER",
-    help: both("write the adapter and the log of its training to a folder", "把适配器和训练日志写到文件夹"),
-    details: both(
-        "The adapter is one that PEFT and LLaMA-Factory load; `adapter load FOLDER` brings it back.",
-        "适配器的格式是 PEFT 和 LLaMA-Factory 能加载的；`adapter load FOLDER` 把它读回来。",
+    usage: "save [FOLDER]",
+    help: both(
+        "write the adapter and the log of its training to a folder; alone: a checkpoint",
+        "把适配器和训练日志写到文件夹；单独使用时写检查点",
     ),
-    examples: &[("save saves/creatures", both("makes the folder where there is none", "文件夹不存在时会新建"))],
-    takes: Takes::Words(1, 1),
+    details: both(
+        "The adapter is one that PEFT and LLaMA-Factory load; `adapter load FOLDER` brings it back. Of `freeze` and \
+         `full`, the trained weights are written, in float32; `export` writes a whole model. Without a folder, a \
+         checkpoint of the training goes to output_dir, from which `resume` goes on.",
+        "适配器的格式是 PEFT 和 LLaMA-Factory 能加载的；`adapter load FOLDER` 把它读回来。`freeze` 和 `full` 写出训练过\
+         的权重（float32）；`export` 写出整个模型。不写文件夹时，把训练的检查点写到 output_dir，`resume` 从那里继续。",
+    ),
+    examples: &[
+        ("save saves/creatures", both("makes the folder where there is none", "文件夹不存在时会新建")),
+        ("save", both("checkpoint-STEP in output_dir", "output_dir 中的 checkpoint-步数")),
+    ],
+    takes: Takes::Words(0, 1),
     options: &[],
     settings: &[],
     complete: |_| Complete::Folders,
@@ -30,5 +39,11 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
-    Ok(Output::Saved(session.save(&parse::path(&args.words[0]))?))
+    match args.word(0) {
+        Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
+        None => {
+            let place = session.checkpoint()?.display().to_string();
+            Ok(Output::Text(format!("saved to {place}; `resume {place}` goes on from there")))
+        }
+    }
 }

@@ -21,11 +21,12 @@ pub static VERB: Verb = Verb {
     details: both(
         "Ctrl-C stops between two micro-batches; `train` goes on from there. In the beginning it says what memory \
          it takes, and while it runs, one line of advice where the loss does not fall, rises or swings, or it \
-         becomes slow. With output_dir set, the log, checkpoints and the adapter are written there. Short names: \
-         lr, epochs, batch, accum, scheduler.",
-        "Ctrl-C 停在两个小批次之间；再次 `train` 从那里继续。设了 output_dir 时，日志、检查点和适配器写到那里。开始\
-         时说明需要多少内存；训练中若损失不降、上升、波动，或速度变慢，会给出一行建议。简称：lr、epochs、batch、\
-         accum、scheduler。",
+         becomes slow. With output_dir set, the log, checkpoints and the adapter are written there, and `resume` \
+         goes on from a checkpoint. What `data` held out (val_size) is evaluated every eval_steps. Short names: lr, \
+         epochs, batch, accum, scheduler.",
+        "Ctrl-C 停在两个小批次之间；再次 `train` 从那里继续。设了 output_dir 时，日志、检查点和适配器写到那里，\
+         `resume` 从检查点继续。`data` 留出的样本（val_size）每 eval_steps 步评估一次。开始时说明需要多少内存；训练中\
+         若损失不降、上升、波动，或速度变慢，会给出一行建议。简称：lr、epochs、batch、accum、scheduler。",
     ),
     examples: &[
         ("train", both("to the end of num_train_epochs", "到 num_train_epochs 结束")),
@@ -34,7 +35,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(0, 1),
     options: &[],
-    settings: &[Group::Training, Group::Output],
+    settings: &[Group::Training, Group::Evaluation, Group::Output],
     complete: |_| Complete::Nothing,
     run,
 };

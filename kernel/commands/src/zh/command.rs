@@ -22,6 +22,9 @@ impl Chinese for Error {
             Self::Usage { problem, usage } => format!("{}；用法：{usage}", problem.say(Lang::Zh)),
             Self::OptionInText { key } => format!("`{key}=` 应写在文字前面；如果它本来就是文字，请给文字加上引号"),
             Self::NothingTrained => "启用的适配器还没有训练过；`train 5` 训练五步".to_string(),
+            Self::NothingEvaluated => {
+                "启用的适配器在训练中没有做过评估；请用 `data NAME val_size=0.1` 留出样本".to_string()
+            }
             Self::NobodyToTalk => "单独的 `chat` 会进入对话，需要有人在提示符前；请写 `chat TEXT`".to_string(),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
             Self::Recursion { path } => {

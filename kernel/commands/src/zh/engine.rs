@@ -1,6 +1,7 @@
 //! Verbs that did not finish, and recipes that are not followed.
 
 use tunebook_engine::Error;
+use tunebook_engine::ScheduleError;
 use tunebook_engine::recipe::RecipeError;
 
 use super::Chinese;
@@ -89,6 +90,40 @@ impl Chinese for Error {
                  这两个文件属于不同的模型",
                 path.display()
             ),
+            Self::NoCheckpoint { path } => {
+                format!("{} 中没有可以继续的检查点；训练每 save_steps 步把检查点写到 output_dir", path.display())
+            }
+            Self::NoCheckpointFolder => {
+                "没有设置 output_dir，不知道到哪里找检查点；请写 `resume FOLDER`，或 `resume latest output_dir=FOLDER`"
+                    .to_string()
+            }
+            Self::NoTrainingState { path } => format!(
+                "{} 中有适配器，但没有训练状态（save_only_model，或由其他程序写成）；`adapter load` 从它开始新的训练",
+                path.display()
+            ),
+            Self::MissingState { path, name } => {
+                format!("{} 没有张量 `{name}`；检查点不完整，请从更早的继续", path.display())
+            }
+            Self::StateVersion { path, version } => {
+                format!("{} 的版本是 {version}，这个 tunebook 读不了；请用写它的 tunebook", path.display())
+            }
+            Self::OtherModel { path, what } => {
+                format!("{} 是用别的模型做的（{what}）；请先以同样的设置加载那个模型", path.display())
+            }
+            Self::OtherData { path, what } => {
+                format!(
+                    "{} 是用别的数据做的（{what}）；请用 `data` 选同样的数据，或在新的会话中重新开始",
+                    path.display()
+                )
+            }
+            Self::NoOutputDir => {
+                "没有 output_dir 可写检查点；只要适配器请写 `save FOLDER`，否则请设置 output_dir".to_string()
+            }
+            Self::NothingToEvaluate { key } => format!(
+                "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并让 eval_strategy 为 steps 或                  epoch"
+            ),
+            Self::BestNeedsOutput => "load_best_model_at_end 需要检查点：请设置 output_dir".to_string(),
+            Self::Schedule(error) => error.zh(),
             Self::Other(problem) => format!("内部错误：{problem}"),
             Self::Hub(error) => error.zh(),
             Self::Recipe(error) => error.zh(),
@@ -111,11 +146,28 @@ impl Chinese for RecipeError {
             Self::Override(text) => format!("`{text}` 不能覆盖配方中的值；请写 key=value，如 learning_rate=1e-4"),
             Self::UnknownKey { key, nearest } => format!("训练配方没有名为 `{key}` 的键{}", mean(nearest)),
             Self::Refused { key, value, why } => format!("`{key}: {value}` 无法照做：{}", why.zh),
+            Self::NothingToEvaluate => "训练配方要评估，却没有留出样本；请加上 val_size 或 eval_dataset".to_string(),
             Self::Missing { key } => format!("训练配方缺少 `{key}`，训练需要它"),
             Self::Several(problems) => {
                 let lines: Vec<_> = problems.iter().map(|problem| format!("  {}", problem.zh())).collect();
                 format!("训练配方无法照做：\n{}", lines.join("\n"))
             }
+        }
+    }
+}
+
+impl Chinese for ScheduleError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Unknown { schedule, key, known } => {
+                format!("lr_scheduler_type={schedule} 的 lr_scheduler_kwargs 没有 `{key}`；可以有：{known}")
+            }
+            Self::Value { key, value, expected } => {
+                format!("`{value}` 不能作为 lr_scheduler_kwargs 中 {key} 的值：应为 {expected}")
+            }
+            Self::MinLr { schedule } => format!(
+                "lr_scheduler_type={schedule} 需要 min_lr 或 min_lr_rate，只能有一个，例如                  lr_scheduler_kwargs=min_lr_rate:0.1"
+            ),
         }
     }
 }

@@ -16,6 +16,9 @@ impl Chinese for Error {
             Self::Safetensors { path, problem } => {
                 format!("{} 不是完整的 safetensors 文件（{problem}）；请重新下载", path.display())
             }
+            Self::Damaged { path, problem } => {
+                format!("{} 已损坏（{problem}）；请从更早的检查点继续，或重新复制这个文件", path.display())
+            }
             Self::MissingTensor { place, name } => {
                 format!("{} 没有张量 `{name}`；检查点不完整，或属于别的架构", place.display())
             }
@@ -52,13 +55,19 @@ impl Chinese for AdapterError {
             Self::Tied { name } => format!(
                 "适配器单独训练了 `{name}`，但这个模型的嵌入和输出头是同一个张量，合并后的模型无法分开；请改为保存适配器"
             ),
-            Self::NoLora => {
-                "训练的是模型自身的权重，不能存成 LoRA 文件夹；请用 `export FOLDER` 写出整个模型".to_string()
-            }
             Self::Quantized { what } => {
                 let what = if *what == "pissa_init" { what } else { "训练模型自身的权重" };
                 format!("{what} 需要完整的权重，但模型是量化加载的；请不带 quantization_bit 加载")
             }
+            Self::UnknownWeight { path, name } => {
+                format!("{} 中的张量 `{name}` 不属于加载的模型；这个文件是为别的模型做的", path.display())
+            }
+            Self::WeightShape { path, name, expected, found } => format!(
+                "{} 中的张量 `{name}` 形状是 {found:?}，但加载的模型是 {expected:?}；这个文件是为别的模型做的",
+                path.display()
+            ),
+            Self::Other => "两个适配器训练的张量不同；请用 `adapter load` 加载另一个".to_string(),
+            Self::NoWeights { path } => format!("{} 中没有张量", path.display()),
             Self::NoAdapter { path } => {
                 format!("{} 中没有适配器：需要 adapter_config.json 和 adapter_model.safetensors", path.display())
             }

@@ -91,8 +91,8 @@ pub fn micro_batches(mut sampler: Sampler, mut position: Position, count: usize)
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
 pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>) -> Result<Plan> {
-    let Material { model, adapter, samples, settings, .. } = *material;
-    let sizes: Vec<_> = samples.iter().map(|pack| Size::of(pack, material)).collect();
+    let Material { model, adapter, data, settings, .. } = *material;
+    let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, material)).collect();
     let largest = micro_batches.max_by_key(|samples| samples.iter().map(|&index| sizes[index].tokens).sum::<usize>());
     let largest: Vec<_> = largest.unwrap_or_default().iter().map(|&index| sizes[index]).collect();
     let (net, trainable) = (&model.net, adapter.parameter_count());

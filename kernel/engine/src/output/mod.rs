@@ -1,5 +1,6 @@
 //! The output folder of a training, as LLaMA-Factory and PEFT lay it out.
 
+mod log;
 pub mod plot;
 pub(crate) mod results;
 mod trainer_log;
@@ -12,12 +13,15 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::LinearShape;
 use tunebook_nn::replace_file::replace_file;
 
+use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
 use crate::report::SaveReport;
-use crate::report::StepRecord;
+use crate::run_state::RunState;
 use crate::settings::Settings;
 use plot::Figure;
+
+pub use log::Log;
 
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
@@ -25,8 +29,7 @@ const TRAINER_STATE: &str = "trainer_state.json";
 /// What a training has come to.
 #[derive(Clone, Copy)]
 pub struct TrainingState<'a> {
-    /// Every optimizer step so far.
-    pub records: &'a [StepRecord],
+    pub run: &'a RunState,
     pub adapter: &'a Adapter,
     pub linears: &'a [LinearShape],
     /// How many samples an epoch has.
@@ -34,16 +37,13 @@ pub struct TrainingState<'a> {
     pub settings: &'a Settings,
 }
 
-/// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps`, a `checkpoint-N`
-/// every `save_steps` and after the last one, and in the end the adapter, the results and the plot.
+/// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps` and for each evaluation,
+/// checkpoints, and in the end the adapter, the results and the plots.
 #[derive(Clone, Debug)]
 pub struct OutputFolder {
     folder: PathBuf,
     base_model: String,
-    /// What was logged: the last step of each window, with the mean of the window's losses.
-    history: Vec<StepRecord>,
-    /// How many steps the windows of `history` hold.
-    logged: usize,
+    log: Log,
 }
 
 impl OutputFolder {
@@ -56,77 +56,107 @@ impl OutputFolder {
         if !overwrite && let Some(found) = earlier_output(folder) {
             return Err(Error::OutputExists { path: folder.to_path_buf(), found });
         }
+        let output = Self::open(folder, base_model, Log::default())?;
+        trainer_log::delete(&folder.join(TRAINER_LOG))?;
+        Ok(output)
+    }
+
+    /// Takes a folder up again in which a training was stopped after it had logged `log`; what was logged later goes.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn resume(folder: &Path, base_model: &str, log: Log) -> Result<Self> {
+        let output = Self::open(folder, base_model, log)?;
+        output.write(TRAINER_LOG, &trainer_log::lines(&output.log.entries))?;
+        Ok(output)
+    }
+
+    fn open(folder: &Path, base_model: &str, log: Log) -> Result<Self> {
         let write_error = |source| Error::Write { path: folder.to_path_buf(), source };
         std::fs::create_dir_all(folder).map_err(write_error)?;
         // Better to hear now that nothing can be written than after hours of training.
         tempfile::tempfile_in(folder).map_err(write_error)?;
-        trainer_log::delete(&folder.join(TRAINER_LOG))?;
-        Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), history: Vec::new(), logged: 0 })
+        folder::sweep(folder);
+        Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), log })
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes what is due after an optimizer step.
+    /// Logs what is new.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn log(&mut self, state: TrainingState) -> Result<()> {
+        let RunState { records, evaluations, .. } = state.run;
+        let new = self.log.catch_up(records, evaluations, state.settings.logging_steps);
+        trainer_log::append(&self.folder.join(TRAINER_LOG), new)
+    }
+
+    /// Writes `checkpoint-STEP` as a whole: the adapter, the trainer's state, and what `write` adds, which is given what
+    /// was logged so far. Then the oldest ones beyond `save_total_limit` go, but not that of step `best`.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn step(&mut self, state: TrainingState) -> Result<()> {
-        self.log(state)?;
-        let Some(last) = state.records.last() else { return Ok(()) };
-        if last.step.is_multiple_of(state.settings.save_steps) || last.step == last.total_steps {
-            self.checkpoint(last.step, state)?;
+    pub fn checkpoint(
+        &self,
+        state: TrainingState,
+        best: Option<usize>,
+        write: impl FnOnce(&Path, &Log) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let place = folder::place(&self.folder, state.run.step());
+        folder::write(&place, |folder| {
+            state.adapter.save(folder, state.linears, &self.base_model)?;
+            let text = trainer_state::to_json(state.run, &self.log.entries, None, &self.folder, state.settings);
+            let path = folder.join(TRAINER_STATE);
+            replace_file(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })?;
+            write(folder, &self.log)
+        })?;
+        if let Some(most) = state.settings.save_total_limit {
+            folder::rotate(&self.folder, most, best)?;
         }
-        Ok(())
+        Ok(place)
     }
 
-    /// Writes the adapter and, where it has been trained, the log, the trainer's state, the results and the plot.
+    /// Writes the adapter and, where it has been trained, the log, the trainer's state, the results and the plots.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn finish(&mut self, state: TrainingState) -> Result<SaveReport> {
         self.log(state)?;
-        state.adapter.save(&self.folder, state.linears, &self.base_model)?;
-        let mut files = ["adapter_model.safetensors", "adapter_config.json"].map(str::to_string).to_vec();
-        if let Some(results) = results::train_results(state.records, state.samples) {
-            files.extend(results::save(&self.folder, "train", &results)?);
-            let text = trainer_state::to_json(state.records, &self.history, Some(results), state.settings);
+        let files = state.adapter.save(&self.folder, state.linears, &self.base_model)?;
+        let mut files: Vec<_> = files.iter().map(|file| file.to_string()).collect();
+        let mut add = |names: &[String]| {
+            names.iter().for_each(|name| {
+                if !files.contains(name) {
+                    files.push(name.clone())
+                }
+            })
+        };
+        if let Some(results) = results::train_results(&state.run.records, state.samples) {
+            add(&results::save(&self.folder, "train", &results)?);
+            let text =
+                trainer_state::to_json(state.run, &self.log.entries, Some(results), &self.folder, state.settings);
             self.write(TRAINER_STATE, text.as_bytes())?;
-            files.push(TRAINER_STATE.to_string());
+            add(&[TRAINER_STATE.to_string()]);
         }
-        if !self.history.is_empty() {
-            files.push(TRAINER_LOG.to_string());
+        let evaluation = if state.settings.load_best_model_at_end { state.run.best() } else { state.run.evaluation() };
+        if let Some(record) = evaluation {
+            add(&results::save(&self.folder, "eval", &results::eval_results(record))?);
         }
-        if state.settings.plot_loss && !self.history.is_empty() {
-            let points = self.history.iter().map(|entry| (entry.step as f64, entry.loss)).collect();
-            let figure = Figure::training("loss", &self.folder.to_string_lossy(), points);
-            self.write("training_loss.png", &figure.png()?)?;
-            files.push("training_loss.png".to_string());
+        if !self.log.entries.is_empty() {
+            add(&[TRAINER_LOG.to_string()]);
         }
-        Ok(SaveReport { folder: self.folder.clone(), files })
-    }
-
-    /// Logs the windows of `logging_steps` that are full.
-    fn log(&mut self, state: TrainingState) -> Result<()> {
-        let start = self.history.len();
-        for (index, record) in state.records.iter().enumerate().skip(self.logged) {
-            if record.step.is_multiple_of(state.settings.logging_steps) {
-                let window = &state.records[self.logged..=index];
-                let loss = window.iter().map(|record| record.loss).sum::<f64>() / window.len() as f64;
-                self.history.push(StepRecord { loss, ..record.clone() });
-                self.logged = index + 1;
+        for (key, points) in [("loss", self.log.losses()), ("eval_loss", self.log.eval_losses())] {
+            if state.settings.plot_loss && !points.is_empty() {
+                let name = format!("training_{key}.png");
+                let figure = Figure::training(key, &self.folder.to_string_lossy(), points);
+                self.write(&name, &figure.png()?)?;
+                add(&[name]);
             }
         }
-        trainer_log::append(&self.folder.join(TRAINER_LOG), &self.history[start..])
-    }
-
-    /// `trainer_state.json` comes last: a checkpoint that has it is whole.
-    fn checkpoint(&self, step: usize, state: TrainingState) -> Result<()> {
-        let name = format!("checkpoint-{step}");
-        state.adapter.save(&self.folder.join(&name), state.linears, &self.base_model)?;
-        let text = trainer_state::to_json(state.records, &self.history, None, state.settings);
-        self.write(&format!("{name}/{TRAINER_STATE}"), text.as_bytes())
+        Ok(SaveReport { folder: self.folder.clone(), files })
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
@@ -139,7 +169,8 @@ impl OutputFolder {
 fn earlier_output(folder: &Path) -> Option<String> {
     let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let ours = |name: &String| {
-        [TRAINER_LOG, TRAINER_STATE, "adapter_config.json"].contains(&name.as_str()) || name.starts_with("checkpoint-")
+        let files = [TRAINER_LOG, TRAINER_STATE, "adapter_config.json", "trained_weights.safetensors"];
+        files.contains(&name.as_str()) || folder::is_name(name)
     };
     names.filter(ours).min()
 }

@@ -21,14 +21,16 @@ const SIZE: (u32, u32) = (640, 480);
 /// Pictures are drawn larger by this factor and then scaled down, since the backend draws thick lines with ragged
 /// edges.
 const OVERSAMPLING: u32 = 6;
-/// #1f77b4, the first colour of matplotlib.
-const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
+/// The first two colours of matplotlib: #1f77b4 and #ff7f0e.
+const COLOURS: [RGBColor; 2] = [RGBColor(0x1f, 0x77, 0xb4), RGBColor(0xff, 0x7f, 0x0e)];
 const FONT: &str = "sans-serif";
 
 /// A line of a chart.
 #[derive(Clone, Debug)]
 pub struct Curve {
     pub label: &'static str,
+    /// Of the two that charts have: 0 or 1.
+    pub colour: usize,
     /// From 0, invisible, to 1.
     pub opacity: f64,
     /// By ascending x.
@@ -54,10 +56,18 @@ impl Figure {
             x_label: "step".to_string(),
             y_label: key.to_string(),
             curves: vec![
-                Curve { label: "original", opacity: 0.4, points },
-                Curve { label: "smoothed", opacity: 1.0, points: smoothed },
+                Curve { label: "original", colour: 0, opacity: 0.4, points },
+                Curve { label: "smoothed", colour: 0, opacity: 1.0, points: smoothed },
             ],
         }
+    }
+
+    /// The same with what evaluations found, if there were some, in another colour.
+    pub fn with_evaluations(mut self, points: Vec<(f64, f64)>) -> Self {
+        if !points.is_empty() {
+            self.curves.push(Curve { label: "eval_loss", colour: 1, opacity: 1.0, points });
+        }
+        self
     }
 
     /// The chart as a PNG file of 640 × 480 pixels.
@@ -153,11 +163,11 @@ impl Figure {
         let frame = [(0, 0), (width as i32 - 1, height as i32 - 1)];
         chart.plotting_area().strip_coord_spec().draw(&Rectangle::new(frame, BLACK.stroke_width(scale)))?;
         for curve in &self.curves {
-            let style = BLUE.mix(curve.opacity).stroke_width(pixels(3) / 2);
+            let style = COLOURS[curve.colour.min(1)].mix(curve.opacity).stroke_width(pixels(3) / 2);
             let points: Vec<_> = curve.points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
-            // A line through one point cannot be seen.
-            let dot = (points.len() == 1).then(|| Circle::new(points[0], pixels(3), style.filled()));
-            chart.draw_series(dot)?;
+            // A line through one point cannot be seen, and evaluations are few.
+            let dots = if points.len() == 1 || curve.colour == 1 { &points[..] } else { &[] };
+            chart.draw_series(dots.iter().map(|point| Circle::new(*point, pixels(3), style.filled())))?;
             chart
                 .draw_series(LineSeries::new(points, style))?
                 .label(curve.label)
@@ -286,6 +296,15 @@ mod tests {
         for text in ["training loss of saves/&lt;run&gt;", "\nstep\n", "\nloss\n", "\noriginal\n", "\nsmoothed\n"] {
             assert!(svg.contains(text), "{text:?} is not in {svg}");
         }
+    }
+
+    #[test]
+    fn evaluations_stand_beside_the_training() {
+        let points: Vec<_> = (1..=40).map(|i| (f64::from(i), 3.0 / f64::from(i))).collect();
+        let figure = Figure::training("loss", "run", points).with_evaluations(vec![(10.0, 2.0), (20.0, 1.5)]);
+        assert!(count(&decode(&figure), [0xff, 0x7f, 0x0e]) > 50);
+        assert!(figure.svg().unwrap().contains("\neval_loss\n"));
+        assert!(!figure.with_evaluations(Vec::new()).svg().unwrap().contains("eval_loss\neval_loss"));
     }
 
     #[test]

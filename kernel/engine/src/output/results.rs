@@ -11,6 +11,7 @@ use tunebook_nn::replace_file::replace_file;
 use super::trainer_log::round;
 use crate::error::Error;
 use crate::error::Result;
+use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
 /// Metrics by name, in the order of the alphabet, in which transformers writes them.
@@ -27,6 +28,17 @@ pub(super) fn train_results(records: &[StepRecord], samples: usize) -> Option<Re
     ]);
     add_speed(&mut results, "train", last.elapsed, last.epoch * samples as f64, last.step as f64);
     Some(results)
+}
+
+/// The metrics of an evaluation, as the trainer's `evaluate` returns them; with the perplexity, which it leaves out.
+pub(crate) fn eval_results(record: &EvaluationRecord) -> Results {
+    let mut results = Results::from([
+        ("epoch".to_string(), json!(record.epoch)),
+        ("eval_loss".to_string(), json!(record.loss)),
+        ("eval_perplexity".to_string(), json!(record.loss.exp())),
+    ]);
+    add_speed(&mut results, "eval", record.seconds, record.samples as f64, record.batches as f64);
+    results
 }
 
 /// Adds `{split}_runtime`, `{split}_samples_per_second` and `{split}_steps_per_second`, rounded as transformers'

@@ -2,10 +2,12 @@ use serde_json::Value;
 use tunebook_nn::adapter::LoraConfig;
 
 use super::*;
+use crate::report::EvaluationRecord;
+use crate::report::StepRecord;
 
 /// A training of 10 steps over 16 samples, logged every 4 and saved every 5.
 struct Training {
-    records: Vec<StepRecord>,
+    run: RunState,
     adapter: Adapter,
     linears: Vec<LinearShape>,
     settings: Settings,
@@ -17,25 +19,35 @@ impl Training {
         let linears = vec![LinearShape { name, rows: 6, cols: 4 }];
         let config = LoraConfig { r: 2, lora_alpha: 4.0, ..LoraConfig::default() };
         Self {
-            records: (1..=10).map(record).collect(),
+            run: RunState { records: (1..=10).map(record).collect(), ..RunState::default() },
             adapter: Adapter::new(config, &linears, 42).unwrap(),
             linears,
             settings: Settings { logging_steps: 4, save_steps: 5, ..Settings::default() },
         }
     }
 
-    fn state(&self, steps: usize) -> TrainingState<'_> {
+    /// As it stood after some steps.
+    fn after(&self, steps: usize) -> RunState {
+        let evaluations = self.run.evaluations.iter().filter(|record| record.step <= steps).cloned().collect();
+        RunState { records: self.run.records[..steps].to_vec(), evaluations, ..RunState::default() }
+    }
+
+    fn state<'a>(&'a self, run: &'a RunState) -> TrainingState<'a> {
         let Self { adapter, linears, settings, .. } = self;
-        TrainingState { records: &self.records[..steps], adapter, linears, samples: 16, settings }
+        TrainingState { run, adapter, linears, samples: 16, settings }
     }
 
     /// Trains step by step into a new folder.
     fn run(&self, folder: &Path) -> SaveReport {
         let mut output = OutputFolder::create(folder, false, "base").unwrap();
-        for steps in 1..=self.records.len() {
-            output.step(self.state(steps)).unwrap();
+        for steps in 1..=self.run.step() {
+            let run = self.after(steps);
+            output.log(self.state(&run)).unwrap();
+            if steps.is_multiple_of(self.settings.save_steps) {
+                output.checkpoint(self.state(&run), None, |_, _| Ok(())).unwrap();
+            }
         }
-        output.finish(self.state(self.records.len())).unwrap()
+        output.finish(self.state(&self.run)).unwrap()
     }
 }
 
@@ -130,6 +142,55 @@ fn the_state_has_the_log_and_in_the_end_the_results() {
 }
 
 #[test]
+fn an_evaluation_is_logged_as_the_trainer_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut training = Training::new();
+    let evaluation = |step: usize, loss| EvaluationRecord {
+        step,
+        total_steps: 10,
+        loss,
+        epoch: step as f64 / 4.0,
+        tokens: 100 * step,
+        elapsed: 400.0 * step as f64 + 10.0,
+        seconds: 10.0,
+        samples: 5,
+        batches: 3,
+    };
+    training.run.evaluations = vec![evaluation(5, 1.5), evaluation(10, 1.75)];
+    let report = training.run(folder.path());
+    let log = text(folder.path(), "trainer_log.jsonl");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<_> = lines.iter().map(|line| line["current_steps"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [4, 5, 8, 10]);
+    assert_eq!(
+        log.lines().nth(1).unwrap(),
+        concat!(
+            r#"{"current_steps":5,"total_steps":10,"eval_loss":1.5,"epoch":1.25,"percentage":50.0,"#,
+            r#""elapsed_time":"0:33:30","remaining_time":"0:33:30","throughput":0.25,"total_tokens":500}"#
+        )
+    );
+    let state = json(folder.path(), "trainer_state.json");
+    let expected = serde_json::json!({
+        "epoch": 1.25, "eval_loss": 1.5, "eval_runtime": 10.0, "eval_samples_per_second": 0.5,
+        "eval_steps_per_second": 0.3, "num_input_tokens_seen": 500, "step": 5
+    });
+    assert_eq!(state["log_history"][1], expected);
+    assert_eq!((&state["best_global_step"], &state["best_metric"]), (&5.into(), &1.5.into()));
+    let best = folder.path().join("checkpoint-5");
+    assert_eq!(state["best_model_checkpoint"], best.to_str().unwrap());
+    // The last evaluation is that of the adapter that is saved.
+    assert_eq!(json(folder.path(), "eval_results.json")["eval_loss"], 1.75);
+    assert!(report.files.contains(&"training_eval_loss.png".to_string()), "{:?}", report.files);
+
+    // A training that is taken up again after step 5 goes on with the log of that time.
+    let mut log = Log::default();
+    let run = training.after(5);
+    log.catch_up(&run.records, &run.evaluations, 4);
+    OutputFolder::resume(folder.path(), "base", log).unwrap();
+    assert_eq!(text(folder.path(), "trainer_log.jsonl").lines().count(), 2);
+}
+
+#[test]
 fn the_results_are_those_of_transformers() {
     let folder = tempfile::tempdir().unwrap();
     Training::new().run(folder.path());
@@ -151,7 +212,7 @@ fn saving_afterwards_writes_the_same_log_and_state() {
     let training = Training::new();
     training.run(live.path());
     for _ in 0..2 {
-        OutputFolder::create(later.path(), true, "base").unwrap().finish(training.state(10)).unwrap();
+        OutputFolder::create(later.path(), true, "base").unwrap().finish(training.state(&training.run)).unwrap();
         for name in [TRAINER_LOG, TRAINER_STATE] {
             assert_eq!(text(later.path(), name), text(live.path(), name));
         }
@@ -162,7 +223,7 @@ fn saving_afterwards_writes_the_same_log_and_state() {
 fn an_adapter_that_was_never_trained_is_saved_alone() {
     let folder = tempfile::tempdir().unwrap();
     let output = OutputFolder::create(&folder.path().join("new"), false, "base").unwrap();
-    let report = { output }.finish(Training::new().state(0)).unwrap();
+    let report = { output }.finish(Training::new().state(&RunState::default())).unwrap();
     assert_eq!(report.files, ["adapter_model.safetensors", "adapter_config.json"]);
     assert_eq!(names(&report.folder), ["adapter_config.json", "adapter_model.safetensors"]);
 }

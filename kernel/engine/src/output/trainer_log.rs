@@ -7,8 +7,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::log::Entry;
 use crate::error::Error;
 use crate::error::Result;
+use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
 /// A line, with the keys of LLaMA-Factory's `LogCallback`.
@@ -16,8 +18,12 @@ use crate::report::StepRecord;
 struct Line {
     current_steps: usize,
     total_steps: usize,
-    loss: f64,
-    lr: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
     epoch: f64,
     percentage: f64,
     elapsed_time: String,
@@ -28,38 +34,57 @@ struct Line {
 }
 
 impl Line {
-    fn new(entry: &StepRecord) -> Self {
-        let left = entry.total_steps.saturating_sub(entry.step) as f64;
+    fn new(entry: &Entry) -> Self {
+        match entry {
+            Entry::Step(record) => {
+                let StepRecord { step, total_steps, loss, learning_rate, epoch, tokens, elapsed, .. } = *record;
+                let line = Self::at(step, total_steps, epoch, tokens, elapsed);
+                Self { loss: Some(loss), lr: Some(learning_rate), ..line }
+            }
+            Entry::Evaluation(record) => {
+                let EvaluationRecord { step, total_steps, loss, epoch, tokens, elapsed, .. } = *record;
+                Self { eval_loss: Some(loss), ..Self::at(step, total_steps, epoch, tokens, elapsed) }
+            }
+        }
+    }
+
+    fn at(step: usize, total_steps: usize, epoch: f64, tokens: usize, elapsed: f64) -> Self {
+        let left = total_steps.saturating_sub(step) as f64;
         Self {
-            current_steps: entry.step,
-            total_steps: entry.total_steps,
-            loss: entry.loss,
-            lr: entry.learning_rate,
-            epoch: entry.epoch,
-            percentage: round(entry.step as f64 / entry.total_steps.max(1) as f64 * 100.0, 2),
-            elapsed_time: clock(entry.elapsed),
-            remaining_time: clock(entry.elapsed / entry.step.max(1) as f64 * left),
-            throughput: round(entry.tokens as f64 / entry.elapsed.max(f64::MIN_POSITIVE), 2),
-            total_tokens: entry.tokens,
+            current_steps: step,
+            total_steps,
+            loss: None,
+            eval_loss: None,
+            lr: None,
+            epoch,
+            percentage: round(step as f64 / total_steps.max(1) as f64 * 100.0, 2),
+            elapsed_time: clock(elapsed),
+            remaining_time: clock(elapsed / step.max(1) as f64 * left),
+            throughput: round(tokens as f64 / elapsed.max(f64::MIN_POSITIVE), 2),
+            total_tokens: tokens,
         }
     }
 }
 
+/// The text of the file.
+pub(super) fn lines(entries: &[Entry]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for entry in entries {
+        // Names, numbers and times always have a JSON form.
+        let _ = serde_json::to_writer(&mut text, &Line::new(entry));
+        text.push(b'\n');
+    }
+    text
+}
+
 /// Appends a line for each entry.
-pub(super) fn append(path: &Path, entries: &[StepRecord]) -> Result<()> {
+pub(super) fn append(path: &Path, entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    let mut text = String::new();
-    for entry in entries {
-        let line = serde_json::to_string(&Line::new(entry))
-            .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
-        text.push_str(&line);
-        text.push('\n');
-    }
     let file = OpenOptions::new().create(true).append(true).open(path);
     // All lines in one write, so that a reader who follows the file sees whole lines.
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+    file.and_then(|mut file| file.write_all(&lines(entries)))
         .map_err(|source| Error::Write { path: path.to_path_buf(), source })
 }
 

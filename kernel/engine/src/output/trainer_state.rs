@@ -1,36 +1,43 @@
 //! `trainer_state.json`, as the `TrainerState` of transformers reads and writes it.
 
+use std::path::Path;
+
 use serde_json::Value;
 use serde_json::json;
 
+use super::log::Entry;
+use super::results;
 use super::results::Results;
-use crate::report::StepRecord;
+use crate::checkpoint::folder;
+use crate::run_state::RunState;
 use crate::settings::Settings;
 
-/// The text of the file. `history` is what was logged; `results` of a training that has ended become its last entry,
-/// as transformers has it.
+/// The text of the file. `entries` are what was logged; `results` of a training that has ended become its last entry, as
+/// transformers has it. `output` is the folder in which the checkpoints lie.
 ///
 /// Optimizer and schedule are not in it, and `total_flos` is left out since nothing counts it.
 pub(super) fn to_json(
-    records: &[StepRecord],
-    history: &[StepRecord],
+    run: &RunState,
+    entries: &[Entry],
     results: Option<Results>,
+    output: &Path,
     settings: &Settings,
 ) -> String {
-    let last = records.last();
-    let step = last.map_or(0, |record| record.step);
-    let mut log_history: Vec<Value> = history.iter().map(entry).collect();
+    let last = run.records.last();
+    let step = run.step();
+    let mut log_history: Vec<Value> = entries.iter().map(entry).collect();
     if let Some(mut results) = results {
         results.insert("step".to_string(), json!(step));
         log_history.push(json!(results));
     }
+    let best = run.best();
+    let checkpoint = best.map(|best| folder::place(output, best.step)).filter(|place| place.is_dir());
     let state = json!({
-        "best_global_step": null,
-        "best_metric": null,
-        "best_model_checkpoint": null,
+        "best_global_step": best.map(|best| best.step),
+        "best_metric": best.map(|best| best.loss),
+        "best_model_checkpoint": checkpoint,
         "epoch": last.map_or(0.0, |record| record.epoch),
-        // The value of transformers for a training without evaluation.
-        "eval_steps": 500,
+        "eval_steps": settings.steps_between_evaluations(),
         "global_step": step,
         "is_hyper_param_search": false,
         "is_local_process_zero": true,
@@ -49,13 +56,25 @@ pub(super) fn to_json(
     format!("{state:#}\n")
 }
 
-fn entry(record: &StepRecord) -> Value {
-    json!({
-        "epoch": record.epoch,
-        "grad_norm": record.grad_norm,
-        "learning_rate": record.learning_rate,
-        "loss": record.loss,
-        "num_input_tokens_seen": record.tokens,
-        "step": record.step,
-    })
+fn entry(entry: &Entry) -> Value {
+    match entry {
+        Entry::Step(record) => json!({
+            "epoch": record.epoch,
+            "grad_norm": record.grad_norm,
+            "learning_rate": record.learning_rate,
+            "loss": record.loss,
+            "num_input_tokens_seen": record.tokens,
+            "step": record.step,
+        }),
+        Entry::Evaluation(record) => {
+            let mut metrics = Results::from([
+                ("epoch".to_string(), json!(record.epoch)),
+                ("eval_loss".to_string(), json!(record.loss)),
+                ("num_input_tokens_seen".to_string(), json!(record.tokens)),
+                ("step".to_string(), json!(record.step)),
+            ]);
+            results::add_speed(&mut metrics, "eval", record.seconds, record.samples as f64, record.batches as f64);
+            json!(metrics)
+        }
+    }
 }

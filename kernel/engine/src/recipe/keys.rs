@@ -42,15 +42,13 @@ const ZERO: &[&str] = &["0", "false"];
 /// No value but none.
 const UNSET: &[&str] = &["none"];
 
-const EVALUATION: Why =
-    why("evaluation during training is not built yet; leave it out", "训练中评估尚未实现；请去掉这一项");
+const METRIC: Why =
+    why("the only metric of an evaluation is eval_loss; leave it out", "评估的指标只有 eval_loss；请去掉这一项");
 const OPTIMIZERS: Why =
     why("the only optimizer is AdamW; write optim: adamw_torch", "只有 AdamW 优化器；请写 optim: adamw_torch");
 const LOSSES: Why = why("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
 const ELSEWHERE: Why =
     why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
-const SELECTION: Why =
-    why("choosing among checkpoints is not built yet; leave it out", "挑选检查点尚未实现；请去掉这一项");
 
 /// Of a key that takes every value that it can have.
 const NEVER: Why = why("", "");
@@ -63,28 +61,27 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         why("the only stage is supervised fine-tuning; write stage: sft", "只有监督微调阶段；请写 stage: sft"),
     ),
     ("do_train", &["true", "false"], NEVER),
-    ("do_eval", OFF, EVALUATION),
+    ("do_eval", &["true", "false"], NEVER),
     ("do_predict", OFF, why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项")),
     (
         "predict_with_generate",
         OFF,
         why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项"),
     ),
-    ("eval_strategy", &["no", "false"], EVALUATION),
-    ("evaluation_strategy", &["no", "false"], EVALUATION),
-    ("eval_on_start", OFF, EVALUATION),
-    ("compute_accuracy", OFF, EVALUATION),
-    ("early_stopping_steps", UNSET, SELECTION),
-    ("load_best_model_at_end", OFF, SELECTION),
-    ("save_total_limit", UNSET, why("every checkpoint is kept; leave it out", "检查点全部保留；请去掉这一项")),
     (
-        "save_strategy",
-        &["steps"],
-        why(
-            "checkpoints come every save_steps; write save_strategy: steps",
-            "检查点按 save_steps 保存；请写 save_strategy: steps",
-        ),
+        "evaluation_strategy",
+        &["no", "false"],
+        why("its name is eval_strategy today; write eval_strategy", "这一项现名 eval_strategy；请写 eval_strategy"),
     ),
+    (
+        "eval_on_start",
+        OFF,
+        why("the first evaluation comes with eval_steps; leave it out", "首次评估由 eval_steps 决定；请去掉这一项"),
+    ),
+    ("eval_delay", ZERO, why("evaluations come from the start; leave it out", "评估从一开始就进行；请去掉这一项")),
+    ("compute_accuracy", OFF, METRIC),
+    ("metric_for_best_model", &["loss", "eval_loss"], METRIC),
+    ("greater_is_better", OFF, METRIC),
     (
         "logging_strategy",
         &["steps"],
@@ -99,14 +96,6 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         why(
             "the log comes every logging_steps; write logging_steps: 1 for every step",
             "日志按 logging_steps 输出；要每步都有请写 logging_steps: 1",
-        ),
-    ),
-    (
-        "resume_from_checkpoint",
-        OFF,
-        why(
-            "going on from a checkpoint is not built yet; name it in adapter_name_or_path",
-            "从检查点继续尚未实现；请写到 adapter_name_or_path",
         ),
     ),
     (
@@ -216,11 +205,6 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ("use_dft_loss", OFF, LOSSES),
     ("use_asft_loss", OFF, LOSSES),
     ("use_eaft_loss", OFF, LOSSES),
-    (
-        "lr_scheduler_kwargs",
-        UNSET,
-        why("schedules take no further values; leave it out", "学习率调节器没有其他参数；请去掉这一项"),
-    ),
     ("group_by_length", OFF, why("samples are not grouped by length; leave it out", "样本不按长度分组；请去掉这一项")),
     (
         "dataloader_drop_last",
@@ -267,7 +251,11 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         UNSET,
         why("name the folder itself in adapter_name_or_path", "请把文件夹直接写到 adapter_name_or_path"),
     ),
-    ("eval_on_each_dataset", OFF, EVALUATION),
+    (
+        "eval_on_each_dataset",
+        OFF,
+        why("data sets are evaluated on together; leave it out", "数据集一起评估；请去掉这一项"),
+    ),
     (
         "new_special_tokens_config",
         UNSET,
@@ -359,25 +347,19 @@ const WITHOUT_EFFECT: &[&str] = &[
     "logging_nan_inf_filter",
     "project",
     "run_name",
-    // A checkpoint holds no optimizer yet.
-    "save_only_model",
     "save_safetensors",
-    // Evaluation, which is refused where it is asked for.
+    // How an evaluation is computed.
     "batch_eval_metrics",
     "bf16_full_eval",
     "eval_accumulation_steps",
-    "eval_delay",
     "eval_do_concat_batches",
     "eval_num_beams",
-    "eval_steps",
     "eval_use_gather_object",
     "fp16_full_eval",
     "generation_max_length",
     "generation_num_beams",
-    "greater_is_better",
     "length_penalty",
     "max_length",
-    "metric_for_best_model",
     "prediction_loss_only",
     "skip_special_tokens",
     "sortish_sampler",

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
 use crate::nearest::nearest;
@@ -45,6 +46,8 @@ pub enum RecipeError {
     UnknownKey { key: String, nearest: Option<String> },
     #[error("`{key}: {value}` cannot be followed: {why}")]
     Refused { key: String, value: String, why: Why },
+    #[error("the recipe evaluates, but holds nothing out for it; give it val_size or eval_dataset")]
+    NothingToEvaluate,
     #[error("the recipe has no `{key}`, which a training needs")]
     Missing { key: &'static str },
     #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
@@ -70,7 +73,8 @@ impl Recipe {
         Self::follow(map)
     }
 
-    /// The same for a training from beginning to end, which writes somewhere.
+    /// The same for a training from beginning to end, which writes somewhere, and goes on from the latest checkpoint that
+    /// is there unless `overwrite_output_dir` is set.
     ///
     /// # Errors
     /// It names no data, or does not say `do_train: true`.
@@ -81,8 +85,27 @@ impl Recipe {
         if !self.given.get("do_train").is_some_and(|value| is(&text(value), "true")) {
             return Err(RecipeError::Missing { key: "do_train: true" }.into());
         }
-        self.settings.output_dir.get_or_insert_with(|| PathBuf::from("trainer_output"));
+        let evaluates = self.settings.eval_strategy != settings::EvalStrategy::No || self.evaluates_at_end();
+        if evaluates && self.settings.val_size == 0.0 && self.settings.eval_dataset.is_empty() {
+            return Err(RecipeError::NothingToEvaluate.into());
+        }
+        let output = self.settings.output_dir.get_or_insert_with(|| PathBuf::from("trainer_output"));
+        // As LLaMA-Factory does.
+        if self.settings.resume_from_checkpoint.is_none() && !self.settings.overwrite_output_dir {
+            self.settings.resume_from_checkpoint = folder::latest(output);
+        }
         Ok(self)
+    }
+
+    /// The checkpoint that it goes on from, if any: `true` means the latest in `output_dir`.
+    pub fn checkpoint(&self) -> Option<&Path> {
+        let from = self.settings.resume_from_checkpoint.as_deref()?;
+        if from == Path::new("true") { self.settings.output_dir.as_deref() } else { Some(from) }
+    }
+
+    /// Whether it asks for an evaluation behind the training: `do_eval: true`.
+    pub fn evaluates_at_end(&self) -> bool {
+        self.given.get("do_eval").is_some_and(|value| is(&text(value), "true"))
     }
 
     fn follow(given: Map<String, Value>) -> Result<Self> {
@@ -95,6 +118,10 @@ impl Recipe {
                 Ok(false) => without_effect.push(key.clone()),
                 Err(problem) => problems.push(problem),
             }
+        }
+        // transformers then evaluates as often as it logs.
+        if settings.eval_strategy == settings::EvalStrategy::Steps && settings.eval_steps.is_none() {
+            settings.eval_steps = Some(settings.logging_steps);
         }
         let model = given.get("model_name_or_path").map(text).filter(|name| !is_absent(name)).map(PathBuf::from);
         if model.is_none() {
@@ -122,6 +149,10 @@ fn take(key: &str, value: &str, settings: &mut Settings) -> Result<bool> {
             "尚不支持先合并多个适配器；请只写一个",
         );
         return Err(RecipeError::Refused { key: key.to_string(), value: value.to_string(), why }.into());
+    }
+    // Said of a checkpoint, it means none.
+    if key == "resume_from_checkpoint" && is(value, "false") {
+        return Ok(true);
     }
     if let Some(setting) = settings::declarations().iter().find(|setting| setting.name == key) {
         // The defaults of the command line hold for a key without a value.
@@ -156,6 +187,7 @@ fn defaults() -> Settings {
         logging_steps: 500,
         save_steps: 500,
         plot_loss: false,
+        eval_strategy: settings::EvalStrategy::No,
         per_device_eval_batch_size: 8,
         ..Settings::default()
     }

@@ -77,6 +77,7 @@ fn a_recipe_is_followed() {
         save_steps: 500,
         output_dir: Some("saves/qwen25-vl-pokemon-lora".into()),
         overwrite_output_dir: true,
+        eval_strategy: settings::EvalStrategy::No,
         per_device_eval_batch_size: 8,
         ..Settings::default()
     };

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::settings;
 use crate::settings::Declaration;
 use crate::settings::Kind;
+use crate::settings::Mapping;
 use crate::settings::Settings;
 
 /// A session as LLaMA-Factory would be told of it.
@@ -107,7 +108,7 @@ impl Session<'_> {
         match key {
             "quantization_method" | "double_quantization" => is_set("quantization_bit"),
             "neftune_noise_alpha" | "loraplus_lr_ratio" | "val_size" => is_set(key),
-            "eval_strategy" | "eval_steps" | "per_device_eval_batch_size" => {
+            "eval_strategy" | "eval_steps" | "per_device_eval_batch_size" | "load_best_model_at_end" => {
                 is_set("val_size") || is_set("eval_dataset")
             }
             _ if key.starts_with("freeze_trainable_") || key == "freeze_extra_modules" => kind == "freeze",
@@ -146,6 +147,7 @@ impl Session<'_> {
         match key {
             "model_name_or_path" => self.model.map(|model| Value::String(model.to_string())),
             "bf16" => Some(Value::Bool(self.bf16)),
+            "eval_steps" => Some(Value::from(self.settings.steps_between_evaluations())),
             "pure_bf16" if !self.bf16 => Some(Value::Bool(false)),
             _ => {
                 let setting = settings::declarations().iter().find(|setting| setting.name == key)?;
@@ -194,6 +196,7 @@ fn typed(setting: &Declaration, settings: &Settings) -> Value {
         Kind::Number if keys::WHOLE.contains(&setting.name) => whole().or_else(number),
         Kind::Number => number(),
         Kind::Whole | Kind::Choice(_) => whole(),
+        Kind::Mapping => Mapping::parse(&text).map(|Mapping(map)| Value::Object(map)),
         Kind::Text | Kind::List | Kind::Numbers | Kind::Path => None,
     };
     typed.unwrap_or(Value::String(text))

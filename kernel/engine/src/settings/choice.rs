@@ -104,5 +104,32 @@ choice! {
         Polynomial = "polynomial",
         InverseSqrt = "inverse_sqrt",
         WarmupStableDecay = "warmup_stable_decay",
+        CosineWithMinLr = "cosine_with_min_lr",
+        CosineWarmupWithMinLr = "cosine_warmup_with_min_lr",
+        ReduceLrOnPlateau = "reduce_lr_on_plateau",
+    }
+}
+
+choice! {
+    /// When held-out samples are evaluated in a training.
+    EvalStrategy {
+        No = "no" | "false",
+        /// Every `eval_steps`, and at the end.
+        Steps = "steps",
+        /// After every epoch.
+        Epoch = "epoch",
+    }
+}
+
+choice! {
+    /// When a training writes a checkpoint.
+    SaveStrategy {
+        No = "no" | "false",
+        /// Every `save_steps`, and at the end.
+        Steps = "steps",
+        /// After every epoch.
+        Epoch = "epoch",
+        /// When an evaluation found the lowest loss so far.
+        Best = "best",
     }
 }

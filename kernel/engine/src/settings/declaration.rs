@@ -101,6 +101,7 @@ impl Declaration {
             Kind::List => "names between commas".to_string(),
             Kind::Numbers => "numbers between commas".to_string(),
             Kind::Path => "a path".to_string(),
+            Kind::Mapping => "values as name:value, between commas".to_string(),
             Kind::Text | Kind::Switch | Kind::Choice(_) => "text".to_string(),
         };
         let limits: String = self.limits.iter().map(Limits::to_string).collect();

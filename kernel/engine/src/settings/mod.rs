@@ -11,15 +11,18 @@ use tunebook_nn::adapter::LoraTarget;
 use value::Value;
 
 pub use choice::Dtype;
+pub use choice::EvalStrategy;
 pub use choice::FinetuningType;
 pub use choice::Hub;
 pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
 pub use choice::QuantizationBit;
+pub use choice::SaveStrategy;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use declaration::Limits;
 pub use value::Kind;
+pub use value::Mapping;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -210,6 +213,9 @@ settings! {
         /// How the learning rate goes over the steps.
         /// 学习率调节器：学习率随步数怎样变化。
         lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
+        /// Further values of the schedule, as min_lr_rate:0.1 for cosine_with_min_lr.
+        /// 学习率调节器的其他参数，例如 cosine_with_min_lr 的 min_lr_rate:0.1。
+        lr_scheduler_kwargs: Mapping = Mapping::default();
         /// Steps in which the learning rate rises from 0.
         /// 预热步数：学习率从 0 升上来的步数。
         warmup_steps: usize = 0, Limits::From(0.0);
@@ -246,17 +252,26 @@ settings! {
         /// Steps between two lines of the log.
         /// 日志间隔：两行日志之间的步数。
         logging_steps: usize = 5, Limits::Within(1.0, 1e6);
-        /// Steps between two checkpoints in output_dir.
-        /// 保存间隔：output_dir 中两个检查点之间的步数。
-        save_steps: usize = 100, Limits::Within(1.0, 1e6);
         /// Draws training_loss.png in output_dir.
         /// 在 output_dir 中画 training_loss.png。
         plot_loss: bool = true;
     }
     Evaluation {
+        /// When training evaluates what is held out (val_size, eval_dataset): every eval_steps, after every epoch, or not.
+        /// 训练中何时评估留出的样本（val_size、eval_dataset）：每 eval_steps 步、每轮之后，或不评估。
+        eval_strategy: EvalStrategy = EvalStrategy::Steps;
+        /// Steps between two evaluations; none stands for save_steps.
+        /// 评估间隔：两次评估之间的步数；none 表示与 save_steps 相同。
+        eval_steps: Option<usize> = None, Limits::Within(1.0, 1e6);
         /// Samples whose mean loss is taken together; eval_loss is the mean over the samples of these means.
         /// 一起求平均损失的样本数；eval_loss 是这些平均值的平均。
         per_device_eval_batch_size: usize = 2, Limits::Within(1.0, 1024.0);
+        /// Ends with the adapter of the evaluation that found the lowest eval_loss.
+        /// 结束时换回 eval_loss 最低的那次评估时的适配器。
+        load_best_model_at_end: bool = false;
+        /// Ends when so many evaluations in a row have found no lower eval_loss.
+        /// 连续这么多次评估都没有更低的 eval_loss 就提前结束。
+        early_stopping_steps: Option<usize> = None, Limits::From(1.0);
     }
     Generation {
         /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
@@ -285,6 +300,21 @@ settings! {
         /// Starts an output_dir anew that holds a training already.
         /// output_dir 中已有训练时重新开始。
         overwrite_output_dir: bool = false;
+        /// When training writes a checkpoint to output_dir: every save_steps, after every epoch, at the lowest eval_loss, or not.
+        /// 何时把检查点写到 output_dir：每 save_steps 步、每轮之后、eval_loss 最低时，或不写。
+        save_strategy: SaveStrategy = SaveStrategy::Steps;
+        /// Steps between two checkpoints.
+        /// 保存间隔：两个检查点之间的步数。
+        save_steps: usize = 100, Limits::Within(1.0, 1e6);
+        /// Keeps so many checkpoints and deletes older ones, but never the best; none keeps all.
+        /// 最多保留这么多检查点，更早的会删除，但最好的不删；none 表示全部保留。
+        save_total_limit: Option<usize> = None, Limits::From(1.0);
+        /// Leaves out of a checkpoint what `resume` needs, two thirds of it.
+        /// 检查点中不写 `resume` 需要的内容，约占三分之二。
+        save_only_model: bool = false;
+        /// A recipe goes on from this checkpoint; true means the latest in output_dir.
+        /// 训练配方从这个检查点继续；true 表示 output_dir 中最新的一个。
+        resume_from_checkpoint: Option<PathBuf> = None;
     }
     Export {
         /// Most gigabytes of a file of weights that export writes.
@@ -303,6 +333,11 @@ impl Settings {
         let declaration = declaration(key)?;
         (declaration.set)(self, value, declaration.limits)
             .ok_or_else(|| Error::BadValue { setting: declaration, value: value.to_string() })
+    }
+
+    /// `eval_steps`, or what stands for it.
+    pub fn steps_between_evaluations(&self) -> usize {
+        self.eval_steps.unwrap_or(self.save_steps)
     }
 
     /// The value of a setting, in the form in which it is set.
@@ -398,12 +433,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_is_json_or_pairs() {
+        let mut settings = Settings::default();
+        for text in [r#"{"min_lr": 1e-6, "decay_type": "1-sqrt"}"#, "min_lr:1e-6, decay_type:1-sqrt"] {
+            settings.set("lr_scheduler_kwargs", text).unwrap();
+            assert_eq!(settings.get("lr_scheduler_kwargs").unwrap(), "min_lr:1e-6,decay_type:1-sqrt", "{text}");
+        }
+        settings.set("lr_scheduler_kwargs", "none").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert!(error("lr_scheduler_kwargs", "min_lr").ends_with("values as name:value, between commas, or none"));
+        error("lr_scheduler_kwargs", "{min_lr");
+    }
+
+    #[test]
     fn a_wrong_value_is_answered_with_what_would_be_right() {
         assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank: it takes a whole number from 1 to 1024");
         assert_eq!(
             error("lr_scheduler_type", "cosin"),
             "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup, \
-             cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay"
+             cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay, cosine_with_min_lr, \
+             cosine_warmup_with_min_lr, reduce_lr_on_plateau"
         );
         assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
         assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));

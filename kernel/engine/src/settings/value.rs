@@ -17,9 +17,15 @@ pub enum Kind {
     /// Numbers between commas.
     Numbers,
     Path,
+    /// Values by names, as `a:1,b:2`.
+    Mapping,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
+
+/// Values by names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping(pub serde_json::Map<String, serde_json::Value>);
 
 /// A type that a setting can have.
 pub trait Value: Sized {
@@ -165,6 +171,34 @@ impl Value for Vec<f64> {
 
     fn show(&self) -> String {
         self.iter().map(f64::show).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Mapping {
+    /// `a:1,b:word`, or the same as JSON.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.trim_start().starts_with('{') {
+            return serde_json::from_str(text).ok().map(Self);
+        }
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+        let pair = |pair: &str| pair.split_once(':').map(|(k, v)| (k.trim().to_string(), value(v.trim())));
+        let pairs = text.split(',').map(str::trim).filter(|pair| !matches!(*pair, "" | "none" | "null"));
+        pairs.map(pair).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl Value for Mapping {
+    const KIND: Kind = Kind::Mapping;
+    const OPTIONAL: bool = true;
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn show(&self) -> String {
+        let value = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        let pairs: Vec<_> = self.0.iter().map(|(key, v)| format!("{key}:{}", value(v))).collect();
+        if pairs.is_empty() { "none".to_string() } else { pairs.join(",") }
     }
 }
 

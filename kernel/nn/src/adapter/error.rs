@@ -25,12 +25,19 @@ pub enum AdapterError {
          cannot keep them apart; save the adapter instead"
     )]
     Tied { name: String },
-    #[error(
-        "weights of the model itself were trained, which are no LoRA folder; write the whole model with `export FOLDER`"
-    )]
-    NoLora,
     #[error("{what} needs the full weights, but the model is loaded in fewer bits; load it without quantization_bit")]
     Quantized { what: &'static str },
+    #[error("tensor `{name}` in {path} is none of the loaded model's; the file was made for another model")]
+    UnknownWeight { path: PathBuf, name: String },
+    #[error(
+        "tensor `{name}` in {path} has shape {found:?}, but the loaded model has {expected:?}; the file was made for \
+         another model"
+    )]
+    WeightShape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
+    #[error("the two adapters do not train the same tensors; load the other one with `adapter load`")]
+    Other,
+    #[error("{path} holds no tensor")]
+    NoWeights { path: PathBuf },
     #[error("there is no adapter in {path}: it needs the files adapter_config.json and adapter_model.safetensors")]
     NoAdapter { path: PathBuf },
     #[error(

@@ -2,6 +2,7 @@
 //! copies of the model's own tensors.
 
 mod config;
+mod copies;
 pub mod error;
 mod frozen_parts;
 mod lora;
@@ -114,17 +115,53 @@ impl Adapter {
     }
 
     pub(crate) fn load_with(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Self> {
-        peft::load(folder, linears, tensors)
+        match folder.join(copies::FILE).exists() {
+            true => copies::load(folder, tensors),
+            false => peft::load(folder, linears, tensors),
+        }
     }
 
-    /// Writes the LoRA folder that [`Adapter::load`] and PEFT read; `base_model` is the model's folder or hub id. Files
-    /// are written beside their place and renamed. An adapter that began as PiSSA is written as the LoRA of twice the rank
-    /// that does the same on the unchanged model; loaded here, it trains on as PiSSA.
+    /// Writes a folder and returns the names of its files.
+    ///
+    /// Of a LoRA, the folder that [`Adapter::load`] and PEFT read; `base_model` is the model's folder or hub id. An adapter
+    /// that began as PiSSA is written as the LoRA of twice the rank that does the same on the unchanged model; loaded here,
+    /// it trains on as PiSSA.
+    ///
+    /// Of copies of the model's own tensors, these in f32, which [`crate::qwen2_5_vl::Qwen2_5Vl::load_adapter`] reads; see
+    /// [`crate::merge::Merge`] for a whole model.
     ///
     /// # Errors
-    /// It is no LoRA (see [`crate::merge::Merge`] for a whole model); the folder cannot be made or written to.
-    pub fn save(&self, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<()> {
-        peft::save(self, folder, linears, base_model)
+    /// The folder cannot be made or written to. Files are written beside their place and renamed.
+    pub fn save(&self, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<&'static [&'static str]> {
+        match &self.config {
+            Some(config) => {
+                peft::save(self, config.clone(), folder, linears, base_model)?;
+                // Of an earlier training in the same folder, it would be read instead.
+                remove(&folder.join(copies::FILE))?;
+                Ok(&[peft::WEIGHTS, peft::CONFIG])
+            }
+            None => {
+                copies::save(&self.tensors, folder)?;
+                remove(&folder.join(peft::CONFIG))?;
+                Ok(&[copies::FILE])
+            }
+        }
+    }
+
+    /// Takes over the numbers of another adapter that trains the same.
+    ///
+    /// # Errors
+    /// It trains something else.
+    pub fn copy_from(&self, other: &Self) -> Result<()> {
+        let (own, others) = (self.vars(), other.vars());
+        if !own.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name)) {
+            return Err(AdapterError::Other.into());
+        }
+        for ((_, var), (_, other)) in own.iter().zip(&others) {
+            var.set(other)?;
+        }
+        self.changed();
+        Ok(())
     }
 
     /// What the adapter adds to the layer with this id.
@@ -178,6 +215,16 @@ impl Adapter {
     pub fn parameter_count(&self) -> usize {
         let loras = self.modules.iter().flatten().flat_map(Lora::vars).map(|(_, var)| var.elem_count());
         loras.chain(self.tensors.values().map(|var| var.elem_count())).sum()
+    }
+}
+
+/// Deletes a file, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(crate::Error::Write { path: path.to_path_buf(), source: error })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -30,9 +30,10 @@ use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
 use crate::replace_file::replace_file;
+use crate::tensor_file;
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(super) const CONFIG: &str = "adapter_config.json";
+pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT's wrapper puts in front of a module's name.
 const WRAPPER: &str = "base_model.model.";
 /// In a file's metadata: the second halves of A and B are what PiSSA began with. For PEFT, which takes no notice, the
@@ -60,11 +61,15 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShap
     Ok(adapter)
 }
 
-pub(super) fn save(adapter: &Adapter, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<()> {
-    let Some(mut config) = adapter.config.clone() else { return Err(AdapterError::NoLora.into()) };
+pub(super) fn save(
+    adapter: &Adapter,
+    mut config: LoraConfig,
+    folder: &Path,
+    linears: &[LinearShape],
+    base_model: &str,
+) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
-    // transformers takes no safetensors file without this.
-    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut metadata: &[(&str, &str)] = &[];
     let mut tensors: BTreeMap<String, Tensor> =
         adapter.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
     for lora in adapter.modules.iter().flatten().filter(|lora| lora.initial.is_some()) {
@@ -72,16 +77,13 @@ pub(super) fn save(adapter: &Adapter, folder: &Path, linears: &[LinearShape], ba
         for (piece, tensor) in [(Piece::A, a), (Piece::B, b)] {
             tensors.insert(format!("{}{}", lora.module, piece.suffix()), tensor);
         }
-        metadata.insert(PISSA.to_string(), "true".to_string());
+        metadata = &[(PISSA, "true")];
     }
-    if metadata.contains_key(PISSA) {
+    if !metadata.is_empty() {
         double(&mut config);
     }
     let tensors = tensors.iter().map(|(name, tensor)| (format!("{WRAPPER}{name}"), tensor));
-    let path = folder.join(WEIGHTS);
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|error| Error::Write { path: path.clone(), source: std::io::Error::other(error) })?;
-    replace_file(&path, &bytes).map_err(|source| Error::Write { path, source })?;
+    tensor_file::write(&folder.join(WEIGHTS), metadata, tensors)?;
 
     let targets = target_modules(linears, |id| adapter.get(id).is_some());
     let path = folder.join(CONFIG);

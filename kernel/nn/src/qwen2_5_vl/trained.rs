@@ -60,12 +60,16 @@ impl Qwen2_5Vl {
         Ok(adapter)
     }
 
-    /// Reads a LoRA folder: see [`Adapter::load`].
+    /// Reads a LoRA folder, see [`Adapter::load`], or one of copies of the model's own tensors.
     ///
     /// # Errors
-    /// As [`Adapter::load`].
+    /// As [`Adapter::load`]; copies for a quantized model.
     pub fn load_adapter(&self, folder: &Path) -> Result<Adapter> {
-        Adapter::load_with(folder, &self.linears, &self.tensors)
+        let adapter = Adapter::load_with(folder, &self.linears, &self.tensors)?;
+        if adapter.config.is_none() && self.quantized.is_some() {
+            return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
+        }
+        Ok(adapter)
     }
 
     /// What trains in freeze tuning: by its name, with its number of elements.

@@ -1,0 +1,171 @@
+//! What `train` and `resume` tell, as plain text.
+
+use tunebook_engine::report::BestReport;
+use tunebook_engine::report::Differing;
+use tunebook_engine::report::EvaluationRecord;
+use tunebook_engine::report::ResumeReport;
+use tunebook_engine::report::StepRecord;
+use tunebook_engine::report::TrainEnd;
+use tunebook_engine::report::TrainReport;
+
+use crate::lang::Lang;
+use crate::lang::both;
+use crate::say;
+use crate::text::EVALUATION;
+use crate::text::SAMPLE;
+use crate::text::STEP;
+use crate::text::count;
+use crate::text::seconds;
+
+/// A line of the log.
+pub fn step(record: &StepRecord, lang: Lang) -> String {
+    let &StepRecord { step, total_steps, loss, grad_norm, epoch, .. } = record;
+    let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
+    let step = format!("{step:>width$}");
+    say!(
+        lang,
+        "step {step}/{total_steps}  loss {loss:.4}  grad_norm {grad_norm:.4}  lr {rate}  epoch {epoch:.2}",
+        "步 {step}/{total_steps}  损失 {loss:.4}  梯度范数 {grad_norm:.4}  学习率 {rate}  轮 {epoch:.2}"
+    )
+}
+
+/// The line of an evaluation.
+pub fn evaluation(record: &EvaluationRecord, lang: Lang) -> String {
+    let &EvaluationRecord { step, total_steps, loss, seconds, .. } = record;
+    let width = total_steps.to_string().len();
+    let (step, samples) = (format!("{step:>width$}"), count(record.samples, SAMPLE, lang));
+    say!(
+        lang,
+        "step {step}/{total_steps}  eval_loss {loss:.4}  ({samples} in {seconds:.2} s)",
+        "步 {step}/{total_steps}  评估损失 {loss:.4}  （{samples}，用时 {seconds:.2} 秒）"
+    )
+}
+
+/// A learning rate, which may be 0 while it warms up.
+fn rate(rate: f64) -> String {
+    if rate == 0.0 { "0".to_string() } else { format!("{rate:.3e}") }
+}
+
+/// How a call of `train` ended.
+pub fn trained(report: &TrainReport, lang: Lang) -> String {
+    let (step, total) = (report.step, report.total_steps);
+    let best = report.best.as_ref().map(|best| format!("\n{}", self::best(best, lang))).unwrap_or_default();
+    if report.steps == 0 && report.end == TrainEnd::Finished {
+        return say!(
+            lang,
+            "all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`{best}",
+            "{total} 步都已训练完；要继续，请调大 num_train_epochs，例如 `train epochs=6`{best}"
+        );
+    }
+    let end = match report.end {
+        TrainEnd::Paused => {
+            say!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
+        }
+        TrainEnd::Finished => say!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束"),
+        TrainEnd::StoppedEarly => {
+            let evaluations = report.best.as_ref().map_or(0, |best| best.evaluations_since);
+            let evaluations = count(evaluations, EVALUATION, lang);
+            say!(
+                lang,
+                "stopped early at step {step} of {total}: {evaluations} in a row found no lower eval_loss",
+                "提前停在第 {step} 步，共 {total} 步：连续 {evaluations}没有更低的 eval_loss"
+            )
+        }
+        TrainEnd::Interrupted => say!(
+            lang,
+            "stopped at step {step} of {total}; `train` goes on from there",
+            "停在第 {step} 步，共 {total} 步；`train` 从这里继续"
+        ),
+    };
+    let loss = report.loss.map(|loss| say!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
+    let (made, time, rate) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang), report.tokens_per_second);
+    say!(
+        lang,
+        "{made} in {time}{loss}, {rate:.0} tokens/s; {end}{best}",
+        "{made}，用时 {time}{loss}，{rate:.0} token/秒；{end}{best}"
+    )
+}
+
+fn best(best: &BestReport, lang: Lang) -> String {
+    let BestReport { step, eval_loss, checkpoint, loaded, .. } = best;
+    let place = checkpoint.as_ref().map(|place| place.display());
+    let place = match (place, loaded) {
+        (Some(place), true) => {
+            say!(lang, "; the adapter is that of {place} again", "；适配器已换回 {place} 的")
+        }
+        (Some(place), false) => say!(lang, ", kept in {place}", "，保存在 {place}"),
+        (None, _) => String::new(),
+    };
+    say!(
+        lang,
+        "lowest eval_loss {eval_loss:.4} at step {step}{place}",
+        "最低的 eval_loss 为 {eval_loss:.4}，在第 {step} 步{place}"
+    )
+}
+
+/// Where `resume` goes on.
+pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
+    let ResumeReport { checkpoint, adapter, step, total_steps, micro_batches, taken, differing, .. } = report;
+    let open = match micro_batches {
+        0 => String::new(),
+        1 => both(" and 1 micro-batch of the next", "和下一步的 1 个小批次").in_lang(lang).to_string(),
+        done => say!(lang, " and {done} micro-batches of the next", "和下一步的 {done} 个小批次"),
+    };
+    let place = checkpoint.display();
+    let mut text = say!(
+        lang,
+        "adapter `{adapter}` is on, after step {step} of {total_steps}{open}, from {place}",
+        "适配器 `{adapter}` 已启用，已完成第 {step} 步（共 {total_steps} 步）{open}，来自 {place}"
+    );
+    if !taken.is_empty() {
+        let taken = taken.join(", ");
+        text += &say!(lang, "\nsettings as they were: {taken}", "\n沿用的设置：{taken}");
+    }
+    if !differing.is_empty() {
+        let list = differing.iter().map(|Differing { key, then, now }| {
+            say!(lang, "{key} was {then} and is {now}", "{key} 当时为 {then}，现在为 {now}")
+        });
+        let list = list.collect::<Vec<_>>().join(", ");
+        text += &say!(
+            lang,
+            "\nother than it was, so that the result will be another one: {list}",
+            "\n与当时不同，因此结果也会不同：{list}"
+        );
+    }
+    if step < total_steps { text + both("\n`train` goes on", "\n用 `train` 继续").in_lang(lang) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_early_stop_says_why_and_where_the_best_is() {
+        let best = BestReport {
+            step: 10,
+            eval_loss: 1.25,
+            checkpoint: Some("out/checkpoint-10".into()),
+            loaded: false,
+            evaluations_since: 3,
+        };
+        let mut report = TrainReport {
+            end: TrainEnd::StoppedEarly,
+            steps: 40,
+            step: 40,
+            total_steps: 100,
+            loss: Some(1.0),
+            best: Some(best),
+            tokens_per_second: 123.4,
+            elapsed: Duration::from_secs(5),
+        };
+        assert_eq!(
+            trained(&report, Lang::En),
+            "40 steps in 5.00 s, mean loss 1.0000, 123 tokens/s; stopped early at step 40 of 100: 3 evaluations in a row \
+             found no lower eval_loss\nlowest eval_loss 1.2500 at step 10, kept in out/checkpoint-10"
+        );
+        report.best.iter_mut().for_each(|best| best.loaded = true);
+        assert!(trained(&report, Lang::En).ends_with("at step 10; the adapter is that of out/checkpoint-10 again"));
+    }
+}

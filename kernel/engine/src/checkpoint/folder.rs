@@ -1,0 +1,195 @@
+//! `checkpoint-STEP` folders: whole or not there, whenever the process or the machine dies.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+
+use super::STATE;
+use crate::error::Error;
+use crate::error::Result;
+
+const PREFIX: &str = "checkpoint-";
+/// What is being written or deleted; see [`sweep`].
+const UNFINISHED: &str = ".part";
+
+/// `checkpoint-STEP` in an output folder.
+pub fn place(output: &Path, step: usize) -> PathBuf {
+    output.join(format!("{PREFIX}{step}"))
+}
+
+/// Whether this is the name of a checkpoint.
+pub fn is_name(name: &str) -> bool {
+    step_of(name).is_some()
+}
+
+fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// Writes a folder as a whole: `write` fills a temporary one beside it, which is renamed when all of it has reached the
+/// disk. An older folder of that name gives way then.
+///
+/// # Errors
+/// Those of `write`, or the disk refuses; nothing is left behind, and an older folder is as it was.
+pub fn write(place: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let error = |source| Error::Write { path: place.to_path_buf(), source };
+    let parent = parent(place);
+    let mut builder = tempfile::Builder::new();
+    let prefix = format!(".{}-", name(place));
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    // A temporary folder is private by default; what is saved is for others to read, as far as the umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temporary = builder.tempdir_in(parent).map_err(error)?;
+    write(temporary.path())?;
+    sync(temporary.path()).map_err(error)?;
+    if place.exists() {
+        remove(place)?;
+    }
+    fs::rename(temporary.path(), place).and_then(|()| sync(parent)).map_err(error)
+}
+
+/// Deletes a checkpoint. What is left of it if this is cut short no longer looks like one.
+///
+/// # Errors
+/// The disk refuses.
+fn remove(place: &Path) -> Result<()> {
+    let error = |source| Error::Write { path: place.to_path_buf(), source };
+    let prefix = format!(".{}-", name(place));
+    let aside = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempdir_in(parent(place)).map_err(error)?;
+    // An empty folder gives way to a renamed one, but not on every system.
+    fs::remove_dir(aside.path()).and_then(|()| fs::rename(place, aside.path())).map_err(error)?;
+    aside.close().map_err(error)
+}
+
+/// Deletes what a process that died has left unfinished.
+pub fn sweep(output: &Path) {
+    let entries = fs::read_dir(output).into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with(&format!(".{PREFIX}")) && name.ends_with(UNFINISHED)
+    });
+    // What cannot be deleted is in nobody's way.
+    unfinished.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
+}
+
+/// The checkpoints of an output folder, by their steps.
+fn list(output: &Path) -> Vec<(usize, PathBuf)> {
+    let entries = fs::read_dir(output).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let mut list: Vec<_> =
+        entries.filter_map(|entry| Some((step_of(&entry.file_name().to_string_lossy())?, entry.path()))).collect();
+    list.sort();
+    list
+}
+
+/// The checkpoint of the highest step that can be gone on from.
+pub fn latest(output: &Path) -> Option<PathBuf> {
+    list(output).into_iter().rev().map(|(_, place)| place).find(|place| place.join(STATE).is_file())
+}
+
+/// Deletes the oldest checkpoints where there are more than `most`; never the newest, nor that of step `best`.
+///
+/// # Errors
+/// The disk refuses.
+pub fn rotate(output: &Path, most: usize, best: Option<usize>) -> Result<()> {
+    let list = list(output);
+    let Some((newest, _)) = list.last() else { return Ok(()) };
+    let is_kept = |step: usize| step == *newest || Some(step) == best;
+    let surplus = list.len().saturating_sub(most);
+    list.iter().filter(|(step, _)| !is_kept(*step)).take(surplus).try_for_each(|(_, place)| remove(place))
+}
+
+fn name(place: &Path) -> String {
+    place.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn parent(place: &Path) -> &Path {
+    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Has the names in a folder reach the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(folder: &Path, text: &str) -> Result<()> {
+        for name in ["a", STATE] {
+            fs::write(folder.join(name), text).map_err(|source| Error::Write { path: folder.into(), source })?;
+        }
+        Ok(())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn make(output: &Path, steps: &[usize]) {
+        steps.iter().for_each(|step| write(&place(output, *step), |folder| fill(folder, "x")).unwrap());
+    }
+
+    #[test]
+    fn a_folder_is_replaced_as_a_whole_or_not_at_all() {
+        let output = tempfile::tempdir().unwrap();
+        let place = place(output.path(), 5);
+        write(&place, |folder| fill(folder, "old")).unwrap();
+        let failed = write(&place, |folder| {
+            fill(folder, "half")?;
+            assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "old", "while the new one is written");
+            Err(Error::Cancelled)
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "old");
+        write(&place, |folder| fill(folder, "new")).unwrap();
+        assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "new");
+        assert_eq!(names(output.path()), ["checkpoint-5"]);
+    }
+
+    #[test]
+    fn what_a_dead_process_leaves_is_no_checkpoint_and_is_swept_away() {
+        let output = tempfile::tempdir().unwrap();
+        make(output.path(), &[5]);
+        // As a kill in the middle of `write` leaves it.
+        for name in [".checkpoint-10-abc.part", ".checkpoint-5-xyz.part"] {
+            fs::create_dir(output.path().join(name)).unwrap();
+            fill(&output.path().join(name), "half").unwrap();
+        }
+        assert_eq!(latest(output.path()), Some(place(output.path(), 5)));
+        sweep(output.path());
+        assert_eq!(names(output.path()), ["checkpoint-5"]);
+    }
+
+    #[test]
+    fn the_latest_is_by_its_step_and_has_a_state() {
+        let output = tempfile::tempdir().unwrap();
+        assert_eq!(latest(output.path()), None);
+        make(output.path(), &[9, 100, 10]);
+        // A checkpoint of another program, a file, and what only begins like one.
+        fs::create_dir(place(output.path(), 200)).unwrap();
+        fs::create_dir(output.path().join("checkpoint-300-old")).unwrap();
+        fs::write(output.path().join("checkpoint-400"), "").unwrap();
+        assert_eq!(latest(output.path()), Some(place(output.path(), 100)));
+        assert_eq!(latest(&output.path().join("none")), None);
+    }
+
+    #[test]
+    fn the_oldest_go_but_neither_the_best_nor_the_newest() {
+        let output = tempfile::tempdir().unwrap();
+        make(output.path(), &[5, 10, 15, 20]);
+        rotate(output.path(), 4, None).unwrap();
+        assert_eq!(names(output.path()).len(), 4);
+        rotate(output.path(), 3, Some(5)).unwrap();
+        assert_eq!(names(output.path()), ["checkpoint-15", "checkpoint-20", "checkpoint-5"]);
+        rotate(output.path(), 1, Some(5)).unwrap();
+        assert_eq!(names(output.path()), ["checkpoint-20", "checkpoint-5"]);
+        rotate(output.path(), 1, None).unwrap();
+        assert_eq!(names(output.path()), ["checkpoint-20"]);
+    }
+}

@@ -1,0 +1,172 @@
+//! The two files of a checkpoint that `resume` reads beside the adapter.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::gradients::Gradients;
+use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_nn::replace_file::replace_file;
+use tunebook_nn::tensor_file;
+
+use super::STATE;
+use super::TENSORS;
+use crate::error::Error;
+use crate::error::Result;
+use crate::optimizer::AdamW;
+use crate::output::Log;
+use crate::run_state::RunState;
+
+/// What a checkpoint was made with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Marks {
+    pub model: ModelMark,
+    pub data: DataMark,
+    /// The name of the adapter in the session.
+    pub adapter: String,
+    /// Settings by their names, as they are set.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// By what a model is known again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelMark {
+    pub name: String,
+    pub parameters: usize,
+    /// How products are formed.
+    pub dtype: String,
+    pub quantized: Option<String>,
+}
+
+/// By what encoded data is known again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataMark {
+    pub names: Vec<String>,
+    /// To train on, as training takes them: packs count as one.
+    pub samples: usize,
+    pub eval_samples: usize,
+    /// A hash of the tokens, labels and pictures that are trained on, in their order.
+    pub train: String,
+    /// The same of what is held out.
+    pub eval: String,
+}
+
+/// What goes into [`STATE`].
+#[derive(Serialize, Deserialize)]
+struct State {
+    version: u32,
+    #[serde(flatten)]
+    marks: Marks,
+    /// As it was: an adapter that began as PiSSA is written with another one.
+    lora_alpha: Option<f64>,
+    optimizer_step: i32,
+    run: RunState,
+    log: Log,
+}
+
+const VERSION: u32 = 1;
+
+/// A checkpoint whose [`STATE`] was read.
+pub struct Opened {
+    folder: PathBuf,
+    state: State,
+}
+
+impl Opened {
+    /// # Errors
+    /// The file is missing or damaged, or of another version.
+    pub fn read(folder: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let path = folder.join(STATE);
+        let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let json = |source| Error::Json { path: path.clone(), source };
+        let Versioned { version } = serde_json::from_slice(&text).map_err(json)?;
+        if version != VERSION {
+            return Err(Error::StateVersion { path, version });
+        }
+        Ok(Self { folder: folder.to_path_buf(), state: serde_json::from_slice(&text).map_err(json)? })
+    }
+
+    pub fn marks(&self) -> &Marks {
+        &self.state.marks
+    }
+
+    /// Reads the rest.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or belongs to another model.
+    pub fn load(self, net: &Qwen2_5Vl) -> Result<Checkpoint> {
+        let Self { folder, state: State { lora_alpha, optimizer_step, run, log, .. } } = self;
+        let mut adapter = net.load_adapter(&folder)?;
+        if let (Some(config), Some(alpha)) = (&mut adapter.config, lora_alpha) {
+            config.lora_alpha = alpha;
+        }
+        let path = folder.join(TENSORS);
+        let mut tensors = tensor_file::read(&path)?;
+        let parameters = adapter.vars();
+        let missing = |name: String| Error::MissingState { path, name };
+        let optimizer = AdamW::restore(optimizer_step, &parameters, &mut tensors).map_err(missing)?;
+        let mut gradients = Gradients::default();
+        for (name, parameter) in &parameters {
+            if let Some(sum) = tensors.remove(&gradient(name)) {
+                gradients.put(parameter, sum.values.into_owned())?;
+            }
+        }
+        Ok(Checkpoint { adapter, optimizer, gradients, run, log })
+    }
+}
+
+/// A training as it stood.
+pub struct Checkpoint {
+    pub adapter: Adapter,
+    pub optimizer: AdamW,
+    pub gradients: Gradients,
+    pub run: RunState,
+    pub log: Log,
+}
+
+impl Checkpoint {
+    /// Writes [`STATE`] and [`TENSORS`] into a folder.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write(
+        folder: &Path,
+        marks: Marks,
+        adapter: &Adapter,
+        (optimizer, gradients): (&AdamW, &Gradients),
+        (run, log): (&RunState, &Log),
+    ) -> Result<()> {
+        let parameters = adapter.vars();
+        let mut tensors: Vec<_> = optimizer.tensors(&parameters).collect();
+        for (name, parameter) in &parameters {
+            if let Some(sum) = gradients.get(parameter) {
+                let values = sum.flatten_all()?.to_vec1::<f32>()?.into();
+                tensors.push((gradient(name), tensor_file::Floats { dims: sum.dims().to_vec(), values }));
+            }
+        }
+        tensor_file::write(&folder.join(TENSORS), &[], tensors)?;
+        let state = State {
+            version: VERSION,
+            marks,
+            lora_alpha: adapter.config.as_ref().map(|config| config.lora_alpha),
+            optimizer_step: optimizer.steps(),
+            run: run.clone(),
+            log: log.clone(),
+        };
+        let path = folder.join(STATE);
+        let text = serde_json::to_vec(&state).map_err(|source| Error::Json { path: path.clone(), source })?;
+        replace_file(&path, &text).map_err(|source| Error::Write { path, source })
+    }
+}
+
+/// The name of the sum of a parameter's gradients.
+fn gradient(parameter: &str) -> String {
+    format!("gradient.{parameter}")
+}

@@ -1,0 +1,73 @@
+//! What is logged of a training: the lines of `trainer_log.jsonl`, and the `log_history` of `trainer_state.json`.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::report::EvaluationRecord;
+use crate::report::StepRecord;
+
+/// What was logged so far, in order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Log {
+    pub entries: Vec<Entry>,
+    /// How many steps and evaluations the entries hold.
+    steps: usize,
+    evaluations: usize,
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Entry {
+    /// The last step of a window of `logging_steps`, with the mean of the window's losses.
+    Step(StepRecord),
+    Evaluation(EvaluationRecord),
+}
+
+impl Log {
+    /// Takes in what has come since: every window that is full, and every evaluation. Gives the new entries.
+    pub fn catch_up(
+        &mut self,
+        records: &[StepRecord],
+        evaluations: &[EvaluationRecord],
+        logging_steps: usize,
+    ) -> &[Entry] {
+        let start = self.entries.len();
+        for (index, record) in records.iter().enumerate().skip(self.steps) {
+            self.take_evaluations(evaluations, record.step - 1);
+            if record.step.is_multiple_of(logging_steps) {
+                let window = &records[self.steps..=index];
+                let loss = window.iter().map(|record| record.loss).sum::<f64>() / window.len() as f64;
+                self.entries.push(Entry::Step(StepRecord { loss, ..record.clone() }));
+                self.steps = index + 1;
+            }
+        }
+        self.take_evaluations(evaluations, records.len());
+        &self.entries[start..]
+    }
+
+    /// Those up to a step.
+    fn take_evaluations(&mut self, evaluations: &[EvaluationRecord], step: usize) {
+        for record in evaluations.iter().skip(self.evaluations).take_while(|record| record.step <= step) {
+            self.entries.push(Entry::Evaluation(record.clone()));
+            self.evaluations += 1;
+        }
+    }
+
+    /// The steps and their losses.
+    pub fn losses(&self) -> Vec<(f64, f64)> {
+        let loss = |entry: &Entry| match entry {
+            Entry::Step(record) => Some((record.step as f64, record.loss)),
+            Entry::Evaluation(_) => None,
+        };
+        self.entries.iter().filter_map(loss).collect()
+    }
+
+    /// The steps of evaluations and what they found.
+    pub fn eval_losses(&self) -> Vec<(f64, f64)> {
+        let loss = |entry: &Entry| match entry {
+            Entry::Evaluation(record) => Some((record.step as f64, record.loss)),
+            Entry::Step(_) => None,
+        };
+        self.entries.iter().filter_map(loss).collect()
+    }
+}

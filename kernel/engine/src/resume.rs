@@ -1,0 +1,151 @@
+//! Going on from a checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::checkpoint::DataMark;
+use crate::checkpoint::Marks;
+use crate::checkpoint::ModelMark;
+use crate::checkpoint::STATE;
+use crate::checkpoint::folder;
+use crate::error::Error;
+use crate::error::Result;
+use crate::model::Model;
+use crate::report::Differing;
+use crate::settings::Declaration;
+use crate::settings::Group;
+use crate::settings::Settings;
+use crate::settings::declarations;
+
+/// The checkpoint that `from` means: the folder itself, or the latest of an output folder; without it, the latest of
+/// `output_dir`.
+///
+/// # Errors
+/// There is none.
+pub fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
+    let folder = from.or(output_dir).ok_or(Error::NoCheckpointFolder)?;
+    if folder.join(STATE).is_file() {
+        return Ok(folder.to_path_buf());
+    }
+    if let Some(latest) = folder::latest(folder) {
+        return Ok(latest);
+    }
+    let path = folder.to_path_buf();
+    let is_adapter =
+        ["adapter_config.json", "trained_weights.safetensors"].iter().any(|name| folder.join(name).exists());
+    Err(if is_adapter { Error::NoTrainingState { path } } else { Error::NoCheckpoint { path } })
+}
+
+pub fn model_mark(model: &Model) -> ModelMark {
+    let report = &model.report;
+    ModelMark {
+        name: report.name.clone(),
+        parameters: report.parameters,
+        dtype: report.dtype.clone(),
+        quantized: report.quantized.map(|bits| format!("{bits:?} bits").to_lowercase()),
+    }
+}
+
+/// The settings that a checkpoint holds: all that a training is made with.
+pub fn settings_to_keep(settings: &Settings) -> BTreeMap<String, String> {
+    declarations().iter().filter(|s| is_kept(s)).map(|s| (s.name.to_string(), s.get(settings))).collect()
+}
+
+fn is_kept(setting: &Declaration) -> bool {
+    /// Of the machine or of the moment.
+    const OF_THE_MOMENT: [&str; 5] =
+        ["memory", "output_dir", "overwrite_output_dir", "resume_from_checkpoint", "adapter_name_or_path"];
+    !matches!(setting.group, Group::Model | Group::Generation | Group::Export) && !OF_THE_MOMENT.contains(&setting.name)
+}
+
+/// What has no part in what is learned.
+const WITHOUT_WEIGHT: [&str; 8] = [
+    "dataset_dir",
+    "media_dir",
+    "logging_steps",
+    "plot_loss",
+    "save_strategy",
+    "save_steps",
+    "save_total_limit",
+    "save_only_model",
+];
+
+/// The settings to go on with.
+pub struct Resumed {
+    pub settings: Settings,
+    /// As `key=value`.
+    pub taken: Vec<String>,
+    pub differing: Vec<Differing>,
+}
+
+/// Takes over the settings of a checkpoint, but for those that `is_meant` says are meant as they are. Where the data
+/// lies is left as it is if some is chosen.
+///
+/// # Errors
+/// A value that this version does not take.
+pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, has_data: bool) -> Result<Resumed> {
+    let mut resumed = Resumed { settings: now.clone(), taken: Vec::new(), differing: Vec::new() };
+    for setting in declarations().iter().filter(|setting| is_kept(setting)) {
+        let name = setting.name;
+        let Some(then) = marks.settings.get(name).filter(|then| **then != setting.get(now)) else { continue };
+        if has_data && ["dataset_dir", "media_dir", "dataset"].contains(&name) {
+            continue;
+        }
+        if !is_meant(name) {
+            resumed.settings.set(name, then)?;
+            resumed.taken.push(format!("{name}={then}"));
+        } else if !WITHOUT_WEIGHT.contains(&name) {
+            let (key, then) = (name.to_string(), then.clone());
+            resumed.differing.push(Differing { key, then, now: setting.get(now) });
+        }
+    }
+    Ok(resumed)
+}
+
+/// The settings of the data that are other than they were.
+pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
+    let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Pictures));
+    let differing = |setting: &Declaration| {
+        let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
+        (then != now).then(|| Differing { key: format!("{}=", setting.name), then, now })
+    };
+    of_data.filter(|s| !["dataset", "dataset_dir", "media_dir"].contains(&s.name)).filter_map(differing).collect()
+}
+
+/// # Errors
+/// The checkpoint was made with a model of another kind, or one that forms products otherwise.
+pub fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
+    let quantized = |mark: &ModelMark| mark.quantized.clone().unwrap_or_else(|| "no quantization".to_string());
+    let facts = [
+        ("parameters", then.parameters.to_string(), now.parameters.to_string()),
+        ("products in", then.dtype.clone(), now.dtype.clone()),
+        ("linear layers in", quantized(then), quantized(now)),
+    ];
+    let other: Vec<_> = facts.iter().filter(|(_, then, now)| then != now).collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = other.iter().map(|(fact, then, now)| format!("{fact} {then} then and {now} now")).collect();
+    let what = format!("{}, {}", then.name, what.join(", "));
+    Err(Error::OtherModel { path: checkpoint.to_path_buf(), what })
+}
+
+/// # Errors
+/// The checkpoint was made with other samples than those that are chosen; it says which.
+pub fn check_data(checkpoint: &Path, then: &DataMark, now: &DataMark, settings: &[Differing]) -> Result<()> {
+    if (&then.train, &then.eval) == (&now.train, &now.eval) {
+        return Ok(());
+    }
+    let count = |mark: &DataMark| format!("{} to train and {} to evaluate on", mark.samples, mark.eval_samples);
+    let facts = [("", then.names.join(","), now.names.join(",")), ("", count(then), count(now))];
+    let facts = facts.into_iter().map(|(key, then, now)| Differing { key: key.to_string(), then, now });
+    let other = facts.filter(|fact| fact.then != fact.now).chain(settings.iter().cloned());
+    let mut what: Vec<_> =
+        other.map(|Differing { key, then, now }| format!("{key}{then} then and {now} now")).collect();
+    if what.is_empty() {
+        let part = if then.train == now.train { "held-out samples" } else { "samples" };
+        what.push(format!("the {part} of {} have changed", now.names.join(",")));
+    }
+    Err(Error::OtherData { path: checkpoint.to_path_buf(), what: what.join(", ") })
+}

@@ -1,0 +1,122 @@
+//! Where a training stands, apart from its tensors.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use tunebook_data::Position;
+
+use crate::report::EvaluationRecord;
+use crate::report::StepRecord;
+
+/// Where a training stands. Every random number follows from the seed and from what is counted here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RunState {
+    /// The next micro-batch.
+    pub position: Position,
+    /// Samples a micro-batch, as `position` counts them.
+    pub batch: usize,
+    /// The losses of the micro-batches since the last optimizer step.
+    #[serde(deserialize_with = "numbers")]
+    pub losses: Vec<f64>,
+    /// Micro-batches so far.
+    pub micro_batches: u64,
+    /// Every optimizer step so far.
+    pub records: Vec<StepRecord>,
+    /// Every evaluation so far.
+    pub evaluations: Vec<EvaluationRecord>,
+    /// Input tokens seen so far.
+    pub tokens: usize,
+    pub elapsed: Duration,
+}
+
+impl RunState {
+    /// Optimizer steps made.
+    pub fn step(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The evaluation that found the lowest loss; of equal ones the first.
+    pub fn best(&self) -> Option<&EvaluationRecord> {
+        let mut best: Option<&EvaluationRecord> = None;
+        for record in &self.evaluations {
+            if record.loss < best.map_or(f64::INFINITY, |best| best.loss) {
+                best = Some(record);
+            }
+        }
+        best
+    }
+
+    /// How many evaluations in a row have found no lower loss than one before them.
+    pub fn without_progress(&self) -> usize {
+        match self.best() {
+            Some(best) => self.evaluations.iter().filter(|record| record.step > best.step).count(),
+            None => self.evaluations.len().saturating_sub(1),
+        }
+    }
+
+    /// The evaluation after the last step, if there was one.
+    pub fn evaluation(&self) -> Option<&EvaluationRecord> {
+        self.evaluations.last().filter(|record| record.step == self.step())
+    }
+}
+
+/// JSON has no NaN and no infinity, and `null` in their place.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let numbers: Vec<Option<f64>> = Vec::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(losses: &[f64]) -> RunState {
+        let evaluation = |(index, loss): (usize, &f64)| EvaluationRecord {
+            step: 10 * (index + 1),
+            total_steps: 100,
+            loss: *loss,
+            epoch: 1.0,
+            tokens: 5,
+            elapsed: 1.0,
+            seconds: 0.5,
+            samples: 3,
+            batches: 2,
+        };
+        RunState { evaluations: losses.iter().enumerate().map(evaluation).collect(), ..RunState::default() }
+    }
+
+    /// As `EarlyStoppingCallback` and `_determine_best_metric` of transformers count.
+    #[test]
+    fn the_best_is_the_first_of_the_lowest_and_patience_is_counted_from_it() {
+        for (losses, best, without_progress) in [
+            (&[][..], None, 0),
+            (&[2.0], Some(10), 0),
+            (&[2.0, 1.0], Some(20), 0),
+            (&[1.0, 1.0, 1.5], Some(10), 2),
+            (&[2.0, 3.0, 1.0, f64::NAN], Some(30), 1),
+            (&[f64::NAN], None, 0),
+            (&[f64::NAN, f64::NAN], None, 1),
+            (&[f64::NAN, 1.0], Some(20), 0),
+        ] {
+            let state = after(losses);
+            assert_eq!(state.best().map(|record| record.step), best, "{losses:?}");
+            assert_eq!(state.without_progress(), without_progress, "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn every_bit_of_a_number_comes_back_and_what_is_none_stays_so() {
+        let numbers = [0.1 + 0.2, 2f64.sqrt() * 1e-7, f64::MIN_POSITIVE, 123456789.12345678];
+        let state = RunState { losses: [&numbers[..], &[f64::NAN]].concat(), ..after(&[f64::INFINITY, 1.0 / 3.0]) };
+        let again: RunState = serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap();
+        assert_eq!(again.losses[..4], numbers);
+        assert!(again.losses[4].is_nan() && again.evaluations[0].loss.is_nan());
+        assert_eq!(again.evaluations[1], state.evaluations[1]);
+    }
+}

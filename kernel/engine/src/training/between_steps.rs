@@ -1,0 +1,193 @@
+//! What comes between two optimizer steps, and where a training begins and ends: log, evaluation, checkpoints.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tunebook_data::Encoded;
+
+use super::Material;
+use super::Run;
+use super::state;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::Marks;
+use crate::checkpoint::folder;
+use crate::conversation::Asking;
+use crate::error::Result;
+use crate::evaluate::mean_loss;
+use crate::event::Context;
+use crate::event::Event;
+use crate::output::Log;
+use crate::output::OutputFolder;
+use crate::pictures::Features;
+use crate::report::BestReport;
+use crate::report::EvaluationRecord;
+use crate::report::TrainEnd;
+use crate::resume;
+use crate::settings::EvalStrategy;
+use crate::settings::SaveStrategy;
+
+impl Run {
+    /// What is due after the last step and not done yet: its line of the log, an evaluation, a checkpoint. Says whether
+    /// the training ends here.
+    pub(super) fn between_steps(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        total_steps: usize,
+        cx: &Context,
+    ) -> Result<Option<TrainEnd>> {
+        let settings = material.settings;
+        let step = self.step();
+        let is_last = step >= total_steps;
+        let is_epoch = self.state.position.micro_batch == 0;
+        self.log(material)?;
+        let evaluates = !material.data.eval.is_empty()
+            && self.state.evaluation().is_none()
+            && match settings.eval_strategy {
+                EvalStrategy::No => false,
+                EvalStrategy::Steps => is_last || step.is_multiple_of(settings.steps_between_evaluations()),
+                EvalStrategy::Epoch => is_last || is_epoch,
+            };
+        if evaluates {
+            let Some(record) = self.evaluate(material, features, total_steps, cx)? else {
+                return Ok(Some(TrainEnd::Interrupted));
+            };
+            cx.emit(Event::Evaluated(record.clone()));
+            self.state.evaluations.push(record);
+            self.log(material)?;
+        }
+        let is_best = || self.state.best().is_some_and(|best| best.step == step);
+        let saves = match settings.save_strategy {
+            SaveStrategy::No => false,
+            SaveStrategy::Steps => is_last || step.is_multiple_of(settings.save_steps),
+            SaveStrategy::Epoch => is_last || is_epoch,
+            SaveStrategy::Best => is_best(),
+        };
+        if self.saved != step && (saves || (settings.load_best_model_at_end && is_best())) {
+            self.write_checkpoint(material)?;
+            self.saved = step;
+        }
+        let without_progress = self.state.without_progress();
+        let stops = settings.early_stopping_steps.is_some_and(|most| without_progress >= most);
+        Ok((evaluates && stops && !is_last).then_some(TrainEnd::StoppedEarly))
+    }
+
+    /// The loss on what is held out; none if it was stopped.
+    fn evaluate(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        total_steps: usize,
+        cx: &Context,
+    ) -> Result<Option<EvaluationRecord>> {
+        let Material { model, adapter, data, processor, settings, .. } = *material;
+        let start = Instant::now();
+        let samples: Vec<&Encoded> = data.eval.iter().collect();
+        let asking = Asking { model, adapter: Some(adapter), processor, settings };
+        let found = mean_loss(&samples, asking, features, cx)?;
+        if found.done < samples.len() {
+            return Ok(None);
+        }
+        let took = start.elapsed();
+        self.state.elapsed += took;
+        Ok(Some(EvaluationRecord {
+            step: self.step(),
+            total_steps,
+            loss: found.loss,
+            epoch: self.state.records.last().map_or(0.0, |record| record.epoch),
+            tokens: self.state.tokens,
+            elapsed: self.state.elapsed.as_secs_f64(),
+            seconds: took.as_secs_f64(),
+            samples: samples.len(),
+            batches: found.batches,
+        }))
+    }
+
+    /// Does what is due when `train` comes back, and tells of the best evaluation. What has been learned so far is there
+    /// to use, also where somebody stopped early.
+    pub(super) fn end(&mut self, material: &Material, end: TrainEnd) -> Result<Option<BestReport>> {
+        let settings = material.settings;
+        let is_new = !self.state.losses.is_empty() || self.saved != self.step();
+        if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
+            self.write_checkpoint(material)?;
+        }
+        let mut report = self.state.best().map(|best| BestReport {
+            step: best.step,
+            eval_loss: best.loss,
+            checkpoint: self.place(best.step),
+            loaded: false,
+            evaluations_since: self.state.without_progress(),
+        });
+        let is_over = matches!(end, TrainEnd::Finished | TrainEnd::StoppedEarly);
+        if is_over
+            && settings.load_best_model_at_end
+            && report.as_ref().is_some_and(|best| best.step != self.step())
+            && let Some(BestReport { checkpoint: Some(place), loaded, .. }) = &mut report
+        {
+            material.adapter.copy_from(&material.model.net.load_adapter(place)?)?;
+            *loaded = true;
+        }
+        if end != TrainEnd::Paused
+            && let Some(output) = &mut self.output
+        {
+            output.finish(state(&self.state, material))?;
+        }
+        Ok(report)
+    }
+
+    /// Takes the folder that `output_dir` names, where it is not the one in use.
+    pub(super) fn open_output(&mut self, material: &Material) -> Result<()> {
+        let Material { model, settings, .. } = material;
+        if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
+            return Ok(());
+        }
+        self.output = None;
+        let Some(folder) = &settings.output_dir else { return Ok(()) };
+        let name = &model.report.name;
+        self.output = Some(match &self.resumed {
+            Some((output, log)) if is_same_folder(output, folder) => OutputFolder::resume(folder, name, log.clone())?,
+            _ => OutputFolder::create(folder, settings.overwrite_output_dir, name)?,
+        });
+        self.resumed = None;
+        Ok(())
+    }
+
+    fn log(&mut self, material: &Material) -> Result<()> {
+        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state, material)))
+    }
+
+    /// Gives its folder; none without `output_dir`.
+    pub(super) fn write_checkpoint(&self, material: &Material) -> Result<Option<PathBuf>> {
+        let Some(output) = &self.output else { return Ok(None) };
+        let Material { model, name, adapter, data, settings, .. } = *material;
+        // The best one is kept where somebody is going to ask for it.
+        let asks_for_best = settings.load_best_model_at_end
+            || settings.early_stopping_steps.is_some()
+            || settings.save_strategy == SaveStrategy::Best;
+        let best = self.state.best().map(|best| best.step).filter(|_| asks_for_best);
+        let write = |folder: &Path, log: &Log| {
+            if settings.save_only_model {
+                return Ok(());
+            }
+            let marks = Marks {
+                model: resume::model_mark(model),
+                data: data.mark.clone(),
+                adapter: name.to_string(),
+                settings: resume::settings_to_keep(settings),
+            };
+            Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
+        };
+        output.checkpoint(state(&self.state, material), best, write).map(Some)
+    }
+
+    /// The checkpoint of a step, if there is one.
+    fn place(&self, step: usize) -> Option<PathBuf> {
+        self.output.as_ref().map(|output| folder::place(output.folder(), step)).filter(|place| place.is_dir())
+    }
+}
+
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(|path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+    a == b
+}

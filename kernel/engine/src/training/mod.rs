@@ -1,0 +1,299 @@
+//! The training loop.
+
+mod between_steps;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tunebook_data::ImageProcessor;
+use tunebook_data::Position;
+use tunebook_data::Sampler;
+use tunebook_nn::adapter::Adapter;
+use tunebook_nn::gradients::Gradients;
+use tunebook_nn::qwen2_5_vl::DropoutRun;
+
+use crate::advice;
+use crate::advice::Watch;
+use crate::advice::micro_batches;
+use crate::checkpoint::Checkpoint;
+use crate::chosen_data::ChosenData;
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::memory::StepMemory;
+use crate::micro_batch::Manner;
+use crate::micro_batch::MicroBatch;
+use crate::model::Model;
+use crate::optimizer::AdamW;
+use crate::optimizer::norm;
+use crate::output::Log;
+use crate::output::OutputFolder;
+use crate::output::TrainingState;
+use crate::pictures::Features;
+use crate::report::EvaluationRecord;
+use crate::report::SaveReport;
+use crate::report::StepRecord;
+use crate::report::TrainEnd;
+use crate::report::TrainReport;
+use crate::run_state::RunState;
+use crate::schedule;
+use crate::schedule::learning_rate;
+use crate::settings::EvalStrategy;
+use crate::settings::LrSchedulerType;
+use crate::settings::SaveStrategy;
+use crate::settings::Settings;
+
+/// The training of one adapter on one choice of data, from its first step to where it stands.
+#[derive(Default)]
+pub struct Run {
+    state: RunState,
+    optimizer: AdamW,
+    /// The sum of the gradients of the micro-batches since the last optimizer step.
+    gradients: Gradients,
+    /// Where `output_dir` says.
+    output: Option<OutputFolder>,
+    /// The output folder whose checkpoint this went on from, and what had been logged there.
+    resumed: Option<(PathBuf, Log)>,
+    /// The step after which the last checkpoint that was due was written.
+    saved: usize,
+    watch: Watch,
+}
+
+/// What a training reads.
+pub struct Material<'a> {
+    pub model: &'a Model,
+    /// The adapter's name in the session.
+    pub name: &'a str,
+    pub adapter: &'a Adapter,
+    pub data: &'a ChosenData,
+    pub processor: &'a ImageProcessor,
+    pub settings: &'a Settings,
+}
+
+impl Run {
+    /// The training that stopped at a checkpoint in the output folder `output`.
+    pub fn resume(checkpoint: Checkpoint, output: PathBuf) -> (Adapter, Self) {
+        let Checkpoint { adapter, optimizer, gradients, run, log, .. } = checkpoint;
+        let (saved, resumed) = (run.step(), Some((output, log)));
+        (adapter, Self { state: run, optimizer, gradients, resumed, saved, ..Self::default() })
+    }
+
+    pub fn records(&self) -> &[StepRecord] {
+        &self.state.records
+    }
+
+    pub fn evaluations(&self) -> &[EvaluationRecord] {
+        &self.state.evaluations
+    }
+
+    /// Optimizer steps made.
+    pub fn step(&self) -> usize {
+        self.state.step()
+    }
+
+    /// Micro-batches since the last optimizer step.
+    pub fn open_micro_batches(&self) -> usize {
+        self.state.losses.len()
+    }
+
+    /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
+    /// of `num_train_epochs` holds.
+    pub fn total_steps(&self, samples: usize, settings: &Settings) -> usize {
+        if let Ok(steps @ 1..) = usize::try_from(settings.max_steps) {
+            return steps;
+        }
+        let accumulation = settings.gradient_accumulation_steps;
+        let an_epoch = sampler(samples, settings).steps_per_epoch();
+        let place = self.position(settings);
+        let behind = place.epoch * an_epoch + place.micro_batch / accumulation;
+        let planned = (settings.num_train_epochs * an_epoch as f64).ceil() as usize;
+        self.step() + planned.saturating_sub(behind)
+    }
+
+    /// Makes `steps` optimizer steps, or all that are left. Stops between two micro-batches, or two batches of an
+    /// evaluation, when it is asked to; the next call goes on with the very next one.
+    ///
+    /// # Errors
+    /// Settings that exclude each other; a picture cannot be read, a file cannot be written, the memory does not suffice.
+    /// The micro-batch that failed has left no trace. A step whose loss or gradient is no number is not made.
+    pub fn train(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        steps: Option<usize>,
+        cx: &Context,
+    ) -> Result<TrainReport> {
+        let Material { model, adapter, data: ChosenData { train: samples, .. }, processor, settings, .. } = material;
+        check(material)?;
+        let start = Instant::now();
+        let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
+        let total_steps = self.total_steps(samples.len(), settings);
+        let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
+        let accumulation = settings.gradient_accumulation_steps;
+        let mut sampler = sampler(samples.len(), settings);
+        self.state.position = self.position(settings);
+        let count = last.saturating_sub(first).saturating_mul(accumulation);
+        let coming = micro_batches(sampler.clone(), self.state.position, count);
+        self.watch.begin(material, coming, (&self.state.records, last), cx)?;
+        self.open_output(material)?;
+        self.state.batch = settings.per_device_train_batch_size;
+
+        let mut end = loop {
+            // Between two steps. An earlier call may have been stopped before it came to this.
+            if self.state.losses.is_empty() && self.step() > 0 {
+                self.state.elapsed = elapsed_before + start.elapsed();
+                if let Some(end) = self.between_steps(material, features, total_steps, cx)? {
+                    break end;
+                }
+            }
+            if self.step() >= last {
+                break TrainEnd::Paused;
+            }
+            if cx.is_cancelled() {
+                break TrainEnd::Interrupted;
+            }
+            // One micro-batch: loss and gradients.
+            let chosen: Vec<_> = sampler.micro_batch(self.state.position).iter().flat_map(|&i| &samples[i]).collect();
+            let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen)?;
+            let next = sampler.next(self.state.position);
+            let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
+            features.read_ahead(processor, next);
+            let tokens = micro_batch.tokens();
+            let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
+            if settings.memory.is_some() {
+                model.net.vision.release();
+            }
+            let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
+            let kept = memory.kept_layers(settings.memory)?;
+            let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, kept };
+            let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;
+            self.state.losses.push(loss);
+            self.state.micro_batches += 1;
+            self.state.tokens += tokens;
+            self.state.position = sampler.next(self.state.position);
+            self.state.elapsed = elapsed_before + start.elapsed();
+            let (step, done) = (self.step() + 1, self.state.losses.len());
+            cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
+
+            // The window is full, or the epoch is over: one optimizer step.
+            if done < accumulation && self.state.position.micro_batch != 0 {
+                continue;
+            }
+            let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
+            cx.emit(Event::Step(record.clone()));
+            self.state.records.push(record);
+            self.watch.step(&self.state.records, settings, last, cx);
+        };
+        if end == TrainEnd::Paused && self.step() >= total_steps {
+            end = TrainEnd::Finished;
+        }
+        let best = self.end(material, end)?;
+        let made = &self.state.records[first..];
+        let elapsed = start.elapsed();
+        Ok(TrainReport {
+            end,
+            steps: made.len(),
+            step: self.step(),
+            total_steps,
+            loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
+            best,
+            tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
+            elapsed,
+        })
+    }
+
+    /// Writes the adapter and the log of its training into `folder`; an epoch has `samples`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(
+        &self,
+        (model, adapter): (&Model, &Adapter),
+        samples: usize,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<SaveReport> {
+        let state = TrainingState { run: &self.state, adapter, linears: &model.net.linears, samples, settings };
+        OutputFolder::create(folder, true, &model.report.name)?.finish(state)
+    }
+
+    /// Writes a checkpoint of where the training stands to `output_dir`.
+    ///
+    /// # Errors
+    /// There is no `output_dir`, or it holds another training; a file cannot be written.
+    pub fn checkpoint(&mut self, material: &Material) -> Result<PathBuf> {
+        self.open_output(material)?;
+        if let Some(output) = &mut self.output {
+            output.log(state(&self.state, material))?;
+        }
+        self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
+    }
+
+    /// Averages the window, clips, and moves the parameters.
+    fn optimizer_step(&mut self, material: &Material, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
+        let settings = material.settings;
+        let gradients = std::mem::take(&mut self.gradients);
+        let losses = std::mem::take(&mut self.state.losses);
+        let count = losses.len() as f64;
+        let parameters = material.adapter.vars();
+        let grad_norm = norm(&gradients, &parameters)? / count;
+        let loss = losses.iter().sum::<f64>() / count;
+        let eval_losses: Vec<_> = self.state.evaluations.iter().map(|record| record.loss).collect();
+        let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
+        advice::check(self.step() + 1, loss, grad_norm, learning_rate)?;
+        // As torch's clip_grad_norm_; 0 means no clipping.
+        let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
+        self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
+        material.adapter.changed();
+        let RunState { position, tokens, elapsed, .. } = self.state;
+        Ok(StepRecord {
+            step: self.step() + 1,
+            total_steps,
+            loss,
+            grad_norm,
+            learning_rate,
+            epoch: position.epoch as f64 + position.micro_batch as f64 / per_epoch as f64,
+            tokens,
+            elapsed: elapsed.as_secs_f64(),
+        })
+    }
+
+    /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since
+    /// continues at the same sample, or at most a batch before it.
+    fn position(&self, settings: &Settings) -> Position {
+        let micro_batch = self.state.position.micro_batch * self.state.batch / settings.per_device_train_batch_size;
+        Position { micro_batch, ..self.state.position }
+    }
+}
+
+/// Refuses settings that cannot be followed before anything is computed.
+fn check(material: &Material) -> Result<()> {
+    let settings = material.settings;
+    schedule::check(settings)?;
+    let needs_evaluation = [
+        ("load_best_model_at_end", settings.load_best_model_at_end),
+        ("early_stopping_steps", settings.early_stopping_steps.is_some()),
+        ("save_strategy=best", settings.save_strategy == SaveStrategy::Best),
+        ("lr_scheduler_type=reduce_lr_on_plateau", settings.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau),
+    ];
+    let evaluates = settings.eval_strategy != EvalStrategy::No && !material.data.eval.is_empty();
+    if let Some((key, _)) = needs_evaluation.into_iter().find(|(_, is_set)| *is_set && !evaluates) {
+        return Err(Error::NothingToEvaluate { key });
+    }
+    if settings.load_best_model_at_end && settings.output_dir.is_none() {
+        return Err(Error::BestNeedsOutput);
+    }
+    Ok(())
+}
+
+fn state<'a>(run: &'a RunState, material: &Material<'a>) -> TrainingState<'a> {
+    let Material { model, adapter, data, settings, .. } = *material;
+    TrainingState { run, adapter, linears: &model.net.linears, samples: data.train.len(), settings }
+}
+
+fn sampler(samples: usize, settings: &Settings) -> Sampler {
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    Sampler::new(samples, batch, accumulation, settings.seed, !settings.disable_shuffling)
+}
