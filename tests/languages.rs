@@ -104,7 +104,8 @@ fn workplace() -> TempDir {
 fn run(place: &Path, locale: &str, script: &str) -> (i32, String, String) {
     std::fs::write(place.join("script.tune"), script).unwrap();
     let mut command = tunebook();
-    command.args(["run", "script.tune"]).env("LC_ALL", locale).current_dir(place).stdin(Stdio::null());
+    command.args(["run", "script.tune"]).env("LC_ALL", locale).env("XDG_CACHE_HOME", place.join("cache"));
+    command.current_dir(place).stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

@@ -8,6 +8,7 @@ mod bad_input;
 mod binary;
 mod chat;
 mod data;
+mod demo;
 mod evaluation;
 mod export;
 mod fixtures;

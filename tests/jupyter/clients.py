@@ -1,6 +1,7 @@
 """The tutorial in nbclient and `jupyter execute`, and consoles on a running kernel."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from support import READY, ROOT, kernel, run, text_of, wait_for
 
 TUNEBOOK = os.environ["TUNEBOOK"]
 TUTORIAL = ROOT / "notebooks" / "tutorial.ipynb"
+QUICKSTART = ROOT / "notebooks" / "00-quickstart.ipynb"
 
 
 def data_of(notebook):
@@ -55,6 +57,26 @@ class Notebooks(unittest.TestCase):
 
     def test_the_tutorial_is_saved_with_its_outputs(self):
         self.check(nbformat.read(TUTORIAL, as_version=4))
+
+    def check_quickstart(self, notebook):
+        texts = [data["text/plain"] for data in data_of(notebook)]
+        self.assertFalse([cell for cell in notebook.cells if any(o.output_type == "error" for o in cell.get("outputs", []))])
+        plain = [i for i, text in enumerate(texts) if re.search(r"This is a \w+ creature\. It has", text)]
+        named = [i for i, text in enumerate(texts) if re.search(r"This is [A-Z]\w+, a creature of the \w+ type\.", text)]
+        # What the samples say is shown all along; it is the answers that change.
+        self.assertTrue(plain and named and max(plain) < max(named), texts)
+        scores = [float(score) for text in texts for score in re.findall(r"^ *bleu-4 +([\d.]+)$", text, re.MULTILINE)]
+        self.assertEqual(len(scores), 2)
+        self.assertLess(scores[0], 60)
+        self.assertGreater(scores[1], 90)
+
+    def test_nbclient_runs_the_quickstart(self):
+        notebook = nbformat.read(QUICKSTART, as_version=4)
+        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(QUICKSTART.parent)}}).execute()
+        self.check_quickstart(notebook)
+
+    def test_the_quickstart_is_saved_with_its_outputs(self):
+        self.check_quickstart(nbformat.read(QUICKSTART, as_version=4))
 
 
 class Consoles(unittest.TestCase):

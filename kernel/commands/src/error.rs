@@ -41,6 +41,8 @@ pub enum Error {
     #[error("something in tunebook broke ({0}); that is a bug. The session is still there, but save and restart soon")]
     Panic(String),
     #[error(transparent)]
+    Demo(#[from] tunebook_demo::DemoError),
+    #[error(transparent)]
     Engine(#[from] tunebook_engine::Error),
 }
 

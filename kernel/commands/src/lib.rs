@@ -18,6 +18,7 @@ mod log;
 mod notes;
 pub mod output;
 mod parse;
+mod picture;
 mod recipe;
 mod results;
 mod run;

@@ -6,7 +6,7 @@
 
 mod batch;
 mod choice;
-mod creatures;
+pub mod creatures;
 mod cutoff;
 mod dataset;
 mod dataset_info;
@@ -20,7 +20,7 @@ mod image;
 mod numpy_random;
 mod packing;
 mod python_json;
-mod random;
+pub mod random;
 mod records;
 mod sample;
 mod skip;
@@ -30,7 +30,6 @@ mod tools;
 
 pub use batch::{Position, Sampler};
 pub use choice::{ChoiceError, MixStrategy, mix, split};
-pub use creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, CreaturesError, write_creatures};
 pub use cutoff::infer_seqlen;
 pub use dataset::{DatasetReader, Row};
 pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Formatting, HubDataset, Source, Tags};

@@ -9,17 +9,17 @@ pub(crate) const SHUFFLE: u64 = 1 << 32;
 pub(crate) const CREATURES: u64 = 2 << 32;
 
 /// A number in `0..n` (0 for n = 0), by Lemire's widening multiplication; the bias of n / 2⁶⁴ is left in.
-pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
+pub fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
 /// A number in `[0, 1)` with 53 random bits.
-pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f64 {
+pub fn unit(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Fisher and Yates's shuffle.
-pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(rng, last + 1));
     }

@@ -1,7 +1,5 @@
 //! `chat`: talks with the model.
 
-use std::path::PathBuf;
-
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
@@ -10,6 +8,7 @@ use crate::lang::Text;
 use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::picture::pictures;
 use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
@@ -25,9 +24,9 @@ pub static VERB: Verb = Verb {
     details: both(
         "Options come first, the rest of the line is the message as it is. The conversation goes on from message \
          to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures come in \
-         front of the text, or where it says <image>.",
+         front of the text, or where it says <image>; those of the data sets may be named as they are there.",
         "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图\
-         片放在文字前面，或放在写有 <image> 的地方。",
+         片放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接用数据集中的名字。",
     ),
     examples: &[
         ("chat image=cat.png What's this?", both("one picture", "一张图片")),
@@ -49,7 +48,7 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    let images: Vec<_> = args.options("image").map(PathBuf::from).collect();
+    let images = pictures(session, args);
     match (args.text.as_str(), images.is_empty()) {
         ("", true) => {
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;

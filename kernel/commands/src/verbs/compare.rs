@@ -1,7 +1,5 @@
 //! `compare`: one question to the base model and the adapters.
 
-use std::path::PathBuf;
-
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
@@ -9,6 +7,7 @@ use crate::error::Result;
 use crate::lang::both;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::picture::pictures;
 use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
@@ -69,7 +68,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     if args.text.is_empty() {
         return Err(VERB.usage_error(said!("`compare` needs a question", "`compare` 需要一个问题")));
     }
-    let images: Vec<_> = args.options("image").map(PathBuf::from).collect();
+    let images = pictures(session, args);
     let adapters: Vec<_> = args.options("adapter").map(str::to_string).collect();
     Ok(Output::Compared(session.compare(&args.text, &images, &adapters, &stage.context)?))
 }

@@ -5,6 +5,7 @@ mod chat;
 mod clear;
 mod compare;
 mod data;
+mod demo;
 mod evaluate;
 mod export;
 mod freeze;
@@ -33,6 +34,7 @@ use crate::verb::Verb;
 
 /// Every verb, in the order in which one meets them.
 pub static VERBS: &[&Verb] = &[
+    &demo::VERB,
     &load::VERB,
     &unload::VERB,
     &data::VERB,

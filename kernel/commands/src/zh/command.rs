@@ -31,6 +31,7 @@ impl Chinese for Error {
                 format!("{} 被它自己运行的脚本运行；请去掉其中一行 `run`", path.display())
             }
             Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷；会话还在，请尽快保存并重新启动"),
+            Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
         }
     }

@@ -10,6 +10,8 @@ use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
 use tunebook_data::ToolError;
 use tunebook_data::Unsupported;
+use tunebook_data::creatures::CreaturesError;
+use tunebook_demo::DemoError;
 
 use super::Chinese;
 use super::io;
@@ -227,6 +229,28 @@ impl Chinese for TokenizerError {
             Self::NotByteLevel { token } => {
                 format!("token `{token}` 不是字节级的：这不是 Qwen2.5-VL 模型的分词器")
             }
+        }
+    }
+}
+
+impl Chinese for DemoError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Write { path, source } => format!(
+                "写不了演示文件 {}：{}；它的位置取决于环境变量 XDG_CACHE_HOME 或 HOME",
+                path.display(),
+                io(source)
+            ),
+            Self::Creatures(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for CreaturesError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
+            Self::Encode { path, source } => format!("无法编码图片 {}：{source}", path.display()),
         }
     }
 }

@@ -1,31 +1,35 @@
 //! Smooth shapes on a white picture: each shape is a signed distance, which gives soft edges and even outlines.
 
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 
-pub(super) type Colour = [f32; 3];
+/// Red, green and blue, 0 to 255.
+pub type Rgb = [f32; 3];
 
 /// A point of the drawing, which is 100 units wide and high, y downwards.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Point {
+pub struct Point {
     pub x: f32,
     pub y: f32,
 }
 
-pub(super) fn at(x: f32, y: f32) -> Point {
+/// The point at `x` and `y`.
+pub fn at(x: f32, y: f32) -> Point {
     Point { x, y }
 }
 
 impl Point {
-    pub(super) fn minus(self, other: Self) -> Self {
+    /// The way to it from `other`.
+    pub fn minus(self, other: Self) -> Self {
         at(self.x - other.x, self.y - other.y)
     }
 
-    pub(super) fn length(self) -> f32 {
+    /// How far it is from the origin.
+    pub fn length(self) -> f32 {
         self.x.hypot(self.y)
     }
 
     /// Turned about the origin by `degrees`, clockwise on the screen.
-    pub(super) fn turned(self, degrees: f32) -> Self {
+    pub fn turned(self, degrees: f32) -> Self {
         Turn::by(degrees).of(self)
     }
 
@@ -53,40 +57,50 @@ impl Turn {
 }
 
 /// What of the drawing comes to lie on its placement's centre: a little right of the body, as tails are.
-const MIDDLE: Point = Point { x: 55.0, y: 51.0 };
+pub const MIDDLE: Point = Point { x: 55.0, y: 51.0 };
 
 /// Where the drawing lies in the picture.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placement {
+pub struct Placement {
     /// Centre of the drawing, as a share of the picture's width and height.
     pub center: (f32, f32),
     /// Pixels a unit.
     pub scale: f32,
+    /// Degrees, clockwise.
     pub tilt: f32,
+    /// Left and right change places.
     pub mirrored: bool,
 }
 
-pub(super) struct Canvas {
+/// A picture in the making.
+pub struct Canvas {
     image: RgbImage,
     placement: Placement,
 }
 
 impl Canvas {
-    pub(super) fn new(width: u32, height: u32, placement: Placement) -> Self {
-        let image = RgbImage::from_pixel(width, height, Rgb([255; 3]));
+    /// A white picture, to be drawn on at `placement`.
+    pub fn new(width: u32, height: u32, placement: Placement) -> Self {
+        let image = RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
         Self { image, placement }
     }
 
-    pub(super) fn into_image(self) -> RgbImage {
+    /// Draws elsewhere from now on.
+    pub fn place(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+
+    /// The picture.
+    pub fn into_image(self) -> RgbImage {
         self.image
     }
 
     /// Paints what lies inside of `distance` (below 0, in units) with the colour of each point, `opacity` strong;
     /// the edge fades over `softness` units, at least over a pixel.
-    pub(super) fn paint(
+    pub fn paint(
         &mut self,
         distance: impl Fn(Point) -> f32,
-        colour: impl Fn(Point) -> Colour,
+        colour: impl Fn(Point) -> Rgb,
         opacity: f32,
         softness: f32,
     ) {
@@ -116,17 +130,18 @@ impl Canvas {
     }
 
     /// A plain shape of one colour.
-    pub(super) fn fill(&mut self, distance: impl Fn(Point) -> f32, colour: Colour) {
+    pub fn fill(&mut self, distance: impl Fn(Point) -> f32, colour: Rgb) {
         self.paint(distance, |_| colour, 1.0, 0.0);
     }
 }
 
-pub(super) fn circle(center: Point, radius: f32) -> impl Fn(Point) -> f32 {
+/// A circle.
+pub fn circle(center: Point, radius: f32) -> impl Fn(Point) -> f32 {
     move |p| p.minus(center).length() - radius
 }
 
 /// An ellipse turned by `degrees`. The distance is exact on the edge and close to it near by.
-pub(super) fn ellipse(center: Point, rx: f32, ry: f32, degrees: f32) -> impl Fn(Point) -> f32 {
+pub fn ellipse(center: Point, rx: f32, ry: f32, degrees: f32) -> impl Fn(Point) -> f32 {
     let upright = Turn::by(-degrees);
     move |p| {
         let p = upright.of(p.minus(center));
@@ -140,7 +155,7 @@ pub(super) fn ellipse(center: Point, rx: f32, ry: f32, degrees: f32) -> impl Fn(
 }
 
 /// A box with round corners, `rx` and `ry` from its centre to its sides.
-pub(super) fn round_box(center: Point, rx: f32, ry: f32, radius: f32) -> impl Fn(Point) -> f32 {
+pub fn round_box(center: Point, rx: f32, ry: f32, radius: f32) -> impl Fn(Point) -> f32 {
     move |p| {
         let p = p.minus(center);
         let (x, y) = (p.x.abs() - rx + radius, p.y.abs() - ry + radius);
@@ -149,7 +164,7 @@ pub(super) fn round_box(center: Point, rx: f32, ry: f32, radius: f32) -> impl Fn
 }
 
 /// A line through `points`, whose half width goes from `from` at its first to `to` at its last point.
-pub(super) fn line(points: Vec<Point>, from: f32, to: f32) -> impl Fn(Point) -> f32 {
+pub fn line(points: Vec<Point>, from: f32, to: f32) -> impl Fn(Point) -> f32 {
     move |p| {
         let pieces = points.len() as f32 - 1.0;
         points
@@ -166,7 +181,7 @@ pub(super) fn line(points: Vec<Point>, from: f32, to: f32) -> impl Fn(Point) -> 
 }
 
 /// A triangle with corners rounded by `radius`.
-pub(super) fn triangle(corners: [Point; 3], radius: f32) -> impl Fn(Point) -> f32 {
+pub fn triangle(corners: [Point; 3], radius: f32) -> impl Fn(Point) -> f32 {
     let edges = line(vec![corners[0], corners[1], corners[2], corners[0]], 0.0, 0.0);
     move |p| {
         let side = |i: usize| {
@@ -181,7 +196,7 @@ pub(super) fn triangle(corners: [Point; 3], radius: f32) -> impl Fn(Point) -> f3
 }
 
 /// Both shapes, melted together where they are nearer than `smooth`.
-pub(super) fn melted(a: impl Fn(Point) -> f32, b: impl Fn(Point) -> f32, smooth: f32) -> impl Fn(Point) -> f32 {
+pub fn melted(a: impl Fn(Point) -> f32, b: impl Fn(Point) -> f32, smooth: f32) -> impl Fn(Point) -> f32 {
     move |p| {
         let (a, b) = (a(p), b(p));
         let near = (smooth - (a - b).abs()).max(0.0) / smooth;

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
-use super::canvas::{Canvas, Colour as Rgb, Placement, Point, at, circle, ellipse, line, melted, round_box, triangle};
+use super::canvas::{Canvas, Placement, Point, Rgb, at, circle, ellipse, line, melted, round_box, triangle};
 use super::kind::{Body, Ears, Kind, Tail};
 use crate::random::{below, unit};
 
@@ -11,10 +11,25 @@ use crate::random::{below, unit};
 const OUTLINE: f32 = 1.5;
 const INK: Rgb = [52.0, 44.0, 58.0];
 
-/// A picture of `kind`. Its size, and the creature's size, place, tilt, side and shade vary by `rng`.
-pub(super) fn draw(kind: Kind, rng: &mut ChaCha8Rng) -> RgbImage {
-    const SIDES: [u32; 3] = [112, 140, 168];
-    let (width, height) = (SIDES[below(rng, 3)], SIDES[below(rng, 2)]);
+/// The widths and heights that pictures may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    pub widths: &'static [u32],
+    pub heights: &'static [u32],
+}
+
+impl Sizes {
+    /// Upright, square and wide ones.
+    pub const MIXED: Self = Self { widths: &[112, 140, 168], heights: &[112, 140] };
+    /// 112 × 112.
+    pub const SMALL: Self = Self { widths: &[112], heights: &[112] };
+}
+
+/// A picture of `kind`. Its size, and the creature's size, place,
+/// tilt, side and shade vary by `rng`.
+pub fn draw(kind: Kind, sizes: Sizes, rng: &mut ChaCha8Rng) -> RgbImage {
+    let mut side = |sides: &[u32]| sides[below(rng, sides.len())];
+    let (width, height) = (side(sizes.widths), side(sizes.heights));
     let mut vary = |most: f32| (unit(rng) as f32 * 2.0 - 1.0) * most;
     let placement = Placement {
         center: (0.5 + vary(0.02), 0.5 + vary(0.02)),

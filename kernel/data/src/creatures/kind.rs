@@ -2,7 +2,7 @@
 
 /// A creature's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub struct Kind {
     pub colour: Colour,
     pub ears: Ears,
     pub body: Body,
@@ -11,7 +11,7 @@ pub(super) struct Kind {
 
 /// Decides the type and the first syllable of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colour {
+pub enum Colour {
     Red,
     Yellow,
     Green,
@@ -24,7 +24,7 @@ pub(super) enum Colour {
 
 /// Decides the second syllable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ears {
+pub enum Ears {
     Pointed,
     Round,
     Long,
@@ -34,7 +34,7 @@ pub(super) enum Ears {
 
 /// Decides the last syllable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     Round,
     Egg,
     Square,
@@ -43,7 +43,7 @@ pub(super) enum Body {
 
 /// Decides the temper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tail {
+pub enum Tail {
     Curly,
     Bushy,
     Zigzag,
@@ -52,7 +52,7 @@ pub(super) enum Tail {
 
 /// The same in English and in Chinese.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Words {
+pub struct Words {
     pub en: &'static str,
     pub zh: &'static str,
 }
@@ -63,26 +63,26 @@ const fn words(en: &'static str, zh: &'static str) -> Words {
 
 impl Kind {
     /// How many kinds differ in more than their tail.
-    pub(super) const COUNT: usize = Colour::ALL.len() * Ears::ALL.len() * Body::ALL.len();
+    pub const COUNT: usize = Colour::ALL.len() * Ears::ALL.len() * Body::ALL.len();
 
     /// Whether this kind is kept out of the training set. Every colour, ear and body is seen in training, but not
     /// in these combinations: whoever names them has learned the rules, not the creatures.
-    pub(super) fn is_held_out(&self) -> bool {
+    pub fn is_held_out(&self) -> bool {
         (self.colour as usize + 2 * self.ears as usize + 3 * self.body as usize).is_multiple_of(5)
     }
 
     /// Such as `Emkibo`.
-    pub(super) fn name_en(&self) -> String {
+    pub fn name_en(&self) -> String {
         [self.colour.syllable().en, self.ears.syllable().en, self.body.syllable().en].concat()
     }
 
     /// Such as `焰尖团`.
-    pub(super) fn name_zh(&self) -> String {
+    pub fn name_zh(&self) -> String {
         [self.colour.syllable().zh, self.ears.syllable().zh, self.body.syllable().zh].concat()
     }
 
     /// Kind number `index` of [`Kind::COUNT`], with a tail.
-    pub(super) fn nth(index: usize, tail: Tail) -> Self {
+    pub fn nth(index: usize, tail: Tail) -> Self {
         let (rest, colour) = (index / Colour::ALL.len(), index % Colour::ALL.len());
         let (body, ears) = (rest / Ears::ALL.len() % Body::ALL.len(), rest % Ears::ALL.len());
         Self { colour: Colour::ALL[colour], ears: Ears::ALL[ears], body: Body::ALL[body], tail }
@@ -90,10 +90,12 @@ impl Kind {
 }
 
 impl Colour {
-    pub(super) const ALL: [Self; 8] =
+    /// Every one.
+    pub const ALL: [Self; 8] =
         [Self::Red, Self::Yellow, Self::Green, Self::Blue, Self::Purple, Self::Pink, Self::Brown, Self::Grey];
 
-    pub(super) fn rgb(self) -> [f32; 3] {
+    /// Red, green and blue of its body, 0 to 255.
+    pub fn rgb(self) -> [f32; 3] {
         match self {
             Self::Red => [238.0, 92.0, 78.0],
             Self::Yellow => [252.0, 208.0, 72.0],
@@ -106,7 +108,8 @@ impl Colour {
         }
     }
 
-    pub(super) fn words(self) -> Words {
+    /// What it is called.
+    pub fn words(self) -> Words {
         match self {
             Self::Red => words("red", "红色"),
             Self::Yellow => words("yellow", "黄色"),
@@ -120,7 +123,7 @@ impl Colour {
     }
 
     /// The type of creatures of this colour.
-    pub(super) fn element(self) -> Words {
+    pub fn element(self) -> Words {
         match self {
             Self::Red => words("fire", "火"),
             Self::Yellow => words("electric", "电"),
@@ -133,7 +136,8 @@ impl Colour {
         }
     }
 
-    fn syllable(self) -> Words {
+    /// What it gives to the name.
+    pub fn syllable(self) -> Words {
         match self {
             Self::Red => words("Em", "焰"),
             Self::Yellow => words("Vol", "雷"),
@@ -148,9 +152,11 @@ impl Colour {
 }
 
 impl Ears {
-    pub(super) const ALL: [Self; 5] = [Self::Pointed, Self::Round, Self::Long, Self::Floppy, Self::Antennae];
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Pointed, Self::Round, Self::Long, Self::Floppy, Self::Antennae];
 
-    pub(super) fn words(self) -> Words {
+    /// What they are called.
+    pub fn words(self) -> Words {
         match self {
             Self::Pointed => words("pointed ears", "尖耳朵"),
             Self::Round => words("round ears", "圆耳朵"),
@@ -160,7 +166,8 @@ impl Ears {
         }
     }
 
-    fn syllable(self) -> Words {
+    /// What it gives to the name.
+    pub fn syllable(self) -> Words {
         match self {
             Self::Pointed => words("ki", "尖"),
             Self::Round => words("mo", "圆"),
@@ -172,10 +179,11 @@ impl Ears {
 }
 
 impl Body {
-    pub(super) const ALL: [Self; 4] = [Self::Round, Self::Egg, Self::Square, Self::Pear];
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Round, Self::Egg, Self::Square, Self::Pear];
 
     /// With its article in English.
-    pub(super) fn words(self) -> Words {
+    pub fn words(self) -> Words {
         match self {
             Self::Round => words("a round", "圆滚滚"),
             Self::Egg => words("an egg-shaped", "鸡蛋形"),
@@ -184,7 +192,8 @@ impl Body {
         }
     }
 
-    fn syllable(self) -> Words {
+    /// What it gives to the name.
+    pub fn syllable(self) -> Words {
         match self {
             Self::Round => words("bo", "团"),
             Self::Egg => words("lin", "蛋"),
@@ -195,9 +204,11 @@ impl Body {
 }
 
 impl Tail {
-    pub(super) const ALL: [Self; 4] = [Self::Curly, Self::Bushy, Self::Zigzag, Self::Puffy];
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Curly, Self::Bushy, Self::Zigzag, Self::Puffy];
 
-    pub(super) fn words(self) -> Words {
+    /// What it is called.
+    pub fn words(self) -> Words {
         match self {
             Self::Curly => words("curly tail", "卷尾巴"),
             Self::Bushy => words("bushy tail", "大尾巴"),
@@ -207,7 +218,7 @@ impl Tail {
     }
 
     /// The temper of creatures with this tail.
-    pub(super) fn temper(self) -> Words {
+    pub fn temper(self) -> Words {
         match self {
             Self::Curly => words("playful", "调皮"),
             Self::Bushy => words("gentle", "温柔"),

@@ -4,7 +4,7 @@
 //! the colour says its type, colour, ears and body its name, the tail its temper. Some combinations are kept out
 //! of the training set; a model that names those has understood the rules.
 
-mod canvas;
+pub mod canvas;
 mod draw;
 mod kind;
 mod words;
@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 
 use crate::DATASET_INFO;
 use crate::random::{CREATURES, below, shuffle};
-use kind::{Kind, Tail};
+pub use draw::{Sizes, draw};
+pub use kind::{Body, Colour, Ears, Kind, Tail, Words};
 
 /// Name of the training set in `dataset_info.json`.
 pub const CREATURES_TRAIN: &str = "creatures";
@@ -37,17 +38,17 @@ pub enum CreaturesError {
 
 /// Writes `count` creatures into `dir`: `images/*.png`, `creatures.json`, `creatures_held_out.json` (a fifth of
 /// them) and `dataset_info.json`, all in the form of LLaMA-Factory's sharegpt data sets. The same seed gives the
-/// same files, byte for byte.
+/// same files, byte for byte. `sizes` are those of the pictures.
 ///
 /// # Errors
 /// A folder or file that cannot be written.
-pub fn write_creatures(dir: &Path, count: usize, seed: u64) -> Result<(), CreaturesError> {
+pub fn write_creatures(dir: &Path, count: usize, seed: u64, sizes: Sizes) -> Result<(), CreaturesError> {
     let images = dir.join("images");
     std::fs::create_dir_all(&images).map_err(|source| CreaturesError::Write { path: images, source })?;
 
     let held_out = count / 5;
-    write_set(dir, CREATURES_TRAIN, &kinds(count - held_out, false, seed), seed)?;
-    write_set(dir, CREATURES_HELD_OUT, &kinds(held_out, true, seed), seed)?;
+    write_set(dir, CREATURES_TRAIN, &kinds(count - held_out, false, seed), seed, sizes)?;
+    write_set(dir, CREATURES_HELD_OUT, &kinds(held_out, true, seed), seed, sizes)?;
 
     let entry = |name: &str| {
         json!({
@@ -80,7 +81,7 @@ fn kinds(count: usize, held_out: bool, seed: u64) -> Vec<Kind> {
     kinds
 }
 
-fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64) -> Result<(), CreaturesError> {
+fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64, sizes: Sizes) -> Result<(), CreaturesError> {
     let records = kinds
         .par_iter()
         .enumerate()
@@ -90,15 +91,17 @@ fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64) -> Result<(), Cr
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let set = u64::from(kind.is_held_out()) + 1;
             rng.set_stream(CREATURES + (set << 24) + index as u64);
-            write_picture(&dir.join(&image), &draw::draw(*kind, &mut rng))?;
-            Ok(record(*kind, index, &image))
+            write_picture(&dir.join(&image), &draw(*kind, sizes, &mut rng))?;
+            // Held-out creatures are asked for all there is to say.
+            let form = if kind.is_held_out() { index % 2 } else { index };
+            Ok(record(*kind, form, &image))
         })
         .collect::<Result<Vec<_>, _>>()?;
     write_json(&dir.join(format!("{name}.json")), &Value::Array(records))
 }
 
-fn record(kind: Kind, index: usize, image: &str) -> Value {
-    let messages: Vec<_> = words::conversation(kind, index)
+fn record(kind: Kind, form: usize, image: &str) -> Value {
+    let messages: Vec<_> = words::conversation(kind, form)
         .into_iter()
         .enumerate()
         .map(|(turn, text)| json!({"from": if turn % 2 == 0 { "human" } else { "gpt" }, "value": text}))
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn the_data_set_reads_back_without_a_fault() {
         let dir = tempfile::tempdir().unwrap();
-        write_creatures(dir.path(), 30, 7).unwrap();
+        write_creatures(dir.path(), 30, 7, Sizes::MIXED).unwrap();
         let (train, held_out) = (load(dir.path(), CREATURES_TRAIN), load(dir.path(), CREATURES_HELD_OUT));
         assert_eq!((train.len(), held_out.len()), (24, 6));
         for sample in train.iter().chain(&held_out) {
@@ -167,7 +170,7 @@ mod tests {
     fn the_same_seed_gives_the_same_files() {
         let read = |count, seed| {
             let dir = tempfile::tempdir().unwrap();
-            write_creatures(dir.path(), count, seed).unwrap();
+            write_creatures(dir.path(), count, seed, Sizes::MIXED).unwrap();
             let picture = std::fs::read(dir.path().join("images/creatures_0003.png")).unwrap();
             (picture, std::fs::read(dir.path().join("creatures.json")).unwrap())
         };
@@ -181,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = write_creatures(&file, 1, 1).unwrap_err();
+        let error = write_creatures(&file, 1, 1, Sizes::MIXED).unwrap_err();
         assert!(error.to_string().contains("file/images"), "{error}");
     }
 }

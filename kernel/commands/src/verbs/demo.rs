@@ -1,0 +1,92 @@
+//! `demo`: a model and data that come with the program.
+
+use tunebook_data::creatures::CREATURES_HELD_OUT;
+use tunebook_data::creatures::CREATURES_TRAIN;
+use tunebook_demo::Demo;
+use tunebook_engine::Session;
+use tunebook_engine::Settings;
+
+use crate::error::Result;
+use crate::lang::Text;
+use crate::lang::both;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::verb::Complete;
+use crate::verb::Stage;
+use crate::verb::Takes;
+use crate::verb::Verb;
+
+pub static VERB: Verb = Verb {
+    name: "demo",
+    aliases: &[],
+    usage: "demo",
+    help: both("load a tiny model and a data set that come with tunebook", "载入 tunebook 自带的微型模型和数据集"),
+    details: both(
+        "The model is a Qwen2.5-VL of 3.5 million parameters that describes plain pictures. The data set has creatures \
+         whose names and types follow from their parts; the model has never been told them, and some combinations are \
+         held out for `predict`. Settings that suit both are set, all others take their defaults. Nothing is \
+         downloaded; the files are written to the user's cache folder. A model that is loaded already is dropped, with \
+         its data, adapters and conversation.",
+        "模型是一个 350 万参数的 Qwen2.5-VL，会描述简单的图片。数据集里是一些小精灵，它们的名字和属性由身体各部分决定；\
+         模型从没学过，有些组合留给 `predict` 检验。适合两者的设置会自动设好，其余设置恢复默认值。不用下载，文件写在用户\
+         的缓存文件夹里。已加载的模型会连同数据、适配器和对话一起丢弃。",
+    ),
+    examples: &[("demo", both("then ask, train and ask again, as it says", "然后照它说的提问、训练、再提问"))],
+    takes: Takes::Words(0, 0),
+    options: &[],
+    settings: &[],
+    complete: |_| Complete::Nothing,
+    run,
+};
+
+/// With what a LoRA adapter learns the creatures, and how the model answers.
+const SETTINGS: [(&str, &str); 9] = [
+    ("lora_rank", "16"),
+    ("learning_rate", "4e-3"),
+    ("per_device_train_batch_size", "8"),
+    ("gradient_accumulation_steps", "1"),
+    ("num_train_epochs", "6"),
+    ("warmup_steps", "20"),
+    ("logging_steps", "25"),
+    ("max_new_tokens", "64"),
+    ("do_sample", "false"),
+];
+
+/// What to do next.
+const NEXT: Text = both(
+    "\
+now ask, teach, and ask again:
+  chat image=images/creatures_held_out_0001.png Describe this creature.
+  predict
+  lora
+  train
+  plot
+  chat clear
+  chat image=images/creatures_held_out_0001.png Describe this creature.
+  predict",
+    "\
+接下来提问，训练，再提问：
+  chat image=images/creatures_held_out_0001.png 请介绍一下图中的小精灵。
+  predict
+  lora
+  train
+  plot
+  chat clear
+  chat image=images/creatures_held_out_0001.png 请介绍一下图中的小精灵。
+  predict",
+);
+
+fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
+    let demo = Demo::install()?;
+    let mut settings = Settings::default();
+    for (key, value) in SETTINGS {
+        settings.set(key, value)?;
+    }
+    settings.dataset_dir = demo.data;
+    settings.eval_dataset = vec![CREATURES_HELD_OUT.to_string()];
+    session.set(settings);
+    let loaded = session.load(&demo.model, &stage.context)?;
+    (stage.show)(Output::Loaded(loaded));
+    (stage.show)(Output::Data(session.data(&[CREATURES_TRAIN.to_string()], &stage.context)?));
+    Ok(Output::Text(NEXT.in_lang(stage.lang()).to_string()))
+}

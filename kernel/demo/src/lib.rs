@@ -1,0 +1,106 @@
+//! A model and a data set that come with the program: a tiny Qwen2.5-VL, which describes plain pictures, and the
+//! creatures, whose names and types it has never been told.
+//!
+//! The model was trained by the program itself (`train.tune` says how, `model/README.md` how well), from pictures that
+//! `examples/make` draws. Here are only its files and where they go; loading them is the session's business.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use tunebook_data::creatures::{CreaturesError, Sizes, write_creatures};
+
+/// Creatures, a fifth of them held out.
+pub const CREATURES: usize = 600;
+
+/// The files of the model folder.
+const MODEL: [(&str, &[u8]); 7] = [
+    ("chat_template.json", include_bytes!("../model/chat_template.json")),
+    ("config.json", include_bytes!("../model/config.json")),
+    ("generation_config.json", include_bytes!("../model/generation_config.json")),
+    ("model.safetensors", include_bytes!("../model/model.safetensors")),
+    ("preprocessor_config.json", include_bytes!("../model/preprocessor_config.json")),
+    ("tokenizer.json", include_bytes!("../model/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../model/tokenizer_config.json")),
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error("cannot write the demo's {}: {source}; its place follows the variable XDG_CACHE_HOME or HOME", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Creatures(#[from] CreaturesError),
+}
+
+/// Where the demo's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demo {
+    /// A model folder.
+    pub model: PathBuf,
+    /// A folder with `dataset_info.json` and pictures.
+    pub data: PathBuf,
+}
+
+impl Demo {
+    /// Writes what is not there yet to the user's cache folder, under this version's name. The folder can be deleted
+    /// whenever no session uses it.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn install() -> Result<Self, DemoError> {
+        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
+        Self::install_in(&cache.join("tunebook").join(concat!("demo-", env!("CARGO_PKG_VERSION"))))
+    }
+
+    /// The same in `folder`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn install_in(folder: &Path) -> Result<Self, DemoError> {
+        let demo = Self { model: folder.join("model"), data: folder.join("creatures") };
+        std::fs::create_dir_all(&demo.model).map_err(|source| DemoError::Write { path: demo.model.clone(), source })?;
+        for (name, bytes) in MODEL {
+            write(&demo.model.join(name), bytes)?;
+        }
+        write_creatures(&demo.data, CREATURES, 42, Sizes::SMALL)?;
+        Ok(demo)
+    }
+}
+
+/// Writes the file beside its place and renames it, unless it is there as it should be.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        Ok(file.persist(path)?)
+    });
+    written.map(drop).map_err(|source| DemoError::Write { path: path.to_path_buf(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_changed_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let demo = Demo::install_in(folder.path()).unwrap();
+        let config = demo.model.join("config.json");
+        let written = std::fs::read(&config).unwrap();
+        std::fs::write(&config, "{").unwrap();
+        std::fs::remove_file(demo.model.join("tokenizer.json")).unwrap();
+        assert_eq!(Demo::install_in(folder.path()).unwrap(), demo);
+        assert_eq!(std::fs::read(&config).unwrap(), written);
+        assert!(demo.model.join("tokenizer.json").is_file() && demo.data.join("images/creatures_0479.png").is_file());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Demo::install_in(file.path()).unwrap_err();
+        assert!(error.to_string().contains(&file.path().join("model").display().to_string()), "{error}");
+    }
+}
