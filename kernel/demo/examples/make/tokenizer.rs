@@ -132,21 +132,26 @@ const SENTENCES: [&str; 22] = [
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use tunebook_data::creatures::{Kind, Tail};
 
     use super::*;
 
     #[test]
-    fn every_name_is_spelt_from_its_three_parts() {
+    fn names_are_spelt_from_pieces_that_they_share() {
         let tokenizer = train().unwrap();
+        let mut pieces = BTreeSet::new();
         for kind in (0..Kind::COUNT).map(|index| Kind::nth(index, Tail::Curly)) {
             for (text, before) in
                 [(format!("This is {}.", kind.name_en()), 2), (format!("它叫{}。", kind.name_zh()), 2)]
             {
                 let tokens = tokenizer.encode(text.as_str(), false).unwrap().get_tokens().to_vec();
                 let name: Vec<_> = tokens[before..tokens.len() - 1].to_vec();
-                assert_eq!(name.len(), 3, "{text}: {tokens:?}");
+                assert!((3..=4).contains(&name.len()), "{text}: {tokens:?}");
+                pieces.extend(name);
             }
         }
+        assert!(pieces.len() < Kind::COUNT / 2, "{pieces:?}");
     }
 }
