@@ -27,8 +27,14 @@ fn every_example_works_in_both_languages() {
         for verb in tunebook_commands::verbs() {
             // Somebody must sit at a prompt for a conversation.
             let examples = verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat");
-            let script =
-                BEFORE.to_string() + &examples.collect::<Vec<_>>().join("\n") + &format!("\nhelp {}", verb.name);
+            let output = match verb.name {
+                "resume" => "set output_dir=saves/creatures\n",
+                "save" => "set output_dir=saves/fresh\n",
+                _ => "",
+            };
+            let script = format!("{BEFORE}{output}")
+                + &examples.collect::<Vec<_>>().join("\n")
+                + &format!("\nhelp {}", verb.name);
             let (status, out, err) = run(place.path(), locale, &script);
             assert!(status == 0 && err.is_empty(), "{} in {locale}: {err}\n{out}", verb.name);
             // From there on it is English.
@@ -91,13 +97,16 @@ fn workplace() -> TempDir {
         std::fs::copy(fixture("pictures/creature_0.png"), path(picture)).unwrap();
     }
     let adapter = fixture("train/adapter_nonzero");
-    for name in ["saves/a/checkpoint-50", "saves/a/checkpoint-100", "saves/creatures/checkpoint-100"] {
+    for name in ["saves/a/checkpoint-50", "saves/a/checkpoint-100"] {
         link(&adapter, name);
     }
     for file in ["adapter_config.json", "adapter_model.safetensors"] {
         std::fs::copy(adapter.join(file), path("saves/creatures").join(file)).unwrap();
     }
     std::fs::write(path("creatures.tune"), "print 你好\n").unwrap();
+    let (status, out, err) = run(place.path(), "C", &format!("{BEFORE}set output_dir=made\nsave"));
+    assert!(status == 0, "{err}\n{out}");
+    std::fs::rename(path("made/checkpoint-1"), path("saves/creatures/checkpoint-100")).unwrap();
     place
 }
 

@@ -113,10 +113,16 @@ impl OutputFolder {
             replace_file(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })?;
             write(folder, &self.log)
         })?;
-        if let Some(most) = state.settings.save_total_limit {
-            folder::rotate(&self.folder, most, best)?;
-        }
+        self.rotate(state.settings, best)?;
         Ok(place)
+    }
+
+    /// Deletes the oldest checkpoints beyond `save_total_limit`, but not that of step `best`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn rotate(&self, settings: &Settings, best: Option<usize>) -> Result<()> {
+        settings.save_total_limit.map_or(Ok(()), |most| folder::rotate(&self.folder, most, best))
     }
 
     /// Writes the adapter and, where it has been trained, the log, the trainer's state, the results and the plots.

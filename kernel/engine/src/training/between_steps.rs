@@ -26,6 +26,7 @@ use crate::report::TrainEnd;
 use crate::resume;
 use crate::settings::EvalStrategy;
 use crate::settings::SaveStrategy;
+use crate::settings::Settings;
 
 impl Run {
     /// What is due after the last step and not done yet: its line of the log, an evaluation, a checkpoint. Says whether
@@ -146,7 +147,12 @@ impl Run {
         let Some(folder) = &settings.output_dir else { return Ok(()) };
         let name = &model.report.name;
         self.output = Some(match &self.resumed {
-            Some((output, log)) if is_same_folder(output, folder) => OutputFolder::resume(folder, name, log.clone())?,
+            Some((output, log)) if is_same_folder(output, folder) => {
+                let output = OutputFolder::resume(folder, name, log.clone())?;
+                // The process may have died before it came to this.
+                output.rotate(settings, self.best_to_keep(settings))?;
+                output
+            }
             _ => OutputFolder::create(folder, settings.overwrite_output_dir, name)?,
         });
         self.resumed = None;
@@ -161,11 +167,6 @@ impl Run {
     pub(super) fn write_checkpoint(&self, material: &Material) -> Result<Option<PathBuf>> {
         let Some(output) = &self.output else { return Ok(None) };
         let Material { model, name, adapter, data, settings, .. } = *material;
-        // The best one is kept where somebody is going to ask for it.
-        let asks_for_best = settings.load_best_model_at_end
-            || settings.early_stopping_steps.is_some()
-            || settings.save_strategy == SaveStrategy::Best;
-        let best = self.state.best().map(|best| best.step).filter(|_| asks_for_best);
         let write = |folder: &Path, log: &Log| {
             if settings.save_only_model {
                 return Ok(());
@@ -178,7 +179,15 @@ impl Run {
             };
             Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
         };
-        output.checkpoint(state(&self.state, material), best, write).map(Some)
+        output.checkpoint(state(&self.state, material), self.best_to_keep(settings), write).map(Some)
+    }
+
+    /// The step of the best checkpoint, where somebody is going to ask for it.
+    fn best_to_keep(&self, settings: &Settings) -> Option<usize> {
+        let asks_for_best = settings.load_best_model_at_end
+            || settings.early_stopping_steps.is_some()
+            || settings.save_strategy == SaveStrategy::Best;
+        self.state.best().map(|best| best.step).filter(|_| asks_for_best)
     }
 
     /// The checkpoint of a step, if there is one.
