@@ -7,6 +7,7 @@ use crate::lang::both;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -38,12 +39,16 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     match args.word(0) {
         Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
         None => {
             let place = session.checkpoint()?.display().to_string();
-            Ok(Output::Text(format!("saved to {place}; `resume {place}` goes on from there")))
+            Ok(Output::Text(say!(
+                stage.lang(),
+                "saved to {place}; `resume {place}` goes on from there",
+                "已保存到 {place}；`resume {place}` 从那里继续"
+            )))
         }
     }
 }
