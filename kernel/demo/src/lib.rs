@@ -42,8 +42,8 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Writes what is not there yet to the user's cache folder, under this version's name. The folder can be deleted
-    /// whenever no session uses it.
+    /// Writes both to the user's cache folder, under this version's name; the creatures are drawn each time, to the same
+    /// bytes. The folder can be deleted whenever no session uses it.
     ///
     /// # Errors
     /// A file cannot be written.

@@ -16,6 +16,7 @@ use crate::report::Differing;
 use crate::settings::Declaration;
 use crate::settings::Group;
 use crate::settings::Settings;
+use crate::settings::Value;
 use crate::settings::declarations;
 
 /// The checkpoint that `from` means: the folder itself, or the latest of an output folder; without it, the latest of
@@ -43,7 +44,7 @@ pub fn model_mark(model: &Model) -> ModelMark {
         name: report.name.clone(),
         parameters: report.parameters,
         dtype: report.dtype.clone(),
-        quantized: report.quantized.map(|bits| format!("{bits:?} bits").to_lowercase()),
+        quantized: report.quantized.map(|bit| format!("{} bits", bit.show())),
     }
 }
 

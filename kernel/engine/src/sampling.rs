@@ -100,9 +100,12 @@ fn drawn(logits: &[f32], sampling: Sampling, processor: &mut LogitsProcessor) ->
     if candidates.is_empty() {
         return Ok(likeliest(logits));
     }
-    let of_candidates: Vec<f32> = candidates.iter().map(|&token| logits[token as usize]).collect();
-    let at = processor.sample(&Tensor::new(of_candidates, &Device::Cpu)?)?;
+    let at = processor.sample(&of_tokens(&candidates, logits)?)?;
     Ok(candidates[at as usize])
+}
+
+fn of_tokens(tokens: &[u32], logits: &[f32]) -> Result<Tensor> {
+    Tensor::from_iter(tokens.iter().map(|&token| logits[token as usize]), &Device::Cpu)
 }
 
 /// The first of the tokens with the largest logit.
@@ -131,8 +134,7 @@ fn candidates(logits: &[f32], Sampling { temperature, top_k, top_p }: Sampling) 
     if top_p >= 1.0 {
         return Ok(candidates);
     }
-    let of_candidates: Vec<f32> = candidates.iter().map(|&token| logits[token as usize]).collect();
-    let probabilities = softmax(&(Tensor::new(of_candidates, &Device::Cpu)? / temperature)?, D::Minus1)?.to_vec1()?;
+    let probabilities = softmax(&(of_tokens(&candidates, logits)? / temperature)?, D::Minus1)?.to_vec1()?;
     Ok(nucleus(candidates.into_iter().zip(probabilities).collect(), top_p))
 }
 

@@ -49,6 +49,8 @@ const OPTIMIZERS: Why =
 const LOSSES: Why = why("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
 const ELSEWHERE: Why =
     why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
+const PREDICTIONS: Why = why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项");
+const NEW_TOKENS: Why = why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
 
 /// Of a key that takes every value that it can have.
 const NEVER: Why = why("", "");
@@ -62,12 +64,8 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ),
     ("do_train", &["true", "false"], NEVER),
     ("do_eval", &["true", "false"], NEVER),
-    ("do_predict", OFF, why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项")),
-    (
-        "predict_with_generate",
-        OFF,
-        why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项"),
-    ),
+    ("do_predict", OFF, PREDICTIONS),
+    ("predict_with_generate", OFF, PREDICTIONS),
     (
         "evaluation_strategy",
         &["no", "false"],
@@ -161,17 +159,9 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ("shift_attn", OFF, why("shifted attention is not built; leave it out", "不支持移位注意力；请去掉这一项")),
     ("mixture_of_depths", UNSET, why("mixture of depths is not built; leave it out", "不支持混合深度；请去掉这一项")),
     ("resize_vocab", OFF, why("a larger vocabulary is not built yet; leave it out", "扩大词表尚未实现；请去掉这一项")),
-    (
-        "new_special_tokens",
-        UNSET,
-        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
-    ),
-    ("add_tokens", UNSET, why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项")),
-    (
-        "add_special_tokens",
-        UNSET,
-        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
-    ),
+    ("new_special_tokens", UNSET, NEW_TOKENS),
+    ("add_tokens", UNSET, NEW_TOKENS),
+    ("add_special_tokens", UNSET, NEW_TOKENS),
     (
         "split_special_tokens",
         OFF,
@@ -256,11 +246,7 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         OFF,
         why("data sets are evaluated on together; leave it out", "数据集一起评估；请去掉这一项"),
     ),
-    (
-        "new_special_tokens_config",
-        UNSET,
-        why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项"),
-    ),
+    ("new_special_tokens_config", UNSET, NEW_TOKENS),
     ("num_beams", &["1"], why("there is no beam search; leave it out", "没有束搜索；请去掉这一项")),
     (
         "generation_config",

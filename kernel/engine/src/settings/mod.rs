@@ -8,7 +8,7 @@ mod value;
 use std::path::PathBuf;
 
 use tunebook_nn::adapter::LoraTarget;
-use value::Value;
+pub(crate) use value::Value;
 
 pub use choice::Dtype;
 pub use choice::EvalStrategy;
