@@ -4,6 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Where Rust lies, for a process whose home is another one.
+pub fn rust_homes() -> [(&'static str, PathBuf); 2] {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+    [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")]
+        .map(|(name, folder)| (name, std::env::var_os(name).map_or_else(|| home.join(folder), PathBuf::from)))
+}
+
 /// The binary, built from the sources as they are: `cargo test` builds no binary for the tests of another crate.
 pub fn tunebook() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();

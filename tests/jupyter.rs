@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::binary::rust_homes;
 use crate::binary::tunebook;
 
 #[test]
@@ -24,6 +25,11 @@ fn notebooks_and_consoles_run() {
     run("clients.py");
 }
 
+#[test]
+fn rust_cells_drive_the_session() {
+    run("rust_cells.py");
+}
+
 fn run(script: &str) {
     let home = tempfile::tempdir().unwrap();
     let environment = environment();
@@ -38,6 +44,8 @@ fn run(script: &str) {
         .env("JUPYTER_CONFIG_DIR", home.path().join("config"))
         .env("JUPYTER_PLATFORM_DIRS", "1")
         .env("TUNEBOOK", tunebook().get_program())
+        // But Rust cells need Rust.
+        .envs(rust_homes())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

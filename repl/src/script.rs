@@ -6,6 +6,7 @@ use std::io::BufRead;
 use tunebook_commands::Error;
 use tunebook_commands::Host;
 use tunebook_commands::script;
+use tunebook_rust_cells::RustCells;
 
 use crate::screen::End;
 use crate::screen::Screen;
@@ -14,7 +15,7 @@ use crate::screen::Screen;
 ///
 /// # Errors
 /// Standard input or output fails.
-pub fn run(host: &Host, screen: &Screen) -> io::Result<End> {
+pub fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
     let mut pending = String::new();
     let mut first = 1;
     let mut input = io::stdin().lock().lines();
@@ -35,7 +36,7 @@ pub fn run(host: &Host, screen: &Screen) -> io::Result<End> {
                 line: first + line.number - 1,
                 error: Box::new(error),
             };
-            match screen.follow(host.line(&line.text))? {
+            match screen.follow(rust.carry_out(&line.text))? {
                 End::Done => {}
                 End::Conversation => return Ok(End::Failed(located(Error::NobodyToTalk))),
                 End::Failed(error) => return Ok(End::Failed(located(error))),

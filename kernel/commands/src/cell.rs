@@ -1,6 +1,7 @@
 //! A notebook's cell as commands.
 
 use crate::parse;
+use crate::rust;
 use crate::script;
 use crate::script::Line;
 
@@ -8,8 +9,11 @@ use crate::script::Line;
 const CHAT: &str = "%%chat";
 
 /// The commands of a cell: one a line, as in a script. If it begins with `%%chat`, perhaps with options behind that,
-/// the rest of it is one message.
+/// the rest of it is one message; if it begins with `%%rust`, the rest of it is Rust.
 pub fn lines(code: &str) -> Vec<Line> {
+    if rust::begins_block(code) {
+        return vec![Line { number: 1, text: code.trim_start().to_string() }];
+    }
     match chat(code) {
         Some((options, text)) if text.trim().is_empty() => vec![Line { number: 1, text: format!("chat {options}") }],
         Some((options, text)) => vec![Line { number: 1, text: format!("chat {options} {}", quoted(text.trim())) }],
@@ -32,10 +36,14 @@ pub fn state(code: &str) -> State {
     if chat(code).is_some() {
         return if code.ends_with("\n\n") { State::Complete } else { State::Incomplete };
     }
+    if rust::begins_block(code) {
+        return if rust::is_whole(code) { State::Complete } else { State::Incomplete };
+    }
     if !script::is_complete(code) {
         return State::Incomplete;
     }
-    match lines(code).iter().all(|line| parse::parse(&line.text).is_ok()) {
+    let is_valid = |line: &Line| rust::code(&line.text).is_some() || parse::parse(&line.text).is_ok();
+    match lines(code).iter().all(is_valid) {
         true => State::Complete,
         false => State::Invalid,
     }
@@ -57,7 +65,7 @@ fn chat(code: &str) -> Option<(&str, &str)> {
 }
 
 /// `text` as one word, whatever it holds.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -77,6 +85,8 @@ mod tests {
         assert_eq!((verb.name, args.text.as_str()), ("chat", "What's \"this\"?\n\nimage=b \\ # really"));
         assert_eq!(args.options, [("image", "a.png".to_string())]);
         assert_eq!(texts("%%chatter\nx"), ["%%chatter", "x"]);
+        assert_eq!(texts("%%rust\nlet a = 1;\n\nlet b = 2;"), ["%%rust\nlet a = 1;\n\nlet b = 2;"]);
+        assert_eq!(texts("train 5\nrust session().step()"), ["train 5", "rust session().step()"]);
     }
 
     #[test]
@@ -85,6 +95,9 @@ mod tests {
         assert_eq!(state("train 5 \\"), State::Incomplete);
         assert_eq!(state("%%chat\nWhat?"), State::Incomplete);
         assert_eq!(state("%%chat\nWhat?\n\n"), State::Complete);
+        assert_eq!(state("%%rust\nlet x = 1;"), State::Incomplete);
+        assert_eq!(state("%%rust\nlet x = 1;\n\n"), State::Complete);
+        assert_eq!(state("rust 1 +"), State::Complete);
         assert_eq!(state("load \"a b"), State::Invalid);
         assert_eq!(state("trian 5"), State::Invalid);
         assert_eq!(state(""), State::Complete);

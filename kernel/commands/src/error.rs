@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::lang::Said;
+use crate::rust::RustError;
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,9 +42,22 @@ pub enum Error {
     #[error("something in tunebook broke ({0}); that is a bug. The session is still there, but save and restart soon")]
     Panic(String),
     #[error(transparent)]
+    Rust(#[from] RustError),
+    #[error(transparent)]
     Demo(#[from] tunebook_demo::DemoError),
     #[error(transparent)]
     Engine(#[from] tunebook_engine::Error),
+}
+
+impl Error {
+    /// Where the compiler found what it refuses, drawn in several lines with colours.
+    pub fn report(&self) -> Option<&str> {
+        match self {
+            Self::Rust(RustError::Compile { report, .. }) => Some(report),
+            Self::InScript { error, .. } => error.report(),
+            _ => None,
+        }
+    }
 }
 
 fn hint(nearest: &Option<String>) -> String {

@@ -60,7 +60,11 @@ enum Job {
     Line(String),
     File(PathBuf),
     Recipe { path: PathBuf, overrides: Vec<String> },
+    Call(Call),
 }
+
+/// Something that is done with the session and tells its result itself.
+type Call = Box<dyn FnOnce(&mut Session, &Stage) + Send>;
 
 impl Host {
     /// Starts the thread, with an empty session that speaks `lang`.
@@ -103,6 +107,12 @@ impl Host {
         self.submit(Job::Recipe { path, overrides })
     }
 
+    /// Does something with the session, where a stop that was asked for earlier still counts: it is a part of what was
+    /// asked to stop.
+    pub fn call(&self, call: impl FnOnce(&mut Session, &Stage) + Send + 'static) -> Receiver<Message> {
+        self.submit(Job::Call(Box::new(call)))
+    }
+
     /// Stops what is running at its next safe point.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
@@ -128,16 +138,22 @@ impl Host {
 }
 
 fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Cancel, language: &Language) {
-    cancel.reset();
+    if !matches!(job, Job::Call(_)) {
+        cancel.reset();
+    }
     // A face that is gone hears nothing; what it asked for is done all the same.
     let send = |message| drop(reply.send(message));
     let emit = |event| send(Message::Event(event));
     let show = |output| send(Message::Output(output));
     let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
-    let job = AssertUnwindSafe(|| match &job {
-        Job::Line(line) => run::run(line, session, &stage),
-        Job::File(path) => run::run_file(path, session, &stage),
-        Job::Recipe { path, overrides } => recipe::train(path, overrides, session, &stage),
+    let job = AssertUnwindSafe(|| match job {
+        Job::Line(line) => run::run(&line, session, &stage),
+        Job::File(path) => run::run_file(&path, session, &stage),
+        Job::Recipe { path, overrides } => recipe::train(&path, &overrides, session, &stage),
+        Job::Call(call) => {
+            call(session, &stage);
+            Ok(Output::Nothing)
+        }
     });
     let result = catch_unwind(job).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| text.to_string());

@@ -22,6 +22,7 @@ mod picture;
 mod recipe;
 mod results;
 mod run;
+pub mod rust;
 pub mod script;
 pub mod text;
 mod training;
@@ -40,7 +41,10 @@ pub use lang::Lang;
 pub use lang::Language;
 pub use lang::Say;
 pub use output::Output;
+pub use run::run;
+pub use rust::RustError;
 pub use tunebook_engine::Event;
+pub use verb::Stage;
 pub use verb::Verb;
 pub use verbs::version::version;
 

@@ -50,6 +50,10 @@ pub enum Output {
     Saved(SaveReport),
     Exported(ExportReport),
     Status(Box<Status>),
+    /// What a Rust cell displays: contents by MIME type; pictures are in base64.
+    Display(Vec<(String, String)>),
+    /// A line of a Rust cell's standard error.
+    Stderr(String),
     /// What was shown so far is to go.
     Clear,
     Quit,

@@ -9,6 +9,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::output::Output;
 use crate::parse;
+use crate::rust;
+use crate::rust::RustError;
 use crate::script;
 use crate::verb::Stage;
 
@@ -17,6 +19,9 @@ use crate::verb::Stage;
 /// # Errors
 /// What was wrong with the line, or why the verb did not finish.
 pub fn run(line: &str, session: &mut Session, stage: &Stage) -> Result<Output> {
+    if rust::begins_block(line) {
+        return Err(RustError::NotHere.into());
+    }
     let Some((verb, args)) = parse::parse(line)? else { return Ok(Output::Nothing) };
     let before = session.settings().clone();
     let mut settings = before.clone();

@@ -1,4 +1,6 @@
-//! Text as commands, each on a line of its own.
+//! Text as commands, each on a line of its own, with blocks of Rust between them.
+
+use crate::rust;
 
 /// A command and the number of its first line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,11 +9,24 @@ pub struct Line {
     pub text: String,
 }
 
-/// The commands of `text`: a `\` at the end of a line joins the next one to it; empty lines and comments are left out.
+/// The commands of `text`: a `\` at the end of a line joins the next one to it; empty lines and comments are left out. A
+/// block of Rust is one of them, from its `%%rust` to the empty line behind it.
 pub fn lines(text: &str) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
     let mut joins = false;
+    let mut is_open = false;
     for (index, text) in text.lines().enumerate() {
+        if let Some(block) = found.last_mut().filter(|_| is_open) {
+            block.text.push_str(text);
+            block.text.push('\n');
+            is_open = !rust::is_whole(&block.text);
+            continue;
+        }
+        if !joins && rust::begins_block(text) {
+            found.push(Line { number: index + 1, text: format!("{}\n", text.trim()) });
+            is_open = true;
+            continue;
+        }
         let (text, goes_on) = match text.strip_suffix('\\') {
             Some(head) if joins || !is_comment(text) => (head, true),
             _ => (text, false),
@@ -29,8 +44,13 @@ pub fn lines(text: &str) -> Vec<Line> {
     found
 }
 
-/// Whether `text` can be run as it is: its last line asks for no other.
+/// Whether `text` can be run as it is: its last line asks for no other, and its last block of Rust is at its end.
 pub fn is_complete(text: &str) -> bool {
+    // The last line, which may be empty, is at its end as well.
+    let last = lines(&format!("{text}\n")).pop().filter(|line| rust::begins_block(&line.text));
+    if let Some(block) = last {
+        return rust::is_whole(&block.text);
+    }
     let last = text.lines().last().unwrap_or_default();
     is_comment(last) || !last.ends_with('\\')
 }
@@ -48,6 +68,19 @@ mod tests {
         let found = lines("# set up\nload m\n\n  train 5 \\\n    lr=1e-4 \\\n\nplot # loss\n");
         let found: Vec<_> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
         assert_eq!(found, [(2, "load m"), (4, "train 5 lr=1e-4 "), (7, "plot # loss")]);
+    }
+
+    #[test]
+    fn a_block_of_rust_is_one_line() {
+        let found = lines("train 5\n%%rust\nlet x = 1; # \\\n\nplot\n%%rust\nfn f() {\n\n}\n\n");
+        let found: Vec<_> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
+        let blocks = ["%%rust\nlet x = 1; # \\\n\n", "%%rust\nfn f() {\n\n}\n\n"];
+        assert_eq!(found, [(1, "train 5"), (2, blocks[0]), (5, "plot"), (6, blocks[1])]);
+        assert!(!is_complete("%%rust"));
+        assert!(!is_complete("%%rust\nlet x = 1;"));
+        assert!(!is_complete("%%rust\nfn f() {\n"));
+        assert!(is_complete("%%rust\nlet x = 1;\n"));
+        assert!(is_complete("%%rust\nlet x = 1;\n\nplot"));
     }
 
     #[test]

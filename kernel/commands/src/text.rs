@@ -66,7 +66,8 @@ pub fn render(output: &Output, page: Page) -> String {
     let lang = page.lang;
     match output {
         Output::Nothing | Output::Clear | Output::Quit | Output::Conversation => String::new(),
-        Output::Text(text) => text.clone(),
+        Output::Text(text) | Output::Stderr(text) => text.clone(),
+        Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),
         Output::Loaded(report) => lines(&loaded(report, lang), page),
         Output::Data(report) => data(report, page),
@@ -93,6 +94,15 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Exported(report) => lines(&results::exported(report, lang), page),
         Output::Status(report) => lines(&status(report, lang), page),
     }
+}
+
+/// What a Rust cell displays, where only text can be shown.
+fn displayed(contents: &[(String, String)], lang: Lang) -> String {
+    let text = contents.iter().find(|(kind, _)| kind == "text/plain");
+    text.map(|(_, text)| text.clone()).unwrap_or_else(|| {
+        let kinds = contents.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", ");
+        say!(lang, "({kinds}, which a notebook shows)", "（{kinds}，可在笔记本中显示）")
+    })
 }
 
 /// How each answer of a comparison came about, for a face that has shown the answers as they came.

@@ -23,6 +23,8 @@ pub enum Error {
     NoAdapter,
     #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
     UnknownAdapter { name: String, nearest: Option<String> },
+    #[error("the adapter has no tensor named `{name}`{}; `session().tensors()` has their names", nearest_hint(.nearest))]
+    NoTensor { name: String, nearest: Option<String> },
     #[error("there is no setting named `{key}`{}; `show` lists them", nearest_hint(.nearest))]
     UnknownSetting { key: String, nearest: Option<String> },
     #[error("`{value}` is not a value for {}: it takes {}", .setting.name, .setting.expected())]

@@ -159,6 +159,15 @@ pub struct LoraReport {
     pub modules: usize,
 }
 
+/// A tensor that trains.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorReport {
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
 /// One optimizer step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use candle_core::Var;
 use serde_json::Map;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
@@ -25,6 +26,7 @@ use crate::hub;
 use crate::memory::resident_bytes;
 use crate::methods;
 use crate::model::Model;
+use crate::nearest::nearest;
 use crate::pictures::Features;
 use crate::predict;
 use crate::recipe::Recipe;
@@ -44,6 +46,7 @@ use crate::report::SampleReport;
 use crate::report::SaveReport;
 use crate::report::Status;
 use crate::report::StepRecord;
+use crate::report::TensorReport;
 use crate::report::TrainReport;
 use crate::resume;
 use crate::settings::Dtype;
@@ -257,6 +260,28 @@ impl Session {
     /// Every optimizer step made so far with the active adapter.
     pub fn history(&self) -> &[StepRecord] {
         self.adapters.active().map_or(&[], |(_, run)| run.records())
+    }
+
+    /// Optimizer steps made so far with the active adapter; 0 without one.
+    pub fn step(&self) -> usize {
+        self.adapters.active().map_or(0, |(_, run)| run.step())
+    }
+
+    /// The tensors that train of the active adapter, by their names in PEFT's files without `base_model.model.`; all of
+    /// them, or the one of that name.
+    pub fn tensors(&self, name: Option<&str>) -> Result<Vec<TensorReport>> {
+        let (adapter, _) = self.adapters.active().ok_or(Error::NoAdapter)?;
+        let vars = adapter.vars();
+        if let Some(name) = name.filter(|name| vars.iter().all(|(known, _)| known != name)) {
+            let nearest = nearest(name, vars.iter().map(|(known, _)| known.as_str()));
+            return Err(Error::NoTensor { name: name.to_string(), nearest });
+        }
+        let wanted = vars.into_iter().filter(|(known, _)| name.is_none_or(|name| known == name));
+        let report = |(name, var): (String, Var)| {
+            let values = var.flatten_all()?.to_vec1()?;
+            Ok(TensorReport { name, shape: var.dims().to_vec(), values })
+        };
+        wanted.map(report).collect()
     }
 
     /// Every evaluation made while the active adapter was trained.

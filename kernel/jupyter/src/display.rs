@@ -41,6 +41,12 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
+        Output::Display(contents) => {
+            for (kind, content) in contents {
+                let parsed = if kind.ends_with("json") { serde_json::from_str(content).ok() } else { None };
+                data[kind] = parsed.unwrap_or_else(|| json!(content));
+            }
+        }
         Output::Compared(report) => data["text/html"] = json!(comparison::html(report, lang)),
         Output::Sample(report) => data["text/html"] = json!(sample::html(report, lang)),
         output => {

@@ -161,7 +161,7 @@ impl Cells {
 
     /// Runs one command and shows what comes of it; what is not to be shown comes back.
     fn command(&self, line: &Line, page: &mut Page) -> Result<Option<Output>, Failure> {
-        let messages = self.kernel.host.line(&line.text);
+        let messages = self.kernel.rust.carry_out(&line.text);
         let mut last = None;
         loop {
             match messages.recv_timeout(POLL) {

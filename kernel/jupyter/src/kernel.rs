@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
+use tunebook_rust_cells::RustCells;
 
 use crate::control;
 use crate::error::Error;
@@ -44,7 +45,8 @@ pub fn serve(connection_file: &Path, history: Option<&Path>) -> Result<()> {
 
 /// What the tasks share.
 pub(crate) struct Kernel {
-    pub host: Host,
+    pub host: Arc<Host>,
+    pub rust: Arc<RustCells>,
     pub iopub: IoPub,
     pub history: Mutex<History>,
     interrupted: AtomicBool,
@@ -86,8 +88,10 @@ impl Replies {
 pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -> Result<()> {
     let sockets = KernelSockets::bind(address).await?;
     let (iopub, published) = IoPub::new();
+    let host = Arc::new(Host::start(lang).map_err(Error::Start)?);
     let kernel = Arc::new(Kernel {
-        host: Host::start(lang).map_err(Error::Start)?,
+        rust: Arc::new(RustCells::new(Arc::clone(&host))),
+        host,
         iopub,
         history: Mutex::new(History::open(history)),
         interrupted: AtomicBool::new(false),

@@ -4,9 +4,11 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Error;
 use tunebook_commands::Lang;
+use tunebook_commands::RustError;
 use tunebook_commands::Say;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
+use tunebook_commands::rust;
 use tunebook_commands::say;
 use tunebook_commands::script::Line;
 use tunebook_engine::Error as EngineError;
@@ -17,12 +19,15 @@ pub(crate) struct Failure {
     name: &'static str,
     line: Line,
     message: String,
+    /// Where the compiler found it.
+    report: Option<String>,
     lang: Lang,
 }
 
 impl Failure {
     pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
-        Self { name: name(error), line: line.clone(), message: error.say(lang), lang }
+        let report = error.report().map(str::to_string);
+        Self { name: name(error), line: line.clone(), message: error.say(lang), report, lang }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
@@ -30,14 +35,14 @@ impl Failure {
         const STOPPED: Text =
             both("stopped; the session is as it was before this command", "已停止；会话与这个命令之前相同");
         let message = said.unwrap_or_else(|| STOPPED.in_lang(lang).to_string());
-        Self { name: "Interrupted", line: line.clone(), message, lang }
+        Self { name: "Interrupted", line: line.clone(), message, report: None, lang }
     }
 
     /// The engine's thread is gone.
     pub fn lost(line: &Line, lang: Lang) -> Self {
         const LOST: Text =
             both("the engine has ended, which is a bug; restart the kernel", "引擎已结束，这是程序缺陷；请重启内核");
-        Self { name: "EngineLost", line: line.clone(), message: LOST.in_lang(lang).to_string(), lang }
+        Self { name: "EngineLost", line: line.clone(), message: LOST.in_lang(lang).to_string(), report: None, lang }
     }
 
     /// The content of an `error` message.
@@ -46,13 +51,15 @@ impl Failure {
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let ends = both("; ", "；").in_lang(self.lang);
         let (cause, remedy) = match self.message.split_once(ends) {
-            Some((cause, remedy)) => (cause, remedy.to_string()),
+            Some((cause, remedy)) => (cause, Some(remedy.to_string())),
+            None if rust::code(&self.line.text).is_some() => (self.message.as_str(), None),
             None => (
                 self.message.as_str(),
-                say!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么"),
+                Some(say!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么")),
             ),
         };
-        let traceback = [
+        let shown = self.report.clone().unwrap_or_else(|| format!("  {cause}"));
+        let head = [
             say!(
                 self.lang,
                 "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
@@ -60,9 +67,10 @@ impl Failure {
                 name = self.name,
                 number = self.line.number
             ),
-            format!("  {cause}"),
-            format!("  \x1b[32m→ {remedy}\x1b[0m"),
+            shown,
         ];
+        let remedy = remedy.map(|remedy| format!("  \x1b[32m→ {remedy}\x1b[0m"));
+        let traceback: Vec<_> = head.into_iter().chain(remedy).collect();
         json!({"ename": self.name, "evalue": self.message, "traceback": traceback})
     }
 }
@@ -71,7 +79,13 @@ fn name(error: &Error) -> &'static str {
     match error {
         Error::UnknownVerb { .. } => "UnknownCommand",
         Error::InScript { error, .. } => name(error),
-        Error::Engine(EngineError::Cancelled) => "Interrupted",
+        Error::Engine(EngineError::Cancelled) | Error::Rust(RustError::Interrupted | RustError::Killed) => {
+            "Interrupted"
+        }
+        Error::Rust(RustError::Compile { .. } | RustError::Refused { .. }) => "CompilationError",
+        Error::Rust(RustError::Panicked { .. }) => "Panic",
+        Error::Rust(RustError::Failed { .. }) => "RustError",
+        Error::Rust(_) => "RustUnavailable",
         Error::Engine(_) => "CommandFailed",
         Error::Panic(_) => "Bug",
         _ => "InvalidCommand",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tunebook_commands::rust;
 
 /// Reads the content of a request.
 ///
@@ -52,18 +53,23 @@ pub struct At {
 }
 
 impl At {
-    /// The line the cursor is on, and the cursor in it, in bytes.
+    /// The line the cursor is on, or all lines of Rust, and the cursor in it, in bytes.
     pub fn line(&self) -> (&str, usize) {
-        let cursor = self.cursor();
-        let start = self.code[..cursor].rfind('\n').map_or(0, |at| at + 1);
-        let end = self.code[cursor..].find('\n').map_or(self.code.len(), |at| cursor + at);
+        let (cursor, start) = (self.cursor(), self.start());
+        let end = match rust::begins_block(&self.code) {
+            true => self.code.len(),
+            false => self.code[cursor..].find('\n').map_or(self.code.len(), |at| cursor + at),
+        };
         (&self.code[start..end], cursor - start)
     }
 
     /// A place in the line of the cursor, in bytes, as a place in the code, in code points.
     pub fn in_code(&self, place: usize) -> usize {
-        let start = self.code[..self.cursor()].rfind('\n').map_or(0, |at| at + 1);
-        self.code.get(..start + place).map_or(0, |before| before.chars().count())
+        self.code.get(..self.start() + place).map_or(0, |before| before.chars().count())
+    }
+
+    fn start(&self) -> usize {
+        if rust::begins_block(&self.code) { 0 } else { self.code[..self.cursor()].rfind('\n').map_or(0, |at| at + 1) }
     }
 
     fn cursor(&self) -> usize {
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(at("e\u{301}图 tr", None).line(), ("e\u{301}图 tr", 9));
         assert_eq!(at("chat 图\ntr x", Some(9)).line(), ("tr x", 2));
         assert_eq!(at("chat 图\ntr x", Some(9)).in_code(0), 7);
+        assert_eq!(at("%%rust\nlet x", Some(8)).line(), ("%%rust\nlet x", 8));
+        assert_eq!(at("%%rust\n图 x", Some(9)).in_code(11), 9);
         assert_eq!(at("tr", Some(99)).line(), ("tr", 2));
         assert_eq!(at("", Some(3)).line(), ("", 0));
     }

@@ -8,6 +8,8 @@ use serde_json::json;
 use tunebook_commands::cell;
 use tunebook_commands::complete;
 use tunebook_commands::inspect;
+use tunebook_rust_cells::Completion;
+use tunebook_rust_cells::Completions;
 use zeromq::SocketRecv;
 
 use crate::execute::Executor;
@@ -30,17 +32,24 @@ pub(crate) async fn serve<S: SocketRecv>(
     loop {
         match socket.receive().await {
             Ok(message) if message.kind == "execute_request" => executor.submit(message),
-            Ok(message) => {
-                kernel.iopub.busy(&message.origin);
-                answer(&message, &replies, &kernel);
-                kernel.iopub.idle(&message.origin);
+            // What is asked about Rust takes its time, for which others need not wait.
+            Ok(message) if matches!(message.kind.as_str(), "complete_request" | "inspect_request") => {
+                let (replies, kernel) = (replies.clone(), Arc::clone(&kernel));
+                tokio::task::spawn_blocking(move || respond(&message, &replies, &kernel));
             }
+            Ok(message) => respond(&message, &replies, &kernel),
             Err(problem) => {
                 eprintln!("a message on shell was dropped: {problem}");
                 pause().await;
             }
         }
     }
+}
+
+fn respond(message: &Incoming, replies: &Replies, kernel: &Kernel) {
+    kernel.iopub.busy(&message.origin);
+    answer(message, replies, kernel);
+    kernel.iopub.idle(&message.origin);
 }
 
 fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
@@ -72,13 +81,21 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
 
 fn completion(at: &request::At, kernel: &Kernel) -> Value {
     let (line, cursor) = at.line();
-    let (start, candidates) = complete::complete(line, cursor, &kernel.host.snapshot());
-    let (start, end) = (at.in_code(start), at.in_code(cursor));
+    let Completions { start, end, candidates } = kernel.rust.complete(line, cursor).unwrap_or_else(|| {
+        let (start, candidates) = complete::complete(line, cursor, &kernel.host.snapshot());
+        let kind = |text: &str| if text.ends_with('=') { "keyword" } else { "function" };
+        let completion = |candidate: complete::Candidate| Completion {
+            kind: kind(&candidate.text),
+            text: candidate.text,
+            description: candidate.description,
+        };
+        Completions { start, end: cursor, candidates: candidates.into_iter().map(completion).collect() }
+    });
+    let (start, end) = (at.in_code(start), at.in_code(end));
     let types: Vec<_> = candidates
         .iter()
-        .map(|candidate| {
-            let kind = if candidate.text.ends_with('=') { "keyword" } else { "function" };
-            json!({"text": candidate.text, "type": kind, "start": start, "end": end, "signature": candidate.description})
+        .map(|Completion { text, kind, description }| {
+            json!({"text": text, "type": kind, "start": start, "end": end, "signature": description})
         })
         .collect();
     json!({
@@ -93,7 +110,8 @@ fn completion(at: &request::At, kernel: &Kernel) -> Value {
 /// Help for the word at the cursor, or else for the verb of its line.
 fn inspection(at: &request::At, kernel: &Kernel) -> Value {
     let (line, cursor) = at.line();
-    let text = inspect::at(line, cursor, &kernel.host.snapshot());
+    let of_rust = kernel.rust.inspect(line, cursor);
+    let text = of_rust.or_else(|| inspect::at(line, cursor, &kernel.host.snapshot()));
     let data = text.as_ref().map_or_else(|| json!({}), |text| json!({"text/plain": text}));
     json!({"status": "ok", "found": text.is_some(), "data": data, "metadata": {}})
 }

@@ -21,6 +21,7 @@ mod quit;
 mod recipe;
 mod resume;
 mod run;
+mod rust;
 mod sample;
 mod save;
 mod set;
@@ -60,6 +61,7 @@ pub static VERBS: &[&Verb] = &[
     &help::VERB,
     &lang::VERB,
     &run::VERB,
+    &rust::VERB,
     &print::VERB,
     &version::VERB,
     &quit::VERB,

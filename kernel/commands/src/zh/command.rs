@@ -5,6 +5,7 @@ use super::nearest as mean;
 use crate::error::Error;
 use crate::lang::Lang;
 use crate::lang::Say;
+use crate::rust::RustError;
 
 impl Chinese for Error {
     fn zh(&self) -> String {
@@ -31,8 +32,36 @@ impl Chinese for Error {
                 format!("{} 被它自己运行的脚本运行；请去掉其中一行 `run`", path.display())
             }
             Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷；会话还在，请尽快保存并重新启动"),
+            Self::Rust(error) => error.zh(),
             Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for RustError {
+    fn zh(&self) -> String {
+        match self {
+            Self::NotBuilt => "这个 tunebook 编译时没有包含 Rust 单元格；请用默认特性编译".to_string(),
+            Self::NotHere => {
+                "Rust 可以在提示符、管道和笔记本里运行，不能在 `run` 读取的文件里运行；请改用管道".to_string()
+            }
+            Self::Missing { missing } => {
+                format!("Rust 单元格需要 {missing}，但找不到；`rustup` 会安装 Rust 和所需的一切。没有它，命令照常可用")
+            }
+            Self::Start { problem } => format!("Rust 单元格无法启动：{problem}"),
+            Self::Compile { message, report: _ } | Self::Refused { message } => {
+                format!("{message}；这个单元格没有运行任何内容")
+            }
+            Self::Panicked { message } => format!("单元格发生 panic：{message}；会话和之前的变量保持不变"),
+            Self::Failed { message } => message.clone(),
+            Self::Interrupted => "已停止；会话和变量都还在".to_string(),
+            Self::Killed => {
+                "已停止；单元格没有自行结束，因此结束了它的进程：变量已丢失，模型、适配器和训练都还在".to_string()
+            }
+            Self::Died { how } => {
+                format!("Rust 单元格的进程已结束（{how}）；变量已丢失，模型、适配器和训练都还在")
+            }
         }
     }
 }

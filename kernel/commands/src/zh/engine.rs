@@ -20,6 +20,9 @@ impl Chinese for Error {
             Self::NoData => "还没有选择数据；请先选择数据集，例如 `data creatures dataset_dir=data`".to_string(),
             Self::NoAdapter => "没有启用适配器；请用 `lora` 新建，或用 `adapter load PATH` 加载".to_string(),
             Self::UnknownAdapter { name, nearest } => format!("没有名为 `{name}` 的适配器{}", mean(nearest)),
+            Self::NoTensor { name, nearest } => {
+                format!("适配器中没有名为 `{name}` 的张量{}；`session().tensors()` 中有它们的名称", mean(nearest))
+            }
             Self::UnknownSetting { key, nearest } => {
                 format!("没有名为 `{key}` 的设置{}；`show` 列出所有设置", mean(nearest))
             }

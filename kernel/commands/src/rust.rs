@@ -1,0 +1,105 @@
+//! Rust among commands: which lines are Rust, where a block of it ends, and why one was not carried out.
+//!
+//! Rust runs beside the engine's thread, since it drives the session; who carries it out is no matter of this crate.
+
+use std::str::FromStr;
+
+use proc_macro2::TokenStream;
+
+use crate::parse::without_percent;
+
+/// Begins a cell, or a block that ends with an empty line.
+const BLOCK: &str = "%%rust";
+/// Begins a line.
+const VERB: &str = "rust";
+
+/// The Rust of a line or block that is Rust.
+pub fn code(text: &str) -> Option<&str> {
+    if let Some(rest) = block(text) {
+        return Some(rest);
+    }
+    let rest = without_percent(text).strip_prefix(VERB)?;
+    rest.starts_with(char::is_whitespace).then(|| rest.trim())
+}
+
+/// Whether `line` begins a block.
+pub fn begins_block(line: &str) -> bool {
+    block(line).is_some()
+}
+
+/// Whether the lines of a block are all: the last one is empty and nothing is open, or the last two are empty.
+pub fn is_whole(block: &str) -> bool {
+    let code = self::block(block).unwrap_or(block);
+    code.ends_with("\n\n\n") || code.ends_with("\n\n") && TokenStream::from_str(code).is_ok()
+}
+
+fn block(text: &str) -> Option<&str> {
+    let rest = text.trim_start().strip_prefix(BLOCK)?;
+    let (line, code) = rest.split_once('\n').unwrap_or((rest, ""));
+    line.trim().is_empty().then_some(code)
+}
+
+/// Why Rust was not carried out, or not to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RustError {
+    #[error("this tunebook was built without Rust cells; build it with its default features")]
+    NotBuilt,
+    #[error("Rust runs at the prompt, from a pipe and in notebooks, not in a file that `run` reads; pipe it instead")]
+    NotHere,
+    #[error(
+        "Rust cells need {missing}, which cannot be found; `rustup` installs Rust with all that belongs to it. Commands \
+         go on without it"
+    )]
+    Missing { missing: String },
+    #[error("Rust cells cannot start: {problem}")]
+    Start { problem: String },
+    /// `report` shows where, in several lines with colours.
+    #[error("{message}; nothing of this cell was run")]
+    Compile { message: String, report: String },
+    #[error("{message}; nothing of this cell was run")]
+    Refused { message: String },
+    #[error("the cell panicked: {message}; the session and earlier variables are as they were")]
+    Panicked { message: String },
+    /// An error that `?` has passed on.
+    #[error("{message}")]
+    Failed { message: String },
+    #[error("stopped; the session and the variables are still there")]
+    Interrupted,
+    #[error(
+        "stopped; the cell did not end by itself, so its process was ended: variables are gone, model, adapters and \
+         training are still there"
+    )]
+    Killed,
+    #[error(
+        "the process of the Rust cells has ended ({how}); variables are gone, model, adapters and training are still there"
+    )]
+    Died { how: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_or_a_block_is_rust() {
+        assert_eq!(code("rust 1 + 1"), Some("1 + 1"));
+        assert_eq!(code(" %rust session().step()"), Some("session().step()"));
+        assert_eq!(code("%%rust\nlet x = 1;\nx"), Some("let x = 1;\nx"));
+        assert_eq!(code("%%rust"), Some(""));
+        assert_eq!(code("%%rusty\n1"), None);
+        assert_eq!(code("rusty 1"), None);
+        assert_eq!(code("train 5"), None);
+    }
+
+    #[test]
+    fn a_block_ends_with_an_empty_line_when_nothing_is_open() {
+        assert!(!is_whole("%%rust\n"));
+        assert!(!is_whole("%%rust\nlet x = 1;\n"));
+        assert!(is_whole("%%rust\nlet x = 1;\n\n"));
+        assert!(!is_whole("%%rust\nfn f() {\n\n"));
+        assert!(is_whole("%%rust\nfn f() {\n\n}\n\n"));
+        assert!(!is_whole("%%rust\nlet s = \"a {\n\n"));
+        assert!(is_whole("%%rust\n// a brace {\nlet c = '{';\n\n"));
+        assert!(is_whole("%%rust\nfn f() {\n\n\n"));
+    }
+}

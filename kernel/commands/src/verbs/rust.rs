@@ -1,0 +1,49 @@
+//! `rust`: Rust that drives the session.
+
+use tunebook_engine::Session;
+
+use crate::error::Result;
+use crate::lang::both;
+use crate::output::Output;
+use crate::parse::Args;
+use crate::rust::RustError;
+use crate::verb::Complete;
+use crate::verb::Stage;
+use crate::verb::Takes;
+use crate::verb::Verb;
+
+pub static VERB: Verb = Verb {
+    name: "rust",
+    aliases: &[],
+    usage: "rust CODE",
+    help: both("run Rust that drives the session; %%rust begins a block", "运行驱动会话的 Rust；%%rust 开始一段代码"),
+    details: both(
+        "`session()` is the live session: run, load, data, lora, set, get, step, train, history, evaluate, predict, chat, \
+         adapters, plot, tensors. Variables and functions stay from one line to the next; `:dep NAME = \"VERSION\"` \
+         adds a crate, `:vars` lists the variables. A block goes from a line with `%%rust` to an empty line, in a \
+         notebook to the end of the cell. Ctrl-C stops the session's work first, and code that does not end by itself a \
+         little later. It needs cargo and rustc; the first line takes some seconds.",
+        "`session()` 是当前会话：run、load、data、lora、set、get、step、train、history、evaluate、predict、chat、\
+         adapters、plot、tensors。变量和函数在各行之间保留；`:dep NAME = \"VERSION\"` 添加一个 crate，`:vars` 列出变\
+         量。一段代码从 `%%rust` 那一行到一个空行为止，在笔记本中则到单元格结尾。Ctrl-C 先停止会话的工作，稍后再停止自\
+         己不结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
+    ),
+    examples: &[
+        ("rust session().step()", both("what a call answers", "调用的结果")),
+        ("rust let made = session().train(5)?; made.loss", both("five steps, and their mean loss", "五步及其平均损失")),
+        (
+            "rust session().set(\"learning_rate\", made.learning_rate / 2.0)?",
+            both("with a variable of the line before", "使用上一行的变量"),
+        ),
+    ],
+    takes: Takes::Text,
+    options: &[],
+    settings: &[],
+    complete: |_| Complete::Nothing,
+    run,
+};
+
+/// Faces hand Rust to who runs it; here arrives what a file says.
+fn run(_: &mut Session, _: &Args, _: &Stage) -> Result<Output> {
+    Err(RustError::NotHere.into())
+}

@@ -1,0 +1,59 @@
+//! What is asked of the session, and how an answer comes.
+
+use crate::wire::choice;
+
+choice! {
+    /// A call. The first one on a connection is `Hello`.
+    pub enum Request {
+        /// The token that lets in.
+        Hello { token: String } = 0,
+        /// A line of the command language. Answer: nothing; if `shown`, what the command answers appears in the cell.
+        Run { line: String, shown: bool } = 1,
+        /// Answer: how many optimizer steps the active adapter was trained for.
+        StepCount {} = 2,
+        /// Answer: the setting's value as text.
+        Get { key: String } = 3,
+        Set { key: String, value: String } = 4,
+        /// Answer: [`Model`](crate::Model).
+        Load { model: String } = 5,
+        /// Answer: [`Data`](crate::Data).
+        Data { names: String } = 6,
+        /// Answer: [`Adapter`](crate::Adapter).
+        Lora { name: String } = 7,
+        /// Answer: [`Trained`](crate::Trained).
+        Train { steps: Option<usize> } = 8,
+        /// Answer: a list of [`Step`](crate::Step).
+        History {} = 9,
+        /// Answer: a list of [`Evaluation`](crate::Evaluation).
+        Evaluations {} = 10,
+        /// Answer: [`Evaluation`](crate::Evaluation).
+        Evaluate {} = 11,
+        /// Answer: [`Predictions`](crate::Predictions).
+        Predict {} = 12,
+        /// Answer: the text, which comes in pieces as well if `streamed`.
+        Chat { text: String, images: Vec<String>, streamed: bool } = 13,
+        /// Answer: a list of [`Adapter`](crate::Adapter).
+        Adapters {} = 14,
+        /// Answer: a list of [`Tensor`](crate::Tensor).
+        Tensors {} = 15,
+        /// Answer: [`Tensor`](crate::Tensor).
+        Tensor { name: String } = 18,
+        /// A line for the cell's standard error. Answer: nothing.
+        Stderr { line: String } = 16,
+        /// The cell has panicked, or an error was passed on by `?`, which the line before it says. Answer: nothing.
+        Failed { panicked: bool } = 17,
+    }
+}
+
+choice! {
+    /// What comes back, in frames: any number of pieces, and one of the others at the end.
+    pub enum Part {
+        /// A piece of an answer's text.
+        Piece { text: String } = 0,
+        /// The value, in bytes, as its type travels.
+        Value { bytes: Vec<u8> } = 1,
+        Refused { message: String } = 2,
+        Interrupted { message: String } = 3,
+        Finished { message: String } = 4,
+    }
+}

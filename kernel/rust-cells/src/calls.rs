@@ -1,0 +1,251 @@
+//! What cells ask of the session, carried out as the commands are.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crossbeam_channel::bounded;
+use tunebook_client::Adapter;
+use tunebook_client::Data;
+use tunebook_client::Evaluation;
+use tunebook_client::Model;
+use tunebook_client::Part;
+use tunebook_client::Prediction;
+use tunebook_client::Predictions;
+use tunebook_client::Request;
+use tunebook_client::Step;
+use tunebook_client::Tensor;
+use tunebook_client::Trained;
+use tunebook_client::wire::Wire;
+use tunebook_commands::Error;
+use tunebook_commands::Event;
+use tunebook_commands::Host;
+use tunebook_commands::Lang;
+use tunebook_commands::Message;
+use tunebook_commands::Output;
+use tunebook_commands::Result;
+use tunebook_commands::Say;
+use tunebook_commands::Stage;
+use tunebook_commands::cell::quoted;
+use tunebook_commands::lang::both;
+use tunebook_commands::run;
+use tunebook_engine::Session;
+use tunebook_engine::report::AdapterReport;
+use tunebook_engine::report::AnswerEnd;
+use tunebook_engine::report::EvaluationRecord;
+use tunebook_engine::report::StepRecord;
+use tunebook_engine::report::TensorReport;
+use tunebook_engine::report::TrainEnd;
+
+use crate::cell::Cell;
+
+/// Carries out a call and gives the last part of the answer; `on_piece` hears the others.
+pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(String)) -> Part {
+    match request {
+        Request::Stderr { line } => {
+            cell.stderr(line);
+            return value(());
+        }
+        Request::Failed { panicked } => {
+            cell.fail(panicked);
+            return value(());
+        }
+        _ => {}
+    }
+    // What comes back as a value is not shown as well, and a loop over `train` needs no estimate in every round.
+    let is_shown = matches!(request, Request::Run { shown: true, .. });
+    let is_streamed = matches!(request, Request::Chat { streamed: true, .. });
+    let (sender, answer) = bounded(1);
+    let messages = host.call(move |session, stage| {
+        let part = answer_to(request, session, stage).unwrap_or_else(|error| match error {
+            Error::Engine(tunebook_engine::Error::Cancelled) => stopped(stage.lang()),
+            error => Part::Refused { message: error.say(stage.lang()) },
+        });
+        // The receiver waits below.
+        let _ = sender.send(part);
+    });
+    let mut problem = String::new();
+    for message in messages {
+        match message {
+            Message::Event(Event::Text(text)) if !is_shown => {
+                if is_streamed {
+                    on_piece(text);
+                }
+            }
+            Message::Event(Event::Plan(_) | Event::Estimate { .. }) if !is_shown => {}
+            Message::Done(result) => {
+                problem = result.err().map(|error| error.say(host.language().get())).unwrap_or_default();
+                break;
+            }
+            message => cell.show(message),
+        }
+    }
+    answer.try_recv().unwrap_or(Part::Refused { message: problem })
+}
+
+fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<Part> {
+    let silently = |line: String, session: &mut Session| run(&line, session, stage);
+    Ok(match request {
+        Request::Run { line, shown } => {
+            let output = run(&line, session, stage)?;
+            let was_stopped = stage.context.is_cancelled();
+            match output {
+                Output::Conversation => return Err(Error::NobodyToTalk),
+                output if shown => (stage.show)(output),
+                _ => {}
+            }
+            if was_stopped { stopped(stage.lang()) } else { value(()) }
+        }
+        Request::StepCount {} => value(session.step()),
+        Request::Get { key } => value(session.settings().get(&key)?),
+        Request::Set { key, value: to } => {
+            silently(format!("set {key}={}", quoted(&to)), session)?;
+            value(())
+        }
+        Request::Load { model } => match silently(format!("load {}", quoted(&model)), session)? {
+            Output::Loaded(report) => {
+                value(Model { name: report.name, parameters: report.parameters, dtype: report.dtype })
+            }
+            other => unexpected(&other),
+        },
+        Request::Data { names } => match silently(format!("data {}", quoted(&names)), session)? {
+            Output::Data(report) => value(Data {
+                names: report.names,
+                samples: report.samples,
+                eval_samples: report.eval_samples,
+                steps_per_epoch: report.steps_per_epoch,
+            }),
+            other => unexpected(&other),
+        },
+        Request::Lora { name } => match silently(format!("lora {}", quoted(&name)), session)? {
+            Output::Adapter(report) => value(adapter(report)),
+            other => unexpected(&other),
+        },
+        Request::Train { steps } => train(steps, session, stage)?,
+        Request::History {} => value(session.history().iter().map(step).collect::<Vec<_>>()),
+        Request::Evaluations {} => value(session.evaluations().iter().map(evaluation).collect::<Vec<_>>()),
+        Request::Evaluate {} => match silently("evaluate".to_string(), session)? {
+            Output::Evaluated(report) if report.done == report.total => value(Evaluation {
+                step: session.step(),
+                loss: report.loss as f32,
+                perplexity: report.perplexity as f32,
+                samples: report.done,
+            }),
+            Output::Evaluated(_) => stopped(stage.lang()),
+            other => unexpected(&other),
+        },
+        Request::Predict {} => predict(session, stage)?,
+        Request::Chat { text, images, .. } => {
+            let images: String = images.iter().map(|image| format!("image={} ", quoted(image))).collect();
+            match silently(format!("chat {images}{}", quoted(&text)), session)? {
+                Output::Answer(report) if report.end == AnswerEnd::Interrupted => stopped(stage.lang()),
+                Output::Answer(report) => value(report.text),
+                Output::Conversation => return Err(Error::NobodyToTalk),
+                other => unexpected(&other),
+            }
+        }
+        Request::Adapters {} => value(session.adapters().into_iter().map(adapter).collect::<Vec<_>>()),
+        Request::Tensors {} => value(session.tensors(None)?.into_iter().map(tensor).collect::<Vec<_>>()),
+        Request::Tensor { name } => {
+            let found = session.tensors(Some(&name))?.into_iter().next().map(tensor);
+            found.map_or_else(|| Part::Refused { message: name }, value)
+        }
+        Request::Hello { .. } | Request::Stderr { .. } | Request::Failed { .. } => value(()),
+    })
+}
+
+fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<Part> {
+    let before = session.history().len();
+    let line = steps.map_or_else(|| "train".to_string(), |steps| format!("train {steps}"));
+    let report = match run(&line, session, stage)? {
+        Output::Trained(report) => report,
+        other => return Ok(unexpected(&other)),
+    };
+    let made: Vec<_> = session.history().get(before..).unwrap_or_default().iter().map(step).collect();
+    Ok(match (report.end, made.last().cloned()) {
+        (TrainEnd::Interrupted, _) => stopped(stage.lang()),
+        (end, Some(last)) => value(Trained {
+            loss: made.iter().map(|step| step.loss).sum::<f32>() / made.len() as f32,
+            grad_norm: last.grad_norm,
+            learning_rate: last.learning_rate,
+            step: report.step,
+            total_steps: report.total_steps,
+            is_finished: end != TrainEnd::Paused,
+            steps: made,
+        }),
+        // A loop that trains until something happens would not end.
+        (_, None) => Part::Finished {
+            message: tunebook_commands::text::render(
+                &Output::Trained(report),
+                tunebook_commands::text::Page { width: usize::MAX, color: false, lang: stage.lang() },
+            ),
+        },
+    })
+}
+
+fn predict(session: &mut Session, stage: &Stage) -> Result<Part> {
+    let predictions = Mutex::new(Vec::new());
+    let gather = |output| match output {
+        Output::Prediction(made) => predictions.lock().unwrap_or_else(PoisonError::into_inner).push(Prediction {
+            prompt: made.prompt,
+            predict: made.predict,
+            label: made.label,
+        }),
+        output => (stage.show)(output),
+    };
+    let output = run("predict", session, &Stage { show: &gather, ..*stage })?;
+    let predictions = predictions.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(match output {
+        Output::Predicted(report) if report.done == report.total => {
+            let scores = report.scores.named().map(|(name, score)| (name.to_string(), score)).to_vec();
+            value(Predictions { predictions, scores })
+        }
+        Output::Predicted(_) => stopped(stage.lang()),
+        other => unexpected(&other),
+    })
+}
+
+fn value(value: impl Wire) -> Part {
+    let mut bytes = Vec::new();
+    value.put(&mut bytes);
+    Part::Value { bytes }
+}
+
+/// The user has asked to stop.
+fn stopped(lang: Lang) -> Part {
+    Part::Interrupted { message: both("stopped", "已停止").in_lang(lang).to_string() }
+}
+
+/// A verb that answers something else than it should is a bug; the cell is told.
+fn unexpected(output: &Output) -> Part {
+    Part::Refused { message: format!("an answer that was not expected: {output:?}") }
+}
+
+fn adapter(report: AdapterReport) -> Adapter {
+    let AdapterReport { name, active, trainable_parameters, step, .. } = report;
+    Adapter { name, active, trainable_parameters, step }
+}
+
+fn step(record: &StepRecord) -> Step {
+    Step {
+        step: record.step,
+        loss: record.loss as f32,
+        grad_norm: record.grad_norm as f32,
+        learning_rate: record.learning_rate,
+        epoch: record.epoch,
+        tokens: record.tokens,
+        elapsed: record.elapsed,
+    }
+}
+
+fn evaluation(record: &EvaluationRecord) -> Evaluation {
+    Evaluation {
+        step: record.step,
+        loss: record.loss as f32,
+        perplexity: record.loss.exp() as f32,
+        samples: record.samples,
+    }
+}
+
+fn tensor(report: TensorReport) -> Tensor {
+    Tensor { name: report.name, shape: report.shape, data: report.values }
+}

@@ -1,0 +1,68 @@
+//! The client crate, written out of this program to where cells can depend on it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+
+use twox_hash::XxHash3_64;
+
+/// The files of the crate.
+macro_rules! files {
+    ($($name:literal),*) => { [$(($name, include_str!(concat!("../client/", $name)))),*] };
+}
+
+const FILES: [(&str, &str); 9] = files!(
+    "Cargo.toml",
+    "src/lib.rs",
+    "src/connection.rs",
+    "src/console.rs",
+    "src/error.rs",
+    "src/records.rs",
+    "src/request.rs",
+    "src/session.rs",
+    "src/wire.rs"
+);
+
+/// Writes the crate below `cache`, unless it is there, and returns its folder. Every version has one of its own, and it
+/// appears whole, so that programs side by side do not disturb each other.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write(cache: &Path) -> io::Result<PathBuf> {
+    let all: String = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
+    let name = format!("client-{}-{:016x}", env!("CARGO_PKG_VERSION"), XxHash3_64::oneshot(all.as_bytes()));
+    let folder = cache.join("tunebook").join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let place = folder.parent().unwrap_or(cache);
+    fs::create_dir_all(place)?;
+    let fresh = tempfile::Builder::new().prefix(".client-").tempdir_in(place)?;
+    fs::create_dir(fresh.path().join("src"))?;
+    for (name, text) in FILES {
+        fs::write(fresh.path().join(name), text)?;
+    }
+    let renamed = fs::rename(fresh.path(), &folder);
+    // Another program may have been faster.
+    if renamed.is_err() && !folder.is_dir() { renamed.map(|()| folder) } else { Ok(folder) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_crate_is_written_once() {
+        let sources = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/client/src")).unwrap();
+        assert_eq!(sources.count() + 1, FILES.len());
+        let cache = tempfile::tempdir().unwrap();
+        let folder = write(cache.path()).unwrap();
+        for (name, text) in FILES {
+            assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text);
+        }
+        fs::remove_file(folder.join("Cargo.toml")).unwrap();
+        assert_eq!(write(cache.path()).unwrap(), folder);
+        assert_eq!(fs::read_dir(cache.path().join("tunebook")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,239 @@
+//! One evcxr with the session at hand: runs a cell, hears what it prints, and stops it if it must.
+
+use std::process::Child;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use crossbeam_channel::bounded;
+use crossbeam_channel::select;
+use evcxr::CommandContext;
+use evcxr::EvalCallbacks;
+use evcxr::EvalContext;
+use evcxr::EvalContextOutputs;
+use evcxr::EvalOutputs;
+use tunebook_commands::Host;
+use tunebook_commands::Message;
+use tunebook_commands::Output;
+use tunebook_commands::RustError;
+use tunebook_commands::lang::both;
+
+use crate::Completion;
+use crate::Completions;
+use crate::cell::Cell;
+use crate::cell::Failure;
+use crate::client_folder;
+use crate::compile_report;
+use crate::server::Server;
+use crate::toolchain;
+
+/// How often a running cell is looked after.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a cell that was stopped may take to end by itself, its calls of the session not counted.
+const GRACE: Duration = Duration::from_secs(3);
+/// What a panic prints arrives by another way than its end.
+const STRAGGLERS: Duration = Duration::from_millis(100);
+
+pub struct Evaluator {
+    context: CommandContext,
+    outputs: EvalContextOutputs,
+    process: Arc<Mutex<Child>>,
+    host: Arc<Host>,
+    cell: Arc<Cell>,
+    /// Cells need it as long as there are any.
+    _server: Server,
+}
+
+/// What was heard while a cell ran.
+#[derive(Default)]
+struct Heard {
+    /// The panic's lines on standard error.
+    panic: Vec<String>,
+    /// An empty line, with which a panic may begin.
+    blank: Option<String>,
+    was_killed: bool,
+}
+
+impl Evaluator {
+    /// Starts the process that cells run in, with `session()` at hand. It takes some seconds, which `messages` hears.
+    ///
+    /// # Errors
+    /// Something of Rust is missing, or does not work.
+    pub fn start(host: &Arc<Host>, messages: &Sender<Message>) -> Result<Self, RustError> {
+        toolchain::check()?;
+        let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
+        let lang = host.language().get();
+        say(both("Rust starts; once a session this takes some seconds", "Rust 正在启动；每个会话一次，需要几秒")
+            .in_lang(lang));
+        if !toolchain::has_library_source() {
+            say(both(
+                "the source of the standard library is not there; if `rustup component add rust-src` cannot bring it, \
+                 variables need types written out",
+                "没有标准库的源代码；如果 `rustup component add rust-src` 无法取得，变量需要写明类型",
+            )
+            .in_lang(lang));
+        }
+        let problem = |problem: &dyn std::fmt::Display| RustError::Start { problem: problem.to_string() };
+        let cell = Arc::new(Cell::default());
+        let server = Server::start(host, &cell).map_err(|error| problem(&error))?;
+        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
+        let client = client_folder::write(&cache).map_err(|error| problem(&error))?;
+        let mut command = Command::new(std::env::current_exe().map_err(|error| problem(&error))?);
+        command.env(tunebook_client::SOCKET, server.socket()).env(tunebook_client::TOKEN, server.token());
+        let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| problem(&error))?;
+        let mut context = CommandContext::with_eval_context(context);
+        let prelude = format!(
+            ":dep tunebook-client = {{ path = {:?} }}\nuse tunebook_client::{{Session, eprintln, println, session}};",
+            client.display().to_string()
+        );
+        context.execute(&prelude).map_err(|error| problem(&error))?;
+        let process = context.process_handle();
+        Ok(Self { context, outputs, process, host: Arc::clone(host), cell, _server: server })
+    }
+
+    /// Runs a cell; what it prints and displays, and what its calls of the session show, goes to `messages`.
+    ///
+    /// # Errors
+    /// It does not compile, or does not reach its end.
+    pub fn run(&mut self, code: &str, messages: &Sender<Message>) -> Result<(), RustError> {
+        self.cell.begin(messages);
+        let Self { context, outputs, process, host, cell, .. } = self;
+        let ask_nobody = |_| String::new();
+        let mut callbacks = EvalCallbacks { input_reader: &ask_nobody };
+        let (result, heard) = thread::scope(|scope| {
+            let (running, ended) = bounded::<()>(0);
+            let (outputs, process, host, cell) = (&*outputs, &*process, &*host, &*cell);
+            let listener = scope.spawn(move || listen(outputs, process, host, cell, &ended));
+            let result = context.execute_with_callbacks(code, &mut callbacks);
+            drop(running);
+            (result, listener.join().unwrap_or_default())
+        });
+        let failure = self.cell.end();
+        let was_stopped = self.host.cancel().is_cancelled();
+        match (result, failure) {
+            (Ok(_), Some(Failure::Panicked)) => Err(RustError::Panicked { message: panic_text(&heard.panic) }),
+            (Ok(_), Some(Failure::Error(_))) if was_stopped => Err(RustError::Interrupted),
+            (Ok(_), Some(Failure::Error(message))) => Err(RustError::Failed { message }),
+            (Ok(_), None) if was_stopped => Err(RustError::Interrupted),
+            (Ok(outputs), None) => {
+                display(outputs, messages);
+                Ok(())
+            }
+            (Err(evcxr::Error::CompilationErrors(errors)), _) => Err(RustError::Compile {
+                message: errors.first().map(|error| error.message()).unwrap_or_default(),
+                report: compile_report::draw(&errors, code),
+            }),
+            (Err(evcxr::Error::SubprocessTerminated(_)), _) if heard.was_killed => Err(RustError::Killed),
+            (Err(evcxr::Error::SubprocessTerminated(how)), _) => {
+                Err(RustError::Died { how: how.lines().last().unwrap_or_default().to_string() })
+            }
+            (Err(error), _) => Err(RustError::Refused { message: error.to_string() }),
+        }
+    }
+
+    /// What can stand at `cursor`, a byte of `code`.
+    pub fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        // Code that cannot be read has no completions.
+        let Ok(found) = self.context.completions(code, cursor) else { return Completions::default() };
+        Completions {
+            start: found.start_offset,
+            end: found.end_offset,
+            candidates: found
+                .completions
+                .into_iter()
+                .map(|found| Completion { text: found.code, kind: found.kind, description: found.label })
+                .collect(),
+        }
+    }
+
+    /// The type and documentation of the name that ends at `cursor`.
+    pub fn inspect(&mut self, code: &str, cursor: usize) -> Option<String> {
+        let (text, _) = self.context.hover_at(code, cursor).ok()?;
+        (text != "No documentation found").then_some(text)
+    }
+}
+
+/// Passes on what a cell prints until it has ended, and ends its process if it was stopped and does not end by itself.
+fn listen(
+    outputs: &EvalContextOutputs,
+    process: &Mutex<Child>,
+    host: &Host,
+    cell: &Cell,
+    ended: &Receiver<()>,
+) -> Heard {
+    let mut heard = Heard::default();
+    let mut stopped: Option<Instant> = None;
+    loop {
+        select! {
+            recv(outputs.stdout) -> line => line.into_iter().for_each(|line| cell.show(text(line))),
+            recv(outputs.stderr) -> line => line.into_iter().for_each(|line| heard.stderr(line, cell)),
+            recv(ended) -> _ => break,
+            default(POLL) => {}
+        }
+        cell.tick();
+        if cell.is_in_call() || !host.cancel().is_cancelled() {
+            stopped = None;
+        } else if stopped.get_or_insert_with(Instant::now).elapsed() > GRACE && !heard.was_killed {
+            heard.was_killed = process.lock().unwrap_or_else(PoisonError::into_inner).kill().is_ok();
+        }
+    }
+    outputs.stdout.try_iter().for_each(|line| cell.show(text(line)));
+    let wait = if heard.panic.is_empty() { Duration::ZERO } else { STRAGGLERS };
+    while let Ok(line) = outputs.stderr.recv_timeout(wait) {
+        heard.stderr(line, cell);
+    }
+    heard
+}
+
+impl Heard {
+    /// A line of standard error; from where a panic begins on, it belongs to that.
+    fn stderr(&mut self, line: String, cell: &Cell) {
+        let blank = self.blank.take();
+        if !self.panic.is_empty() || line.starts_with("thread '") && line.contains("panicked at") {
+            self.panic.push(line);
+            return;
+        }
+        blank.into_iter().for_each(|blank| cell.show(Message::Output(Output::Stderr(blank))));
+        match line.is_empty() {
+            true => self.blank = Some(line),
+            false => cell.show(Message::Output(Output::Stderr(line))),
+        }
+    }
+}
+
+fn text(line: String) -> Message {
+    Message::Output(Output::Text(line))
+}
+
+/// What a panic says, without its place in a file that nobody sees.
+fn panic_text(lines: &[String]) -> String {
+    let said = lines.iter().skip(1).take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:");
+    said.map(String::as_str).collect::<Vec<_>>().join("\n").trim().to_string()
+}
+
+fn display(outputs: EvalOutputs, messages: &Sender<Message>) {
+    let is_unit = |kind: &str, content: &str| kind == "text/plain" && content == "()";
+    let mut contents: Vec<_> = outputs.content_by_mime_type.into_iter().collect();
+    contents.retain(|(kind, content)| !is_unit(kind, content));
+    contents.sort();
+    if !contents.is_empty() {
+        let _ = messages.send(Message::Output(Output::Display(contents)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_says_its_message() {
+        let lines = ["", "thread 'main' (7) panicked at src/lib.rs:3:5:", "index out of", "bounds", "note: run with"];
+        assert_eq!(panic_text(&lines.map(str::to_string)[1..]), "index out of\nbounds");
+    }
+}

@@ -1,0 +1,45 @@
+//! What there is without the feature `evcxr`.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::unbounded;
+use tunebook_commands::Host;
+use tunebook_commands::Message;
+use tunebook_commands::RustError;
+use tunebook_commands::rust;
+
+use crate::Completions;
+
+/// Nothing is run in a process of its own.
+pub fn runtime_hook() {}
+
+/// Carries out commands, and refuses Rust.
+pub struct RustCells(Arc<Host>);
+
+impl RustCells {
+    pub fn new(host: Arc<Host>) -> Self {
+        Self(host)
+    }
+
+    /// Carries out a command.
+    pub fn carry_out(&self, line: &str) -> Receiver<Message> {
+        if rust::code(line).is_none() {
+            return self.0.line(line);
+        }
+        let (sender, messages) = unbounded();
+        // The other end is the one that is returned.
+        let _ = sender.send(Message::Done(Err(RustError::NotBuilt.into())));
+        messages
+    }
+
+    /// Nothing.
+    pub fn complete(&self, _: &str, _: usize) -> Option<Completions> {
+        None
+    }
+
+    /// Nothing.
+    pub fn inspect(&self, _: &str, _: usize) -> Option<String> {
+        None
+    }
+}

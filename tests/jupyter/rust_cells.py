@@ -1,0 +1,198 @@
+"""Rust cells: variables that stay, the session at hand, what is shown while a cell runs, and how cells end."""
+
+import os
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+from support import FIXTURES, READY, finish, kernel, reply_to, run, text_of, wait_for
+
+
+def rust(code):
+    return f"%%rust\n{code}"
+
+
+class RustCells(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.manager, cls.kc = cls.enterClassContext(kernel())
+        reply, outputs = run(cls.kc, READY)
+        assert reply["status"] == "ok", (reply, outputs)
+        reply, outputs = run(cls.kc, rust("let mut counted = vec![1, 2];"))
+        assert reply["status"] == "ok", (reply, outputs)
+
+    def ok(self, code, **options):
+        reply, outputs = run(self.kc, code, **options)
+        self.assertEqual(reply["status"], "ok", reply)
+        return outputs
+
+    def value(self, code):
+        return text_of(m for m in self.ok(rust(code)) if m["msg_type"] == "execute_result")
+
+    def error(self, code):
+        reply, outputs = run(self.kc, rust(code))
+        self.assertEqual(reply["status"], "error")
+        self.assertEqual([m["msg_type"] for m in outputs][-1], "error")
+        return reply, outputs
+
+    def child(self):
+        """The process that cells run in."""
+        kernel = self.manager.provisioner.process.pid
+        found = subprocess.run(["pgrep", "-P", str(kernel)], capture_output=True, text=True, check=True)
+        return int(found.stdout.split()[0])
+
+    def test_variables_and_functions_stay_over_cells(self):
+        self.ok(rust("counted.push(3);\nfn twice(n: usize) -> usize { 2 * n }"))
+        self.assertEqual(self.value("twice(counted.len())"), "6")
+        self.assertEqual(text_of(self.ok("rust println!(\"{}\", counted[2]);")), "3\n")
+
+    def test_what_a_cell_trains_a_command_plots(self):
+        before = int(self.value("session().step()"))
+        cell = "let made = session().train(10)?;\nprintln!(\"{} {}\", made.step, made.steps.len());"
+        outputs = self.ok(rust(cell))
+        self.assertEqual(text_of(m for m in outputs if m["msg_type"] == "stream"), f"{before + 10} 10\n")
+        self.assertIn("display_data", [m["msg_type"] for m in outputs])
+        plot = self.ok("plot")[-1]["content"]["data"]
+        self.assertIn("image/svg+xml", plot)
+        self.assertIn(f"step {before + 10} of", " ".join(text_of(self.ok("status")).split()))
+        losses = self.value("session().history()?.iter().map(|step| step.loss).collect::<Vec<_>>().len()")
+        self.assertEqual(int(losses), before + 10)
+
+    def test_progress_arrives_before_the_cell_ends(self):
+        cell = "session().train(30)?;\nprintln!(\"trained\");\nstd::thread::sleep(std::time::Duration::from_secs(2));"
+        start = time.monotonic()
+        message_id = self.kc.execute(rust(cell))
+        wait_for(self.kc, lambda m: m["msg_type"] in ("display_data", "update_display_data"))
+        wait_for(self.kc, lambda m: m["content"].get("text") == "trained\n")
+        shown = time.monotonic()
+        self.assertEqual(finish(self.kc, message_id)[0]["status"], "ok")
+        self.assertGreater(time.monotonic() - shown, 1.5, f"of {time.monotonic() - start} s")
+
+    def test_a_picture_of_the_session_and_one_of_its_own(self):
+        self.ok("train 2")
+        kinds = [set(m["content"]["data"]) for m in self.ok(rust("session().plot(\"loss\")?;")) if "data" in m["content"]]
+        self.assertTrue(any("image/png" in kind for kind in kinds), kinds)
+        cell = "println!(\"EVCXR_BEGIN_CONTENT text/html\\n<b>bold</b>\\nEVCXR_END_CONTENT\");"
+        self.assertEqual(self.ok(rust(cell))[-1]["content"]["data"]["text/html"], "<b>bold</b>")
+
+    def test_calls_are_refused_as_commands_are(self):
+        for call, command in [
+            ("load(\"nowhere/at/all\")", "load nowhere/at/all"),
+            ("set(\"learning_rte\", 1e-4)", "set learning_rte=0.0001"),
+            ("set(\"lora_rank\", 0)", "set lora_rank=0"),
+            ("data(\"nothing\")", "data nothing"),
+            ("run(\"trian 5\")", "trian 5"),
+            ("use_adapter(\"defualt\")", "adapter use defualt"),
+            ("chat(\"What?\", &[\"no.png\"])", "chat image=no.png What?"),
+        ]:
+            with self.subTest(call):
+                wanted, _ = run(self.kc, command)
+                reply, outputs = self.error(f"session().{call}?;")
+                self.assertEqual(reply["evalue"], wanted["evalue"])
+                self.assertEqual([m["msg_type"] for m in outputs], ["error"])
+        reply, _ = self.error("let number: i32 = \"x\".parse()?;")
+        self.assertEqual(reply["evalue"], "invalid digit found in string")
+        self.assertEqual(self.value("match session().get(\"colour\") { Err(error) => error.kind, Ok(_) => todo!() }"), "Refused")
+
+    def test_a_panic_is_an_error_and_takes_nothing_away(self):
+        step = self.value("session().step()")
+        reply, outputs = self.error("let lost = 1;\ncounted[99]")
+        self.assertEqual(reply["ename"], "Panic")
+        self.assertIn("index out of bounds: the len is", reply["evalue"])
+        self.assertIn("as they were", reply["evalue"])
+        self.assertEqual([m["msg_type"] for m in outputs], ["error"])
+        self.assertEqual(self.value("counted[0]"), "1")
+        self.assertEqual(self.value("session().step()"), step)
+
+    def test_the_compiler_says_where(self):
+        reply, _ = self.error("let 图 = 1;\nlet wrong: String = 图;")
+        self.assertEqual((reply["ename"], reply["evalue"].split(";")[0]), ("CompilationError", "mismatched types"))
+        drawn = reply["traceback"][1]
+        self.assertIn("let wrong: String = 图;", drawn)
+        self.assertIn("^^", drawn)
+        self.assertIn("E0308", drawn)
+
+    def test_values_of_the_session(self):
+        self.ok("train 1")
+        self.assertEqual(self.value("session().get(\"lora_rank\")?"), '"4"')
+        self.ok(rust("session().set(\"learning_rate\", 2e-5)?;"))
+        self.assertEqual(text_of(self.ok("show lr")), "learning_rate = 2e-5\n")
+        self.assertEqual(self.value("session().adapters()?[0].name"), '"default"')
+        shapes = self.value("session().tensors()?.iter().all(|t| t.data.len() == t.shape.iter().product::<usize>())")
+        self.assertEqual(shapes, "true")
+        name = self.value("session().tensors()?[0].name").strip('"')
+        self.assertEqual(self.value(f"session().tensor(\"{name}\")?.shape[0]"), "4")
+        reply, _ = self.error(f"session().tensor(\"{name}s\")?;")
+        self.assertIn(f"(did you mean `{name}`?)", reply["evalue"])
+        picture = f"{FIXTURES}/pictures/creature_0.png"
+        cell = f"""
+            let mut pieces = String::new();
+            let answer = session().chat_streamed("What is it?", &["{picture}"], |piece| pieces.push_str(piece))?;
+            session().chat_clear()?;
+            (pieces == answer, answer == session().chat("What is it?", &["{picture}"])?)"""
+        self.assertEqual(self.value(cell), "(true, true)")
+        self.assertEqual(self.value("session().evaluations()?.len()"), "0")
+
+    def test_an_interrupt_stops_the_engine_first(self):
+        self.ok(rust("let kept = 7;"))
+        before = int(self.value("session().step()"))
+        message_id = self.kc.execute(rust("loop { session().train(1)?; }"))
+        wait_for(self.kc, lambda m: m["msg_type"] == "update_display_data")
+        self.manager.interrupt_kernel()
+        reply, _ = finish(self.kc, message_id)
+        self.assertEqual(reply["ename"], "Interrupted")
+        self.assertGreater(int(self.value("session().step()")), before)
+        self.assertEqual(self.value("kept"), "7")
+
+    def test_a_cell_that_does_not_end_is_ended_and_the_session_stays(self):
+        with kernel() as (manager, kc):
+            for code in (READY, "train 3", rust("let gone = 1;")):
+                self.assertEqual(run(kc, code)[0]["status"], "ok")
+            message_id = kc.execute(rust("println!(\"on\"); loop { std::hint::spin_loop(); }"))
+            wait_for(kc, lambda m: m["content"].get("text") == "on\n")
+            manager.interrupt_kernel()
+            reply, _ = finish(kc, message_id)
+            self.assertEqual(reply["ename"], "Interrupted")
+            self.assertIn("variables are gone", reply["evalue"])
+            reply, outputs = run(kc, rust("session().step()"))
+            self.assertEqual((reply["status"], text_of(outputs)), ("ok", "3"))
+            reply, _ = run(kc, rust("gone"))
+            self.assertIn("cannot find value `gone`", reply["evalue"])
+            # The same where the process dies of itself.
+            reply, _ = run(kc, rust("std::process::exit(3)"))
+            self.assertIn("exit status: 3", reply["evalue"])
+            reply, outputs = run(kc, rust("session().train(1)?.step"))
+            self.assertEqual((reply["status"], text_of(outputs[-1:])), ("ok", "4"))
+
+    def test_other_processes_are_not_let_in(self):
+        environment = Path(f"/proc/{self.child()}/environ").read_text()
+        socket = next(v for v in environment.split("\0") if v.startswith("TUNEBOOK_SOCKET="))[16:]
+        self.assertEqual(os.stat(socket).st_mode & 0o777, 0o600)
+        self.assertEqual(os.stat(os.path.dirname(socket)).st_mode & 0o777, 0o700)
+        stranger = rust(
+            f"""
+            let mut stream = std::os::unix::net::UnixStream::connect("{socket}")?;
+            let hello = [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+            std::io::Write::write_all(&mut stream, &hello)?;
+            let mut answer = Vec::new();
+            std::io::Read::read_to_end(&mut stream, &mut answer).ok();
+            answer.len()"""
+        )
+        self.assertEqual(text_of(self.ok(stranger)), "0")
+
+    def test_completion_inspection_and_completeness(self):
+        code = rust("session().trai")
+        reply = reply_to(self.kc, self.kc.complete(code))
+        self.assertIn("train", {match.split("(")[0] for match in reply["matches"]})
+        self.assertEqual(reply["cursor_start"], len(code) - len("trai"))
+        found = reply_to(self.kc, self.kc.inspect(rust("counted"), len("%%rust\ncounted")))
+        self.assertTrue(found["found"])
+        self.assertIn("Vec<i32>", found["data"]["text/plain"])
+        for text, status in [("%%rust\nfn f() {\n\n", "incomplete"), ("%%rust\n1\n\n", "complete"), ("rust 1", "complete")]:
+            self.assertEqual(reply_to(self.kc, self.kc.is_complete(text))["status"], status)
+
+
+if __name__ == "__main__":
+    unittest.main()
