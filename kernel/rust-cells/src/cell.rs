@@ -70,6 +70,10 @@ impl Cell {
         inner.failure = Some(if panicked { Failure::Panicked } else { Failure::Error(text.unwrap_or_default()) });
     }
 
+    pub fn has_panicked(&self) -> bool {
+        self.lock().failure == Some(Failure::Panicked)
+    }
+
     /// Says a line that no error's end has followed.
     pub fn tick(&self) {
         let mut inner = self.lock();

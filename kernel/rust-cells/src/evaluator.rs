@@ -184,7 +184,7 @@ fn listen(
         }
     }
     outputs.stdout.try_iter().for_each(|line| cell.show(text(line)));
-    let wait = if heard.panic.is_empty() { Duration::ZERO } else { STRAGGLERS };
+    let wait = if cell.has_panicked() { STRAGGLERS } else { Duration::ZERO };
     while let Ok(line) = outputs.stderr.recv_timeout(wait) {
         heard.stderr(line, cell);
     }

@@ -43,3 +43,25 @@ impl RustCells {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tunebook_commands::Lang;
+    use tunebook_commands::Output;
+
+    use super::*;
+
+    #[test]
+    fn commands_are_carried_out_and_rust_is_refused() {
+        let cells = RustCells::new(Arc::new(Host::start(Lang::En).unwrap()));
+        let messages: Vec<_> = cells.carry_out("print here").into_iter().collect();
+        assert!(
+            matches!(&messages[..], [Message::Output(Output::Text(text)), Message::Done(Ok(()))] if text == "here")
+        );
+        for line in ["rust 1 + 1", "%%rust\n1"] {
+            let messages: Vec<_> = cells.carry_out(line).into_iter().collect();
+            let [Message::Done(Err(error))] = &messages[..] else { panic!("{messages:?}") };
+            assert!(error.to_string().contains("built without Rust cells"), "{error}");
+        }
+    }
+}
