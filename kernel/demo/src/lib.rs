@@ -4,11 +4,10 @@
 //! The model was trained by the program itself (`train.tune` says how, `model/README.md` how well), from pictures that
 //! `examples/make` draws. Here are only its files and where they go; loading them is the session's business.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use tunebook_data::creatures::{CreaturesError, Sizes, write_creatures};
+use tunebook_data::write_whole;
 
 /// Creatures, a fifth of them held out.
 pub const CREATURES: usize = 600;
@@ -60,24 +59,12 @@ impl Demo {
         let demo = Self { model: folder.join("model"), data: folder.join("creatures") };
         std::fs::create_dir_all(&demo.model).map_err(|source| DemoError::Write { path: demo.model.clone(), source })?;
         for (name, bytes) in MODEL {
-            write(&demo.model.join(name), bytes)?;
+            let path = demo.model.join(name);
+            write_whole(&path, bytes).map_err(|source| DemoError::Write { path, source })?;
         }
         write_creatures(&demo.data, CREATURES, 42, Sizes::SMALL)?;
         Ok(demo)
     }
-}
-
-/// Writes the file beside its place and renames it, unless it is there as it should be.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
-        file.write_all(bytes)?;
-        Ok(file.persist(path)?)
-    });
-    written.map(drop).map_err(|source| DemoError::Write { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]

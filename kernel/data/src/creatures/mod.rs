@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::DATASET_INFO;
 use crate::random::{CREATURES, below, shuffle};
+use crate::write_whole;
 pub use draw::{Sizes, draw};
 pub use kind::{Body, Colour, Ears, Kind, Tail, Words};
 
@@ -121,12 +122,8 @@ fn write_json(path: &Path, value: &Value) -> Result<(), CreaturesError> {
     write(path, format!("{value:#}\n").as_bytes())
 }
 
-/// Writes beside the place and renames, so that no half file is ever read.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CreaturesError> {
-    let beside = path.with_extension("part");
-    std::fs::write(&beside, bytes)
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|source| CreaturesError::Write { path: path.to_owned(), source })
+    write_whole(path, bytes).map_err(|source| CreaturesError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use sha1::{Digest, Sha1};
 
 use super::Heard;
 use crate::DatasetError;
+use crate::write_whole;
 
 /// The first `most` rows, read one by one. Bytes are pictures: they are written to files, and stand in the record as
 /// their path. So does the struct of `bytes` and `path` which Hugging Face's data sets keep a picture in.
@@ -75,9 +76,7 @@ impl PictureStore<'_> {
                 return Ok(());
             }
             std::fs::create_dir_all(self.folder)?;
-            let beside = path.with_extension("part");
-            std::fs::write(&beside, bytes)?;
-            std::fs::rename(&beside, &path)
+            write_whole(&path, bytes)
         };
         let failed = |source| DatasetError::Picture { path: path.clone(), file: self.file.to_owned(), source };
         write().map_err(failed)?;
