@@ -11,6 +11,7 @@ mod cutoff;
 mod dataset;
 mod dataset_info;
 mod decode_stream;
+pub mod drawn;
 mod encode;
 mod error;
 #[cfg(test)]

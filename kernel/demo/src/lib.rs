@@ -1,13 +1,21 @@
-//! A model and a data set that come with the program: a tiny Qwen2.5-VL, which describes plain pictures, and the
-//! creatures, whose names and types it has never been told.
+//! A model and data sets that come with the program: a tiny Qwen2.5-VL, which describes plain pictures; the creatures,
+//! whose names and types it has never been told; and plain shapes, which it knows.
 //!
 //! The model was trained by the program itself (`train.tune` says how, `model/README.md` how well), from pictures that
 //! `examples/make` draws. Here are only its files and where they go; loading them is the session's business.
 
+pub mod scene;
+pub mod shape;
+pub mod shape_sets;
+pub mod shapes;
+
 use std::path::{Path, PathBuf};
 
-use tunebook_data::creatures::{CreaturesError, Sizes, write_creatures};
+use tunebook_data::creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, Sizes, write_sets};
+use tunebook_data::drawn::{DrawnError, write_info};
 use tunebook_data::write_whole;
+
+use crate::shape_sets::{SHAPES, SHAPES_HELD_OUT};
 
 /// Creatures, a fifth of them held out.
 pub const CREATURES: usize = 600;
@@ -28,7 +36,7 @@ pub enum DemoError {
     #[error("cannot write the demo's {}: {source}; its place follows the variable XDG_CACHE_HOME or HOME", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
-    Creatures(#[from] CreaturesError),
+    Data(#[from] DrawnError),
 }
 
 /// Where the demo's files are.
@@ -41,7 +49,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Writes both to the user's cache folder, under this version's name; the creatures are drawn each time, to the same
+    /// Writes both to the user's cache folder, under this version's name; the pictures are drawn each time, to the same
     /// bytes. The folder can be deleted whenever no session uses it.
     ///
     /// # Errors
@@ -62,7 +70,9 @@ impl Demo {
             let path = demo.model.join(name);
             write_whole(&path, bytes).map_err(|source| DemoError::Write { path, source })?;
         }
-        write_creatures(&demo.data, CREATURES, 42, Sizes::SMALL)?;
+        write_sets(&demo.data, CREATURES, 42, Sizes::SMALL)?;
+        shape_sets::write(&demo.data)?;
+        write_info(&demo.data, &[CREATURES_TRAIN, CREATURES_HELD_OUT, SHAPES, SHAPES_HELD_OUT])?;
         Ok(demo)
     }
 }
@@ -82,6 +92,12 @@ mod tests {
         assert_eq!(Demo::install_in(folder.path()).unwrap(), demo);
         assert_eq!(std::fs::read(&config).unwrap(), written);
         assert!(demo.model.join("tokenizer.json").is_file() && demo.data.join("images/creatures_0479.png").is_file());
+        let sets = tunebook_data::DatasetInfo::read(&demo.data).unwrap();
+        for name in [CREATURES_TRAIN, CREATURES_HELD_OUT, SHAPES, SHAPES_HELD_OUT] {
+            let entry = sets.entry(name).unwrap();
+            let mut reader = tunebook_data::DatasetReader::new(&demo.data, &demo.data, None, 42);
+            assert!(reader.read(&entry).unwrap().iter().all(|row| row.is_ok()), "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
 use tunebook_data::ToolError;
 use tunebook_data::Unsupported;
-use tunebook_data::creatures::CreaturesError;
+use tunebook_data::drawn::DrawnError;
 use tunebook_demo::DemoError;
 
 use super::Chinese;
@@ -241,12 +241,12 @@ impl Chinese for DemoError {
                 path.display(),
                 io(source)
             ),
-            Self::Creatures(error) => error.zh(),
+            Self::Data(error) => error.zh(),
         }
     }
 }
 
-impl Chinese for CreaturesError {
+impl Chinese for DrawnError {
     fn zh(&self) -> String {
         match self {
             Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),

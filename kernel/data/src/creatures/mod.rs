@@ -9,18 +9,15 @@ mod draw;
 mod kind;
 mod words;
 
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use image::ImageFormat;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::DATASET_INFO;
+use crate::drawn::{DrawnError, write_info, write_picture, write_records};
 use crate::random::{CREATURES, below, shuffle};
-use crate::write_whole;
 pub use draw::{Sizes, draw};
 pub use kind::{Body, Colour, Ears, Kind, Tail, Words};
 
@@ -29,40 +26,27 @@ pub const CREATURES_TRAIN: &str = "creatures";
 /// Name of the set of the combinations that are kept out of it.
 pub const CREATURES_HELD_OUT: &str = "creatures_held_out";
 
-#[derive(Debug, thiserror::Error)]
-pub enum CreaturesError {
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
-    #[error("cannot encode {}: {source}", path.display())]
-    Encode { path: PathBuf, source: image::ImageError },
-}
-
 /// Writes `count` creatures into `dir`: `images/*.png`, `creatures.json`, `creatures_held_out.json` (a fifth of
 /// them) and `dataset_info.json`, all in the form of LLaMA-Factory's sharegpt data sets. The same seed gives the
 /// same files, byte for byte. `sizes` are those of the pictures.
 ///
 /// # Errors
 /// A folder or file that cannot be written.
-pub fn write_creatures(dir: &Path, count: usize, seed: u64, sizes: Sizes) -> Result<(), CreaturesError> {
-    let images = dir.join("images");
-    std::fs::create_dir_all(&images).map_err(|source| CreaturesError::Write { path: images, source })?;
+pub fn write_creatures(dir: &Path, count: usize, seed: u64, sizes: Sizes) -> Result<(), DrawnError> {
+    write_sets(dir, count, seed, sizes)?;
+    write_info(dir, &[CREATURES_TRAIN, CREATURES_HELD_OUT])
+}
 
+/// The same without `dataset_info.json`, for a folder that holds other data sets beside them.
+///
+/// # Errors
+/// A folder or file that cannot be written.
+pub fn write_sets(dir: &Path, count: usize, seed: u64, sizes: Sizes) -> Result<(), DrawnError> {
+    let images = dir.join("images");
+    std::fs::create_dir_all(&images).map_err(|source| DrawnError::Write { path: images, source })?;
     let held_out = count / 5;
     write_set(dir, CREATURES_TRAIN, &kinds(count - held_out, false, seed), seed, sizes)?;
-    write_set(dir, CREATURES_HELD_OUT, &kinds(held_out, true, seed), seed, sizes)?;
-
-    let entry = |name: &str| {
-        json!({
-            "file_name": format!("{name}.json"),
-            "formatting": "sharegpt",
-            "columns": {"messages": "messages", "images": "images"},
-        })
-    };
-    let info = json!({
-        CREATURES_TRAIN: entry(CREATURES_TRAIN),
-        CREATURES_HELD_OUT: entry(CREATURES_HELD_OUT),
-    });
-    write_json(&dir.join(DATASET_INFO), &info)
+    write_set(dir, CREATURES_HELD_OUT, &kinds(held_out, true, seed), seed, sizes)
 }
 
 /// `count` kinds of one side of the split: all of them in a shuffled order, again and again, with any tail.
@@ -82,7 +66,7 @@ fn kinds(count: usize, held_out: bool, seed: u64) -> Vec<Kind> {
     kinds
 }
 
-fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64, sizes: Sizes) -> Result<(), CreaturesError> {
+fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64, sizes: Sizes) -> Result<(), DrawnError> {
     let records = kinds
         .par_iter()
         .enumerate()
@@ -98,7 +82,7 @@ fn write_set(dir: &Path, name: &str, kinds: &[Kind], seed: u64, sizes: Sizes) ->
             Ok(record(*kind, form, &image))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    write_json(&dir.join(format!("{name}.json")), &Value::Array(records))
+    write_records(dir, name, records)
 }
 
 fn record(kind: Kind, form: usize, image: &str) -> Value {
@@ -108,22 +92,6 @@ fn record(kind: Kind, form: usize, image: &str) -> Value {
         .map(|(turn, text)| json!({"from": if turn % 2 == 0 { "human" } else { "gpt" }, "value": text}))
         .collect();
     json!({"messages": messages, "images": [image]})
-}
-
-fn write_picture(path: &Path, image: &image::RgbImage) -> Result<(), CreaturesError> {
-    let mut bytes = Cursor::new(Vec::new());
-    image
-        .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|source| CreaturesError::Encode { path: path.to_owned(), source })?;
-    write(path, bytes.get_ref())
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<(), CreaturesError> {
-    write(path, format!("{value:#}\n").as_bytes())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CreaturesError> {
-    write_whole(path, bytes).map_err(|source| CreaturesError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use tunebook_data::creatures::{Body, Colour, Ears, Kind, Sizes, Tail, draw};
 use tunebook_data::random::below;
-
-use crate::scene::{Language, Scene, Topic, any, sentence, turn};
+use tunebook_demo::scene::{Language, Scene, Topic, any, sentence, turn};
 
 pub fn creature(rng: &mut ChaCha8Rng) -> Scene {
     let kind = Kind {

@@ -8,12 +8,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::creatures::Words;
 use tunebook_data::random::below;
+use tunebook_demo::scene::{Scene, Topic};
+use tunebook_demo::shapes;
 
-use crate::scene::{Scene, Topic};
-use crate::{creature, shapes, talk};
+use crate::{creature, talk};
 
 const SEED: u64 = 20261124;
 /// Samples of a held-out set.
@@ -100,17 +100,9 @@ fn any_scene(mix: Mix, words: &[Words], rng: &mut ChaCha8Rng) -> Scene {
 }
 
 fn record(dir: &Path, name: &str, scene: &Scene) -> Result<Value, Box<dyn Error + Send + Sync>> {
-    let mut images = Vec::new();
+    let image = format!("images/{name}.png");
     if let Some(picture) = &scene.picture {
-        let image = format!("images/{name}.png");
         picture.save(dir.join(&image))?;
-        images.push(image);
     }
-    let mut messages = Vec::new();
-    for (index, turn) in scene.turns.iter().enumerate() {
-        let placeholder = if index == 0 && !images.is_empty() { IMAGE_PLACEHOLDER } else { "" };
-        messages.push(json!({"from": "human", "value": format!("{placeholder}{}", turn.question)}));
-        messages.push(json!({"from": "gpt", "value": turn.answer}));
-    }
-    Ok(json!({"messages": messages, "images": images}))
+    Ok(scene.record(&image))
 }

@@ -7,9 +7,6 @@
 mod checkpoint;
 mod creature;
 mod data_set;
-mod scene;
-mod shape;
-mod shapes;
 mod talk;
 mod tokenizer;
 

@@ -6,9 +6,8 @@
 use rand_chacha::ChaCha8Rng;
 use tunebook_data::creatures::{Body, Colour, Ears, Tail, Words};
 use tunebook_data::random::below;
-
-use crate::scene::{Language, Scene, Topic, any, turn};
-use crate::shape::Shape;
+use tunebook_demo::scene::{Language, Scene, Topic, any, turn};
+use tunebook_demo::shape::Shape;
 
 const PLEASANTRIES: [(&str, &str); 12] = [
     ("Hello!", "Hello! Show me a picture, and I tell you what I see."),

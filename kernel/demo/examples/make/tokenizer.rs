@@ -9,8 +9,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, Result, SplitDelimiterBehavior, Tokenizer};
 use tunebook_data::creatures::{Body, Colour, Ears};
+use tunebook_demo::shapes;
 
-use crate::{creature, shapes, talk};
+use crate::{creature, talk};
 
 /// Tokens at most, without the special ones.
 const VOCABULARY: usize = 1900;

@@ -3,6 +3,7 @@
 use tunebook_data::creatures::Words;
 use tunebook_data::creatures::canvas::{Point, at, circle, round_box, triangle};
 
+/// The shapes that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Circle,
@@ -18,6 +19,7 @@ impl Shape {
     pub const ALL: [Self; 7] =
         [Self::Circle, Self::Square, Self::Triangle, Self::Star, Self::Ring, Self::Cross, Self::Heart];
 
+    /// What one of them is called.
     pub fn words(self) -> Words {
         let (en, zh) = match self {
             Self::Circle => ("circle", "圆形"),

@@ -2,6 +2,8 @@
 
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::creatures::Words;
 use tunebook_data::random::{below, shuffle, unit};
 
@@ -13,10 +15,12 @@ pub enum Language {
 }
 
 impl Language {
+    /// One of them, by chance.
     pub fn any(rng: &mut ChaCha8Rng) -> Self {
         if below(rng, 2) == 0 { Self::English } else { Self::Chinese }
     }
 
+    /// What is in this language.
     pub fn pick<T>(self, english: T, chinese: T) -> T {
         match self {
             Self::English => english,
@@ -24,6 +28,7 @@ impl Language {
         }
     }
 
+    /// The word in this language.
     pub fn word(self, words: Words) -> &'static str {
         self.pick(words.en, words.zh)
     }
@@ -54,16 +59,19 @@ impl Topic {
     ];
 }
 
+/// A question and its answer.
 pub struct Turn {
     pub topic: Topic,
     pub question: String,
     pub answer: String,
 }
 
+/// A [`Turn`].
 pub fn turn(topic: Topic, question: impl Into<String>, answer: impl Into<String>) -> Turn {
     Turn { topic, question: question.into(), answer: answer.into() }
 }
 
+/// A picture, if there is one, and a conversation about it.
 pub struct Scene {
     pub picture: Option<RgbImage>,
     /// Every question that there is.
@@ -77,6 +85,18 @@ impl Scene {
         self.turns.truncate(most);
         self
     }
+
+    /// The record of LLaMA-Factory's sharegpt form, for a picture in the file `image`, as the data set names it.
+    pub fn record(&self, image: &str) -> Value {
+        let images: Vec<_> = self.picture.iter().map(|_| image).collect();
+        let mut messages = Vec::new();
+        for (index, turn) in self.turns.iter().enumerate() {
+            let placeholder = if index == 0 && !images.is_empty() { IMAGE_PLACEHOLDER } else { "" };
+            messages.push(json!({"from": "human", "value": format!("{placeholder}{}", turn.question)}));
+            messages.push(json!({"from": "gpt", "value": turn.answer}));
+        }
+        json!({"messages": messages, "images": images})
+    }
 }
 
 /// A number from `from` to `to`.
@@ -84,6 +104,7 @@ pub fn between(rng: &mut ChaCha8Rng, from: f32, to: f32) -> f32 {
     from + (to - from) * unit(rng) as f32
 }
 
+/// One of these.
 pub fn any<T: Copy>(of: &[T], rng: &mut ChaCha8Rng) -> T {
     of[below(rng, of.len())]
 }
