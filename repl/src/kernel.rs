@@ -12,34 +12,32 @@ use tunebook_commands::say;
 use tunebook_jupyter::kernelspec;
 use tunebook_jupyter::kernelspec::Place;
 
+use crate::cli::here;
 use crate::interactive::history_file;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make the kernel known to Jupyter, for this user unless another place is given
+    #[command(about = here(both("Make the kernel known to Jupyter, for this user unless another place is given", "把内核告诉 Jupyter；不指定位置时只为当前用户")))]
     Install(Where),
-    /// Take it away again
+    #[command(about = here(both("Take it away again", "再取消")))]
     Uninstall(Where),
-    /// Serve a notebook; Jupyter calls this
+    #[command(about = here(both("Serve a notebook; Jupyter calls this", "为笔记本服务；由 Jupyter 调用")))]
     Start {
         #[arg(long, value_name = "FILE")]
         connection_file: PathBuf,
     },
-    /// Say where the kernel is installed, and what it runs
+    #[command(about = here(both("Say where the kernel is installed, and what it runs", "显示内核装在哪里、运行什么")))]
     List,
 }
 
 #[derive(Args)]
 #[group(multiple = false)]
 pub struct Where {
-    /// For this user
-    #[arg(long)]
+    #[arg(long, help = here(both("For this user", "只为当前用户")))]
     user: bool,
-    /// In FOLDER/share/jupyter
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help = here(both("In FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
     prefix: Option<PathBuf>,
-    /// In the environment of the python3 that is found first, as in a virtual environment
-    #[arg(long)]
+    #[arg(long, help = here(both("In the environment of the python3 that is found first, as in a virtual environment", "装到最先找到的 python3 的环境，例如虚拟环境")))]
     sys_prefix: bool,
 }
 

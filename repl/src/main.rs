@@ -5,6 +5,7 @@
 
 mod allocator;
 mod attach;
+mod cli;
 mod helper;
 mod interactive;
 mod kernel;
@@ -14,58 +15,24 @@ mod script;
 
 use std::io;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
-use clap::Subcommand;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::version;
 use tunebook_rust_cells::RustCells;
 
+use cli::Cli;
+use cli::Command;
 use screen::End;
 use screen::Screen;
-
-/// Fine-tune vision-language models step by step.
-///
-/// Without a command: a prompt, or the commands of a pipe, which end at the first error with status 1.
-#[derive(Parser)]
-#[command(name = "tunebook", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Carry out the commands of a file
-    Run { file: PathBuf },
-    /// Train as a LLaMA-Factory YAML says
-    Train {
-        recipe: PathBuf,
-        /// Values that replace those of the recipe, as in learning_rate=1e-4
-        #[arg(value_name = "KEY=VALUE", allow_hyphen_values = true)]
-        overrides: Vec<String>,
-    },
-    /// A prompt on a running kernel, which then shares its session with the notebook
-    Attach {
-        /// The kernel's connection file; the kernel that was started last if it is left out, or `latest`
-        connection: Option<PathBuf>,
-    },
-    /// The kernel for Jupyter notebooks
-    #[command(subcommand)]
-    Kernel(kernel::Command),
-    /// Say which tunebook this is
-    Version,
-}
 
 fn main() -> ExitCode {
     tunebook_rust_cells::runtime_hook();
     allocator::reuse_freed_memory();
-    match start(Cli::parse()) {
+    match start(Cli::read()) {
         Ok(code) => code,
         // Whoever read our output has gone; there is nobody left to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -45,7 +45,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) -> bool {
             reply("shutdown_reply", json!({"status": "ok", "restart": request.restart}));
             return true;
         }
-        "kernel_info_request" => reply("kernel_info_reply", info::reply()),
+        "kernel_info_request" => reply("kernel_info_reply", info::reply(kernel.host.language().get())),
         "debug_request" => reply("debug_reply", refusal("there is no debugger")),
         kind => eprintln!("`{kind}` on control is not known"),
     }

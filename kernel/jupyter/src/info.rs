@@ -2,16 +2,21 @@
 
 use serde_json::Value;
 use serde_json::json;
+use tunebook_commands::lang::Lang;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
+use tunebook_commands::say;
 
 use crate::wire::PROTOCOL_VERSION;
 
 /// The language by which VS Code and Zed choose an editor's mode: `%%rust` cells are Rust, and a language they know keeps
 /// them from asking. JupyterLab goes by `codemirror_mode`, which fits the commands.
 pub const LANGUAGE: &str = "rust";
+const SETTINGS: Text = both("LLaMA-Factory, whose names the settings have", "LLaMA-Factory，设置的名称与它一致");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
 
 /// The content of a `kernel_info_reply`.
-pub fn reply() -> Value {
+pub fn reply(lang: Lang) -> Value {
     json!({
         "status": "ok",
         "protocol_version": PROTOCOL_VERSION,
@@ -26,13 +31,18 @@ pub fn reply() -> Value {
             "codemirror_mode": "shell",
             "nbconvert_exporter": "script",
         },
-        "banner": concat!(
-            "tunebook ",
-            env!("CARGO_PKG_VERSION"),
-            ": fine-tune vision-language models step by step. `help` lists the commands."
-        ),
-        "help_links": [{"text": "LLaMA-Factory, whose names the settings have", "url": HOME}],
+        "banner": banner(lang),
+        "help_links": [{"text": SETTINGS.in_lang(lang), "url": HOME}],
         "debugger": false,
         "supported_features": [],
     })
+}
+
+fn banner(lang: Lang) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    say!(
+        lang,
+        "tunebook {version}: fine-tune vision-language models step by step. `help` lists the commands.",
+        "tunebook {version}：一步一步地微调视觉语言模型。`help` 列出命令。"
+    )
 }

@@ -58,7 +58,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
         replies.send(&message.origin, kind, content.unwrap_or_else(|problem| refusal(&problem)));
     };
     match message.kind.as_str() {
-        "kernel_info_request" => reply("kernel_info_reply", Ok(info::reply())),
+        "kernel_info_request" => reply("kernel_info_reply", Ok(info::reply(kernel.host.language().get()))),
         "complete_request" => reply("complete_reply", request::read(content).map(|at| completion(&at, kernel))),
         "inspect_request" => reply("inspect_reply", request::read(content).map(|at| inspection(&at, kernel))),
         "is_complete_request" => reply("is_complete_reply", request::read(content).map(|code| completeness(&code))),

@@ -1,0 +1,142 @@
+//! The command line: what it takes, and its help in two languages.
+
+use std::path::PathBuf;
+
+use clap::Arg;
+use clap::ArgAction;
+use clap::CommandFactory;
+use clap::FromArgMatches;
+use clap::Parser;
+use clap::Subcommand;
+use tunebook_commands::lang::Lang;
+use tunebook_commands::lang::Text;
+use tunebook_commands::lang::both;
+
+use crate::kernel;
+
+#[derive(Parser)]
+#[command(name = "tunebook", version, about = here(ABOUT), long_about = here(LONG_ABOUT))]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const ABOUT: Text = both("Fine-tune vision-language models step by step", "一步一步地微调视觉语言模型");
+const LONG_ABOUT: Text = both(
+    "Fine-tune vision-language models step by step.\n\nWithout a command: a prompt, or the commands of a pipe, which \
+     end at the first error with status 1.",
+    "一步一步地微调视觉语言模型。\n\n不写命令时：打开提示符，或执行管道中的命令，遇到第一个错误即以状态 1 结束。",
+);
+
+#[derive(Subcommand)]
+pub enum Command {
+    #[command(about = here(both("Carry out the commands of a file", "执行文件中的命令")))]
+    Run {
+        #[arg(help = here(both("A file with a command a line", "每行一条命令的文件")))]
+        file: PathBuf,
+    },
+    #[command(about = here(both("Train as a LLaMA-Factory YAML says", "按 LLaMA-Factory 的 YAML 训练")))]
+    Train {
+        #[arg(help = here(both("The YAML file", "YAML 文件")))]
+        recipe: PathBuf,
+        #[arg(
+            value_name = "KEY=VALUE",
+            allow_hyphen_values = true,
+            help = here(both(
+                "Values that replace those of the recipe, as in learning_rate=1e-4",
+                "替换配方中的值，如 learning_rate=1e-4",
+            ))
+        )]
+        overrides: Vec<String>,
+    },
+    #[command(about = here(both(
+        "A prompt on a running kernel, which then shares its session with the notebook",
+        "连到正在运行的内核的提示符，与笔记本共用一个会话",
+    )))]
+    Attach {
+        #[arg(help = here(both(
+            "The kernel's connection file; the kernel that was started last if it is left out, or `latest`",
+            "内核的连接文件；不写或写 `latest` 时是最后启动的内核",
+        )))]
+        connection: Option<PathBuf>,
+    },
+    #[command(subcommand, about = here(both("The kernel for Jupyter notebooks", "Jupyter 笔记本的内核")))]
+    Kernel(kernel::Command),
+    #[command(about = here(both("Say which tunebook this is", "显示 tunebook 的版本")))]
+    Version,
+}
+
+impl Cli {
+    /// What the process was called with. Help, a version and mistakes end it, as clap does.
+    pub fn read() -> Self {
+        let matches = in_language(Self::command(), Lang::from_environment()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The text in the language of the environment, which no command can have changed yet.
+pub fn here(text: Text) -> &'static str {
+    text.in_lang(Lang::from_environment())
+}
+
+/// clap's own words in this language, for the command and all below it.
+fn in_language(command: clap::Command, lang: Lang) -> clap::Command {
+    const HELP: Text = both("Print help", "显示帮助");
+    const VERSION: Text = both("Print version", "显示版本");
+    const TEMPLATE: Text = both(
+        "{before-help}{about-with-newline}\nUsage: {usage}\n\n{all-args}{after-help}",
+        "{before-help}{about-with-newline}\n用法：{usage}\n\n{all-args}{after-help}",
+    );
+    let has_version = command.get_version().is_some();
+    let help =
+        Arg::new("help").short('h').long("help").action(ArgAction::Help).help(HELP.in_lang(lang)).display_order(99);
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .help(VERSION.in_lang(lang))
+        .display_order(99);
+    let options = both("Options", "选项").in_lang(lang);
+    let mut order = 0;
+    let mut command = command
+        .help_template(TEMPLATE.in_lang(lang))
+        .subcommand_help_heading(both("Commands", "命令").in_lang(lang))
+        .subcommand_value_name(both("COMMAND", "命令").in_lang(lang))
+        .mut_args(|arg| {
+            let heading = if arg.is_positional() { both("Arguments", "参数").in_lang(lang) } else { options };
+            order += 1;
+            // Under a heading of its own an argument would be sorted by its name.
+            arg.help_heading(heading).display_order(order)
+        })
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .arg(help.help_heading(options));
+    if has_version {
+        command = command.arg(version.help_heading(options));
+    }
+    command.mut_subcommands(|command| in_language(command, lang))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_help_is_in_the_language() {
+        fn walk(command: &mut clap::Command, check: &mut impl FnMut(&str)) {
+            check(&command.render_long_help().to_string());
+            command.get_subcommands_mut().for_each(|command| walk(command, check));
+        }
+        let mut count = 0;
+        walk(&mut in_language(Cli::command(), Lang::Zh), &mut |help| {
+            count += 1;
+            assert!(help.contains("用法：") && help.contains("显示帮助") && help.contains("选项:"), "{help}");
+            for word in ["Usage", "Options", "Arguments", "Commands", "Print"] {
+                assert!(!help.contains(word), "{help}");
+            }
+        });
+        assert!(count > 8, "{count}");
+        in_language(Cli::command(), Lang::En).debug_assert();
+    }
+}
