@@ -43,6 +43,8 @@ pub enum Output {
     Prediction(Prediction),
     Predicted(PredictReport),
     Compared(CompareReport),
+    /// What a question is about, for a face that can show it.
+    Picture(PathBuf),
     /// The answer's text was streamed already.
     Answer(ChatReport),
     /// A conversation is asked for: every line is a message until the user ends it.

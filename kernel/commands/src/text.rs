@@ -65,7 +65,7 @@ impl Page {
 pub fn render(output: &Output, page: Page) -> String {
     let lang = page.lang;
     match output {
-        Output::Nothing | Output::Clear | Output::Quit | Output::Conversation => String::new(),
+        Output::Nothing | Output::Picture(_) | Output::Clear | Output::Quit | Output::Conversation => String::new(),
         Output::Text(text) | Output::Stderr(text) => text.clone(),
         Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),

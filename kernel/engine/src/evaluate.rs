@@ -163,5 +163,6 @@ pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, 
         done += batch.len();
         batches += 1;
     }
+    cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
     Ok(MeanLoss { loss: sum / batches as f64, done, batches })
 }

@@ -74,6 +74,7 @@ pub fn predict(
     if scores.is_empty() {
         return Err(Error::Cancelled);
     }
+    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len(), total });
     let report = PredictReport {
         samples: samples.name.clone(),
         held_out: samples.held_out,

@@ -1,24 +1,19 @@
 //! One question and several answers as HTML: the pictures, and the answers side by side.
 
-use std::path::Path;
-
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Lang;
-use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
 use crate::display::escape;
-use crate::picture::jpeg;
+use crate::picture;
 
-/// A picture is shown no larger.
-const LARGEST: u32 = 280;
 const LEFT: &str = "text-align:left;vertical-align:top";
 
 /// The pictures in a row, the question, a column for each answer.
 pub fn html(report: &CompareReport, lang: Lang) -> String {
-    let pictures: String = report.images.iter().map(|path| picture(path, lang)).collect();
+    let pictures: String = report.images.iter().map(|path| picture::html(path, lang)).collect();
     let answers = || report.answers.iter();
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
     let texts =
@@ -46,19 +41,6 @@ fn row(tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>) -> Strin
     let cells: String =
         cells.map(|cell| format!("<{tag} style=\"{LEFT};{style}\">{}</{tag}>", escape(&cell))).collect();
     format!("<tr>{cells}</tr>")
-}
-
-fn picture(path: &Path, lang: Lang) -> String {
-    let name = escape(&path.display().to_string());
-    let fitting = |(width, height): (u32, u32)| {
-        let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
-        let [width, height] = [width, height].map(|side| (f64::from(side) * scale).round() as u32);
-        (width, height)
-    };
-    match jpeg(path, fitting) {
-        Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
-        None => say!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
-    }
 }
 
 #[cfg(test)]

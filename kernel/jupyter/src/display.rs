@@ -8,12 +8,14 @@ use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
+use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
 use tunebook_engine::output::plot::Figure;
 
 use crate::comparison;
 use crate::curve;
+use crate::picture;
 use crate::sample;
 
 /// Plain text in a notebook is as wide as its column.
@@ -46,6 +48,11 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
                 let parsed = if kind.ends_with("json") { serde_json::from_str(content).ok() } else { None };
                 data[kind] = parsed.unwrap_or_else(|| json!(content));
             }
+        }
+        Output::Picture(path) => {
+            let name = path.display();
+            data["text/plain"] = json!(say!(lang, "picture {name}", "图片 {name}"));
+            data["text/html"] = json!(picture::html(path, lang));
         }
         Output::Compared(report) => data["text/html"] = json!(comparison::html(report, lang)),
         Output::Sample(report) => data["text/html"] = json!(sample::html(report, lang)),
@@ -98,7 +105,7 @@ fn html_table(table: &Table) -> String {
     let body: String = table.rows.iter().map(|cells| row("td", &mut cells.iter().map(String::as_str))).collect();
     let title = match table.title.as_str() {
         "" => String::new(),
-        title => format!("<caption style=\"text-align:left\">{}</caption>", escape(title)),
+        title => format!("<caption style=\"text-align:left;white-space:nowrap\">{}</caption>", escape(title)),
     };
     let note = match table.note.as_str() {
         "" => String::new(),

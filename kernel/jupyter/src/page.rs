@@ -76,7 +76,7 @@ impl<'a> Page<'a> {
                 self.show_pending();
                 self.pending = Some(Output::Trained(report));
             }
-            Output::Plot(_) => self.display(&output),
+            Output::Plot(_) | Output::Picture(_) => self.display(&output),
             Output::Quit => {
                 const GOES_ON: Text =
                     both("the kernel goes on; Jupyter's menu shuts it down", "内核继续运行；可用 Jupyter 的菜单关闭");

@@ -6,6 +6,13 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::ImageFormat;
+use tunebook_commands::Lang;
+use tunebook_commands::say;
+
+use crate::display::escape;
+
+/// A picture is shown no larger.
+const LARGEST: u32 = 280;
 
 /// The picture as a JPEG in base64, in the size that `size` makes of its own (width and height); none if it cannot be
 /// read any more.
@@ -16,4 +23,18 @@ pub fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<
     let mut file = Cursor::new(Vec::new());
     shown.write_to(&mut file, ImageFormat::Jpeg).ok()?;
     Some(STANDARD.encode(file.into_inner()))
+}
+
+/// The picture for a page, at most [`LARGEST`] pixels wide and high.
+pub fn html(path: &Path, lang: Lang) -> String {
+    let name = escape(&path.display().to_string());
+    let fitting = |(width, height): (u32, u32)| {
+        let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
+        let [width, height] = [width, height].map(|side| (f64::from(side) * scale).round() as u32);
+        (width, height)
+    };
+    match jpeg(path, fitting) {
+        Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
+        None => say!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
+    }
 }

@@ -332,7 +332,7 @@ fn task_data(task: (Task, usize, usize), lang: Lang) -> Value {
 
 fn bar(part: f64) -> String {
     format!(
-        "<div style=\"height:6px;border-radius:3px;background:rgba(128,128,128,.25)\">\
+        "<div style=\"height:6px;border-radius:3px;margin-top:6px;background:rgba(128,128,128,.25)\">\
          <div style=\"height:6px;border-radius:3px;width:{:.1}%;background:#1f77b4;background:{}\"></div></div>",
         100.0 * part.clamp(0.0, 1.0),
         curve::ACCENT,

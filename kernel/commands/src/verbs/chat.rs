@@ -60,6 +60,9 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             const FORGOTTEN: Text = both("the conversation is forgotten", "对话已忘掉");
             Ok(Output::Text(FORGOTTEN.in_lang(stage.lang()).to_string()))
         }
-        (text, _) => Ok(Output::Answer(session.chat(text, &images, &stage.context)?)),
+        (text, _) => {
+            images.iter().for_each(|image| (stage.show)(Output::Picture(image.clone())));
+            Ok(Output::Answer(session.chat(text, &images, &stage.context)?))
+        }
     }
 }

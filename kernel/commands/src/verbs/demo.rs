@@ -83,10 +83,12 @@ fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
         settings.set(key, value)?;
     }
     settings.dataset_dir = demo.data;
+    settings.dataset = vec![CREATURES_TRAIN.to_string()];
     settings.eval_dataset = vec![CREATURES_HELD_OUT.to_string()];
+    let train = settings.dataset.clone();
     session.set(settings);
     let loaded = session.load(&demo.model, &stage.context)?;
     (stage.show)(Output::Loaded(loaded));
-    (stage.show)(Output::Data(session.data(&[CREATURES_TRAIN.to_string()], &stage.context)?));
+    (stage.show)(Output::Data(session.data(&train, &stage.context)?));
     Ok(Output::Text(NEXT.in_lang(stage.lang()).to_string()))
 }
