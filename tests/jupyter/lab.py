@@ -1,16 +1,20 @@
-"""lab.py TUNEBOOK CHROMIUM PICTURE_FOLDER: the tutorial in JupyterLab, in a headless browser.
+"""The notebooks in JupyterLab, in a headless browser.
 
     python -m venv lab && lab/bin/pip install -r tests/jupyter/requirements-lab.txt
-    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures
+    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures            # all that are executed
+    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures 01-tutorial --dark
+    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium --readme
 
-Installs the kernel beside this Python, opens a copy of notebooks/tutorial.ipynb, runs all its cells, types one more that
-trains 5 steps, and takes a picture of every cell. Exits non-zero if a curve is missing or the training did not go on.
+Installs the kernel beside this Python, opens a copy of the notebooks, runs all cells of each and takes a picture of every
+cell. Exits non-zero if a cell failed or a picture is missing. `--readme` makes the README's picture, notebooks/training.png:
+the quickstart in the middle of its training.
 """
 
+import argparse
+import contextlib
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -20,26 +24,46 @@ import urllib.request
 
 from playwright.sync_api import sync_playwright
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from notebooks import FOLDER, executed
+
 PORT = 8897
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
-def main(tunebook, chromium, pictures):
-    pictures = pathlib.Path(pictures).resolve()
-    pictures.mkdir(parents=True, exist_ok=True)
-    subprocess.run([tunebook, "kernel", "install", "--prefix", sys.prefix], check=True)
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tunebook")
+    parser.add_argument("chromium")
+    parser.add_argument("pictures", nargs="?", type=pathlib.Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--readme", action="store_true")
+    given = parser.parse_args()
+    subprocess.run([given.tunebook, "kernel", "install", "--prefix", sys.prefix], check=True)
+    with lab(given.dark), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+        if given.readme:
+            readme(browser)
+        else:
+            for name in given.names or executed():
+                look(browser, name, given.pictures / name)
+        browser.close()
+
+
+@contextlib.contextmanager
+def lab(dark):
+    """A JupyterLab on a copy of the notebooks."""
     with tempfile.TemporaryDirectory() as home:
-        copy = pathlib.Path(home, "repository")
-        shutil.copytree(ROOT / "notebooks", copy / "notebooks")
-        shutil.copytree(ROOT / "tests/fixtures/tiny", copy / "tests/fixtures/tiny")
+        copy = pathlib.Path(home, "notebooks")
+        shutil.copytree(FOLDER, copy)
         options = [f"--port={PORT}", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--IdentityProvider.token=t"]
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        environment = os.environ | {"HOME": home, "JUPYTERLAB_SETTINGS_DIR": write_settings(pathlib.Path(home, "settings"))}
+        settings = write_settings(pathlib.Path(home, "settings"), dark)
+        environment = os.environ | {"HOME": home, "JUPYTERLAB_SETTINGS_DIR": settings, "LC_ALL": "C.UTF-8"}
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=copy, env=environment, **quiet)
         try:
             wait_for(f"http://127.0.0.1:{PORT}/api")
-            with sync_playwright() as playwright:
-                browse(playwright, chromium, pictures)
+            yield
         finally:
             server.terminate()
             try:
@@ -48,15 +72,16 @@ def main(tunebook, chromium, pictures):
                 server.kill()
 
 
-def write_settings(folder):
+def write_settings(folder, dark):
     """Every cell stays in the page, and nobody asks about news."""
     settings = {
         "notebook-extension/tracker": {"windowingMode": "none"},
         "apputils-extension/notification": {"fetchNews": "false"},
+        "apputils-extension/themes": {"theme": "JupyterLab Dark" if dark else "JupyterLab Light"},
     }
     for name, values in settings.items():
         file = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
     return str(folder)
 
@@ -70,42 +95,55 @@ def wait_for(url):
     sys.exit("JupyterLab does not start")
 
 
-def browse(playwright, chromium, pictures):
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-    page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    page.set_default_timeout(60_000)
-    page.goto(f"http://127.0.0.1:{PORT}/lab/tree/notebooks/tutorial.ipynb?token=t")
+def open_notebook(browser, name, width, height, scale=1):
+    page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+    page.set_default_timeout(120_000)
+    page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{name}.ipynb?token=t")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.get_by_text("tunebook | Idle").wait_for()
+    # The file browser is not what is looked at.
+    page.keyboard.press("Control+b")
+    return page
+
+
+def run_all(page):
     page.locator("text=Run >> nth=0").click()
     page.get_by_text("Restart Kernel and Run All Cells").click()
     page.locator(".jp-Dialog button", has_text="Restart").last.click()
-
-    # Cells that wait or run have a star.
-    cells = page.locator(".jp-Notebook .jp-CodeCell")
     page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
+
+
+def look(browser, name, pictures):
+    """Runs all cells of a notebook, and takes a picture of each."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    page = open_notebook(browser, name, 1200, 1000)
+    run_all(page)
+    # Cells that wait or run have a star.
     page.wait_for_function("![...document.querySelectorAll('.jp-InputPrompt')].some(p => p.innerText.includes('[*]'))")
-    assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0, "a cell failed"
-    curves = page.locator(".jp-OutputArea-output img, .jp-OutputArea-output svg").count()
-    assert curves >= 6, f"only {curves} pictures"
-    step = int(re.findall(r"at step (\d+) of \d+, the end", page.locator(".jp-Notebook").inner_text())[-1])
-
-    cells.last.click()
-    page.keyboard.press("Escape")
-    page.keyboard.press("b")
-    page.keyboard.press("Enter")
-    page.keyboard.type("train 5 epochs=100")
-    page.keyboard.press("Shift+Enter")
-    page.get_by_text(re.compile(rf"at step {step + 5} of \d+; `train` goes on")).wait_for()
-
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0, "a cell failed"
+    count = page.locator(".jp-OutputArea-output img, .jp-OutputArea-output svg").count()
+    assert count >= 3, f"only {count} pictures"
+    cells = page.locator(".jp-Notebook .jp-Cell")
     for index, cell in enumerate(cells.all()):
         cell.scroll_into_view_if_needed()
-        page.wait_for_timeout(200)
-        page.screenshot(path=pictures / f"cell-{index:02}.png")
-    print(f"{curves} pictures after all cells; step {step}, then {step + 5}; look at {pictures}")
-    browser.close()
+        page.wait_for_timeout(100)
+        cell.screenshot(path=pictures / f"cell-{index:02}.png")
+    print(f"{name}: {count} pictures in {cells.count()} cells; look at {pictures}", flush=True)
+    page.close()
+
+
+def readme(browser):
+    """The quickstart in the middle of its training, at twice the resolution."""
+    page = open_notebook(browser, "00-quickstart", 920, 720, scale=2)
+    run_all(page)
+    training = page.locator(".jp-CodeCell", has_text="train 180")
+    # Its progress display says which step it is at.
+    page.wait_for_function("/step (9|1[0-4])[0-9] of 360/.test(document.querySelector('.jp-Notebook').innerText)")
+    training.evaluate("cell => cell.scrollIntoView({block: 'end'})")
+    page.wait_for_timeout(300)
+    page.screenshot(path=FOLDER / "training.png")
+    page.close()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

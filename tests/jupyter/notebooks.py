@@ -1,0 +1,93 @@
+"""notebooks.py [NAME…]: executes the notebooks anew and writes their outputs back, all but the one that needs real weights.
+
+    tunebook kernel install --sys-prefix
+    python tests/jupyter/notebooks.py 01-tutorial
+
+The Python is one with nbclient and a tunebook kernel; the tests make one in target/jupyter-tests. `--check` writes
+nothing and says what is wrong with the outputs.
+"""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import string
+import sys
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "notebooks"
+# Needs weights that are not in the repository; it says so.
+NOT_EXECUTED = "05-real-qwen"
+# What stands for the reader's home. A home of the same length lets lines of text break where they would there.
+HOME = "/home/you"
+
+
+def executed():
+    """The notebooks that have outputs, by name."""
+    return sorted(path.stem for path in FOLDER.glob("*.ipynb") if path.stem != NOT_EXECUTED)
+
+
+def execute(name):
+    """The notebook with fresh outputs, made in a home of its own: nothing of the user's is read or written."""
+    home = pathlib.Path("/tmp", "".join(random.choices(string.ascii_lowercase, k=len(HOME) - len("/tmp/"))))
+    home.mkdir()
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "LC_ALL": "C.UTF-8"}
+    try:
+        notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+        resources = {"metadata": {"path": str(home)}}
+        NotebookClient(notebook, timeout=300, resources=resources).execute(env=os.environ | places)
+    finally:
+        shutil.rmtree(home)
+    for cell in notebook.cells:
+        # When it ran is no news in a repository's history.
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            for key, text in (output.get("data") or {}).items():
+                if isinstance(text, str):
+                    output["data"][key] = text.replace(str(home), HOME)
+            if "text" in output:
+                output["text"] = output["text"].replace(str(home), HOME)
+    return notebook
+
+
+def faults(notebook):
+    """What is wrong with the outputs, in words."""
+    found = []
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    found += [f"a cell failed: {output['evalue']}" for output in outputs if output.output_type == "error"]
+    data = [output.get("data") or {"text/plain": output.get("text", "")} for output in outputs]
+    found += [f"no text beside {list(forms)}" for forms in data if not forms.get("text/plain")]
+    if not any("image/png" in forms or "<img" in forms.get("text/html", "") for forms in data):
+        found.append("no picture")
+    progress = [forms for forms in data if re.search(r"(tokens/s|token/秒) \d", forms["text/plain"]) and "text/html" in forms]
+    trainings = sum(len(re.findall(r"^\s*train\b", cell.source, re.MULTILINE)) for cell in notebook.cells if cell.cell_type == "code")
+    if len(progress) != trainings:
+        found.append(f"{trainings} trainings, but {len(progress)} progress displays")
+    for forms in progress:
+        done, whole = map(int, re.search(r"(\d+)\D+(\d+)", forms["text/plain"]).groups())
+        if "<polyline" not in forms["text/html"] or not 0 < done <= whole:
+            found.append(f"a progress display is not complete: {forms['text/plain']}")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if any(cell.execution_count is None for cell in cells):
+        found.append("a cell was not executed")
+    return found
+
+
+def main(arguments):
+    names = [name for name in arguments if name != "--check"] or executed()
+    failed = False
+    for name in names:
+        notebook = execute(name)
+        wrong = faults(notebook)
+        failed |= bool(wrong)
+        print(name, *(wrong or ["is as it should be"]), sep="\n  ", flush=True)
+        if "--check" not in arguments:
+            nbformat.write(notebook, FOLDER / f"{name}.ipynb")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
