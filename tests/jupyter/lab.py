@@ -7,7 +7,7 @@
 
 Installs the kernel beside this Python, opens a copy of the notebooks, runs all cells of each and takes a picture of every
 cell. Exits non-zero if a cell failed or a picture is missing. `--readme` makes the README's picture, notebooks/training.png:
-the quickstart in the middle of its training.
+a notebook in the middle of a training.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import tempfile
 import time
 import urllib.request
 
+import nbformat
 from playwright.sync_api import sync_playwright
 
 from notebooks import FOLDER, executed
@@ -40,10 +41,10 @@ def main():
     parser.add_argument("--readme", action="store_true")
     given = parser.parse_args()
     subprocess.run([given.tunebook, "kernel", "install", "--prefix", sys.prefix], check=True)
-    with lab(given.dark), sync_playwright() as playwright:
+    with lab(given.dark) as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
         if given.readme:
-            readme(browser)
+            readme(browser, folder)
         else:
             for name in given.names or executed():
                 look(browser, name, given.pictures / name)
@@ -63,7 +64,7 @@ def lab(dark):
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=copy, env=environment, **quiet)
         try:
             wait_for(f"http://127.0.0.1:{PORT}/api")
-            yield
+            yield copy
         finally:
             server.terminate()
             try:
@@ -132,14 +133,24 @@ def look(browser, name, pictures):
     page.close()
 
 
-def readme(browser):
-    """The quickstart in the middle of its training, at twice the resolution."""
-    page = open_notebook(browser, "00-quickstart", 920, 720, scale=2)
+# What the README's picture shows.
+CELLS = [
+    "demo",
+    "chat image=images/creatures_held_out_0001.png Describe this creature.",
+    "lora\ntrain",
+]
+
+
+def readme(browser, folder):
+    """A question before a training, and the training in the middle, at twice the resolution."""
+    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    nbformat.write(notebook, folder / "creatures.ipynb")
+    page = open_notebook(browser, "creatures", 840, 740, scale=1.8)
     run_all(page)
-    training = page.locator(".jp-CodeCell", has_text="train 180")
     # Its progress display says which step it is at.
-    page.wait_for_function("/step (9|1[0-4])[0-9] of 360/.test(document.querySelector('.jp-Notebook').innerText)")
-    training.evaluate("cell => cell.scrollIntoView({block: 'end'})")
+    page.wait_for_function("/step 1[2-9][0-9] of 360/.test(document.querySelector('.jp-Notebook').innerText)")
+    page.locator(".jp-CodeCell").nth(1).evaluate("cell => cell.scrollIntoView({block: 'start'})")
     page.wait_for_timeout(300)
     page.screenshot(path=FOLDER / "training.png")
     page.close()

@@ -65,7 +65,8 @@ cargo run --release -- run kernel/demo/train.tune
 cargo run --release -p tunebook-demo --example card -- target/demo/predictions kernel/demo/model/README.md
 ```
 
-The second line leaves the model in `target/demo/model`; its files go beside this one.
+The second line leaves the model in `target/demo/model`; its files go beside this one. It takes forty minutes of two
+cores; run again from the start on a processor with the same instructions, it has given the same files, byte for byte.
 
 ## Held-out accuracy
 
