@@ -82,12 +82,15 @@ fn a_short_training_teaches_the_names_of_creatures_never_seen() {
     let shown = demo.run(
         "demo\n\
          chat image=images/creatures_held_out_0001.png \"Describe this creature.\"\n\
-         predict output_dir=before\n",
+         predict output_dir=before\n\
+         predict shapes_held_out output_dir=shapes\n",
     );
     let answer = shown.lines().find(|line| line.starts_with("This is a ")).unwrap_or_else(|| panic!("{shown}"));
     assert!(answer.contains(" creature. It has ") && answer.contains(" body, "), "{answer}");
     let before = demo.right("before");
     assert!(before <= 0.05, "{before} were right before the training");
+    let shapes = demo.right("shapes");
+    assert!(shapes >= 0.85, "{shapes} of the questions about plain shapes are answered rightly");
 
     swap_pictures(&demo.data(), &demo.0.path().join("swapped_data"));
     let shown = demo.run(

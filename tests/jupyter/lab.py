@@ -126,7 +126,7 @@ def look(browser, name, pictures):
     assert count >= 3, f"only {count} pictures"
     cells = page.locator(".jp-Notebook .jp-Cell")
     for index, cell in enumerate(cells.all()):
-        cell.scroll_into_view_if_needed()
+        cell.evaluate("cell => cell.scrollIntoView()")
         page.wait_for_timeout(100)
         cell.screenshot(path=pictures / f"cell-{index:02}.png")
     print(f"{name}: {count} pictures in {cells.count()} cells; look at {pictures}", flush=True)
