@@ -1,36 +1,42 @@
-//! Products of bf16 by tiles (AMX), of any shape but few rows. The larger operand is streamed: each task multiplies its
-//! part, some rows or columns and a segment of the contraction at a time, with all of the other operand, which the tasks
-//! share and which is packed before. While a part is multiplied, the next one is packed: the tile unit computes by
-//! itself, and the rest of the CPU reads memory.
+//! Products of bf16 by tiles (AMX), of any shape but few rows. The larger operand is streamed: each task packs its
+//! part, some rows or columns and a segment of the contraction at a time, and multiplies it with all of the other
+//! operand, which the tasks share and which is packed before.
 
-mod operand;
 mod pack;
 mod store;
 mod tiles;
 
 use std::ops::Range;
 
+use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use crate::product::Product;
+use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
-use crate::source::{Factor, Source, Stored};
-use operand::{Operand, Packing, Segment, segments};
+use crate::source::{Contract, Factor, Source, Stored};
 pub(crate) use pack::Halves;
-use pack::{PANEL, STEP_LANES, Side, cost_of_packing};
+use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
 pub(crate) use tiles::Amx;
-use tiles::{Beside, SUMS, Start};
+use tiles::{Passing, SUMS, Start, TILE};
 
-/// The most elements that are contracted at a time.
-const DEPTH: usize = 1024;
-/// Rows or columns of the streamed operand that are packed at a time, if they are read as they are stored.
-const CHUNK: usize = 128;
-/// The same, if they are decoded first, which is faster in longer runs.
-const CHUNK_TO_DECODE: usize = 256;
+/// The most elements that are contracted at a time: a panel of this depth, 32 KiB, stays in the L1 cache.
+const DEPTH: usize = 512;
+/// Rows or columns of the streamed operand that are packed at a time; a segment of them, 512 KiB, stays in the L2 cache.
+const WIDTH: usize = 512;
 /// Rows or columns of the shared operand that are packed at a time, which bounds the buffer.
 const SHARED: usize = 1024;
+/// The longest rows that are contracted whole, which spares their sums the way through memory, and reads memory in the
+/// order in which it lies there.
+const WHOLE: usize = 1024;
+/// Up to so many rows or columns of the shared operand, the time goes into reading the streamed one from memory, which
+/// is fastest in runs that are as long as they can be.
+const FEW: usize = 64;
+/// Lanes of a panel's step.
+const STEP_LANES: usize = 2 * TILE;
 
-const _: () = assert!(SHARED.is_multiple_of(PANEL) && CHUNK.is_multiple_of(PANEL));
+const _: () =
+    assert!((DEPTH * WIDTH).is_multiple_of(MAX_RUN) && DEPTH.is_multiple_of(STEP) && WIDTH.is_multiple_of(PANEL));
+const _: () = assert!(MAX_RUN.is_multiple_of(STEP) && MAX_RUN.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));
 
 /// Computes a product. b is contracted as w is.
 pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stored<'_, f32>)
@@ -46,15 +52,68 @@ where
     };
     let transposed = cost(Side::B, Side::A, 80) < cost(Side::A, Side::B, 32);
     let (left_side, right_side) = if transposed { (Side::B, Side::A) } else { (Side::A, Side::B) };
-    let left = Operand { main: *x, low_rank: *h, side: left_side, free: dims.rows };
+    let h = Factor { source: *h, contract: Contract::RowElements };
+    let b = Factor { source: b, contract: w.contract };
+    let left = Operand { main: *x, low_rank: h, side: left_side, free: dims.rows };
     let right = Operand { main: w, low_rank: b, side: right_side, free: dims.width };
     let rows_streamed = dims.rows > dims.width;
-    let segments = &segments(*dims, DEPTH);
+    let few = dims.rows.min(dims.width) <= FEW;
+    let (depth, width) = match if rows_streamed { x.contract } else { w.contract } {
+        Contract::RowElements if dims.depth <= WHOLE => (WHOLE, DEPTH * WIDTH / WHOLE),
+        _ if !few => (DEPTH, WIDTH),
+        Contract::RowElements => (MAX_RUN, DEPTH * WIDTH / MAX_RUN),
+        Contract::Rows => (DEPTH * WIDTH / MAX_RUN, MAX_RUN),
+    };
+    let segments = &segments(*dims, depth);
     if rows_streamed {
-        Plan { amx, product, streamed: left, shared: right, segments, rows_streamed }.multiply();
+        Plan { amx, product, streamed: left, shared: right, segments, width, rows_streamed }.multiply();
     } else {
-        Plan { amx, product, streamed: right, shared: left, segments, rows_streamed }.multiply();
+        Plan { amx, product, streamed: right, shared: left, segments, width, rows_streamed }.multiply();
     }
+}
+
+/// A matrix and what is contracted after it.
+struct Operand<'a, S> {
+    main: Factor<S>,
+    low_rank: Factor<Stored<'a, f32>>,
+    side: Side,
+    /// The size of the dimension that is not contracted.
+    free: usize,
+}
+
+/// A part of the contraction, multiplied at once.
+struct Segment {
+    depth: Range<usize>,
+    /// Of the low-rank part, which belongs to the last segment.
+    rank: Range<usize>,
+    /// Steps before this segment.
+    first_step: usize,
+}
+
+impl Segment {
+    fn steps(&self) -> usize {
+        self.depth.len().div_ceil(STEP) + self.rank.len().div_ceil(STEP)
+    }
+
+    fn panel_len(&self) -> usize {
+        self.steps() * STEP_LANES
+    }
+}
+
+/// Segments of about equal length, at most `longest` and the low-rank part.
+fn segments(dims: Dims, longest: usize) -> Vec<Segment> {
+    let count = dims.depth.div_ceil(longest).max(1);
+    let length = dims.depth.div_ceil(count).next_multiple_of(STEP).max(STEP);
+    let mut first_step = 0;
+    let mut segments = Vec::with_capacity(count);
+    for first in (0..dims.depth.max(1)).step_by(length) {
+        let depth = first..dims.depth.min(first + length);
+        let rank = if depth.end == dims.depth { 0..dims.rank } else { 0..0 };
+        let segment = Segment { depth, rank, first_step };
+        first_step += segment.steps();
+        segments.push(segment);
+    }
+    segments
 }
 
 struct Plan<'a, S, H> {
@@ -63,13 +122,13 @@ struct Plan<'a, S, H> {
     streamed: Operand<'a, S>,
     shared: Operand<'a, H>,
     segments: &'a [Segment],
+    /// Rows or columns of the streamed operand that are packed at a time.
+    width: usize,
     /// Whether the streamed operand has the rows of y, or the columns.
     rows_streamed: bool,
 }
 
 impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
-    const CHUNK: usize = if S::STAGED { CHUNK_TO_DECODE } else { CHUNK };
-
     fn multiply(&self) {
         let steps: usize = self.segments.iter().map(Segment::steps).sum();
         let size = self.shared.free.div_ceil(self.shared.free.div_ceil(SHARED)).next_multiple_of(PANEL);
@@ -78,7 +137,7 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
             let panels = shared.len().div_ceil(PANEL);
             let mut packed = Scratch::new(panels * steps * STEP_LANES);
             self.pack_shared(&shared, &mut packed);
-            let block = Block { first, panels, steps, packed: &packed };
+            let block = Block { first, panels, packed: &packed };
             let [size, shared_size] = self.task_size(shared.len());
             let tasks_along = self.streamed.free.div_ceil(size);
             let compute = |task: usize| {
@@ -104,8 +163,9 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
             }
         }
         let pack = |(segment, free, panel): (&Segment, Range<usize>, &mut [u32])| {
+            let mut staging = vec![H::Elem::zeroed(); if H::STAGED { STAGING } else { 0 }];
             // SAFETY: `Amx` is the proof that the CPU has the features.
-            unsafe { Packing::new(&self.shared, segment, free, &mut Vec::new(), panel).finish() };
+            unsafe { self.shared.pack(segment, free, panel, &mut staging) };
         };
         if self.product.threads { panels.into_par_iter().for_each(pack) } else { panels.into_iter().for_each(pack) }
     }
@@ -113,11 +173,13 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     /// How much of the streamed and of the shared operand to make one task of, so that each thread gets several if
     /// there is work enough.
     fn task_size(&self, shared: usize) -> [usize; 2] {
-        let tasks = match rayon::current_num_threads() {
-            threads if self.product.threads && threads > 1 => {
-                threads * (self.streamed.free / (4 * Self::CHUNK)).clamp(1, 3)
-            }
-            _ => 1,
+        let each = if shared <= FEW { 1 } else { 3 };
+        let threads = if self.product.threads { rayon::current_num_threads() } else { 1 };
+        let tasks = match self.streamed.main.contract {
+            _ if threads == 1 => 1,
+            // Each task reads its part of every row.
+            Contract::Rows => (each * threads).min(threads.max(self.streamed.free / WIDTH)),
+            Contract::RowElements => each * threads,
         };
         let size = self.streamed.free.div_ceil(tasks).next_multiple_of(PANEL);
         let splits = tasks.div_ceil(self.streamed.free.div_ceil(size)).min(shared.div_ceil(128));
@@ -131,54 +193,41 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn compute(&self, streamed: Range<usize>, shared: Range<usize>, block: Block<'_>) {
         let mut tiles = self.amx.tiles();
-        let mut staging = Vec::new();
+        let mut staging = vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }];
         let longest = self.segments.iter().map(Segment::panel_len).max().unwrap_or_default();
-        let room = Self::CHUNK.min(streamed.len()).div_ceil(PANEL) * longest;
-        let [mut own, mut next] = [Scratch::<u32>::new(room), Scratch::<u32>::new(room)];
-        let panels = [&streamed, &shared].map(|range| range.len().div_ceil(PANEL));
-        let mut kept = Scratch::<f32>::new(if self.segments.len() > 1 { panels[0] * panels[1] * SUMS } else { 0 });
+        let mut own = Scratch::<u32>::new(self.width.min(streamed.len()).div_ceil(PANEL) * longest);
+        let kept =
+            if self.segments.len() > 1 { streamed.len().div_ceil(PANEL) * shared.len().div_ceil(PANEL) } else { 0 };
+        let mut kept = Scratch::<f32>::new(kept * SUMS);
         let mut done = Scratch::<f32>::new(SUMS);
-
-        let chunk = |first: usize| first..streamed.end.min(first + Self::CHUNK);
-        let chunks = || streamed.clone().step_by(Self::CHUNK).map(chunk);
-        let mut parts = self.segments.iter().flat_map(|segment| chunks().map(move |chunk| (segment, chunk))).peekable();
-        if let Some((segment, chunk)) = parts.peek() {
-            // SAFETY: by the caller.
-            unsafe { Packing::new(&self.streamed, segment, chunk.clone(), &mut staging, &mut own).finish() };
-        }
-        while let Some((segment, chunk)) = parts.next() {
-            let packing = parts
-                .peek()
-                .map(|(segment, chunk)| Packing::new(&self.streamed, segment, chunk.clone(), &mut staging, &mut next));
-            let mut ahead = Ahead { packing, every: panels[1], left: panels[1] };
-            let (len, is_first, is_last) =
-                (segment.panel_len(), segment.first_step == 0, segment.first_step + segment.steps() == block.steps);
-            let before = (chunk.start - streamed.start) / PANEL * panels[1] * SUMS;
-            let mut kept = kept.get_mut(before..).unwrap_or_default().chunks_exact_mut(SUMS);
-            for (packed, j) in block.panels(segment, &shared).chunks_exact(len).zip(shared.clone().step_by(PANEL)) {
-                for (own, i) in own.chunks_exact(len).zip(chunk.clone().step_by(PANEL)) {
-                    let (a, b) = if self.streamed.side == Side::A { (own, packed) } else { (packed, own) };
-                    let before = kept.next();
-                    // SAFETY: by the caller.
-                    unsafe {
-                        if !is_last {
-                            let start = if is_first { Start::Zero } else { Start::There };
-                            tiles.add_product(a, b, start, before.unwrap_or_default(), &mut ahead);
+        let passing = if self.streamed.side == Side::A { Passing::A } else { Passing::B };
+        for (index, segment) in self.segments.iter().enumerate() {
+            let (len, last) = (segment.panel_len(), index + 1 == self.segments.len());
+            let packed = block.panels(segment, &shared);
+            let mut kept = kept.chunks_exact_mut(SUMS);
+            for first in streamed.clone().step_by(self.width) {
+                let chunk = first..streamed.end.min(first + self.width);
+                let own = &mut own[..chunk.len().div_ceil(PANEL) * len];
+                // SAFETY: by the caller.
+                unsafe { self.streamed.pack(segment, chunk.clone(), own, &mut staging) };
+                for (packed, j) in packed.chunks_exact(len).zip(shared.clone().step_by(PANEL)) {
+                    for (own, i) in own.chunks_exact(len).zip(chunk.clone().step_by(PANEL)) {
+                        let (a, b) = if self.streamed.side == Side::A { (own, packed) } else { (packed, own) };
+                        let before = kept.next();
+                        if !last {
+                            let start = if index == 0 { Start::Zero } else { Start::There };
+                            tiles.add_product(a, b, start, before.unwrap_or_default(), passing);
                             continue;
                         }
                         let start = before.map_or(Start::Zero, |sums| Start::Sums(sums));
-                        tiles.add_product(a, b, start, &mut done, &mut ahead);
+                        tiles.add_product(a, b, start, &mut done, passing);
                         let own = i..chunk.end.min(i + PANEL);
                         let shared = block.first + j..block.first + shared.end.min(j + PANEL);
-                        self.store(&done, own, shared);
+                        // SAFETY: by the caller.
+                        unsafe { self.store(&done, own, shared) };
                     }
                 }
             }
-            if let Some(packing) = &mut ahead.packing {
-                // SAFETY: by the caller.
-                unsafe { packing.finish() };
-            }
-            std::mem::swap(&mut own, &mut next);
         }
     }
 
@@ -201,34 +250,12 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     }
 }
 
-/// The packing of what is multiplied next, one of its steps in each `every` steps of the product.
-struct Ahead<'a, E> {
-    packing: Option<Packing<'a, E>>,
-    every: usize,
-    left: usize,
-}
-
-impl<E: Halves> Beside for Ahead<'_, E> {
-    #[inline(always)]
-    unsafe fn step(&mut self) {
-        self.left -= 1;
-        if self.left == 0 {
-            self.left = self.every;
-            if let Some(packing) = &mut self.packing {
-                // SAFETY: by the caller.
-                unsafe { packing.advance() };
-            }
-        }
-    }
-}
-
 /// Panels of the shared operand, packed.
 #[derive(Clone, Copy)]
 struct Block<'a> {
     /// The row or column that they begin with.
     first: usize,
     panels: usize,
-    steps: usize,
     packed: &'a [u32],
 }
 
@@ -238,5 +265,27 @@ impl Block<'_> {
         let len = segment.panel_len();
         let all = &self.packed[self.panels * segment.first_step * STEP_LANES..][..self.panels * len];
         &all[range.start / PANEL * len..range.end.div_ceil(PANEL) * len]
+    }
+}
+
+impl<S: Source<Elem: Halves>> Operand<'_, S> {
+    /// Packs rows or columns of a segment.
+    ///
+    /// # Safety
+    /// The CPU has the features.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn pack(&self, segment: &Segment, free: Range<usize>, panels: &mut [u32], staging: &mut [S::Elem]) {
+        let panel_len = segment.panel_len();
+        let of_rank = segment.depth.len().div_ceil(STEP) * STEP_LANES;
+        // SAFETY: by the caller.
+        unsafe {
+            if !segment.depth.is_empty() {
+                pack(&self.main, self.side, free.clone(), segment.depth.clone(), panels, panel_len, staging);
+            }
+            if !segment.rank.is_empty() {
+                let panels = &mut panels[of_rank..];
+                pack(&self.low_rank, self.side, free, segment.rank.clone(), panels, panel_len, &mut []);
+            }
+        }
     }
 }

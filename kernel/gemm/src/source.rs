@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use half::bf16;
 
 /// A matrix with contiguous rows that reads as elements of type `Elem`.
@@ -14,24 +14,6 @@ pub(crate) trait Source: Copy + Send + Sync {
 
     /// Neighbours in a row. `staging` has at least as many elements if `STAGED`.
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
-
-    /// A part of the matrix. `staging` is made as large as it has to be.
-    #[cfg(target_arch = "x86_64")]
-    fn part<'s>(
-        &'s self,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        staging: &'s mut Vec<Self::Elem>,
-    ) -> Stored<'s, Self::Elem> {
-        let (len, stride) = (rows.len() * columns.len(), columns.len());
-        if staging.len() < len {
-            staging.resize(len, Self::Elem::zeroed());
-        }
-        for (row, staging) in rows.zip(staging.chunks_exact_mut(stride.max(1))) {
-            self.run(row, columns.clone(), staging);
-        }
-        Stored { data: &staging[..len], stride }
-    }
 }
 
 /// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
@@ -70,11 +52,6 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
     #[inline(always)]
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, _staging: &'s mut [E]) -> &'s [E] {
         &self.data[row * self.stride..][columns]
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn part<'s>(&'s self, rows: Range<usize>, columns: Range<usize>, _staging: &'s mut Vec<E>) -> Stored<'s, E> {
-        Stored { data: &self.data[rows.start * self.stride + columns.start..], stride: self.stride }
     }
 }
 

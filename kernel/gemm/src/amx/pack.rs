@@ -9,19 +9,21 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 use std::ops::Range;
 
-use bytemuck::Pod;
+use bytemuck::{Zeroable, cast_slice};
 use half::bf16;
 
 use super::tiles::TILE;
 use crate::simd::transpose_lanes;
-use crate::source::{Contract, Stored};
+use crate::source::{Contract, Factor, Source};
 
 /// Rows or columns in a panel.
 pub(super) const PANEL: usize = 32;
 /// Elements that are contracted in a step.
 pub(super) const STEP: usize = 32;
-/// Lanes of a panel's step.
-pub(super) const STEP_LANES: usize = 2 * TILE;
+/// The most elements of a row that are read at a time.
+pub(super) const MAX_RUN: usize = 2048;
+/// Elements of a staging buffer.
+pub(super) const STAGING: usize = 16 * MAX_RUN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -30,74 +32,215 @@ pub(super) enum Side {
 }
 
 /// Elements that vectors of 32 bf16 are read from.
-pub(crate) trait Halves: Pod + Send + Sync {
-    /// The elements of `from`, at most 32, and zeros after them.
+pub(crate) trait Halves: Zeroable + Copy {
+    /// The first 32 of `from`.
     ///
     /// # Safety
-    /// The caller is compiled for avx512f, avx512bw and avx512bf16.
+    /// The caller is compiled for avx512f and avx512bf16.
     unsafe fn read(from: &[Self]) -> __m512i;
 }
 
 impl Halves for bf16 {
     #[inline(always)]
     unsafe fn read(from: &[bf16]) -> __m512i {
-        let address: *const i16 = from.as_ptr().cast();
-        // SAFETY: 64 bytes are read out of a slice of 32 bf16, or as many as the mask lets through, which is those of
-        // the slice; the caller is compiled for the instructions.
-        unsafe {
-            if from.len() == 32 {
-                _mm512_loadu_si512(address.cast())
-            } else {
-                _mm512_maskz_loadu_epi16(mask(from.len()), address)
-            }
-        }
+        // SAFETY: 64 bytes are read out of a slice of 32 bf16; the caller is compiled for the instruction.
+        unsafe { _mm512_loadu_si512(from[..32].as_ptr().cast()) }
     }
 }
 
 impl Halves for f32 {
     #[inline(always)]
     unsafe fn read(from: &[f32]) -> __m512i {
-        let (address, mask) = (from.as_ptr(), mask(from.len()));
-        // SAFETY: the masks let as many floats through as the slice has; the caller is compiled for the instructions;
+        let from = from[..32].as_ptr();
+        // SAFETY: two times sixteen floats are read out of a slice of 32; the caller is compiled for the instructions;
         // __m512bh and __m512i are both 512 bits of plain data.
         unsafe {
-            let first = _mm512_maskz_loadu_ps(mask as u16, address);
-            let second = _mm512_maskz_loadu_ps((mask >> 16) as u16, address.wrapping_add(16));
+            let (first, second) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first))
         }
     }
 }
 
-/// The lowest `len` bits, of 32 at most.
-#[inline(always)]
-fn mask(len: usize) -> u32 {
-    assert!(len <= 32);
-    u32::MAX.checked_shr(32 - len as u32).unwrap_or_default()
-}
-
-/// Packs a step of a panel: the rows or columns `free`, at most 32, and of the contraction what `depth` says, at most
-/// 32 elements. What is missing of the step is zero, what is missing of the panel arbitrary.
+/// Packs panels for a part of the contraction, at most [`MAX_RUN`] long, as `free` is. What is missing of the last
+/// step is zero, what is missing of the last panel arbitrary. `panels` has room for all, which begin `panel_len` lanes
+/// apart, and `staging` [`STAGING`] elements if the source needs them.
 ///
 /// # Safety
 /// The caller is compiled for avx512f, avx512bw and avx512bf16.
 #[inline(always)]
-pub(super) unsafe fn pack_step<E: Halves>(
-    from: Stored<'_, E>,
-    (contract, side): (Contract, Side),
+pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
+    factor: &Factor<S>,
+    side: Side,
     free: Range<usize>,
     depth: Range<usize>,
-    tiles: &mut [u32],
+    panels: &mut [u32],
+    panel_len: usize,
+    staging: &mut [S::Elem],
 ) {
-    assert!(tiles.len() == STEP_LANES && !free.is_empty() && free.len() <= PANEL && depth.len() <= STEP);
-    let step = Step { from, free, depth };
+    let lanes = depth.len().div_ceil(STEP) * 2 * TILE;
+    let packing = Packing { source: &factor.source, free, depth, lanes, panel_len };
     // SAFETY: by the caller.
     unsafe {
-        match (side, contract) {
-            (Side::A, Contract::RowElements) => step.copy(tiles),
-            (Side::B, Contract::Rows) => step.interleave(tiles),
-            (Side::B, Contract::RowElements) => step.transpose(tiles),
-            (Side::A, Contract::Rows) => step.interleave_and_transpose(tiles),
+        match (side, factor.contract) {
+            (Side::A, Contract::RowElements) => packing.copy(panels, staging),
+            (Side::B, Contract::Rows) => packing.interleave(panels, staging),
+            (Side::B, Contract::RowElements) => packing.transpose(panels, staging),
+            (Side::A, Contract::Rows) => packing.interleave_and_transpose(panels, staging),
         }
+    }
+}
+
+struct Packing<'a, S> {
+    source: &'a S,
+    free: Range<usize>,
+    depth: Range<usize>,
+    /// Lanes of a panel that are packed.
+    lanes: usize,
+    /// Lanes from one panel to the next.
+    panel_len: usize,
+}
+
+impl<S: Source<Elem: Halves>> Packing<'_, S> {
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn copy(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        for (i, row) in self.free.clone().enumerate() {
+            let panel = &mut panels[i / PANEL * self.panel_len..][..self.lanes];
+            // SAFETY: by the caller.
+            unsafe { self.fetch(row + PANEL, self.free.end, &self.depth) };
+            let run = self.source.run(row, self.depth.clone(), staging).chunks_exact(STEP);
+            let rest = run.remainder();
+            for (tiles, run) in panel.chunks_exact_mut(2 * TILE).zip(run.chain((!rest.is_empty()).then_some(rest))) {
+                // SAFETY: by the caller.
+                unsafe { store(read(run), &mut tiles[i % PANEL * 16..]) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn interleave(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        for pair in 0..self.lanes / 32 {
+            let later = self.depth.start + 2 * pair + STEP;
+            // SAFETY: by the caller.
+            unsafe {
+                self.fetch(later, self.depth.end, &self.free);
+                self.fetch(later + 1, self.depth.end, &self.free);
+            }
+            let [a, b] = self.pair_of_rows(self.depth.start + 2 * pair, &self.free, staging);
+            let place = pair / 16 * 2 * TILE + pair % 16 * 16;
+            let places = panels.chunks_mut(self.panel_len).map(|panel| &mut panel[place..][..TILE + 16]);
+            let (a, b) = (a.chunks_exact(PANEL), b.chunks_exact(PANEL));
+            let rest = (a.remainder(), b.remainder());
+            for (place, (a, b)) in places.zip(a.zip(b).chain((!rest.0.is_empty()).then_some(rest))) {
+                // SAFETY: by the caller.
+                unsafe {
+                    let [first, second] = in_pairs(a, b);
+                    store(first, place);
+                    store(second, &mut place[TILE..]);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn transpose(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        let firsts = self.free.clone().step_by(PANEL);
+        for (panel, first) in panels.chunks_mut(self.panel_len).zip(firsts) {
+            for half in 0..2 {
+                let mut staging = staging.chunks_exact_mut(MAX_RUN);
+                let mut runs: [&[S::Elem]; 16] = [&[]; 16];
+                for (lane, run) in runs.iter_mut().enumerate() {
+                    // Past the last row, that row is read again.
+                    let row = (first + column(half, lane)).min(self.free.end - 1);
+                    *run = self.source.run(row, self.depth.clone(), staging.next().unwrap_or_default());
+                }
+                for (tiles, from) in
+                    panel[..self.lanes].chunks_exact_mut(2 * TILE).zip((0..self.depth.len()).step_by(STEP))
+                {
+                    let to = self.depth.len().min(from + STEP);
+                    // SAFETY: by the caller.
+                    unsafe {
+                        // By index: a closure that `map` calls is not compiled into this function.
+                        let mut lanes = [_mm512_setzero_si512(); 16];
+                        for i in 0..16 {
+                            lanes[i] = read(&runs[i][from..to]);
+                        }
+                        let tile = &mut tiles[half * TILE..][..TILE];
+                        for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
+                            store(lanes, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn interleave_and_transpose(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
+        let firsts = self.free.clone().step_by(PANEL);
+        for (panel, first) in panels.chunks_mut(self.panel_len).zip(firsts) {
+            let columns = first..self.free.end.min(first + PANEL);
+            for (tiles, first) in panel[..self.lanes].chunks_exact_mut(2 * TILE).zip(self.depth.clone().step_by(STEP)) {
+                // SAFETY: by the caller.
+                unsafe {
+                    let mut halves = [[_mm512_setzero_si512(); 16]; 2];
+                    let [first_half, second_half] = &mut halves;
+                    for (pair, places) in first_half.iter_mut().zip(second_half).enumerate() {
+                        let [a, b] = self.pair_of_rows(first + 2 * pair, &columns, staging);
+                        [*places.0, *places.1] = in_pairs(a, b);
+                    }
+                    for (half, lanes) in halves.into_iter().enumerate() {
+                        for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
+                            store(elements, &mut tiles[column(half, lane) * 16..]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has elements of a row that will be packed soon brought into the L2 cache, unless it is past `end`: where the rows
+    /// of a matrix end, the prefetchers of the CPU lose track.
+    ///
+    /// # Safety
+    /// That of [`pack`].
+    #[inline(always)]
+    unsafe fn fetch(&self, row: usize, end: usize, columns: &Range<usize>) {
+        if S::STAGED || row >= end {
+            return;
+        }
+        let elements = self.source.run(row, columns.clone(), &mut []);
+        for line in elements.chunks(64 / size_of::<S::Elem>()) {
+            // SAFETY: by the caller; prefetching takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+
+    /// Rows `row` and `row + 1`; past the part of the contraction, zeros.
+    #[inline(always)]
+    fn pair_of_rows<'s>(
+        &'s self,
+        row: usize,
+        columns: &Range<usize>,
+        staging: &'s mut [S::Elem],
+    ) -> [&'s [S::Elem]; 2] {
+        static ZEROS: [u64; MAX_RUN / 2] = [0; MAX_RUN / 2];
+        let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
+        let read = |row: usize, staging: &'s mut [S::Elem]| {
+            if row < self.depth.end {
+                self.source.run(row, columns.clone(), staging)
+            } else {
+                &cast_slice(&ZEROS)[..columns.len()]
+            }
+        };
+        [read(row, staging_a), read(row + 1, staging_b)]
     }
 }
 
@@ -117,112 +260,38 @@ pub(super) fn column(half: usize, lane: usize) -> usize {
     lane / 4 * 8 + lane % 4 + 4 * half
 }
 
-struct Step<'a, E> {
-    from: Stored<'a, E>,
-    free: Range<usize>,
-    depth: Range<usize>,
+/// Pairs of the elements of two rows, of up to 32 columns.
+///
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn in_pairs<E: Halves>(a: &[E], b: &[E]) -> [__m512i; 2] {
+    // SAFETY: by the caller.
+    unsafe {
+        let (a, b) = (read(a), read(b));
+        [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+    }
 }
 
-impl<E: Halves> Step<'_, E> {
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn copy(self, tiles: &mut [u32]) {
-        for (row, to) in self.free.clone().zip(tiles.chunks_exact_mut(16)) {
-            // SAFETY: by the caller.
-            unsafe { store(self.read(row, &self.depth), to) };
+/// Up to 32 elements, absent ones being 0.
+///
+/// # Safety
+/// That of [`pack`].
+#[inline(always)]
+unsafe fn read<E: Halves>(from: &[E]) -> __m512i {
+    // SAFETY: by the caller.
+    unsafe {
+        if from.len() == 32 {
+            return E::read(from);
         }
-    }
-
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn interleave(self, tiles: &mut [u32]) {
-        let (first, second) = tiles.split_at_mut(TILE);
-        for (pair, to) in first.chunks_exact_mut(16).zip(second.chunks_exact_mut(16)).enumerate() {
-            // SAFETY: by the caller.
-            unsafe {
-                let [first, second] = self.pair_of_rows(pair);
-                store(first, to.0);
-                store(second, to.1);
-            }
-        }
-    }
-
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn transpose(self, tiles: &mut [u32]) {
-        for (half, tile) in tiles.chunks_exact_mut(TILE).enumerate() {
-            // SAFETY: by the caller.
-            unsafe {
-                // By index: a closure that `map` calls is not compiled into this function.
-                let mut lanes = [_mm512_setzero_si512(); 16];
-                for (lane, lanes) in lanes.iter_mut().enumerate() {
-                    // Past the last row, that row is read again.
-                    let row = (self.free.start + column(half, lane)).min(self.free.end - 1);
-                    *lanes = self.read(row, &self.depth);
-                }
-                for (lanes, to) in transpose_lanes(lanes).into_iter().zip(tile.chunks_exact_mut(16)) {
-                    store(lanes, to);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn interleave_and_transpose(self, tiles: &mut [u32]) {
-        // SAFETY: by the caller.
-        unsafe {
-            let mut halves = [[_mm512_setzero_si512(); 16]; 2];
-            let [first_half, second_half] = &mut halves;
-            for (pair, places) in first_half.iter_mut().zip(second_half).enumerate() {
-                [*places.0, *places.1] = self.pair_of_rows(pair);
-            }
-            for (half, lanes) in halves.into_iter().enumerate() {
-                for (lane, elements) in transpose_lanes(lanes).into_iter().enumerate() {
-                    store(elements, &mut tiles[column(half, lane) * 16..]);
-                }
-            }
-        }
-    }
-
-    /// Pairs of the elements of two rows that are contracted; past the contraction, zeros.
-    ///
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn pair_of_rows(&self, pair: usize) -> [__m512i; 2] {
-        // SAFETY: by the caller.
-        unsafe {
-            let zero = _mm512_setzero_si512();
-            let row = self.depth.start + 2 * pair;
-            let a = if row < self.depth.end { self.read(row, &self.free) } else { zero };
-            let b = if row + 1 < self.depth.end { self.read(row + 1, &self.free) } else { zero };
-            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
-        }
-    }
-
-    /// Elements of a row; those of the row that a later step will read in its place are fetched into the L2 cache.
-    ///
-    /// # Safety
-    /// That of [`pack_step`].
-    #[inline(always)]
-    unsafe fn read(&self, row: usize, columns: &Range<usize>) -> __m512i {
-        let elements = &self.from.data[row * self.from.stride..][columns.clone()];
-        let later = elements.as_ptr().wrapping_add(PANEL * self.from.stride);
-        // SAFETY: by the caller; prefetching takes any address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(later.cast());
-            E::read(elements)
-        }
+        let mut filled = [E::zeroed(); 32];
+        filled[..from.len()].copy_from_slice(from);
+        E::read(&filled)
     }
 }
 
 /// # Safety
-/// That of [`pack_step`].
+/// That of [`pack`].
 #[inline(always)]
 unsafe fn store(lanes: __m512i, to: &mut [u32]) {
     // SAFETY: sixteen lanes are written to a slice of sixteen; the caller is compiled for the instruction.

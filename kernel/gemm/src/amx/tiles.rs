@@ -83,6 +83,13 @@ pub(super) struct Tiles {
     this_thread: PhantomData<*const ()>,
 }
 
+/// Which operand of a product is read from the L2 cache once, leaving the L1 cache to the other one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    A,
+    B,
+}
+
 /// What a product is added to.
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a> {
@@ -93,105 +100,81 @@ pub(super) enum Start<'a> {
     Sums(&'a [f32]),
 }
 
-/// Work that is done between the steps of a product, while the tiles are multiplied.
-pub(super) trait Beside {
-    /// Does a part of it, a step's.
-    ///
-    /// # Safety
-    /// The CPU has the features that this is compiled for.
-    unsafe fn step(&mut self);
-}
-
 impl Tiles {
     /// `sums = start + a b`, for 32 rows of a and 32 columns of b. Of each step of the contraction, 32 elements, `a` and
     /// `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the elements of a column are
     /// neighbours. `sums` gets the tiles (0, 0), (0, 1), (1, 0), (1, 1).
     ///
-    /// # Safety
-    /// That of `beside`.
+    /// On the way, what comes after the sums that it starts with is fetched into the L1 cache.
     #[inline(always)]
-    pub(super) unsafe fn add_product(
-        &mut self,
-        a: &[u32],
-        b: &[u32],
-        start: Start<'_>,
-        sums: &mut [f32],
-        beside: &mut impl Beside,
-    ) {
-        assert!(sums.len() == SUMS);
-        match start {
-            Start::Zero => self.zero(),
-            Start::There => self.load(sums),
-            Start::Sums(from) => self.load(from),
+    pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], start: Start<'_>, sums: &mut [f32], passing: Passing) {
+        let steps = a.len() / (2 * TILE);
+        assert!(steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS);
+        let from = match start {
+            Start::Zero | Start::There => sums.as_ptr(),
+            Start::Sums(from) => {
+                assert!(from.len() == SUMS);
+                from.as_ptr()
+            }
+        };
+        let fresh = u64::from(matches!(start, Start::Zero));
+        macro_rules! product {
+            ($load_a:literal, $load_b:literal) => {
+                // SAFETY: `self` exists, so the registers are shaped. Each step reads two tiles of a and of b, and the
+                // slices hold as many as there are steps; `from` and `sums` hold four. Prefetching takes any address.
+                unsafe {
+                    asm!(
+                        "test {fresh:l}, {fresh:l}",
+                        "jz 2f",
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "jmp 3f",
+                        "2:",
+                        "tileloadd tmm0, [{from} + {row}]",
+                        "tileloadd tmm1, [{from} + {row} + 1024]",
+                        "tileloadd tmm2, [{from} + {row} + 2048]",
+                        "tileloadd tmm3, [{from} + {row} + 3072]",
+                        "3:",
+                        concat!($load_a, " tmm4, [{a} + {row}]"),
+                        concat!($load_b, " tmm6, [{b} + {row}]"),
+                        concat!($load_b, " tmm7, [{b} + {row} + 1024]"),
+                        concat!($load_a, " tmm5, [{a} + {row} + 1024]"),
+                        "prefetcht0 [{from} + 4096]",
+                        "prefetcht0 [{from} + 4160]",
+                        "prefetcht0 [{from} + 4224]",
+                        "prefetcht0 [{from} + 4288]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                        "add {a}, 2048",
+                        "add {b}, 2048",
+                        "add {from}, 256",
+                        "dec {steps}",
+                        "jnz 3b",
+                        "tilestored [{sums} + {row}], tmm0",
+                        "tilestored [{sums} + {row} + 1024], tmm1",
+                        "tilestored [{sums} + {row} + 2048], tmm2",
+                        "tilestored [{sums} + {row} + 3072], tmm3",
+                        fresh = in(reg) fresh,
+                        row = in(reg) 64usize,
+                        sums = in(reg) sums.as_mut_ptr(),
+                        from = inout(reg) from => _,
+                        a = inout(reg) a.as_ptr() => _,
+                        b = inout(reg) b.as_ptr() => _,
+                        steps = inout(reg) steps => _,
+                        options(nostack),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    );
+                }
+            };
         }
-        for (a, b) in a.chunks_exact(2 * TILE).zip(b.chunks_exact(2 * TILE)) {
-            self.step(a, b);
-            // SAFETY: by the caller.
-            unsafe { beside.step() };
-        }
-        self.store(sums);
-    }
-
-    #[inline(always)]
-    fn zero(&mut self) {
-        // SAFETY: `self` exists, so the registers are shaped.
-        unsafe {
-            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nomem, nostack),
-                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _);
-        }
-    }
-
-    #[inline(always)]
-    fn load(&mut self, sums: &[f32]) {
-        assert!(sums.len() == SUMS);
-        // SAFETY: `self` exists, so the registers are shaped; four tiles are read out of a slice of four.
-        unsafe {
-            asm!(
-                "tileloadd tmm0, [{sums} + {row}]",
-                "tileloadd tmm1, [{sums} + {row} + 1024]",
-                "tileloadd tmm2, [{sums} + {row} + 2048]",
-                "tileloadd tmm3, [{sums} + {row} + 3072]",
-                sums = in(reg) sums.as_ptr(), row = in(reg) 64usize, options(nostack, readonly),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _
-            );
-        }
-    }
-
-    /// Adds the product of two tiles and two tiles to the sums, which the registers hold from one call to the next: no
-    /// other code uses them.
-    #[inline(always)]
-    fn step(&mut self, a: &[u32], b: &[u32]) {
-        assert!(a.len() == 2 * TILE && b.len() == 2 * TILE);
-        // SAFETY: `self` exists, so the registers are shaped; two tiles are read out of slices of two.
-        unsafe {
-            asm!(
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                a = in(reg) a.as_ptr(), b = in(reg) b.as_ptr(), row = in(reg) 64usize, options(nostack, readonly),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _
-            );
-        }
-    }
-
-    #[inline(always)]
-    fn store(&mut self, sums: &mut [f32]) {
-        assert!(sums.len() == SUMS);
-        // SAFETY: `self` exists, so the registers are shaped; four tiles are written to a slice of four.
-        unsafe {
-            asm!(
-                "tilestored [{sums} + {row}], tmm0",
-                "tilestored [{sums} + {row} + 1024], tmm1",
-                "tilestored [{sums} + {row} + 2048], tmm2",
-                "tilestored [{sums} + {row} + 3072], tmm3",
-                sums = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize, options(nostack)
-            );
+        match passing {
+            Passing::A => product!("tileloaddt1", "tileloadd"),
+            Passing::B => product!("tileloadd", "tileloaddt1"),
         }
     }
 }
