@@ -3,6 +3,7 @@
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::Origin;
+use tunebook_engine::micro_batch::LayerMemory;
 use tunebook_engine::micro_batch::Manner;
 use tunebook_engine::micro_batch::MicroBatch;
 use tunebook_engine::model::Model;
@@ -23,7 +24,11 @@ fn model() -> (Model, Adapter) {
 }
 
 fn manner(kept: usize) -> Manner {
-    Manner { dropout: DropoutRun { seed: 0, micro_batch: 0 }, neftune_noise_alpha: 0.0, kept }
+    Manner {
+        dropout: DropoutRun { seed: 0, micro_batch: 0 },
+        neftune_noise_alpha: 0.0,
+        layers: LayerMemory { kept, released: 1 },
+    }
 }
 
 /// The sample of `gradients.safetensors`: the first of `creatures.json`.

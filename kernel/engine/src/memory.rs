@@ -17,11 +17,26 @@ pub struct StepMemory {
     needed: u64,
     /// The inner values of one layer, if they are kept from the forward to the backward pass.
     a_layer: u64,
+    /// The weights of one layer, if they lie in a file that is mapped.
+    layer_weights: u64,
     layers: usize,
+}
+
+/// What becomes of the layers' memory in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerMemory {
+    /// How many of the last layers keep their inner values from the forward to the backward pass; the others make them
+    /// again, which costs up to a third of the step.
+    pub kept: usize,
+    /// How many of the first layers give their weights' memory back after each use, as the head then does too. Mapping
+    /// them again costs a few percent of the step if all do; the system keeps their bytes as long as it has room.
+    pub released: usize,
 }
 
 /// The program itself with the tokenizer's tables.
 const PROGRAM: u64 = 90 << 20;
+/// Without a limit, one layer in so many gives its weights back: less than a percent of the step.
+const RELEASED: usize = 4;
 
 impl StepMemory {
     /// For a micro-batch of `tokens`, of which `labels` are learned, and an adapter of `trainable` parameters.
@@ -38,6 +53,7 @@ impl StepMemory {
             weights: net.text.size() as u64,
             needed: PROGRAM + f32s(4 * trainable + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
+            layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),
             layers: text.num_hidden_layers,
         }
     }
@@ -57,27 +73,28 @@ impl StepMemory {
         self.least() + self.layers as u64 * self.a_layer
     }
 
-    /// How many of the last layers keep their inner values; the others make them again in the backward pass, which
-    /// costs up to a third of the step. As many as fit into `limit` GB for the whole process, or, without a limit,
-    /// into half of what is free beside the model's weights.
+    /// As many layers keep their inner values as fit into `limit` GB for the whole process, weights being given back
+    /// first; without a limit, as fit into half of what is free beside the model's weights.
     ///
     /// # Errors
     /// The step does not fit into `limit` even if no layer keeps anything.
-    pub fn kept_layers(&self, limit: Option<f64>) -> Result<usize> {
-        let room = match limit {
-            Some(gigabytes) => {
-                let limit = (gigabytes * 1e9) as u64;
-                let least = self.least();
-                limit.checked_sub(least).ok_or_else(|| Error::Memory {
-                    limit: gigabytes,
-                    least: least as f64 / 1e9,
-                    remedies: Remedies::default(),
-                })?
-            }
+    pub fn layers(&self, limit: Option<f64>) -> Result<LayerMemory> {
+        let fitting = |room: u64| self.layers.min((room / self.a_layer) as usize);
+        let Some(gigabytes) = limit else {
             // Where the system does not tell its free memory, nothing is risked.
-            None => (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed),
+            let room = (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed);
+            return Ok(LayerMemory { kept: fitting(room), released: self.layers / RELEASED });
         };
-        Ok(self.layers.min((room / self.a_layer) as usize))
+        let least = self.least();
+        let room = ((gigabytes * 1e9) as u64).checked_sub(least).ok_or_else(|| Error::Memory {
+            limit: gigabytes,
+            least: least as f64 / 1e9,
+            remedies: Remedies::default(),
+        })?;
+        let missing = (self.layers as u64 * self.a_layer).saturating_sub(room);
+        let released = missing.checked_div(self.layer_weights).map_or(0, |whole| self.layers.min(whole as usize + 1));
+        let released = if missing == 0 { 0 } else { released };
+        Ok(LayerMemory { kept: fitting(room + released as u64 * self.layer_weights), released })
     }
 }
 
@@ -121,18 +138,31 @@ mod tests {
     use super::*;
 
     const STEP: StepMemory =
-        StepMemory { weights: 1_000_000_000, needed: 500_000_000, a_layer: 100_000_000, layers: 8 };
+        StepMemory { weights: 1_000_000_000, needed: 500_000_000, a_layer: 100_000_000, layer_weights: 0, layers: 8 };
+
+    fn layers(step: StepMemory, limit: f64) -> [usize; 2] {
+        let LayerMemory { kept, released } = step.layers(Some(limit)).unwrap();
+        [kept, released]
+    }
 
     #[test]
     fn a_limit_is_spent_on_layers_and_not_more() {
-        assert_eq!(STEP.kept_layers(Some(1.5)).unwrap(), 0);
-        assert_eq!(STEP.kept_layers(Some(1.85)).unwrap(), 3);
-        assert_eq!(STEP.kept_layers(Some(100.0)).unwrap(), 8);
+        assert_eq!(layers(STEP, 1.5), [0, 0]);
+        assert_eq!(layers(STEP, 1.85), [3, 0]);
+        assert_eq!(layers(STEP, 100.0), [8, 0]);
+    }
+
+    #[test]
+    fn weights_are_given_back_before_layers_are_made_again() {
+        let mapped = StepMemory { layer_weights: 60_000_000, ..STEP };
+        assert_eq!(layers(mapped, 2.3), [8, 0]);
+        assert_eq!(layers(mapped, 2.15), [8, 3]);
+        assert_eq!(layers(mapped, 1.5), [4, 8]);
     }
 
     #[test]
     fn a_limit_that_cannot_be_kept_names_what_it_would_take() {
-        let message = STEP.kept_layers(Some(1.2)).unwrap_err().to_string();
+        let message = STEP.layers(Some(1.2)).unwrap_err().to_string();
         assert!(message.contains("memory=1.2") && message.contains("1.5 GB"), "{message}");
     }
 }

@@ -17,6 +17,7 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
 use crate::error::Result;
+pub use crate::memory::LayerMemory;
 use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
@@ -47,8 +48,8 @@ pub struct Manner {
     pub dropout: DropoutRun,
     /// The strength of the noise on the embeddings; 0 is none.
     pub neftune_noise_alpha: f64,
-    /// How many of the last layers keep their inner values.
-    pub kept: usize,
+    /// What becomes of the layers' memory.
+    pub layers: LayerMemory,
 }
 
 impl MicroBatch {
@@ -124,7 +125,7 @@ impl MicroBatch {
 
     /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
     ///
-    /// The forward pass keeps each layer's input, and the inner values of the last `kept` layers; the backward pass
+    /// The forward pass keeps each layer's input, and the inner values of the last layers, as many as `manner` says; the backward pass
     /// goes through the layers in reverse and makes the inner values of the others again. It ends at the lowest layer that
     /// trains.
     ///
@@ -158,7 +159,7 @@ impl MicroBatch {
         }
 
         let layers = &net.text.layers;
-        let first_kept = layers.len().saturating_sub(manner.kept);
+        let first_kept = layers.len().saturating_sub(manner.layers.kept);
         let lowest = match seen.is_some() || net.text.embedding_trains(pass) {
             true => 0,
             false => layers.iter().position(|layer| layer.trains(pass)).unwrap_or(layers.len()),
@@ -168,6 +169,9 @@ impl MicroBatch {
         for (i, layer) in layers.iter().enumerate() {
             let inner = layer.inner(&x, &rotary, &segments, pass)?;
             let y = layer.output(&inner, pass)?;
+            if i < manner.layers.released {
+                layer.release();
+            }
             if i >= lowest {
                 passed.push((layer, x, (i >= first_kept).then_some(inner)));
             }
@@ -181,11 +185,17 @@ impl MicroBatch {
         let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head)).transpose()?;
         let (loss, dnormed) =
             linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref())?;
+        if manner.layers.released > 0 {
+            net.text.release_head();
+        }
         let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
-        for (layer, x, inner) in passed.into_iter().rev() {
+        for (i, (layer, x, inner)) in passed.into_iter().enumerate().rev() {
             let inner = inner.map_or_else(|| layer.inner(&x, &rotary, &segments, pass), Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, &segments), pass, gradients)?;
+            if lowest + i < manner.layers.released {
+                layer.release();
+            }
         }
         let ids: Vec<Option<u32>> = input_ids.iter().map(|id| Some(*id).filter(is_text)).collect();
         net.text.embed_backward(&ids, &dx, pass, gradients)?;

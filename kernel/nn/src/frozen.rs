@@ -118,6 +118,14 @@ impl FrozenMatrix {
         }
     }
 
+    /// What of it can be given back to the system, since it can be had again from the file, in bytes.
+    pub(crate) fn releasable(&self) -> usize {
+        match &self.bytes {
+            Bytes::Mapped(_, range) => range.len(),
+            Bytes::Owned(_) | Bytes::Quantized(_) => 0,
+        }
+    }
+
     /// Lets the system take back the memory that a mapped matrix has been read into.
     pub(crate) fn release(&self) {
         #[cfg(unix)]

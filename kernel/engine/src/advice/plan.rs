@@ -116,7 +116,7 @@ pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>
         tokens: what_if.largest.iter().map(|size| size.tokens).sum(),
         least: gigabytes(step.least()),
         most: gigabytes(step.most()),
-        kept: step.kept_layers(settings.memory)?,
+        kept: step.layers(settings.memory)?.kept,
         layers: net.config.text.num_hidden_layers,
         limit: settings.memory,
         free: free.map(gigabytes),

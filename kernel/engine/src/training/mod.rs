@@ -162,12 +162,10 @@ impl Run {
             features.read_ahead(processor, next);
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
-            if settings.memory.is_some() {
-                model.net.vision.release();
-            }
+            model.net.vision.release();
             let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
-            let kept = memory.kept_layers(settings.memory)?;
-            let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, kept };
+            let layers = memory.layers(settings.memory)?;
+            let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, layers };
             let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;
             self.state.losses.push(loss);
             self.state.micro_batches += 1;

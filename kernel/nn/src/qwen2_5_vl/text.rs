@@ -122,6 +122,11 @@ impl TextModel {
         self.linears().map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.frozen.size() + head
     }
 
+    /// Lets the system take back the memory of the head's weights; the next product reads them from the file again.
+    pub fn release_head(&self) {
+        self.lm_head.frozen.release();
+    }
+
     /// The final norm, before the head.
     pub fn norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.norm.forward(x, pass)
@@ -249,6 +254,16 @@ impl DecoderLayer {
         self.linears().iter().any(|linear| linear.trains(pass))
             || self.input_layernorm.trains(pass)
             || self.post_attention_layernorm.trains(pass)
+    }
+
+    /// What of the weights [`DecoderLayer::release`] gives back, in bytes.
+    pub fn releasable(&self) -> usize {
+        self.linears().iter().map(|linear| linear.weight().releasable()).sum()
+    }
+
+    /// Lets the system take back the memory of the weights; the next pass reads them from the file again.
+    pub fn release(&self) {
+        self.linears().iter().for_each(|linear| linear.weight().release());
     }
 
     /// The output for one sequence whose earlier tokens are in `cache`, where this is layer `index`; `x` holds the
