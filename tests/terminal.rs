@@ -69,6 +69,24 @@ fn a_session_at_the_prompt() {
 }
 
 #[test]
+fn rust_at_the_prompt_ends_with_an_empty_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Terminal::open(folder.path());
+    session.enter("rust let x = 40;", "Rust starts");
+    session.press("%%rust\rlet y = {\r\r2 };\rx + y\r\r");
+    session.pty.exp_string("\n42").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    // The compiler's drawing, then the error; nothing of the session is touched.
+    session.enter("rust let wrong: String = x;", "^ expected `String`, found `i32`");
+    session.enter("rust x + 1", "41");
+    session.pty.send_line("rust loop { std::thread::sleep(std::time::Duration::from_millis(1)); }").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    session.pty.send_control('c').unwrap();
+    session.pty.exp_string("variables are gone").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+}
+
+#[test]
 fn tab_completes() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Terminal::open(folder.path());

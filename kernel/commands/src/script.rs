@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_block_of_rust_is_one_line() {
-        let found = lines("train 5\n%%rust\nlet x = 1; # \\\n\nplot\n%%rust\nfn f() {\n\n}\n\n");
+        let found = lines("train 5\n%%rust\nlet x = 1; // \\\n\nplot\n%%rust\nfn f() {\n\n}\n\n");
         let found: Vec<_> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
-        let blocks = ["%%rust\nlet x = 1; # \\\n\n", "%%rust\nfn f() {\n\n}\n\n"];
+        let blocks = ["%%rust\nlet x = 1; // \\\n\n", "%%rust\nfn f() {\n\n}\n\n"];
         assert_eq!(found, [(1, "train 5"), (2, blocks[0]), (5, "plot"), (6, blocks[1])]);
         assert!(!is_complete("%%rust"));
         assert!(!is_complete("%%rust\nlet x = 1;"));
