@@ -35,7 +35,8 @@ pub struct LayerMemory {
 
 /// The program itself with the tokenizer's tables.
 const PROGRAM: u64 = 90 << 20;
-/// Without a limit, one layer in so many gives its weights back: less than a percent of the step.
+/// Without a limit, one layer in so many gives its weights back: a tenth less memory for about a twentieth of the time of
+/// a model's step that is as small as half a billion parameters on 250 tokens.
 const RELEASED: usize = 4;
 
 impl StepMemory {
