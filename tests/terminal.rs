@@ -74,7 +74,7 @@ fn rust_at_the_prompt_ends_with_an_empty_line() {
     let mut session = Terminal::open(folder.path());
     session.enter("rust let x = 40;", "Rust starts");
     session.press("%%rust\rlet y = {\r\r2 };\rx + y\r\r");
-    session.pty.exp_string("\n42").unwrap();
+    session.pty.exp_string("42").unwrap();
     session.pty.exp_string(PROMPT).unwrap();
     // The compiler's drawing, then the error; nothing of the session is touched.
     session.enter("rust let wrong: String = x;", "^ expected `String`, found `i32`");

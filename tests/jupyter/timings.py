@@ -1,12 +1,28 @@
-"""Not a test: how fast the kernel is beside ipykernel, in one run. `python timings.py [ROUNDS]`"""
+"""Not a test: how fast the kernel is beside ipykernel, in one run. `python timings.py [ROUNDS]`
+
+Where evcxr_jupyter is installed (its kernel is called `rust`), Rust cells are timed beside it, and a call of the session."""
 
 import statistics
 import sys
 import time
 
+from jupyter_client.kernelspec import find_kernel_specs
 from jupyter_client.manager import KernelManager
 
 CELLS = {"tunebook": "set seed=42", "python3": "seed = 42"}
+RUST = {"tunebook": "%%rust\n1 + 1", "rust": "1 + 1"}
+# Microseconds of a call, in the middle of a thousand.
+CALLS = """%%rust
+let live = session();
+let mut took: Vec<f64> = (0..1000)
+    .map(|_| {
+        let start = std::time::Instant::now();
+        live.step();
+        start.elapsed().as_secs_f64() * 1e6
+    })
+    .collect();
+took.sort_by(f64::total_cmp);
+println!("{:.0} µs, nine in ten below {:.0} µs", took[500], took[900]);"""
 
 
 def ready(name):
@@ -61,5 +77,24 @@ def main(rounds):
         print(f"{what:12} tunebook {ours:8.2f} ms   ipykernel {theirs:8.2f} ms   ratio {ours / theirs:.2f}")
 
 
+def rust(rounds):
+    kernels = {name: ready(name)[1:] for name in RUST}
+    found = {name: [] for name in RUST}
+    for _, kc in kernels.values():
+        round_trip(kc, lambda kc=kc: kc.execute("%%rust\n2" if kc is kernels["tunebook"][1] else "2"))
+    for _ in range(10 * rounds):
+        for name, (_, kc) in kernels.items():
+            found[name].append(round_trip(kc, lambda kc=kc, n=name: kc.execute(RUST[n])))
+    ours, theirs = (statistics.median(found[name]) * 1000 for name in RUST)
+    print(f"{'Rust cell':12} tunebook {ours:8.2f} ms   evcxr     {theirs:8.2f} ms   ratio {ours / theirs:.2f}")
+    kc = kernels["tunebook"][1]
+    kc.execute_interactive(CALLS, timeout=60, output_hook=lambda m: print("a call", m["content"].get("text", ""), end=""))
+    for manager, kc in kernels.values():
+        kc.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 if __name__ == "__main__":
+    if "rust" in find_kernel_specs():
+        rust(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

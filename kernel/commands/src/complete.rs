@@ -14,6 +14,7 @@ use crate::host::Snapshot;
 use crate::lang::Lang;
 use crate::lang::both;
 use crate::parse;
+use crate::rust;
 use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Takes;
@@ -69,7 +70,7 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
 pub fn hint(line: &str) -> Option<String> {
     let head = line.trim_start().trim_start_matches('%');
     let word = head.trim_end();
-    if word.is_empty() || word.contains(char::is_whitespace) {
+    if word.is_empty() || word.contains(char::is_whitespace) || rust::begins_block(line) {
         return None;
     }
     let mut fitting = VERBS.iter().filter(|verb| verb.name == word || head == word && verb.name.starts_with(word));

@@ -88,6 +88,8 @@ impl Evaluator {
         command.env(tunebook_client::SOCKET, server.socket()).env(tunebook_client::TOKEN, server.token());
         let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| problem(&error))?;
         let mut context = CommandContext::with_eval_context(context);
+        // Cells steer what computes elsewhere; compiled faster, they are there sooner. `:opt 2` is there for others.
+        context.set_opt_level("1").map_err(|error| problem(&error))?;
         let prelude = format!(
             ":dep tunebook-client = {{ path = {:?} }}\nuse tunebook_client::{{Session, eprintln, println, session}};",
             client.display().to_string()

@@ -1,6 +1,8 @@
 //! What stands in for `println!` and `eprintln!` in cells. A cell that has panicked, or that an error has left by `?`, says
 //! so in a line on its standard output which nobody but evcxr sees; here the host is told as well.
 
+use std::fmt::Arguments;
+
 use crate::connection::Connection;
 use crate::request::Request;
 
@@ -12,26 +14,27 @@ const ERROR: &str = "EVCXR_ERROR_OCCURRED";
 /// The standard macro, by way of the session.
 #[macro_export]
 macro_rules! println {
-    () => { $crate::print_line("".to_string()) };
-    ($($text:tt)*) => { $crate::print_line(::std::format!($($text)*)) };
+    () => { $crate::print_line(::std::format_args!("")) };
+    ($($text:tt)*) => { $crate::print_line(::std::format_args!($($text)*)) };
 }
 
 /// The standard macro, by way of the session.
 #[macro_export]
 macro_rules! eprintln {
-    () => { $crate::eprint_line("".to_string()) };
-    ($($text:tt)*) => { $crate::eprint_line(::std::format!($($text)*)) };
+    () => { $crate::eprint_line(::std::format_args!("")) };
+    ($($text:tt)*) => { $crate::eprint_line(::std::format_args!($($text)*)) };
 }
 
-pub fn print_line(line: String) {
+pub fn print_line(line: Arguments) {
+    let line = line.to_string();
     if line == PANICKED || line == ERROR {
         tell(&Request::Failed { panicked: line == PANICKED });
     }
     std::println!("{line}");
 }
 
-pub fn eprint_line(line: String) {
-    if !tell(&Request::Stderr { line: line.clone() }) {
+pub fn eprint_line(line: Arguments) {
+    if !tell(&Request::Stderr { line: line.to_string() }) {
         std::eprintln!("{line}");
     }
 }
