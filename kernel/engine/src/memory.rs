@@ -93,8 +93,10 @@ impl StepMemory {
             remedies: Remedies::default(),
         })?;
         let missing = (self.layers as u64 * self.a_layer).saturating_sub(room);
-        let released = missing.checked_div(self.layer_weights).map_or(0, |whole| self.layers.min(whole as usize + 1));
-        let released = if missing == 0 { 0 } else { released };
+        let released = match self.layer_weights {
+            0 => 0,
+            each => self.layers.min(missing.div_ceil(each) as usize),
+        };
         Ok(LayerMemory { kept: fitting(room + released as u64 * self.layer_weights), released })
     }
 }

@@ -125,9 +125,9 @@ impl MicroBatch {
 
     /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
     ///
-    /// The forward pass keeps each layer's input, and the inner values of the last layers, as many as `manner` says; the backward pass
-    /// goes through the layers in reverse and makes the inner values of the others again. It ends at the lowest layer that
-    /// trains.
+    /// The forward pass keeps each layer's input, and the inner values of the last layers, as many as `manner` says; the
+    /// backward pass goes through the layers in reverse and makes the inner values of the others again. It ends at the
+    /// lowest layer that trains.
     ///
     /// # Errors
     /// Whatever candle reports.

@@ -59,7 +59,7 @@ impl<'a> Page<'a> {
             // The progress display shows every step.
             Output::Nothing | Output::Step(_) | Output::Evaluation(_) => {}
             Output::Text(text) => self.stream(Stream::Stdout, &(text + "\n")),
-            Output::Stderr(line) => self.stream(Stream::Stderr, &(line + "\n")),
+            Output::Stderr(line) => self.note(&line),
             // The answer itself was streamed.
             Output::Answer(_) => {
                 let said = self.last_text.clone().unwrap_or_default();

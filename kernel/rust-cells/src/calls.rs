@@ -144,6 +144,14 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
                 other => unexpected(&other),
             }
         }
+        Request::UseAdapter { name } => {
+            silently(format!("adapter use {}", quoted(&name)), session)?;
+            value(())
+        }
+        Request::Plot { name } => {
+            (stage.show)(silently(format!("plot {}", quoted(&name)), session)?);
+            value(())
+        }
         Request::Adapters {} => value(session.adapters().into_iter().map(adapter).collect::<Vec<_>>()),
         Request::Tensors {} => value(session.tensors(None)?.into_iter().map(tensor).collect::<Vec<_>>()),
         Request::Tensor { name } => {

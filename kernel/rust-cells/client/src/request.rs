@@ -38,6 +38,10 @@ choice! {
         Tensors {} = 15,
         /// Answer: [`Tensor`](crate::Tensor).
         Tensor { name: String } = 18,
+        /// Answer: nothing.
+        UseAdapter { name: String } = 19,
+        /// Answer: nothing; the curve appears in the cell.
+        Plot { name: String } = 20,
         /// A line for the cell's standard error. Answer: nothing.
         Stderr { line: String } = 16,
         /// The cell has panicked, or an error was passed on by `?`, which the line before it says. Answer: nothing.

@@ -54,7 +54,7 @@ impl Session {
 
     /// Turns the adapter of that name on.
     pub fn use_adapter(&self, name: &str) -> Result<()> {
-        self.call(Request::Run { line: format!("adapter use {}", quoted(name)), shown: false })
+        self.call(Request::UseAdapter { name: name.to_string() })
     }
 
     /// Turns adapters off: the base model answers.
@@ -134,7 +134,7 @@ impl Session {
 
     /// Shows a curve in the cell: `loss`, `eval_loss`, `lr` or `grad_norm`.
     pub fn plot(&self, name: &str) -> Result<()> {
-        self.run(&format!("plot {}", quoted(name)))
+        self.call(Request::Plot { name: name.to_string() })
     }
 
     /// Every tensor of the adapter that is on.
@@ -169,9 +169,4 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the live session")
     }
-}
-
-/// `text` as one word of a line.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
