@@ -6,17 +6,17 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use crate::Precision;
-use crate::pack::{MAX_RUN, VECTORS, pack_columns, pack_rows, pack_x, panel_width};
+use crate::pack::{MAX_RUN, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::{Contract, Factor, Source};
+use crate::source::{Contract, Factor, Source, Stored};
 
-/// Lanes along the contraction that are packed at a time.
-const DEPTH: usize = 256;
-/// The most columns of the output in a task; its packed weights take `DEPTH * COLUMNS` lanes, 256 KiB.
-const COLUMNS: usize = 256;
+/// The most lanes along the contraction, and the most lanes of W, that a task packs at a time, if the elements of rows
+/// are contracted: rows are read whole or in long parts, and take 256 KiB.
+const OF_ROWS: [usize; 2] = [1024, 1 << 16];
+/// The same if rows are contracted: short parts of each of many rows are read.
+const OF_COLUMNS: [usize; 2] = [256, 1 << 17];
 /// The most rows of x that are packed at a time: bounds the buffer, and is enough for packing W to cost nothing.
 const ROWS: usize = 1024;
 /// Splitting rows among tasks means packing W once more; this many rows are worth it.
@@ -26,83 +26,114 @@ const ALONE: usize = 1 << 18;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
-const _: () = assert!(DEPTH * 2 <= MAX_RUN && COLUMNS <= MAX_RUN && DEPTH.is_multiple_of(MAX_LANES));
-
-/// Computes a product whose x and h are contracted along their rows. b's factor is contracted as w is.
-pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: Factor<W>, b: B)
+/// Computes a product. b's factor is contracted as w is; x and h are read as b is.
+pub(crate) fn multiply<'a, V, W, B>(simd: V, product: &Product<'a>, w: Factor<W>, b: B)
 where
     W: Source,
-    B: Source,
+    B: Source + From<Stored<'a, f32>>,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
     let Product { dims, threads, .. } = product;
-    let lanes = [dims.depth, dims.rank].map(|depth| depth.div_ceil(V::Lane::DEPTH));
-    let lanes_per_row = lanes[0] + lanes[1];
+    let lanes = [dims.depth, dims.rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
+    let strip_len = strip_width::<V>() * (lanes[0] + lanes[1]);
+    let x = Factor { source: B::from(product.x.source), contract: product.x.contract };
+    let h = Factor { source: B::from(product.h), contract: Contract::RowElements };
+    let [longest, most_lanes] = if w.contract == Contract::RowElements { OF_ROWS } else { OF_COLUMNS };
+    // Parts of about equal length, in whole vectors.
+    let of_w = dims.depth.max(dims.rank).div_ceil(V::Lane::DEPTH);
+    let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
     let block = dims.rows.div_ceil(dims.rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
-    let mut packed = Scratch::<V::Lane>::new(block.min(dims.rows) * lanes_per_row);
+    let mut packed = Scratch::<V::Lane>::new(block.min(dims.rows).div_ceil(V::ROWS) * strip_len);
     for first in (0..dims.rows).step_by(block) {
         let rows = first..dims.rows.min(first + block);
         let alone = !threads || rows.len() * dims.width * (dims.depth + dims.rank) <= ALONE;
-        let pack = |(tile, to): (usize, &mut [V::Lane])| {
-            let start = first + tile * V::ROWS;
-            simd.run(PackTile { product, rows: start..rows.end.min(start + V::ROWS), to });
+        let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strip_len];
+        let pack = |(strip, to): (usize, &mut [V::Lane])| {
+            let start = first + strip * V::ROWS;
+            simd.run(PackStrip { x, h, dims: *dims, rows: start..rows.end.min(start + V::ROWS), lanes, to });
         };
-        let packed = &mut packed[..rows.len() * lanes_per_row];
-        let tile_len = V::ROWS * lanes_per_row;
         if alone {
-            packed.chunks_mut(tile_len).enumerate().for_each(pack);
+            packed.chunks_mut(strip_len).enumerate().for_each(pack);
         } else {
-            packed.par_chunks_mut(tile_len).enumerate().for_each(pack);
+            packed.par_chunks_mut(strip_len).enumerate().for_each(pack);
         }
 
         let x = &*packed;
-        let [rows_per_task, columns_per_task] = task_size::<V>(rows.len(), dims.width);
-        let tasks_down = rows.len().div_ceil(rows_per_task);
-        let tasks = 0..tasks_down * dims.width.div_ceil(columns_per_task);
+        let threads = if alone { 1 } else { rayon::current_num_threads() };
+        let tasks = Tasks::new::<V>(rows.len(), dims.width, most_lanes / depth, threads);
         let compute = |task: usize| {
-            let (i, j) = (task % tasks_down * rows_per_task, task / tasks_down * columns_per_task);
-            let tiles = i..rows.len().min(i + rows_per_task);
-            let columns = j..dims.width.min(j + columns_per_task);
-            simd.run(Region { product, x, lanes, w, b, first_row: first, rows: tiles, columns });
+            let (tiles, columns) = tasks.get::<V>(task);
+            simd.run(Region { product, x, lanes, w, b, depth, first_row: first, rows: tiles, columns });
         };
-        if alone { tasks.for_each(compute) } else { tasks.into_par_iter().for_each(compute) }
+        let all = 0..tasks.across * tasks.down;
+        if alone { all.for_each(compute) } else { all.into_par_iter().for_each(compute) }
     }
 }
 
-/// Rows and columns of the output to make one task of, so that each thread gets several if there is work enough.
-fn task_size<V: Simd>(rows: usize, width: usize) -> [usize; 2] {
-    let wanted = 3 * rayon::current_num_threads();
-    let mut columns = COLUMNS;
-    while width.div_ceil(columns) < wanted && columns > panel_width::<V>() {
-        columns /= 2;
-    }
-    let splits = wanted.div_ceil(width.div_ceil(columns)).min(rows / ROWS_PER_TASK).max(1);
-    [rows.div_ceil(splits).next_multiple_of(V::ROWS), columns]
+/// The output cut into regions of about equal size, neighbours along a row first.
+struct Tasks {
+    rows: usize,
+    width: usize,
+    across: usize,
+    down: usize,
 }
 
-/// Packs as many rows of x and h as a register tile is high, or the fewer that are left: lane p of row i goes to
-/// `to[p * rows + i]`, those of h after those of x.
-struct PackTile<'a, L> {
-    product: &'a Product<'a>,
+impl Tasks {
+    /// Several for each thread if there is work enough, and as many for one as for the other.
+    fn new<V: Simd>(rows: usize, width: usize, columns: usize, threads: usize) -> Self {
+        let panels = width.div_ceil(panel_width::<V>());
+        let least = panels.div_ceil((columns / panel_width::<V>()).clamp(1, MAX_RUN / panel_width::<V>()));
+        let across = least.max(3 * threads).next_multiple_of(threads).min(panels);
+        let down = (2 * threads).div_ceil(across).min(rows / ROWS_PER_TASK).max(1);
+        Tasks { rows, width, across, down }
+    }
+
+    /// The rows and columns of a task.
+    fn get<V: Simd>(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let cut = |size: usize, unit: usize, parts: usize, part: usize| {
+            let end = |part: usize| (part * size.div_ceil(unit) / parts * unit).min(size);
+            end(part)..end(part + 1)
+        };
+        (
+            cut(self.rows, V::ROWS, self.down, task / self.across),
+            cut(self.width, panel_width::<V>(), self.across, task % self.across),
+        )
+    }
+}
+
+/// Packs as many rows of x and h as a register tile is high, or the fewer that are left; the lanes of h come after
+/// those of x.
+struct PackStrip<'a, X, L> {
+    x: Factor<X>,
+    h: Factor<X>,
+    dims: Dims,
     rows: Range<usize>,
+    lanes: [usize; 2],
     to: &'a mut [L],
 }
 
-impl<V: Simd> Job<V> for PackTile<'_, V::Lane> {
+impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrip<'_, X, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { x, h, dims, precision, .. } = self.product;
-        let height = self.rows.len();
-        let rounded = *precision == Precision::Bf16;
-        let (x_to, h_to) = self.to.split_at_mut(dims.depth.div_ceil(V::Lane::DEPTH) * height);
-        for (i, row) in self.rows.enumerate() {
-            if dims.depth > 0 {
-                pack_x(x.source.run(row, 0..dims.depth, &mut []), &mut x_to[i..], height, rounded);
-            }
-            if dims.rank > 0 {
-                pack_x(h.run(row, 0..dims.rank, &mut []), &mut h_to[i..], height, rounded);
+        let width = strip_width::<V>();
+        let mut staging = Staging::<X>::new();
+        let (of_x, of_h) = self.to.split_at_mut(self.lanes[0] * width);
+        for (factor, depth, to) in [(&self.x, self.dims.depth, of_x), (&self.h, self.dims.rank, of_h)] {
+            if depth > 0 {
+                let sizes = [width, to.len()];
+                // SAFETY: the caller is within `run`.
+                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, sizes, &mut staging.0) };
             }
         }
+    }
+}
+
+/// A staging buffer for a source, empty if it needs none.
+struct Staging<S: Source>(Vec<S::Elem>);
+
+impl<S: Source> Staging<S> {
+    fn new() -> Self {
+        Staging(vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }])
     }
 }
 
@@ -115,6 +146,8 @@ struct Region<'a, L, W, B> {
     lanes: [usize; 2],
     w: Factor<W>,
     b: B,
+    /// Lanes along the contraction that are packed at a time.
+    depth: usize,
     /// The row of the output that `rows` are counted from.
     first_row: usize,
     rows: Range<usize>,
@@ -130,7 +163,7 @@ where
     #[inline(always)]
     unsafe fn run(self) {
         let panels = self.columns.len().div_ceil(panel_width::<V>());
-        let mut packed = Scratch::new(panels * DEPTH * panel_width::<V>());
+        let mut packed = Scratch::new(panels * self.depth * panel_width::<V>());
         let b = Factor { source: self.b, contract: self.w.contract };
         let Dims { depth, rank, .. } = self.product.dims;
         // SAFETY: the caller is within `run`.
@@ -152,15 +185,16 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
-        let panel_len = DEPTH * panel_width::<V>();
-        let mut staging = vec![S::Elem::zeroed(); if S::STAGED { MAX_RUN * MAX_LANES } else { 0 }];
-        for from in (0..depth).step_by(DEPTH * L::DEPTH) {
-            let depth = from..depth.min(from + DEPTH * L::DEPTH);
-            let (first, lanes) = (first_lane + from / L::DEPTH, depth.len().div_ceil(L::DEPTH));
+        let sizes = [panel_width::<V>(), self.depth * panel_width::<V>()];
+        let mut staging = Staging::<S>::new();
+        let longest = self.depth * L::DEPTH;
+        for from in (0..depth).step_by(longest) {
+            let part = from..depth.min(from + longest);
+            let (first, lanes) = (first_lane + from / L::DEPTH, part.len().div_ceil(L::DEPTH));
             // SAFETY: the caller is within `run`.
             unsafe {
-                self.pack::<V, S>(&w, depth, packed, panel_len, &mut staging);
-                self.multiply_packed::<V>(first, lanes, packed, panel_len);
+                pack::<V, S>(&w, self.columns.clone(), part, packed, sizes, &mut staging.0);
+                self.multiply_packed::<V>(first, lanes, packed, sizes[1]);
             }
         }
     }
@@ -172,10 +206,11 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
     #[inline(always)]
     unsafe fn multiply_packed<V: Simd<Lane = L>>(&self, first: usize, lanes: usize, packed: &[L], panel_len: usize) {
         let Product { y, ending, .. } = self.product;
-        let lanes_per_row = self.lanes[0] + self.lanes[1];
+        let width = strip_width::<V>();
+        let strip_len = width * (self.lanes[0] + self.lanes[1]);
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
-            let x = &self.x[i * lanes_per_row + first * height..][..lanes * height];
+            let x = &self.x[i / V::ROWS * strip_len + first * width..][..lanes * width];
             for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
                 let columns = j..self.columns.end.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];
@@ -189,39 +224,6 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
                         let y = y.row(self.first_row + i + row, columns.clone());
                         ending.write(first == 0, &sums[..columns.len()], y, columns.clone());
                     }
-                }
-            }
-        }
-    }
-
-    /// Packs this region's columns of W, or of Wᵀ, for a part of the contraction.
-    ///
-    /// # Safety
-    /// That of [`Simd`].
-    #[inline(always)]
-    unsafe fn pack<V, S>(
-        &self,
-        w: &Factor<S>,
-        depth: Range<usize>,
-        packed: &mut [L],
-        panel_len: usize,
-        staging: &mut [S::Elem],
-    ) where
-        S: Source,
-        V: Reads<S::Elem> + Simd<Lane = L>,
-    {
-        // SAFETY: the caller is within `run`.
-        unsafe {
-            match w.contract {
-                Contract::RowElements => {
-                    for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks_mut(panel_len))
-                    {
-                        let rows = j..self.columns.end.min(j + panel_width::<V>());
-                        pack_rows::<V, S>(&w.source, rows, depth.clone(), panel, staging);
-                    }
-                }
-                Contract::Rows => {
-                    pack_columns::<V, S>(&w.source, self.columns.clone(), depth, packed, panel_len, staging);
                 }
             }
         }
@@ -255,7 +257,7 @@ unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); VECTORS]; M];
-        for (x, w) in x.chunks_exact(M).zip(w.chunks_exact(panel_width::<V>())) {
+        for (x, w) in x.chunks_exact(strip_width::<V>()).zip(w.chunks_exact(panel_width::<V>())) {
             let w = [V::load(&w[..V::LANES]), V::load(&w[V::LANES..])];
             for (totals, &x) in totals.iter_mut().zip(x) {
                 let x = V::splat(x);

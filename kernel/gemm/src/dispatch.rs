@@ -65,9 +65,9 @@ impl Cpu {
     }
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
     /// Computes it with `w` and `b`, on `cpu`.
-    pub(crate) fn with(self, w: Weights<'_>, contract: Contract, b: Stored<'_, f32>, cpu: Cpu) {
+    pub(crate) fn with(self, w: Weights<'_>, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
         if self.is_empty() {
             return;
         }
@@ -81,7 +81,7 @@ impl Product<'_> {
         }
     }
 
-    fn with_decoded<W>(self, w: W, stride: usize, contract: Contract, b: Stored<'_, f32>, cpu: Cpu)
+    fn with_decoded<W>(self, w: W, stride: usize, contract: Contract, b: Stored<'a, f32>, cpu: Cpu)
     where
         Decoding<W, f32>: Source<Elem = f32>,
         Decoding<W, bf16>: Source<Elem = bf16>,
@@ -93,7 +93,7 @@ impl Product<'_> {
     }
 
     /// As [`with`](Product::with), for f32 as it is stored.
-    pub(crate) fn with_stored(self, w: Factor<Stored<'_, f32>>, b: Stored<'_, f32>, cpu: Cpu) {
+    pub(crate) fn with_stored(self, w: Factor<Stored<'_, f32>>, b: Stored<'a, f32>, cpu: Cpu) {
         if self.precision == Precision::F32 {
             return self.with_f32(w, b, cpu);
         }
@@ -104,7 +104,7 @@ impl Product<'_> {
         self.with_bf16(Factor { source: Rounded(w.source), contract: w.contract }, b, cpu);
     }
 
-    fn with_f32<W: Source<Elem = f32>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
+    fn with_f32<W: Source<Elem = f32>>(self, w: Factor<W>, b: Stored<'a, f32>, cpu: Cpu) {
         match cpu {
             #[cfg(target_arch = "x86_64")]
             Cpu::Amx { wide: simd, .. } | Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => {
@@ -118,7 +118,7 @@ impl Product<'_> {
         }
     }
 
-    fn with_bf16<W: Source<Elem = bf16>>(self, w: Factor<W>, b: Stored<'_, f32>, cpu: Cpu) {
+    fn with_bf16<W: Source<Elem = bf16>>(self, w: Factor<W>, b: Stored<'a, f32>, cpu: Cpu) {
         #[cfg(target_arch = "x86_64")]
         if let Some(amx) = self.tiles(w.contract, cpu) {
             return amx::multiply(amx, &self, w, b);
@@ -138,7 +138,7 @@ impl Product<'_> {
         }
     }
 
-    fn with_vectors<W, V>(self, w: Factor<W>, b: Stored<'_, f32>, simd: V)
+    fn with_vectors<W, V>(self, w: Factor<W>, b: Stored<'a, f32>, simd: V)
     where
         W: Source<Elem = bf16>,
         V: Reads<bf16> + Reads<f32>,
@@ -149,7 +149,12 @@ impl Product<'_> {
         }
     }
 
-    fn compute<W: Source, B: Source, V: Reads<W::Elem> + Reads<B::Elem>>(self, w: Factor<W>, b: B, simd: V) {
+    fn compute<W, B, V>(self, w: Factor<W>, b: B, simd: V)
+    where
+        W: Source,
+        B: Source + From<Stored<'a, f32>>,
+        V: Reads<W::Elem> + Reads<B::Elem>,
+    {
         if self.has_few_rows(w.contract) {
             few_rows::multiply(simd, &self, w.source, b);
         } else {
@@ -186,7 +191,7 @@ impl Product<'_> {
             #[cfg(target_arch = "x86_64")]
             Cpu::Amx { .. } => self.dims.rows.min(self.dims.width) >= 8,
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { .. } => self.x.contract == Contract::RowElements,
+            Cpu::Avx512Bf16 { .. } => true,
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 use crate::Precision;
-use crate::pack::pack_x;
+use crate::pack::pack_row;
 use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
@@ -64,7 +64,7 @@ impl<V: Simd> Job<V> for PackRows<'_, V::Lane> {
             let (of_x, of_h) = lanes.split_at_mut(self.lanes[0]);
             for (x, depth, lanes) in [(x.source, dims.depth, of_x), (*h, dims.rank, of_h)] {
                 if depth > 0 {
-                    pack_x(x.run(row, 0..depth, &mut []), lanes, 1, *precision == Precision::Bf16);
+                    pack_row(x.run(row, 0..depth, &mut []), lanes, *precision == Precision::Bf16);
                     lanes[depth.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
                 }
             }

@@ -6,92 +6,129 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 
 use crate::simd::{Lane, MAX_LANES, MAX_STEP, Reads, Simd};
-use crate::source::Source;
+use crate::source::{Contract, Factor, Source, fetch};
 
 /// Vectors in a row of the register tile.
 pub(crate) const VECTORS: usize = 2;
-/// The most elements of a row of W that are packed at once.
+/// The most elements of a row that are packed at once.
 pub(crate) const MAX_RUN: usize = 512;
+/// Elements of a staging buffer.
+pub(crate) const STAGING: usize = MAX_RUN * MAX_LANES;
+/// Contracted rows that are fetched ahead of the one that is packed.
+const AHEAD: usize = 16;
 
 /// The width of the register tile, and so of a panel: a packed strip of W, whose lane (p, j) is at `p * width + j`.
 pub(crate) const fn panel_width<V: Simd>() -> usize {
     VECTORS * V::LANES
 }
 
-/// Packs a row of x: its lane p goes to `to[p * height]`.
+/// The width of a packed strip of x: the height of the register tile in whole vectors. Lane (i, p) is at
+/// `p * width + i`.
+pub(crate) const fn strip_width<V: Simd>() -> usize {
+    V::ROWS.next_multiple_of(V::LANES)
+}
+
+/// Packs a row of x as it is; `lanes` has room for exactly that.
 #[inline(always)]
-pub(crate) fn pack_x<L: Lane>(x: &[f32], to: &mut [L], height: usize, rounded: bool) {
-    // In two steps: rounding vectorises, spreading does not.
-    let mut lanes = [L::zeroed(); 64];
-    for (x, to) in x.chunks(64 * L::DEPTH).zip(to.chunks_mut(64 * height)) {
-        let whole = x.chunks_exact(L::DEPTH);
-        let rest = whole.remainder();
-        let count = x.len().div_ceil(L::DEPTH);
-        for (lane, x) in lanes.iter_mut().zip(whole) {
-            *lane = L::pack(x, rounded);
-        }
-        if !rest.is_empty() {
-            lanes[count - 1] = L::pack(rest, rounded);
-        }
-        for (to, lane) in to.iter_mut().step_by(height).zip(&lanes[..count]) {
-            *to = *lane;
-        }
+pub(crate) fn pack_row<L: Lane>(x: &[f32], lanes: &mut [L], rounded: bool) {
+    for (x, lane) in x.chunks(L::DEPTH).zip(lanes) {
+        *lane = L::pack(x, rounded);
     }
 }
 
-/// Packs a panel of Wᵀ, for `x Wᵀ`: of the rows `rows` of W (at most a panel's width), the elements `depth` (at
-/// most [`MAX_RUN`]), which are contracted. Lanes of `panel` past `rows` and `depth` get arbitrary values, up to the
-/// next whole vector along `depth`.
+/// Packs panels of `width` lanes, `panel_len` lanes apart, of the part `free` (at most [`MAX_RUN`]) of a factor's free
+/// dimension and the part `depth` of what is contracted. Lanes past
+/// `free` get arbitrary values, as do those past `depth` up to the next whole vector; half a lane past it is zero.
 #[inline(always)]
-pub(crate) unsafe fn pack_rows<V, S>(
-    w: &S,
-    rows: Range<usize>,
+pub(crate) unsafe fn pack<V, S>(
+    factor: &Factor<S>,
+    free: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [V::Lane],
+    panels: &mut [V::Lane],
+    [width, panel_len]: [usize; 2],
     staging: &mut [S::Elem],
 ) where
     S: Source,
     V: Reads<S::Elem>,
 {
-    let step = V::LANES * V::Lane::DEPTH;
-    for (half, first) in rows.clone().step_by(V::LANES).enumerate() {
-        let panel = &mut panel[half * V::LANES..];
-        let mut staging = staging.chunks_exact_mut(MAX_RUN);
-        // A loop, since a closure would not be compiled for the instruction set.
-        let mut runs: [&[S::Elem]; MAX_LANES] = [&[]; MAX_LANES];
-        for (i, run) in runs.iter_mut().enumerate().take(V::LANES) {
-            // Past the last row, that row is read again.
-            let row = (first + i).min(rows.end - 1);
-            *run = w.run(row, depth.clone(), staging.next().unwrap_or_default());
-        }
-        let whole = depth.len() / step;
-        // SAFETY: the caller is within `run`.
-        unsafe {
-            for p in 0..whole {
-                V::transpose(&runs, p * step, &mut panel[p * V::LANES * panel_width::<V>()..], panel_width::<V>());
-            }
-            if whole * step < depth.len() {
-                let mut filled = [[S::Elem::zeroed(); MAX_STEP]; MAX_LANES];
-                for (filled, run) in filled.iter_mut().zip(runs).take(V::LANES) {
-                    let rest = &run[whole * step..];
-                    filled[..rest.len()].copy_from_slice(rest);
+    // SAFETY: the caller is within `run`.
+    unsafe {
+        match factor.contract {
+            Contract::RowElements => {
+                for (j, panel) in free.clone().step_by(width).zip(panels.chunks_mut(panel_len)) {
+                    let rows = j..free.end.min(j + width);
+                    pack_rows::<V, S>(&factor.source, rows, free.end, depth.clone(), panel, width, staging);
                 }
-                let rest = &mut panel[whole * V::LANES * panel_width::<V>()..];
-                V::transpose(&filled.each_ref().map(|f| &f[..]), 0, rest, panel_width::<V>());
+            }
+            Contract::Rows => {
+                pack_columns::<V, S>(&factor.source, free, depth, panels, [width, panel_len], staging);
             }
         }
     }
 }
 
-/// Packs panels of W, for `dy W`: of the rows `depth` of W, which are contracted, the elements `columns` (at most
-/// [`MAX_RUN`]), in panels that lie `panel_len` lanes apart. Lanes past `columns` get arbitrary values.
+/// A panel whose free dimension are rows, a square at a time. The rows up to `end` will be packed next.
 #[inline(always)]
-pub(crate) unsafe fn pack_columns<V, S>(
-    w: &S,
+unsafe fn pack_rows<V, S>(
+    source: &S,
+    rows: Range<usize>,
+    end: usize,
+    depth: Range<usize>,
+    panel: &mut [V::Lane],
+    width: usize,
+    staging: &mut [S::Elem],
+) where
+    S: Source,
+    V: Reads<S::Elem>,
+{
+    let (start, step) = (depth.start, V::LANES * V::Lane::DEPTH);
+    for (square, first) in rows.clone().step_by(V::LANES).enumerate() {
+        let panel = &mut panel[square * V::LANES..];
+        for from in depth.clone().step_by(MAX_RUN) {
+            let depth = from..depth.end.min(from + MAX_RUN);
+            let panel = &mut panel[(from - start) / V::Lane::DEPTH * width..];
+            let mut staging = staging.chunks_exact_mut(MAX_RUN);
+            // A loop, since a closure would not be compiled for the instruction set.
+            let mut runs: [&[S::Elem]; MAX_LANES] = [&[]; MAX_LANES];
+            for i in 0..V::LANES {
+                let row = first + i;
+                // Past the last row, that row stands in.
+                runs[i] = if row < rows.end {
+                    source.run(row, depth.clone(), staging.next().unwrap_or_default())
+                } else {
+                    runs[i - 1]
+                };
+                if row + V::LANES < end {
+                    fetch(source, row + V::LANES, depth.clone());
+                }
+            }
+            let whole = depth.len() / step;
+            // SAFETY: the caller is within `run`.
+            unsafe {
+                for p in 0..whole {
+                    V::transpose(&runs, p * step, &mut panel[p * V::LANES * width..], width);
+                }
+                if whole * step < depth.len() {
+                    let mut filled = [[S::Elem::zeroed(); MAX_STEP]; MAX_LANES];
+                    for (filled, run) in filled.iter_mut().zip(runs).take(V::LANES) {
+                        let rest = &run[whole * step..];
+                        filled[..rest.len()].copy_from_slice(rest);
+                    }
+                    V::transpose(&filled.each_ref().map(|f| &f[..]), 0, &mut panel[whole * V::LANES * width..], width);
+                }
+            }
+        }
+    }
+}
+
+/// Panels whose free dimension are columns: rows that are contracted, a lane's at a time.
+#[inline(always)]
+unsafe fn pack_columns<V, S>(
+    source: &S,
     columns: Range<usize>,
     depth: Range<usize>,
     panels: &mut [V::Lane],
-    panel_len: usize,
+    [width, panel_len]: [usize; 2],
     staging: &mut [S::Elem],
 ) where
     S: Source,
@@ -100,17 +137,19 @@ pub(crate) unsafe fn pack_columns<V, S>(
     let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
     let zeros = [S::Elem::zeroed(); MAX_RUN];
     for (p, row) in depth.clone().step_by(V::Lane::DEPTH).enumerate() {
-        let a = w.run(row, columns.clone(), &mut *staging_a);
+        for later in row + AHEAD..depth.end.min(row + AHEAD + V::Lane::DEPTH) {
+            fetch(source, later, columns.clone());
+        }
+        let a = source.run(row, columns.clone(), &mut *staging_a);
         let b = if V::Lane::DEPTH == 1 {
             a
         } else if row + 1 < depth.end {
-            w.run(row + 1, columns.clone(), &mut *staging_b)
+            source.run(row + 1, columns.clone(), &mut *staging_b)
         } else {
             &zeros[..columns.len()]
         };
-        let places = panels
-            .chunks_mut(panel_len)
-            .flat_map(|panel| panel[p * panel_width::<V>()..(p + 1) * panel_width::<V>()].chunks_exact_mut(V::LANES));
+        let places =
+            panels.chunks_mut(panel_len).flat_map(|panel| panel[p * width..(p + 1) * width].chunks_exact_mut(V::LANES));
         for ((a, b), place) in a.chunks(V::LANES).zip(b.chunks(V::LANES)).zip(places) {
             // SAFETY: the caller is within `run`.
             unsafe {

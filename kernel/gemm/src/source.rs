@@ -16,6 +16,22 @@ pub(crate) trait Source: Copy + Send + Sync {
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
 }
 
+/// Has a run that will be read soon brought into the L2 cache, if it is read from where it is stored and the CPU can:
+/// where the rows of a matrix end, the prefetchers of the CPU lose track.
+#[inline(always)]
+pub(crate) fn fetch<S: Source>(source: &S, row: usize, columns: Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    if !S::STAGED {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        for line in source.run(row, columns, &mut []).chunks(64 / size_of::<S::Elem>()) {
+            // SAFETY: every x86-64 has the instruction, and it takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (source, row, columns);
+}
+
 /// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contract {
@@ -58,6 +74,12 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
 /// f32 elements, rounded to bf16 as they are read.
 #[derive(Clone, Copy)]
 pub(crate) struct Rounded<'a>(pub(crate) Stored<'a, f32>);
+
+impl<'a> From<Stored<'a, f32>> for Rounded<'a> {
+    fn from(wide: Stored<'a, f32>) -> Self {
+        Rounded(wide)
+    }
+}
 
 impl Source for Rounded<'_> {
     type Elem = bf16;

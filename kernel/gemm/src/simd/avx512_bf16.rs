@@ -99,8 +99,12 @@ impl Simd for Avx512Bf16 {
     {
         // SAFETY: see above.
         unsafe {
-            let columns = avx512::transpose(rows.map(|row| Self::read(&row[from..])));
-            for (p, column) in columns.into_iter().enumerate() {
+            // By index: a closure that `map` calls is not compiled into this function, nor for its instructions.
+            let mut lanes = [_mm512_setzero_si512(); MAX_LANES];
+            for i in 0..MAX_LANES {
+                lanes[i] = Self::read(&rows[i][from..]);
+            }
+            for (p, column) in avx512::transpose(lanes).into_iter().enumerate() {
                 Self::store(column, &mut to[p * stride..]);
             }
         }
