@@ -23,6 +23,9 @@ pub(crate) const MAX_ROWS_BESIDE_TILES: usize = 4;
 const TOGETHER: usize = 4;
 /// Elements of a row that are multiplied at a time, so that `TOGETHER` rows of W stay in the L1 cache for all of x.
 const CHUNK: usize = 2048;
+/// The most lanes of a single row of x that stays in the L1 cache while W passes by. Up to there, rows of W are read one
+/// after the other, from end to end, which is how the prefetchers of the CPU like it best.
+const IN_L1: usize = 4096;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
 const TASK: usize = 1 << 16;
 
@@ -128,6 +131,15 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
+        let rows = self.product.dims.rows;
+        if rows == 1 && !S::STAGED && depth.div_ceil(L::DEPTH) <= IN_L1 {
+            let x = &self.packed[first_lane..];
+            for (r, sum) in sums[0].iter_mut().enumerate().take(self.rows.end - row) {
+                // SAFETY: the caller is within `run`.
+                unsafe { *sum += dot::<V, S::Elem>(x, w.run(row + r, 0..depth, &mut [])) };
+            }
+            return;
+        }
         for from in (0..depth).step_by(CHUNK) {
             let mut staging = staging.chunks_exact_mut(CHUNK);
             // A loop, since a closure would not be compiled for the instruction set. Past the last row, that row is
@@ -137,7 +149,6 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
                 let row = (row + r).min(self.rows.end - 1);
                 *run = w.run(row, from..depth.min(from + CHUNK), staging.next().unwrap_or_default());
             }
-            let rows = self.product.dims.rows;
             for i in (0..rows).step_by(V::FEW_ROWS) {
                 let height = V::FEW_ROWS.min(rows - i);
                 let stride = self.lanes[0] + self.lanes[1];
@@ -154,6 +165,40 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
                 }
             }
         }
+    }
+}
+
+/// The dot product of a row of x and a run of W, in four sums, so that one need not wait for the other. The row of x
+/// goes on with zeros to a whole vector.
+///
+/// # Safety
+/// That of [`Simd`].
+#[inline(always)]
+unsafe fn dot<V, E>(x: &[V::Lane], w: &[E]) -> f32
+where
+    V: Reads<E>,
+    E: Zeroable + Copy,
+{
+    let step = V::LANES * V::Lane::DEPTH;
+    let (whole, last) = (w.len() / step, w.len() % step);
+    // SAFETY: the caller is within `run`.
+    unsafe {
+        // By index: iterators over `totals` would keep it in memory instead of registers.
+        let mut totals = [V::zero(); 4];
+        for p in (0..whole / 4 * 4).step_by(4) {
+            for i in 0..4 {
+                totals[i] = V::dot(totals[i], V::load(&x[(p + i) * V::LANES..]), V::read(&w[(p + i) * step..]));
+            }
+        }
+        for p in whole / 4 * 4..whole {
+            totals[0] = V::dot(totals[0], V::load(&x[p * V::LANES..]), V::read(&w[p * step..]));
+        }
+        if last > 0 {
+            let mut filled = [E::zeroed(); MAX_STEP];
+            filled[..last].copy_from_slice(&w[whole * step..]);
+            totals[0] = V::dot(totals[0], V::load(&x[whole * V::LANES..]), V::read(&filled));
+        }
+        (V::total(totals[0]) + V::total(totals[1])) + (V::total(totals[2]) + V::total(totals[3]))
     }
 }
 
