@@ -10,19 +10,22 @@ use crate::pack::{MAX_RUN, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, Product};
 use crate::scratch::Scratch;
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::{Contract, Factor, Source, Stored};
+use crate::source::{Contract, Factor, Lines, Source, Stored};
 
 /// The most lanes along the contraction, and the most lanes of W, that a task packs at a time, if the elements of rows
 /// are contracted: rows are read whole or in long parts, and take 256 KiB.
 const OF_ROWS: [usize; 2] = [1024, 1 << 16];
 /// The same if rows are contracted: short parts of each of many rows are read.
-const OF_COLUMNS: [usize; 2] = [256, 1 << 17];
+const OF_COLUMNS: [usize; 2] = [512, 1 << 17];
 /// The most rows of x that are packed at a time: bounds the buffer, and is enough for packing W to cost nothing.
 const ROWS: usize = 1024;
 /// Splitting rows among tasks means packing W once more; this many rows are worth it.
 const ROWS_PER_TASK: usize = 96;
 /// Multiplications that other threads need not be woken for.
 const ALONE: usize = 1 << 18;
+/// Steps of the register tile to each cache line of W that is fetched for the next block: few enough to fetch all of it
+/// in time, with a hundred rows and more.
+const STEPS: usize = 4;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
@@ -191,20 +194,37 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
         for from in (0..depth).step_by(longest) {
             let part = from..depth.min(from + longest);
             let (first, lanes) = (first_lane + from / L::DEPTH, part.len().div_ceil(L::DEPTH));
+            // What this thread will most likely pack next.
+            let next = if part.end < depth {
+                (self.columns.clone(), part.end..depth.min(part.end + longest))
+            } else {
+                let end = self.product.dims.width.min(self.columns.end + self.columns.len());
+                (self.columns.end..end, 0..depth.min(longest))
+            };
+            let (rows, columns) = if w.contract == Contract::RowElements { next } else { (next.1, next.0) };
+            let mut lines = Lines::new(&w.source, rows, columns);
             // SAFETY: the caller is within `run`.
             unsafe {
                 pack::<V, S>(&w, self.columns.clone(), part, packed, sizes, &mut staging.0);
-                self.multiply_packed::<V>(first, lanes, packed, sizes[1]);
+                self.multiply_packed::<V>(first, lanes, packed, sizes[1], &mut || lines.fetch_next());
             }
         }
     }
 
-    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed.
+    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed; calls `meanwhile` every
+    /// [`STEPS`] steps.
     ///
     /// # Safety
     /// That of [`Simd`].
     #[inline(always)]
-    unsafe fn multiply_packed<V: Simd<Lane = L>>(&self, first: usize, lanes: usize, packed: &[L], panel_len: usize) {
+    unsafe fn multiply_packed<V: Simd<Lane = L>>(
+        &self,
+        first: usize,
+        lanes: usize,
+        packed: &[L],
+        panel_len: usize,
+        meanwhile: &mut impl FnMut(),
+    ) {
         let Product { y, ending, .. } = self.product;
         let width = strip_width::<V>();
         let strip_len = width * (self.lanes[0] + self.lanes[1]);
@@ -216,7 +236,7 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
                 let w = &panel[..lanes * panel_width::<V>()];
                 let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
                 // SAFETY: the caller is within `run`.
-                unsafe { tile_of_height::<V>(height, x, w, &mut sums) };
+                unsafe { tile_of_height::<V>(height, x, w, &mut sums, meanwhile) };
                 for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
                     // SAFETY: tasks have disjoint regions, and this one holds one part at a time; the first lanes
                     // come before the others.
@@ -235,11 +255,17 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-unsafe fn tile_of_height<V: Simd>(height: usize, x: &[V::Lane], w: &[V::Lane], sums: &mut [f32]) {
+unsafe fn tile_of_height<V: Simd>(
+    height: usize,
+    x: &[V::Lane],
+    w: &[V::Lane],
+    sums: &mut [f32],
+    meanwhile: &mut impl FnMut(),
+) {
     macro_rules! tiles {
         ($($height:literal)*) => {
             match height {
-                $($height if V::ROWS >= $height => tile::<V, $height>(x, w, sums),)*
+                $($height if V::ROWS >= $height => tile::<V, $height>(x, w, sums, meanwhile),)*
                 _ => {}
             }
         };
@@ -253,16 +279,19 @@ unsafe fn tile_of_height<V: Simd>(height: usize, x: &[V::Lane], w: &[V::Lane], s
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut [f32]) {
+unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut [f32], meanwhile: &mut impl FnMut()) {
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); VECTORS]; M];
-        for (x, w) in x.chunks_exact(strip_width::<V>()).zip(w.chunks_exact(panel_width::<V>())) {
-            let w = [V::load(&w[..V::LANES]), V::load(&w[V::LANES..])];
-            for (totals, &x) in totals.iter_mut().zip(x) {
-                let x = V::splat(x);
-                for (total, w) in totals.iter_mut().zip(w) {
-                    *total = V::dot(*total, x, w);
+        for (x, w) in x.chunks(STEPS * strip_width::<V>()).zip(w.chunks(STEPS * panel_width::<V>())) {
+            meanwhile();
+            for (x, w) in x.chunks_exact(strip_width::<V>()).zip(w.chunks_exact(panel_width::<V>())) {
+                let w = [V::load(&w[..V::LANES]), V::load(&w[V::LANES..])];
+                for (totals, &x) in totals.iter_mut().zip(x) {
+                    let x = V::splat(x);
+                    for (total, w) in totals.iter_mut().zip(w) {
+                        *total = V::dot(*total, x, w);
+                    }
                 }
             }
         }

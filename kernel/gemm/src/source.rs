@@ -32,6 +32,37 @@ pub(crate) fn fetch<S: Source>(source: &S, row: usize, columns: Range<usize>) {
     let _ = (source, row, columns);
 }
 
+/// A part of a matrix that is fetched a cache line at a time while something else is computed: the lines of all of it,
+/// asked for at once, would have to wait for each other.
+pub(crate) struct Lines<'a, S> {
+    source: &'a S,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    column: usize,
+}
+
+impl<'a, S: Source> Lines<'a, S> {
+    pub(crate) fn new(source: &'a S, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let rows = if columns.is_empty() { 0..0 } else { rows };
+        Lines { source, rows, column: columns.start, columns }
+    }
+
+    /// Fetches the next line, if there is one.
+    #[inline(always)]
+    pub(crate) fn fetch_next(&mut self) {
+        if S::STAGED || self.rows.is_empty() {
+            return;
+        }
+        let end = self.column + 64 / size_of::<S::Elem>();
+        fetch(self.source, self.rows.start, self.column..end.min(self.columns.end));
+        self.column = end;
+        if end >= self.columns.end {
+            self.column = self.columns.start;
+            self.rows.start += 1;
+        }
+    }
+}
+
 /// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contract {
