@@ -16,6 +16,7 @@ use tunebook_engine::generate::Choice;
 use tunebook_engine::generate::Prompt;
 use tunebook_engine::generate::generate;
 use tunebook_engine::model::Model;
+use tunebook_engine::prefix::Prefix;
 use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
 use tunebook_nn::adapter::Adapter;
@@ -96,7 +97,7 @@ impl Case {
         let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), pass).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
         let turn = rotary(&positions.thw, &net.config.text);
-        let hidden = net.text.read(x, &turn, &mut cache, pass).unwrap();
+        let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), pass).unwrap();
         net.text.logits(&net.text.norm(&hidden, pass).unwrap(), pass).unwrap()
     }
 
@@ -110,7 +111,7 @@ impl Case {
         let mut choice = Choice::new(&settings, &self.model.generation, 0);
         choice.eos_token_ids.clear();
         let mut tokens = Vec::new();
-        generate(&self.model, None, &self.prompt, &choice, &|| false, &mut |token| {
+        generate(&mut Prefix::default(), &self.model, None, &self.prompt, &choice, &|| false, &mut |token| {
             tokens.push(i64::from(token));
             Ok(())
         })

@@ -16,7 +16,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::generate::Choice;
 use crate::generate::Prompt;
-use crate::generate::generate_after;
+use crate::generate::generate;
 use crate::model::Model;
 use crate::pictures::Features;
 use crate::pictures::PictureKey;
@@ -54,6 +54,13 @@ impl Conversation {
         self.messages.len() / 2
     }
 
+    /// Forgets the turns. What the model has read stays, since the next conversation begins alike.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.images.clear();
+        self.pictures.clear();
+    }
+
     /// Asks `text` about `images` and streams the answer. Pictures whose `<image>` the text does not hold come in
     /// front of it. An interrupted answer stays in the conversation as far as it came.
     ///
@@ -79,7 +86,7 @@ impl Conversation {
         let mut pieces = model.tokenizer.decode_stream(true);
         let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
         let stop = || cx.is_cancelled();
-        let made = generate_after(&mut self.prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
+        let made = generate(&mut self.prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
             new_tokens += 1;
             first_token.get_or_insert_with(|| start.elapsed());
             let piece = pieces.push(token)?;

@@ -28,30 +28,15 @@ pub struct Answer {
     pub cached_tokens: usize,
 }
 
-/// Generates until an end token, `max_new_tokens`, or `stop`. `on_token` hears each token as it is chosen, but not
-/// the end token.
-///
-/// # Errors
-/// The prompt does not fit the model, or `on_token` fails.
-pub fn generate(
-    model: &Model,
-    adapter: Option<&Adapter>,
-    prompt: &Prompt,
-    choice: &Choice,
-    stop: &dyn Fn() -> bool,
-    on_token: &mut dyn FnMut(u32) -> Result<()>,
-) -> Result<AnswerEnd> {
-    Ok(generate_after(&mut Prefix::default(), model, adapter, prompt, choice, stop, on_token)?.end)
-}
-
-/// The same, without reading again what `prefix` says has been read; afterwards it holds the prompt and the answer.
+/// Generates until an end token, `max_new_tokens`, or `stop`, without reading again what `prefix` says has been read;
+/// afterwards it holds the prompt and the answer. `on_token` hears each token as it is chosen, but not the end token.
 ///
 /// Every new token's position is the count of tokens before it plus the prompt's `rope_delta`, the same for all
 /// three axes.
 ///
 /// # Errors
-/// As [`generate`]; the prefix then holds what was read.
-pub fn generate_after(
+/// The prompt does not fit the model, or `on_token` fails; the prefix then holds what was read.
+pub fn generate(
     prefix: &mut Prefix,
     model: &Model,
     adapter: Option<&Adapter>,

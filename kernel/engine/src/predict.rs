@@ -26,6 +26,7 @@ use crate::output::results;
 use crate::output::results::Results;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
+use crate::prefix::Prefix;
 use crate::report::AnswerEnd;
 use crate::report::PredictReport;
 use crate::report::Prediction;
@@ -55,9 +56,11 @@ pub fn predict(
     let total = samples.list.len();
     let mut file = settings.output_dir.clone().map(PredictionsFile::create).transpose()?;
     let (mut scores, mut new_tokens, mut cut) = (Vec::with_capacity(total), 0, 0);
+    // Samples begin alike, with the system prompt.
+    let mut prefix = Prefix::default();
     for (index, sample) in samples.list.iter().enumerate() {
         cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
-        let (text, tokens, end) = answer(sample, index, asking, features, cx)?;
+        let (text, tokens, end) = answer(sample, index, &mut prefix, asking, features, cx)?;
         if end == AnswerEnd::Interrupted {
             break;
         }
@@ -102,6 +105,7 @@ pub fn predict(
 fn answer(
     sample: &Encoded,
     index: usize,
+    prefix: &mut Prefix,
     asking: Asking,
     features: &mut Features,
     cx: &Context,
@@ -115,11 +119,11 @@ fn answer(
     };
     let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(index as u64));
     let mut tokens = Vec::new();
-    let end = generate(model, adapter, &prompt, &choice, &|| cx.is_cancelled(), &mut |token| {
+    let made = generate(prefix, model, adapter, &prompt, &choice, &|| cx.is_cancelled(), &mut |token| {
         tokens.push(token);
         Ok(())
     })?;
-    Ok((model.tokenizer.decode(&tokens, true)?, tokens.len(), end))
+    Ok((model.tokenizer.decode(&tokens, true)?, tokens.len(), made.end))
 }
 
 fn prompt_and_label(sample: &Encoded, asking: Asking) -> Result<(String, String)> {

@@ -97,9 +97,9 @@ impl Prefix {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
         let turn = rotary(positions, &net.config.text);
-        let hidden = net.text.read(x, &turn, cache, Pass { adapter, ..Pass::default() })?;
+        let hidden = net.text.read(x, &turn, cache, 1, Pass { adapter, ..Pass::default() })?;
         self.tokens.extend_from_slice(tokens);
-        Ok(hidden.narrow(0, tokens.len() - 1, 1)?)
+        Ok(hidden)
     }
 
     /// How many tokens and whole pictures at the start of `prompt` have been read, leaving at least one token to

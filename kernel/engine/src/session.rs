@@ -300,7 +300,7 @@ impl Session {
 
     /// Forgets the conversation.
     pub fn chat_clear(&mut self) {
-        self.conversation = Conversation::default();
+        self.conversation.clear();
     }
 
     /// The loss on the data sets `names`, or on what is held out of the chosen ones; on the first `most` samples of it.

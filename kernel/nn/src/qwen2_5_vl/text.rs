@@ -266,20 +266,23 @@ impl DecoderLayer {
         self.linears().iter().for_each(|linear| linear.weight().release());
     }
 
-    /// The output for one sequence whose earlier tokens are in `cache`, where this is layer `index`; `x` holds the
-    /// new ones.
+    /// The output of the last `wanted` tokens of one sequence whose earlier tokens are in `cache`, where this is layer
+    /// `index`; `x` holds the new ones.
     fn forward_cached(
         &self,
         x: &Tensor,
         rotary: &Rotary,
         (cache, index): (&mut KvCache, usize),
+        wanted: usize,
         pass: Pass,
     ) -> Result<Tensor> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
         let (k, v) = cache.append(index, &k, &v)?;
-        let segments = Segments { q: [0, x.dim(0)?].into(), k: [0, k.dim(0)?].into(), causal: true };
+        let first = x.dim(0)? - wanted;
+        let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
+        let segments = Segments { q: [0, wanted].into(), k: [0, k.dim(0)?].into(), causal: true };
         let attended = attention(&q, &k, &v, &segments, [self.heads, self.kv_heads], self.precision)?;
-        self.output(&self.inner_after_attention(x, [q, k, v, attended], pass)?, pass)
+        self.output(&self.inner_after_attention(&x, [q, k, v, attended], pass)?, pass)
     }
 
     fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass) -> Result<(Tensor, Tensor, Tensor)> {
@@ -314,13 +317,14 @@ pub struct Inner {
 }
 
 impl TextModel {
-    /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives their hidden
-    /// states before the final norm.
-    pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, pass: Pass) -> Result<Tensor> {
+    /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives the hidden states of the
+    /// last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
+    pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, wanted: usize, pass: Pass) -> Result<Tensor> {
         let tokens = x.len() / self.embed_tokens.frozen.cols;
         let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &Device::Cpu)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward_cached(&x, rotary, (cache, index), pass)?;
+            let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
+            x = layer.forward_cached(&x, rotary, (cache, index), wanted, pass)?;
         }
         cache.appended(tokens);
         Ok(x)
