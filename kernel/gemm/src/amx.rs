@@ -8,11 +8,10 @@ mod tiles;
 
 use std::ops::Range;
 
-use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 use crate::product::{Dims, Product};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, Staging};
 use crate::source::{Contract, Factor, Source, Stored};
 pub(crate) use pack::Halves;
 use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
@@ -163,7 +162,7 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
             }
         }
         let pack = |(segment, free, panel): (&Segment, Range<usize>, &mut [u32])| {
-            let mut staging = vec![H::Elem::zeroed(); if H::STAGED { STAGING } else { 0 }];
+            let mut staging = Staging::new::<H>(STAGING);
             // SAFETY: `Amx` is the proof that the CPU has the features.
             unsafe { self.shared.pack(segment, free, panel, &mut staging) };
         };
@@ -193,7 +192,7 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn compute(&self, streamed: Range<usize>, shared: Range<usize>, block: Block<'_>) {
         let mut tiles = self.amx.tiles();
-        let mut staging = vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }];
+        let mut staging = Staging::new::<S>(STAGING);
         let longest = self.segments.iter().map(Segment::panel_len).max().unwrap_or_default();
         let mut own = Scratch::<u32>::new(self.width.min(streamed.len()).div_ceil(PANEL) * longest);
         let kept =

@@ -3,12 +3,11 @@
 
 use std::ops::Range;
 
-use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 use crate::pack::{MAX_RUN, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, Product};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
 use crate::source::{Contract, Factor, Lines, Source, Stored};
 
@@ -119,24 +118,15 @@ impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrip<'_, X, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
         let width = strip_width::<V>();
-        let mut staging = Staging::<X>::new();
+        let mut staging = Staging::new::<X>(STAGING);
         let (of_x, of_h) = self.to.split_at_mut(self.lanes[0] * width);
         for (factor, depth, to) in [(&self.x, self.dims.depth, of_x), (&self.h, self.dims.rank, of_h)] {
             if depth > 0 {
                 let sizes = [width, to.len()];
                 // SAFETY: the caller is within `run`.
-                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, sizes, &mut staging.0) };
+                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, sizes, &mut staging) };
             }
         }
-    }
-}
-
-/// A staging buffer for a source, empty if it needs none.
-struct Staging<S: Source>(Vec<S::Elem>);
-
-impl<S: Source> Staging<S> {
-    fn new() -> Self {
-        Staging(vec![S::Elem::zeroed(); if S::STAGED { STAGING } else { 0 }])
     }
 }
 
@@ -189,7 +179,7 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
         let sizes = [panel_width::<V>(), self.depth * panel_width::<V>()];
-        let mut staging = Staging::<S>::new();
+        let mut staging = Staging::new::<S>(STAGING);
         let longest = self.depth * L::DEPTH;
         for from in (0..depth).step_by(longest) {
             let part = from..depth.min(from + longest);
@@ -205,7 +195,7 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
             let mut lines = Lines::new(&w.source, rows, columns);
             // SAFETY: the caller is within `run`.
             unsafe {
-                pack::<V, S>(&w, self.columns.clone(), part, packed, sizes, &mut staging.0);
+                pack::<V, S>(&w, self.columns.clone(), part, packed, sizes, &mut staging);
                 self.multiply_packed::<V>(first, lanes, packed, sizes[1], &mut || lines.fetch_next());
             }
         }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::Precision;
 use crate::pack::pack_row;
 use crate::product::{Dims, Product};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
 use crate::source::Source;
 
@@ -94,8 +94,8 @@ where
     #[inline(always)]
     unsafe fn run(self) {
         let Product { dims, y, ending, .. } = self.product;
-        let mut staging = vec![W::Elem::zeroed(); if W::STAGED { TOGETHER * CHUNK } else { 0 }];
-        let mut staging_of_b = vec![B::Elem::zeroed(); if B::STAGED { TOGETHER * CHUNK } else { 0 }];
+        let mut staging = Staging::new::<W>(TOGETHER * CHUNK);
+        let mut staging_of_b = Staging::new::<B>(TOGETHER * CHUNK);
         for j in self.rows.clone().step_by(TOGETHER) {
             let mut sums = [[0.0; TOGETHER]; MAX_ROWS];
             // SAFETY: the caller is within `run`.

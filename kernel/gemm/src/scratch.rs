@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::source::Source;
+
 thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
@@ -32,6 +34,34 @@ impl<L: Pod> Scratch<L> {
             lines.resize(len.div_ceil(16), Line::zeroed());
         }
         Scratch { lines, len, lanes: PhantomData }
+    }
+}
+
+/// A buffer for the runs of a source, see [`Source::run`]; empty if it needs none.
+pub(crate) struct Staging<E> {
+    lanes: Scratch<u32>,
+    elements: PhantomData<E>,
+}
+
+impl<E: Pod> Staging<E> {
+    /// A buffer of `len` elements for `S`, whose contents are whatever was left there.
+    pub(crate) fn new<S: Source<Elem = E>>(len: usize) -> Self {
+        let len = if S::STAGED { (len * size_of::<E>()).div_ceil(size_of::<u32>()) } else { 0 };
+        Staging { lanes: Scratch::new(len), elements: PhantomData }
+    }
+}
+
+impl<E: Pod> Deref for Staging<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        bytemuck::cast_slice(&self.lanes)
+    }
+}
+
+impl<E: Pod> DerefMut for Staging<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        bytemuck::cast_slice_mut(&mut self.lanes)
     }
 }
 
