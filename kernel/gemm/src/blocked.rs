@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::pack::{MAX_RUN, STAGING, VECTORS, pack, panel_width, strip_width};
+use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
@@ -20,6 +20,8 @@ const OF_COLUMNS: [usize; 2] = [512, 1 << 17];
 const ROWS: usize = 1024;
 /// Splitting rows among tasks means packing W once more; this many rows are worth it.
 const ROWS_PER_TASK: usize = 96;
+/// Strips of x that are packed together if its rows are contracted: long enough parts of its rows to be read fast.
+const STRIPS: usize = 8;
 /// Multiplications that other threads need not be woken for.
 const ALONE: usize = 1 << 18;
 /// Steps of the register tile to each cache line of W that is fetched for the next block: few enough to fetch all of it
@@ -50,14 +52,16 @@ where
         let rows = first..dims.rows.min(first + block);
         let alone = !threads || rows.len() * dims.width * (dims.depth + dims.rank) <= ALONE;
         let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strip_len];
-        let pack = |(strip, to): (usize, &mut [V::Lane])| {
-            let start = first + strip * V::ROWS;
-            simd.run(PackStrip { x, h, dims: *dims, rows: start..rows.end.min(start + V::ROWS), lanes, to });
+        let together = if x.contract == Contract::Rows { STRIPS } else { 1 };
+        let pack = |(index, to): (usize, &mut [V::Lane])| {
+            let start = first + index * together * V::ROWS;
+            let rows = start..rows.end.min(start + together * V::ROWS);
+            simd.run(PackStrips { x, h, dims: *dims, rows, lanes, strip_len, to });
         };
         if alone {
-            packed.chunks_mut(strip_len).enumerate().for_each(pack);
+            packed.chunks_mut(together * strip_len).enumerate().for_each(pack);
         } else {
-            packed.par_chunks_mut(strip_len).enumerate().for_each(pack);
+            packed.par_chunks_mut(together * strip_len).enumerate().for_each(pack);
         }
 
         let x = &*packed;
@@ -103,28 +107,28 @@ impl Tasks {
     }
 }
 
-/// Packs as many rows of x and h as a register tile is high, or the fewer that are left; the lanes of h come after
-/// those of x.
-struct PackStrip<'a, X, L> {
+/// Packs strips of x and h: as many rows as a register tile is high, or the fewer that are left. The lanes of h come
+/// after those of x.
+struct PackStrips<'a, X, L> {
     x: Factor<X>,
     h: Factor<X>,
     dims: Dims,
     rows: Range<usize>,
     lanes: [usize; 2],
+    strip_len: usize,
     to: &'a mut [L],
 }
 
-impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrip<'_, X, V::Lane> {
+impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrips<'_, X, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
-        let width = strip_width::<V>();
+        let panels = Panels { pitch: V::ROWS, width: strip_width::<V>(), len: self.strip_len };
         let mut staging = Staging::new::<X>(STAGING);
-        let (of_x, of_h) = self.to.split_at_mut(self.lanes[0] * width);
-        for (factor, depth, to) in [(&self.x, self.dims.depth, of_x), (&self.h, self.dims.rank, of_h)] {
+        for (factor, depth, first_lane) in [(&self.x, self.dims.depth, 0), (&self.h, self.dims.rank, self.lanes[0])] {
             if depth > 0 {
-                let sizes = [width, to.len()];
+                let to = &mut self.to[first_lane * panels.width..];
                 // SAFETY: the caller is within `run`.
-                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, sizes, &mut staging) };
+                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, panels, &mut staging) };
             }
         }
     }
@@ -178,7 +182,8 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
-        let sizes = [panel_width::<V>(), self.depth * panel_width::<V>()];
+        let width = panel_width::<V>();
+        let panels = Panels { pitch: width, width, len: self.depth * width };
         let mut staging = Staging::new::<S>(STAGING);
         let longest = self.depth * L::DEPTH;
         for from in (0..depth).step_by(longest) {
@@ -195,8 +200,8 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
             let mut lines = Lines::new(&w.source, rows, columns);
             // SAFETY: the caller is within `run`.
             unsafe {
-                pack::<V, S>(&w, self.columns.clone(), part, packed, sizes, &mut staging);
-                self.multiply_packed::<V>(first, lanes, packed, sizes[1], &mut || lines.fetch_next());
+                pack::<V, S>(&w, self.columns.clone(), part, packed, panels, &mut staging);
+                self.multiply_packed::<V>(first, lanes, packed, panels.len, &mut || lines.fetch_next());
             }
         }
     }

@@ -36,16 +36,27 @@ pub(crate) fn pack_row<L: Lane>(x: &[f32], lanes: &mut [L], rounded: bool) {
     }
 }
 
-/// Packs panels of `width` lanes, `panel_len` lanes apart, of the part `free` (at most [`MAX_RUN`]) of a factor's free
-/// dimension and the part `depth` of what is contracted. Lanes past
-/// `free` get arbitrary values, as do those past `depth` up to the next whole vector; half a lane past it is zero.
+/// How panels lie in memory and in the matrix.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    /// Elements of the free dimension from one panel to the next.
+    pub(crate) pitch: usize,
+    /// Lanes of a panel to each lane of the contraction, whole vectors.
+    pub(crate) width: usize,
+    /// Lanes from one panel to the next.
+    pub(crate) len: usize,
+}
+
+/// Packs panels of the part `free` (at most [`MAX_RUN`]) of a factor's free dimension and the part `depth` of what is
+/// contracted. Lanes past a panel's pitch get arbitrary values, as do those past `depth` up to the next whole vector;
+/// half a lane past it is zero.
 #[inline(always)]
 pub(crate) unsafe fn pack<V, S>(
     factor: &Factor<S>,
     free: Range<usize>,
     depth: Range<usize>,
-    panels: &mut [V::Lane],
-    [width, panel_len]: [usize; 2],
+    to: &mut [V::Lane],
+    panels: Panels,
     staging: &mut [S::Elem],
 ) where
     S: Source,
@@ -55,14 +66,12 @@ pub(crate) unsafe fn pack<V, S>(
     unsafe {
         match factor.contract {
             Contract::RowElements => {
-                for (j, panel) in free.clone().step_by(width).zip(panels.chunks_mut(panel_len)) {
-                    let rows = j..free.end.min(j + width);
-                    pack_rows::<V, S>(&factor.source, rows, free.end, depth.clone(), panel, width, staging);
+                for (j, panel) in free.clone().step_by(panels.pitch).zip(to.chunks_mut(panels.len)) {
+                    let rows = j..free.end.min(j + panels.pitch);
+                    pack_rows::<V, S>(&factor.source, rows, free.end, depth.clone(), panel, panels.width, staging);
                 }
             }
-            Contract::Rows => {
-                pack_columns::<V, S>(&factor.source, free, depth, panels, [width, panel_len], staging);
-            }
+            Contract::Rows => pack_columns::<V, S>(&factor.source, free, depth, to, panels, staging),
         }
     }
 }
@@ -127,8 +136,8 @@ unsafe fn pack_columns<V, S>(
     source: &S,
     columns: Range<usize>,
     depth: Range<usize>,
-    panels: &mut [V::Lane],
-    [width, panel_len]: [usize; 2],
+    to: &mut [V::Lane],
+    panels: Panels,
     staging: &mut [S::Elem],
 ) where
     S: Source,
@@ -148,18 +157,19 @@ unsafe fn pack_columns<V, S>(
         } else {
             &zeros[..columns.len()]
         };
-        let places =
-            panels.chunks_mut(panel_len).flat_map(|panel| panel[p * width..(p + 1) * width].chunks_exact_mut(V::LANES));
-        for ((a, b), place) in a.chunks(V::LANES).zip(b.chunks(V::LANES)).zip(places) {
-            // SAFETY: the caller is within `run`.
-            unsafe {
-                if a.len() == V::LANES {
-                    V::store(V::stack(a, b), place);
-                } else {
-                    let mut filled = [[S::Elem::zeroed(); MAX_LANES]; 2];
-                    filled[0][..a.len()].copy_from_slice(a);
-                    filled[1][..b.len()].copy_from_slice(b);
-                    V::store(V::stack(&filled[0], &filled[1]), place);
+        for (first, panel) in (0..columns.len()).step_by(panels.pitch).zip(to.chunks_mut(panels.len)) {
+            let places = panel[p * panels.width..(p + 1) * panels.width].chunks_exact_mut(V::LANES);
+            for ((a, b), place) in a[first..].chunks(V::LANES).zip(b[first..].chunks(V::LANES)).zip(places) {
+                // SAFETY: the caller is within `run`.
+                unsafe {
+                    if a.len() == V::LANES {
+                        V::store(V::stack(a, b), place);
+                    } else {
+                        let mut filled = [[S::Elem::zeroed(); MAX_LANES]; 2];
+                        filled[0][..a.len()].copy_from_slice(a);
+                        filled[1][..b.len()].copy_from_slice(b);
+                        V::store(V::stack(&filled[0], &filled[1]), place);
+                    }
                 }
             }
         }
