@@ -50,6 +50,8 @@ fn a_session_at_the_prompt() {
     session.enter("b", "a b");
     session.press("print lost");
     session.pty.send_control('c').unwrap();
+    // The end of the line; the prompt was drawn again with every key before.
+    session.pty.exp_string("\x1b[?2004l").unwrap();
     session.pty.exp_string(PROMPT).unwrap();
 
     // A conversation has a prompt of its own.
