@@ -1,4 +1,4 @@
-//! Products with many rows: strips of W are packed into a buffer that stays in the L2 cache, and multiplied with
+//! Products with many rows: blocks of W are packed into a buffer that stays in the L2 cache, and multiplied with
 //! packed rows of x, one register tile at a time.
 
 use std::ops::Range;
