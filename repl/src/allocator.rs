@@ -1,4 +1,64 @@
-//! How glibc hands out memory.
+//! How memory is handed out: small blocks by mimalloc, large ones by the system.
+//!
+//! rust-analyzer looks through millions of small blocks before each Rust cell, and mimalloc lays blocks of a size side by
+//! side: that is 3 ms of a cell. Of large blocks it gives memory back to the system sooner than a training step wants it
+//! again, which costs 8 % of a step.
+
+use std::alloc::GlobalAlloc;
+use std::alloc::Layout;
+use std::alloc::System;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: BySize = BySize;
+
+struct BySize;
+
+/// The first size, in bytes, that is the system's.
+const LARGE: usize = 1 << 15;
+
+impl BySize {
+    fn of(layout: Layout) -> &'static dyn GlobalAlloc {
+        if layout.size() < LARGE { &MiMalloc } else { &System }
+    }
+}
+
+// SAFETY: both are allocators, and a block's layout, which the caller repeats, says whose it is.
+unsafe impl GlobalAlloc for BySize {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises for this one.
+        unsafe { Self::of(layout).alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises for this one.
+        unsafe { Self::of(layout).alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block was given with this layout, so by this allocator.
+        unsafe { Self::of(layout).dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller promises that a layout of this size and alignment is valid.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if (layout.size() < LARGE) == (size < LARGE) {
+            // SAFETY: the block was given with this layout, so by this allocator, which keeps it.
+            return unsafe { Self::of(layout).realloc(block, layout, size) };
+        }
+        // SAFETY: `new` is of a size that is not 0; both blocks hold at least the smaller size and do not overlap.
+        unsafe {
+            let moved = self.alloc(new);
+            if !moved.is_null() {
+                std::ptr::copy_nonoverlapping(block, moved, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            moved
+        }
+    }
+}
 
 /// Lets freed memory be used again at once. By default, glibc maps blocks over 32 MiB afresh each time, and gives back
 /// to the system what other threads than the first have freed, so that the buffers of each layer, gone and needed
