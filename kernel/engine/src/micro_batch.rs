@@ -28,7 +28,9 @@ pub struct MicroBatch {
     pictures: Pictures,
     positions: Vec<[u32; 3]>,
     segments: Segments,
-    /// Rows whose next token is learned, and that token.
+    /// Those of the last layer, which makes the rows of each sample from the first whose next token is learned on.
+    last_segments: Segments,
+    /// Rows whose next token is learned, counted among those that the last layer makes, and that token.
     rows: Vec<u32>,
     targets: Vec<u32>,
 }
@@ -60,18 +62,23 @@ impl MicroBatch {
         features: &mut Features,
         samples: &[&Encoded],
     ) -> Result<Self> {
-        let (mut input_ids, mut positions, mut bounds) = (Vec::new(), Vec::new(), vec![0]);
+        let (mut input_ids, mut positions) = (Vec::new(), Vec::new());
+        let (mut bounds, mut last_bounds, mut made) = (vec![0], vec![0], 0);
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
         for sample in samples {
-            let start = positions.len();
             let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
             input_ids.extend_from_slice(&sample.input_ids);
             positions.extend(net.positions(&sample.input_ids, &grids)?.thw);
             bounds.push(positions.len());
-            for (i, &label) in sample.labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORE_INDEX) {
-                rows.push((start + i - 1) as u32);
+            // The row before a token predicts it.
+            let learned = sample.labels.iter().skip(1).enumerate().filter(|(_, label)| **label != IGNORE_INDEX);
+            let first = learned.clone().next().map_or(sample.labels.len(), |(row, _)| row);
+            for (row, &label) in learned {
+                rows.push((made + row - first) as u32);
                 targets.push(label as u32);
             }
+            made += sample.labels.len() - first;
+            last_bounds.push(made);
         }
         let images = || samples.iter().flat_map(|sample| &sample.images);
         let pictures = if adapter.is_some_and(Adapter::changes_pictures) && images().next().is_some() {
@@ -85,8 +92,9 @@ impl MicroBatch {
             Pictures::Features(features.collect::<Result<_>>()?)
         };
         let bounds: std::sync::Arc<[usize]> = bounds.into();
-        let segments = Segments { q: bounds.clone(), k: bounds, causal: true };
-        Ok(Self { input_ids, pictures, positions, segments, rows, targets })
+        let segments = Segments { q: bounds.clone(), k: bounds.clone(), causal: true };
+        let last_segments = Segments { q: last_bounds.into(), k: bounds, causal: true };
+        Ok(Self { input_ids, pictures, positions, segments, last_segments, rows, targets })
     }
 
     pub fn tokens(&self) -> usize {
@@ -106,7 +114,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, segments, last_segments, rows, targets } = self;
         let rotary = rotary(&positions, &net.config.text);
         let pass = Pass { adapter, ..Pass::default() };
         let features = match pictures {
@@ -115,8 +123,10 @@ impl MicroBatch {
         };
         let x = net.embed(&input_ids, &features, pass)?;
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
-        for layer in &net.text.layers {
-            x = layer.output(&layer.inner(&x, &rotary, &segments, pass)?, pass)?;
+        let layers = &net.text.layers;
+        let segments_of = |i| if i + 1 == layers.len() { &last_segments } else { &segments };
+        for (i, layer) in layers.iter().enumerate() {
+            x = layer.output(&layer.inner(&x, &rotary, segments_of(i), pass)?, pass)?;
         }
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
@@ -141,7 +151,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, segments, last_segments, rows, targets } = self;
         let rotary = rotary(&positions, &net.config.text);
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
@@ -159,6 +169,7 @@ impl MicroBatch {
         }
 
         let layers = &net.text.layers;
+        let segments_of = |i| if i + 1 == layers.len() { &last_segments } else { &segments };
         let first_kept = layers.len().saturating_sub(manner.layers.kept);
         let lowest = match seen.is_some() || net.text.embedding_trains(pass) {
             true => 0,
@@ -167,13 +178,13 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
-            let inner = layer.inner(&x, &rotary, &segments, pass)?;
+            let inner = layer.inner(&x, &rotary, segments_of(i), pass)?;
             let y = layer.output(&inner, pass)?;
             if i < manner.layers.released {
                 layer.release();
             }
             if i >= lowest {
-                passed.push((layer, x, (i >= first_kept).then_some(inner)));
+                passed.push((i, x, (i >= first_kept).then_some(inner)));
             }
             x = y;
         }
@@ -190,10 +201,11 @@ impl MicroBatch {
         }
         let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
-        for (i, (layer, x, inner)) in passed.into_iter().enumerate().rev() {
-            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, &segments, pass), Ok)?;
-            dx = layer.backward(&x, &inner, &dx, (&rotary, &segments), pass, gradients)?;
-            if lowest + i < manner.layers.released {
+        for (i, x, inner) in passed.into_iter().rev() {
+            let (layer, segments) = (&layers[i], segments_of(i));
+            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, segments, pass), Ok)?;
+            dx = layer.backward(&x, &inner, &dx, (&rotary, segments), pass, gradients)?;
+            if i < manner.layers.released {
                 layer.release();
             }
         }

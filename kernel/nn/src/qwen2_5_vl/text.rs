@@ -199,20 +199,24 @@ impl DecoderLayer {
     }
 
     /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
-    /// `rotary`. Its output is [`DecoderLayer::output`] of them.
+    /// `rotary`. Its output is [`DecoderLayer::output`] of them, for the rows that are queries of `segments`.
     pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
+        let (x, q) = match query_rows(segments)? {
+            None => (x.clone(), q),
+            Some(rows) => (x.index_select(&rows, 0)?, q.index_select(&rows, 0)?),
+        };
         let attended = attention(&q, &k, &v, segments, [self.heads, self.kv_heads], self.precision)?;
-        self.inner_after_attention(x, [q, k, v, attended], pass)
+        self.inner_after_attention(&x, [q, k, v, attended], pass)
     }
 
-    /// What the layer makes of its input, `[T, hidden]`.
+    /// What the layer makes of its input, `[queries, hidden]`.
     pub fn output(&self, inner: &Inner, pass: Pass) -> Result<Tensor> {
         let activated = swiglu(&inner.gate, &inner.up)?;
         add(&inner.middle, &self.down_proj.forward(&activated, pass)?)
     }
 
-    /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to
+    /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are added to
     /// `gradients`. This is `inner` and `output` read backwards.
     pub fn backward(
         &self,
@@ -238,6 +242,13 @@ impl DecoderLayer {
         let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
             attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
+        let (dq, dmiddle) = match query_rows(segments)? {
+            None => (dq, dmiddle),
+            Some(rows) => {
+                let tokens = x.dim(0)?;
+                (among_zeros(&dq, &rows, tokens)?, among_zeros(&dmiddle, &rows, tokens)?)
+            }
+        };
         let normed = self.input_layernorm.forward(x, pass)?;
         let dnormed = add(
             &self.q_proj.backward(&normed, &rope_backward(&dq, rotary)?, pass, gradients)?,
@@ -300,18 +311,29 @@ impl DecoderLayer {
     }
 }
 
-/// What a layer's backward pass reads beside the input: the values that took a product to make.
+/// [`Segments::query_rows`], to select by.
+fn query_rows(segments: &Segments) -> Result<Option<Tensor>> {
+    segments.query_rows().map(|rows| Tensor::new(rows, &Device::Cpu)).transpose()
+}
+
+/// The rows of x at the places `rows` of `tokens`; the others are 0.
+fn among_zeros(x: &Tensor, rows: &Tensor, tokens: usize) -> Result<Tensor> {
+    Tensor::zeros((tokens, x.dim(1)?), x.dtype(), &Device::Cpu)?.index_add(rows, x, 0)
+}
+
+/// What a layer's backward pass reads beside the input: the values that took a product to make. Keys and values are those
+/// of all T tokens, all else belongs to the queries.
 pub struct Inner {
-    /// Rotated queries, `[T, heads · head_dim]`.
+    /// Rotated queries, `[queries, heads · head_dim]`.
     q: Tensor,
     /// Rotated keys, `[T, kv_heads · head_dim]`.
     k: Tensor,
     v: Tensor,
-    /// What attention makes of them, `[T, heads · head_dim]`.
+    /// What attention makes of them, `[queries, heads · head_dim]`.
     attended: Tensor,
-    /// The residual stream between attention and feed-forward, `[T, hidden]`.
+    /// The residual stream between attention and feed-forward, `[queries, hidden]`.
     middle: Tensor,
-    /// `[T, intermediate]`.
+    /// `[queries, intermediate]`.
     gate: Tensor,
     up: Tensor,
 }
