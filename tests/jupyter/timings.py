@@ -80,7 +80,7 @@ def main(rounds):
 def rust(rounds):
     found = {name: [] for name in RUST}
     for number in range(rounds):
-        # Afresh each round: where things come to lie in the memory of a process makes it 2 % faster or slower for good.
+        # Afresh each round, so that no single start decides the comparison.
         names = sorted(RUST, reverse=number % 2 == 0)
         kernels = {name: ready(name)[1:] for name in names}
         for name, (_, kc) in kernels.items():

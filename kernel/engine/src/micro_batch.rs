@@ -27,12 +27,25 @@ pub struct MicroBatch {
     input_ids: Vec<u32>,
     pictures: Pictures,
     positions: Vec<[u32; 3]>,
-    segments: Segments,
-    /// Those of the last layer, which makes the rows of each sample from the first whose next token is learned on.
-    last_segments: Segments,
+    segments: LayerSegments,
     /// Rows whose next token is learned, counted among those that the last layer makes, and that token.
     rows: Vec<u32>,
     targets: Vec<u32>,
+}
+
+/// The samples as a layer sees them.
+struct LayerSegments {
+    /// Where all rows are made.
+    all: Segments,
+    /// In the last layer, which makes the rows of each sample from the first whose next token is learned on.
+    last: Segments,
+}
+
+impl LayerSegments {
+    /// Those of one of so many layers.
+    fn of(&self, layer: usize, layers: usize) -> &Segments {
+        if layer + 1 == layers { &self.last } else { &self.all }
+    }
 }
 
 /// The pictures of all samples, in the order of their placeholders.
@@ -92,9 +105,11 @@ impl MicroBatch {
             Pictures::Features(features.collect::<Result<_>>()?)
         };
         let bounds: std::sync::Arc<[usize]> = bounds.into();
-        let segments = Segments { q: bounds.clone(), k: bounds.clone(), causal: true };
-        let last_segments = Segments { q: last_bounds.into(), k: bounds, causal: true };
-        Ok(Self { input_ids, pictures, positions, segments, last_segments, rows, targets })
+        let segments = LayerSegments {
+            all: Segments { q: bounds.clone(), k: bounds.clone(), causal: true },
+            last: Segments { q: last_bounds.into(), k: bounds, causal: true },
+        };
+        Ok(Self { input_ids, pictures, positions, segments, rows, targets })
     }
 
     pub fn tokens(&self) -> usize {
@@ -114,7 +129,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, last_segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
         let rotary = rotary(&positions, &net.config.text);
         let pass = Pass { adapter, ..Pass::default() };
         let features = match pictures {
@@ -124,9 +139,8 @@ impl MicroBatch {
         let x = net.embed(&input_ids, &features, pass)?;
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
         let layers = &net.text.layers;
-        let segments_of = |i| if i + 1 == layers.len() { &last_segments } else { &segments };
         for (i, layer) in layers.iter().enumerate() {
-            x = layer.output(&layer.inner(&x, &rotary, segments_of(i), pass)?, pass)?;
+            x = layer.output(&layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?, pass)?;
         }
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
@@ -151,7 +165,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, last_segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
         let rotary = rotary(&positions, &net.config.text);
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
@@ -165,11 +179,10 @@ impl MicroBatch {
         let mut x = net.embed(&input_ids, &features, pass)?;
         if manner.neftune_noise_alpha > 0.0 {
             let text: Vec<bool> = input_ids.iter().map(is_text).collect();
-            add_noise(&mut x, &text, &segments.q, manner.neftune_noise_alpha, manner.dropout);
+            add_noise(&mut x, &text, &segments.all.q, manner.neftune_noise_alpha, manner.dropout);
         }
 
         let layers = &net.text.layers;
-        let segments_of = |i| if i + 1 == layers.len() { &last_segments } else { &segments };
         let first_kept = layers.len().saturating_sub(manner.layers.kept);
         let lowest = match seen.is_some() || net.text.embedding_trains(pass) {
             true => 0,
@@ -178,7 +191,7 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
-            let inner = layer.inner(&x, &rotary, segments_of(i), pass)?;
+            let inner = layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?;
             let y = layer.output(&inner, pass)?;
             if i < manner.layers.released {
                 layer.release();
@@ -202,7 +215,7 @@ impl MicroBatch {
         let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
         for (i, x, inner) in passed.into_iter().rev() {
-            let (layer, segments) = (&layers[i], segments_of(i));
+            let (layer, segments) = (&layers[i], segments.of(i, layers.len()));
             let inner = inner.map_or_else(|| layer.inner(&x, &rotary, segments, pass), Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, segments), pass, gradients)?;
             if i < manner.layers.released {

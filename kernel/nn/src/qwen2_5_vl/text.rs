@@ -216,8 +216,8 @@ impl DecoderLayer {
         add(&inner.middle, &self.down_proj.forward(&activated, pass)?)
     }
 
-    /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are added to
-    /// `gradients`. This is `inner` and `output` read backwards.
+    /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are
+    /// added to `gradients`. This is `inner` and `output` read backwards.
     pub fn backward(
         &self,
         x: &Tensor,
