@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use candle_core::Device;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_data::DatasetInfo;
@@ -42,7 +43,7 @@ fn encoded(model: &Model, name: &str, cutoff_len: usize) -> Vec<Encoded> {
 
 #[test]
 fn tokens_and_positions_are_those_of_llamafactorys_collator() {
-    let model = Model::load(&fixture("tiny"), Dtype::Float32).unwrap();
+    let model = Model::load(&fixture("tiny"), Dtype::Float32, Device::Cpu).unwrap();
     let reference = json("encode/positions.json");
     let (packed, alone): (Vec<_>, Vec<_>) =
         reference["batches"].as_array().unwrap().iter().partition(|batch| batch["packed"] == true);

@@ -1,5 +1,6 @@
 //! Every trainable tensor gets the gradient that PEFT gives it, and nothing else gets one.
 
+use candle_core::Device;
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::Origin;
@@ -18,7 +19,7 @@ use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
 
 fn model() -> (Model, Adapter) {
-    let model = Model::load(&fixture("tiny"), Dtype::Float32).unwrap();
+    let model = Model::load(&fixture("tiny"), Dtype::Float32, Device::Cpu).unwrap();
     let adapter = Adapter::load(&fixture("train/adapter_nonzero"), &model.net.linears).unwrap();
     (model, adapter)
 }

@@ -51,7 +51,7 @@ impl Case {
             Some(folder) => (folder.to_path_buf(), Dtype::Auto),
             None => (fixture(case["checkpoint"].as_str().unwrap()), Dtype::Float32),
         };
-        let model = Model::load(&folder, dtype).unwrap();
+        let model = Model::load(&folder, dtype, Device::Cpu).unwrap();
         let mut messages = case["messages"].as_array().unwrap().as_slice();
         let mut system = "";
         let text = |message: &'static str, from: &Value| from[message].as_str().unwrap().to_string();
@@ -96,7 +96,7 @@ impl Case {
         let pictures = (!grids.is_empty()).then(|| net.vision.features(self.pixels.clone(), grids, pass).unwrap());
         let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), pass).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
-        let turn = rotary(&positions.thw, &net.config.text);
+        let turn = rotary(&positions.thw, &net.config.text, &net.device).unwrap();
         let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), pass).unwrap();
         net.text.logits(&net.text.norm(&hidden, pass).unwrap(), pass).unwrap()
     }

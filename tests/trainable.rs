@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+use candle_core::Device;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
@@ -24,7 +25,7 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn the_same_parameters_train() {
-    let net = Qwen2_5Vl::load(&fixture("tiny"), None).unwrap();
+    let net = Qwen2_5Vl::load(&fixture("tiny"), None, Device::Cpu).unwrap();
     let cases = cases();
     assert_eq!(cases.len(), 30);
     for case in cases {
@@ -45,7 +46,7 @@ fn the_same_parameters_train() {
 fn as_many_train_on_the_3b_model() {
     let folder = tempfile::tempdir().unwrap();
     write_3b(folder.path());
-    let net = Qwen2_5Vl::load(folder.path(), None).unwrap();
+    let net = Qwen2_5Vl::load(folder.path(), None, Device::Cpu).unwrap();
     assert_eq!(net.parameters, 3_754_622_976);
     for case in cases() {
         let arguments = case["arguments"].as_object().unwrap();

@@ -75,6 +75,7 @@ impl Say for Task {
             Self::Encoding => both("encoding samples", "编码样本"),
             Self::EncodingEval => both("encoding samples to evaluate on", "编码评估样本"),
             Self::Quantizing => both("quantizing parameters", "量化参数"),
+            Self::Uploading => both("copying bytes to the device", "把权重复制到设备（字节）"),
             Self::Evaluating => both("evaluating", "评估"),
             Self::Predicting => both("predicting", "预测"),
             Self::Writing => both("writing tensors", "写入张量"),

@@ -145,11 +145,12 @@ fn loaded(report: &LoadReport, lang: Lang) -> String {
     let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
     let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
     let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
+    let place = report.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"));
     say!(
         lang,
-        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in {dtype}; \
-         {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
-        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算；\
+        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
+         {dtype}{place}; {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
+        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算{place}；\
          文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
     )
 }

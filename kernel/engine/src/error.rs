@@ -39,6 +39,10 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
     NoFolder { path: PathBuf },
+    #[error("this build computes on the CPU only; build tunebook with `--features cuda`, or `set device=auto`")]
+    BuiltWithoutCuda,
+    #[error("no CUDA device can be used ({problem}); `set device=cpu` computes on the CPU")]
+    NoCudaDevice { problem: String },
     #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
     AdapterExists { name: String },
     #[error(

@@ -52,6 +52,8 @@ pub enum Task {
     EncodingEval,
     /// Parameters.
     Quantizing,
+    /// Copying a model's weights to a device, in bytes.
+    Uploading,
     /// Samples.
     Evaluating,
     /// Samples.

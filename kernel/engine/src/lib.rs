@@ -10,6 +10,7 @@ mod checkpoint;
 mod chosen_data;
 mod compare;
 mod conversation;
+mod device;
 pub mod error;
 mod evaluate;
 pub mod event;
@@ -37,6 +38,7 @@ mod sampling;
 mod schedule;
 pub mod session;
 pub mod settings;
+mod tensor_values;
 mod training;
 
 pub use chosen_data::Split;

@@ -4,6 +4,7 @@ use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::advice::Remedies;
+use crate::device;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -20,6 +21,8 @@ pub struct StepMemory {
     /// The weights of one layer, if they lie in a file that is mapped.
     layer_weights: u64,
     layers: usize,
+    /// What is free of the memory of a device of its own, which has the weights already.
+    free_on_device: Option<u64>,
 }
 
 /// What becomes of the layers' memory in a step.
@@ -56,7 +59,13 @@ impl StepMemory {
             a_layer: f32s(inner).max(1),
             layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),
             layers: text.num_hidden_layers,
+            free_on_device: device::free_bytes(&net.device),
         }
+    }
+
+    /// Bytes that can be had for [`StepMemory::working`].
+    pub fn free(&self) -> Option<u64> {
+        self.free_on_device.or_else(free_for_us)
     }
 
     /// Bytes that cannot be had again from the disk: all but the weights.
@@ -75,13 +84,19 @@ impl StepMemory {
     }
 
     /// As many layers keep their inner values as fit into `limit` GB for the whole process, weights being given back
-    /// first; without a limit, as fit into half of what is free beside the model's weights.
+    /// first; without a limit, as fit into half of what is free beside the model's weights, or into the memory of a device
+    /// of its own.
     ///
     /// # Errors
     /// The step does not fit into `limit` even if no layer keeps anything.
     pub fn layers(&self, limit: Option<f64>) -> Result<LayerMemory> {
         let fitting = |room: u64| self.layers.min((room / self.a_layer) as usize);
         let Some(gigabytes) = limit else {
+            if let Some(free) = self.free_on_device {
+                // A tenth is left to what candle's own operations need in between.
+                let room = (free - free / 10).saturating_sub(self.needed);
+                return Ok(LayerMemory { kept: fitting(room), released: 0 });
+            }
             // Where the system does not tell its free memory, nothing is risked.
             let room = (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed);
             return Ok(LayerMemory { kept: fitting(room), released: self.layers / RELEASED });
@@ -112,7 +127,7 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 /// Memory that this process could have without swapping: what is free, and what it has itself beside files.
-pub fn free_for_us() -> Option<u64> {
+fn free_for_us() -> Option<u64> {
     Some(available_bytes()? + kilobytes("/proc/self/status", "RssAnon:").unwrap_or(0))
 }
 
@@ -140,8 +155,14 @@ fn number(file: &str, key: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const STEP: StepMemory =
-        StepMemory { weights: 1_000_000_000, needed: 500_000_000, a_layer: 100_000_000, layer_weights: 0, layers: 8 };
+    const STEP: StepMemory = StepMemory {
+        weights: 1_000_000_000,
+        needed: 500_000_000,
+        a_layer: 100_000_000,
+        layer_weights: 0,
+        layers: 8,
+        free_on_device: None,
+    };
 
     fn layers(step: StepMemory, limit: f64) -> [usize; 2] {
         let LayerMemory { kept, released } = step.layers(Some(limit)).unwrap();

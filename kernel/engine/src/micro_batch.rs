@@ -1,6 +1,5 @@
 //! One micro-batch: its tokens laid end to end, its loss, and the gradients of what trains.
 
-use candle_core::Device;
 use candle_core::Tensor;
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
@@ -130,14 +129,14 @@ impl MicroBatch {
             return Ok(0.0);
         }
         let Self { input_ids, pictures, positions, segments, rows, targets } = self;
-        let rotary = rotary(&positions, &net.config.text);
+        let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter, ..Pass::default() };
         let features = match pictures {
             Pictures::Features(features) => features,
             Pictures::Patches { patches, grids } => vec![net.vision.features(patches, &grids, pass)?],
         };
         let x = net.embed(&input_ids, &features, pass)?;
-        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
+        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
             x = layer.output(&layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?, pass)?;
@@ -166,7 +165,7 @@ impl MicroBatch {
             return Ok(0.0);
         }
         let Self { input_ids, pictures, positions, segments, rows, targets } = self;
-        let rotary = rotary(&positions, &net.config.text);
+        let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
             Pictures::Features(features) => (features, None),
@@ -188,7 +187,7 @@ impl MicroBatch {
             true => 0,
             false => layers.iter().position(|layer| layer.trains(pass)).unwrap_or(layers.len()),
         };
-        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &Device::Cpu)?;
+        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
             let inner = layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?;
@@ -226,7 +225,7 @@ impl MicroBatch {
         net.text.embed_backward(&ids, &dx, pass, gradients)?;
         if let Some(seen) = seen {
             let rows: Vec<u32> = (0u32..).zip(&input_ids).filter(|(_, id)| !is_text(id)).map(|(row, _)| row).collect();
-            let dfeatures = dx.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+            let dfeatures = dx.index_select(&Tensor::new(rows, &net.device)?, 0)?;
             net.vision.backward(seen, &dfeatures, pass, gradients)?;
         }
         Ok(loss)

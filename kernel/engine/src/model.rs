@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
+use candle_core::Device;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Tokenizer;
@@ -13,6 +14,7 @@ use tunebook_nn::Precision;
 use tunebook_nn::frozen::FrozenDType;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
+use crate::device;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -37,7 +39,7 @@ impl Model {
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
-    pub fn load(folder: &Path, dtype: Dtype) -> Result<Self> {
+    pub fn load(folder: &Path, dtype: Dtype, device: Device) -> Result<Self> {
         let start = Instant::now();
         if !folder.is_dir() {
             return Err(Error::NoFolder { path: folder.to_path_buf() });
@@ -47,7 +49,7 @@ impl Model {
             Dtype::Float32 => Some(Precision::F32),
             Dtype::Bfloat16 => Some(Precision::Bf16),
         };
-        let net = Qwen2_5Vl::load(folder, precision)?;
+        let net = Qwen2_5Vl::load(folder, precision, device)?;
         let tokenizer = Tokenizer::from_folder(folder)?;
         check_tokens(folder, &net, &tokenizer)?;
         let processor = ImageProcessor::from_folder(folder)?;
@@ -60,6 +62,7 @@ impl Model {
             stored_dtype: stored_name(net.stored_dtype).to_string(),
             quantized: None,
             dtype: precision_name(net.precision).to_string(),
+            device: device::name(&net.device),
             text_layers: net.config.text.num_hidden_layers,
             vision_layers: net.config.vision.depth,
             vocabulary: net.config.text.vocab_size,
@@ -73,20 +76,41 @@ impl Model {
     /// # Errors
     /// It was stopped; then the model is of no use any more.
     pub fn quantize(&mut self, bit: QuantizationBit, cx: &Context) -> Result<()> {
-        const UNNOTICED: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let end = self.net.quantize(bit.into(), |done, total| {
-            if start.elapsed() > UNNOTICED {
-                cx.emit(Event::Progress { task: Task::Quantizing, done, total });
-            }
-            if cx.is_cancelled() { ControlFlow::Break(Error::Cancelled) } else { ControlFlow::Continue(()) }
-        });
-        if let ControlFlow::Break(error) = end {
+        if let ControlFlow::Break(error) = self.net.quantize(bit.into(), progress(Task::Quantizing, cx)) {
             return Err(error);
         }
         self.report.quantized = Some(bit);
         self.report.elapsed += start.elapsed();
         Ok(())
+    }
+
+    /// Copies the weights to the device that computes, unless that is the CPU.
+    ///
+    /// # Errors
+    /// It has too little memory, or it was stopped; then the model is of no use any more.
+    pub fn upload(&mut self, cx: &Context) -> Result<()> {
+        if self.net.device.is_cpu() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        if let ControlFlow::Break(error) = self.net.upload(progress(Task::Uploading, cx))? {
+            return Err(error);
+        }
+        self.report.elapsed += start.elapsed();
+        Ok(())
+    }
+}
+
+/// Tells how far a task is once it has taken a second, and ends it when it is to stop.
+fn progress(task: Task, cx: &Context) -> impl FnMut(usize, usize) -> ControlFlow<Error> {
+    const UNNOTICED: Duration = Duration::from_secs(1);
+    let start = Instant::now();
+    move |done, total| {
+        if start.elapsed() > UNNOTICED {
+            cx.emit(Event::Progress { task, done, total });
+        }
+        if cx.is_cancelled() { ControlFlow::Break(Error::Cancelled) } else { ControlFlow::Continue(()) }
     }
 }
 

@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 use candle_core::CpuStorage;
 use candle_core::InplaceOp2;
 use candle_core::Layout;
-use candle_core::Storage;
 use candle_core::Tensor;
 use candle_core::Var;
 use rayon::prelude::*;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::tensor_file::Floats;
 
-use crate::error::Error;
 use crate::error::Result;
 use crate::settings::Settings;
+use crate::tensor_values::with_values;
 
 /// Elements that are worth a task of their own.
 const TASK: usize = 1 << 15;
@@ -112,7 +111,14 @@ impl AdamW {
             }
             let zeros = || parameter.zeros_like();
             let gradient = gradients.get(parameter).map_or_else(zeros, |gradient| Ok(gradient.clone()))?;
-            parameter.inplace_op2(&gradient, &StepInPlace { update, moments: RefCell::new(moments) })?;
+            if parameter.device().is_cpu() {
+                parameter.inplace_op2(&gradient, &StepInPlace { update, moments: RefCell::new(moments) })?;
+            } else {
+                // As in ZeRO-Offload (Ren et al. 2021, arXiv 2101.06840), the moments stay in CPU memory.
+                let mut values = parameter.flatten_all()?.to_vec1::<f32>()?;
+                with_values(&gradient, |gradient| update.apply_all(&mut values, gradient, moments))?;
+                parameter.set(&Tensor::from_vec(values, parameter.shape(), parameter.device())?)?;
+            }
         }
         Ok(())
     }
@@ -164,6 +170,12 @@ struct Update {
 }
 
 impl Update {
+    fn apply_all(&self, p: &mut [f32], g: &[f32], [m, v]: &mut [Vec<f32>; 2]) {
+        let operands = p.par_chunks_mut(TASK).zip(g.par_chunks(TASK));
+        let moments = m.par_chunks_mut(TASK).zip(v.par_chunks_mut(TASK));
+        operands.zip(moments).for_each(|((p, g), (m, v))| self.apply(p, g, m, v));
+    }
+
     fn apply(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * self.scale;
@@ -200,24 +212,9 @@ impl InplaceOp2 for StepInPlace<'_> {
         else {
             candle_core::bail!("adamw: parameters and gradients must be contiguous");
         };
-        let (update, mut moments) = (self.update, self.moments.borrow_mut());
-        let [m, v] = &mut **moments;
-        let operands = p[p_start..p_end].par_chunks_mut(TASK).zip(g[g_start..g_end].par_chunks(TASK));
-        let moments = m.par_chunks_mut(TASK).zip(v.par_chunks_mut(TASK));
-        operands.zip(moments).for_each(|((p, g), (m, v))| update.apply(p, g, m, v));
+        self.update.apply_all(&mut p[p_start..p_end], &g[g_start..g_end], &mut self.moments.borrow_mut());
         Ok(())
     }
-}
-
-/// Runs `f` over the values of a contiguous f32 tensor, in place.
-fn with_values(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
-        return Err(Error::Other("a gradient is not f32 on the CPU".to_string()));
-    };
-    f(&values[start..end]);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! What a model has read, so that a prompt that begins alike is read from where it differs.
 
-use candle_core::CpuStorage;
-use candle_core::Storage;
+use candle_core::Device;
 use candle_core::Tensor;
 use candle_core::TensorId;
-use candle_core::Var;
 use rayon::prelude::*;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::qwen2_5_vl::KvCache;
@@ -13,9 +11,9 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 use twox_hash::XxHash3_64;
 
-use crate::error::Error;
 use crate::error::Result;
 use crate::generate::Prompt;
+use crate::tensor_values::with_values;
 
 /// Tokens that one model has read, with their keys and values. It belongs to that model: whoever holds both drops
 /// them together.
@@ -96,7 +94,7 @@ impl Prefix {
     ) -> Result<Tensor> {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
-        let turn = rotary(positions, &net.config.text);
+        let turn = rotary(positions, &net.config.text, &net.device)?;
         let hidden = net.text.read(x, &turn, cache, 1, Pass { adapter, ..Pass::default() })?;
         self.tokens.extend_from_slice(tokens);
         Ok(hidden)
@@ -125,17 +123,14 @@ impl Prefix {
 
 /// A number that tells the contents of an adapter, which training changes in place.
 pub fn fingerprint(adapter: &Adapter) -> Result<u64> {
-    let contents = |(name, var): &(String, Var)| {
-        let (storage, layout) = var.storage_and_layout();
-        match (&*storage, layout.contiguous_offsets()) {
-            (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
-                let name = XxHash3_64::oneshot(name.as_bytes());
-                Ok(XxHash3_64::oneshot_with_seed(name, bytemuck::cast_slice(&values[start..end])))
-            }
-            _ => Err(Error::Other(format!("the adapter's {name} is no contiguous float32 tensor in memory"))),
-        }
+    // From the thread that computes: a device orders what one thread asks of it.
+    let tensors = adapter.vars().into_iter().map(|(name, var)| Ok((name, var.to_device(&Device::Cpu)?)));
+    let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+    let contents = |(name, tensor): &(String, Tensor)| {
+        let name = XxHash3_64::oneshot(name.as_bytes());
+        with_values(tensor, |values| XxHash3_64::oneshot_with_seed(name, bytemuck::cast_slice(values)))
     };
-    let mut parts = adapter.vars().par_iter().map(contents).collect::<Result<Vec<u64>>>()?;
+    let mut parts = tensors.par_iter().map(contents).collect::<candle_core::Result<Vec<_>>>()?;
     parts.push(adapter.scaling().to_bits());
     Ok(XxHash3_64::oneshot(bytemuck::cast_slice(&parts)))
 }

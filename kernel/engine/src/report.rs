@@ -23,6 +23,8 @@ pub struct LoadReport {
     pub parameters: usize,
     /// How the weights are stored: `float32` or `bfloat16`.
     pub stored_dtype: String,
+    /// The device that computes, by its own name; none is the CPU.
+    pub device: Option<String>,
     /// What the linear layers are quantized to.
     pub quantized: Option<QuantizationBit>,
     /// How products are formed: `float32` or `bfloat16`.

@@ -16,6 +16,7 @@ use crate::chosen_data::Split;
 use crate::compare;
 use crate::conversation::Asking;
 use crate::conversation::Conversation;
+use crate::device;
 use crate::error::Error;
 use crate::error::Result;
 use crate::evaluate;
@@ -100,11 +101,12 @@ impl Session {
     /// dropped with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
         let folder = hub::model(name, &self.settings, cx)?;
-        let mut model = Model::load(&folder, self.settings.dtype)?;
+        let mut model = Model::load(&folder, self.settings.dtype, device::open(self.settings.device)?)?;
         model.report.name = name.display().to_string();
         if let Some(bit) = self.settings.quantization_bit {
             model.quantize(bit, cx)?;
         }
+        model.upload(cx)?;
         let report = model.report.clone();
         *self = Self { model: Some(model), ..self.emptied() };
         Ok(report)

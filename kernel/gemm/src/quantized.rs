@@ -126,8 +126,14 @@ impl<'a> Nf4<'a> {
         }
     }
 
+    /// Two elements a byte, the first of them in the high half.
+    pub fn codes(&self) -> &'a [u8] {
+        self.codes
+    }
+
+    /// The scale of a block.
     #[inline(always)]
-    fn absmax(&self, block: usize) -> f32 {
+    pub fn absmax(&self, block: usize) -> f32 {
         DYNAMIC_VALUES[usize::from(self.absmax[block])] * self.scales[block / NF4_GROUP] + self.offset
     }
 }
@@ -151,6 +157,16 @@ impl<'a> Int8<'a> {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.codes.is_empty()
+    }
+
+    /// Row by row.
+    pub fn codes(&self) -> &'a [i8] {
+        self.codes
+    }
+
+    /// The scale of each row.
+    pub fn absmax(&self) -> &'a [f32] {
+        self.absmax
     }
 
     /// Reads the elements from `start` into `out`.

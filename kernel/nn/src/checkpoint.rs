@@ -93,12 +93,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::matrix`].
-    pub fn vector(&self, name: &str, length: usize) -> Result<Arc<[f32]>> {
+    pub fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let entry = self.entry(name)?;
         if entry.shape != [length] {
             return Err(entry.shape_error(name, &[length]));
         }
-        Ok(self.values(name)?.into())
+        self.values(name)
     }
 
     /// The shape of a tensor.

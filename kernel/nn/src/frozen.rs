@@ -3,12 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use candle_core::DType;
+use candle_core::Device;
+use candle_core::Tensor;
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use tunebook_gemm::Weights;
 
 use crate::quantize::QuantizationBit;
 use crate::quantize::Quantized;
+use crate::uploaded::Uploaded;
 
 /// A frozen matrix `[rows, cols]`, row-major, read in place from the memory-mapped checkpoint in the
 /// checkpoint's own dtype, or quantized. Operations capture a clone (an `Arc`), so candle never sees it as an operand
@@ -17,6 +21,8 @@ use crate::quantize::Quantized;
 pub struct FrozenMatrix {
     bytes: Bytes,
     dtype: FrozenDType,
+    /// What a device multiplies with.
+    uploaded: Option<Uploaded>,
     pub rows: usize,
     pub cols: usize,
 }
@@ -58,14 +64,14 @@ impl FrozenMatrix {
             bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..range.len()].copy_from_slice(&map[range]);
             Bytes::Owned(words.into())
         };
-        Self { bytes, dtype, rows, cols }
+        Self { bytes, dtype, uploaded: None, rows, cols }
     }
 
     /// A matrix of its own, for weights that do not come from a file.
     pub fn from_f32(values: &[f32], rows: usize, cols: usize) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows}x{cols} matrix needs {} values", rows * cols);
         let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-        Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, rows, cols }
+        Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, uploaded: None, rows, cols }
     }
 
     /// The same matrix in fewer bits; that of the checkpoint gives its memory back.
@@ -73,6 +79,26 @@ impl FrozenMatrix {
         let bytes = Bytes::Quantized(Arc::new(Quantized::new(self, bit)));
         self.release();
         Self { bytes, ..self.clone() }
+    }
+
+    /// The same matrix with a copy on `device` for products of `dtype`; elements are not stored wider than it. That of
+    /// the checkpoint gives its memory back.
+    pub(crate) fn uploaded(&self, device: &Device, dtype: DType) -> candle_core::Result<Self> {
+        let stored = match self.dtype {
+            FrozenDType::F32 => dtype,
+            FrozenDType::Bf16 => DType::BF16,
+        };
+        let uploaded = Some(Uploaded::new(self.weights(), (self.rows, self.cols), device, stored)?);
+        self.release();
+        Ok(Self { uploaded, ..self.clone() })
+    }
+
+    /// The elements on `device`, for a product of `dtype`. If they were not uploaded, they are for this product.
+    pub(crate) fn tensor(&self, device: &Device, dtype: DType) -> candle_core::Result<Tensor> {
+        match &self.uploaded {
+            Some(uploaded) => uploaded.tensor(dtype),
+            None => Uploaded::new(self.weights(), (self.rows, self.cols), device, dtype)?.tensor(dtype),
+        }
     }
 
     /// How the checkpoint stores it.

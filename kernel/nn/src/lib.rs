@@ -15,6 +15,7 @@ pub mod qwen2_5_vl;
 pub mod replace_file;
 mod svd;
 pub mod tensor_file;
+mod uploaded;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;

@@ -33,6 +33,12 @@ impl Chinese for Error {
             Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
             Self::Cancelled => "已停止".to_string(),
             Self::Json { path, source } => format!("{} 不是有效的 JSON：{source}", path.display()),
+            Self::BuiltWithoutCuda => {
+                "这个程序只能用 CPU 计算；请用 `--features cuda` 编译 tunebook，或 `set device=auto`".to_string()
+            }
+            Self::NoCudaDevice { problem } => {
+                format!("没有可用的 CUDA 设备（{problem}）；`set device=cpu` 用 CPU 计算")
+            }
             Self::NoFolder { path } => {
                 format!("没有文件夹 {}；模型从 config.json 所在的文件夹加载", path.display())
             }

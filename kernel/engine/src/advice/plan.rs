@@ -10,7 +10,6 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use crate::error::Error;
 use crate::error::Result;
 use crate::memory::StepMemory;
-use crate::memory::free_for_us;
 use crate::settings::Settings;
 use crate::training::Material;
 
@@ -99,7 +98,7 @@ pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>
     let step = memory(net, trainable, &largest);
     let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, settings };
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let free = free_for_us();
+    let free = step.free();
     match (settings.memory, free) {
         (Some(limit), _) if gigabytes(step.least()) > limit => {
             let remedies = what_if.remedies(|step| gigabytes(step.least()) <= limit);

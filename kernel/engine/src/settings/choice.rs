@@ -38,6 +38,16 @@ choice! {
 }
 
 choice! {
+    /// What computes.
+    Device {
+        /// A CUDA device, if there is one.
+        Auto = "auto",
+        Cpu = "cpu",
+        Cuda = "cuda" | "gpu",
+    }
+}
+
+choice! {
     /// Where models and data sets are downloaded from.
     Hub {
         Huggingface = "huggingface" | "hf",

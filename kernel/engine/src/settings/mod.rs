@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use tunebook_nn::adapter::LoraTarget;
 pub(crate) use value::Value;
 
+pub use choice::Device;
 pub use choice::Dtype;
 pub use choice::EvalStrategy;
 pub use choice::FinetuningType;
@@ -69,6 +70,9 @@ settings! {
         /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
         /// 乘积的计算精度：float32、bfloat16，或与检查点的存储精度相同。
         dtype: Dtype = Dtype::Auto;
+        /// What computes: cpu, cuda (the first device that CUDA_VISIBLE_DEVICES leaves), or cuda where there is one.
+        /// 用什么计算：cpu、cuda（CUDA_VISIBLE_DEVICES 允许的第一个设备），或有 cuda 设备时用 cuda。
+        device: Device = Device::Auto;
         /// Quantizes the linear layers as the model is loaded, to 4 bits (NF4) or 8 (LLM.int8); none leaves them as they are.
         /// 加载时量化线性层：4 比特（NF4）或 8 比特（LLM.int8）；none 表示不量化。
         quantization_bit: Option<QuantizationBit> = None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
 use candle_core::Var;
@@ -56,6 +57,18 @@ impl Lora {
         pieces.map(|(piece, var)| (format!("{}{}", self.module, piece.suffix()), var))
     }
 
+    /// The same on `device`.
+    pub(super) fn to_device(&self, device: &Device) -> Result<Self> {
+        let var = |var: &Var| Var::from_tensor(&var.to_device(device)?);
+        let magnitude = self.magnitude.as_ref().map(|magnitude| var(&magnitude.lengths)).transpose()?;
+        let initial = match &self.initial {
+            None => None,
+            Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
+        };
+        let (a, b, module) = (var(&self.a)?, var(&self.b)?, self.module.clone());
+        Ok(Self { module, a, b, magnitude: magnitude.map(Magnitude::new), initial })
+    }
+
     /// A and B of the plain LoRA that does the same: `[2r, in]` and `[out, 2r]` where it began as PiSSA.
     pub fn plain_factors(&self) -> Result<(Tensor, Tensor)> {
         match &self.initial {
@@ -70,7 +83,7 @@ impl Lora {
 pub struct Magnitude {
     pub lengths: Var,
     /// ‖V‖ of the present A and B; none until they are needed.
-    norms: Arc<Mutex<Option<Arc<[f32]>>>>,
+    norms: Arc<Mutex<Option<Tensor>>>,
 }
 
 impl Magnitude {
@@ -82,12 +95,12 @@ impl Magnitude {
     ///
     /// # Errors
     /// Shapes do not fit.
-    pub fn norms(&self, weight: &FrozenMatrix, lora: &Lora, scaling: f32) -> Result<Arc<[f32]>> {
+    pub fn norms(&self, weight: &FrozenMatrix, lora: &Lora, scaling: f32) -> Result<Tensor> {
         let mut norms = self.norms.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(norms) = &*norms {
             return Ok(norms.clone());
         }
-        let new: Arc<[f32]> = dora_norms(weight, &lora.a, &lora.b, scaling)?.into();
+        let new = dora_norms(weight, &lora.a, &lora.b, scaling)?;
         *norms = Some(new.clone());
         Ok(new)
     }

@@ -148,6 +148,22 @@ impl Adapter {
         }
     }
 
+    /// The same adapter with its tensors on `device`.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn to_device(self, device: &Device) -> Result<Self> {
+        if device.is_cpu() {
+            return Ok(self);
+        }
+        let Self { config, modules, tensors } = self;
+        let moved = modules.iter().map(|lora| lora.as_ref().map(|lora| lora.to_device(device)).transpose());
+        let modules = moved.collect::<candle_core::Result<_>>()?;
+        let moved = tensors.iter().map(|(name, var)| Ok((name.clone(), Var::from_tensor(&var.to_device(device)?)?)));
+        let tensors = moved.collect::<candle_core::Result<_>>()?;
+        Ok(Self { config, modules, tensors })
+    }
+
     /// Takes over the numbers of another adapter that trains the same.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::on_device::is_on_device;
 use super::vector::vectorized;
 
 const OP: &str = "add";
@@ -11,6 +12,9 @@ const OP: &str = "add";
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "a", a)?;
     expect_shape(OP, "b", b, rows, width)?;
+    if is_on_device(a) {
+        return a + b;
+    }
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let (a, b) = (borrow(OP, "a", &a)?, borrow(OP, "b", &b)?);
     let [sum] = new_rows(rows, width, |first, [sum]| {

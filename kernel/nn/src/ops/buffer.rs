@@ -39,6 +39,18 @@ pub(super) fn expect_shape(
     Err(OpError::Shape { op, operand, found: x.dims().to_vec(), expected }.into())
 }
 
+/// An error unless `x` is an f32 vector of exactly this length.
+pub(super) fn expect_vector(op: &'static str, operand: &'static str, x: &Tensor, length: usize) -> Result<()> {
+    if x.dtype() != DType::F32 {
+        return Err(OpError::DType { op, operand, found: x.dtype() }.into());
+    }
+    if x.dims() == [length] {
+        return Ok(());
+    }
+    let expected = format!("{:?}", [length]);
+    Err(OpError::Shape { op, operand, found: x.dims().to_vec(), expected }.into())
+}
+
 /// The elements of a contiguous operand, without a copy.
 pub(super) fn borrow<'a>(
     op: &'static str,

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
 
-use super::buffer::{borrow, floats_mut, matrix};
-use super::error::OpError;
+use super::buffer::{borrow, expect_vector, floats_mut, matrix};
+use super::on_device::{accumulate, is_on_device};
 use super::vector::vectorized;
 
 const OP: &str = "column_sums";
@@ -15,22 +15,24 @@ const BLOCK: usize = 64;
 /// sum += the gradient of a bias, `[width]`, given that of what it was added to, dy, `[T, width]`: Σ dy over rows.
 pub fn add_bias_gradient(sum: &Tensor, dy: &Tensor) -> Result<()> {
     let (rows, width) = matrix(OP, "dy", dy)?;
+    if is_on_device(dy) {
+        expect_vector(OP, "sum", sum, width)?;
+        return accumulate(sum, &dy.sum(0)?);
+    }
     let dy = dy.contiguous()?;
     let dy = borrow(OP, "dy", &dy)?;
-    add_column_sums(sum, rows, |row, sums| {
+    add_column_sums(sum, [rows, width], |row, sums| {
         sums.iter_mut().zip(&dy[row * width..]).for_each(|(sum, dy)| *sum += dy);
     })
 }
 
 /// sum, a vector, += Σ of what `add` adds for each row.
-pub(super) fn add_column_sums(sum: &Tensor, rows: usize, add: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
-    let width = match *sum.dims() {
-        [width] => width,
-        ref dims => {
-            let (found, expected) = (dims.to_vec(), "[width]".to_string());
-            return Err(OpError::Shape { op: OP, operand: "sum", found, expected }.into());
-        }
-    };
+pub(super) fn add_column_sums(
+    sum: &Tensor,
+    [rows, width]: [usize; 2],
+    add: impl Fn(usize, &mut [f32]) + Sync,
+) -> Result<()> {
+    expect_vector(OP, "sum", sum, width)?;
     let block = |first: usize| {
         let mut sums = vec![0f32; width];
         vectorized(
@@ -66,24 +68,28 @@ impl InplaceOp1 for AddBlocks {
 mod tests {
     use candle_core::Device;
 
-    use super::super::testing::random;
+    use super::super::testing::{both_ways, random};
     use super::*;
 
     #[test]
     fn rows_are_added_to_what_is_there() {
         let (rows, width) = (150, 7);
         let dy = Tensor::from_vec(random(1, rows * width), (rows, width), &Device::Cpu).unwrap();
-        let sum = Tensor::new(&[1f32; 7], &Device::Cpu).unwrap();
-        add_bias_gradient(&sum, &dy).unwrap();
         let expected = (dy.sum(0).unwrap() + 1.0).unwrap();
-        let worst = (sum - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-        assert!(worst < 1e-5, "{worst}");
+        for sum in both_ways(|| {
+            let sum = Tensor::new(&[1f32; 7], &Device::Cpu).unwrap();
+            add_bias_gradient(&sum, &dy).unwrap();
+            sum
+        }) {
+            let worst = (sum - &expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(worst < 1e-5, "{worst}");
+        }
     }
 
     #[test]
     fn a_sum_that_is_no_vector_is_refused() {
         let dy = Tensor::from_vec(random(1, 6), (2, 3), &Device::Cpu).unwrap();
         let message = add_bias_gradient(&dy, &dy).unwrap_err().to_string();
-        assert!(message.contains("`sum` has shape [2, 3], expected [width]"), "{message}");
+        assert!(message.contains("`sum` has shape [2, 3], expected [3]"), "{message}");
     }
 }

@@ -3,13 +3,13 @@
 //! Liu et al. 2024 (arXiv 2402.09353), section 4.3, as PEFT computes it: with V = W + scaling · B A, the layer's weight is
 //! magnitude · V / ‖V‖ row by row, and ‖V‖ counts as a constant in the backward pass.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 use tunebook_gemm::{View, ViewMut, sgemm};
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows};
 use super::column_sums::add_column_sums;
-use super::error::OpError;
+use super::on_device::{self, accumulate, is_on_device};
 use super::vector::vectorized;
 use crate::frozen::FrozenMatrix;
 
@@ -19,10 +19,13 @@ const OP: &str = "dora";
 const BLOCK: usize = 64;
 
 /// ‖W + scaling · B A‖, row by row: `[out]`. A is `[r, in]`, B `[out, r]`.
-pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -> Result<Vec<f32>> {
+pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -> Result<Tensor> {
     let (rank, _) = matrix(OP, "lora_A", a)?;
     expect_shape(OP, "lora_A", a, rank, weight.cols)?;
     expect_shape(OP, "lora_B", b, weight.rows, rank)?;
+    if is_on_device(a) {
+        return on_device::dora_norms(&weight.tensor(a.device(), DType::F32)?, a, b, scaling);
+    }
     let (a, b) = (borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let cols = weight.cols;
     let mut norms = vec![0f32; weight.rows];
@@ -37,31 +40,35 @@ pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -
             *norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
         }
     });
-    Ok(norms)
+    Tensor::from_vec(norms, weight.rows, &Device::Cpu)
 }
 
 /// y = factors · z + bias, column by column; y and z are `[T, out]`.
-pub fn scale_columns(z: &Tensor, factors: &[f32], bias: Option<&[f32]>) -> Result<Tensor> {
-    let (rows, width) = check(z, factors)?;
-    if let Some(bias) = bias.filter(|bias| bias.len() != width) {
-        let problem = format!("{} biases for {width} columns", bias.len());
-        return Err(OpError::Argument { op: OP, problem }.into());
+pub fn scale_columns(z: &Tensor, factors: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (rows, width) = matrix(OP, "z", z)?;
+    expect_vector(OP, "factors", factors, width)?;
+    if let Some(bias) = bias {
+        expect_vector(OP, "bias", bias, width)?;
+    }
+    if is_on_device(z) {
+        return on_device::scale_columns(z, factors, bias);
     }
     let z = z.contiguous()?;
-    let z = borrow(OP, "z", &z)?;
+    let (z, factors) = (borrow(OP, "z", &z)?, borrow(OP, "factors", factors)?);
+    let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
     let [y] = new_rows(rows, width, |first, [y]| {
         let z = z[first * width..].chunks_exact(width.max(1));
         vectorized(
             #[inline(always)]
             || {
                 for (y, z) in y.chunks_exact_mut(width).zip(z) {
-                    match bias {
+                    match &bias {
                         Some(bias) => {
-                            for (((y, z), factor), bias) in y.iter_mut().zip(z).zip(factors).zip(bias) {
+                            for (((y, z), factor), bias) in y.iter_mut().zip(z).zip(&*factors).zip(&**bias) {
                                 *y = z * factor + bias;
                             }
                         }
-                        None => y.iter_mut().zip(z).zip(factors).for_each(|((y, z), factor)| *y = z * factor),
+                        None => y.iter_mut().zip(z).zip(&*factors).for_each(|((y, z), factor)| *y = z * factor),
                     }
                 }
             },
@@ -72,31 +79,27 @@ pub fn scale_columns(z: &Tensor, factors: &[f32], bias: Option<&[f32]>) -> Resul
 
 /// sum += the gradient of the magnitudes, `[out]`, given z = x Vᵀ and the gradient dy of magnitude · z / norm:
 /// Σ over rows of dy · z / norm.
-pub fn add_magnitude_gradient(sum: &Tensor, z: &Tensor, norms: &[f32], dy: &Tensor) -> Result<()> {
-    let (rows, width) = check(z, norms)?;
+pub fn add_magnitude_gradient(sum: &Tensor, z: &Tensor, norms: &Tensor, dy: &Tensor) -> Result<()> {
+    let (rows, width) = matrix(OP, "z", z)?;
+    expect_vector(OP, "norms", norms, width)?;
     expect_shape(OP, "dy", dy, rows, width)?;
+    if is_on_device(z) {
+        expect_vector(OP, "sum", sum, width)?;
+        return accumulate(sum, &((dy * z)?.sum(0)? / norms)?);
+    }
     let (z, dy) = (z.contiguous()?, dy.contiguous()?);
-    let (z, dy) = (borrow(OP, "z", &z)?, borrow(OP, "dy", &dy)?);
-    add_column_sums(sum, rows, |row, sums| {
-        let operands = z[row * width..].iter().zip(&dy[row * width..]).zip(norms);
+    let (z, dy, norms) = (borrow(OP, "z", &z)?, borrow(OP, "dy", &dy)?, borrow(OP, "norms", norms)?);
+    add_column_sums(sum, [rows, width], |row, sums| {
+        let operands = z[row * width..].iter().zip(&dy[row * width..]).zip(&*norms);
         sums.iter_mut().zip(operands).for_each(|(sum, ((z, dy), norm))| *sum += dy * z / norm);
     })
-}
-
-fn check(z: &Tensor, factors: &[f32]) -> Result<(usize, usize)> {
-    let (rows, width) = matrix(OP, "z", z)?;
-    if factors.len() != width {
-        let problem = format!("{} factors for {width} columns", factors.len());
-        return Err(OpError::Argument { op: OP, problem }.into());
-    }
-    Ok((rows, width))
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
 
-    use super::super::testing::{assert_close, check, random};
+    use super::super::testing::{assert_close, both_ways, check, random};
     use super::*;
 
     #[test]
@@ -116,7 +119,9 @@ mod tests {
             let weight = FrozenMatrix::from_f32(&w, outputs, inputs);
             let tensor = |values, shape: (usize, usize)| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
             let (a, b) = (tensor(a, (rank, inputs)), tensor(b, (outputs, rank)));
-            assert_close("norms", &dora_norms(&weight, &a, &b, 1.5).unwrap(), &expected);
+            for norms in both_ways(|| dora_norms(&weight, &a, &b, 1.5).unwrap()) {
+                assert_close("norms", &norms.to_vec1::<f32>().unwrap(), &expected);
+            }
         }
     }
 
@@ -125,15 +130,14 @@ mod tests {
         let (rows, width) = (70, 5);
         let norms: Vec<f32> = random(5, width).iter().map(|v| v + 2.0).collect();
         let bias = random(6, width);
-        let factors = |magnitude: &Tensor| -> Vec<f32> {
-            magnitude.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().zip(&norms).map(|(m, n)| m / n).collect()
-        };
+        let [of_norms, of_bias] = [&norms, &bias].map(|values| Tensor::new(&values[..], &Device::Cpu).unwrap());
+        let factors = |magnitude: &Tensor| (magnitude.flatten_all().unwrap() / &of_norms).unwrap();
         check(
             &[(rows, width), (1, width)],
-            |x| scale_columns(&x[0], &factors(&x[1]), Some(&bias)),
+            |x| scale_columns(&x[0], &factors(&x[1]), Some(&of_bias)),
             |x, dy| {
                 let sum = x[1].flatten_all()?.zeros_like()?;
-                add_magnitude_gradient(&sum, &x[0], &norms, dy)?;
+                add_magnitude_gradient(&sum, &x[0], &of_norms, dy)?;
                 Ok(vec![scale_columns(dy, &factors(&x[1]), None)?, sum.reshape((1, width))?])
             },
             |x| {
@@ -149,10 +153,11 @@ mod tests {
     #[test]
     fn operands_that_do_not_fit_are_refused() {
         let z = Tensor::from_vec(random(1, 6), (2, 3), &Device::Cpu).unwrap();
-        let message = scale_columns(&z, &[1.0], None).unwrap_err().to_string();
-        assert!(message.contains("1 factors for 3 columns"), "{message}");
-        let message = scale_columns(&z, &[1.0; 3], Some(&[1.0])).unwrap_err().to_string();
-        assert!(message.contains("1 biases for 3 columns"), "{message}");
+        let ones = |n: usize| Tensor::ones(n, DType::F32, &Device::Cpu).unwrap();
+        let message = scale_columns(&z, &ones(1), None).unwrap_err().to_string();
+        assert!(message.contains("`factors` has shape [1], expected [3]"), "{message}");
+        let message = scale_columns(&z, &ones(3), Some(&ones(1))).unwrap_err().to_string();
+        assert!(message.contains("`bias` has shape [1], expected [3]"), "{message}");
         let weight = FrozenMatrix::from_f32(&random(1, 6), 2, 3);
         assert!(dora_norms(&weight, &z, &z, 1.0).is_err());
     }

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::buffer::{borrow, matrix, new_rows};
 use super::error::OpError;
+use super::on_device::is_on_device;
 use super::vector::vectorized;
 
 const OP: &str = "dropout";
@@ -29,6 +30,13 @@ impl Dropout {
         if !(0.0..1.0).contains(&self.p) {
             let problem = format!("the probability must lie in [0, 1), but is {}", self.p);
             return Err(OpError::Argument { op: OP, problem }.into());
+        }
+        if is_on_device(x) {
+            let [mask] = new_rows(rows, width, |first, [mask]| {
+                mask.fill(1.0);
+                self.mask(first * width, mask);
+            })?;
+            return x * mask.to_device(x.device())?;
         }
         let x = x.contiguous()?;
         let x = borrow(OP, "x", &x)?;
@@ -65,6 +73,7 @@ impl Dropout {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::both_ways;
     use super::*;
 
     #[test]
@@ -101,7 +110,9 @@ mod tests {
         let x = Tensor::ones((rows, width), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
         let mut expected = vec![1f32; rows * width];
         dropout.mask(0, &mut expected);
-        assert_eq!(dropout.apply(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        for dropped in both_ways(|| dropout.apply(&x).unwrap()) {
+            assert_eq!(dropped.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        }
         for p in [1.0, -0.1, f32::NAN] {
             let message = Dropout { p, ..dropout }.apply(&x).unwrap_err().to_string();
             assert!(message.contains("[0, 1)") && message.contains(&p.to_string()), "{message}");

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
 
 use super::buffer::{expect_shape, floats, floats_mut, matrix};
 use super::error::OpError;
+use super::on_device::{add_rows, is_on_device};
 use super::vector::axpy;
 
 const OP: &str = "embedding";
@@ -16,6 +17,10 @@ pub fn add_embedding_gradient(sum: &Tensor, ids: &[Option<u32>], dx: &Tensor) ->
     if let Some(id) = ids.iter().flatten().find(|&&id| id as usize >= vocabulary) {
         let problem = format!("there is no row {id} among {vocabulary}");
         return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    if is_on_device(sum) {
+        let (rows, ids): (Vec<u32>, Vec<u32>) = (0u32..).zip(ids).filter_map(|(row, id)| Some((row, (*id)?))).unzip();
+        return add_rows(sum, &ids, &dx.index_select(&Tensor::new(rows, dx.device())?, 0)?);
     }
     sum.inplace_op2(&dx.contiguous()?, &AddRows { ids, hidden })
 }
@@ -45,15 +50,20 @@ impl InplaceOp2 for AddRows<'_> {
 mod tests {
     use candle_core::{DType, Device};
 
+    use super::super::testing::both_ways;
     use super::*;
 
     #[test]
     fn rows_of_the_same_id_add_up_and_others_are_left_out() {
-        let sum = Tensor::ones((3, 2), DType::F32, &Device::Cpu).unwrap();
+        let ones = || Tensor::ones((3, 2), DType::F32, &Device::Cpu).unwrap();
         let dx = Tensor::new(&[[1f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
-        add_embedding_gradient(&sum, &[Some(2), None, Some(2)], &dx).unwrap();
-        assert_eq!(sum.to_vec2::<f32>().unwrap(), [[1.0, 1.0], [1.0, 1.0], [7.0, 9.0]]);
-        let message = add_embedding_gradient(&sum, &[Some(3), None, None], &dx).unwrap_err().to_string();
+        let added = both_ways(|| {
+            let sum = ones();
+            add_embedding_gradient(&sum, &[Some(2), None, Some(2)], &dx).unwrap();
+            sum.to_vec2::<f32>().unwrap()
+        });
+        assert_eq!(added, [[[1.0, 1.0], [1.0, 1.0], [7.0, 9.0]]; 2]);
+        let message = add_embedding_gradient(&ones(), &[Some(3), None, None], &dx).unwrap_err().to_string();
         assert!(message.contains("no row 3 among 3"), "{message}");
     }
 }

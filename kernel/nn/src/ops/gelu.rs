@@ -6,6 +6,7 @@ use candle_core::cpu::erf::erf_f64;
 use candle_core::{Result, Tensor};
 
 use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::on_device::{self, is_on_device};
 
 const OP: &str = "gelu";
 
@@ -14,6 +15,9 @@ const OP: &str = "gelu";
 /// Hendrycks and Gimpel 2016 (arXiv 1606.08415), without its approximation, as `torch.nn.GELU`.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "x", x)?;
+    if is_on_device(x) {
+        return x.gelu_erf();
+    }
     let x = x.contiguous()?;
     let x = borrow(OP, "x", &x)?;
     let [y] = new_rows(rows, width, |first, [y]| {
@@ -28,6 +32,9 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "x", x)?;
     expect_shape(OP, "dy", dy, rows, width)?;
+    if is_on_device(x) {
+        return on_device::gelu_backward(x, dy);
+    }
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
     let [dx] = new_rows(rows, width, |first, [dx]| {

@@ -3,8 +3,9 @@
 use candle_core::{Result, Tensor};
 use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
 
-use super::buffer::{borrow, expect_shape, matrix, overwrite, tensor};
+use super::buffer::{borrow, expect_shape, expect_vector, matrix, overwrite, tensor};
 use super::error::OpError;
+use super::on_device::{self, is_on_device};
 use super::weight::Weight;
 
 const OP: &str = "linear";
@@ -24,7 +25,7 @@ pub struct LowRank<'a> {
 pub fn linear<'a>(
     x: &Tensor,
     weight: impl Into<Weight<'a>>,
-    bias: Option<&[f32]>,
+    bias: Option<&Tensor>,
     low_rank: Option<LowRank>,
     precision: Precision,
 ) -> Result<Tensor> {
@@ -35,30 +36,28 @@ pub fn linear<'a>(
         let expected = format!("[{rows}, {inputs}] for a weight of [{outputs}, {inputs}]");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
-    if let Some(bias) = bias.filter(|bias| bias.len() != outputs) {
-        let problem = format!("{} biases for a weight of [{outputs}, {inputs}]", bias.len());
-        return Err(OpError::Argument { op: OP, problem }.into());
+    if let Some(bias) = bias {
+        expect_vector(OP, "bias", bias, outputs)?;
+    }
+    check_low_rank(low_rank, rows, ["h", "lora_B"], |rank| (outputs, rank))?;
+    if is_on_device(x) {
+        return on_device::linear(x, &weight.tensor(x.device(), precision)?, bias, low_rank, precision);
     }
     let x = x.contiguous()?;
     let x = borrow(OP, "x", &x)?;
+    let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
     let mut y = Vec::new();
-    with_low_rank(
-        low_rank,
-        rows,
-        ["h", "lora_B"],
-        |rank| (outputs, rank),
-        |low_rank| {
-            let plus = Plus { bias, low_rank };
-            weight.read(OP, |weight| {
-                // SAFETY: `matmul_nt` writes all of y.
-                unsafe {
-                    overwrite(&mut y, rows * outputs, |y| {
-                        matmul_nt(&x, weight, plus, y, [rows, outputs, inputs], precision);
-                    });
-                }
-            })
-        },
-    )??;
+    with_low_rank(low_rank, |low_rank| {
+        let plus = Plus { bias: bias.as_deref(), low_rank };
+        weight.read(OP, |weight| {
+            // SAFETY: `matmul_nt` writes all of y.
+            unsafe {
+                overwrite(&mut y, rows * outputs, |y| {
+                    matmul_nt(&x, weight, plus, y, [rows, outputs, inputs], precision);
+                });
+            }
+        })
+    })??;
     tensor(y, rows, outputs)
 }
 
@@ -75,44 +74,46 @@ pub fn linear_backward<'a>(
     let (outputs, inputs) = weight.shape(OP)?;
     let (rows, _) = matrix(OP, "dy", dy)?;
     expect_shape(OP, "dy", dy, rows, outputs)?;
+    check_low_rank(low_rank, rows, ["dh", "lora_A"], |rank| (rank, inputs))?;
+    if is_on_device(dy) {
+        return on_device::linear_backward(dy, &weight.tensor(dy.device(), precision)?, low_rank, precision);
+    }
     let dy = dy.contiguous()?;
     let dy = borrow(OP, "dy", &dy)?;
     let mut dx = Vec::new();
-    with_low_rank(
-        low_rank,
-        rows,
-        ["dh", "lora_A"],
-        |rank| (rank, inputs),
-        |low_rank| {
-            let plus = Plus { bias: None, low_rank };
-            weight.read(OP, |weight| {
-                // SAFETY: `matmul_nn` writes all of dx.
-                unsafe {
-                    overwrite(&mut dx, rows * inputs, |dx| {
-                        matmul_nn(&dy, weight, plus, dx, [rows, outputs, inputs], precision);
-                    });
-                }
-            })
-        },
-    )??;
+    with_low_rank(low_rank, |low_rank| {
+        let plus = Plus { bias: None, low_rank };
+        weight.read(OP, |weight| {
+            // SAFETY: `matmul_nn` writes all of dx.
+            unsafe {
+                overwrite(&mut dx, rows * inputs, |dx| {
+                    matmul_nn(&dy, weight, plus, dx, [rows, outputs, inputs], precision);
+                });
+            }
+        })
+    })??;
     tensor(dx, rows, inputs)
 }
 
-/// Runs `f` with the elements of a low-rank part, whose shapes must fit: h has `rows` rows, and the factor the shape
-/// that `factor_shape` gives for the rank.
-fn with_low_rank<R>(
+/// An error unless h has `rows` rows, and the factor the shape that `factor_shape` gives for the rank.
+fn check_low_rank(
     low_rank: Option<LowRank>,
     rows: usize,
     [h_name, factor_name]: [&'static str; 2],
     factor_shape: impl Fn(usize) -> (usize, usize),
-    f: impl FnOnce(Option<tunebook_gemm::LowRank>) -> R,
-) -> Result<R> {
-    let Some(LowRank { h, factor }) = low_rank else { return Ok(f(None)) };
+) -> Result<()> {
+    let Some(LowRank { h, factor }) = low_rank else { return Ok(()) };
     let (_, rank) = matrix(OP, h_name, h)?;
     expect_shape(OP, h_name, h, rows, rank)?;
     let (out, columns) = factor_shape(rank);
-    expect_shape(OP, factor_name, factor, out, columns)?;
-    let (h, b) = (borrow(OP, h_name, h)?, borrow(OP, factor_name, factor)?);
+    expect_shape(OP, factor_name, factor, out, columns)
+}
+
+/// Runs `f` with the elements of a low-rank part.
+fn with_low_rank<R>(low_rank: Option<LowRank>, f: impl FnOnce(Option<tunebook_gemm::LowRank>) -> R) -> Result<R> {
+    let Some(LowRank { h, factor }) = low_rank else { return Ok(f(None)) };
+    let (_, rank) = matrix(OP, "h", h)?;
+    let (h, b) = (borrow(OP, "h", h)?, borrow(OP, "factor", factor)?);
     Ok(f(Some(tunebook_gemm::LowRank { h: &h, b: &b, rank })))
 }
 
@@ -129,17 +130,17 @@ mod tests {
         for (rows, inputs, outputs, with_bias) in [(1, 1, 1, false), (3, 7, 5, true), (2, 18, 9, false)] {
             let (w, b) = (random(1, outputs * inputs), random(2, outputs));
             let weight = FrozenMatrix::from_f32(&w, outputs, inputs);
-            let bias = with_bias.then_some(&b[..]);
+            let bias = with_bias.then(|| Tensor::new(&b[..], &Device::Cpu).unwrap());
             let reference = |x: &[Vec<f64>]| {
                 let out = |x: &[f64], o: usize| {
                     let product: f64 = x.iter().zip(&w[o * inputs..]).map(|(x, w)| x * f64::from(*w)).sum();
-                    product + bias.map_or(0.0, |bias| f64::from(bias[o]))
+                    product + if with_bias { f64::from(b[o]) } else { 0.0 }
                 };
                 x[0].chunks(inputs).flat_map(|x| (0..outputs).map(move |o| out(x, o))).collect()
             };
             check(
                 &[(rows, inputs)],
-                |x| linear(&x[0], &weight, bias, None, Precision::F32),
+                |x| linear(&x[0], &weight, bias.as_ref(), None, Precision::F32),
                 |_, dy| Ok(vec![linear_backward(dy, &weight, None, Precision::F32)?]),
                 reference,
             );
@@ -172,8 +173,9 @@ mod tests {
         let message = linear_backward(&x, &weight, None, Precision::F32).unwrap_err().to_string();
         assert!(message.contains("`dy` has shape [2, 4], expected [2, 5]"), "{message}");
         let x = x.narrow(1, 1, 3).unwrap();
-        let message = linear(&x, &weight, Some(&random(2, 4)), None, Precision::F32).unwrap_err().to_string();
-        assert!(message.contains("4 biases for a weight of [5, 3]"), "{message}");
+        let bias = Tensor::new(random(2, 4), &Device::Cpu).unwrap();
+        let message = linear(&x, &weight, Some(&bias), None, Precision::F32).unwrap_err().to_string();
+        assert!(message.contains("`bias` has shape [4], expected [5]"), "{message}");
         assert!(linear(&x, &weight, None, None, Precision::F32).is_ok(), "a view is made contiguous");
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor};
 use tunebook_gemm::{Precision, View, ViewMut, gemm};
 
 use super::buffer::{borrow, expect_shape, floats, floats_mut, matrix, tensor};
+use super::on_device::{accumulate, is_on_device, product_nn, product_nt, product_tn};
 
 const OP: &str = "lora";
 
@@ -15,6 +16,9 @@ pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> 
     let (rows, inputs) = matrix(OP, "x", x)?;
     let (rank, _) = matrix(OP, "lora_A", a)?;
     expect_shape(OP, "lora_A", a, rank, inputs)?;
+    if is_on_device(x) {
+        return product_nt(x, a, precision)? * f64::from(scaling);
+    }
     let x = x.contiguous()?;
     let mut h = vec![0f32; rows * rank];
     let (x, a) = (borrow(OP, "x", &x)?, borrow(OP, "lora_A", a)?);
@@ -29,6 +33,9 @@ pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precisio
     let (rows, outputs) = matrix(OP, "dy", dy)?;
     let (_, inputs) = matrix(OP, "factor", factor)?;
     expect_shape(OP, "factor", factor, outputs, inputs)?;
+    if is_on_device(dy) {
+        return product_nn(dy, factor, precision)? * f64::from(scaling);
+    }
     let dy = dy.contiguous()?;
     let mut dx = vec![0f32; rows * inputs];
     let (dy, factor) = (borrow(OP, "dy", &dy)?, borrow(OP, "factor", factor)?);
@@ -44,6 +51,9 @@ pub fn add_weight_gradient(sum: &Tensor, left: &Tensor, right: &Tensor, precisio
     let (_, n) = matrix(OP, "right", right)?;
     expect_shape(OP, "right", right, rows, n)?;
     expect_shape(OP, "sum", sum, m, n)?;
+    if is_on_device(left) {
+        return accumulate(sum, &product_tn(left, right, precision)?);
+    }
     sum.inplace_op3(&left.contiguous()?, &right.contiguous()?, &AddWeightGradient { rows, m, n, precision })
 }
 

@@ -4,6 +4,8 @@
 //! batch, and attention heads lie side by side in a row. A layer calls the backward functions itself, in reverse:
 //! candle's own backward pass would compute and keep gradients of frozen weights, start each gradient as zeros that
 //! it then adds to, and hold every intermediate value. A backward function makes again what is cheap to make again.
+//!
+//! What is written out here is for CPU memory; tensors that lie elsewhere are left to [`on_device`].
 
 mod add;
 mod attention;
@@ -18,11 +20,12 @@ mod exp;
 mod gelu;
 mod linear;
 mod lora;
+mod on_device;
 mod rms_norm;
 mod rope;
 mod swiglu;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod vector;
 mod weight;
 
@@ -37,6 +40,7 @@ pub use error::OpError;
 pub use gelu::{gelu, gelu_backward};
 pub use linear::{LowRank, linear, linear_backward};
 pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
+pub(crate) use on_device::operand_dtype;
 pub use rms_norm::{add_rms_norm_gradient, rms_norm, rms_norm_backward};
 pub use rope::{Rotary, rope, rope_backward};
 pub use swiglu::{swiglu, swiglu_backward};

@@ -2,9 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows};
 use super::column_sums::add_column_sums;
 use super::error::OpError;
+use super::on_device::{self, is_on_device};
 use super::vector::{dot, vectorized};
 
 const OP: &str = "rms_norm";
@@ -13,17 +14,20 @@ const OP: &str = "rms_norm";
 ///
 /// x and y are `[T, width]`, the weight is `[width]`. Zhang and Sennrich 2019 (arXiv 1910.07467), with
 /// eps under the root as `Qwen2RMSNorm` of transformers has it. An operand of another width or type is an error.
-pub fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     let (rows, width) = check(x, weight)?;
+    if is_on_device(x) {
+        return on_device::rms_norm(x, weight, eps);
+    }
     let x = x.contiguous()?;
-    let x = borrow(OP, "x", &x)?;
+    let (x, weight) = (borrow(OP, "x", &x)?, borrow(OP, "weight", weight)?);
     let [y] = new_rows(rows, width, |first, [y]| {
         vectorized(
             #[inline(always)]
             || {
                 for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
                     let root = reciprocal_root(x, eps);
-                    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(&*weight) {
                         *y = x * root * w;
                     }
                 }
@@ -38,19 +42,23 @@ pub fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
 /// With r = 1 / sqrt(mean(x²) + eps) and g = dy · weight: dx = g r - x r³ mean(g x) + residual.
 pub fn rms_norm_backward(
     x: &Tensor,
-    weight: &[f32],
+    weight: &Tensor,
     eps: f32,
     dy: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
     let (rows, width) = check(x, weight)?;
     expect_shape(OP, "dy", dy, rows, width)?;
-    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
-    let residual = residual.map(|residual| residual.contiguous()).transpose()?;
-    if let Some(residual) = &residual {
+    if let Some(residual) = residual {
         expect_shape(OP, "residual", residual, rows, width)?;
     }
-    let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
+    if is_on_device(x) {
+        let dx = on_device::rms_norm_backward(x, weight, eps, dy)?;
+        return residual.map_or(Ok(dx.clone()), |residual| dx + residual);
+    }
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
+    let residual = residual.map(|residual| residual.contiguous()).transpose()?;
+    let (x, dy, weight) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?, borrow(OP, "weight", weight)?);
     let residual = residual.as_ref().map(|residual| borrow(OP, "residual", residual)).transpose()?;
     let [dx] = new_rows(rows, width, |first, [dx]| {
         let operands = x[first * width..].chunks_exact(width).zip(dy[first * width..].chunks_exact(width));
@@ -59,7 +67,7 @@ pub fn rms_norm_backward(
             || {
                 for (row, (dx, (x, dy))) in dx.chunks_exact_mut(width).zip(operands).enumerate() {
                     let root = reciprocal_root(x, eps);
-                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
+                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(&*weight) {
                         *dx = dy * w;
                     }
                     let slope = root * root * root * dot(dx, x) / width as f32;
@@ -81,9 +89,13 @@ pub fn rms_norm_backward(
 pub fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) -> Result<()> {
     let (rows, width) = matrix(OP, "x", x)?;
     expect_shape(OP, "dy", dy, rows, width)?;
+    if is_on_device(x) {
+        expect_vector(OP, "sum", sum, width)?;
+        return on_device::add_rms_norm_gradient(sum, x, eps, dy);
+    }
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
-    add_column_sums(sum, rows, |row, sums| {
+    add_column_sums(sum, [rows, width], |row, sums| {
         let (x, dy) = (&x[row * width..][..width], &dy[row * width..][..width]);
         let root = reciprocal_root(x, eps);
         for ((sum, x), dy) in sums.iter_mut().zip(x).zip(dy) {
@@ -92,10 +104,12 @@ pub fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) ->
     })
 }
 
-fn check(x: &Tensor, weight: &[f32]) -> Result<(usize, usize)> {
+fn check(x: &Tensor, weight: &Tensor) -> Result<(usize, usize)> {
     let (rows, width) = matrix(OP, "x", x)?;
-    if width != weight.len() || width == 0 {
-        let expected = format!("[{rows}, {}], as wide as the weight", weight.len());
+    let length = weight.elem_count();
+    expect_vector(OP, "weight", weight, length)?;
+    if width != length || width == 0 {
+        let expected = format!("[{rows}, {length}], as wide as the weight");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
     Ok((rows, width))
@@ -114,10 +128,15 @@ mod tests {
     use super::super::testing::{check, random};
     use super::*;
 
+    fn vector(values: &[f32]) -> Tensor {
+        Tensor::new(values, &Device::Cpu).unwrap()
+    }
+
     #[test]
     fn value_and_gradient_equal_the_reference() {
         for (rows, width) in [(1, 1), (3, 5), (2, 33)] {
             let weight = random(7, width);
+            let of_norm = vector(&weight);
             let reference = |inputs: &[Vec<f64>]| {
                 let normed = inputs[0].chunks(width).flat_map(|x| {
                     let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
@@ -127,8 +146,8 @@ mod tests {
             };
             check(
                 &[(rows, width)],
-                |x| rms_norm(&x[0], &weight, 1e-6),
-                |x, dy| Ok(vec![rms_norm_backward(&x[0], &weight, 1e-6, dy, None)?]),
+                |x| rms_norm(&x[0], &of_norm, 1e-6),
+                |x, dy| Ok(vec![rms_norm_backward(&x[0], &of_norm, 1e-6, dy, None)?]),
                 reference,
             );
         }
@@ -148,7 +167,7 @@ mod tests {
             };
             check(
                 &[(1, width)],
-                |weight| rms_norm(&x, &weight[0].flatten_all()?.to_vec1::<f32>()?, 1e-6),
+                |weight| rms_norm(&x, &weight[0].flatten_all()?, 1e-6),
                 |weight, dy| {
                     let sum = weight[0].flatten_all()?.zeros_like()?;
                     add_rms_norm_gradient(&sum, &x, 1e-6, dy)?;
@@ -161,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_residuals_gradient_is_added() {
-        let weight = random(7, 5);
+        let weight = vector(&random(7, 5));
         let [x, dy, residual] = [1, 2, 3].map(|seed| Tensor::from_vec(random(seed, 15), (3, 5), &Device::Cpu).unwrap());
         let apart = (rms_norm_backward(&x, &weight, 1e-6, &dy, None).unwrap() + &residual).unwrap();
         let together = rms_norm_backward(&x, &weight, 1e-6, &dy, Some(&residual)).unwrap();
@@ -171,7 +190,7 @@ mod tests {
     #[test]
     fn many_rows_equal_one_at_a_time() {
         let (rows, width) = (300, 257);
-        let weight = random(1, width);
+        let weight = vector(&random(1, width));
         let x = Tensor::from_vec(random(2, rows * width), (rows, width), &Device::Cpu).unwrap();
         let all = rms_norm(&x, &weight, 1e-6).unwrap().to_vec2::<f32>().unwrap();
         for row in [0, 1, 127, 128, 299] {
@@ -182,7 +201,7 @@ mod tests {
 
     #[test]
     fn other_operands_are_refused_by_name() {
-        let weight = vec![1.0; 4];
+        let weight = vector(&[1.0; 4]);
         let narrow = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
         let message = rms_norm(&narrow, &weight, 1e-6).unwrap_err().to_string();
         assert!(message.contains("rms_norm") && message.contains("[2, 3]") && message.contains('4'), "{message}");

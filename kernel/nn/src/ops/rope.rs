@@ -1,21 +1,21 @@
 //! Rotary position embedding.
 
-use std::sync::Arc;
-
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, matrix, new_rows};
 use super::error::OpError;
+use super::on_device::{self, is_on_device};
 use super::vector::vectorized;
 
 const OP: &str = "rope";
 
-/// The angles of each token: cosines and sines `[T, head_dim / 2]`, the same for every head.
+/// The angles of each token, the same for every head.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    pub cos: Arc<[f32]>,
-    pub sin: Arc<[f32]>,
-    pub head_dim: usize,
+    /// `[T, head_dim / 2]`.
+    pub cos: Tensor,
+    /// `[T, head_dim / 2]`.
+    pub sin: Tensor,
 }
 
 /// Rotates the pair (x_j, x_{j + head_dim/2}) of each head of each token by that token's angle j.
@@ -33,23 +33,23 @@ pub fn rope_backward(dy: &Tensor, rotary: &Rotary) -> Result<Tensor> {
 
 fn turn(x: &Tensor, rotary: &Rotary, direction: f32) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "x", x)?;
-    let (head_dim, half) = (rotary.head_dim, rotary.head_dim / 2);
-    if head_dim == 0 || !head_dim.is_multiple_of(2) || !width.is_multiple_of(head_dim) {
-        let expected = format!("rows of whole heads of {head_dim} (an even number) elements");
+    let (_, half) = matrix(OP, "cos", &rotary.cos)?;
+    expect_shape(OP, "cos", &rotary.cos, rows, half)?;
+    expect_shape(OP, "sin", &rotary.sin, rows, half)?;
+    let head_dim = 2 * half;
+    if half == 0 || !width.is_multiple_of(head_dim) {
+        let expected = format!("rows of whole heads of {head_dim} elements");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
     }
-    let angles = rows * half;
-    if rotary.cos.len() != angles || rotary.sin.len() != angles {
-        let (cos, sin) = (rotary.cos.len(), rotary.sin.len());
-        let problem = format!("{rows} tokens need {angles} angles, but there are {cos} cosines and {sin} sines");
-        return Err(OpError::Argument { op: OP, problem }.into());
+    if is_on_device(x) {
+        return on_device::rope(x, &rotary.cos, &(&rotary.sin * f64::from(direction))?);
     }
     let x = x.contiguous()?;
-    let x = borrow(OP, "x", &x)?;
+    let (x, cos, sin) = (borrow(OP, "x", &x)?, borrow(OP, "cos", &rotary.cos)?, borrow(OP, "sin", &rotary.sin)?);
     let [y] = new_rows(rows, width, |first, [y]| {
         let x = x[first * width..].chunks_exact(width);
-        let cos = rotary.cos[first * half..].chunks_exact(half);
-        let sin = rotary.sin[first * half..].chunks_exact(half);
+        let cos = cos[first * half..].chunks_exact(half);
+        let sin = sin[first * half..].chunks_exact(half);
         vectorized(
             #[inline(always)]
             || {
@@ -88,19 +88,20 @@ mod tests {
         let angles = random(11, rows * head_dim / 2);
         let cos: Vec<f32> = angles.iter().map(|a| (3.0 * a).cos()).collect();
         let sin: Vec<f32> = angles.iter().map(|a| (3.0 * a).sin()).collect();
-        Rotary { cos: cos.into(), sin: sin.into(), head_dim }
+        let [cos, sin] = [cos, sin].map(|values| Tensor::from_vec(values, (rows, head_dim / 2), &Device::Cpu).unwrap());
+        Rotary { cos, sin }
     }
 
     #[test]
     fn value_and_gradient_equal_the_reference() {
         for (rows, heads, head_dim) in [(1, 1, 2), (3, 2, 6), (2, 3, 16)] {
             let (rotary, width, half) = (rotary(rows, head_dim), heads * head_dim, head_dim / 2);
+            let [cos, sin] = [&rotary.cos, &rotary.sin].map(|x| x.to_vec2::<f32>().unwrap());
             let reference = |inputs: &[Vec<f64>]| {
                 let x = &inputs[0];
                 let rotated = |index: usize| {
                     let (row, j) = (index / width, index % head_dim);
-                    let angle = row * half + j % half;
-                    let (cos, sin) = (f64::from(rotary.cos[angle]), f64::from(rotary.sin[angle]));
+                    let (cos, sin) = (f64::from(cos[row][j % half]), f64::from(sin[row][j % half]));
                     let turned = if j < half { -x[index + half] } else { x[index - half] };
                     x[index] * cos + turned * sin
                 };
@@ -115,9 +116,8 @@ mod tests {
         let (rows, heads, head_dim) = (700, 3, 80);
         let rotary = rotary(rows, head_dim);
         let x = Tensor::from_vec(random(2, rows * heads * head_dim), (rows, heads * head_dim), &Device::Cpu).unwrap();
-        let table = |values: &[f32]| Tensor::from_slice(values, (rows, head_dim / 2), &Device::Cpu).unwrap();
         let by_head = x.reshape((1, rows, heads, head_dim)).unwrap().transpose(1, 2).unwrap().contiguous().unwrap();
-        let expected = candle_nn::rotary_emb::rope(&by_head, &table(&rotary.cos), &table(&rotary.sin)).unwrap();
+        let expected = candle_nn::rotary_emb::rope(&by_head, &rotary.cos, &rotary.sin).unwrap();
         let expected = expected.transpose(1, 2).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let found = rope(&x, &rotary).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -127,7 +127,7 @@ mod tests {
     fn tables_of_another_length_are_refused() {
         let x = Tensor::from_vec(random(3, 4 * 8), (4, 8), &Device::Cpu).unwrap();
         let message = rope(&x, &rotary(3, 8)).unwrap_err().to_string();
-        assert!(message.contains("4 tokens need 16 angles") && message.contains("12 cosines"), "{message}");
+        assert!(message.contains("`cos` has shape [3, 4], expected [4, 4]"), "{message}");
         let message = rope(&x, &rotary(4, 6)).unwrap_err().to_string();
         assert!(message.contains("whole heads of 6"), "{message}");
     }

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::buffer::{borrow, expect_shape, matrix, new_rows};
 use super::exp::sigmoid;
+use super::on_device::{self, is_on_device};
 use super::vector::vectorized;
 
 const OP: &str = "swiglu";
@@ -15,6 +16,9 @@ const OP: &str = "swiglu";
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (rows, width) = matrix(OP, "gate", gate)?;
     expect_shape(OP, "up", up, rows, width)?;
+    if is_on_device(gate) {
+        return on_device::swiglu(gate, up);
+    }
     let (gate, up) = (gate.contiguous()?, up.contiguous()?);
     let (gate, up) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?);
     let [y] = new_rows(rows, width, |first, [y]| {
@@ -36,6 +40,9 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tenso
     let (rows, width) = matrix(OP, "gate", gate)?;
     expect_shape(OP, "up", up, rows, width)?;
     expect_shape(OP, "dy", dy, rows, width)?;
+    if is_on_device(gate) {
+        return on_device::swiglu_backward(gate, up, dy);
+    }
     let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
     let (gate, up, dy) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?, borrow(OP, "dy", &dy)?);
     new_rows(rows, width, |first, [dgate, dup]| {

@@ -1,5 +1,7 @@
 //! Comparing an operation with its formula in f64: the value, and the gradient of every operand.
 
+use std::cell::Cell;
+
 use candle_core::{Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +12,26 @@ pub fn random(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| generator.random_range(-1.0..1.0)).collect()
 }
 
-/// Checks an operation on random matrices of these shapes: its value against `reference`, and what `backward` makes
+thread_local! {
+    static AS_ON_DEVICE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether operations of this thread compute as they do on a device, though their operands lie in CPU memory.
+pub fn as_on_device() -> bool {
+    AS_ON_DEVICE.get()
+}
+
+/// Runs `f` as is, and as on a device.
+pub fn both_ways<R>(f: impl Fn() -> R) -> [R; 2] {
+    [false, true].map(|on_device| {
+        AS_ON_DEVICE.set(on_device);
+        let result = f();
+        AS_ON_DEVICE.set(false);
+        result
+    })
+}
+
+/// Checks an operation, both ways, on random matrices of these shapes: its value against `reference`, and what `backward` makes
 /// of the operands and dy, the gradients of L = Σ dyᵢ yᵢ (random dy), against central differences of the reference.
 pub fn check(
     shapes: &[(usize, usize)],
@@ -25,21 +46,25 @@ pub fn check(
         operands.map(|(values, &shape)| Tensor::from_slice(values, shape, &Device::Cpu).unwrap()).collect();
     let mut exact: Vec<Vec<f64>> = values.iter().map(|v| v.iter().map(|&v| f64::from(v)).collect()).collect();
 
-    let y = forward(&tensors).unwrap();
+    let [y, y_on_device] = both_ways(|| forward(&tensors).unwrap());
     let expected = reference(&exact);
     let found = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_close("value", &found, &expected);
+    assert_eq!(y_on_device.dims(), y.dims());
+    let on_device = y_on_device.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_close("value on a device", &on_device, &expected);
 
     let coefficients = random(99, found.len());
     let c = Tensor::from_slice(&coefficients, y.shape(), &Device::Cpu).unwrap();
-    let gradients = backward(&tensors, &c).unwrap();
-    assert_eq!(gradients.len(), tensors.len());
+    let [gradients, on_device] = both_ways(|| backward(&tensors, &c).unwrap());
+    assert_eq!([gradients.len(), on_device.len()], [tensors.len(); 2]);
     let loss = |inputs: &[Vec<f64>]| -> f64 {
         reference(inputs).iter().zip(&coefficients).map(|(y, &c)| y * f64::from(c)).sum()
     };
-    for (operand, gradient) in gradients.iter().enumerate() {
-        assert_eq!(gradient.dims(), tensors[operand].dims());
-        let found = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (operand, gradients) in gradients.iter().zip(&on_device).enumerate() {
+        let gradients = [gradients.0, gradients.1];
+        assert_eq!(gradients.map(Tensor::dims), [tensors[operand].dims(); 2]);
+        let [found, on_device] = gradients.map(|gradient| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap());
         let mut expected = Vec::with_capacity(found.len());
         for i in 0..found.len() {
             const STEP: f64 = 1e-5;
@@ -52,6 +77,7 @@ pub fn check(
             expected.push((above - below) / (2.0 * STEP));
         }
         assert_close(&format!("gradient of operand {operand}"), &found, &expected);
+        assert_close(&format!("gradient of operand {operand} on a device"), &on_device, &expected);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The weight of a linear layer, as a product reads it.
 
-use candle_core::{Result, Tensor};
-use tunebook_gemm::Weights;
+use candle_core::{Device, Result, Tensor};
+use tunebook_gemm::{Precision, Weights};
 
 use super::buffer::{borrow, matrix};
+use super::on_device::operand_dtype;
 use crate::frozen::FrozenMatrix;
 
 /// A weight `[out, in]`: of the checkpoint, or a copy that is trained.
@@ -25,6 +26,15 @@ impl Weight<'_> {
         match self {
             Self::Frozen(weight) => Ok((weight.rows, weight.cols)),
             Self::Trained(weight) => matrix(op, "weight", weight),
+        }
+    }
+
+    /// The elements on a device, rounded as a product of this precision reads them.
+    pub(super) fn tensor(self, device: &Device, precision: Precision) -> Result<Tensor> {
+        let dtype = operand_dtype(precision);
+        match self {
+            Self::Frozen(weight) => weight.tensor(device, dtype),
+            Self::Trained(weight) => weight.to_dtype(dtype),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The keys and values of the tokens that a model has read.
 
 use candle_core::DType;
-use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
 
@@ -60,7 +59,7 @@ impl Rows {
             Some(values) if values.dim(0)? >= end => values.clone(),
             full => {
                 let capacity = full.as_ref().map_or(Ok(self.room), |full| full.dim(0).map(|rows| 2 * rows))?.max(end);
-                let values = Tensor::zeros((capacity, width), DType::F32, &Device::Cpu)?;
+                let values = Tensor::zeros((capacity, width), DType::F32, rows.device())?;
                 if let Some(full) = full.as_ref().filter(|_| at > 0) {
                     values.slice_set(&full.narrow(0, 0, at)?, 0, 0)?;
                 }
@@ -74,6 +73,8 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     fn rows(from: usize, count: usize) -> Tensor {

@@ -57,10 +57,10 @@ impl Linear {
 
     /// `x` is `[T, in]`, the result `[T, out]`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(|bias| bias.values(pass)).transpose()?;
+        let bias = self.bias.as_ref().map(|bias| bias.values(pass));
         match self.active(pass) {
-            Some(lora) => lora.forward(x, bias.as_deref()),
-            None => linear(x, self.weight.weight(pass), bias.as_deref(), None, self.precision),
+            Some(lora) => lora.forward(x, bias),
+            None => linear(x, self.weight.weight(pass), bias, None, self.precision),
         }
     }
 

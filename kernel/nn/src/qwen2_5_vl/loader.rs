@@ -1,5 +1,7 @@
 //! Taking the model's tensors out of a checkpoint.
 
+use candle_core::Device;
+use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::adapter::LinearShape;
@@ -16,6 +18,7 @@ use super::parameter::Vector;
 pub struct Loader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub precision: Precision,
+    pub device: &'a Device,
     pub linears: Vec<LinearShape>,
     pub tensors: Vec<TensorShape>,
 }
@@ -46,7 +49,7 @@ impl Loader<'_> {
     }
 
     fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
-        let frozen = self.checkpoint.vector(&name, length)?;
+        let frozen = Tensor::from_vec(self.checkpoint.vector(&name, length)?, length, self.device)?;
         self.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
         Ok(Vector { name, frozen })
     }

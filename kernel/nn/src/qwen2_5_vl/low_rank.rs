@@ -33,7 +33,7 @@ impl ActiveLora<'_> {
     ///
     /// With DoRA, g = magnitude / ‖V‖ and no dropout `y = g (x Wᵀ + h Bᵀ) + bias`; with dropout, as PEFT has it,
     /// `y = x Wᵀ + bias + (g - 1) D(x) Wᵀ + g h Bᵀ`.
-    pub fn forward(&self, x: &Tensor, bias: Option<&[f32]>) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let dropped = self.dropped(x)?;
         let h = self.h(&dropped)?;
         let Some(magnitude) = &self.lora.magnitude else {
@@ -46,7 +46,7 @@ impl ActiveLora<'_> {
             return scale_columns(&z, &factors, bias);
         }
         let base = self.linear(x, bias, None)?;
-        let scaled = scale_columns(&self.linear(&dropped, None, None)?, &less_one(&factors), None)?;
+        let scaled = scale_columns(&self.linear(&dropped, None, None)?, &(&factors - 1.0)?, None)?;
         add(&base, &add(&scaled, &scale_columns(&self.up(&h)?, &factors, None)?)?)
     }
 
@@ -105,7 +105,7 @@ impl ActiveLora<'_> {
         let dh = self.factors_backward(&dropped, &h, &dz, gradients)?;
         let low_rank = Some(LowRank { h: &dh, factor: &self.lora.a });
         let Some(dropout) = self.dropout else { return self.linear_backward(&dz, low_rank) };
-        let through_dropout = self.linear_backward(&scale_columns(dy, &less_one(&factors), None)?, low_rank)?;
+        let through_dropout = self.linear_backward(&scale_columns(dy, &(&factors - 1.0)?, None)?, low_rank)?;
         add(&self.linear_backward(dy, None)?, &dropout.apply(&through_dropout)?)
     }
 
@@ -139,21 +139,15 @@ impl ActiveLora<'_> {
         lora_down(h, &self.lora.b, 1.0, self.precision)
     }
 
-    fn factors(&self, magnitude: &Magnitude) -> Result<Vec<f32>> {
-        let norms = magnitude.norms(self.weight, self.lora, self.scaling)?;
-        let lengths = magnitude.lengths.to_vec1::<f32>()?;
-        Ok(lengths.iter().zip(&*norms).map(|(length, norm)| length / norm).collect())
+    fn factors(&self, magnitude: &Magnitude) -> Result<Tensor> {
+        magnitude.lengths.as_tensor() / magnitude.norms(self.weight, self.lora, self.scaling)?
     }
 
-    fn linear(&self, x: &Tensor, bias: Option<&[f32]>, low_rank: Option<LowRank>) -> Result<Tensor> {
+    fn linear(&self, x: &Tensor, bias: Option<&Tensor>, low_rank: Option<LowRank>) -> Result<Tensor> {
         linear(x, self.weight, bias, low_rank, self.precision)
     }
 
     fn linear_backward(&self, dy: &Tensor, low_rank: Option<LowRank>) -> Result<Tensor> {
         linear_backward(dy, self.weight, low_rank, self.precision)
     }
-}
-
-fn less_one(factors: &[f32]) -> Vec<f32> {
-    factors.iter().map(|factor| factor - 1.0).collect()
 }

@@ -19,6 +19,7 @@ pub mod windows;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use candle_core::Device;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
@@ -28,6 +29,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
+use crate::ops::operand_dtype;
 use crate::quantize::QuantizationBit;
 
 pub use config::Config;
@@ -49,6 +51,8 @@ pub struct Qwen2_5Vl {
     /// Every tensor.
     pub tensors: Vec<TensorShape>,
     pub precision: Precision,
+    /// Where it computes: what its layers read and make lies there.
+    pub device: Device,
     pub stored_dtype: FrozenDType,
     pub parameters: usize,
     /// What the linear layers are quantized to.
@@ -58,11 +62,12 @@ pub struct Qwen2_5Vl {
 
 impl Qwen2_5Vl {
     /// Maps the weights of a model folder. `precision` says how products are formed; `None` takes the dtype
-    /// in which the weights are stored.
+    /// in which the weights are stored. What it computes lies on `device`, where the CPU's memory is not at hand:
+    /// [`Qwen2_5Vl::upload`] brings the weights there.
     ///
     /// # Errors
     /// Names the file, the tensor, and what was expected of it.
-    pub fn load(folder: &Path, precision: Option<Precision>) -> Result<Self> {
+    pub fn load(folder: &Path, precision: Option<Precision>, device: Device) -> Result<Self> {
         let config = Config::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
         let embeddings = "model.language_model.embed_tokens.weight";
@@ -71,13 +76,26 @@ impl Qwen2_5Vl {
             FrozenDType::F32 => Precision::F32,
             FrozenDType::Bf16 => Precision::Bf16,
         });
-        let mut loader = Loader { checkpoint: &checkpoint, precision, linears: Vec::new(), tensors: Vec::new() };
+        let mut loader =
+            Loader { checkpoint: &checkpoint, precision, device: &device, linears: Vec::new(), tensors: Vec::new() };
         let text = TextModel::load(&config, &mut loader)?;
         let vision = VisionModel::load(&config, &mut loader)?;
         let Loader { linears, tensors, .. } = loader;
         let parameters = checkpoint.parameter_count();
         let quantized = None;
-        Ok(Self { config, text, vision, linears, tensors, precision, stored_dtype, parameters, quantized, checkpoint })
+        Ok(Self {
+            config,
+            text,
+            vision,
+            linears,
+            tensors,
+            precision,
+            device,
+            stored_dtype,
+            parameters,
+            quantized,
+            checkpoint,
+        })
     }
 
     /// Quantizes every linear layer but the head, as transformers does with `load_in_4bit` and `load_in_8bit`: those
@@ -96,6 +114,25 @@ impl Qwen2_5Vl {
         }
         self.quantized = Some(bit);
         ControlFlow::Continue(())
+    }
+
+    /// Copies the weights that products read to the model's device; the embedding stays in the file, since only a row a
+    /// token is read of it. `progress` is told after each matrix how many of how many bytes of the checkpoint are done;
+    /// where it breaks off, the model is of no use any more.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn upload<B>(&mut self, mut progress: impl FnMut(usize, usize) -> ControlFlow<B>) -> Result<ControlFlow<B>> {
+        let matrices: Vec<_> = self.text.matrices_mut().chain(self.vision.matrices_mut()).collect();
+        let (mut done, total) = (0, matrices.iter().map(|matrix| matrix.frozen.size()).sum());
+        for matrix in matrices {
+            matrix.frozen = matrix.frozen.uploaded(&self.device, operand_dtype(self.precision))?;
+            done += matrix.frozen.size();
+            if let ControlFlow::Break(reason) = progress(done, total) {
+                return Ok(ControlFlow::Break(reason));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Parameters of all linear layers but the head, without their biases.
@@ -139,3 +176,6 @@ impl Qwen2_5Vl {
         Ok(x)
     }
 }
+
+#[cfg(test)]
+mod tests;

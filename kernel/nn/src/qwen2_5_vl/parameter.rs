@@ -1,8 +1,5 @@
 //! The tensors of the model: as the checkpoint has them, unless the adapter that is on has a copy that is trained.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use candle_core::Result;
 use candle_core::Tensor;
 use candle_core::Var;
@@ -38,16 +35,14 @@ impl Matrix {
 /// A vector: a bias, or the weight of a norm.
 pub struct Vector {
     pub(super) name: String,
-    pub(super) frozen: Arc<[f32]>,
+    /// On the model's device.
+    pub(super) frozen: Tensor,
 }
 
 impl Vector {
     /// What a pass reads.
-    pub fn values<'a>(&'a self, pass: Pass) -> Result<Cow<'a, [f32]>> {
-        match self.trained(pass) {
-            None => Ok(Cow::Borrowed(&self.frozen)),
-            Some(var) => Ok(Cow::Owned(var.to_vec1()?)),
-        }
+    pub fn values<'a>(&'a self, pass: Pass<'a>) -> &'a Tensor {
+        self.trained(pass).map_or(&self.frozen, |var| var)
     }
 
     /// The copy that trains.
@@ -72,7 +67,7 @@ pub struct Norm {
 
 impl Norm {
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        rms_norm(x, &self.weight.values(pass)?, self.eps)
+        rms_norm(x, self.weight.values(pass), self.eps)
     }
 
     /// dx, plus `residual`: what reaches x along the connection that passes the norm by. The gradient of the weight is
@@ -88,7 +83,7 @@ impl Norm {
         if let Some(var) = self.weight.trained(pass) {
             add_rms_norm_gradient(&gradients.sum(var)?, x, self.eps, dy)?;
         }
-        rms_norm_backward(x, &self.weight.values(pass)?, self.eps, dy, residual)
+        rms_norm_backward(x, self.weight.values(pass), self.eps, dy, residual)
     }
 
     pub fn trains(&self, pass: Pass) -> bool {

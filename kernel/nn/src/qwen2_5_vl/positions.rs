@@ -1,5 +1,8 @@
 //! M-RoPE: three positions a token, and the rotation they make.
 
+use candle_core::Device;
+use candle_core::Tensor;
+
 use crate::error::Error;
 use crate::error::Result;
 use crate::ops::Rotary;
@@ -63,19 +66,27 @@ fn placeholders_differ(input_ids: &[u32], grids: &[[usize; 3]], image_token_id: 
 /// Frequency `j` of `head_dim / 2` is `theta^(-2j / head_dim)`; its angle multiplies the temporal position
 /// for the first `mrope_section[0]` frequencies, the height position for the next `mrope_section[1]`, and
 /// the width position for the rest (sections, not interleaved). Computed in f32 as transformers does.
-pub fn rotary(positions: &[[u32; 3]], config: &TextConfig) -> Rotary {
+///
+/// # Errors
+/// Whatever candle reports of the device.
+pub fn rotary(positions: &[[u32; 3]], config: &TextConfig, device: &Device) -> candle_core::Result<Rotary> {
     let half = config.head_dim() / 2;
     let frequencies = inverse_frequencies(half, config.rope_theta);
     let [temporal, height, _] = config.mrope_section;
     let axis = |j: usize| usize::from(j >= temporal) + usize::from(j >= temporal + height);
     let angles = positions.iter().flat_map(|p| (0..half).map(move |j| (p[axis(j)], j)));
-    rotary_of(angles.map(|(position, j)| position as f32 * frequencies[j]), config.head_dim())
+    rotary_of(angles.map(|(position, j)| position as f32 * frequencies[j]), half, device)
 }
 
-/// The tables of a rotation by `angles`, `[tokens, head_dim / 2]`.
-pub(super) fn rotary_of(angles: impl Iterator<Item = f32>, head_dim: usize) -> Rotary {
+/// The tables of a rotation by `angles`, `half` of them a token.
+pub(super) fn rotary_of(
+    angles: impl Iterator<Item = f32>,
+    half: usize,
+    device: &Device,
+) -> candle_core::Result<Rotary> {
     let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
-    Rotary { cos: cos.into(), sin: sin.into(), head_dim }
+    let shape = (cos.len() / half, half);
+    Ok(Rotary { cos: Tensor::from_vec(cos, shape, device)?, sin: Tensor::from_vec(sin, shape, device)? })
 }
 
 /// `theta^(-j / half)` for `j` in `0..half`.

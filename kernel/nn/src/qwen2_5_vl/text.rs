@@ -39,6 +39,7 @@ pub struct TextModel {
     /// Whether the head is the embedding.
     tied: bool,
     precision: Precision,
+    device: Device,
 }
 
 impl TextModel {
@@ -58,16 +59,19 @@ impl TextModel {
         } else {
             loader.matrix(name, vocab, hidden)?
         };
-        let (tied, precision) = (config.tie_word_embeddings, loader.precision);
-        Ok(Self { embed_tokens, layers, norm, lm_head, tied, precision })
+        let (tied, precision, device) = (config.tie_word_embeddings, loader.precision, loader.device.clone());
+        Ok(Self { embed_tokens, layers, norm, lm_head, tied, precision, device })
     }
 
     /// The layers whose weights are quantized, in the order in which they are loaded.
     pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.layers.iter_mut().flat_map(|layer| {
-            let DecoderLayer { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = layer;
-            [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
-        })
+        self.layers.iter_mut().flat_map(DecoderLayer::linears_mut)
+    }
+
+    /// Every matrix that products read.
+    pub(super) fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        let Self { layers, lm_head, .. } = self;
+        layers.iter_mut().flat_map(DecoderLayer::linears_mut).map(|linear| &mut linear.weight).chain([lm_head])
     }
 
     pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
@@ -87,7 +91,7 @@ impl TextModel {
             )));
         }
         if let Some(trained) = self.embed_tokens.trained(pass) {
-            let ids = Tensor::from_slice(input_ids, input_ids.len(), &Device::Cpu)?;
+            let ids = Tensor::new(input_ids, &self.device)?;
             return Ok(trained.index_select(&ids, 0)?.flatten_all()?.to_vec1()?);
         }
         let mut values = vec![0f32; input_ids.len() * frozen.cols];
@@ -198,11 +202,16 @@ impl DecoderLayer {
         [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
     }
 
+    fn linears_mut(&mut self) -> [&mut Linear; 7] {
+        let Self { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = self;
+        [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
+    }
+
     /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
     /// `rotary`. Its output is [`DecoderLayer::output`] of them, for the rows that are queries of `segments`.
     pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
         let (q, k, v) = self.qkv(x, rotary, pass)?;
-        let (x, q) = match query_rows(segments)? {
+        let (x, q) = match query_rows(segments, x.device())? {
             None => (x.clone(), q),
             Some(rows) => (x.index_select(&rows, 0)?, q.index_select(&rows, 0)?),
         };
@@ -242,7 +251,7 @@ impl DecoderLayer {
         let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
             attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
-        let (dq, dmiddle) = match query_rows(segments)? {
+        let (dq, dmiddle) = match query_rows(segments, x.device())? {
             None => (dq, dmiddle),
             Some(rows) => {
                 let tokens = x.dim(0)?;
@@ -312,13 +321,13 @@ impl DecoderLayer {
 }
 
 /// [`Segments::query_rows`], to select by.
-fn query_rows(segments: &Segments) -> Result<Option<Tensor>> {
-    segments.query_rows().map(|rows| Tensor::new(rows, &Device::Cpu)).transpose()
+fn query_rows(segments: &Segments, device: &Device) -> Result<Option<Tensor>> {
+    segments.query_rows().map(|rows| Tensor::new(rows, device)).transpose()
 }
 
 /// The rows of x at the places `rows` of `tokens`; the others are 0.
 fn among_zeros(x: &Tensor, rows: &Tensor, tokens: usize) -> Result<Tensor> {
-    Tensor::zeros((tokens, x.dim(1)?), x.dtype(), &Device::Cpu)?.index_add(rows, x, 0)
+    Tensor::zeros((tokens, x.dim(1)?), x.dtype(), x.device())?.index_add(rows, x, 0)
 }
 
 /// What a layer's backward pass reads beside the input: the values that took a product to make. Keys and values are those
@@ -343,7 +352,7 @@ impl TextModel {
     /// last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
     pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, wanted: usize, pass: Pass) -> Result<Tensor> {
         let tokens = x.len() / self.embed_tokens.frozen.cols;
-        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &Device::Cpu)?;
+        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &self.device)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
             x = layer.forward_cached(&x, rotary, (cache, index), wanted, pass)?;

@@ -40,7 +40,7 @@ impl Qwen2_5Vl {
             let Some(lora) = adapter.get_mut(id) else { continue };
             if config.use_dora {
                 let lengths = dora_norms(weight, &lora.a, &lora.b, scaling)?;
-                lora.magnitude = Some(Magnitude::new(Var::from_vec(lengths, weight.rows, &Device::Cpu)?));
+                lora.magnitude = Some(Magnitude::new(Var::from_tensor(&lengths)?));
             }
             if let InitLoraWeights::Pissa { niter } = config.init_lora_weights {
                 if self.quantized.is_some() {
@@ -57,7 +57,7 @@ impl Qwen2_5Vl {
         for tensor in trainable::modules_to_save(&self.tensors, &config.modules_to_save)? {
             adapter.put_tensor(tensor.name.clone(), self.copy(tensor)?);
         }
-        Ok(adapter)
+        adapter.to_device(&self.device)
     }
 
     /// Reads a LoRA folder, see [`Adapter::load`], or one of copies of the model's own tensors.
@@ -69,7 +69,7 @@ impl Qwen2_5Vl {
         if adapter.config.is_none() && self.quantized.is_some() {
             return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
         }
-        Ok(adapter)
+        adapter.to_device(&self.device)
     }
 
     /// What trains in freeze tuning: by its name, with its number of elements.
@@ -100,7 +100,7 @@ impl Qwen2_5Vl {
         for tensor in tensors {
             copies.insert(tensor.name.clone(), self.copy(tensor)?);
         }
-        Ok(Adapter::of_tensors(copies))
+        Adapter::of_tensors(copies).to_device(&self.device)
     }
 
     fn copy(&self, tensor: &TensorShape) -> Result<Var> {

@@ -36,6 +36,7 @@ pub struct VisionModel {
     blocks: Vec<VisionBlock>,
     merger: Merger,
     precision: Precision,
+    device: Device,
 }
 
 impl VisionModel {
@@ -55,6 +56,7 @@ impl VisionModel {
             blocks,
             merger,
             precision: loader.precision,
+            device: loader.device.clone(),
         })
     }
 
@@ -64,13 +66,20 @@ impl VisionModel {
         blocks.chain([&mut self.merger.first, &mut self.merger.second])
     }
 
+    /// Every matrix that products read.
+    pub(super) fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        let Self { patch_embed, blocks, merger, .. } = self;
+        let linears = blocks.iter_mut().flat_map(VisionBlock::linears_mut);
+        linears.chain([&mut merger.first, &mut merger.second]).map(|linear| &mut linear.weight).chain([patch_embed])
+    }
+
     /// Features `[tokens, hidden]` of pictures: `patches` holds the rows of all of them, `[Σ t·h·w, 1176]`, in
     /// the image processor's order (2 × 2 blocks in raster order); a token is one such block.
     ///
     /// # Errors
     /// `patches` is not as long as the grids ask for.
     pub fn features(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
-        let layout = self.layout(grids);
+        let layout = self.layout(grids)?;
         let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
@@ -88,7 +97,7 @@ impl VisionModel {
         grids: &[[usize; 3]],
         pass: Pass,
     ) -> crate::Result<(Tensor, Seen)> {
-        let layout = self.layout(grids);
+        let layout = self.layout(grids)?;
         let patches = self.patches(patches, grids)?;
         let mut x = self.embedded(&patches, &layout, pass)?;
         let mut inputs = Vec::with_capacity(self.blocks.len());
@@ -132,7 +141,7 @@ impl VisionModel {
                 patches.len()
             )));
         }
-        Ok(Tensor::from_vec(patches, (rows, width), &Device::Cpu)?)
+        Ok(Tensor::from_vec(patches, (rows, width), &self.device)?)
     }
 
     /// What the first block reads, in window order.
@@ -143,17 +152,17 @@ impl VisionModel {
         layout.in_window_order(&linear(patches, weight, None, None, self.precision)?, layout.block)
     }
 
-    fn layout(&self, grids: &[[usize; 3]]) -> Layout {
+    fn layout(&self, grids: &[[usize; 3]]) -> Result<Layout> {
         let merge = self.config.spatial_merge_size;
         let windows = Windows::new(grids, merge, self.window);
-        Layout {
-            rotary: self.rotary(grids, &windows.index),
+        Ok(Layout {
+            rotary: self.rotary(grids, &windows.index)?,
             in_windows: segments(&windows.cu_window),
             in_full: segments(&windows.cu_full),
             reverse: windows.reverse(),
             index: windows.index,
             block: merge * merge,
-        }
+        })
     }
 
     /// What the matrices take in memory once they have been read, in bytes.
@@ -176,7 +185,7 @@ impl VisionModel {
 
     /// The 2-D rotation: half of the frequencies turn with the patch's row, half with its column; both base
     /// 10000, in f32. Patches lie in window order.
-    fn rotary(&self, grids: &[[usize; 3]], index: &[u32]) -> Rotary {
+    fn rotary(&self, grids: &[[usize; 3]], index: &[u32]) -> Result<Rotary> {
         let merge = self.config.spatial_merge_size;
         let mut places = Vec::new();
         for &[t, h, w] in grids {
@@ -194,7 +203,7 @@ impl VisionModel {
             let by = |position: usize| frequencies.iter().map(move |f| position as f32 * f);
             by(row).chain(by(column))
         });
-        rotary_of(angles, self.config.head_dim())
+        rotary_of(angles, 2 * quarter, &self.device)
     }
 }
 
@@ -240,7 +249,7 @@ impl Layout {
 /// `x` with its groups of `block` rows in the order of `index`.
 fn permute(x: &Tensor, index: &[u32], block: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
-    let index = Tensor::from_slice(index, index.len(), &Device::Cpu)?;
+    let index = Tensor::new(index, x.device())?;
     x.reshape((rows / block, block * width))?.index_select(&index, 0)?.reshape((rows, width))
 }
 

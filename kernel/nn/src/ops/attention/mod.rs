@@ -3,6 +3,7 @@
 mod backward;
 mod decode;
 mod forward;
+mod on_device;
 mod segments;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use tunebook_gemm::Precision;
 
 use super::buffer::{borrow, expect_shape, matrix, tensor};
 use super::error::OpError;
+use super::on_device::is_on_device;
 use super::vector::exp_of_row;
 
 pub use segments::Segments;
@@ -37,6 +39,9 @@ pub fn attention(
     precision: Precision,
 ) -> Result<Tensor> {
     let op = Attention::new([q, k, v], segments, [heads, kv_heads], precision)?;
+    if is_on_device(q) {
+        return op.on_device(q, k, v);
+    }
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let (rows, width) = matrix(OP, "q", &q)?;
     let (q, k, v) = (borrow(OP, "q", &q)?, borrow(OP, "k", &k)?, borrow(OP, "v", &v)?);
@@ -59,6 +64,9 @@ pub fn attention_backward(
     let [(q_rows, q_width), (k_rows, k_width)] = [matrix(OP, "q", q)?, matrix(OP, "k", k)?];
     expect_shape(OP, "o", o, q_rows, q_width)?;
     expect_shape(OP, "do", d_o, q_rows, q_width)?;
+    if is_on_device(q) {
+        return op.backward_on_device([q, k, v, o], d_o);
+    }
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let (o, d_o) = (o.contiguous()?, d_o.contiguous()?);
     let (dq, dk, dv) = op.backward(

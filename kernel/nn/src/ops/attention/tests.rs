@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{D, DType, Device};
 
-use super::super::testing::{assert_close, check, random};
+use super::super::testing::{assert_close, both_ways, check, random};
 use super::*;
 
 /// The textbook formula over packed rows.
@@ -97,14 +97,20 @@ fn long_sequences_equal_candles_composite_in_value_and_gradients() {
         let vars = packed(tokens, heads, kv_heads, head_dim).map(|x| candle_core::Var::from_tensor(&x).unwrap());
         let [q, k, v] = [0, 1, 2].map(|i| vars[i].as_tensor());
         let segments = whole(tokens, causal);
-        let ours = attention(q, k, v, &segments, [heads, kv_heads], Precision::F32).unwrap();
+        let c = random(5, tokens * heads * head_dim);
+        let c = Tensor::from_vec(c, (tokens, heads * head_dim), &Device::Cpu).unwrap();
+        let ours = both_ways(|| {
+            let o = attention(q, k, v, &segments, [heads, kv_heads], Precision::F32).unwrap();
+            let gradients = attention_backward([q, k, v, &o], &c, &segments, [heads, kv_heads], Precision::F32);
+            (o, gradients.unwrap())
+        });
         let theirs = composite(q, k, v, causal, heads, kv_heads);
-        compare("value", &ours, &theirs);
-        let c = Tensor::from_vec(random(5, tokens * heads * head_dim), ours.shape(), &Device::Cpu).unwrap();
-        let ours = attention_backward([q, k, v, &ours], &c, &segments, [heads, kv_heads], Precision::F32).unwrap();
-        let theirs = (theirs * &c).unwrap().sum_all().unwrap().backward().unwrap();
-        for ((name, var), ours) in ["dq", "dk", "dv"].iter().zip(&vars).zip(&ours) {
-            compare(name, ours, theirs.get(var).unwrap());
+        let their_gradients = (&theirs * &c).unwrap().sum_all().unwrap().backward().unwrap();
+        for (o, gradients) in ours {
+            compare("value", &o, &theirs);
+            for ((name, var), gradient) in ["dq", "dk", "dv"].iter().zip(&vars).zip(&gradients) {
+                compare(name, gradient, their_gradients.get(var).unwrap());
+            }
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The language-model head and its loss, as one operation over the labelled rows only.
 
+mod on_device;
+
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
 use tunebook_gemm::{Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
 
 use super::buffer::{borrow, expect_shape, floats_mut, matrix, overwrite, tensor};
 use super::error::OpError;
+use super::on_device::is_on_device;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
 use super::weight::Weight;
 
@@ -33,7 +36,13 @@ pub fn linear_cross_entropy<'a>(
     labels: Labels<'_>,
     precision: Precision,
 ) -> Result<f64> {
-    for_chunks(x, head.into(), labels, precision, None)
+    let head = head.into();
+    check(x, head, labels)?;
+    if is_on_device(x) {
+        let head = head.tensor(x.device(), precision)?;
+        return on_device::linear_cross_entropy(x, &head, labels, precision, None);
+    }
+    for_chunks(x, head, labels, precision, None)
 }
 
 /// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
@@ -45,9 +54,19 @@ pub fn linear_cross_entropy_with_gradient<'a>(
     precision: Precision,
     head_sum: Option<&Tensor>,
 ) -> Result<(f64, Tensor)> {
-    let (rows, hidden) = matrix(OP, "x", x)?;
+    let head = head.into();
+    let [vocab, hidden] = check(x, head, labels)?;
+    if let Some(sum) = head_sum {
+        expect_shape(OP, "head_sum", sum, vocab, hidden)?;
+    }
+    if is_on_device(x) {
+        let (head, dx) = (head.tensor(x.device(), precision)?, x.zeros_like()?);
+        let loss = on_device::linear_cross_entropy(x, &head, labels, precision, Some((&dx, head_sum)))?;
+        return Ok((loss, dx));
+    }
+    let rows = x.dim(0)?;
     let mut dx = vec![0f32; rows * hidden];
-    let loss = for_chunks(x, head.into(), labels, precision, Some((&mut dx, head_sum)))?;
+    let loss = for_chunks(x, head, labels, precision, Some((&mut dx, head_sum)))?;
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
@@ -64,10 +83,8 @@ fn for_chunks(
     precision: Precision,
     mut gradients: Option<(&mut [f32], Option<&Tensor>)>,
 ) -> Result<f64> {
-    let sizes @ [vocab, hidden] = check(x, head, labels)?;
-    if let Some((_, Some(sum))) = gradients {
-        expect_shape(OP, "head_sum", sum, vocab, hidden)?;
-    }
+    let (vocab, hidden) = head.shape(OP)?;
+    let sizes = [vocab, hidden];
     let x = x.contiguous()?;
     let values = borrow(OP, "x", &x)?;
     let mut buffers = Buffers::default();
@@ -202,7 +219,7 @@ fn chunk_loss(
 mod tests {
     use candle_core::{DType, Device, Var};
 
-    use super::super::testing::{assert_close, check, random};
+    use super::super::testing::{assert_close, both_ways, check, random};
     use super::*;
     use crate::frozen::FrozenMatrix;
 
@@ -249,19 +266,24 @@ mod tests {
         let targets: Vec<u32> = rows.iter().map(|row| (row * 13) % vocab as u32).collect();
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
-        assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
+        let ours = both_ways(|| {
+            let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
+            assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
+            (loss, dx)
+        });
 
         let head = Tensor::from_vec(head_values, (vocab, hidden), &Device::Cpu).unwrap();
         let index = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
         let logits = x.index_select(&index(&rows), 0).unwrap().matmul(&head.t().unwrap()).unwrap();
         let theirs = candle_nn::loss::cross_entropy(&logits, &index(&targets)).unwrap();
         let expected = theirs.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
-        assert_close("value", &[loss as f32], &[expected]);
         let values = |x: &Tensor| (x * 1000.0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let gradients = theirs.backward().unwrap();
         let theirs: Vec<f64> = values(gradients.get(&x).unwrap()).into_iter().map(f64::from).collect();
-        assert_close("gradient", &values(&dx), &theirs);
+        for (loss, dx) in ours {
+            assert_close("value", &[loss as f32], &[expected]);
+            assert_close("gradient", &values(&dx), &theirs);
+        }
     }
 
     #[test]

@@ -1,0 +1,49 @@
+//! Where a model computes.
+
+use candle_core::Device;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::settings;
+
+/// The device of a setting. What is not said is the first CUDA device, if this build knows CUDA and the machine has one,
+/// else the CPU.
+///
+/// # Errors
+/// CUDA is asked for and is not there.
+pub fn open(choice: settings::Device) -> Result<Device> {
+    match choice {
+        settings::Device::Cpu => Ok(Device::Cpu),
+        settings::Device::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+        settings::Device::Cuda if !cfg!(feature = "cuda") => Err(Error::BuiltWithoutCuda),
+        settings::Device::Cuda => {
+            Device::new_cuda(0).map_err(|problem| Error::NoCudaDevice { problem: problem.to_string() })
+        }
+    }
+}
+
+/// What the device calls itself; none is the CPU.
+#[cfg(feature = "cuda")]
+pub fn name(device: &Device) -> Option<String> {
+    let Device::Cuda(device) = device else { return None };
+    device.cuda_stream().context().name().ok()
+}
+
+/// What the device calls itself; none is the CPU.
+#[cfg(not(feature = "cuda"))]
+pub fn name(_: &Device) -> Option<String> {
+    None
+}
+
+/// Memory of the device, where it is not the CPU's, that is not in use.
+#[cfg(feature = "cuda")]
+pub fn free_bytes(device: &Device) -> Option<u64> {
+    let Device::Cuda(device) = device else { return None };
+    device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free as u64)
+}
+
+/// Memory of the device, where it is not the CPU's, that is not in use.
+#[cfg(not(feature = "cuda"))]
+pub fn free_bytes(_: &Device) -> Option<u64> {
+    None
+}

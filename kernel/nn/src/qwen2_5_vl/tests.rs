@@ -1,0 +1,140 @@
+//! A whole training step, as on the CPU and as on a device, whose operations are written down twice.
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+use candle_core::Tensor;
+
+use super::positions::rotary;
+use super::*;
+use crate::adapter::Adapter;
+use crate::adapter::FrozenParts;
+use crate::adapter::InitLoraWeights;
+use crate::adapter::LoraConfig;
+use crate::gradients::Gradients;
+use crate::ops::Labels;
+use crate::ops::Segments;
+use crate::ops::linear_cross_entropy;
+use crate::ops::linear_cross_entropy_with_gradient;
+use crate::ops::testing::both_ways;
+use crate::ops::testing::random;
+
+const NONE_FROZEN: FrozenParts =
+    FrozenParts { freeze_vision_tower: false, freeze_multi_modal_projector: false, freeze_language_model: false };
+
+/// A text, a picture of 8 tokens, and another text.
+const GRIDS: [[usize; 3]; 1] = [[1, 4, 8]];
+const PICTURE: std::ops::Range<usize> = 3..11;
+const SEQUENCES: [usize; 3] = [0, 14, 20];
+/// What the last layer makes: the rows from the first learned one of each sequence on.
+const LEARNED: [usize; 3] = [0, 4, 6];
+
+fn net() -> Qwen2_5Vl {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny");
+    Qwen2_5Vl::load(&folder, Some(Precision::F32), Device::Cpu).unwrap()
+}
+
+/// The loss, with and without gradients, and the gradients of all that trains.
+fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
+    let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }) };
+    let mut gradients = Gradients::default();
+    let patches = random(7, 32 * net.config.vision.patch_values());
+    let ids: Vec<u32> =
+        (0..20).map(|i| if PICTURE.contains(&i) { net.config.image_token_id } else { 5 * i as u32 }).collect();
+    let places: Vec<_> = (0..20).map(|i| [i, i / 2, i % 7]).collect();
+    let turn = rotary(&places, &net.config.text, &net.device).unwrap();
+    let segments = |q: &[usize]| Segments { q: q.into(), k: SEQUENCES.into(), causal: true };
+    let (all, last) = (segments(&SEQUENCES), segments(&LEARNED));
+    let layers: Vec<_> = net.text.layers.iter().zip([&all, &all, &last]).collect();
+
+    let (features, seen) = net.vision.features_to_train(patches, &GRIDS, pass).unwrap();
+    let x = net.embed(&ids, &[features], pass).unwrap();
+    let mut x = Tensor::from_vec(x, (20, net.config.text.hidden_size), &net.device).unwrap();
+    let mut passed = Vec::new();
+    for (layer, segments) in &layers {
+        let inner = layer.inner(&x, &turn, segments, pass).unwrap();
+        let y = layer.output(&inner, pass).unwrap();
+        passed.push((x, inner));
+        x = y;
+    }
+    let labels = Labels { rows: &[0, 1, 3, 5], targets: &[9, 2, 7, 7], weights: &[0.25; 4] };
+    let normed = net.text.norm(&x, pass).unwrap();
+    let head = net.text.lm_head(pass);
+    let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head).unwrap());
+    let loss = linear_cross_entropy(&normed, head, labels, net.precision).unwrap();
+    let (again, dnormed) =
+        linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref()).unwrap();
+    let mut dx = net.text.norm_backward(&x, &dnormed, pass, &mut gradients).unwrap();
+    for ((layer, segments), (x, inner)) in layers.iter().zip(&passed).rev() {
+        dx = layer.backward(x, inner, &dx, (&turn, segments), pass, &mut gradients).unwrap();
+    }
+    let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id)).collect();
+    net.text.embed_backward(&of_text, &dx, pass, &mut gradients).unwrap();
+    let dfeatures = dx.narrow(0, PICTURE.start, PICTURE.len()).unwrap();
+    net.vision.backward(seen, &dfeatures, pass, &mut gradients).unwrap();
+
+    let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let trained = adapter.vars().into_iter().map(|(name, var)| {
+        let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
+        (name, values(gradient))
+    });
+    [("loss".to_string(), vec![loss as f32, again as f32])].into_iter().chain(trained).collect()
+}
+
+fn check(net: &Qwen2_5Vl, adapter: &Adapter) {
+    for (seed, (_, var)) in (0..).zip(adapter.vars()) {
+        let noise = random(seed, var.elem_count()).iter().map(|v| 0.02 * v).collect();
+        let noise = Tensor::from_vec(noise, var.shape(), &Device::Cpu).unwrap();
+        var.set(&(var.as_tensor() + noise).unwrap()).unwrap();
+    }
+    adapter.changed();
+    let [cpu, device] = both_ways(|| step(net, adapter));
+    for ((name, expected), (_, found)) in cpu.iter().zip(&device) {
+        let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+        let worst = expected.iter().zip(found).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(largest > 0.0 && worst <= 1e-4 * largest, "{name}: {worst} of {largest}");
+    }
+}
+
+#[test]
+fn lora_with_dropout_on_all_parts() {
+    let net = net();
+    let config = LoraConfig { lora_dropout: 0.2, frozen: NONE_FROZEN, ..LoraConfig::default() };
+    check(&net, &net.lora(config, 3).unwrap());
+}
+
+#[test]
+fn dora_with_a_trained_embedding() {
+    let net = net();
+    let modules_to_save = vec!["embed_tokens".to_string()];
+    check(&net, &net.lora(LoraConfig { use_dora: true, modules_to_save, ..LoraConfig::default() }, 3).unwrap());
+}
+
+#[test]
+fn pissa() {
+    let net = net();
+    let init_lora_weights = InitLoraWeights::Pissa { niter: Some(4) };
+    check(&net, &net.lora(LoraConfig { r: 4, init_lora_weights, ..LoraConfig::default() }, 3).unwrap());
+}
+
+#[test]
+fn all_of_the_models_own_weights() {
+    let net = net();
+    check(&net, &net.copies(&net.all_but(NONE_FROZEN).unwrap()).unwrap());
+}
+
+#[test]
+fn quantized_weights_that_were_uploaded() {
+    let mut net = net();
+    let ControlFlow::Continue(()) = net.quantize::<()>(QuantizationBit::Four, |_, _| ControlFlow::Continue(())) else {
+        panic!("it broke off");
+    };
+    let mut told = Vec::new();
+    let end = net.upload::<()>(|done, total| {
+        told.push((done, total));
+        ControlFlow::Continue(())
+    });
+    assert!(end.unwrap().is_continue());
+    assert!(told.is_sorted() && told.last().is_some_and(|(done, total)| done == total));
+    check(&net, &net.lora(LoraConfig::default(), 3).unwrap());
+}
