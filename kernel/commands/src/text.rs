@@ -145,7 +145,7 @@ fn loaded(report: &LoadReport, lang: Lang) -> String {
     let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
     let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
     let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
-    let place = report.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"));
+    let place = place(report, lang);
     say!(
         lang,
         "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
@@ -368,6 +368,11 @@ fn resumed(report: &ResumeReport, page: Page) -> String {
     read + &lines(&training::resumed(report, page.lang), page)
 }
 
+/// The device that computes, unless it is the CPU.
+fn place(model: &LoadReport, lang: Lang) -> String {
+    model.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"))
+}
+
 fn quantized(model: &LoadReport, lang: Lang) -> String {
     let bits = model.quantized.map(|bits| match bits {
         QuantizationBit::Four => both(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
@@ -386,10 +391,11 @@ fn status(report: &Status, lang: Lang) -> String {
     let model = report.model.as_ref().map_or_else(none, |model| {
         let (parameters, quantized) = (thousands(model.parameters), quantized(model, lang));
         let LoadReport { name, dtype, .. } = model;
+        let place = place(model, lang);
         say!(
             lang,
-            "{name}, {parameters} parameters in {dtype}{quantized}",
-            "{name}，{parameters} 个参数，{dtype}{quantized}"
+            "{name}, {parameters} parameters in {dtype}{quantized}{place}",
+            "{name}，{parameters} 个参数，{dtype}{quantized}{place}"
         )
     });
     let data = report.data.as_ref().map_or_else(none, |data| {

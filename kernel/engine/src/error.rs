@@ -147,7 +147,16 @@ pub enum Error {
     #[error(transparent)]
     Tokenizer(#[from] tunebook_data::TokenizerError),
     #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        match tunebook_nn::Error::from(error) {
+            tunebook_nn::Error::Tensor(error) => Self::Tensor(error),
+            error => Self::Model(error),
+        }
+    }
 }
 
 /// A stop is the same wherever it comes.

@@ -13,7 +13,7 @@ use crate::error::Result;
 pub struct StepMemory {
     /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most.
     weights: u64,
-    /// The adapter with its gradients and the optimizer's two moments, the layers' inputs, and what one layer and a
+    /// The adapter with its gradients and, unless a device computes, the optimizer's two moments, the layers' inputs, and what one layer and a
     /// chunk of the head need while they are computed.
     needed: u64,
     /// The inner values of one layer, if they are kept from the forward to the backward pass.
@@ -53,13 +53,15 @@ impl StepMemory {
         // The layer at hand: its inner values, four gradients of the feed-forward width, ten of the hidden width.
         let working = inner + tokens * (4 * text.intermediate_size + 10 * text.hidden_size);
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
+        let free_on_device = device::free_bytes(&net.device);
+        let copies = if free_on_device.is_some() { 2 } else { 4 };
         Self {
             weights: net.text.size() as u64,
-            needed: PROGRAM + f32s(4 * trainable + inputs + working.max(logits)),
+            needed: PROGRAM + f32s(copies * trainable + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
             layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),
             layers: text.num_hidden_layers,
-            free_on_device: device::free_bytes(&net.device),
+            free_on_device,
         }
     }
 

@@ -8,6 +8,7 @@ use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::adapter::TensorShape;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
+use crate::device;
 use crate::error::Error;
 use crate::error::Result;
 use crate::memory::available_bytes;
@@ -52,11 +53,14 @@ pub fn full(net: &Qwen2_5Vl, settings: &Settings) -> Result<Adapter> {
 }
 
 fn copies(net: &Qwen2_5Vl, tensors: &[&TensorShape]) -> Result<Adapter> {
-    /// A copy, its gradient, and AdamW's two moments, in f32.
-    const BYTES: usize = 4 * size_of::<f32>();
     let parameters: usize = tensors.iter().map(|tensor| tensor.dims.iter().product::<usize>()).sum();
-    let needed = (parameters * BYTES) as u64;
-    if let Some(free) = available_bytes().filter(|free| *free < needed) {
+    let (each, free) = match device::free_bytes(&net.device) {
+        // A copy and its gradient, in f32; the optimizer's two moments are in CPU memory.
+        Some(free) => (2, Some(free)),
+        None => (4, available_bytes()),
+    };
+    let needed = (each * parameters * size_of::<f32>()) as u64;
+    if let Some(free) = free.filter(|free| *free < needed) {
         let [needed, free] = [needed, free].map(|bytes| bytes as f64 / 1e9);
         return Err(Error::CopiesMemory { parameters, needed, free });
     }

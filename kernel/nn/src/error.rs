@@ -32,6 +32,21 @@ pub enum Error {
     Adapter(#[from] AdapterError),
     #[error("{0}")]
     Input(String),
+    #[error(
+        "the device has too little memory; load the model with quantization_bit=4, or train with a lower \
+         per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
+    )]
+    DeviceMemory,
     #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        // candle has no kind of its own for it.
+        match format!("{error:?}").contains("CUDA_ERROR_OUT_OF_MEMORY") {
+            true => Self::DeviceMemory,
+            false => Self::Tensor(error),
+        }
+    }
 }

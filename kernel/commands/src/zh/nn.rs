@@ -30,6 +30,11 @@ impl Chinese for Error {
             }
             Self::Adapter(error) => error.zh(),
             Self::Input(problem) => format!("输入不适合模型：{problem}"),
+            Self::DeviceMemory => {
+                "设备内存不足；请用 quantization_bit=4 加载模型，或把 per_device_train_batch_size、cutoff_len 或 \
+                 image_max_pixels 调低后训练，或用 device=cpu 加载"
+                    .to_string()
+            }
             Self::Tensor(error) => format!("张量运算出错：{error}"),
         }
     }
