@@ -11,7 +11,8 @@ use crate::error::Result;
 /// What a step takes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct StepMemory {
-    /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most.
+    /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most, but stay
+    /// on a device.
     weights: u64,
     /// The adapter with its gradients and, unless a device computes, the optimizer's two moments, the layers' inputs, and what one layer and a
     /// chunk of the head need while they are computed.
@@ -54,9 +55,9 @@ impl StepMemory {
         let working = inner + tokens * (4 * text.intermediate_size + 10 * text.hidden_size);
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
         let free_on_device = device::free_bytes(&net.device);
-        let copies = if free_on_device.is_some() { 2 } else { 4 };
+        let (copies, vision) = if free_on_device.is_some() { (2, net.vision.size()) } else { (4, 0) };
         Self {
-            weights: net.text.size() as u64,
+            weights: (net.text.size() + vision) as u64,
             needed: PROGRAM + f32s(copies * trainable + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
             layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),

@@ -23,6 +23,10 @@ const TASK: usize = 1 << 15;
 pub fn norm(gradients: &Gradients, parameters: &[(String, Var)]) -> Result<f64> {
     let mut squares = 0f64;
     for gradient in parameters.iter().filter_map(|(_, parameter)| gradients.get(parameter)) {
+        if !gradient.device().is_cpu() {
+            squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+            continue;
+        }
         with_values(gradient, |g| {
             let square = |block: &[f32]| block.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
             // Blocks are summed in their order, so that the number of threads changes nothing.

@@ -147,8 +147,8 @@ impl FrozenMatrix {
     /// What of it can be given back to the system, since it can be had again from the file, in bytes.
     pub(crate) fn releasable(&self) -> usize {
         match &self.bytes {
-            Bytes::Mapped(_, range) => range.len(),
-            Bytes::Owned(_) | Bytes::Quantized(_) => 0,
+            Bytes::Mapped(_, range) if self.uploaded.is_none() => range.len(),
+            Bytes::Mapped(..) | Bytes::Owned(_) | Bytes::Quantized(_) => 0,
         }
     }
 

@@ -3,6 +3,9 @@
 //! Each is the formula of its namesake, whose checks have been made, and on one device with all its operands. Where a
 //! sum is changed in place, the device writes the new values over the old ones. Attention and the head have files of
 //! their own.
+//!
+//! What trains is a `Var`, and candle keeps every value that is computed from one for its own backward pass. So operands
+//! that may be one are detached from it.
 
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
@@ -50,7 +53,8 @@ fn product(
     multiply: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let dtype = operand_dtype(precision);
-    multiply(&a.to_dtype(dtype)?.contiguous()?, &b.to_dtype(dtype)?.contiguous()?)?.to_dtype(DType::F32)
+    let operand = |x: &Tensor| x.detach().to_dtype(dtype)?.contiguous();
+    multiply(&operand(a)?, &operand(b)?)?.to_dtype(DType::F32)
 }
 
 /// sum += value, in place.
@@ -69,7 +73,14 @@ pub(super) fn linear(
     if let Some(LowRank { h, factor }) = low_rank {
         y = (y + product_nt(h, factor, precision)?)?;
     }
-    bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))
+    add_bias(y, bias)
+}
+
+fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    match bias {
+        Some(bias) => y.broadcast_add(&bias.detach()),
+        None => Ok(y),
+    }
 }
 
 pub(super) fn linear_backward(
@@ -92,13 +103,13 @@ fn normed(x: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
 }
 
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
-    normed(x, eps)?.0.broadcast_mul(weight)
+    normed(x, eps)?.0.broadcast_mul(&weight.detach())
 }
 
 /// With n = x r: dx = r (g - n mean(g n)).
 pub(super) fn rms_norm_backward(x: &Tensor, weight: &Tensor, eps: f32, dy: &Tensor) -> Result<Tensor> {
     let (normed, root) = normed(x, eps)?;
-    let g = dy.broadcast_mul(weight)?;
+    let g = dy.broadcast_mul(&weight.detach())?;
     let slope = (&g * &normed)?.mean_keepdim(1)?;
     (g - normed.broadcast_mul(&slope)?)?.broadcast_mul(&root)
 }
@@ -144,8 +155,7 @@ pub(super) fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn scale_columns(z: &Tensor, factors: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = z.broadcast_mul(factors)?;
-    bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))
+    add_bias(z.broadcast_mul(&factors.detach())?, bias)
 }
 
 /// ‖W + scaling · B A‖, row by row.

@@ -48,12 +48,14 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     let layers: Vec<_> = net.text.layers.iter().zip([&all, &all, &last]).collect();
 
     let (features, seen) = net.vision.features_to_train(patches, &GRIDS, pass).unwrap();
+    assert!(!features.track_op(), "candle keeps what it is computed from");
     let x = net.embed(&ids, &[features], pass).unwrap();
     let mut x = Tensor::from_vec(x, (20, net.config.text.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
     for (layer, segments) in &layers {
         let inner = layer.inner(&x, &turn, segments, pass).unwrap();
         let y = layer.output(&inner, pass).unwrap();
+        assert!(!y.track_op(), "candle keeps what it is computed from");
         passed.push((x, inner));
         x = y;
     }
@@ -67,6 +69,7 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     let mut dx = net.text.norm_backward(&x, &dnormed, pass, &mut gradients).unwrap();
     for ((layer, segments), (x, inner)) in layers.iter().zip(&passed).rev() {
         dx = layer.backward(x, inner, &dx, (&turn, segments), pass, &mut gradients).unwrap();
+        assert!(!dx.track_op(), "candle keeps what it is computed from");
     }
     let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id)).collect();
     net.text.embed_backward(&of_text, &dx, pass, &mut gradients).unwrap();
@@ -76,6 +79,7 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let trained = adapter.vars().into_iter().map(|(name, var)| {
         let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
+        assert!(!gradient.track_op(), "candle keeps what {name}'s gradient is computed from");
         (name, values(gradient))
     });
     [("loss".to_string(), vec![loss as f32, again as f32])].into_iter().chain(trained).collect()
