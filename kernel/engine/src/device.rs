@@ -14,12 +14,24 @@ use crate::settings;
 pub fn open(choice: settings::Device) -> Result<Device> {
     match choice {
         settings::Device::Cpu => Ok(Device::Cpu),
-        settings::Device::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+        settings::Device::Auto => Ok(first_cuda_device().unwrap_or(Device::Cpu)),
         settings::Device::Cuda if !cfg!(feature = "cuda") => Err(Error::BuiltWithoutCuda),
         settings::Device::Cuda => {
-            Device::new_cuda(0).map_err(|problem| Error::NoCudaDevice { problem: problem.to_string() })
+            first_cuda_device().map_err(|problem| Error::NoCudaDevice { problem: problem.to_string() })
         }
     }
+}
+
+/// It has one queue for all threads, not one for each as candle's own choice has: commands run on any of them, and each
+/// needs what the ones before it have computed.
+fn first_cuda_device() -> candle_core::Result<Device> {
+    let device = Device::new_cuda_with_stream(0)?;
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = &device {
+        // SAFETY: events order what is in different queues, and there is one.
+        unsafe { device.disable_event_tracking() };
+    }
+    Ok(device)
 }
 
 /// What the device calls itself; none is the CPU.
