@@ -14,8 +14,8 @@ pub struct StepMemory {
     /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most, but stay
     /// on a device.
     weights: u64,
-    /// The adapter with its gradients and, unless a device computes, the optimizer's two moments, the layers' inputs, and what one layer and a
-    /// chunk of the head need while they are computed.
+    /// The adapter with its gradients and, unless a device computes, the optimizer's two moments, the layers' inputs, and
+    /// what one layer and a chunk of the head need while they are computed.
     needed: u64,
     /// The inner values of one layer, if they are kept from the forward to the backward pass.
     a_layer: u64,

@@ -16,7 +16,8 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "load",
     aliases: &[],
-    usage: "load MODEL [dtype= device= quantization_bit= hub= model_revision= cache_dir= image_max_pixels= image_min_pixels=]",
+    usage: "load MODEL [dtype= device= quantization_bit= hub= model_revision= cache_dir= image_max_pixels= \
+            image_min_pixels=]",
     help: both("load a Qwen2.5-VL model out of a folder or from a hub", "从文件夹或模型站加载 Qwen2.5-VL 模型"),
     details: both(
         "A folder is laid out as on the hubs: config.json, tokenizer.json, *.safetensors and so on. OWNER/NAME, \

@@ -103,7 +103,7 @@ fn normed(x: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
 }
 
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
-    normed(x, eps)?.0.broadcast_mul(&weight.detach())
+    candle_nn::ops::rms_norm(&x.contiguous()?, &weight.detach(), eps)
 }
 
 /// With n = x r: dx = r (g - n mean(g n)).
@@ -121,19 +121,9 @@ pub(super) fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Ten
 /// The pairs of all heads turned by the angles of these cosines and sines, `[T, head_dim / 2]`.
 pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
-    let half = cos.dim(1)?;
-    let heads = x.reshape((rows, width / (2 * half), 2 * half))?;
-    let (low, high) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
-    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
-    let turned = |a: &Tensor, b: &Tensor| Ok::<_, candle_core::Error>((a.broadcast_mul(&cos)?, b.broadcast_mul(&sin)?));
-    let (low_cos, high_sin) = turned(&low, &high)?;
-    let (high_cos, low_sin) = turned(&high, &low)?;
-    Tensor::cat(&[(low_cos - high_sin)?, (high_cos + low_sin)?], 2)?.reshape((rows, width))
-}
-
-/// 1 / (1 + e^-x).
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
+    let head_dim = 2 * cos.dim(1)?;
+    let heads = x.contiguous()?.reshape((1, rows, width / head_dim, head_dim))?;
+    candle_nn::rotary_emb::rope_thd(&heads, cos, sin)?.reshape((rows, width))
 }
 
 pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
@@ -141,7 +131,7 @@ pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
-    let s = sigmoid(gate)?;
+    let s = candle_nn::ops::sigmoid(gate)?;
     let activated = (gate * &s)?;
     // s (1 + gate (1 - s)) = s + activated (1 - s).
     let slope = (&s + (&activated * s.affine(-1.0, 1.0)?)?)?;

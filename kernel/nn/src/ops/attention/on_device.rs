@@ -91,8 +91,7 @@ impl Attention {
             let unseen = unseen(first_sees, queries, keys, scores.device())?;
             scores = by_head.broadcast_add(&unseen)?.reshape((heads, rows, keys))?;
         }
-        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
+        candle_nn::ops::softmax_last_dim(&scores)
     }
 
     /// The batch's rows of x, `[segments · n_q, heads · head_dim]`, as `[segments · kv_heads, group · n_q, head_dim]`:
