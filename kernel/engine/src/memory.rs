@@ -1,5 +1,6 @@
 //! How much memory a training step takes, and how much of it may be spent on speed.
 
+use tunebook_nn::adapter::Adapter;
 use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
@@ -37,6 +38,28 @@ pub struct LayerMemory {
     pub released: usize,
 }
 
+/// What of an adapter its memory depends on.
+#[derive(Clone, Copy)]
+pub struct Trainable {
+    /// The numbers that train.
+    parameters: usize,
+    /// The ranks of all low-rank updates, summed.
+    ranks: usize,
+}
+
+impl Trainable {
+    pub fn of(adapter: &Adapter) -> Self {
+        let rank = adapter.config.as_ref().map_or(0, |config| config.r);
+        Self { parameters: adapter.parameter_count(), ranks: rank * adapter.module_count() }
+    }
+
+    /// With low-rank updates of `rank` instead of `before`.
+    pub fn of_rank(self, rank: usize, before: usize) -> Self {
+        let scaled = |values: usize| values * rank / before.max(1);
+        Self { parameters: scaled(self.parameters), ranks: scaled(self.ranks) }
+    }
+}
+
 /// The program itself with the tokenizer's tables.
 const PROGRAM: u64 = 90 << 20;
 /// Without a limit, one layer in so many gives its weights back: a tenth less memory for about a twentieth of the time of
@@ -44,12 +67,14 @@ const PROGRAM: u64 = 90 << 20;
 const RELEASED: usize = 4;
 
 impl StepMemory {
-    /// For a micro-batch of `tokens`, of which `labels` are learned, and an adapter of `trainable` parameters.
-    pub fn new(net: &Qwen2_5Vl, trainable: usize, tokens: usize, labels: usize) -> Self {
+    /// For a micro-batch of `tokens`, of which `labels` are learned.
+    pub fn new(net: &Qwen2_5Vl, trainable: Trainable, tokens: usize, labels: usize) -> Self {
+        let Trainable { parameters, ranks } = trainable;
         let text = &net.config.text;
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
         let kv = text.num_key_value_heads * text.head_dim();
-        let inner = tokens * (3 * text.hidden_size + 2 * kv + 2 * text.intermediate_size);
+        let h = ranks.div_ceil(text.num_hidden_layers);
+        let inner = tokens * (3 * text.hidden_size + 2 * kv + 2 * text.intermediate_size + h);
         let inputs = tokens * text.hidden_size * text.num_hidden_layers;
         // The layer at hand: its inner values, four gradients of the feed-forward width, ten of the hidden width.
         let working = inner + tokens * (4 * text.intermediate_size + 10 * text.hidden_size);
@@ -58,7 +83,7 @@ impl StepMemory {
         let (copies, vision) = if free_on_device.is_some() { (2, net.vision.size()) } else { (4, 0) };
         Self {
             weights: (net.text.size() + vision) as u64,
-            needed: PROGRAM + f32s(copies * trainable + inputs + working.max(logits)),
+            needed: PROGRAM + f32s(copies * parameters + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
             layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),
             layers: text.num_hidden_layers,

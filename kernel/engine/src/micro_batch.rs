@@ -139,7 +139,7 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
-            x = layer.output(&layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?, pass)?;
+            x = layer.output(&mut layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?, pass)?;
         }
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
@@ -190,8 +190,8 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
-            let inner = layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?;
-            let y = layer.output(&inner, pass)?;
+            let mut inner = layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?;
+            let y = layer.output(&mut inner, pass)?;
             if i < manner.layers.released {
                 layer.release();
             }

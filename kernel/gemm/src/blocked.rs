@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::general::uninit;
+use crate::output::{Ending, Output};
 use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_width};
-use crate::product::{Dims, Product};
+use crate::product::{Dims, MakeH, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
 use crate::source::{Contract, Factor, Lines, Source, Stored};
@@ -30,52 +32,52 @@ const STEPS: usize = 4;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
-/// Computes a product. b's factor is contracted as w is; x and h are read as b is.
-pub(crate) fn multiply<'a, V, W, B>(simd: V, product: &Product<'a>, w: Factor<W>, b: B)
+/// Computes a product. b's factor is contracted as w is; x, h and what makes it are read as b is.
+pub(crate) fn multiply<'a, V, W, B>(simd: V, mut product: Product<'a>, w: Factor<W>, b: B)
 where
     W: Source,
     B: Source + From<Stored<'a, f32>>,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Product { dims, threads, .. } = product;
-    let lanes = [dims.depth, dims.rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
-    let strip_len = strip_width::<V>() * (lanes[0] + lanes[1]);
+    let mut make_h = product.make_h.take();
+    let Dims { rows, width, depth, rank } = product.dims;
+    let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
+    let strips = Strips { len: strip_width::<V>() * (lanes[0] + lanes[1]), lanes };
     let x = Factor { source: B::from(product.x.source), contract: product.x.contract };
-    let h = Factor { source: B::from(product.h), contract: Contract::RowElements };
-    let [longest, most_lanes] = if w.contract == Contract::RowElements { OF_ROWS } else { OF_COLUMNS };
-    // Parts of about equal length, in whole vectors.
-    let of_w = dims.depth.max(dims.rank).div_ceil(V::Lane::DEPTH);
-    let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
-    let block = dims.rows.div_ceil(dims.rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
-    let mut packed = Scratch::<V::Lane>::new(block.min(dims.rows).div_ceil(V::ROWS) * strip_len);
-    for first in (0..dims.rows).step_by(block) {
-        let rows = first..dims.rows.min(first + block);
-        let alone = !threads || rows.len() * dims.width * (dims.depth + dims.rank) <= ALONE;
-        let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strip_len];
-        let together = if x.contract == Contract::Rows { STRIPS } else { 1 };
-        let pack = |(index, to): (usize, &mut [V::Lane])| {
-            let start = first + index * together * V::ROWS;
-            let rows = start..rows.end.min(start + together * V::ROWS);
-            simd.run(PackStrips { x, h, dims: *dims, rows, lanes, strip_len, to });
+    let block = rows.div_ceil(rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
+    let mut packed = Scratch::<V::Lane>::new(block.min(rows).div_ceil(V::ROWS) * strips.len);
+    for first in (0..rows).step_by(block) {
+        let rows = first..rows.min(first + block);
+        let alone = !product.threads || rows.len() * width * (depth + rank) <= ALONE;
+        let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strips.len];
+        strips.pack(simd, x, rows.clone(), depth, packed, 0, alone);
+        let h = match make_h.take() {
+            None => product.h.rows_from(rows.start),
+            Some(MakeH { down, scale, h }) => {
+                let (h, later) = h.split_at_mut(rows.len() * rank);
+                make_h = Some(MakeH { down, scale, h: later });
+                let of_h = Product {
+                    x: product.x,
+                    h: Stored::default(),
+                    make_h: None,
+                    dims: Dims { rows: rows.len(), width: rank, depth, rank: 0 },
+                    y: Output::new(uninit(h), rows.len(), rank, rank),
+                    ending: Ending { scale, bias: None, accumulate: false },
+                    precision: product.precision,
+                    threads: product.threads,
+                };
+                let down = Factor { source: B::from(down), contract: w.contract };
+                compute(simd, &of_h, packed, strips, down, B::from(Stored::default()), 0..rows.len(), alone);
+                Stored { data: &*h, stride: rank }
+            }
         };
-        if alone {
-            packed.chunks_mut(together * strip_len).enumerate().for_each(pack);
-        } else {
-            packed.par_chunks_mut(together * strip_len).enumerate().for_each(pack);
+        if rank > 0 {
+            let h = Factor { source: B::from(h), contract: Contract::RowElements };
+            strips.pack(simd, h, 0..rows.len(), rank, packed, lanes[0], alone);
         }
-
-        let x = &*packed;
-        let threads = if alone { 1 } else { rayon::current_num_threads() };
-        let tasks = Tasks::new::<V>(rows.len(), dims.width, most_lanes / depth, threads);
-        let compute = |task: usize| {
-            let (tiles, columns) = tasks.get::<V>(task);
-            simd.run(Region { product, x, lanes, w, b, depth, first_row: first, rows: tiles, columns });
-        };
-        let all = 0..tasks.across * tasks.down;
-        if alone { all.for_each(compute) } else { all.into_par_iter().for_each(compute) }
+        compute(simd, &product, packed, strips, w, b, rows, alone);
     }
 }
-
 /// The output cut into regions of about equal size, neighbours along a row first.
 struct Tasks {
     rows: usize,
@@ -107,14 +109,51 @@ impl Tasks {
     }
 }
 
-/// Packs strips of x and h: as many rows as a register tile is high, or the fewer that are left. The lanes of h come
-/// after those of x.
+/// How x and h are packed: in strips of as many rows as a register tile is high, each with the lanes of x and, after them,
+/// those of h.
+#[derive(Clone, Copy)]
+struct Strips {
+    /// A row's lanes of x and of h.
+    lanes: [usize; 2],
+    len: usize,
+}
+
+impl Strips {
+    /// Packs `depth` elements of some rows of x or h, from a strip's lane `first_lane` on.
+    #[expect(clippy::too_many_arguments, reason = "two call sites, side by side")]
+    fn pack<V, X>(
+        self,
+        simd: V,
+        x: Factor<X>,
+        rows: Range<usize>,
+        depth: usize,
+        packed: &mut [V::Lane],
+        first_lane: usize,
+        alone: bool,
+    ) where
+        X: Source,
+        V: Reads<X::Elem>,
+    {
+        let together = if x.contract == Contract::Rows { STRIPS } else { 1 };
+        let first_lane = first_lane * strip_width::<V>();
+        let pack = |(index, to): (usize, &mut [V::Lane])| {
+            let start = rows.start + index * together * V::ROWS;
+            let rows = start..rows.end.min(start + together * V::ROWS);
+            simd.run(PackStrips { x, depth, rows, strip_len: self.len, to: &mut to[first_lane..] });
+        };
+        if alone {
+            packed.chunks_mut(together * self.len).enumerate().for_each(pack);
+        } else {
+            packed.par_chunks_mut(together * self.len).enumerate().for_each(pack);
+        }
+    }
+}
+
+/// Packs strips of x or h: as many rows as a register tile is high, or the fewer that are left.
 struct PackStrips<'a, X, L> {
     x: Factor<X>,
-    h: Factor<X>,
-    dims: Dims,
+    depth: usize,
     rows: Range<usize>,
-    lanes: [usize; 2],
     strip_len: usize,
     to: &'a mut [L],
 }
@@ -124,14 +163,40 @@ impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrips<'_, X, V::Lane> {
     unsafe fn run(self) {
         let panels = Panels { pitch: V::ROWS, width: strip_width::<V>(), len: self.strip_len };
         let mut staging = Staging::new::<X>(STAGING);
-        for (factor, depth, first_lane) in [(&self.x, self.dims.depth, 0), (&self.h, self.dims.rank, self.lanes[0])] {
-            if depth > 0 {
-                let to = &mut self.to[first_lane * panels.width..];
-                // SAFETY: the caller is within `run`.
-                unsafe { pack::<V, X>(factor, self.rows.clone(), 0..depth, to, panels, &mut staging) };
-            }
-        }
+        // SAFETY: the caller is within `run`.
+        unsafe { pack::<V, X>(&self.x, self.rows, 0..self.depth, self.to, panels, &mut staging) };
     }
+}
+
+/// Multiplies packed rows of x and h, which are the `rows` of the output, with w and b.
+#[expect(clippy::too_many_arguments, reason = "two call sites, side by side")]
+fn compute<V, W, B>(
+    simd: V,
+    product: &Product,
+    x: &[V::Lane],
+    strips: Strips,
+    w: Factor<W>,
+    b: B,
+    rows: Range<usize>,
+    alone: bool,
+) where
+    W: Source,
+    B: Source,
+    V: Reads<W::Elem> + Reads<B::Elem>,
+{
+    let Dims { width, depth, rank, .. } = product.dims;
+    let [longest, most_lanes] = if w.contract == Contract::RowElements { OF_ROWS } else { OF_COLUMNS };
+    // Parts of about equal length, in whole vectors.
+    let of_w = depth.max(rank).div_ceil(V::Lane::DEPTH);
+    let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
+    let threads = if alone { 1 } else { rayon::current_num_threads() };
+    let tasks = Tasks::new::<V>(rows.len(), width, most_lanes / depth, threads);
+    let region = |task: usize| {
+        let (tiles, columns) = tasks.get::<V>(task);
+        simd.run(Region { product, x, strips, w, b, depth, first_row: rows.start, rows: tiles, columns });
+    };
+    let all = 0..tasks.across * tasks.down;
+    if alone { all.for_each(region) } else { all.into_par_iter().for_each(region) }
 }
 
 /// A region of the output, computed by one thread.
@@ -139,8 +204,7 @@ struct Region<'a, L, W, B> {
     product: &'a Product<'a>,
     /// Packed x and h.
     x: &'a [L],
-    /// A row's lanes of x and of h.
-    lanes: [usize; 2],
+    strips: Strips,
     w: Factor<W>,
     b: B,
     /// Lanes along the contraction that are packed at a time.
@@ -166,7 +230,7 @@ where
         // SAFETY: the caller is within `run`.
         unsafe {
             self.add_product::<V, W>(self.w, depth, 0, &mut packed);
-            self.add_product::<V, B>(b, rank, self.lanes[0], &mut packed);
+            self.add_product::<V, B>(b, rank, self.strips.lanes[0], &mut packed);
         }
     }
 }
@@ -222,10 +286,9 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
     ) {
         let Product { y, ending, .. } = self.product;
         let width = strip_width::<V>();
-        let strip_len = width * (self.lanes[0] + self.lanes[1]);
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
-            let x = &self.x[i / V::ROWS * strip_len + first * width..][..lanes * width];
+            let x = &self.x[i / V::ROWS * self.strips.len + first * width..][..lanes * width];
             for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
                 let columns = j..self.columns.end.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];

@@ -6,11 +6,12 @@ use half::bf16;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx::{self, Amx};
-use crate::product::{Dims, Product};
+use crate::product::{Dims, MakeH, Product};
 use crate::quantized::Decoding;
 use crate::simd::{Portable, Reads};
 use crate::source::{Contract, Factor, Rounded, Source, Stored};
-use crate::{Precision, Weights, blocked, few_rows};
+use crate::view::{View, ViewMut};
+use crate::{Precision, Weights, blocked, few_rows, general};
 
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -67,12 +68,15 @@ impl Cpu {
 
 impl<'a> Product<'a> {
     /// Computes it with `w` and `b`, on `cpu`.
-    pub(crate) fn with(self, w: Weights<'_>, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
+    pub(crate) fn with(mut self, w: Weights<'_>, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
+        if !self.makes_h_on_the_way(contract, cpu) {
+            self.make_h(contract, cpu);
+        }
         if self.is_empty() {
             return;
         }
         let Dims { width, depth, .. } = self.dims;
-        let stride = if contract == Contract::RowElements { depth } else { width };
+        let stride = contract.stride(depth, width);
         match w {
             Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, contract }, b, cpu),
             Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, contract }, b, cpu),
@@ -158,7 +162,7 @@ impl<'a> Product<'a> {
         if self.has_few_rows(w.contract) {
             few_rows::multiply(simd, &self, w.source, b);
         } else {
-            blocked::multiply(simd, &self, w, b);
+            blocked::multiply(simd, self, w, b);
         }
     }
 
@@ -176,6 +180,31 @@ impl<'a> Product<'a> {
             }
         }
         rows == 0 || width == 0 || depth + rank == 0
+    }
+
+    /// Makes h by a product of its own, if it is to be made.
+    fn make_h(&mut self, contract: Contract, cpu: Cpu) {
+        let Some(MakeH { down, scale, h }) = self.make_h.take() else { return };
+        let Dims { rows, depth, rank, .. } = self.dims;
+        let x = View::rows(self.x.source.data, [rows, depth]);
+        let down = match contract {
+            Contract::RowElements => View::rows(down.data, [rank, depth]).t(),
+            Contract::Rows => View::rows(down.data, [depth, rank]),
+        };
+        general::on(cpu, scale, x, down, ViewMut::rows(h, [rows, rank]), false, self.threads, self.precision);
+        self.h = Stored { data: h, stride: rank };
+    }
+
+    /// Whether [`blocked`] computes it, and there is something to be made.
+    fn makes_h_on_the_way(&self, contract: Contract, cpu: Cpu) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self.tiles(contract, cpu).is_some() {
+            return false;
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = cpu;
+        let Dims { width, depth, rank, .. } = self.dims;
+        !self.has_few_rows(contract) && width > 0 && depth > 0 && rank > 0
     }
 
     fn has_few_rows(&self, contract: Contract) -> bool {

@@ -60,7 +60,7 @@ pub(crate) fn on(
         let dims = Dims { rows: m, width: n, depth: k, rank: 0 };
         let y = Output::new(uninit(&mut *c.data), m, n, c.shape.row_stride);
         let ending = Ending { scale, bias: None, accumulate };
-        let product = Product { x, h: Stored::default(), dims, y, ending, precision, threads };
+        let product = Product { x, h: Stored::default(), make_h: None, dims, y, ending, precision, threads };
         if product.rounding_pays(w.contract, cpu) {
             return product.with_stored(w, Stored::default(), cpu);
         }
@@ -120,7 +120,7 @@ fn factor(a: View<'_>) -> Option<Factor<Stored<'_, f32>>> {
     Some(Factor { source: Stored { data: a.data, stride }, contract })
 }
 
-fn uninit(data: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+pub(crate) fn uninit(data: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     // SAFETY: the types have the same layout, and this crate writes nothing but floats through the result.
     unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast(), data.len()) }
 }

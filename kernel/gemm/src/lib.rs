@@ -31,7 +31,7 @@ use half::bf16;
 use dispatch::Cpu;
 pub use general::{gemm, sgemm};
 use output::{Ending, Output};
-use product::{Dims, Product};
+use product::{Dims, MakeH, Product};
 pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
 use source::{Contract, Factor, Stored};
 pub use view::{View, ViewMut};
@@ -97,6 +97,20 @@ pub struct LowRank<'a> {
     pub rank: usize,
 }
 
+/// What makes the h of a [`LowRank`] out of the product's own x, and the other factor: a LoRA pair, or the pair the other
+/// way round in the backward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Lora<'a> {
+    /// Of `h = scaling · x downᵀ`, `[rank, k]`, in [`lora_nt`]; of `h = scaling · dy down`, `[n, rank]`, in [`lora_nn`].
+    pub down: &'a [f32],
+    /// The b of a [`LowRank`].
+    pub up: &'a [f32],
+    /// The width of h.
+    pub rank: usize,
+    /// The factor of h.
+    pub scaling: f32,
+}
+
 /// `y = x Wᵀ + bias + h bᵀ`: the forward pass of a linear layer. x: `[m, k]`, w: `[n, k]`, y: `[m, n]`. All of y is
 /// written, and none of it read before.
 ///
@@ -137,6 +151,61 @@ pub fn matmul_nn(
     multiply(Cpu::detect(), dy, w, Contract::Rows, plus, dx, [m, k, n], precision);
 }
 
+/// `h = scaling · x downᵀ` and `y = x Wᵀ + bias + h upᵀ`: as [`matmul_nt`], with both products of a LoRA pair, for which
+/// x is packed once. h: `[m, rank]`, all of it written.
+///
+/// # Panics
+/// If a slice's length is not the product of its dimensions.
+#[expect(clippy::too_many_arguments, reason = "the operands of three products")]
+pub fn lora_nt(
+    x: &[f32],
+    w: Weights<'_>,
+    bias: Option<&[f32]>,
+    lora: Lora<'_>,
+    h: &mut [f32],
+    y: &mut [MaybeUninit<f32>],
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) {
+    check(x.len(), [m, k], "x");
+    check(w.len(), [n, k], "w");
+    check(y.len(), [m, n], "y");
+    if let Some(bias) = bias {
+        check(bias.len(), [1, n], "bias");
+    }
+    lora.check([k, n], h.len(), m);
+    multiply_lora(Cpu::detect(), x, w, Contract::RowElements, bias, lora, h, y, [m, n, k], precision);
+}
+
+/// `dh = scaling · dy down` and `dx = dy W + dh up`: as [`matmul_nn`], with both products of a LoRA pair, for which dy is
+/// packed once. dh: `[m, rank]`, all of it written.
+///
+/// # Panics
+/// If a slice's length is not the product of its dimensions.
+pub fn lora_nn(
+    dy: &[f32],
+    w: Weights<'_>,
+    lora: Lora<'_>,
+    dh: &mut [f32],
+    dx: &mut [MaybeUninit<f32>],
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) {
+    check(dy.len(), [m, n], "dy");
+    check(w.len(), [n, k], "w");
+    check(dx.len(), [m, k], "dx");
+    lora.check([n, k], dh.len(), m);
+    multiply_lora(Cpu::detect(), dy, w, Contract::Rows, None, lora, dh, dx, [m, k, n], precision);
+}
+
+impl Lora<'_> {
+    fn check(&self, [depth, width]: [usize; 2], h: usize, rows: usize) {
+        check(self.down.len(), [self.rank, depth], "down");
+        check(self.up.len(), [self.rank, width], "up");
+        check(h, [rows, self.rank], "h");
+    }
+}
+
 impl Plus<'_> {
     fn check(&self, rows: usize, width: usize, factor: impl Fn(usize) -> [usize; 2]) {
         if let Some(bias) = self.bias {
@@ -165,14 +234,42 @@ fn multiply(
     let product = Product {
         x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
         h: Stored { data: h, stride: rank },
+        make_h: None,
         dims: Dims { rows, width, depth, rank },
         y: Output::new(y, rows, width, width),
         ending: Ending { scale: 1.0, bias: plus.bias, accumulate: false },
         precision,
         threads: true,
     };
-    let b_stride = if contract == Contract::RowElements { rank } else { width };
-    product.with(w, contract, Stored { data: b, stride: b_stride }, cpu);
+    product.with(w, contract, Stored { data: b, stride: contract.stride(rank, width) }, cpu);
+}
+
+/// `h = scaling · x down` and `y = x w + bias + h up` on `cpu`; y is `[rows, width]`, the contraction `depth` long.
+#[expect(clippy::too_many_arguments, reason = "two call sites, and the tests")]
+fn multiply_lora(
+    cpu: Cpu,
+    x: &[f32],
+    w: Weights<'_>,
+    contract: Contract,
+    bias: Option<&[f32]>,
+    Lora { down, up, rank, scaling }: Lora<'_>,
+    h: &mut [f32],
+    y: &mut [MaybeUninit<f32>],
+    [rows, width, depth]: [usize; 3],
+    precision: Precision,
+) {
+    let up = Stored { data: up, stride: contract.stride(rank, width) };
+    let product = Product {
+        x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
+        h: Stored::default(),
+        make_h: Some(MakeH { down: Stored { data: down, stride: contract.stride(depth, rank) }, scale: scaling, h }),
+        dims: Dims { rows, width, depth, rank },
+        y: Output::new(y, rows, width, width),
+        ending: Ending { scale: 1.0, bias, accumulate: false },
+        precision,
+        threads: true,
+    };
+    product.with(w, contract, up, cpu);
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {

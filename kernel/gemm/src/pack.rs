@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 
 use crate::simd::{Lane, MAX_LANES, MAX_STEP, Reads, Simd};
-use crate::source::{Contract, Factor, Source, fetch};
+use crate::source::{Contract, Factor, Source};
 
 /// Vectors in a row of the register tile.
 pub(crate) const VECTORS: usize = 2;
@@ -108,7 +108,7 @@ unsafe fn pack_rows<V, S>(
                     runs[i - 1]
                 };
                 if row + V::LANES < end {
-                    fetch(source, row + V::LANES, depth.clone());
+                    source.fetch(row + V::LANES, depth.clone());
                 }
             }
             let whole = depth.len() / step;
@@ -147,7 +147,7 @@ unsafe fn pack_columns<V, S>(
     let zeros = [S::Elem::zeroed(); MAX_RUN];
     for (p, row) in depth.clone().step_by(V::Lane::DEPTH).enumerate() {
         for later in row + AHEAD..depth.end.min(row + AHEAD + V::Lane::DEPTH) {
-            fetch(source, later, columns.clone());
+            source.fetch(later, columns.clone());
         }
         let a = source.run(row, columns.clone(), &mut *staging_a);
         let b = if V::Lane::DEPTH == 1 {

@@ -17,10 +17,19 @@ pub(crate) struct Dims {
 pub(crate) struct Product<'a> {
     pub(crate) x: Factor<Stored<'a, f32>>,
     pub(crate) h: Stored<'a, f32>,
+    /// What h is to be made by first, in its place; [`blocked`](crate::blocked) does.
+    pub(crate) make_h: Option<MakeH<'a>>,
     pub(crate) dims: Dims,
     pub(crate) y: Output<'a>,
     pub(crate) ending: Ending<'a>,
     pub(crate) precision: Precision,
     /// Whether the global rayon pool may take a part.
     pub(crate) threads: bool,
+}
+
+/// Makes h, of as many rows as x: `h = scale · x down`, with `down` contracted as w is.
+pub(crate) struct MakeH<'a> {
+    pub(crate) down: Stored<'a, f32>,
+    pub(crate) scale: f32,
+    pub(crate) h: &'a mut [f32],
 }

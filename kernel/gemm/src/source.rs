@@ -14,22 +14,13 @@ pub(crate) trait Source: Copy + Send + Sync {
 
     /// Neighbours in a row. `staging` has at least as many elements if `STAGED`.
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
-}
 
-/// Has a run that will be read soon brought into the L2 cache, if it is read from where it is stored and the CPU can:
-/// where the rows of a matrix end, the prefetchers of the CPU lose track.
-#[inline(always)]
-pub(crate) fn fetch<S: Source>(source: &S, row: usize, columns: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    if !S::STAGED {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        for line in source.run(row, columns, &mut []).chunks(64 / size_of::<S::Elem>()) {
-            // SAFETY: every x86-64 has the instruction, and it takes any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-        }
+    /// Has a run that will be read soon brought into the L2 cache, if there is a way: where the rows of a matrix end, the
+    /// prefetchers of the CPU lose track.
+    #[inline(always)]
+    fn fetch(&self, row: usize, columns: Range<usize>) {
+        let _ = (row, columns);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (source, row, columns);
 }
 
 /// A part of a matrix that is fetched a cache line at a time while something else is computed: the lines of all of it,
@@ -50,11 +41,11 @@ impl<'a, S: Source> Lines<'a, S> {
     /// Fetches the next line, if there is one.
     #[inline(always)]
     pub(crate) fn fetch_next(&mut self) {
-        if S::STAGED || self.rows.is_empty() {
+        if self.rows.is_empty() {
             return;
         }
         let end = self.column + 64 / size_of::<S::Elem>();
-        fetch(self.source, self.rows.start, self.column..end.min(self.columns.end));
+        self.source.fetch(self.rows.start, self.column..end.min(self.columns.end));
         self.column = end;
         if end >= self.columns.end {
             self.column = self.columns.start;
@@ -72,6 +63,13 @@ pub(crate) enum Contract {
     Rows,
 }
 
+impl Contract {
+    /// The width of a matrix of these sizes.
+    pub(crate) fn stride(self, contracted: usize, free: usize) -> usize {
+        if self == Contract::RowElements { contracted } else { free }
+    }
+}
+
 /// An operand of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Factor<S> {
@@ -84,6 +82,13 @@ pub(crate) struct Factor<S> {
 pub(crate) struct Stored<'a, E> {
     pub(crate) data: &'a [E],
     pub(crate) stride: usize,
+}
+
+impl<E> Stored<'_, E> {
+    /// The rows from `row` on.
+    pub(crate) fn rows_from(self, row: usize) -> Self {
+        Stored { data: &self.data[row * self.stride..], stride: self.stride }
+    }
 }
 
 impl<E> Default for Stored<'_, E> {
@@ -99,6 +104,18 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
     #[inline(always)]
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, _staging: &'s mut [E]) -> &'s [E] {
         &self.data[row * self.stride..][columns]
+    }
+
+    #[inline(always)]
+    fn fetch(&self, row: usize, columns: Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        for line in self.run(row, columns, &mut []).chunks(64 / size_of::<E>()) {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            // SAFETY: every x86-64 has the instruction, and it takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (row, columns);
     }
 }
 
@@ -123,6 +140,11 @@ impl Source for Rounded<'_> {
             *narrow = round(wide);
         }
         staging
+    }
+
+    #[inline(always)]
+    fn fetch(&self, row: usize, columns: Range<usize>) {
+        self.0.fetch(row, columns);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::dispatch::Cpu;
 use crate::simd::Portable;
 use crate::source::Contract;
 use crate::{
-    Int8, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn, matmul_nt,
-    multiply, sgemm,
+    Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn,
+    matmul_nt, multiply, multiply_lora, sgemm,
 };
 
 #[test]
@@ -222,15 +222,51 @@ fn check_all([m, n, k]: [usize; 3]) {
                 let expected = reference(contract, &x, exact, plus, [m, n, k], precision);
                 for (name, cpu) in cpus() {
                     let y = product(cpu, contract, &x, weights, plus, [m, n, k], precision);
-                    for (i, (&y, &(sum, tolerance))) in y.iter().zip(&expected).enumerate() {
-                        assert!(
-                            (f64::from(y) - sum).abs() <= tolerance,
-                            "{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}], element {i}: {y} instead of {sum}"
-                        );
+                    let at = format!("{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}]");
+                    check_sums(&y, &[&expected], &at);
+                    if rank > 0 {
+                        check_lora(cpu, contract, &x, (weights, exact), rank, [m, n, k], precision, &at);
                     }
                 }
             }
         }
+    }
+}
+
+/// Checks the products of a LoRA pair: h, and y beside the very h that was made.
+#[expect(clippy::too_many_arguments, reason = "one call site")]
+fn check_lora(
+    cpu: Cpu,
+    contract: Contract,
+    x: &[f32],
+    (weights, exact): (Weights<'_>, &[f32]),
+    rank: usize,
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+    at: &str,
+) {
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let (down, up) = (random(depth * rank, 12), random(width * rank, 13));
+    let (mut h, mut y) = (vec![f32::NAN; m * rank], vec![MaybeUninit::new(f32::NAN); m * width]);
+    let lora = Lora { down: &down, up: &up, rank, scaling: 0.5 };
+    multiply_lora(cpu, x, weights, contract, None, lora, &mut h, &mut y, [m, width, depth], precision);
+    // Rounding is allowed for h, not required.
+    let of_h = [precision, Precision::F32].map(|precision| {
+        let sizes = if contract == Contract::RowElements { [m, rank, k] } else { [m, n, rank] };
+        let mut sums = reference(contract, x, &down, Plus::default(), sizes, precision);
+        sums.iter_mut().for_each(|(sum, tolerance)| (*sum, *tolerance) = (0.5 * *sum, 0.5 * *tolerance + 1e-7));
+        sums
+    });
+    check_sums(&h, &of_h.each_ref().map(Vec::as_slice), &format!("h on {at}"));
+    let plus = Plus { bias: None, low_rank: Some(LowRank { h: &h, b: &up, rank }) };
+    check_sums(&initialized(y), &[&reference(contract, x, exact, plus, [m, n, k], precision)], at);
+}
+
+/// Checks sums against one of several expectations, each a sum and how far it may be off.
+fn check_sums(sums: &[f32], expected: &[&[(f64, f64)]], at: &str) {
+    for (i, &sum) in sums.iter().enumerate() {
+        let near = |expected: &&[(f64, f64)]| (f64::from(sum) - expected[i].0).abs() <= expected[i].1;
+        assert!(expected.iter().any(near), "{at}, element {i}: {sum} instead of {}", expected[0][i].0);
     }
 }
 

@@ -10,6 +10,7 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use crate::error::Error;
 use crate::error::Result;
 use crate::memory::StepMemory;
+use crate::memory::Trainable;
 use crate::settings::Settings;
 use crate::training::Material;
 
@@ -94,7 +95,7 @@ pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, material)).collect();
     let largest = micro_batches.max_by_key(|samples| samples.iter().map(|&index| sizes[index].tokens).sum::<usize>());
     let largest: Vec<_> = largest.unwrap_or_default().iter().map(|&index| sizes[index]).collect();
-    let (net, trainable) = (&model.net, adapter.parameter_count());
+    let (net, trainable) = (&model.net, Trainable::of(adapter));
     let step = memory(net, trainable, &largest);
     let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, settings };
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
@@ -153,7 +154,7 @@ impl Size {
     }
 }
 
-fn memory(net: &Qwen2_5Vl, trainable: usize, sizes: &[Size]) -> StepMemory {
+fn memory(net: &Qwen2_5Vl, trainable: Trainable, sizes: &[Size]) -> StepMemory {
     let sum = |what: fn(&Size) -> usize| sizes.iter().map(what).sum();
     StepMemory::new(net, trainable, sum(|size| size.tokens), sum(|size| size.labels))
 }
@@ -161,7 +162,7 @@ fn memory(net: &Qwen2_5Vl, trainable: usize, sizes: &[Size]) -> StepMemory {
 /// What other settings would come to.
 struct WhatIf<'a> {
     net: &'a Qwen2_5Vl,
-    trainable: usize,
+    trainable: Trainable,
     is_lora: bool,
     sizes: Vec<Size>,
     /// Those of the largest micro-batch.
@@ -182,7 +183,7 @@ impl WhatIf<'_> {
             let share = pixels as f64 / settings.image_max_pixels as f64;
             memory(net, trainable, &largest.iter().map(|size| size.with_pictures(share)).collect::<Vec<_>>())
         };
-        let rank = |rank: usize| memory(net, trainable * rank / settings.lora_rank.max(1), largest);
+        let rank = |rank: usize| memory(net, trainable.of_rank(rank, settings.lora_rank), largest);
         /// A setting, its value, the least that helps, and what a step takes with another value.
         type Candidate<'a> = (&'static str, usize, usize, &'a dyn Fn(usize) -> StepMemory);
         let mut candidates: Vec<Candidate> = vec![

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::memory::StepMemory;
+use crate::memory::Trainable;
 use crate::micro_batch::Manner;
 use crate::micro_batch::MicroBatch;
 use crate::model::Model;
@@ -163,7 +164,7 @@ impl Run {
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
             model.net.vision.release();
-            let memory = StepMemory::new(&model.net, adapter.parameter_count(), tokens, micro_batch.labels());
+            let memory = StepMemory::new(&model.net, Trainable::of(adapter), tokens, micro_batch.labels());
             let layers = memory.layers(settings.memory)?;
             let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, layers };
             let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;

@@ -1,10 +1,11 @@
 //! A linear layer.
 
 use candle_core::{Result, Tensor};
-use tunebook_gemm::{Plus, Precision, matmul_nn, matmul_nt};
+use tunebook_gemm::{Lora, Plus, Precision, lora_nn, lora_nt, matmul_nn, matmul_nt};
 
 use super::buffer::{borrow, expect_shape, expect_vector, matrix, overwrite, tensor};
 use super::error::OpError;
+use super::lora::{lora_down, lora_factor_backward};
 use super::on_device::{self, is_on_device};
 use super::weight::Weight;
 
@@ -30,15 +31,7 @@ pub fn linear<'a>(
     precision: Precision,
 ) -> Result<Tensor> {
     let weight = weight.into();
-    let (outputs, inputs) = weight.shape(OP)?;
-    let (rows, width) = matrix(OP, "x", x)?;
-    if width != inputs {
-        let expected = format!("[{rows}, {inputs}] for a weight of [{outputs}, {inputs}]");
-        return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
-    }
-    if let Some(bias) = bias {
-        expect_vector(OP, "bias", bias, outputs)?;
-    }
+    let [rows, outputs, inputs] = sizes(x, weight, bias)?;
     check_low_rank(low_rank, rows, ["h", "lora_B"], |rank| (outputs, rank))?;
     if is_on_device(x) {
         return on_device::linear(x, &weight.tensor(x.device(), precision)?, bias, low_rank, precision);
@@ -93,6 +86,93 @@ pub fn linear_backward<'a>(
         })
     })??;
     tensor(dx, rows, inputs)
+}
+
+/// h = scaling · x Aᵀ and y = x Wᵀ + bias + h Bᵀ: [`lora_down`] and [`linear`] with one pass over x.
+///
+/// x is `[T, in]`, `weight` `[out, in]`, `bias` `[out]`, A `[r, in]`, B `[out, r]`, y `[T, out]`, h `[T, r]`. Shapes that do
+/// not fit are an error.
+pub fn lora_linear<'a>(
+    x: &Tensor,
+    weight: impl Into<Weight<'a>>,
+    bias: Option<&Tensor>,
+    [a, b]: [&Tensor; 2],
+    scaling: f32,
+    precision: Precision,
+) -> Result<(Tensor, Tensor)> {
+    let weight = weight.into();
+    let [rows, outputs, inputs] = sizes(x, weight, bias)?;
+    let (rank, _) = matrix(OP, "lora_A", a)?;
+    expect_shape(OP, "lora_A", a, rank, inputs)?;
+    expect_shape(OP, "lora_B", b, outputs, rank)?;
+    if is_on_device(x) {
+        let h = lora_down(x, a, scaling, precision)?;
+        return Ok((linear(x, weight, bias, Some(LowRank { h: &h, factor: b }), precision)?, h));
+    }
+    let x = x.contiguous()?;
+    let (x, a, b) = (borrow(OP, "x", &x)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
+    let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
+    let lora = Lora { down: &a, up: &b, rank, scaling };
+    let (mut h, mut y) = (vec![0f32; rows * rank], Vec::new());
+    weight.read(OP, |weight| {
+        // SAFETY: `lora_nt` writes all of y.
+        unsafe {
+            overwrite(&mut y, rows * outputs, |y| {
+                lora_nt(&x, weight, bias.as_deref(), lora, &mut h, y, [rows, outputs, inputs], precision);
+            });
+        }
+    })?;
+    Ok((tensor(y, rows, outputs)?, tensor(h, rows, rank)?))
+}
+
+/// dh = scaling · dy B and dx = dy W + dh A: [`lora_factor_backward`] and [`linear_backward`] with one pass over dy.
+///
+/// dy is `[T, out]`, dx `[T, in]`, dh `[T, r]`. Shapes that do not fit are an error.
+pub fn lora_linear_backward<'a>(
+    dy: &Tensor,
+    weight: impl Into<Weight<'a>>,
+    [a, b]: [&Tensor; 2],
+    scaling: f32,
+    precision: Precision,
+) -> Result<(Tensor, Tensor)> {
+    let weight = weight.into();
+    let (outputs, inputs) = weight.shape(OP)?;
+    let (rows, _) = matrix(OP, "dy", dy)?;
+    let (rank, _) = matrix(OP, "lora_A", a)?;
+    expect_shape(OP, "dy", dy, rows, outputs)?;
+    expect_shape(OP, "lora_A", a, rank, inputs)?;
+    expect_shape(OP, "lora_B", b, outputs, rank)?;
+    if is_on_device(dy) {
+        let dh = lora_factor_backward(dy, b, scaling, precision)?;
+        return Ok((linear_backward(dy, weight, Some(LowRank { h: &dh, factor: a }), precision)?, dh));
+    }
+    let dy = dy.contiguous()?;
+    let (dy, a, b) = (borrow(OP, "dy", &dy)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
+    let lora = Lora { down: &b, up: &a, rank, scaling };
+    let (mut dh, mut dx) = (vec![0f32; rows * rank], Vec::new());
+    weight.read(OP, |weight| {
+        // SAFETY: `lora_nn` writes all of dx.
+        unsafe {
+            overwrite(&mut dx, rows * inputs, |dx| {
+                lora_nn(&dy, weight, lora, &mut dh, dx, [rows, outputs, inputs], precision);
+            });
+        }
+    })?;
+    Ok((tensor(dx, rows, inputs)?, tensor(dh, rows, rank)?))
+}
+
+/// Rows, outputs and inputs of a product; an error unless x and bias fit the weight.
+fn sizes(x: &Tensor, weight: Weight, bias: Option<&Tensor>) -> Result<[usize; 3]> {
+    let (outputs, inputs) = weight.shape(OP)?;
+    let (rows, width) = matrix(OP, "x", x)?;
+    if width != inputs {
+        let expected = format!("[{rows}, {inputs}] for a weight of [{outputs}, {inputs}]");
+        return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
+    }
+    if let Some(bias) = bias {
+        expect_vector(OP, "bias", bias, outputs)?;
+    }
+    Ok([rows, outputs, inputs])
 }
 
 /// An error unless h has `rows` rows, and the factor the shape that `factor_shape` gives for the rank.

@@ -91,7 +91,7 @@ impl InplaceOp3 for AddWeightGradient {
 mod tests {
     use candle_core::Device;
 
-    use super::super::linear::{LowRank, linear, linear_backward};
+    use super::super::linear::{LowRank, linear, linear_backward, lora_linear, lora_linear_backward};
     use super::super::testing::{check, random};
     use super::*;
     use crate::frozen::FrozenMatrix;
@@ -130,6 +130,19 @@ mod tests {
                     add_weight_gradient(&db, dy, &h, Precision::F32)?;
                     let low_rank = Some(LowRank { h: &dh, factor: &x[1] });
                     Ok(vec![linear_backward(dy, &weight, low_rank, Precision::F32)?, da, db])
+                },
+                reference,
+            );
+            check(
+                &[(rows, inputs), (rank, inputs), (outputs, rank)],
+                |x| Ok(lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32)?.0),
+                |x, dy| {
+                    let (da, db) = (zeros((rank, inputs)), zeros((outputs, rank)));
+                    let (_, h) = lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32)?;
+                    let (dx, dh) = lora_linear_backward(dy, &weight, [&x[1], &x[2]], SCALING, Precision::F32)?;
+                    add_weight_gradient(&da, &dh, &x[0], Precision::F32)?;
+                    add_weight_gradient(&db, dy, &h, Precision::F32)?;
+                    Ok(vec![dx, da, db])
                 },
                 reference,
             );

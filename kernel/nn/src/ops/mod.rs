@@ -38,7 +38,7 @@ pub use dropout::Dropout;
 pub use embedding::add_embedding_gradient;
 pub use error::OpError;
 pub use gelu::{gelu, gelu_backward};
-pub use linear::{LowRank, linear, linear_backward};
+pub use linear::{LowRank, linear, linear_backward, lora_linear, lora_linear_backward};
 pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
 pub(crate) use on_device::operand_dtype;
 pub use rms_norm::{add_rms_norm_gradient, rms_norm, rms_norm_backward};

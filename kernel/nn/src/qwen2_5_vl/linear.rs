@@ -55,18 +55,28 @@ impl Linear {
         &self.weight.frozen
     }
 
-    /// `x` is `[T, in]`, the result `[T, out]`.
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    /// `x` is `[T, in]`, the result `[T, out]`, and beside it h, `[T, r]`, if an adapter is on this layer.
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
         let bias = self.bias.as_ref().map(|bias| bias.values(pass));
-        match self.active(pass) {
-            Some(lora) => lora.forward(x, bias),
-            None => linear(x, self.weight.weight(pass), bias, None, self.precision),
-        }
+        Ok(match self.active(pass) {
+            Some(lora) => {
+                let (y, h) = lora.forward(x, bias)?;
+                (y, Some(h))
+            }
+            None => (linear(x, self.weight.weight(pass), bias, None, self.precision)?, None),
+        })
     }
 
-    /// Given the input of the forward pass and the gradient dy of its result: adds the gradients of what trains to
-    /// `gradients`, and returns dx = dy W, and what comes through an adapter.
-    pub fn backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
+    /// Given the input of the forward pass, its h if that was kept, and the gradient dy of its result: adds the gradients of
+    /// what trains to `gradients`, and returns dx = dy W, and what comes through an adapter.
+    pub fn backward(
+        &self,
+        x: &Tensor,
+        h: Option<&Tensor>,
+        dy: &Tensor,
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
         if let Some(bias) = &self.bias {
             bias.bias_backward(dy, pass, gradients)?;
         }
@@ -74,7 +84,7 @@ impl Linear {
             add_weight_gradient(&gradients.sum(weight)?, dy, x, self.precision)?;
         }
         match self.active(pass) {
-            Some(lora) => lora.backward(x, dy, gradients),
+            Some(lora) => lora.backward(x, h, dy, gradients),
             None => linear_backward(dy, self.weight.weight(pass), None, self.precision),
         }
     }

@@ -17,6 +17,8 @@ use crate::ops::linear;
 use crate::ops::linear_backward;
 use crate::ops::lora_down;
 use crate::ops::lora_factor_backward;
+use crate::ops::lora_linear;
+use crate::ops::lora_linear_backward;
 use crate::ops::scale_columns;
 
 /// What the adapter that is on does to a layer.
@@ -29,66 +31,72 @@ pub struct ActiveLora<'a> {
 }
 
 impl ActiveLora<'_> {
-    /// With D the dropout, h = scaling · D(x) Aᵀ and h₀ = scaling · x A₀ᵀ: `y = x Wᵀ + bias + h Bᵀ - h₀ B₀ᵀ`.
+    /// y and h. With D the dropout, h = scaling · D(x) Aᵀ and h₀ = scaling · x A₀ᵀ: `y = x Wᵀ + bias + h Bᵀ - h₀ B₀ᵀ`.
     ///
     /// With DoRA, g = magnitude / ‖V‖ and no dropout `y = g (x Wᵀ + h Bᵀ) + bias`; with dropout, as PEFT has it,
     /// `y = x Wᵀ + bias + (g - 1) D(x) Wᵀ + g h Bᵀ`.
-    pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let dropped = self.dropped(x)?;
-        let h = self.h(&dropped)?;
-        let Some(magnitude) = &self.lora.magnitude else {
-            let (h, b) = self.with_initial(h, x)?;
-            return self.linear(x, bias, Some(LowRank { h: &h, factor: &b }));
-        };
-        let factors = self.factors(magnitude)?;
-        if self.dropout.is_none() {
-            let z = self.linear(x, None, Some(LowRank { h: &h, factor: &self.lora.b }))?;
-            return scale_columns(&z, &factors, bias);
+    pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+        match (&self.lora.magnitude, self.dropout) {
+            (None, None) => {
+                let (y, h) = self.lora_linear(x, bias)?;
+                Ok((y, self.own(h)?))
+            }
+            (None, Some(dropout)) => {
+                let h = self.h(&dropout.apply(x)?)?;
+                let (with_initial, b) = self.with_initial(&h, x)?;
+                Ok((self.linear(x, bias, Some(LowRank { h: &with_initial, factor: &b }))?, h))
+            }
+            (Some(magnitude), None) => {
+                let (z, h) = self.lora_linear(x, None)?;
+                Ok((scale_columns(&z, &self.factors(magnitude)?, bias)?, h))
+            }
+            (Some(magnitude), Some(dropout)) => {
+                let factors = self.factors(magnitude)?;
+                let dropped = dropout.apply(x)?;
+                let h = self.h(&dropped)?;
+                let base = self.linear(x, bias, None)?;
+                let scaled = scale_columns(&self.linear(&dropped, None, None)?, &(&factors - 1.0)?, None)?;
+                Ok((add(&base, &add(&scaled, &scale_columns(&self.up(&h)?, &factors, None)?)?)?, h))
+            }
         }
-        let base = self.linear(x, bias, None)?;
-        let scaled = scale_columns(&self.linear(&dropped, None, None)?, &(&factors - 1.0)?, None)?;
-        add(&base, &add(&scaled, &scale_columns(&self.up(&h)?, &factors, None)?)?)
     }
 
-    /// Adds the gradients of A, B and the magnitudes, and returns dx.
+    /// Adds the gradients of A, B and the magnitudes, and returns dx. h is that of the forward pass, and is made again if
+    /// it was not kept.
     ///
     /// With dh = scaling · dy B: dB = dyᵀ h, dA = dhᵀ D(x), dx = dy W + D(dh A) - scaling · dy B₀ A₀.
-    pub fn backward(&self, x: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+    pub fn backward(&self, x: &Tensor, h: Option<&Tensor>, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+        let dropped = self.dropped(x)?;
+        let h = h.map_or_else(|| self.h(&dropped), |h| Ok(h.clone()))?;
         match &self.lora.magnitude {
-            Some(magnitude) => self.dora_backward(magnitude, x, dy, gradients),
-            None => self.lora_backward(x, dy, gradients),
+            Some(magnitude) => self.dora_backward(magnitude, &dropped, &h, dy, gradients),
+            None => self.lora_backward(&dropped, &h, dy, gradients),
         }
     }
 
-    fn lora_backward(&self, x: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
-        let dh = {
-            let dropped = self.dropped(x)?;
-            self.factors_backward(&dropped, &self.h(&dropped)?, dy, gradients)?
+    fn lora_backward(&self, dropped: &Tensor, h: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+        let Some(dropout) = self.dropout else {
+            let (dx, dh) = self.lora_linear_backward(dy)?;
+            self.add_gradients(dropped, h, &self.own(dh)?, dy, gradients)?;
+            return Ok(dx);
         };
-        let a = self.lora.a.as_tensor();
+        let dh = lora_factor_backward(dy, &self.lora.b, self.scaling, self.precision)?;
+        self.add_gradients(dropped, h, &dh, dy, gradients)?;
         let initial = match &self.lora.initial {
             None => None,
             Some([a, b]) => Some((lora_factor_backward(dy, b, -self.scaling, self.precision)?, a)),
         };
-        match (self.dropout, initial) {
-            (None, None) => self.linear_backward(dy, Some(LowRank { h: &dh, factor: a })),
-            (None, Some((dh0, a0))) => {
-                let (h, factor) = (Tensor::cat(&[&dh, &dh0], 1)?, Tensor::cat(&[a, a0], 0)?);
-                self.linear_backward(dy, Some(LowRank { h: &h, factor: &factor }))
-            }
-            (Some(dropout), initial) => {
-                let initial = initial.as_ref().map(|(dh0, a0)| LowRank { h: dh0, factor: a0 });
-                let through_adapter = dropout.apply(&lora_factor_backward(&dh, a, 1.0, self.precision)?)?;
-                add(&self.linear_backward(dy, initial)?, &through_adapter)
-            }
-        }
+        let initial = initial.as_ref().map(|(dh0, a0)| LowRank { h: dh0, factor: a0 });
+        let through_adapter = dropout.apply(&lora_factor_backward(&dh, &self.lora.a, 1.0, self.precision)?)?;
+        add(&self.linear_backward(dy, initial)?, &through_adapter)
     }
 
     /// With z = x Vᵀ: d magnitude = Σ dy z / ‖V‖ over rows; the rest is that of a LoRA whose dy is g dy.
     fn dora_backward(
         &self,
         magnitude: &Magnitude,
-        x: &Tensor,
+        dropped: &Tensor,
+        h: &Tensor,
         dy: &Tensor,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
@@ -96,34 +104,50 @@ impl ActiveLora<'_> {
         let norms = magnitude.norms(self.weight, self.lora, self.scaling)?;
         let sum = gradients.sum(&magnitude.lengths)?;
         let dz = scale_columns(dy, &factors, None)?;
-        let dropped = self.dropped(x)?;
-        let h = self.h(&dropped)?;
         {
-            let z = self.linear(&dropped, None, Some(LowRank { h: &h, factor: &self.lora.b }))?;
+            let z = self.linear(dropped, None, Some(LowRank { h, factor: &self.lora.b }))?;
             add_magnitude_gradient(&sum, &z, &norms, dy)?;
         }
-        let dh = self.factors_backward(&dropped, &h, &dz, gradients)?;
+        let Some(dropout) = self.dropout else {
+            let (dx, dh) = self.lora_linear_backward(&dz)?;
+            self.add_gradients(dropped, h, &dh, &dz, gradients)?;
+            return Ok(dx);
+        };
+        let dh = lora_factor_backward(&dz, &self.lora.b, self.scaling, self.precision)?;
+        self.add_gradients(dropped, h, &dh, &dz, gradients)?;
         let low_rank = Some(LowRank { h: &dh, factor: &self.lora.a });
-        let Some(dropout) = self.dropout else { return self.linear_backward(&dz, low_rank) };
         let through_dropout = self.linear_backward(&scale_columns(dy, &(&factors - 1.0)?, None)?, low_rank)?;
         add(&self.linear_backward(dy, None)?, &dropout.apply(&through_dropout)?)
     }
 
-    /// Adds the gradients of A and B, given that of h Bᵀ; gives dh.
-    fn factors_backward(&self, dropped: &Tensor, h: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+    /// Adds the gradients of A and B, given dh and that of h Bᵀ.
+    fn add_gradients(
+        &self,
+        dropped: &Tensor,
+        h: &Tensor,
+        dh: &Tensor,
+        dy: &Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
         let Lora { a, b, .. } = self.lora;
-        let dh = lora_factor_backward(dy, b, self.scaling, self.precision)?;
         add_weight_gradient(&gradients.sum(b)?, dy, h, self.precision)?;
-        add_weight_gradient(&gradients.sum(a)?, &dh, dropped, self.precision)?;
-        Ok(dh)
+        add_weight_gradient(&gradients.sum(a)?, dh, dropped, self.precision)
     }
 
     /// h and B, beside them -h₀ and B₀.
-    fn with_initial(&self, h: Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn with_initial(&self, h: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let b = self.lora.b.as_tensor();
-        let Some([a0, b0]) = &self.lora.initial else { return Ok((h, b.clone())) };
+        let Some([a0, b0]) = &self.lora.initial else { return Ok((h.clone(), b.clone())) };
         let h0 = lora_down(x, a0, -self.scaling, self.precision)?;
-        Ok((Tensor::cat(&[&h, &h0], 1)?, Tensor::cat(&[b, b0], 1)?))
+        Ok((Tensor::cat(&[h, &h0], 1)?, Tensor::cat(&[b, b0], 1)?))
+    }
+
+    /// What belongs to A and B of an h or a dh that PiSSA's A₀ and B₀ have a part in.
+    fn own(&self, h: Tensor) -> Result<Tensor> {
+        match self.lora.initial {
+            Some(_) => h.narrow(1, 0, self.lora.a.dim(0)?)?.contiguous(),
+            None => Ok(h),
+        }
     }
 
     fn dropped(&self, x: &Tensor) -> Result<Tensor> {
@@ -141,6 +165,16 @@ impl ActiveLora<'_> {
 
     fn factors(&self, magnitude: &Magnitude) -> Result<Tensor> {
         magnitude.lengths.as_tensor() / magnitude.norms(self.weight, self.lora, self.scaling)?
+    }
+
+    fn lora_linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+        let (a, b) = self.lora.plain_factors()?;
+        lora_linear(x, self.weight, bias, [&a, &b], self.scaling, self.precision)
+    }
+
+    fn lora_linear_backward(&self, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (a, b) = self.lora.plain_factors()?;
+        lora_linear_backward(dy, self.weight, [&a, &b], self.scaling, self.precision)
     }
 
     fn linear(&self, x: &Tensor, bias: Option<&Tensor>, low_rank: Option<LowRank>) -> Result<Tensor> {

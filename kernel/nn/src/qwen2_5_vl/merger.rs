@@ -37,16 +37,17 @@ impl Merger {
 
     /// `x` is `[T, hidden]`, the result `[T / block, out_hidden]`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let hidden = gelu(&self.first.forward(&self.joined(x, pass)?, pass)?)?;
-        self.second.forward(&hidden, pass)
+        let (hidden, _) = self.first.forward(&self.joined(x, pass)?, pass)?;
+        Ok(self.second.forward(&gelu(&hidden)?, pass)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
     pub fn backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
         let joined = self.joined(x, pass)?;
-        let hidden = self.first.forward(&joined, pass)?;
-        let dactivated = self.second.backward(&gelu(&hidden)?, dy, pass, gradients)?;
-        let djoined = self.first.backward(&joined, &gelu_backward(&hidden, &dactivated)?, pass, gradients)?;
+        let (hidden, h) = self.first.forward(&joined, pass)?;
+        let dactivated = self.second.backward(&gelu(&hidden)?, None, dy, pass, gradients)?;
+        let dhidden = gelu_backward(&hidden, &dactivated)?;
+        let djoined = self.first.backward(&joined, h.as_ref(), &dhidden, pass, gradients)?;
         self.ln_q.backward(x, &djoined.reshape(x.shape())?, None, pass, gradients)
     }
 

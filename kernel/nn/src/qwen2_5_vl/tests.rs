@@ -53,8 +53,8 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     let mut x = Tensor::from_vec(x, (20, net.config.text.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
     for (layer, segments) in &layers {
-        let inner = layer.inner(&x, &turn, segments, pass).unwrap();
-        let y = layer.output(&inner, pass).unwrap();
+        let mut inner = layer.inner(&x, &turn, segments, pass).unwrap();
+        let y = layer.output(&mut inner, pass).unwrap();
         assert!(!y.track_op(), "candle keeps what it is computed from");
         passed.push((x, inner));
         x = y;

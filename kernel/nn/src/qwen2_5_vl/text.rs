@@ -210,19 +210,21 @@ impl DecoderLayer {
     /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
     /// `rotary`. Its output is [`DecoderLayer::output`] of them, for the rows that are queries of `segments`.
     pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
-        let (q, k, v) = self.qkv(x, rotary, pass)?;
+        let mut h = Hs::default();
+        let [q, k, v] = self.qkv(x, rotary, pass, &mut h)?;
         let (x, q) = match query_rows(segments, x.device())? {
             None => (x.clone(), q),
             Some(rows) => (x.index_select(&rows, 0)?, q.index_select(&rows, 0)?),
         };
         let attended = attention(&q, &k, &v, segments, [self.heads, self.kv_heads], self.precision)?;
-        self.inner_after_attention(&x, [q, k, v, attended], pass)
+        self.inner_after_attention(&x, [q, k, v, attended], h, pass)
     }
 
     /// What the layer makes of its input, `[queries, hidden]`.
-    pub fn output(&self, inner: &Inner, pass: Pass) -> Result<Tensor> {
-        let activated = swiglu(&inner.gate, &inner.up)?;
-        add(&inner.middle, &self.down_proj.forward(&activated, pass)?)
+    pub fn output(&self, inner: &mut Inner, pass: Pass) -> Result<Tensor> {
+        let (y, h) = self.down_proj.forward(&swiglu(&inner.gate, &inner.up)?, pass)?;
+        inner.h.down = h;
+        add(&inner.middle, &y)
     }
 
     /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are
@@ -237,18 +239,18 @@ impl DecoderLayer {
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
         let (rotary, segments) = at;
-        let Inner { q, k, v, attended, middle, gate, up } = inner;
+        let Inner { q, k, v, attended, middle, gate, up, h } = inner;
 
-        let dactivated = self.down_proj.backward(&swiglu(gate, up)?, dy, pass, gradients)?;
+        let dactivated = self.down_proj.backward(&swiglu(gate, up)?, h.down.as_ref(), dy, pass, gradients)?;
         let [dgate, dup] = swiglu_backward(gate, up, &dactivated)?;
         let normed = self.post_attention_layernorm.forward(middle, pass)?;
         let dnormed = add(
-            &self.gate_proj.backward(&normed, &dgate, pass, gradients)?,
-            &self.up_proj.backward(&normed, &dup, pass, gradients)?,
+            &self.gate_proj.backward(&normed, h.gate.as_ref(), &dgate, pass, gradients)?,
+            &self.up_proj.backward(&normed, h.up.as_ref(), &dup, pass, gradients)?,
         )?;
         let dmiddle = self.post_attention_layernorm.backward(middle, &dnormed, Some(dy), pass, gradients)?;
 
-        let dattended = self.o_proj.backward(attended, &dmiddle, pass, gradients)?;
+        let dattended = self.o_proj.backward(attended, h.o.as_ref(), &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
             attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
         let (dq, dmiddle) = match query_rows(segments, x.device())? {
@@ -260,10 +262,10 @@ impl DecoderLayer {
         };
         let normed = self.input_layernorm.forward(x, pass)?;
         let dnormed = add(
-            &self.q_proj.backward(&normed, &rope_backward(&dq, rotary)?, pass, gradients)?,
+            &self.q_proj.backward(&normed, h.q.as_ref(), &rope_backward(&dq, rotary)?, pass, gradients)?,
             &add(
-                &self.k_proj.backward(&normed, &rope_backward(&dk, rotary)?, pass, gradients)?,
-                &self.v_proj.backward(&normed, &dv, pass, gradients)?,
+                &self.k_proj.backward(&normed, h.k.as_ref(), &rope_backward(&dk, rotary)?, pass, gradients)?,
+                &self.v_proj.backward(&normed, h.v.as_ref(), &dv, pass, gradients)?,
             )?,
         )?;
         self.input_layernorm.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
@@ -296,27 +298,39 @@ impl DecoderLayer {
         wanted: usize,
         pass: Pass,
     ) -> Result<Tensor> {
-        let (q, k, v) = self.qkv(x, rotary, pass)?;
+        let mut h = Hs::default();
+        let [q, k, v] = self.qkv(x, rotary, pass, &mut h)?;
         let (k, v) = cache.append(index, &k, &v)?;
         let first = x.dim(0)? - wanted;
         let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
         let segments = Segments { q: [0, wanted].into(), k: [0, k.dim(0)?].into(), causal: true };
         let attended = attention(&q, &k, &v, &segments, [self.heads, self.kv_heads], self.precision)?;
-        self.output(&self.inner_after_attention(&x, [q, k, v, attended], pass)?, pass)
+        self.output(&mut self.inner_after_attention(&x, [q, k, v, attended], h, pass)?, pass)
     }
 
-    fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass) -> Result<(Tensor, Tensor, Tensor)> {
+    fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass, h: &mut Hs) -> Result<[Tensor; 3]> {
         let normed = self.input_layernorm.forward(x, pass)?;
-        let q = rope(&self.q_proj.forward(&normed, pass)?, rotary)?;
-        let k = rope(&self.k_proj.forward(&normed, pass)?, rotary)?;
-        Ok((q, k, self.v_proj.forward(&normed, pass)?))
+        let (q, k, v);
+        (q, h.q) = self.q_proj.forward(&normed, pass)?;
+        (k, h.k) = self.k_proj.forward(&normed, pass)?;
+        (v, h.v) = self.v_proj.forward(&normed, pass)?;
+        Ok([rope(&q, rotary)?, rope(&k, rotary)?, v])
     }
 
-    fn inner_after_attention(&self, x: &Tensor, [q, k, v, attended]: [Tensor; 4], pass: Pass) -> Result<Inner> {
-        let middle = add(x, &self.o_proj.forward(&attended, pass)?)?;
+    fn inner_after_attention(
+        &self,
+        x: &Tensor,
+        [q, k, v, attended]: [Tensor; 4],
+        mut h: Hs,
+        pass: Pass,
+    ) -> Result<Inner> {
+        let (o, gate, up);
+        (o, h.o) = self.o_proj.forward(&attended, pass)?;
+        let middle = add(x, &o)?;
         let normed = self.post_attention_layernorm.forward(&middle, pass)?;
-        let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
-        Ok(Inner { q, k, v, attended, middle, gate, up })
+        (gate, h.gate) = self.gate_proj.forward(&normed, pass)?;
+        (up, h.up) = self.up_proj.forward(&normed, pass)?;
+        Ok(Inner { q, k, v, attended, middle, gate, up, h })
     }
 }
 
@@ -345,6 +359,19 @@ pub struct Inner {
     /// `[queries, intermediate]`.
     gate: Tensor,
     up: Tensor,
+    h: Hs,
+}
+
+/// h of each linear layer that an adapter is on; that of `down_proj` is made with the output.
+#[derive(Default)]
+struct Hs {
+    q: Option<Tensor>,
+    k: Option<Tensor>,
+    v: Option<Tensor>,
+    o: Option<Tensor>,
+    gate: Option<Tensor>,
+    up: Option<Tensor>,
+    down: Option<Tensor>,
 }
 
 impl TextModel {

@@ -46,6 +46,8 @@ struct Inner {
     /// `[T, intermediate]`.
     gate: Tensor,
     up: Tensor,
+    /// Of `qkv`, `proj`, `gate_proj` and `up_proj`, where an adapter is on them.
+    h: [Option<Tensor>; 4],
 }
 
 impl VisionBlock {
@@ -82,7 +84,7 @@ impl VisionBlock {
     /// `x` is `[T, hidden]`, the patches of all `segments`.
     pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Tensor> {
         let Inner { middle, gate, up, .. } = self.inner(x, rotary, segments, pass)?;
-        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?)
+        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
@@ -94,34 +96,38 @@ impl VisionBlock {
         pass: Pass,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let Inner { attention: [q, k, v, attended], middle, gate, up } = self.inner(x, rotary, segments, pass)?;
+        let Inner { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] } =
+            self.inner(x, rotary, segments, pass)?;
 
-        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, dy, pass, gradients)?;
+        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, None, dy, pass, gradients)?;
         let [dgate, dup] = swiglu_backward(&gate, &up, &dactivated)?;
         let normed = self.norm2.forward(&middle, pass)?;
         let dnormed = add(
-            &self.gate_proj.backward(&normed, &dgate, pass, gradients)?,
-            &self.up_proj.backward(&normed, &dup, pass, gradients)?,
+            &self.gate_proj.backward(&normed, gate_h.as_ref(), &dgate, pass, gradients)?,
+            &self.up_proj.backward(&normed, up_h.as_ref(), &dup, pass, gradients)?,
         )?;
         let dmiddle = self.norm2.backward(&middle, &dnormed, Some(dy), pass, gradients)?;
 
-        let dattended = self.proj.backward(&attended, &dmiddle, pass, gradients)?;
+        let dattended = self.proj.backward(&attended, proj_h.as_ref(), &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
             attention_backward([&q, &k, &v, &attended], &dattended, segments, [self.heads; 2], self.precision)?;
         let dqkv = Tensor::cat(&[rope_backward(&dq, rotary)?, rope_backward(&dk, rotary)?, dv], 1)?;
-        let dnormed = self.qkv.backward(&self.norm1.forward(x, pass)?, &dqkv, pass, gradients)?;
+        let normed = self.norm1.forward(x, pass)?;
+        let dnormed = self.qkv.backward(&normed, qkv_h.as_ref(), &dqkv, pass, gradients)?;
         self.norm1.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
     }
 
     fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
         let hidden = x.dim(1)?;
-        let qkv = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
+        let (qkv, qkv_h) = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
         let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
         let (q, k, v) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?, part(2)?);
         let attended = attention(&q, &k, &v, segments, [self.heads; 2], self.precision)?;
-        let middle = add(x, &self.proj.forward(&attended, pass)?)?;
+        let (projected, proj_h) = self.proj.forward(&attended, pass)?;
+        let middle = add(x, &projected)?;
         let normed = self.norm2.forward(&middle, pass)?;
-        let (gate, up) = (self.gate_proj.forward(&normed, pass)?, self.up_proj.forward(&normed, pass)?);
-        Ok(Inner { attention: [q, k, v, attended], middle, gate, up })
+        let (gate, gate_h) = self.gate_proj.forward(&normed, pass)?;
+        let (up, up_h) = self.up_proj.forward(&normed, pass)?;
+        Ok(Inner { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] })
     }
 }
