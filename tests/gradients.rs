@@ -53,9 +53,14 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
     let sample = sample(&model, &expected);
     assert!(sample.labels.contains(&IGNORE_INDEX));
     let mut features = Features::default();
-    for kept in [0, 1, usize::MAX] {
+    // The mean over a sample that is there several times is its own; all but what it learns is then made once.
+    for (kept, times) in [(0, 1), (1, 1), (usize::MAX, 1), (0, 2), (usize::MAX, 3)] {
+        let samples = vec![&sample; times];
         let micro_batch =
-            MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample]).unwrap();
+            MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true).unwrap();
+        let learned = sample.labels.iter().filter(|label| **label != IGNORE_INDEX).count();
+        assert_eq!(micro_batch.tokens(), times * sample.labels.len());
+        assert_eq!(micro_batch.made(), sample.labels.len() + (times - 1) * (learned + 1));
         let mut gradients = Gradients::default();
         let loss = micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients).unwrap();
         assert!((loss as f32 - expected.floats("loss")[0]).abs() <= 1e-5);
@@ -67,7 +72,7 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
             let reference = expected.floats(&peft_name(&name));
             let largest = reference.iter().fold(0f32, |most, g| most.max(g.abs()));
             let difference = max_difference(&found, &reference);
-            assert!(difference <= 1e-4 * largest, "{name}, {kept} kept: {difference} of {largest}");
+            assert!(difference <= 1e-4 * largest, "{name}, {kept} kept, {times} times: {difference} of {largest}");
         }
     }
 }
@@ -83,7 +88,8 @@ fn nothing_but_the_adapter_gets_a_gradient() {
     let sample = sample(&model, &Tensors::read("train/gradients.safetensors"));
     let mut gradients = Gradients::default();
     let mut features = Features::default();
-    let micro_batch = MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample]).unwrap();
+    let micro_batch =
+        MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample], true).unwrap();
     micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients).unwrap();
     assert_eq!(gradients.len(), adapter.vars().len());
     assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");

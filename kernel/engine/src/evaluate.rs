@@ -159,7 +159,7 @@ pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, 
         if cx.is_cancelled() {
             break;
         }
-        sum += MicroBatch::new(&model.net, adapter, processor, features, batch)?.loss(&model.net, adapter)?;
+        sum += MicroBatch::new(&model.net, adapter, processor, features, batch, true)?.loss(&model.net, adapter)?;
         done += batch.len();
         batches += 1;
     }

@@ -38,6 +38,7 @@ mod sampling;
 mod schedule;
 pub mod session;
 pub mod settings;
+mod shared_prefix;
 mod tensor_values;
 mod training;
 

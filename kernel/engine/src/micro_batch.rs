@@ -13,6 +13,7 @@ use tunebook_nn::ops::linear_cross_entropy_with_gradient;
 use tunebook_nn::qwen2_5_vl::DropoutRun;
 use tunebook_nn::qwen2_5_vl::Pass;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_nn::qwen2_5_vl::Sequences;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
 use crate::error::Result;
@@ -20,29 +21,32 @@ pub use crate::memory::LayerMemory;
 use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
+use crate::shared_prefix::SharedPrefix;
 
-/// The samples of a micro-batch, packed without padding.
+/// The samples of a micro-batch, packed without padding, and without the tokens that one shares with the first.
 pub struct MicroBatch {
     input_ids: Vec<u32>,
     pictures: Pictures,
     positions: Vec<[u32; 3]>,
-    segments: LayerSegments,
+    sequences: LayerSequences,
+    /// The tokens of all samples.
+    tokens: usize,
     /// Rows whose next token is learned, counted among those that the last layer makes, and that token.
     rows: Vec<u32>,
     targets: Vec<u32>,
 }
 
 /// The samples as a layer sees them.
-struct LayerSegments {
+struct LayerSequences {
     /// Where all rows are made.
-    all: Segments,
+    all: Sequences,
     /// In the last layer, which makes the rows of each sample from the first whose next token is learned on.
-    last: Segments,
+    last: Sequences,
 }
 
-impl LayerSegments {
+impl LayerSequences {
     /// Those of one of so many layers.
-    fn of(&self, layer: usize, layers: usize) -> &Segments {
+    fn of(&self, layer: usize, layers: usize) -> &Sequences {
         if layer + 1 == layers { &self.last } else { &self.all }
     }
 }
@@ -67,51 +71,79 @@ pub struct Manner {
 }
 
 impl MicroBatch {
+    /// With `share`, tokens with which a sample begins as the first one does are made once: not to be done where chance
+    /// gives each sample something of its own, as dropout does.
+    ///
+    /// # Errors
+    /// A picture cannot be read any more, or placeholders and pictures do not fit together.
     pub fn new(
         net: &Qwen2_5Vl,
         adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         features: &mut Features,
         samples: &[&Encoded],
+        share: bool,
     ) -> Result<Self> {
-        let (mut input_ids, mut positions) = (Vec::new(), Vec::new());
-        let (mut bounds, mut last_bounds, mut made) = (vec![0], vec![0], 0);
+        let (mut input_ids, mut positions, mut images) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bounds, mut key_bounds, mut last_bounds) = (vec![0], vec![0], vec![0]);
+        // Rows of x.
+        let (mut keys, mut queries) = (Vec::new(), Vec::new());
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
-        for sample in samples {
-            let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
-            input_ids.extend_from_slice(&sample.input_ids);
-            positions.extend(net.positions(&sample.input_ids, &grids)?.thw);
-            bounds.push(positions.len());
+        for (index, sample) in samples.iter().enumerate() {
+            let len = sample.input_ids.len();
             // The row before a token predicts it.
             let learned = sample.labels.iter().skip(1).enumerate().filter(|(_, label)| **label != IGNORE_INDEX);
-            let first = learned.clone().next().map_or(sample.labels.len(), |(row, _)| row);
+            let first = learned.clone().next().map_or(len, |(row, _)| row);
+            let shared = match share && index > 0 {
+                true => SharedPrefix::of(sample, samples[0], first, net.config.image_token_id, processor),
+                false => SharedPrefix::default(),
+            };
+            let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
+            let start = positions.len();
+            // The row of x that is one of its own.
+            let place = |row: usize| (start + row - shared.tokens) as u32;
+            keys.extend((0..shared.tokens as u32).chain((shared.tokens..len).map(place)));
+            queries.extend((first..len).map(place));
             for (row, &label) in learned {
-                rows.push((made + row - first) as u32);
+                rows.push((last_bounds[index] + row - first) as u32);
                 targets.push(label as u32);
             }
-            made += sample.labels.len() - first;
-            last_bounds.push(made);
+            input_ids.extend_from_slice(&sample.input_ids[shared.tokens..]);
+            positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared.tokens..]);
+            images.extend(&sample.images[shared.images..]);
+            bounds.push(positions.len());
+            key_bounds.push(keys.len());
+            last_bounds.push(queries.len());
         }
-        let images = || samples.iter().flat_map(|sample| &sample.images);
-        let pictures = if adapter.is_some_and(Adapter::changes_pictures) && images().next().is_some() {
+        let pictures = if adapter.is_some_and(Adapter::changes_pictures) && !images.is_empty() {
             let mut patches = Vec::new();
-            for image in images() {
+            for &image in &images {
                 patches.extend(features.patches(processor, image)?);
             }
-            Pictures::Patches { patches, grids: images().map(grid_thw).collect() }
+            Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
         } else {
-            let features = images().map(|image| features.get(net, adapter, processor, image));
+            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image));
             Pictures::Features(features.collect::<Result<_>>()?)
         };
-        let bounds: std::sync::Arc<[usize]> = bounds.into();
-        let segments = LayerSegments {
-            all: Segments { q: bounds.clone(), k: bounds.clone(), causal: true },
-            last: Segments { q: last_bounds.into(), k: bounds, causal: true },
+        let (made, tokens) = (positions.len(), keys.len());
+        let keys = (tokens > made).then_some(keys);
+        let queries = (queries.len() < made).then_some(queries);
+        let key_bounds: std::sync::Arc<[usize]> = key_bounds.into();
+        let segments = |q: Vec<usize>| Segments { q: q.into(), k: key_bounds.clone(), causal: true };
+        let sequences = LayerSequences {
+            all: Sequences::new(segments(bounds), None, keys.clone(), &net.device)?,
+            last: Sequences::new(segments(last_bounds), queries, keys, &net.device)?,
         };
-        Ok(Self { input_ids, pictures, positions, segments, rows, targets })
+        Ok(Self { input_ids, pictures, positions, sequences, tokens, rows, targets })
     }
 
+    /// Those of all samples.
     pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// The rows that layers make: a token that several samples begin with is one.
+    pub fn made(&self) -> usize {
         self.positions.len()
     }
 
@@ -128,7 +160,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, sequences, rows, targets, .. } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter, ..Pass::default() };
         let features = match pictures {
@@ -139,7 +171,7 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
-            x = layer.output(&mut layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?, pass)?;
+            x = layer.output(&mut layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?, pass)?;
         }
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
@@ -164,7 +196,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, segments, rows, targets } = self;
+        let Self { input_ids, pictures, positions, sequences, rows, targets, .. } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
@@ -178,7 +210,7 @@ impl MicroBatch {
         let mut x = net.embed(&input_ids, &features, pass)?;
         if manner.neftune_noise_alpha > 0.0 {
             let text: Vec<bool> = input_ids.iter().map(is_text).collect();
-            add_noise(&mut x, &text, &segments.all.q, manner.neftune_noise_alpha, manner.dropout);
+            add_noise(&mut x, &text, &sequences.all.segments.q, manner.neftune_noise_alpha, manner.dropout);
         }
 
         let layers = &net.text.layers;
@@ -190,7 +222,7 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
-            let mut inner = layer.inner(&x, &rotary, segments.of(i, layers.len()), pass)?;
+            let mut inner = layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?;
             let y = layer.output(&mut inner, pass)?;
             if i < manner.layers.released {
                 layer.release();
@@ -214,9 +246,9 @@ impl MicroBatch {
         let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
         for (i, x, inner) in passed.into_iter().rev() {
-            let (layer, segments) = (&layers[i], segments.of(i, layers.len()));
-            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, segments, pass), Ok)?;
-            dx = layer.backward(&x, &inner, &dx, (&rotary, segments), pass, gradients)?;
+            let (layer, sequences) = (&layers[i], sequences.of(i, layers.len()));
+            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, sequences, pass), Ok)?;
+            dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), pass, gradients)?;
             if i < manner.layers.released {
                 layer.release();
             }

@@ -133,6 +133,8 @@ impl Run {
         let total_steps = self.total_steps(samples.len(), settings);
         let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
         let accumulation = settings.gradient_accumulation_steps;
+        let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
+        let share = !dropout && settings.neftune_noise_alpha == 0.0;
         let mut sampler = sampler(samples.len(), settings);
         self.state.position = self.position(settings);
         let count = last.saturating_sub(first).saturating_mul(accumulation);
@@ -157,14 +159,14 @@ impl Run {
             }
             // One micro-batch: loss and gradients.
             let chosen: Vec<_> = sampler.micro_batch(self.state.position).iter().flat_map(|&i| &samples[i]).collect();
-            let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen)?;
+            let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen, share)?;
             let next = sampler.next(self.state.position);
             let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
             features.read_ahead(processor, next);
             let tokens = micro_batch.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
             model.net.vision.release();
-            let memory = StepMemory::new(&model.net, Trainable::of(adapter), tokens, micro_batch.labels());
+            let memory = StepMemory::new(&model.net, Trainable::of(adapter), micro_batch.made(), micro_batch.labels());
             let layers = memory.layers(settings.memory)?;
             let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, layers };
             let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;

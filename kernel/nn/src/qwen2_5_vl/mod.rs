@@ -10,6 +10,7 @@ mod low_rank;
 mod merger;
 mod parameter;
 pub mod positions;
+mod sequences;
 pub mod text;
 mod trained;
 pub mod vision;
@@ -38,6 +39,7 @@ pub use linear::DropoutRun;
 pub use linear::Pass;
 use loader::Loader;
 pub use positions::Positions;
+pub use sequences::Sequences;
 pub use text::TextModel;
 pub use vision::VisionModel;
 

@@ -25,7 +25,9 @@ const NONE_FROZEN: FrozenParts =
 /// A text, a picture of 8 tokens, and another text.
 const GRIDS: [[usize; 3]; 1] = [[1, 4, 8]];
 const PICTURE: std::ops::Range<usize> = 3..11;
-const SEQUENCES: [usize; 3] = [0, 14, 20];
+const SEQUENCES: [usize; 3] = [0, 14, 23];
+/// With so many tokens, which are no picture's, the second begins as the first does.
+const SHARED: usize = 3;
 /// What the last layer makes: the rows from the first learned one of each sequence on.
 const LEARNED: [usize; 3] = [0, 4, 6];
 
@@ -34,26 +36,57 @@ fn net() -> Qwen2_5Vl {
     Qwen2_5Vl::load(&folder, Some(Precision::F32), Device::Cpu).unwrap()
 }
 
+/// How the two sequences see each other in all layers but the last, and in that; their tokens; and their places.
+struct Batch {
+    all: Sequences,
+    last: Sequences,
+    ids: Vec<u32>,
+    places: Vec<[u32; 3]>,
+}
+
+impl Batch {
+    /// Tokens with which both sequences begin are there once if `shared`, otherwise twice.
+    fn new(net: &Qwen2_5Vl, shared: bool) -> Self {
+        let [_, second, end] = SEQUENCES;
+        let again = second..second + SHARED;
+        let row = |key: usize| match shared {
+            true if again.contains(&key) => key - second,
+            true if key >= again.end => key - SHARED,
+            _ => key,
+        } as u32;
+        let made: Vec<usize> = (0..end).filter(|key| !(shared && again.contains(key))).collect();
+        // A number for every token, the same for the same token.
+        let number = |key: usize| if again.contains(&key) { key - second } else { key };
+        let id = |&key: &usize| if PICTURE.contains(&key) { net.config.image_token_id } else { 4 * number(key) as u32 };
+        let place = |&key: &usize| number(key) as u32;
+        let segments = |q: &[usize]| Segments { q: q.into(), k: SEQUENCES.into(), causal: true };
+        let keys = || shared.then(|| (0..end).map(row).collect());
+        let queries = (second - 4..second).chain(end - 2..end).map(row).collect();
+        Self {
+            all: Sequences::new(segments(&[0, second, made.len()]), None, keys(), &net.device).unwrap(),
+            last: Sequences::new(segments(&LEARNED), Some(queries), keys(), &net.device).unwrap(),
+            ids: made.iter().map(id).collect(),
+            places: made.iter().map(place).map(|i| [i, i / 2, i % 7]).collect(),
+        }
+    }
+}
+
 /// The loss, with and without gradients, and the gradients of all that trains.
-fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
+fn step(net: &Qwen2_5Vl, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
+    let Batch { all, last, ids, places } = batch;
     let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }) };
     let mut gradients = Gradients::default();
     let patches = random(7, 32 * net.config.vision.patch_values());
-    let ids: Vec<u32> =
-        (0..20).map(|i| if PICTURE.contains(&i) { net.config.image_token_id } else { 5 * i as u32 }).collect();
-    let places: Vec<_> = (0..20).map(|i| [i, i / 2, i % 7]).collect();
-    let turn = rotary(&places, &net.config.text, &net.device).unwrap();
-    let segments = |q: &[usize]| Segments { q: q.into(), k: SEQUENCES.into(), causal: true };
-    let (all, last) = (segments(&SEQUENCES), segments(&LEARNED));
-    let layers: Vec<_> = net.text.layers.iter().zip([&all, &all, &last]).collect();
+    let turn = rotary(places, &net.config.text, &net.device).unwrap();
+    let layers: Vec<_> = net.text.layers.iter().zip([all, all, last]).collect();
 
     let (features, seen) = net.vision.features_to_train(patches, &GRIDS, pass).unwrap();
     assert!(!features.track_op(), "candle keeps what it is computed from");
-    let x = net.embed(&ids, &[features], pass).unwrap();
-    let mut x = Tensor::from_vec(x, (20, net.config.text.hidden_size), &net.device).unwrap();
+    let x = net.embed(ids, &[features], pass).unwrap();
+    let mut x = Tensor::from_vec(x, (ids.len(), net.config.text.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
-    for (layer, segments) in &layers {
-        let mut inner = layer.inner(&x, &turn, segments, pass).unwrap();
+    for (layer, sequences) in &layers {
+        let mut inner = layer.inner(&x, &turn, sequences, pass).unwrap();
         let y = layer.output(&mut inner, pass).unwrap();
         assert!(!y.track_op(), "candle keeps what it is computed from");
         passed.push((x, inner));
@@ -67,8 +100,8 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     let (again, dnormed) =
         linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref()).unwrap();
     let mut dx = net.text.norm_backward(&x, &dnormed, pass, &mut gradients).unwrap();
-    for ((layer, segments), (x, inner)) in layers.iter().zip(&passed).rev() {
-        dx = layer.backward(x, inner, &dx, (&turn, segments), pass, &mut gradients).unwrap();
+    for ((layer, sequences), (x, inner)) in layers.iter().zip(&passed).rev() {
+        dx = layer.backward(x, inner, &dx, (&turn, sequences), pass, &mut gradients).unwrap();
         assert!(!dx.track_op(), "candle keeps what it is computed from");
     }
     let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id)).collect();
@@ -85,19 +118,40 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter) -> Vec<(String, Vec<f32>)> {
     [("loss".to_string(), vec![loss as f32, again as f32])].into_iter().chain(trained).collect()
 }
 
+/// Checks a step both ways, from an adapter that does something.
 fn check(net: &Qwen2_5Vl, adapter: &Adapter) {
+    disturb(adapter);
+    let [cpu, device] = both_ways(|| step(net, adapter, &Batch::new(net, true)));
+    check_same(&cpu, &device);
+}
+
+fn disturb(adapter: &Adapter) {
     for (seed, (_, var)) in (0..).zip(adapter.vars()) {
         let noise = random(seed, var.elem_count()).iter().map(|v| 0.02 * v).collect();
         let noise = Tensor::from_vec(noise, var.shape(), &Device::Cpu).unwrap();
         var.set(&(var.as_tensor() + noise).unwrap()).unwrap();
     }
     adapter.changed();
-    let [cpu, device] = both_ways(|| step(net, adapter));
-    for ((name, expected), (_, found)) in cpu.iter().zip(&device) {
+}
+
+fn check_same(expected: &[(String, Vec<f32>)], found: &[(String, Vec<f32>)]) {
+    assert_eq!(expected.len(), found.len());
+    for ((name, expected), (_, found)) in expected.iter().zip(found) {
         let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
         let worst = expected.iter().zip(found).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(largest > 0.0 && worst <= 1e-4 * largest, "{name}: {worst} of {largest}");
     }
+}
+
+#[test]
+fn what_two_sequences_begin_with_may_be_there_once() {
+    let net = net();
+    let modules_to_save = vec!["embed_tokens".to_string()];
+    let config = LoraConfig { frozen: NONE_FROZEN, modules_to_save, ..LoraConfig::default() };
+    let adapter = net.lora(config, 3).unwrap();
+    disturb(&adapter);
+    let [twice, once] = [false, true].map(|shared| step(&net, &adapter, &Batch::new(&net, shared)));
+    check_same(&twice, &once);
 }
 
 #[test]

@@ -29,6 +29,7 @@ use super::linear::Pass;
 use super::loader::Loader;
 use super::parameter::Matrix;
 use super::parameter::Norm;
+use super::sequences::Sequences;
 
 /// `model.language_model` and the head.
 pub struct TextModel {
@@ -207,16 +208,14 @@ impl DecoderLayer {
         [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
     }
 
-    /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `segments`, one after another, rotated by
-    /// `rotary`. Its output is [`DecoderLayer::output`] of them, for the rows that are queries of `segments`.
-    pub fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
+    /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `sequences`, rotated by `rotary`. Its output is
+    /// [`DecoderLayer::output`] of them, for the rows that are queries.
+    pub fn inner(&self, x: &Tensor, rotary: &Rotary, sequences: &Sequences, pass: Pass) -> Result<Inner> {
         let mut h = Hs::default();
         let [q, k, v] = self.qkv(x, rotary, pass, &mut h)?;
-        let (x, q) = match query_rows(segments, x.device())? {
-            None => (x.clone(), q),
-            Some(rows) => (x.index_select(&rows, 0)?, q.index_select(&rows, 0)?),
-        };
-        let attended = attention(&q, &k, &v, segments, [self.heads, self.kv_heads], self.precision)?;
+        let (x, q) = (sequences.queries(x.clone())?, sequences.queries(q)?);
+        let (k, v) = (sequences.keys(k)?, sequences.keys(v)?);
+        let attended = attention(&q, &k, &v, &sequences.segments, [self.heads, self.kv_heads], self.precision)?;
         self.inner_after_attention(&x, [q, k, v, attended], h, pass)
     }
 
@@ -234,11 +233,12 @@ impl DecoderLayer {
         x: &Tensor,
         inner: &Inner,
         dy: &Tensor,
-        at: (&Rotary, &Segments),
+        at: (&Rotary, &Sequences),
         pass: Pass,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let (rotary, segments) = at;
+        let (rotary, sequences) = at;
+        let heads = [self.heads, self.kv_heads];
         let Inner { q, k, v, attended, middle, gate, up, h } = inner;
 
         let dactivated = self.down_proj.backward(&swiglu(gate, up)?, h.down.as_ref(), dy, pass, gradients)?;
@@ -252,14 +252,10 @@ impl DecoderLayer {
 
         let dattended = self.o_proj.backward(attended, h.o.as_ref(), &dmiddle, pass, gradients)?;
         let [dq, dk, dv] =
-            attention_backward([q, k, v, attended], &dattended, segments, [self.heads, self.kv_heads], self.precision)?;
-        let (dq, dmiddle) = match query_rows(segments, x.device())? {
-            None => (dq, dmiddle),
-            Some(rows) => {
-                let tokens = x.dim(0)?;
-                (among_zeros(&dq, &rows, tokens)?, among_zeros(&dmiddle, &rows, tokens)?)
-            }
-        };
+            attention_backward([q, k, v, attended], &dattended, &sequences.segments, heads, self.precision)?;
+        let tokens = x.dim(0)?;
+        let (dq, dmiddle) = (sequences.queries_backward(dq, tokens)?, sequences.queries_backward(dmiddle, tokens)?);
+        let (dk, dv) = (sequences.keys_backward(dk, tokens)?, sequences.keys_backward(dv, tokens)?);
         let normed = self.input_layernorm.forward(x, pass)?;
         let dnormed = add(
             &self.q_proj.backward(&normed, h.q.as_ref(), &rope_backward(&dq, rotary)?, pass, gradients)?,
@@ -334,22 +330,12 @@ impl DecoderLayer {
     }
 }
 
-/// [`Segments::query_rows`], to select by.
-fn query_rows(segments: &Segments, device: &Device) -> Result<Option<Tensor>> {
-    segments.query_rows().map(|rows| Tensor::new(rows, device)).transpose()
-}
-
-/// The rows of x at the places `rows` of `tokens`; the others are 0.
-fn among_zeros(x: &Tensor, rows: &Tensor, tokens: usize) -> Result<Tensor> {
-    Tensor::zeros((tokens, x.dim(1)?), x.dtype(), x.device())?.index_add(rows, x, 0)
-}
-
 /// What a layer's backward pass reads beside the input: the values that took a product to make. Keys and values are those
-/// of all T tokens, all else belongs to the queries.
+/// of all tokens that are seen, all else belongs to the queries.
 pub struct Inner {
     /// Rotated queries, `[queries, heads · head_dim]`.
     q: Tensor,
-    /// Rotated keys, `[T, kv_heads · head_dim]`.
+    /// Rotated keys, `[keys, kv_heads · head_dim]`.
     k: Tensor,
     v: Tensor,
     /// What attention makes of them, `[queries, heads · head_dim]`.

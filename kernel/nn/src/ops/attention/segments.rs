@@ -23,12 +23,6 @@ pub(super) struct Segment {
 }
 
 impl Segments {
-    /// The places of the queries among the rows of the keys, where they are fewer: the last ones of each segment.
-    pub fn query_rows(&self) -> Option<Vec<u32>> {
-        let rows = |segment: Segment| (segment.k.end - segment.q.len()..segment.k.end).map(|row| row as u32);
-        (self.q.last() < self.k.last()).then(|| self.iter().flat_map(rows).collect())
-    }
-
     pub(super) fn len(&self) -> usize {
         self.q.len() - 1
     }

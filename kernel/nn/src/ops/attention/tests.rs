@@ -60,13 +60,6 @@ fn fewer_queries_than_keys() {
 }
 
 #[test]
-fn queries_are_the_last_rows_of_their_segments() {
-    let rows = |q: &[usize], k: &[usize]| Segments { q: q.into(), k: k.into(), causal: true }.query_rows();
-    assert_eq!(rows(&[0, 2, 2, 3], &[0, 5, 6, 9]), Some(vec![3, 4, 8]));
-    assert_eq!(rows(&[0, 5, 9], &[0, 5, 9]), None);
-}
-
-#[test]
 fn empty_segments_do_no_harm() {
     check_against_reference(&[0, 0, 3, 3], &[0, 0, 3, 3], true, 2, 1, 2);
     check_against_reference(&[0, 0, 3], &[0, 2, 5], true, 2, 1, 2);

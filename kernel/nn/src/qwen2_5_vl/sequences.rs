@@ -1,0 +1,62 @@
+//! How the tokens of a layer see each other.
+
+use candle_core::Device;
+use candle_core::Result;
+use candle_core::Tensor;
+
+use crate::ops::Segments;
+
+/// Sequences whose tokens lie end to end in x, `[T, hidden]`: each sees its own. Tokens with which several of them begin
+/// may be there once.
+pub struct Sequences {
+    pub segments: Segments,
+    /// The rows of x that are the queries of `segments`, if that is not all of them; only they go on through the layer.
+    queries: Option<Tensor>,
+    /// The rows of x that are its keys, if that is not each of them once.
+    keys: Option<Tensor>,
+}
+
+impl Sequences {
+    /// The rows of x that are queries and keys of `segments`; none where it is all of them, once and in order.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn new(segments: Segments, queries: Option<Vec<u32>>, keys: Option<Vec<u32>>, device: &Device) -> Result<Self> {
+        let tensor = |rows: Option<Vec<u32>>| rows.map(|rows| Tensor::new(rows, device)).transpose();
+        Ok(Self { segments, queries: tensor(queries)?, keys: tensor(keys)? })
+    }
+
+    /// Of what was made for all tokens, the rows that are queries.
+    pub(super) fn queries(&self, x: Tensor) -> Result<Tensor> {
+        selected(x, self.queries.as_ref())
+    }
+
+    /// Of what was made for all tokens, the rows that are keys.
+    pub(super) fn keys(&self, x: Tensor) -> Result<Tensor> {
+        selected(x, self.keys.as_ref())
+    }
+
+    /// The gradient for all `tokens`, given that of the queries; of the others it is 0.
+    pub(super) fn queries_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
+        summed(dx, self.queries.as_ref(), tokens)
+    }
+
+    /// The gradient for all `tokens`, given that of the keys; a token that is several keys has the sum of theirs.
+    pub(super) fn keys_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
+        summed(dx, self.keys.as_ref(), tokens)
+    }
+}
+
+fn selected(x: Tensor, rows: Option<&Tensor>) -> Result<Tensor> {
+    match rows {
+        Some(rows) => x.index_select(rows, 0),
+        None => Ok(x),
+    }
+}
+
+fn summed(dx: Tensor, rows: Option<&Tensor>, tokens: usize) -> Result<Tensor> {
+    match rows {
+        Some(rows) => Tensor::zeros((tokens, dx.dim(1)?), dx.dtype(), dx.device())?.index_add(rows, &dx, 0),
+        None => Ok(dx),
+    }
+}
