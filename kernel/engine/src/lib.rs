@@ -8,6 +8,7 @@ mod adapters;
 pub mod advice;
 mod checkpoint;
 mod chosen_data;
+mod common_prefix;
 mod compare;
 mod conversation;
 mod device;
@@ -38,7 +39,6 @@ mod sampling;
 mod schedule;
 pub mod session;
 pub mod settings;
-mod shared_prefix;
 mod tensor_values;
 mod training;
 

@@ -16,12 +16,12 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::Sequences;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
+use crate::common_prefix::common_prefix;
 use crate::error::Result;
 pub use crate::memory::LayerMemory;
 use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
-use crate::shared_prefix::SharedPrefix;
 
 /// The samples of a micro-batch, packed without padding, and without the tokens that one shares with the first.
 pub struct MicroBatch {
@@ -89,28 +89,33 @@ impl MicroBatch {
         // Rows of x.
         let (mut keys, mut queries) = (Vec::new(), Vec::new());
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
+        let common = |sample: &Encoded, limit: usize| {
+            let picture = |index: usize| {
+                let image = sample.images.get(index)?;
+                Some((processor.tokens(image.grid), samples[0].images.get(index) == Some(image)))
+            };
+            common_prefix(&sample.input_ids[..limit], &samples[0].input_ids, net.config.image_token_id, picture)
+        };
         for (index, sample) in samples.iter().enumerate() {
             let len = sample.input_ids.len();
             // The row before a token predicts it.
             let learned = sample.labels.iter().skip(1).enumerate().filter(|(_, label)| **label != IGNORE_INDEX);
             let first = learned.clone().next().map_or(len, |(row, _)| row);
-            let shared = match share && index > 0 {
-                true => SharedPrefix::of(sample, samples[0], first, net.config.image_token_id, processor),
-                false => SharedPrefix::default(),
-            };
+            let shares = share && index > 0;
+            let (shared, shared_images) = if shares { common(sample, first) } else { (0, 0) };
             let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
             let start = positions.len();
             // The row of x that is one of its own.
-            let place = |row: usize| (start + row - shared.tokens) as u32;
-            keys.extend((0..shared.tokens as u32).chain((shared.tokens..len).map(place)));
+            let place = |row: usize| (start + row - shared) as u32;
+            keys.extend((0..shared as u32).chain((shared..len).map(place)));
             queries.extend((first..len).map(place));
             for (row, &label) in learned {
                 rows.push((last_bounds[index] + row - first) as u32);
                 targets.push(label as u32);
             }
-            input_ids.extend_from_slice(&sample.input_ids[shared.tokens..]);
-            positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared.tokens..]);
-            images.extend(&sample.images[shared.images..]);
+            input_ids.extend_from_slice(&sample.input_ids[shared..]);
+            positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared..]);
+            images.extend(&sample.images[shared_images..]);
             bounds.push(positions.len());
             key_bounds.push(keys.len());
             last_bounds.push(queries.len());

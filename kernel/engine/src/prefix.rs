@@ -11,6 +11,7 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 use twox_hash::XxHash3_64;
 
+use crate::common_prefix::common_prefix;
 use crate::error::Result;
 use crate::generate::Prompt;
 use crate::tensor_values::with_values;
@@ -103,21 +104,11 @@ impl Prefix {
     /// How many tokens and whole pictures at the start of `prompt` have been read, leaving at least one token to
     /// read: an answer starts from a hidden state.
     fn common(&self, prompt: &Prompt, image_token: u32) -> (usize, usize) {
-        let (mut tokens, mut pictures) = (0, 0);
-        while let (Some(&next), Some(&known)) = (prompt.input_ids.get(tokens), self.tokens.get(tokens)) {
-            let (step, picture) = match prompt.features.get(pictures) {
-                Some(features) if next == image_token => (features.dims()[0], Some(features.id())),
-                _ => (1, None),
-            };
-            let read = tokens + step <= self.tokens.len() && tokens + step < prompt.input_ids.len();
-            let same = picture.is_none_or(|picture| self.pictures.get(pictures) == Some(&picture));
-            if next != known || !same || !read {
-                break;
-            }
-            tokens += step;
-            pictures += usize::from(picture.is_some());
-        }
-        (tokens, pictures)
+        let but_the_last = &prompt.input_ids[..prompt.input_ids.len().saturating_sub(1)];
+        common_prefix(but_the_last, &self.tokens, image_token, |index| {
+            let features = prompt.features.get(index)?;
+            Some((features.dims()[0], self.pictures.get(index) == Some(&features.id())))
+        })
     }
 }
 

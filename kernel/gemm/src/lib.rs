@@ -30,10 +30,9 @@ use half::bf16;
 
 use dispatch::Cpu;
 pub use general::{gemm, sgemm};
-use output::{Ending, Output};
 use product::{Dims, MakeH, Product};
 pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
-use source::{Contract, Factor, Stored};
+use source::{Contract, Stored};
 pub use view::{View, ViewMut};
 
 /// A row-major matrix of frozen weights, as the checkpoint stores it or as it was quantized.
@@ -170,9 +169,7 @@ pub fn lora_nt(
     check(x.len(), [m, k], "x");
     check(w.len(), [n, k], "w");
     check(y.len(), [m, n], "y");
-    if let Some(bias) = bias {
-        check(bias.len(), [1, n], "bias");
-    }
+    Plus { bias, low_rank: None }.check(m, n, |rank| [n, rank]);
     lora.check([k, n], h.len(), m);
     multiply_lora(Cpu::detect(), x, w, Contract::RowElements, bias, lora, h, y, [m, n, k], precision);
 }
@@ -231,16 +228,8 @@ fn multiply(
     precision: Precision,
 ) {
     let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
-    let product = Product {
-        x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
-        h: Stored { data: h, stride: rank },
-        make_h: None,
-        dims: Dims { rows, width, depth, rank },
-        y: Output::new(y, rows, width, width),
-        ending: Ending { scale: 1.0, bias: plus.bias, accumulate: false },
-        precision,
-        threads: true,
-    };
+    let h = Stored { data: h, stride: rank };
+    let product = Product { h, ..Product::of_rows(x, y, plus.bias, Dims { rows, width, depth, rank }, precision) };
     product.with(w, contract, Stored { data: b, stride: contract.stride(rank, width) }, cpu);
 }
 
@@ -258,18 +247,10 @@ fn multiply_lora(
     [rows, width, depth]: [usize; 3],
     precision: Precision,
 ) {
-    let up = Stored { data: up, stride: contract.stride(rank, width) };
-    let product = Product {
-        x: Factor { source: Stored { data: x, stride: depth }, contract: Contract::RowElements },
-        h: Stored::default(),
-        make_h: Some(MakeH { down: Stored { data: down, stride: contract.stride(depth, rank) }, scale: scaling, h }),
-        dims: Dims { rows, width, depth, rank },
-        y: Output::new(y, rows, width, width),
-        ending: Ending { scale: 1.0, bias, accumulate: false },
-        precision,
-        threads: true,
-    };
-    product.with(w, contract, up, cpu);
+    let down = Stored { data: down, stride: contract.stride(depth, rank) };
+    let make_h = Some(MakeH { down, scale: scaling, h });
+    let product = Product { make_h, ..Product::of_rows(x, y, bias, Dims { rows, width, depth, rank }, precision) };
+    product.with(w, contract, Stored { data: up, stride: contract.stride(rank, width) }, cpu);
 }
 
 fn check(len: usize, dims: [usize; 2], name: &str) {

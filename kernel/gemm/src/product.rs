@@ -1,8 +1,10 @@
 //! What is to be computed, whatever computes it.
 
+use std::mem::MaybeUninit;
+
 use crate::Precision;
 use crate::output::{Ending, Output};
-use crate::source::{Factor, Stored};
+use crate::source::{Contract, Factor, Stored};
 
 /// The sizes of a product. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
 #[derive(Clone, Copy)]
@@ -25,6 +27,28 @@ pub(crate) struct Product<'a> {
     pub(crate) precision: Precision,
     /// Whether the global rayon pool may take a part.
     pub(crate) threads: bool,
+}
+
+impl<'a> Product<'a> {
+    /// A product of contiguous rows of x, `+ bias`, without a low-rank part yet.
+    pub(crate) fn of_rows(
+        x: &'a [f32],
+        y: &'a mut [MaybeUninit<f32>],
+        bias: Option<&'a [f32]>,
+        dims: Dims,
+        precision: Precision,
+    ) -> Self {
+        Product {
+            x: Factor { source: Stored { data: x, stride: dims.depth }, contract: Contract::RowElements },
+            h: Stored::default(),
+            make_h: None,
+            dims,
+            y: Output::new(y, dims.rows, dims.width, dims.width),
+            ending: Ending { scale: 1.0, bias, accumulate: false },
+            precision,
+            threads: true,
+        }
+    }
 }
 
 /// Makes h, of as many rows as x: `h = scale · x down`, with `down` contracted as w is.

@@ -37,12 +37,9 @@ impl ActiveLora<'_> {
     /// `y = x Wᵀ + bias + (g - 1) D(x) Wᵀ + g h Bᵀ`.
     pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         match (&self.lora.magnitude, self.dropout) {
-            (None, None) => {
-                let (y, h) = self.lora_linear(x, bias)?;
-                Ok((y, self.own(h)?))
-            }
-            (None, Some(dropout)) => {
-                let h = self.h(&dropout.apply(x)?)?;
+            (None, None) if self.lora.initial.is_none() => self.lora_linear(x, bias),
+            (None, _) => {
+                let h = self.h(&self.dropped(x)?)?;
                 let (with_initial, b) = self.with_initial(&h, x)?;
                 Ok((self.linear(x, bias, Some(LowRank { h: &with_initial, factor: &b }))?, h))
             }
@@ -75,20 +72,27 @@ impl ActiveLora<'_> {
     }
 
     fn lora_backward(&self, dropped: &Tensor, h: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
-        let Some(dropout) = self.dropout else {
-            let (dx, dh) = self.lora_linear_backward(dy)?;
-            self.add_gradients(dropped, h, &self.own(dh)?, dy, gradients)?;
-            return Ok(dx);
-        };
-        let dh = lora_factor_backward(dy, &self.lora.b, self.scaling, self.precision)?;
-        self.add_gradients(dropped, h, &dh, dy, gradients)?;
-        let initial = match &self.lora.initial {
-            None => None,
-            Some([a, b]) => Some((lora_factor_backward(dy, b, -self.scaling, self.precision)?, a)),
-        };
-        let initial = initial.as_ref().map(|(dh0, a0)| LowRank { h: dh0, factor: a0 });
-        let through_adapter = dropout.apply(&lora_factor_backward(&dh, &self.lora.a, 1.0, self.precision)?)?;
-        add(&self.linear_backward(dy, initial)?, &through_adapter)
+        let a = self.lora.a.as_tensor();
+        let dh0 = |b0: &Tensor| lora_factor_backward(dy, b0, -self.scaling, self.precision);
+        match (self.dropout, &self.lora.initial) {
+            (None, None) => {
+                let (dx, dh) = self.lora_linear_backward(dy)?;
+                self.add_gradients(dropped, h, &dh, dy, gradients)?;
+                Ok(dx)
+            }
+            (None, Some([a0, b0])) => {
+                let dh = self.factors_backward(dropped, h, dy, gradients)?;
+                let (h, factor) = (Tensor::cat(&[&dh, &dh0(b0)?], 1)?, Tensor::cat(&[a, a0], 0)?);
+                self.linear_backward(dy, Some(LowRank { h: &h, factor: &factor }))
+            }
+            (Some(dropout), initial) => {
+                let dh = self.factors_backward(dropped, h, dy, gradients)?;
+                let dh0 = initial.as_ref().map(|[_, b0]| dh0(b0)).transpose()?;
+                let initial = initial.as_ref().zip(dh0.as_ref()).map(|([a0, _], h)| LowRank { h, factor: a0 });
+                let through_adapter = dropout.apply(&lora_factor_backward(&dh, a, 1.0, self.precision)?)?;
+                add(&self.linear_backward(dy, initial)?, &through_adapter)
+            }
+        }
     }
 
     /// With z = x Vᵀ: d magnitude = Σ dy z / ‖V‖ over rows; the rest is that of a LoRA whose dy is g dy.
@@ -113,11 +117,17 @@ impl ActiveLora<'_> {
             self.add_gradients(dropped, h, &dh, &dz, gradients)?;
             return Ok(dx);
         };
-        let dh = lora_factor_backward(&dz, &self.lora.b, self.scaling, self.precision)?;
-        self.add_gradients(dropped, h, &dh, &dz, gradients)?;
+        let dh = self.factors_backward(dropped, h, &dz, gradients)?;
         let low_rank = Some(LowRank { h: &dh, factor: &self.lora.a });
         let through_dropout = self.linear_backward(&scale_columns(dy, &(&factors - 1.0)?, None)?, low_rank)?;
         add(&self.linear_backward(dy, None)?, &dropout.apply(&through_dropout)?)
+    }
+
+    /// dh, given the gradient of h Bᵀ; the gradients of A and B are added.
+    fn factors_backward(&self, dropped: &Tensor, h: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+        let dh = lora_factor_backward(dy, &self.lora.b, self.scaling, self.precision)?;
+        self.add_gradients(dropped, h, &dh, dy, gradients)?;
+        Ok(dh)
     }
 
     /// Adds the gradients of A and B, given dh and that of h Bᵀ.
@@ -142,14 +152,6 @@ impl ActiveLora<'_> {
         Ok((Tensor::cat(&[h, &h0], 1)?, Tensor::cat(&[b, b0], 1)?))
     }
 
-    /// What belongs to A and B of an h or a dh that PiSSA's A₀ and B₀ have a part in.
-    fn own(&self, h: Tensor) -> Result<Tensor> {
-        match self.lora.initial {
-            Some(_) => h.narrow(1, 0, self.lora.a.dim(0)?)?.contiguous(),
-            None => Ok(h),
-        }
-    }
-
     fn dropped(&self, x: &Tensor) -> Result<Tensor> {
         self.dropout.map_or_else(|| Ok(x.clone()), |dropout| dropout.apply(x))
     }
@@ -168,13 +170,11 @@ impl ActiveLora<'_> {
     }
 
     fn lora_linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-        let (a, b) = self.lora.plain_factors()?;
-        lora_linear(x, self.weight, bias, [&a, &b], self.scaling, self.precision)
+        lora_linear(x, self.weight, bias, [&self.lora.a, &self.lora.b], self.scaling, self.precision)
     }
 
     fn lora_linear_backward(&self, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (a, b) = self.lora.plain_factors()?;
-        lora_linear_backward(dy, self.weight, [&a, &b], self.scaling, self.precision)
+        lora_linear_backward(dy, self.weight, [&self.lora.a, &self.lora.b], self.scaling, self.precision)
     }
 
     fn linear(&self, x: &Tensor, bias: Option<&Tensor>, low_rank: Option<LowRank>) -> Result<Tensor> {

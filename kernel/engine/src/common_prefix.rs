@@ -1,0 +1,64 @@
+//! What two sequences of tokens and pictures begin with in common. These tokens see nothing but each other, so that they
+//! are the same in every layer, and need not be made twice.
+
+/// How many tokens and whole pictures at the start of `ids` are those of `known`. Of the picture with an index, `picture`
+/// tells how many tokens of `ids` stand for it, and whether the other one with that index is the same.
+pub fn common_prefix(
+    ids: &[u32],
+    known: &[u32],
+    image_token_id: u32,
+    picture: impl Fn(usize) -> Option<(usize, bool)>,
+) -> (usize, usize) {
+    let (mut tokens, mut pictures) = (0, 0);
+    while let (Some(&next), Some(other)) = (ids.get(tokens), known.get(tokens)) {
+        let found = picture(pictures).filter(|_| next == image_token_id);
+        let (step, same) = found.unwrap_or((1, true));
+        if next != *other || !same || tokens + step > known.len().min(ids.len()) {
+            break;
+        }
+        tokens += step;
+        pictures += usize::from(found.is_some());
+    }
+    (tokens, pictures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The placeholder of pictures' tokens; each picture has two.
+    const P: u32 = 99;
+
+    type Sample<'a> = (&'a [u32], &'a [&'a str]);
+
+    fn common((ids, pictures): Sample, (known, others): Sample) -> (usize, usize) {
+        common_prefix(ids, known, P, |index| pictures.get(index).map(|name| (2, others.get(index) == Some(name))))
+    }
+
+    #[test]
+    fn text_is_common_up_to_the_first_difference() {
+        let known: Sample = (&[1, 2, 3, 4], &[]);
+        assert_eq!(common((&[1, 2, 5, 4], &[]), known), (2, 0));
+        assert_eq!(common((&[1, 2, 3], &[]), known), (3, 0));
+        assert_eq!(common((&[1, 2, 3, 4, 5], &[]), known), (4, 0));
+        assert_eq!(common((&[7, 2], &[]), known), (0, 0));
+    }
+
+    #[test]
+    fn a_picture_is_common_if_it_is_the_same() {
+        let known: Sample = (&[1, P, P, 2, P, P, 3], &["a", "b"]);
+        assert_eq!(common((&[1, P, P, 2, P, P, 4], &["a", "b"]), known), (6, 2));
+        assert_eq!(common((&[1, P, P, 2, P, P, 3], &["a", "c"]), known), (4, 1));
+        assert_eq!(common((&[1, P, P, 2, P, P, 3], &["b", "a"]), known), (1, 0));
+        assert_eq!(common((&[1, P, P, 5], &["a"]), known), (3, 1));
+    }
+
+    #[test]
+    fn a_picture_is_common_as_a_whole() {
+        let sample: Sample = (&[1, P, P, 2], &["a"]);
+        assert_eq!(common((&sample.0[..2], sample.1), sample), (1, 0));
+        assert_eq!(common((&sample.0[..3], sample.1), sample), (3, 1));
+        assert_eq!(common((&[1, 2], &[]), sample), (1, 0));
+        assert_eq!(common(sample, (&[1, P], &[])), (1, 0));
+    }
+}
