@@ -212,3 +212,23 @@ fn bfloat16_is_as_near_to_float32_as_transformers_is() {
         assert!(largest <= theirs["largest"].as_f64().unwrap(), "{name}: {largest}, transformers {theirs}");
     }
 }
+
+#[test]
+fn weights_that_an_answer_has_packed_are_those_of_the_file() {
+    let checkpoint = tiny_in_bf16();
+    let mut case = Case::load_as("picture", Some(checkpoint.path()));
+    let logits = |case: &Case| case.logits(None).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (size, expected) = (case.model.net.text.size(), logits(&case));
+    let answer = case.greedy(1.0);
+    assert!(case.model.net.text.is_packed());
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        assert!(case.model.net.text.size() < size);
+    }
+    assert!(logits(&case) == expected, "products of many rows change");
+    assert_eq!(case.greedy(1.0), answer);
+    case.model.net.text.unpack();
+    assert_eq!(case.model.net.text.size(), size);
+    assert!(logits(&case) == expected);
+    assert_eq!(case.greedy(1.0), answer);
+}

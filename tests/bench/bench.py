@@ -91,7 +91,8 @@ def train(tunebook, runs):
 def decode(tunebook, runs):
     """Greedy answers of `mid` to a question about a picture, another one every time."""
     checkpoint, data = places.checkpoint("mid"), places.data()
-    turns = [1, 1, ANSWER, 1, ANSWER]  # tokens; the first turn is not counted, as both sides warm up
+    # Tokens. The first turn is not counted, as both sides warm up; we pack weights meanwhile.
+    turns = [ANSWER, 1, ANSWER, 1, ANSWER]
     asked = [f"chat image={data / f'{i}.png'} max_new_tokens={n} {QUESTION}" for i, n in enumerate(turns)]
     lines = [f"load {checkpoint}", "set do_sample=false", "print go"]
     ours = places.script("decode", *lines, *(line for ask in asked for line in (ask, "print go", "chat clear")))

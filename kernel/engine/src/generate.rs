@@ -28,6 +28,9 @@ pub struct Answer {
     pub cached_tokens: usize,
 }
 
+/// Up to this many tokens an answer would lose more by packing weights than it gains.
+const BRIEF: usize = 16;
+
 /// Generates until an end token, `max_new_tokens`, or `stop`, without reading again what `prefix` says has been read;
 /// afterwards it holds the prompt and the answer. `on_token` hears each token as it is chosen, but not the end token.
 ///
@@ -64,6 +67,9 @@ pub fn generate(
         }
         if stop() {
             return ended(AnswerEnd::Interrupted);
+        }
+        if made > BRIEF {
+            model.pack_next();
         }
         let position = (first + made as i64 - 1).max(0) as u32;
         hidden = prefix.read_token(net, adapter, token, [position; 3])?;

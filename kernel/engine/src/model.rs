@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
+use crate::memory;
 use crate::report::LoadReport;
 use crate::settings::Dtype;
 use crate::settings::QuantizationBit;
@@ -83,6 +84,17 @@ impl Model {
         self.report.quantized = Some(bit);
         self.report.elapsed += start.elapsed();
         Ok(())
+    }
+
+    /// Keeps one more layer's bf16 weights in three quarters of their memory from now on, without loss: reading weights is
+    /// what a token takes its time for. Packing a layer takes about as long as a token does. Layers stay in the file if
+    /// there is no room.
+    pub fn pack_next(&self) {
+        let text = &self.net.text;
+        let room = || memory::available_bytes().is_some_and(|bytes| bytes > text.size() as u64);
+        if self.net.device.is_cpu() && !text.is_packed() && room() {
+            text.pack_next();
+        }
     }
 
     /// Copies the weights to the device that computes, unless that is the CPU.

@@ -192,9 +192,11 @@ impl Session {
     /// `steps` optimizer steps on the active adapter, or to the end of `num_train_epochs`.
     pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
         let processor = self.processor()?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_mut().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let settings = &self.settings;
+        // A step is faster, and gives their memory back, where weights lie in the file.
+        model.net.text.unpack();
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let material = Material { model, name, adapter, data, processor: &processor, settings };
         run.train(&material, &mut self.features, steps, cx)

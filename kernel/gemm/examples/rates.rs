@@ -1,6 +1,6 @@
 //! Prints the rates of bf16 products on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
-//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, and of reading
-//! `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a model, whose layers take turns.
+//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, as many of `SHAPE packed`
+//! as if its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a model, whose layers take turns.
 //!
 //! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 use rayon::prelude::*;
-use tunebook_gemm::{Plus, Precision, Weights, matmul_nn, matmul_nt};
+use tunebook_gemm::{Bf12, Plus, Precision, Weights, matmul_nn, matmul_nt};
 
 /// Weights to step through, 1 GiB.
 const MANY: usize = 1 << 29;
@@ -59,6 +59,14 @@ fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
         matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
     });
     println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
+    let packed: Option<Vec<Bf12>> = weights.chunks_exact(n * k).map(|w| Bf12::new(w, k)).collect();
+    let Some(packed) = packed.filter(|_| Bf12::pays()) else { return };
+    let mut next = packed.iter().map(Weights::Bf12).cycle();
+    let seconds = median(|| {
+        let Some(w) = next.next() else { return };
+        matmul_nt(&x, w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
+    });
+    println!("{m}x{k}x{n} packed {:.2}", 2e-9 * (n * k) as f64 / seconds);
 }
 
 fn memory(weights: &[bf16]) {
@@ -93,5 +101,12 @@ fn median(mut run: impl FnMut()) -> f64 {
 
 /// Numbers between -1 and 1, made fast.
 fn values<T: From<bf16> + Send>(len: usize) -> Vec<T> {
-    (0..len).into_par_iter().map(|i| T::from(bf16::from_f32((i * 7919 % 2048) as f32 / 1024.0 - 1.0))).collect()
+    // Sums of the four parts of a hash, so that they are distributed much as trained weights are.
+    let value = |i: usize| {
+        let hash = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let sum: f32 = (0..4).map(|part| f32::from((hash >> (16 * part)) as u16)).sum();
+        bf16::from_f32(sum / 65_536.0 - 2.0)
+    };
+    (0..len).into_par_iter().map(|i| T::from(value(i))).collect()
 }

@@ -6,12 +6,14 @@ use half::bf16;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx::{self, Amx};
+#[cfg(target_arch = "x86_64")]
+use crate::bf12;
 use crate::product::{Dims, MakeH, Product};
 use crate::quantized::Decoding;
 use crate::simd::{Portable, Reads};
 use crate::source::{Contract, Factor, Rounded, Source, Stored};
 use crate::view::{View, ViewMut};
-use crate::{Precision, Weights, blocked, few_rows, general};
+use crate::{Bf12, Precision, Weights, blocked, few_rows, general};
 
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -80,9 +82,25 @@ impl<'a> Product<'a> {
         match w {
             Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, contract }, b, cpu),
             Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, contract }, b, cpu),
+            Weights::Bf12(w) => self.with_bf12(w, stride, contract, b, cpu),
             Weights::Nf4(w) => self.with_decoded(w, stride, contract, b, cpu),
             Weights::Int8(w) => self.with_decoded(w, stride, contract, b, cpu),
         }
+    }
+
+    fn with_bf12(self, w: &Bf12, stride: usize, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
+        #[cfg(target_arch = "x86_64")]
+        if self.dims.rows == 1
+            && self.has_few_rows(contract)
+            && let Some(avx2) = Avx2::detect()
+        {
+            // Whatever else the CPU can do: this is bound by memory.
+            return match self.precision {
+                Precision::F32 => bf12::multiply_one_row(avx2, &self, w, b),
+                Precision::Bf16 => bf12::multiply_one_row(avx2, &self, w, Rounded(b)),
+            };
+        }
+        self.with_decoded(w, stride, contract, b, cpu);
     }
 
     fn with_decoded<W>(self, w: W, stride: usize, contract: Contract, b: Stored<'a, f32>, cpu: Cpu)

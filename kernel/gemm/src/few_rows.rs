@@ -27,7 +27,7 @@ const CHUNK: usize = 2048;
 /// after the other, from end to end, which is how the prefetchers of the CPU like it best.
 const IN_L1: usize = 4096;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
-const TASK: usize = 1 << 16;
+pub(crate) const TASK: usize = 1 << 16;
 
 /// Computes a product of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
 pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: W, b: B)
@@ -174,7 +174,7 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-unsafe fn dot<V, E>(x: &[V::Lane], w: &[E]) -> f32
+pub(crate) unsafe fn dot<V, E>(x: &[V::Lane], w: &[E]) -> f32
 where
     V: Reads<E>,
     E: Zeroable + Copy,

@@ -1,5 +1,5 @@
 //! Matrix kernels on the CPU, slices in and slices out: the products of f32 activations with frozen f32,
-//! bf16 or quantized weights ([`matmul_nt`], [`matmul_nn`]), and strided f32 products for attention and low-rank adapters
+//! bf16, packed or quantized weights ([`matmul_nt`], [`matmul_nn`]), and strided f32 products for attention and low-rank adapters
 //! ([`sgemm`]). Weights are read where the checkpoint maps them and are never converted whole. This crate is
 //! not a tensor library and knows none: it has no shapes beyond m, n, k, keeps nothing between calls but
 //! scratch buffers, and records nothing for a backward pass.
@@ -9,6 +9,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod bf12;
 mod blocked;
 mod dispatch;
 mod few_rows;
@@ -28,6 +29,7 @@ use std::mem::MaybeUninit;
 
 use half::bf16;
 
+pub use bf12::Bf12;
 use dispatch::Cpu;
 pub use general::{gemm, sgemm};
 use product::{Dims, MakeH, Product};
@@ -42,6 +44,8 @@ pub enum Weights<'a> {
     F32(&'a [f32]),
     /// 2 bytes an element.
     Bf16(&'a [bf16]),
+    /// One and a half bytes an element, and the same elements as in bf16.
+    Bf12(&'a Bf12),
     /// About half a byte an element.
     Nf4(Nf4<'a>),
     /// 1 byte an element.
@@ -54,6 +58,7 @@ impl Weights<'_> {
         match self {
             Weights::F32(w) => w.len(),
             Weights::Bf16(w) => w.len(),
+            Weights::Bf12(w) => w.len(),
             Weights::Nf4(w) => w.len(),
             Weights::Int8(w) => w.len(),
         }

@@ -10,6 +10,8 @@ use std::ops::Range;
 use bytemuck::Pod;
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use crate::bf12::{self, BLOCK, Block};
 use crate::source::Source;
 
 /// Elements that share an absmax in [`Nf4`].
@@ -216,6 +218,13 @@ pub(crate) trait Decoded: Pod + Send + Sync {
     /// To be called by [`avx512::decode`] only.
     #[cfg(target_arch = "x86_64")]
     unsafe fn nf4_avx512(codes: &[u8], absmax: f32, out: &mut [Self]);
+
+    /// The elements of a block of a row with this top.
+    ///
+    /// # Safety
+    /// To be called where AVX2 is there only.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [Self; BLOCK]);
 }
 
 impl Decoded for f32 {
@@ -229,6 +238,13 @@ impl Decoded for f32 {
     unsafe fn nf4_avx512(codes: &[u8], absmax: f32, out: &mut [f32]) {
         // SAFETY: by this function's own contract.
         unsafe { avx512::nf4_f32(codes, absmax, out) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
+        // SAFETY: by this function's own contract.
+        unsafe { bf12::decode_f32(block, top, out) }
     }
 }
 
@@ -244,12 +260,19 @@ impl Decoded for bf16 {
         // SAFETY: by this function's own contract.
         unsafe { avx512::nf4_bf16(codes, absmax, out) }
     }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
+        // SAFETY: by this function's own contract.
+        unsafe { bf12::decode_bf16(block, top, out) }
+    }
 }
 
 /// Quantized weights that read as elements of type `E`.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoding<W, E> {
-    w: W,
+    pub(crate) w: W,
     cols: usize,
     elements: PhantomData<E>,
 }

@@ -10,7 +10,7 @@ use crate::dispatch::Cpu;
 use crate::simd::Portable;
 use crate::source::Contract;
 use crate::{
-    Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn,
+    Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn,
     matmul_nt, multiply, multiply_lora, sgemm,
 };
 
@@ -192,7 +192,12 @@ fn shapes_that_do_not_fit_are_refused() {
 /// Checks both products, all kinds of weights and both precisions on every path.
 fn check_all([m, n, k]: [usize; 3]) {
     let w = random(n * k, 5);
-    let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let mut narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    if n * k > 256 {
+        // An exception to the codes of 12 bits.
+        narrow[n * k / 3] = bf16::from_f32(-1e-6);
+    }
+    let packed = Bf12::new(&narrow, k).unwrap();
     let widened: Vec<f32> = narrow.iter().map(|w| w.to_f32()).collect();
     let bytes: Vec<u8> = w.iter().map(|w| (w * 127.0) as i8 as u8).collect();
     let (absmax, scales) = (&bytes[..(n * k).div_ceil(NF4_BLOCK)], random((n * k).div_ceil(NF4_BLOCK * NF4_GROUP), 7));
@@ -205,6 +210,7 @@ fn check_all([m, n, k]: [usize; 3]) {
     let kinds = [
         (Weights::F32(&w), &w),
         (Weights::Bf16(&narrow), &widened),
+        (Weights::Bf12(&packed), &widened),
         (Weights::Nf4(nf4), &nf4_values),
         (Weights::Int8(int8), &int8_values),
     ];

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use candle_core::DType;
 use candle_core::Device;
 use candle_core::Tensor;
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
+use tunebook_gemm::Bf12;
 use tunebook_gemm::Weights;
 
 use crate::quantize::QuantizationBit;
@@ -21,6 +23,8 @@ use crate::uploaded::Uploaded;
 pub struct FrozenMatrix {
     bytes: Bytes,
     dtype: FrozenDType,
+    /// Once it was asked for: the same elements in fewer bits, which are read instead; nothing if they cannot be had.
+    packed: Arc<OnceLock<Option<Bf12>>>,
     /// What a device multiplies with.
     uploaded: Option<Uploaded>,
     pub rows: usize,
@@ -64,14 +68,21 @@ impl FrozenMatrix {
             bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..range.len()].copy_from_slice(&map[range]);
             Bytes::Owned(words.into())
         };
-        Self { bytes, dtype, uploaded: None, rows, cols }
+        Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
     }
 
     /// A matrix of its own, for weights that do not come from a file.
     pub fn from_f32(values: &[f32], rows: usize, cols: usize) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows}x{cols} matrix needs {} values", rows * cols);
         let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-        Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, uploaded: None, rows, cols }
+        Self {
+            bytes: Bytes::Owned(words.into()),
+            dtype: FrozenDType::F32,
+            packed: Arc::default(),
+            uploaded: None,
+            rows,
+            cols,
+        }
     }
 
     /// The same matrix in fewer bits; that of the checkpoint gives its memory back.
@@ -79,6 +90,28 @@ impl FrozenMatrix {
         let bytes = Bytes::Quantized(Arc::new(Quantized::new(self, bit)));
         self.release();
         Self { bytes, ..self.clone() }
+    }
+
+    /// Keeps a mapped matrix of bf16 in 12 bits an element from now on, without loss, where that makes products with one
+    /// row of x faster; its memory is given back. Clones share it.
+    pub(crate) fn pack(&self) {
+        let packed = self.packed.get_or_init(|| match (&self.bytes, self.weights()) {
+            (Bytes::Mapped(..), Weights::Bf16(w)) if Bf12::pays() => Bf12::new(w, self.cols),
+            _ => None,
+        });
+        if packed.is_some() {
+            self.release();
+        }
+    }
+
+    /// Undoes [`FrozenMatrix::pack`], but not for clones.
+    pub(crate) fn unpack(&mut self) {
+        self.packed = Arc::default();
+    }
+
+    /// Whether [`FrozenMatrix::pack`] has nothing to do any more.
+    pub(crate) fn pack_was_tried(&self) -> bool {
+        self.packed.get().is_some()
     }
 
     /// The same matrix with a copy on `device` for products of `dtype`; elements are not stored wider than it. That of
@@ -108,6 +141,9 @@ impl FrozenMatrix {
 
     /// The elements, for a matrix kernel.
     pub fn weights(&self) -> Weights<'_> {
+        if let Some(packed) = self.packed() {
+            return Weights::Bf12(packed);
+        }
         let length = self.rows * self.cols * self.dtype.size();
         let stored = match &self.bytes {
             Bytes::Mapped(map, range) => &map[range.clone()],
@@ -131,6 +167,7 @@ impl FrozenMatrix {
         match self.weights() {
             Weights::F32(w) => out.copy_from_slice(&w[range]),
             Weights::Bf16(w) => w[range].convert_to_f32_slice(out),
+            Weights::Bf12(w) => w.read(start, out),
             Weights::Nf4(w) => w.read(start, out),
             Weights::Int8(w) => w.read(start, out),
         }
@@ -138,6 +175,9 @@ impl FrozenMatrix {
 
     /// What it takes in memory once it has been read, in bytes.
     pub fn size(&self) -> usize {
+        if let Some(packed) = self.packed() {
+            return packed.size();
+        }
         match &self.bytes {
             Bytes::Quantized(quantized) => quantized.size(),
             Bytes::Mapped(..) | Bytes::Owned(_) => self.rows * self.cols * self.dtype.size(),
@@ -147,9 +187,13 @@ impl FrozenMatrix {
     /// What of it can be given back to the system, since it can be had again from the file, in bytes.
     pub(crate) fn releasable(&self) -> usize {
         match &self.bytes {
-            Bytes::Mapped(_, range) if self.uploaded.is_none() => range.len(),
+            Bytes::Mapped(_, range) if self.uploaded.is_none() && self.packed().is_none() => range.len(),
             Bytes::Mapped(..) | Bytes::Owned(_) | Bytes::Quantized(_) => 0,
         }
+    }
+
+    fn packed(&self) -> Option<&Bf12> {
+        self.packed.get()?.as_ref()
     }
 
     /// Lets the system take back the memory that a mapped matrix has been read into.

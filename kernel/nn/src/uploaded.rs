@@ -39,6 +39,11 @@ impl Uploaded {
         Ok(match weights {
             Weights::F32(values) => Self::Plain(Tensor::from_slice(values, shape, device)?.to_dtype(dtype)?),
             Weights::Bf16(values) => Self::Plain(Tensor::from_slice(values, shape, device)?.to_dtype(dtype)?),
+            Weights::Bf12(packed) => {
+                let mut values = vec![0f32; packed.len()];
+                packed.read(0, &mut values);
+                Self::Plain(Tensor::from_vec(values, shape, device)?.to_dtype(dtype)?)
+            }
             Weights::Nf4(nf4) => {
                 let blocks = nf4.len().div_ceil(NF4_BLOCK);
                 let mut codes = nf4.codes().to_vec();

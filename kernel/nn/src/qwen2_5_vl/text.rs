@@ -127,6 +127,29 @@ impl TextModel {
         self.linears().map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.frozen.size() + head
     }
 
+    /// Whether [`TextModel::pack_next`] has nothing to do any more.
+    pub fn is_packed(&self) -> bool {
+        self.lm_head.frozen.pack_was_tried()
+    }
+
+    /// Keeps the weights of one more layer, or of the head after all layers, in fewer bits from now on, without loss, if
+    /// they are bf16 in a file and this CPU makes products with a single token faster so.
+    pub fn pack_next(&self) {
+        let is_packed = |layer: &&DecoderLayer| layer.linears().iter().all(|linear| linear.weight().pack_was_tried());
+        match self.layers.iter().find(|layer| !is_packed(layer)) {
+            Some(layer) => layer.linears().iter().for_each(|linear| linear.weight().pack()),
+            None => self.lm_head.frozen.pack(),
+        }
+    }
+
+    /// Reads all weights from the file again.
+    pub fn unpack(&mut self) {
+        self.matrices_mut().for_each(|matrix| matrix.frozen.unpack());
+        if self.tied {
+            self.embed_tokens.frozen = self.lm_head.frozen.clone();
+        }
+    }
+
     /// Lets the system take back the memory of the head's weights; the next product reads them from the file again.
     pub fn release_head(&self) {
         self.lm_head.frozen.release();

@@ -1,0 +1,152 @@
+//! Blocks with AVX2: a shuffle of bytes looks codes up.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use super::{BLOCK, Block, ZERO};
+
+/// Whether this CPU can do what is below, but for [`dots`].
+#[inline(always)]
+pub(super) fn is_there() -> bool {
+    is_x86_feature_detected!("avx2")
+}
+
+/// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each, so
+/// that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dots<const M: usize, const T: usize>(
+    x: &[f32],
+    rows: [&[Block]; M],
+    tops: [u8; M],
+    ahead: usize,
+) -> [f32; M] {
+    // By index: closures would not be compiled for the instruction set, and iterators over `totals` would keep it in
+    // memory instead of registers.
+    let mut tables = [_mm256_setzero_si256(); M];
+    for r in 0..M {
+        tables[r] = table(tops[r]);
+    }
+    let mut totals = [[_mm256_setzero_ps(); T]; M];
+    for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate().take(rows[0].len()) {
+        for row in rows {
+            let later = std::ptr::from_ref(&row[b]).wrapping_add(ahead).cast::<i8>();
+            _mm_prefetch::<_MM_HINT_T0>(later);
+            _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64));
+        }
+        for half in 0..2 {
+            let mut of_rows = [[_mm256_setzero_si256(); 2]; M];
+            for r in 0..M {
+                of_rows[r] = elements(&rows[r][b], half, tables[r]);
+            }
+            for i in 0..2 {
+                for j in 0..2 {
+                    let place = 32 * half + 16 * i + 8 * j;
+                    // SAFETY: eight floats are read out of a slice of eight.
+                    let x = unsafe { _mm256_loadu_ps(x[place..place + 8].as_ptr()) };
+                    for r in 0..M {
+                        let total = &mut totals[r][(2 * i + j) % T];
+                        *total = _mm256_fmadd_ps(x, widen(of_rows[r][i])[j], *total);
+                    }
+                }
+            }
+        }
+    }
+    let mut sums = [0.0; M];
+    for r in 0..M {
+        let mut eight = totals[r][0];
+        for &total in &totals[r][1..] {
+            eight = _mm256_add_ps(eight, total);
+        }
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        sums[r] = _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn decode_f32(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
+    let table = table(top);
+    for (half, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (elements, out) in elements(block, half, table).into_iter().zip(out.as_chunks_mut::<16>().0) {
+            let [first, second] = widen(elements);
+            // SAFETY: sixteen floats are written to an array of sixteen.
+            unsafe {
+                _mm256_storeu_ps(out.as_mut_ptr(), first);
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), second);
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn decode_bf16(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
+    let table = table(top);
+    for (half, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (elements, out) in elements(block, half, table).into_iter().zip(out.as_chunks_mut::<16>().0) {
+            let in_order = _mm256_permute4x64_epi64::<0b11_01_10_00>(elements);
+            // SAFETY: sixteen elements of 16 bits are written to an array of sixteen.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order) };
+        }
+    }
+}
+
+/// The bits of half a block, 16 elements a vector, as the interleaving leaves them: elements 0 to 3 and 8 to 11, then 4 to 7
+/// and 12 to 15.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn elements(block: &Block, half: usize, table: __m256i) -> [__m256i; 2] {
+    // SAFETY: 32 bytes are read out of slices that have them, and that are aligned to as many.
+    let (low, codes) = unsafe {
+        (
+            _mm256_load_si256(block.low[32 * half..][..32].as_ptr().cast()),
+            _mm256_load_si256(block.codes.as_ptr().cast()),
+        )
+    };
+    let codes = if half == 0 { codes } else { _mm256_srli_epi16::<4>(codes) };
+    let high = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, _mm256_set1_epi8(15)));
+    [_mm256_unpacklo_epi8(low, high), _mm256_unpackhi_epi8(low, high)]
+}
+
+/// Sixteen elements, eight a vector, in order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(elements: __m256i) -> [__m256; 2] {
+    let zero = _mm256_setzero_si256();
+    [
+        _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, elements)),
+        _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, elements)),
+    ]
+}
+
+/// The high bytes that codes stand for.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn table(top: u8) -> __m256i {
+    // No top exceeds 127, so that nothing is left of that of code 7.
+    const BELOW: [u8; 16] = {
+        let mut below = [255; 16];
+        let mut code = 0;
+        while code < ZERO as usize {
+            (below[code], below[code + 8]) = (code as u8, code as u8);
+            code += 1;
+        }
+        below
+    };
+    const SIGN: [u8; 16] = {
+        let mut sign = [0; 16];
+        let mut code = 8;
+        while code < 16 {
+            sign[code] = 0x80;
+            code += 1;
+        }
+        sign
+    };
+    // SAFETY: sixteen bytes are read out of arrays of sixteen.
+    let (below, sign) = unsafe { (_mm_loadu_si128(BELOW.as_ptr().cast()), _mm_loadu_si128(SIGN.as_ptr().cast())) };
+    _mm256_broadcastsi128_si256(_mm_or_si128(_mm_subs_epu8(_mm_set1_epi8(top.cast_signed()), below), sign))
+}
