@@ -69,7 +69,7 @@ pub fn generate(
             return ended(AnswerEnd::Interrupted);
         }
         if made > BRIEF {
-            model.pack_next();
+            model.pack_next(adapter);
         }
         let position = (first + made as i64 - 1).max(0) as u32;
         hidden = prefix.read_token(net, adapter, token, [position; 3])?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Tokenizer;
 use tunebook_nn::Precision;
+use tunebook_nn::adapter::Adapter;
 use tunebook_nn::frozen::FrozenDType;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
@@ -88,11 +89,12 @@ impl Model {
 
     /// Keeps one more layer's bf16 weights in three quarters of their memory from now on, without loss: reading weights is
     /// what a token takes its time for. Packing a layer takes about as long as a token does. Layers stay in the file if
-    /// there is no room.
-    pub fn pack_next(&self) {
+    /// there is no room, or if the adapter that is on has copies of weights, which are read instead.
+    pub fn pack_next(&self, adapter: Option<&Adapter>) {
         let text = &self.net.text;
         let room = || memory::available_bytes().is_some_and(|bytes| bytes > text.size() as u64);
-        if self.net.device.is_cpu() && !text.is_packed() && room() {
+        let read = adapter.is_none_or(|adapter| adapter.config.is_some());
+        if self.net.device.is_cpu() && read && !text.is_packed() && room() {
             text.pack_next();
         }
     }
