@@ -1,6 +1,7 @@
 //! Prints the rates of bf16 products on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
-//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, as many of `SHAPE packed`
-//! as if its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a model, whose layers take turns.
+//! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, of `SHAPE packed` as if
+//! its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a
+//! model, whose layers take turns.
 //!
 //! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
 
@@ -99,7 +100,7 @@ fn median(mut run: impl FnMut()) -> f64 {
     times[times.len() / 2]
 }
 
-/// Numbers between -1 and 1, made fast.
+/// Numbers between -2 and 2, made fast.
 fn values<T: From<bf16> + Send>(len: usize) -> Vec<T> {
     // Sums of the four parts of a hash, so that they are distributed much as trained weights are.
     let value = |i: usize| {

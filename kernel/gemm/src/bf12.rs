@@ -1,8 +1,8 @@
 //! bf16 in 12 bits, without loss: a product that is bound by memory takes a quarter less of it.
 //!
-//! The high byte of a bf16 is its sign and seven of its exponent's eight bits. Of the values of these seven, almost all
-//! elements of a row of trained weights have one of the seven below the row's largest, or the one from there down: a
-//! range of 2¹⁴. So a code of four bits stands for the high byte, and the low byte is kept as it is. The few elements that
+//! The high byte of a bf16 is its sign and seven of its exponent's eight bits. In these seven, almost all
+//! elements of a row of trained weights have the row's largest value or one of the six below it, a range of 2¹⁴.
+//! So a code of four bits stands for the high byte, and the low byte is kept as it is. The few elements that
 //! are smaller, and yet not zero, are kept aside. That the exponents of trained weights say little is known from DFloat11
 //! (Zhang et al. 2025, arXiv 2504.11651); its codes are shorter, and of varying length.
 
@@ -174,7 +174,7 @@ impl Block {
     #[inline(always)]
     fn decode<E: Decoded>(&self, top: u8, out: &mut [E; BLOCK]) {
         #[cfg(target_arch = "x86_64")]
-        if avx2::is_there() {
+        if Avx2::detect().is_some() {
             // SAFETY: this CPU has what the function is compiled for.
             return unsafe { E::bf12_avx2(self, top, out) };
         }

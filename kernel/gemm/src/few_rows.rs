@@ -27,7 +27,7 @@ const CHUNK: usize = 2048;
 /// after the other, from end to end, which is how the prefetchers of the CPU like it best.
 const IN_L1: usize = 4096;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
-pub(crate) const TASK: usize = 1 << 16;
+const TASK: usize = 1 << 16;
 
 /// Computes a product of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
 pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: W, b: B)
@@ -36,17 +36,20 @@ where
     B: Source,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims { rows: m, width: n, depth, rank } = product.dims;
+    let Dims { rows: m, depth, rank, .. } = product.dims;
     let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
     let mut packed = Scratch::new(m * (lanes[0] + lanes[1]));
     simd.run(PackRows { product, packed: &mut packed, lanes });
     let packed: &[V::Lane] = &packed;
-    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(TOGETHER).max(TOGETHER);
-    let task = |t: usize| {
-        let rows = t * rows_per_task..n.min((t + 1) * rows_per_task);
-        simd.run(Dots { product, packed, lanes, w, b, rows });
-    };
-    match n.div_ceil(rows_per_task) {
+    in_tasks(product, TOGETHER, |rows| simd.run(Dots { product, packed, lanes, w, b, rows }));
+}
+
+/// Calls `task` with the rows of W, a task's at a time, in multiples of `together`.
+pub(crate) fn in_tasks(product: &Product<'_>, together: usize, task: impl Fn(Range<usize>) + Sync) {
+    let Dims { width, depth, .. } = product.dims;
+    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(together).max(together);
+    let task = |t: usize| task(t * rows_per_task..width.min((t + 1) * rows_per_task));
+    match width.div_ceil(rows_per_task) {
         tasks if tasks == 1 || !product.threads => (0..tasks).for_each(task),
         tasks => (0..tasks).into_par_iter().for_each(task),
     }

@@ -6,12 +6,6 @@ use half::bf16;
 
 use super::{BLOCK, Block, ZERO};
 
-/// Whether this CPU can do what is below, but for [`dots`].
-#[inline(always)]
-pub(super) fn is_there() -> bool {
-    is_x86_feature_detected!("avx2")
-}
-
 /// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each, so
 /// that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
 #[inline]

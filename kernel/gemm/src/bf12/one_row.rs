@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{BLOCK, Bf12, Block, avx2};
 use crate::Precision;
-use crate::few_rows::{TASK, dot};
+use crate::few_rows::{dot, in_tasks};
 use crate::pack::pack_row;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
@@ -28,7 +26,7 @@ pub(crate) fn multiply<B: Source>(simd: Avx2, product: &Product<'_>, w: &Bf12, b
 where
     Avx2: Reads<B::Elem>,
 {
-    let Dims { width, depth, rank, .. } = product.dims;
+    let Dims { depth, rank, .. } = product.dims;
     let lanes = [depth.next_multiple_of(BLOCK), rank.next_multiple_of(Avx2::LANES)];
     let mut packed = Scratch::<f32>::new(lanes[0] + lanes[1]);
     let (of_x, of_h) = packed.split_at_mut(lanes[0]);
@@ -39,15 +37,7 @@ where
         }
     }
     let (x, h) = packed.split_at(lanes[0]);
-    let rows_per_task = (TASK / depth.max(1)).next_multiple_of(TOGETHER).max(TOGETHER);
-    let task = |t: usize| {
-        let rows = t * rows_per_task..width.min((t + 1) * rows_per_task);
-        simd.run(Dots { product, x, h, w, b, rows });
-    };
-    match width.div_ceil(rows_per_task) {
-        tasks if tasks == 1 || !product.threads => (0..tasks).for_each(task),
-        tasks => (0..tasks).into_par_iter().for_each(task),
-    }
+    in_tasks(product, TOGETHER, |rows| simd.run(Dots { product, x, h, w, b, rows }));
 }
 
 /// The products of x with some rows of W.
