@@ -11,7 +11,7 @@ mod avx512_bf16;
 mod neon;
 mod portable;
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use half::bf16;
 
 #[cfg(target_arch = "x86_64")]
@@ -103,22 +103,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// Packs a square: lane p of row i goes to `to[p * stride + i]`, for `LANES` rows, whose lanes are counted
     /// from element `from`.
-    #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [Self::Lane], stride: usize)
     where
-        Self: Reads<E>,
-    {
-        let mut square = [[Self::Lane::zeroed(); MAX_LANES]; MAX_LANES];
-        for (lanes, row) in square.iter_mut().zip(rows).take(Self::LANES) {
-            // SAFETY: within `run`, by this method's own contract.
-            unsafe { Self::store(Self::read(&row[from..]), lanes) };
-        }
-        for (p, to) in to.chunks_mut(stride).take(Self::LANES).enumerate() {
-            for (to, lanes) in to.iter_mut().zip(&square).take(Self::LANES) {
-                *to = lanes[p];
-            }
-        }
-    }
+        Self: Reads<E>;
 }
 
 /// An instruction set that takes weights of type `E`. The methods fall under [`Simd`]'s contract.

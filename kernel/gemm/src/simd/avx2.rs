@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{Job, Reads, Simd};
+use super::{Job, MAX_LANES, Reads, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
@@ -78,6 +78,54 @@ impl Simd for Avx2 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
+    where
+        Self: Reads<E>,
+    {
+        // SAFETY: see above.
+        unsafe {
+            // By index: a closure that `map` calls is not compiled into this function, nor for its instructions.
+            let mut lanes = [_mm256_setzero_ps(); Self::LANES];
+            for i in 0..Self::LANES {
+                lanes[i] = Self::read(&rows[i][from..]);
+            }
+            for (p, column) in transpose(lanes).into_iter().enumerate() {
+                Self::store(column, &mut to[p * stride..]);
+            }
+        }
+    }
+}
+
+/// The transpose of 8 rows of 8 lanes.
+///
+/// # Safety
+/// The caller is compiled for avx.
+#[inline(always)]
+unsafe fn transpose(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: by the caller.
+    unsafe {
+        let zero = _mm256_setzero_ps();
+        // Blocks of 4x4 lanes, one in each half: t[4g + c] holds, in half q, lanes 4q + c of rows 4g..4g + 4.
+        let mut t = [zero; 8];
+        for g in [0, 4] {
+            let [a, b, c, d] = [rows[g], rows[g + 1], rows[g + 2], rows[g + 3]];
+            let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            t[g] = _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low);
+            t[g + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low);
+            t[g + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high);
+            t[g + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high);
+        }
+        // Then the blocks among themselves.
+        let mut columns = [zero; 8];
+        for c in 0..4 {
+            columns[c] = _mm256_permute2f128_ps::<0x20>(t[c], t[4 + c]);
+            columns[4 + c] = _mm256_permute2f128_ps::<0x31>(t[c], t[4 + c]);
+        }
+        columns
     }
 }
 

@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 
 use half::bf16;
 
-use super::{Job, Reads, Simd};
+use super::{Job, MAX_LANES, Reads, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
@@ -65,6 +65,30 @@ impl Simd for Neon {
     unsafe fn total(sums: float32x4_t) -> f32 {
         // SAFETY: NEON is part of aarch64.
         unsafe { vaddvq_f32(sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
+    where
+        Self: Reads<E>,
+    {
+        // SAFETY: NEON is part of aarch64.
+        unsafe {
+            let [a, b] = [0, 1].map(|i| Self::read(&rows[i][from..]));
+            let [c, d] = [2, 3].map(|i| Self::read(&rows[i][from..]));
+            // Pairs of lanes of two rows, then pairs of these pairs.
+            let pairs = |x, y| [vtrn1q_f32(x, y), vtrn2q_f32(x, y)].map(|pair| vreinterpretq_f64_f32(pair));
+            let ([ab_even, ab_odd], [cd_even, cd_odd]) = (pairs(a, b), pairs(c, d));
+            let columns = [
+                vtrn1q_f64(ab_even, cd_even),
+                vtrn1q_f64(ab_odd, cd_odd),
+                vtrn2q_f64(ab_even, cd_even),
+                vtrn2q_f64(ab_odd, cd_odd),
+            ];
+            for (p, column) in columns.into_iter().enumerate() {
+                Self::store(vreinterpretq_f32_f64(column), &mut to[p * stride..]);
+            }
+        }
     }
 }
 

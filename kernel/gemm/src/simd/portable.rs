@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{Job, Reads, Simd};
+use super::{Job, MAX_LANES, Reads, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
@@ -54,6 +54,18 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn total(sums: [f32; 4]) -> f32 {
         (sums[0] + sums[1]) + (sums[2] + sums[3])
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
+    where
+        Self: Reads<E>,
+    {
+        // SAFETY: the caller is within `run`.
+        let lanes: [_; 4] = std::array::from_fn(|i| unsafe { Self::read(&rows[i][from..]) });
+        for (p, to) in to.chunks_mut(stride).take(4).enumerate() {
+            to[..4].copy_from_slice(&lanes.map(|row| row[p]));
+        }
     }
 }
 
