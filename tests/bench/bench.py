@@ -59,7 +59,9 @@ def train(tunebook, runs):
     tokens, learned = (sizes.number(f"{row} .* ([0-9,]+)(?:\n|$)") for row in ("tokens a sample", "to learn"))
     steps = samples // (BATCH * ACCUMULATION)
     ours = places.script("train", *chosen, LORA, train_line(f"{BATCHES} epochs={EPOCHS}"))
-    theirs = peer("train", checkpoint, data, places.CACHE / "llamafactory", RANK, BATCH, ACCUMULATION, EPOCHS)
+    dtype = places.peers_dtype()
+    typed, out = places.typed(checkpoint, dtype), places.CACHE / "llamafactory"
+    theirs = peer("train", typed, dtype, data, out, RANK, BATCH, ACCUMULATION, EPOCHS)
 
     def figures(found):
         at = found.times("step +[0-9]")
@@ -76,9 +78,9 @@ def train(tunebook, runs):
     )
     shapes = floor.linears(checkpoint)
     flop = floor.flop_a_token(checkpoint, RANK, learned / tokens)
-    flops = 1e9 * float(run(peer("rate", BATCH * tokens // samples, *shapes), "rate").find("rate (.*)"))
+    flops = 1e9 * float(run(peer("rate", dtype, BATCH * tokens // samples, *shapes), "rate").find("rate (.*)"))
     share_a, share_b = ([100 * flop * rate / flops for rate in side["later"]] for side in (a, b))
-    name = "LLaMA-Factory"
+    name = "LLaMA-Factory" if dtype == "bfloat16" else f"LLaMA-Factory in {dtype}"
     return [
         Row("training, first epoch", "tokens/s", a["first"], b["first"], name),
         Row("training, second epoch", "tokens/s", a["later"], b["later"], name),

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 
-def train(checkpoint, data, out, rank, batch, accumulation, epochs):
-    """LLaMA-Factory's training with LoRA in bfloat16; `step K` after every optimizer step."""
+def train(checkpoint, dtype, data, out, rank, batch, accumulation, epochs):
+    """LLaMA-Factory's training with LoRA in this type; `step K` after every optimizer step."""
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
 
@@ -43,7 +43,7 @@ def train(checkpoint, data, out, rank, batch, accumulation, epochs):
         logging_steps=1000,
         save_steps=1000,
         report_to="none",
-        bf16=True,
+        bf16=dtype == "bfloat16",
         use_cpu=True,
     )
     run_exp(arguments, callbacks=[Steps()])
@@ -81,15 +81,15 @@ def load(checkpoint):
     say("go")
 
 
-def rate(rows, *shapes):
-    """`rate R`, the GFLOP/s of torch's bf16 products x wᵀ and y w over the linears of a layer, `OUTxIN` each."""
+def rate(dtype, rows, *shapes):
+    """`rate R`, the GFLOP/s of torch's products in this type, x wᵀ and y w over the linears of a layer, `OUTxIN` each."""
     x = {}
     weights = []
     for shape in shapes:
         out_features, in_features = map(int, shape.split("x"))
-        weights.append(torch.randn(out_features, in_features, dtype=torch.bfloat16))
+        weights.append(torch.randn(out_features, in_features, dtype=getattr(torch, dtype)))
         for width in (out_features, in_features):
-            x.setdefault(width, torch.randn(int(rows), width, dtype=torch.bfloat16))
+            x.setdefault(width, torch.randn(int(rows), width, dtype=getattr(torch, dtype)))
 
     def layer():
         for w in weights:

@@ -46,6 +46,29 @@ def checkpoint(size):
     return made(CACHE / size, "make_checkpoint.py", size)
 
 
+def peers_dtype():
+    """In which type LLaMA-Factory trains: float32 on a CPU without instructions for bfloat16, where torch is so slow in it
+    that a step does not end within ten minutes."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        flags = set(file.read().split())
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+
+
+def typed(model, dtype):
+    """A checkpoint whose config.json names this type, in which LLaMA-Factory then loads it."""
+    config = (model / "config.json").read_text()
+    if f'"dtype": "{dtype}"' in config:
+        return model
+    folder = model.with_name(f"{model.name}-{dtype}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(config.replace('"dtype": "bfloat16"', f'"dtype": "{dtype}"'))
+    return folder
+
+
 def data():
     """Data sets `bench` and `long`; see make_data.py."""
     return made(CACHE / "data", "make_data.py")
