@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use crate::general::uninit;
@@ -11,7 +12,7 @@ use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_wi
 use crate::product::{Dims, MakeH, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::{Contract, Factor, Lines, Source, Stored};
+use crate::source::{CACHE_LINE, Contract, Factor, Lines, Source, Stored};
 
 /// The most lanes along the contraction, and the most lanes of W, that a task packs at a time, if the elements of rows
 /// are contracted: rows are read whole or in long parts, and take 256 KiB.
@@ -26,9 +27,8 @@ const ROWS_PER_TASK: usize = 96;
 const STRIPS: usize = 8;
 /// Multiplications that other threads need not be woken for.
 const ALONE: usize = 1 << 18;
-/// Steps of the register tile to each cache line of W that is fetched for the next block: few enough to fetch all of it
-/// in time, with a hundred rows and more.
-const STEPS: usize = 4;
+/// So many rows of x are enough to fetch all of the next block of W, a cache line at a time, while this one is multiplied.
+const FETCHING_ROWS: usize = 96;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
@@ -271,7 +271,7 @@ impl<L: Lane, W, B> Region<'_, L, W, B> {
     }
 
     /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed; calls `meanwhile` every
-    /// [`STEPS`] steps.
+    /// [`steps`] steps.
     ///
     /// # Safety
     /// That of [`Simd`].
@@ -332,6 +332,12 @@ unsafe fn tile_of_height<V: Simd>(
     unsafe { tiles!(1 2 3 4 5 6 7 8 9 10 11 12) }
 }
 
+/// Steps of the register tile to each cache line of W that is fetched: rarely enough that asking for one costs nothing.
+const fn steps<V: Simd>() -> usize {
+    let bytes_in_a_step = panel_width::<V>() * V::Lane::DEPTH * size_of::<bf16>();
+    FETCHING_ROWS / V::ROWS * CACHE_LINE / bytes_in_a_step
+}
+
 /// The product of `M` packed rows of x and a panel of W: sum (i, j) goes to `sums[i * panel_width + j]`.
 ///
 /// # Safety
@@ -341,7 +347,7 @@ unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); VECTORS]; M];
-        for (x, w) in x.chunks(STEPS * strip_width::<V>()).zip(w.chunks(STEPS * panel_width::<V>())) {
+        for (x, w) in x.chunks(steps::<V>() * strip_width::<V>()).zip(w.chunks(steps::<V>() * panel_width::<V>())) {
             meanwhile();
             for (x, w) in x.chunks_exact(strip_width::<V>()).zip(w.chunks_exact(panel_width::<V>())) {
                 let w = [V::load(&w[..V::LANES]), V::load(&w[V::LANES..])];

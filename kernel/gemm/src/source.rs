@@ -23,6 +23,9 @@ pub(crate) trait Source: Copy + Send + Sync {
     }
 }
 
+/// Bytes that are fetched together.
+pub(crate) const CACHE_LINE: usize = 64;
+
 /// A part of a matrix that is fetched a cache line at a time while something else is computed: the lines of all of it,
 /// asked for at once, would have to wait for each other.
 pub(crate) struct Lines<'a, S> {
@@ -44,7 +47,7 @@ impl<'a, S: Source> Lines<'a, S> {
         if self.rows.is_empty() {
             return;
         }
-        let end = self.column + 64 / size_of::<S::Elem>();
+        let end = self.column + CACHE_LINE / size_of::<S::Elem>();
         self.source.fetch(self.rows.start, self.column..end.min(self.columns.end));
         self.column = end;
         if end >= self.columns.end {
@@ -109,7 +112,7 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
     #[inline(always)]
     fn fetch(&self, row: usize, columns: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
-        for line in self.run(row, columns, &mut []).chunks(64 / size_of::<E>()) {
+        for line in self.run(row, columns, &mut []).chunks(CACHE_LINE / size_of::<E>()) {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             // SAFETY: every x86-64 has the instruction, and it takes any address.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
