@@ -14,8 +14,8 @@ pub(crate) const VECTORS: usize = 2;
 pub(crate) const MAX_RUN: usize = 512;
 /// Elements of a staging buffer.
 pub(crate) const STAGING: usize = MAX_RUN * MAX_LANES;
-/// Contracted rows that are fetched ahead of the one that is packed.
-const AHEAD: usize = 16;
+/// Contracted rows that are packed together, while the next ones are fetched.
+const TOGETHER: usize = STAGING / MAX_RUN;
 
 /// The width of the register tile, and so of a panel: a packed strip of W, whose lane (p, j) is at `p * width + j`.
 pub(crate) const fn panel_width<V: Simd>() -> usize {
@@ -130,7 +130,7 @@ unsafe fn pack_rows<V, S>(
     }
 }
 
-/// Panels whose free dimension are columns: rows that are contracted, a lane's at a time.
+/// Panels whose free dimension are columns: some rows that are contracted, a panel after the other.
 #[inline(always)]
 unsafe fn pack_columns<V, S>(
     source: &S,
@@ -143,35 +143,45 @@ unsafe fn pack_columns<V, S>(
     S: Source,
     V: Reads<S::Elem>,
 {
-    let (staging_a, staging_b) = staging.split_at_mut(staging.len() / 2);
     let zeros = [S::Elem::zeroed(); MAX_RUN];
-    for (p, row) in depth.clone().step_by(V::Lane::DEPTH).enumerate() {
-        for later in row + AHEAD..depth.end.min(row + AHEAD + V::Lane::DEPTH) {
+    for (block, row) in depth.clone().step_by(TOGETHER).enumerate() {
+        let end = depth.end.min(row + TOGETHER);
+        for later in end..depth.end.min(end + TOGETHER) {
             source.fetch(later, columns.clone());
         }
-        let a = source.run(row, columns.clone(), &mut *staging_a);
-        let b = if V::Lane::DEPTH == 1 {
-            a
-        } else if row + 1 < depth.end {
-            source.run(row + 1, columns.clone(), &mut *staging_b)
-        } else {
-            &zeros[..columns.len()]
-        };
+        let mut staging = staging.chunks_exact_mut(MAX_RUN);
+        // Half a lane that is left over gets zeros.
+        let mut runs = [&zeros[..columns.len()]; TOGETHER];
+        for i in 0..end - row {
+            runs[i] = source.run(row + i, columns.clone(), staging.next().unwrap_or_default());
+        }
+        let first_lane = block * TOGETHER / V::Lane::DEPTH;
+        let lanes = (end - row).div_ceil(V::Lane::DEPTH);
         for (first, panel) in (0..columns.len()).step_by(panels.pitch).zip(to.chunks_mut(panels.len)) {
-            let places = panel[p * panels.width..(p + 1) * panels.width].chunks_exact_mut(V::LANES);
-            for ((a, b), place) in a[first..].chunks(V::LANES).zip(b[first..].chunks(V::LANES)).zip(places) {
+            let places = &mut panel[first_lane * panels.width..][..lanes * panels.width];
+            for (runs, places) in runs.chunks_exact(V::Lane::DEPTH).zip(places.chunks_exact_mut(panels.width)) {
+                let (a, b) = (&runs[0][first..], &runs[V::Lane::DEPTH - 1][first..]);
                 // SAFETY: the caller is within `run`.
                 unsafe {
-                    if a.len() == V::LANES {
-                        V::store(V::stack(a, b), place);
+                    if a.len() >= panels.width {
+                        stack::<V, S::Elem>(a, b, places);
                     } else {
-                        let mut filled = [[S::Elem::zeroed(); MAX_LANES]; 2];
+                        let mut filled = [[S::Elem::zeroed(); VECTORS * MAX_LANES]; 2];
                         filled[0][..a.len()].copy_from_slice(a);
                         filled[1][..b.len()].copy_from_slice(b);
-                        V::store(V::stack(&filled[0], &filled[1]), place);
+                        stack::<V, S::Elem>(&filled[0], &filled[1], places);
                     }
                 }
             }
         }
+    }
+}
+
+/// [`Reads::stack`] for whole vectors of lanes.
+#[inline(always)]
+unsafe fn stack<V: Reads<E>, E>(a: &[E], b: &[E], places: &mut [V::Lane]) {
+    for v in (0..places.len()).step_by(V::LANES) {
+        // SAFETY: the caller is within `run`.
+        unsafe { V::store(V::stack(&a[v..], &b[v..]), &mut places[v..]) };
     }
 }
