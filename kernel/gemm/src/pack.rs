@@ -152,8 +152,8 @@ unsafe fn pack_columns<V, S>(
         let mut staging = staging.chunks_exact_mut(MAX_RUN);
         // Half a lane that is left over gets zeros.
         let mut runs = [&zeros[..columns.len()]; TOGETHER];
-        for i in 0..end - row {
-            runs[i] = source.run(row + i, columns.clone(), staging.next().unwrap_or_default());
+        for (run, row) in runs.iter_mut().zip(row..end) {
+            *run = source.run(row, columns.clone(), staging.next().unwrap_or_default());
         }
         let first_lane = block * TOGETHER / V::Lane::DEPTH;
         let lanes = (end - row).div_ceil(V::Lane::DEPTH);
