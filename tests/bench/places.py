@@ -63,8 +63,8 @@ def typed(model, dtype):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for file in model.iterdir():
-        (folder / file.name).symlink_to(file)
-    (folder / "config.json").unlink()
+        if file.name != "config.json":
+            (folder / file.name).symlink_to(file)
     (folder / "config.json").write_text(config.replace('"dtype": "bfloat16"', f'"dtype": "{dtype}"'))
     return folder
 
