@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use bytemuck::Zeroable;
 use half::bf16;
 use rayon::prelude::*;
 
@@ -184,10 +185,10 @@ fn compute<V, W, B>(
     B: Source,
     V: Reads<W::Elem> + Reads<B::Elem>,
 {
-    let Dims { width, depth, rank, .. } = product.dims;
+    let Dims { width, depth, .. } = product.dims;
     let [longest, most_lanes] = if w.contract == Contract::RowElements { OF_ROWS } else { OF_COLUMNS };
     // Parts of about equal length, in whole vectors.
-    let of_w = depth.max(rank).div_ceil(V::Lane::DEPTH);
+    let of_w = depth.div_ceil(V::Lane::DEPTH).max(1);
     let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
     let threads = if alone { 1 } else { rayon::current_num_threads() };
     let tasks = Tasks::new::<V>(rows.len(), width, most_lanes / depth, threads);
@@ -223,50 +224,51 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let panels = self.columns.len().div_ceil(panel_width::<V>());
-        let mut packed = Scratch::new(panels * self.depth * panel_width::<V>());
-        let b = Factor { source: self.b, contract: self.w.contract };
         let Dims { depth, rank, .. } = self.product.dims;
-        // SAFETY: the caller is within `run`.
-        unsafe {
-            self.add_product::<V, W>(self.w, depth, 0, &mut packed);
-            self.add_product::<V, B>(b, rank, self.strips.lanes[0], &mut packed);
+        let [of_x, of_h] = self.strips.lanes;
+        let width = panel_width::<V>();
+        let panels = Panels { pitch: width, width, len: (self.depth + of_h) * width };
+        let mut packed = Scratch::new(self.columns.len().div_ceil(width) * panels.len);
+        let (mut staging, mut staging_of_b) = (Staging::new::<W>(STAGING), Staging::new::<B>(STAGING));
+        let b = Factor { source: self.b, contract: self.w.contract };
+        let longest = self.depth * V::Lane::DEPTH;
+        // One part at least, since b goes with the last one.
+        for from in (0..depth.max(1)).step_by(longest) {
+            let part = from..depth.min(from + longest);
+            let (first, mut lanes) = (from / V::Lane::DEPTH, part.len().div_ceil(V::Lane::DEPTH));
+            let is_last = part.end == depth;
+            let mut next = self.next(&part, longest);
+            // SAFETY: the caller is within `run`.
+            unsafe {
+                pack::<V, W>(&self.w, self.columns.clone(), part, &mut packed, panels, &mut staging);
+                if is_last && rank > 0 {
+                    let whole = of_x - first;
+                    for panel in packed.chunks_exact_mut(panels.len) {
+                        panel[lanes * width..whole * width].fill(V::Lane::zeroed());
+                    }
+                    let packed = &mut packed[whole * width..];
+                    pack::<V, B>(&b, self.columns.clone(), 0..rank, packed, panels, &mut staging_of_b);
+                    lanes = whole + rank.div_ceil(V::Lane::DEPTH);
+                }
+                self.multiply_packed::<V>(first, lanes, &packed, panels.len, &mut || next.fetch_next());
+            }
         }
     }
 }
 
-impl<L: Lane, W, B> Region<'_, L, W, B> {
-    /// Adds the product of `depth` elements of x or h, whose lanes begin at `first_lane`, and `w`.
-    ///
-    /// # Safety
-    /// That of [`Simd`].
+impl<L: Lane, W: Source, B> Region<'_, L, W, B> {
+    /// What of w this thread will most likely pack after `part`, of at most `longest` elements.
     #[inline(always)]
-    unsafe fn add_product<V, S>(&self, w: Factor<S>, depth: usize, first_lane: usize, packed: &mut [L])
-    where
-        S: Source,
-        V: Reads<S::Elem> + Simd<Lane = L>,
-    {
-        let width = panel_width::<V>();
-        let panels = Panels { pitch: width, width, len: self.depth * width };
-        let mut staging = Staging::new::<S>(STAGING);
-        let longest = self.depth * L::DEPTH;
-        for from in (0..depth).step_by(longest) {
-            let part = from..depth.min(from + longest);
-            let (first, lanes) = (first_lane + from / L::DEPTH, part.len().div_ceil(L::DEPTH));
-            // What this thread will most likely pack next.
-            let next = if part.end < depth {
-                (self.columns.clone(), part.end..depth.min(part.end + longest))
-            } else {
-                let end = self.product.dims.width.min(self.columns.end + self.columns.len());
-                (self.columns.end..end, 0..depth.min(longest))
-            };
-            let (rows, columns) = if w.contract == Contract::RowElements { next } else { (next.1, next.0) };
-            let mut lines = Lines::new(&w.source, rows, columns);
-            // SAFETY: the caller is within `run`.
-            unsafe {
-                pack::<V, S>(&w, self.columns.clone(), part, packed, panels, &mut staging);
-                self.multiply_packed::<V>(first, lanes, packed, panels.len, &mut || lines.fetch_next());
-            }
+    fn next(&self, part: &Range<usize>, longest: usize) -> Lines<'_, W> {
+        let Dims { width, depth, .. } = self.product.dims;
+        let (free, contracted) = if part.end < depth {
+            (self.columns.clone(), part.end..depth.min(part.end + longest))
+        } else {
+            (self.columns.end..width.min(self.columns.end + self.columns.len()), 0..depth.min(longest))
+        };
+        match self.w.contract {
+            Contract::RowElements => Lines::new(&self.w.source, free, contracted),
+            Contract::Rows => Lines::new(&self.w.source, contracted, free),
         }
     }
 

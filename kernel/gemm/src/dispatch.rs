@@ -123,6 +123,10 @@ impl<'a> Product<'a> {
         if let Some(amx) = self.tiles(w.contract, cpu) {
             return amx::multiply(amx, &self, w, b);
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Cpu::Avx512Bf16 { pairs, .. } = cpu {
+            return self.compute(w, b, pairs);
+        }
         self.with_bf16(Factor { source: Rounded(w.source), contract: w.contract }, b, cpu);
     }
 
@@ -147,7 +151,7 @@ impl<'a> Product<'a> {
         }
         match cpu {
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512Bf16 { pairs, .. } if self.precision == Precision::Bf16 => self.compute(w, Rounded(b), pairs),
+            Cpu::Avx512Bf16 { pairs, .. } if self.precision == Precision::Bf16 => self.compute(w, b, pairs),
             #[cfg(target_arch = "x86_64")]
             Cpu::Amx { wide: simd, .. } | Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => {
                 self.with_vectors(w, b, simd)

@@ -15,8 +15,8 @@ pub(crate) trait Source: Copy + Send + Sync {
     /// Neighbours in a row. `staging` has at least as many elements if `STAGED`.
     fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [Self::Elem]) -> &'s [Self::Elem];
 
-    /// Has a run that will be read soon brought into the L2 cache, if there is a way: where the rows of a matrix end, the
-    /// prefetchers of the CPU lose track.
+    /// Has a run that will be read soon brought into the caches, if there is a way: where the rows of a matrix end, the
+    /// prefetchers of the CPU lose track. AMD's CPUs take a hint for the L2 cache alone as one for the L3 cache.
     #[inline(always)]
     fn fetch(&self, row: usize, columns: Range<usize>) {
         let _ = (row, columns);
@@ -113,9 +113,9 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
     fn fetch(&self, row: usize, columns: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         for line in self.run(row, columns, &mut []).chunks(CACHE_LINE / size_of::<E>()) {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             // SAFETY: every x86-64 has the instruction, and it takes any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (row, columns);

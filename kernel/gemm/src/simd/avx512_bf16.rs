@@ -14,7 +14,7 @@ pub(crate) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")).then_some(Avx512Bf16(()))
+        (is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16")).then_some(Avx512Bf16(()))
     }
 
     /// Whether this CPU forms products twice as fast in pairs of bf16 as in f32. AMD's do, issuing VDPBF16PS as
@@ -41,7 +41,7 @@ impl Simd for Avx512Bf16 {
     const FEW_ROWS: usize = 4;
 
     fn run<J: Job<Self>>(self, job: J) {
-        #[target_feature(enable = "avx512f,avx512bf16")]
+        #[target_feature(enable = "avx512bw,avx512bf16")]
         fn inner<J: Job<Avx512Bf16>>(job: J) {
             // SAFETY: called by `run`.
             unsafe { job.run() }
@@ -122,9 +122,50 @@ impl Reads<bf16> for Avx512Bf16 {
     unsafe fn stack(a: &[bf16], b: &[bf16]) -> __m512i {
         // SAFETY: see above; sixteen bf16, 32 bytes, are read out of each slice of sixteen.
         unsafe {
-            let first = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a[..16].as_ptr().cast()));
-            let second = _mm512_cvtepu16_epi32(_mm256_loadu_si256(b[..16].as_ptr().cast()));
-            _mm512_or_si512(first, _mm512_slli_epi32::<16>(second))
+            let a = _mm512_castsi256_si512(_mm256_loadu_si256(a[..16].as_ptr().cast()));
+            let b = _mm256_loadu_si256(b[..16].as_ptr().cast());
+            interleave(_mm512_inserti64x4::<1>(a, b))
         }
     }
+}
+
+/// f32 rounded to bf16 as it is read, subnormal ones to zero.
+impl Reads<f32> for Avx512Bf16 {
+    #[inline(always)]
+    unsafe fn read(from: &[f32]) -> __m512i {
+        // SAFETY: see above; both slices have sixteen floats.
+        unsafe { round(&from[..16], &from[16..32]) }
+    }
+
+    #[inline(always)]
+    unsafe fn stack(a: &[f32], b: &[f32]) -> __m512i {
+        // SAFETY: see above; both slices have sixteen floats.
+        unsafe { interleave(round(&a[..16], &b[..16])) }
+    }
+}
+
+/// Sixteen floats of `a` and sixteen of `b` after them, as bf16.
+#[inline(always)]
+unsafe fn round(a: &[f32], b: &[f32]) -> __m512i {
+    // SAFETY: see above; __m512bh and __m512i are both 512 bits of plain data.
+    unsafe {
+        let [a, b] = [_mm512_loadu_ps(a[..16].as_ptr()), _mm512_loadu_ps(b[..16].as_ptr())];
+        transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a))
+    }
+}
+
+/// Pairs of the first and the second sixteen of thirty-two bf16.
+#[inline(always)]
+unsafe fn interleave(halves: __m512i) -> __m512i {
+    const PAIRS: [u16; 32] = {
+        let mut places = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            places[i] = (i / 2 + i % 2 * 16) as u16;
+            i += 1;
+        }
+        places
+    };
+    // SAFETY: see above; 64 bytes are read out of 64.
+    unsafe { _mm512_permutexvar_epi16(_mm512_loadu_si512(PAIRS.as_ptr().cast()), halves) }
 }
