@@ -227,6 +227,9 @@ impl MicroBatch {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
+            if i < manner.layers.released {
+                layer.map();
+            }
             let mut inner = layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?;
             let y = layer.output(&mut inner, pass)?;
             if i < manner.layers.released {
@@ -241,6 +244,9 @@ impl MicroBatch {
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let normed = net.text.norm(&x, pass)?;
+        if manner.layers.released > 0 {
+            net.text.map_head();
+        }
         let head = net.text.lm_head(pass);
         let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head)).transpose()?;
         let (loss, dnormed) =
@@ -252,6 +258,9 @@ impl MicroBatch {
 
         for (i, x, inner) in passed.into_iter().rev() {
             let (layer, sequences) = (&layers[i], sequences.of(i, layers.len()));
+            if i < manner.layers.released {
+                layer.map();
+            }
             let inner = inner.map_or_else(|| layer.inner(&x, &rotary, sequences, pass), Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), pass, gradients)?;
             if i < manner.layers.released {

@@ -196,6 +196,18 @@ impl FrozenMatrix {
         self.packed.get()?.as_ref()
     }
 
+    /// Has the system map all of a mapped matrix that it has in memory, or reads it from the file: page by page, as a
+    /// product reads it, that would take several times as long, and what is not mapped cannot be fetched ahead.
+    pub(crate) fn map(&self) {
+        #[cfg(target_os = "linux")]
+        if let Bytes::Mapped(map, range) = &self.bytes
+            && self.releasable() > 0
+        {
+            // Linux before 5.14 refuses, and pages are mapped as they are read.
+            let _ = map.advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        }
+    }
+
     /// Lets the system take back the memory that a mapped matrix has been read into.
     pub(crate) fn release(&self) {
         #[cfg(unix)]

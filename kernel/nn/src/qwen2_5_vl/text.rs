@@ -150,6 +150,11 @@ impl TextModel {
         }
     }
 
+    /// Maps the head's weights at once after [`TextModel::release_head`].
+    pub fn map_head(&self) {
+        self.lm_head.frozen.map();
+    }
+
     /// Lets the system take back the memory of the head's weights; the next product reads them from the file again.
     pub fn release_head(&self) {
         self.lm_head.frozen.release();
@@ -300,6 +305,11 @@ impl DecoderLayer {
     /// What of the weights [`DecoderLayer::release`] gives back, in bytes.
     pub fn releasable(&self) -> usize {
         self.linears().iter().map(|linear| linear.weight().releasable()).sum()
+    }
+
+    /// Maps the weights at once after [`DecoderLayer::release`].
+    pub fn map(&self) {
+        self.linears().iter().for_each(|linear| linear.weight().map());
     }
 
     /// Lets the system take back the memory of the weights; the next pass reads them from the file again.

@@ -79,6 +79,7 @@ impl VisionModel {
     /// # Errors
     /// `patches` is not as long as the grids ask for.
     pub fn features(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
+        self.matrices().for_each(FrozenMatrix::map);
         let layout = self.layout(grids)?;
         let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
         for (i, block) in self.blocks.iter().enumerate() {
@@ -97,6 +98,7 @@ impl VisionModel {
         grids: &[[usize; 3]],
         pass: Pass,
     ) -> crate::Result<(Tensor, Seen)> {
+        self.matrices().for_each(FrozenMatrix::map);
         let layout = self.layout(grids)?;
         let patches = self.patches(patches, grids)?;
         let mut x = self.embedded(&patches, &layout, pass)?;
