@@ -6,7 +6,7 @@ use tunebook_data::IGNORE_INDEX;
 use tunebook_data::Origin;
 use tunebook_engine::micro_batch::LayerMemory;
 use tunebook_engine::micro_batch::Manner;
-use tunebook_engine::micro_batch::MicroBatch;
+use tunebook_engine::micro_batch::MicroBatches;
 use tunebook_engine::model::Model;
 use tunebook_engine::pictures::Features;
 use tunebook_engine::settings::Dtype;
@@ -55,9 +55,9 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
     let mut features = Features::default();
     // The mean over a sample that is there several times is its own; all but what it learns is then made once.
     for (kept, times) in [(0, 1), (1, 1), (usize::MAX, 1), (0, 2), (usize::MAX, 3)] {
-        let samples = vec![&sample; times];
+        let samples = [vec![&sample; times]];
         let micro_batch =
-            MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true).unwrap();
+            MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true).unwrap();
         let learned = sample.labels.iter().filter(|label| **label != IGNORE_INDEX).count();
         assert_eq!(micro_batch.tokens(), times * sample.labels.len());
         assert_eq!(micro_batch.made(), sample.labels.len() + (times - 1) * (learned + 1));
@@ -89,7 +89,7 @@ fn nothing_but_the_adapter_gets_a_gradient() {
     let mut gradients = Gradients::default();
     let mut features = Features::default();
     let micro_batch =
-        MicroBatch::new(&model.net, Some(&adapter), &model.processor, &mut features, &[&sample], true).unwrap();
+        MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &[vec![&sample]], true).unwrap();
     micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients).unwrap();
     assert_eq!(gradients.len(), adapter.vars().len());
     assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");

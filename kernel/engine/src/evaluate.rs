@@ -17,7 +17,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::event::Task;
-use crate::micro_batch::MicroBatch;
+use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::output::results;
 use crate::output::results::Results;
@@ -159,7 +159,8 @@ pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, 
         if cx.is_cancelled() {
             break;
         }
-        sum += MicroBatch::new(&model.net, adapter, processor, features, batch, true)?.loss(&model.net, adapter)?;
+        let micro_batch = MicroBatches::new(&model.net, adapter, processor, features, &[batch.to_vec()], true)?;
+        sum += micro_batch.loss(&model.net, adapter)?;
         done += batch.len();
         batches += 1;
     }

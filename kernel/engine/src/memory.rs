@@ -1,5 +1,6 @@
 //! How much memory a training step takes, and how much of it may be spent on speed.
 
+use tunebook_nn::Precision;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
@@ -34,7 +35,7 @@ pub struct LayerMemory {
     /// again, which costs up to a third of the step.
     pub kept: usize,
     /// How many of the first layers give their weights' memory back after each use, as the head then does too. Mapping
-    /// them again costs a few percent of the step if all do; the system keeps their bytes as long as it has room.
+    /// them again costs about one percent of the step if all do; the system keeps their bytes as long as it has room.
     pub released: usize,
 }
 
@@ -62,9 +63,17 @@ impl Trainable {
 
 /// The program itself with the tokenizer's tables.
 const PROGRAM: u64 = 90 << 20;
-/// Without a limit, one layer in so many gives its weights back: a tenth less memory for about a twentieth of the time of
-/// a model's step that is as small as half a billion parameters on 250 tokens.
-const RELEASED: usize = 4;
+/// The most tokens of several micro-batches that go through the model together. More would gain little, and a stop waits
+/// for them.
+const TOKENS_AT_ONCE: usize = 1024;
+
+/// The most tokens of several micro-batches that go through the model together: none, unless all layers can keep their
+/// inner values for so many.
+pub fn tokens_at_once(net: &Qwen2_5Vl, trainable: Trainable, limit: Option<f64>) -> usize {
+    let memory = StepMemory::new(net, trainable, TOKENS_AT_ONCE, TOKENS_AT_ONCE);
+    let keeps_all = memory.layers(limit).is_ok_and(|layers| layers.kept == memory.layers);
+    if keeps_all { TOKENS_AT_ONCE } else { 0 }
+}
 
 impl StepMemory {
     /// For a micro-batch of `tokens`, of which `labels` are learned.
@@ -74,10 +83,15 @@ impl StepMemory {
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
         let kv = text.num_key_value_heads * text.head_dim();
         let h = ranks.div_ceil(text.num_hidden_layers);
-        let inner = tokens * (3 * text.hidden_size + 2 * kv + 2 * text.intermediate_size + h);
+        // Gate and up are kept in bf16 where products are.
+        let gated = match net.precision {
+            Precision::F32 => 2 * text.intermediate_size,
+            Precision::Bf16 => text.intermediate_size,
+        };
+        let inner = tokens * (3 * text.hidden_size + 2 * kv + gated + h);
         let inputs = tokens * text.hidden_size * text.num_hidden_layers;
-        // The layer at hand: its inner values, four gradients of the feed-forward width, ten of the hidden width.
-        let working = inner + tokens * (4 * text.intermediate_size + 10 * text.hidden_size);
+        // The layer at hand: its inner values, gate, up and four gradients of that width, ten of the hidden width.
+        let working = inner + tokens * (6 * text.intermediate_size + 10 * text.hidden_size);
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
         let free_on_device = device::free_bytes(&net.device);
         let (copies, vision) = if free_on_device.is_some() { (2, net.vision.size()) } else { (4, 0) };
@@ -112,8 +126,8 @@ impl StepMemory {
     }
 
     /// As many layers keep their inner values as fit into `limit` GB for the whole process, weights being given back
-    /// first; without a limit, as fit into half of what is free beside the model's weights, or into the memory of a device
-    /// of its own.
+    /// first; without a limit, as fit into half of what is free beside the model's weights, all of which are given back, or
+    /// into the memory of a device of its own.
     ///
     /// # Errors
     /// The step does not fit into `limit` even if no layer keeps anything.
@@ -127,7 +141,7 @@ impl StepMemory {
             }
             // Where the system does not tell its free memory, nothing is risked.
             let room = (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed);
-            return Ok(LayerMemory { kept: fitting(room), released: self.layers / RELEASED });
+            return Ok(LayerMemory { kept: fitting(room), released: self.layers });
         };
         let least = self.least();
         let room = ((gigabytes * 1e9) as u64).checked_sub(least).ok_or_else(|| Error::Memory {

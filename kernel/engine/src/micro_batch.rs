@@ -1,4 +1,7 @@
-//! One micro-batch: its tokens laid end to end, its loss, and the gradients of what trains.
+//! Micro-batches that go through the model together: their tokens laid end to end, their losses, and the gradients of what
+//! trains.
+
+use std::iter;
 
 use candle_core::Tensor;
 use tunebook_data::Encoded;
@@ -23,8 +26,8 @@ use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
 
-/// The samples of a micro-batch, packed without padding, and without the tokens that one shares with the first.
-pub struct MicroBatch {
+/// The samples of some micro-batches, packed without padding, and without the tokens that one shares with the first.
+pub struct MicroBatches {
     input_ids: Vec<u32>,
     pictures: Pictures,
     positions: Vec<[u32; 3]>,
@@ -34,6 +37,8 @@ pub struct MicroBatch {
     /// Rows whose next token is learned, counted among those that the last layer makes, and that token.
     rows: Vec<u32>,
     targets: Vec<u32>,
+    /// Of each, 1 / the number of those of its micro-batch.
+    weights: Vec<f32>,
 }
 
 /// The samples as a layer sees them.
@@ -59,7 +64,7 @@ enum Pictures {
     Patches { patches: Vec<f32>, grids: Vec<[usize; 3]> },
 }
 
-/// How a micro-batch is trained on.
+/// How micro-batches are trained on.
 #[derive(Clone, Copy)]
 pub struct Manner {
     /// What dropout masks and noise are drawn from.
@@ -70,7 +75,7 @@ pub struct Manner {
     pub layers: LayerMemory,
 }
 
-impl MicroBatch {
+impl MicroBatches {
     /// With `share`, tokens with which a sample begins as the first one does are made once: not to be done where chance
     /// gives each sample something of its own, as dropout does.
     ///
@@ -81,9 +86,10 @@ impl MicroBatch {
         adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         features: &mut Features,
-        samples: &[&Encoded],
+        micro_batches: &[Vec<&Encoded>],
         share: bool,
     ) -> Result<Self> {
+        let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
         let (mut input_ids, mut positions, mut images) = (Vec::new(), Vec::new(), Vec::new());
         let (mut bounds, mut key_bounds, mut last_bounds) = (vec![0], vec![0], vec![0]);
         // Rows of x.
@@ -127,9 +133,13 @@ impl MicroBatch {
             }
             Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
         } else {
-            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image));
-            Pictures::Features(features.collect::<Result<_>>()?)
+            Pictures::Features(features.of_all(net, processor, &images)?)
         };
+        let mut weights = Vec::with_capacity(rows.len());
+        for samples in micro_batches {
+            let labels = samples.iter().map(|sample| sample.supervised_tokens()).sum();
+            weights.extend(iter::repeat_n(1.0 / labels as f32, labels));
+        }
         let (made, tokens) = (positions.len(), keys.len());
         let keys = (tokens > made).then_some(keys);
         let queries = (queries.len() < made).then_some(queries);
@@ -139,7 +149,7 @@ impl MicroBatch {
             all: Sequences::new(segments(bounds), None, keys.clone(), &net.device)?,
             last: Sequences::new(segments(last_bounds), queries, keys, &net.device)?,
         };
-        Ok(Self { input_ids, pictures, positions, sequences, tokens, rows, targets })
+        Ok(Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights })
     }
 
     /// Those of all samples.
@@ -157,7 +167,7 @@ impl MicroBatch {
         self.rows.len()
     }
 
-    /// Mean cross-entropy over the labelled tokens, without dropout and gradients.
+    /// The mean cross-entropy over the labelled tokens of each micro-batch, summed over them, without dropout and gradients.
     ///
     /// # Errors
     /// Whatever candle reports.
@@ -165,7 +175,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, sequences, rows, targets, .. } = self;
+        let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter, ..Pass::default() };
         let features = match pictures {
@@ -178,12 +188,11 @@ impl MicroBatch {
         for (i, layer) in layers.iter().enumerate() {
             x = layer.output(&mut layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?, pass)?;
         }
-        let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         Ok(linear_cross_entropy(&net.text.norm(&x, pass)?, net.text.lm_head(pass), labels, net.precision)?)
     }
 
-    /// Mean cross-entropy over the labelled tokens; its gradients are added to `gradients`.
+    /// The mean cross-entropy over the labelled tokens of each micro-batch, summed over them; its gradients are added to `gradients`.
     ///
     /// The forward pass keeps each layer's input, and the inner values of the last layers, as many as `manner` says; the
     /// backward pass goes through the layers in reverse and makes the inner values of the others again. It ends at the
@@ -201,7 +210,7 @@ impl MicroBatch {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, sequences, rows, targets, .. } = self;
+        let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
@@ -236,12 +245,12 @@ impl MicroBatch {
                 layer.release();
             }
             if i >= lowest {
-                passed.push((i, x, (i >= first_kept).then_some(inner)));
+                let inner = (i >= first_kept).then(|| layer.kept(inner)).transpose()?;
+                passed.push((i, x, inner));
             }
             x = y;
         }
 
-        let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let normed = net.text.norm(&x, pass)?;
         if manner.layers.released > 0 {
@@ -261,7 +270,8 @@ impl MicroBatch {
             if i < manner.layers.released {
                 layer.map();
             }
-            let inner = inner.map_or_else(|| layer.inner(&x, &rotary, sequences, pass), Ok)?;
+            let again = || layer.kept(layer.inner(&x, &rotary, sequences, pass)?);
+            let inner = inner.map_or_else(again, Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), pass, gradients)?;
             if i < manner.layers.released {
                 layer.release();

@@ -17,11 +17,11 @@ use crate::event::Event;
 use crate::report::StepRecord;
 use crate::settings::Settings;
 use crate::training::Material;
+use crate::training::passes::Passes;
 
 pub use plan::Plan;
 pub use plan::Remedies;
 pub use plan::Remedy;
-pub(crate) use plan::micro_batches;
 use plan::plan;
 use speed::Speed;
 
@@ -61,14 +61,15 @@ pub struct Watch {
 type Tuning = (f64, usize, usize);
 
 impl Watch {
-    /// Says what the coming steps take; `micro_batches` are the samples of each that is to come.
+    /// Says what the coming steps take, of `count` micro-batches in all.
     ///
     /// # Errors
     /// The memory does not suffice; what could be lowered is named, with what it would then take.
     pub(crate) fn begin(
         &mut self,
         material: &Material,
-        micro_batches: impl Iterator<Item = Vec<usize>>,
+        passes: Passes<impl Fn(usize) -> usize>,
+        count: usize,
         (made, last): (&[StepRecord], usize),
         cx: &Context,
     ) -> Result<()> {
@@ -79,7 +80,7 @@ impl Watch {
             self.told.clear();
             (self.tuning, self.since, self.is_timed) = (Some(tuning), made.len(), false);
         }
-        let plan = plan(material, micro_batches)?;
+        let plan = plan(material, passes, count)?;
         if self.planned.as_ref().is_none_or(|told| !told.is_like(&plan)) {
             cx.emit(Event::Plan(plan.clone()));
             self.planned = Some(plan);

@@ -3,8 +3,6 @@
 use std::fmt;
 
 use tunebook_data::Encoded;
-use tunebook_data::Position;
-use tunebook_data::Sampler;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Error;
@@ -13,11 +11,13 @@ use crate::memory::StepMemory;
 use crate::memory::Trainable;
 use crate::settings::Settings;
 use crate::training::Material;
+use crate::training::passes::Pass;
+use crate::training::passes::Passes;
 
 /// Micro-batches that are looked at in advance; a longer training repeats samples that were seen.
 const LOOK_AHEAD: usize = 20_000;
 
-/// What the largest of the coming micro-batches takes.
+/// What the largest of the coming passes takes: a micro-batch, or several that go through the model together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Its tokens.
@@ -77,24 +77,23 @@ impl Plan {
     }
 }
 
-/// The samples of each of `count` micro-batches from `position` on.
-pub fn micro_batches(mut sampler: Sampler, mut position: Position, count: usize) -> impl Iterator<Item = Vec<usize>> {
-    (0..count.min(LOOK_AHEAD)).map(move |_| {
-        let samples = sampler.micro_batch(position).to_vec();
-        position = sampler.next(position);
-        samples
-    })
-}
-
-/// What the largest of `micro_batches` takes.
+/// What the largest of the passes takes that make the next `count` micro-batches.
 ///
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
-pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>) -> Result<Plan> {
+pub fn plan<F: Fn(usize) -> usize>(material: &Material, mut passes: Passes<F>, count: usize) -> Result<Plan> {
     let Material { model, adapter, data, settings, .. } = *material;
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, material)).collect();
-    let largest = micro_batches.max_by_key(|samples| samples.iter().map(|&index| sizes[index].tokens).sum::<usize>());
-    let largest: Vec<_> = largest.unwrap_or_default().iter().map(|&index| sizes[index]).collect();
+    let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);
+    while seen < count.min(LOOK_AHEAD) {
+        let Pass { micro_batches, .. } = passes.advance();
+        seen += micro_batches.len();
+        let pass: Vec<_> = micro_batches.into_iter().flatten().map(|index| sizes[index]).collect();
+        let tokens = pass.iter().map(|size| size.tokens).sum();
+        if tokens > most {
+            (largest, most) = (pass, tokens);
+        }
+    }
     let (net, trainable) = (&model.net, Trainable::of(adapter));
     let step = memory(net, trainable, &largest);
     let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, settings };
@@ -113,7 +112,7 @@ pub fn plan(material: &Material, micro_batches: impl Iterator<Item = Vec<usize>>
         _ => {}
     }
     Ok(Plan {
-        tokens: what_if.largest.iter().map(|size| size.tokens).sum(),
+        tokens: most,
         least: gigabytes(step.least()),
         most: gigabytes(step.most()),
         kept: step.layers(settings.memory)?.kept,
@@ -165,7 +164,7 @@ struct WhatIf<'a> {
     trainable: Trainable,
     is_lora: bool,
     sizes: Vec<Size>,
-    /// Those of the largest micro-batch.
+    /// Those of the largest pass.
     largest: Vec<Size>,
     settings: &'a Settings,
 }

@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod between_steps;
+pub(crate) mod passes;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -15,17 +16,17 @@ use tunebook_nn::qwen2_5_vl::DropoutRun;
 
 use crate::advice;
 use crate::advice::Watch;
-use crate::advice::micro_batches;
 use crate::checkpoint::Checkpoint;
 use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::memory;
 use crate::memory::StepMemory;
 use crate::memory::Trainable;
 use crate::micro_batch::Manner;
-use crate::micro_batch::MicroBatch;
+use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::optimizer::norm;
@@ -45,6 +46,9 @@ use crate::settings::EvalStrategy;
 use crate::settings::LrSchedulerType;
 use crate::settings::SaveStrategy;
 use crate::settings::Settings;
+
+use passes::Pass;
+use passes::Passes;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -113,12 +117,12 @@ impl Run {
         self.step() + planned.saturating_sub(behind)
     }
 
-    /// Makes `steps` optimizer steps, or all that are left. Stops between two micro-batches, or two batches of an
+    /// Makes `steps` optimizer steps, or all that are left. Stops between two passes of micro-batches, or two batches of an
     /// evaluation, when it is asked to; the next call goes on with the very next one.
     ///
     /// # Errors
     /// Settings that exclude each other; a picture cannot be read, a file cannot be written, the memory does not suffice.
-    /// The micro-batch that failed has left no trace. A step whose loss or gradient is no number is not made.
+    /// The micro-batches that failed have left no trace. A step whose loss or gradient is no number is not made.
     pub fn train(
         &mut self,
         material: &Material,
@@ -135,11 +139,19 @@ impl Run {
         let accumulation = settings.gradient_accumulation_steps;
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
         let share = !dropout && settings.neftune_noise_alpha == 0.0;
-        let mut sampler = sampler(samples.len(), settings);
+        let sampler = sampler(samples.len(), settings);
         self.state.position = self.position(settings);
+        let mut passes = Passes {
+            position: self.state.position,
+            done: self.open_micro_batches(),
+            accumulation,
+            tokens: memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory),
+            tokens_of: |index: usize| samples[index].iter().map(|sample| sample.input_ids.len()).sum(),
+            sampler: sampler.clone(),
+        };
         let count = last.saturating_sub(first).saturating_mul(accumulation);
-        let coming = micro_batches(sampler.clone(), self.state.position, count);
-        self.watch.begin(material, coming, (&self.state.records, last), cx)?;
+        self.watch.begin(material, passes.clone(), count, (&self.state.records, last), cx)?;
+        let mut pass = passes.advance();
         self.open_output(material)?;
         self.state.batch = settings.per_device_train_batch_size;
 
@@ -157,23 +169,27 @@ impl Run {
             if cx.is_cancelled() {
                 break TrainEnd::Interrupted;
             }
-            // One micro-batch: loss and gradients.
-            let chosen: Vec<_> = sampler.micro_batch(self.state.position).iter().flat_map(|&i| &samples[i]).collect();
-            let micro_batch = MicroBatch::new(&model.net, Some(*adapter), processor, features, &chosen, share)?;
-            let next = sampler.next(self.state.position);
-            let next = sampler.micro_batch(next).iter().flat_map(|&i| &samples[i]).flat_map(|sample| &sample.images);
-            features.read_ahead(processor, next);
-            let tokens = micro_batch.tokens();
+            // Some micro-batches: losses and gradients.
+            let Pass { micro_batches, next } = pass;
+            let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
+            let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
+            let micro_batches = MicroBatches::new(&model.net, Some(*adapter), processor, features, &chosen, share)?;
+            pass = passes.advance();
+            let coming = pass.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
+            features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
+            let tokens = micro_batches.tokens();
             let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
             model.net.vision.release();
-            let memory = StepMemory::new(&model.net, Trainable::of(adapter), micro_batch.made(), micro_batch.labels());
+            let (made, labels) = (micro_batches.made(), micro_batches.labels());
+            let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
             let layers = memory.layers(settings.memory)?;
             let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, layers };
-            let loss = micro_batch.backward(&model.net, adapter, manner, &mut self.gradients)?;
-            self.state.losses.push(loss);
-            self.state.micro_batches += 1;
+            let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.gradients)?;
+            // What is reported of a step is the sum.
+            self.state.losses.extend(chosen.iter().map(|_| loss / chosen.len() as f64));
+            self.state.micro_batches += chosen.len() as u64;
             self.state.tokens += tokens;
-            self.state.position = sampler.next(self.state.position);
+            self.state.position = next;
             self.state.elapsed = elapsed_before + start.elapsed();
             let (step, done) = (self.step() + 1, self.state.losses.len());
             cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });

@@ -4,16 +4,57 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, StorageRef, Tensor};
+use half::bf16;
 use rayon::prelude::*;
 
 use super::error::OpError;
 
 /// Elements that are worth a task of their own.
-const TASK: usize = 1 << 15;
+pub(super) const TASK: usize = 1 << 15;
+
+/// An element that an operation reads as f32.
+pub(super) trait Element: Copy + Sync {
+    const DTYPE: DType;
+
+    fn all(storage: &CpuStorage) -> Option<&[Self]>;
+    fn widened(self) -> f32;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+
+    fn all(storage: &CpuStorage) -> Option<&[f32]> {
+        if let CpuStorage::F32(values) = storage { Some(values) } else { None }
+    }
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        self
+    }
+}
+
+impl Element for bf16 {
+    const DTYPE: DType = DType::BF16;
+
+    fn all(storage: &CpuStorage) -> Option<&[bf16]> {
+        if let CpuStorage::BF16(values) = storage { Some(values) } else { None }
+    }
+
+    /// Without the branch that makes signalling NaNs quiet, so that loops vectorise.
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
 
 /// The two sizes of an f32 matrix.
 pub(super) fn matrix(op: &'static str, operand: &'static str, x: &Tensor) -> Result<(usize, usize)> {
-    if x.dtype() != DType::F32 {
+    matrix_of::<f32>(op, operand, x)
+}
+
+/// The two sizes of a matrix of such elements.
+pub(super) fn matrix_of<E: Element>(op: &'static str, operand: &'static str, x: &Tensor) -> Result<(usize, usize)> {
+    if x.dtype() != E::DTYPE {
         return Err(OpError::DType { op, operand, found: x.dtype() }.into());
     }
     match *x.dims() {
@@ -57,6 +98,15 @@ pub(super) fn borrow<'a>(
     operand: &'static str,
     x: &'a Tensor,
 ) -> Result<impl Deref<Target = [f32]> + 'a> {
+    borrow_of::<f32>(op, operand, x)
+}
+
+/// The same of an operand of such elements.
+pub(super) fn borrow_of<'a, E: Element + 'a>(
+    op: &'static str,
+    operand: &'static str,
+    x: &'a Tensor,
+) -> Result<impl Deref<Target = [E]> + 'a> {
     let (storage, layout) = x.storage_and_layout();
     StorageRef::try_map(storage, |storage| match storage {
         Storage::Cpu(storage) => slice(storage, layout),
@@ -103,10 +153,9 @@ pub(super) unsafe fn overwrite(buffer: &mut Vec<f32>, len: usize, write: impl Fn
     unsafe { buffer.set_len(len) };
 }
 
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Option<&'a [f32]> {
-    let CpuStorage::F32(values) = storage else { return None };
+fn slice<'a, E: Element>(storage: &'a CpuStorage, layout: &Layout) -> Option<&'a [E]> {
     let (start, end) = layout.contiguous_offsets()?;
-    values.get(start..end)
+    E::all(storage)?.get(start..end)
 }
 
 /// A matrix made of these elements, without a copy.

@@ -1,33 +1,50 @@
 //! The gated activation of the feed-forward blocks.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
+use half::bf16;
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{Element, borrow, borrow_of, expect_shape, matrix_of, new_rows};
+use super::error::OpError;
 use super::exp::sigmoid;
 use super::on_device::{self, is_on_device};
 use super::vector::vectorized;
 
 const OP: &str = "swiglu";
 
-/// y = silu(gate) · up, with silu(x) = x / (1 + e^-x); all three are `[T, width]`.
+/// y = silu(gate) · up, with silu(x) = x / (1 + e^-x); all three are `[T, width]`, and y is f32.
 ///
 /// Shazeer 2020 (arXiv 2002.05202), as `Qwen2MLP` of transformers computes it. Operands of different shapes are
-/// an error.
+/// an error. Both may be [`rounded`](super::rounded).
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    let (rows, width) = matrix(OP, "gate", gate)?;
-    expect_shape(OP, "up", up, rows, width)?;
+    match gate.dtype() {
+        DType::BF16 => forward::<bf16>(gate, up),
+        _ => forward::<f32>(gate, up),
+    }
+}
+
+/// The gradients of gate and up. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 + gate (1 - s)).
+pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+    match gate.dtype() {
+        DType::BF16 => backward::<bf16>(gate, up, dy),
+        _ => backward::<f32>(gate, up, dy),
+    }
+}
+
+fn forward<E: Element>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (rows, width) = sizes::<E>(gate, up)?;
     if is_on_device(gate) {
-        return on_device::swiglu(gate, up);
+        return on_device::swiglu(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?);
     }
     let (gate, up) = (gate.contiguous()?, up.contiguous()?);
-    let (gate, up) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?);
+    let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
     let [y] = new_rows(rows, width, |first, [y]| {
         let operands = gate[first * width..].iter().zip(&up[first * width..]);
         vectorized(
             #[inline(always)]
             || {
                 for (y, (gate, up)) in y.iter_mut().zip(operands) {
-                    *y = gate * sigmoid(*gate) * up;
+                    let (gate, up) = (gate.widened(), up.widened());
+                    *y = gate * sigmoid(gate) * up;
                 }
             },
         )
@@ -35,16 +52,15 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The gradients of gate and up. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 + gate (1 - s)).
-pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
-    let (rows, width) = matrix(OP, "gate", gate)?;
-    expect_shape(OP, "up", up, rows, width)?;
+fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+    let (rows, width) = sizes::<E>(gate, up)?;
     expect_shape(OP, "dy", dy, rows, width)?;
     if is_on_device(gate) {
-        return on_device::swiglu_backward(gate, up, dy);
+        return on_device::swiglu_backward(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?, dy);
     }
     let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
-    let (gate, up, dy) = (borrow(OP, "gate", &gate)?, borrow(OP, "up", &up)?, borrow(OP, "dy", &dy)?);
+    let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
+    let dy = borrow(OP, "dy", &dy)?;
     new_rows(rows, width, |first, [dgate, dup]| {
         let at = first * width;
         let operands = gate[at..].iter().zip(&up[at..]).zip(&dy[at..]);
@@ -52,7 +68,8 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tenso
             #[inline(always)]
             || {
                 for ((dgate, dup), ((gate, up), dy)) in dgate.iter_mut().zip(dup).zip(operands) {
-                    let s = sigmoid(*gate);
+                    let (gate, up) = (gate.widened(), up.widened());
+                    let s = sigmoid(gate);
                     *dup = dy * gate * s;
                     *dgate = dy * up * s * (1.0 + gate * (1.0 - s));
                 }
@@ -61,10 +78,21 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tenso
     })
 }
 
+/// Those of gate and up, which must be the same.
+fn sizes<E: Element>(gate: &Tensor, up: &Tensor) -> Result<(usize, usize)> {
+    let (rows, width) = matrix_of::<E>(OP, "gate", gate)?;
+    if matrix_of::<E>(OP, "up", up)? != (rows, width) {
+        let expected = format!("{:?}", [rows, width]);
+        return Err(OpError::Shape { op: OP, operand: "up", found: up.dims().to_vec(), expected }.into());
+    }
+    Ok((rows, width))
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
 
+    use super::super::rounded;
     use super::super::testing::{check, random};
     use super::*;
 
@@ -91,6 +119,19 @@ mod tests {
         let expected = (gate.silu().unwrap() * &up).unwrap();
         let worst = (swiglu(&gate, &up).unwrap() - expected).unwrap().abs().unwrap().max_all().unwrap();
         assert!(worst.to_scalar::<f32>().unwrap() < 1e-5);
+    }
+
+    #[test]
+    fn rounded_operands_are_read_as_they_are() {
+        let tensor = |seed| Tensor::from_vec(random(seed, 130 * 511), (130, 511), &Device::Cpu).unwrap();
+        let [gate, up, dy] = [1, 2, 3].map(tensor);
+        let [narrow_gate, narrow_up] = [&gate, &up].map(|x| rounded(x).unwrap());
+        let [gate, up] = [&narrow_gate, &narrow_up].map(|x| x.to_dtype(DType::F32).unwrap());
+        let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&swiglu(&narrow_gate, &narrow_up).unwrap()), values(&swiglu(&gate, &up).unwrap()));
+        let narrow = swiglu_backward(&narrow_gate, &narrow_up, &dy).unwrap();
+        let wide = swiglu_backward(&gate, &up, &dy).unwrap();
+        assert_eq!(narrow.each_ref().map(values), wide.each_ref().map(values));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::ops::attention_backward;
 use crate::ops::linear;
 use crate::ops::rope;
 use crate::ops::rope_backward;
+use crate::ops::rounded;
 use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
@@ -254,6 +255,15 @@ impl DecoderLayer {
         add(&inner.middle, &y)
     }
 
+    /// The inner values as they are kept for the backward pass: where products are bf16, those of the feed-forward width,
+    /// two thirds of all, are rounded to it.
+    pub fn kept(&self, inner: Inner) -> Result<Inner> {
+        match self.precision {
+            Precision::F32 => Ok(inner),
+            Precision::Bf16 => Ok(Inner { gate: rounded(&inner.gate)?, up: rounded(&inner.up)?, ..inner }),
+        }
+    }
+
     /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are
     /// added to `gradients`. This is `inner` and `output` read backwards.
     pub fn backward(
@@ -375,7 +385,7 @@ pub struct Inner {
     attended: Tensor,
     /// The residual stream between attention and feed-forward, `[queries, hidden]`.
     middle: Tensor,
-    /// `[queries, intermediate]`.
+    /// `[queries, intermediate]`; see [`DecoderLayer::kept`].
     gate: Tensor,
     up: Tensor,
     h: Hs,
