@@ -1,6 +1,7 @@
 //! Products with many rows: blocks of W are packed into a buffer that stays in the L2 cache, and multiplied with
 //! packed rows of x, one register tile at a time.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytemuck::Zeroable;
@@ -8,7 +9,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use crate::general::uninit;
-use crate::output::{Ending, Output};
+use crate::output::{Ending, Output, Part};
 use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, MakeH, Product};
 use crate::scratch::{Scratch, Staging};
@@ -294,14 +295,21 @@ impl<L: Lane, W: Source, B> Region<'_, L, W, B> {
             for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
                 let columns = j..self.columns.end.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];
-                let mut sums = [0.0; MAX_HEIGHT * VECTORS * MAX_LANES];
-                // SAFETY: the caller is within `run`.
-                unsafe { tile_of_height::<V>(height, x, w, &mut sums, meanwhile) };
-                for (row, sums) in sums.chunks_exact(panel_width::<V>()).take(height).enumerate() {
-                    // SAFETY: tasks have disjoint regions, and this one holds one part at a time; the first lanes
-                    // come before the others.
-                    unsafe {
-                        let y = y.row(self.first_row + i + row, columns.clone());
+                let first_row = self.first_row + i;
+                // SAFETY: the caller is within `run`. Tasks have disjoint regions, and this one holds one part at a time; the
+                // first lanes come before the others.
+                unsafe {
+                    if first == 0 && columns.len() == panel_width::<V>() && ending.is_plain() {
+                        tile_of_height::<V>(height, x, w, y.part(first_row..first_row + height, columns), meanwhile);
+                        continue;
+                    }
+                    let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
+                    let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
+                    let all = sums_of_rows.part(0..height, 0..panel_width::<V>());
+                    tile_of_height::<V>(height, x, w, all, meanwhile);
+                    let sums = sums[..height * panel_width::<V>()].assume_init_ref();
+                    for (row, sums) in sums.chunks_exact(panel_width::<V>()).enumerate() {
+                        let y = y.row(first_row + row, columns.clone());
                         ending.write(first == 0, &sums[..columns.len()], y, columns.clone());
                     }
                 }
@@ -313,13 +321,13 @@ impl<L: Lane, W: Source, B> Region<'_, L, W, B> {
 /// [`tile`] for a height that is known only now; no more heights are compiled than `V` uses.
 ///
 /// # Safety
-/// That of [`Simd`].
+/// That of [`tile`].
 #[inline(always)]
 unsafe fn tile_of_height<V: Simd>(
     height: usize,
     x: &[V::Lane],
     w: &[V::Lane],
-    sums: &mut [f32],
+    sums: Part,
     meanwhile: &mut impl FnMut(),
 ) {
     macro_rules! tiles {
@@ -340,12 +348,12 @@ const fn steps<V: Simd>() -> usize {
     FETCHING_ROWS / V::ROWS * CACHE_LINE / bytes_in_a_step
 }
 
-/// The product of `M` packed rows of x and a panel of W: sum (i, j) goes to `sums[i * panel_width + j]`.
+/// Writes the product of `M` packed rows of x and a panel of W.
 ///
 /// # Safety
-/// That of [`Simd`].
+/// That of [`Simd`]; `sums` has `M` rows as wide as a panel, of which nothing else is in use.
 #[inline(always)]
-unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut [f32], meanwhile: &mut impl FnMut()) {
+unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: Part, meanwhile: &mut impl FnMut()) {
     // SAFETY: the caller is within `run`.
     unsafe {
         let mut totals = [[V::zero(); VECTORS]; M];
@@ -364,7 +372,7 @@ unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: &mut
         // By index: iterators over `totals` would keep it in memory instead of registers.
         for i in 0..M {
             for v in 0..VECTORS {
-                V::store_sums(totals[i][v], &mut sums[(i * VECTORS + v) * V::LANES..]);
+                V::store_sums(totals[i][v], sums.vector(i, v * V::LANES, V::LANES));
             }
         }
     }

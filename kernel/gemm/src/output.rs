@@ -28,6 +28,15 @@ impl<'a> Output<'a> {
         Output { start: data.as_mut_ptr(), rows, width, stride, lifetime: PhantomData }
     }
 
+    /// Parts of some rows.
+    #[inline(always)]
+    pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Part {
+        assert!(rows.start < rows.end && rows.end <= self.rows);
+        assert!(columns.start < columns.end && columns.end <= self.width);
+        // SAFETY: the first element of the part lies within the matrix, as was just checked.
+        Part { start: unsafe { self.start.add(rows.start * self.stride + columns.start) }, stride: self.stride }
+    }
+
     /// A part of a row.
     ///
     /// # Safety
@@ -42,6 +51,26 @@ impl<'a> Output<'a> {
     }
 }
 
+/// Some columns of some rows of an [`Output`], without a claim to them.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    start: *mut MaybeUninit<f32>,
+    stride: usize,
+}
+
+impl Part {
+    /// `len` elements of a row from `column` on.
+    ///
+    /// # Safety
+    /// The part has them, the [`Output`] still stands, and while the result is in use, no other one may be that has an
+    /// element in common with it.
+    #[inline(always)]
+    pub(crate) unsafe fn vector<'a>(self, row: usize, column: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        // SAFETY: by the caller.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + column), len) }
+    }
+}
+
 /// What becomes of sums as they are written: `y = scale · sum + bias`, or that added to y.
 #[derive(Clone, Copy)]
 pub(crate) struct Ending<'a> {
@@ -53,6 +82,11 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
+    /// Whether sums are written as they are.
+    pub(crate) fn is_plain(self) -> bool {
+        self.scale == 1.0 && self.bias.is_none() && !self.accumulate
+    }
+
     /// Writes sums of some columns to `y`, or adds them to what is there unless they are the first for this place.
     ///
     /// # Safety

@@ -11,6 +11,8 @@ mod avx512_bf16;
 mod neon;
 mod portable;
 
+use std::mem::MaybeUninit;
+
 use bytemuck::Pod;
 use half::bf16;
 
@@ -97,7 +99,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `sums + a b` in every lane; with two elements a lane, both products are added.
     unsafe fn dot(sums: Self::Sums, a: Self::Operand, b: Self::Operand) -> Self::Sums;
     /// Writes to the first `LANES` of `to`.
-    unsafe fn store_sums(sums: Self::Sums, to: &mut [f32]);
+    unsafe fn store_sums(sums: Self::Sums, to: &mut [MaybeUninit<f32>]);
     /// The sum over the lanes.
     unsafe fn total(sums: Self::Sums) -> f32;
 

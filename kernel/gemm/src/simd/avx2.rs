@@ -1,6 +1,7 @@
 //! AVX2 with FMA: f32 products, bf16 widened as it is read.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use half::bf16;
 
@@ -65,9 +66,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: __m256, to: &mut [f32]) {
-        // SAFETY: the caller is within `run`.
-        unsafe { Self::store(sums, to) }
+    unsafe fn store_sums(sums: __m256, to: &mut [MaybeUninit<f32>]) {
+        // SAFETY: see above; eight floats are written to a slice of eight.
+        unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr().cast(), sums) }
     }
 
     #[inline(always)]

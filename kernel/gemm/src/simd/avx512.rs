@@ -1,6 +1,7 @@
 //! AVX-512: f32 products, bf16 widened as it is read.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use half::bf16;
 
@@ -65,9 +66,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: __m512, to: &mut [f32]) {
-        // SAFETY: the caller is within `run`.
-        unsafe { Self::store(sums, to) }
+    unsafe fn store_sums(sums: __m512, to: &mut [MaybeUninit<f32>]) {
+        // SAFETY: see above; sixteen floats are written to a slice of sixteen.
+        unsafe { _mm512_storeu_ps(to[..16].as_mut_ptr().cast(), sums) }
     }
 
     #[inline(always)]

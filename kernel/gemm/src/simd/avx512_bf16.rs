@@ -2,7 +2,7 @@
 //! takes subnormal factors, and makes subnormal sums, zero.
 
 use std::arch::x86_64::*;
-use std::mem::transmute;
+use std::mem::{MaybeUninit, transmute};
 use std::sync::OnceLock;
 
 use half::bf16;
@@ -81,9 +81,9 @@ impl Simd for Avx512Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: __m512, to: &mut [f32]) {
+    unsafe fn store_sums(sums: __m512, to: &mut [MaybeUninit<f32>]) {
         // SAFETY: see above; sixteen floats are written to a slice of sixteen.
-        unsafe { _mm512_storeu_ps(to[..16].as_mut_ptr(), sums) }
+        unsafe { _mm512_storeu_ps(to[..16].as_mut_ptr().cast(), sums) }
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@
 #![allow(unused_unsafe)]
 
 use std::arch::aarch64::*;
+use std::mem::MaybeUninit;
 
 use half::bf16;
 
@@ -56,9 +57,9 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: float32x4_t, to: &mut [f32]) {
+    unsafe fn store_sums(sums: float32x4_t, to: &mut [MaybeUninit<f32>]) {
         // SAFETY: four floats are written to a slice of four.
-        unsafe { vst1q_f32(to[..4].as_mut_ptr(), sums) }
+        unsafe { vst1q_f32(to[..4].as_mut_ptr().cast(), sums) }
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! No particular instruction set: four lanes, which compilers map to what there is.
 
+use std::mem::MaybeUninit;
+
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd};
@@ -47,8 +49,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: [f32; 4], to: &mut [f32]) {
-        to[..4].copy_from_slice(&sums);
+    unsafe fn store_sums(sums: [f32; 4], to: &mut [MaybeUninit<f32>]) {
+        to[..4].write_copy_of_slice(&sums);
     }
 
     #[inline(always)]

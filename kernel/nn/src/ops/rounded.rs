@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn every_element_is_the_nearest() {
-        let special = [0.0, -0.0, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE / 2.0, 1.00390625, 1.01171875, -1e-30];
+        let special =
+            [0.0, -0.0, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE / 2.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1e-30];
         let x = [&special[..], &random(1, 3 * TASK)].concat();
         let tensor = Tensor::from_vec(x.clone(), (x.len() / 4, 4), &Device::Cpu).unwrap();
         let found: Vec<bf16> = rounded(&tensor).unwrap().flatten_all().unwrap().to_vec1().unwrap();
