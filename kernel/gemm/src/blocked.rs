@@ -353,6 +353,7 @@ const fn steps<V: Simd>() -> usize {
 /// # Safety
 /// That of [`Simd`]; `sums` has `M` rows as wide as a panel, of which nothing else is in use.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "iterators over `totals` would keep it in memory instead of registers")]
 unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: Part, meanwhile: &mut impl FnMut()) {
     // SAFETY: the caller is within `run`.
     unsafe {
@@ -369,7 +370,6 @@ unsafe fn tile<V: Simd, const M: usize>(x: &[V::Lane], w: &[V::Lane], sums: Part
                 }
             }
         }
-        // By index: iterators over `totals` would keep it in memory instead of registers.
         for i in 0..M {
             for v in 0..VECTORS {
                 V::store_sums(totals[i][v], sums.vector(i, v * V::LANES, V::LANES));
