@@ -28,9 +28,9 @@ impl Say for Plan {
         };
         let mut text = say!(
             lang,
-            "memory: a micro-batch of up to {tokens} tokens takes {least:.1} GB, or {most:.1} GB with nothing computed \
+            "memory: up to {tokens} tokens at a time take {least:.1} GB, or {most:.1} GB with nothing computed \
              twice{room}; {kept}",
-            "内存：一个小批次最多 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{kept}"
+            "内存：一次最多算 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{kept}"
         );
         if self.rereads() {
             text += &say!(
@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             plan.say(Lang::En),
-            "memory: a micro-batch of up to 2000 tokens takes 9.0 GB, or 12.0 GB with nothing computed twice; 8.0 GB can \
+            "memory: up to 2000 tokens at a time take 9.0 GB, or 12.0 GB with nothing computed twice; 8.0 GB can \
              be had; 26 of 36 layers are computed twice; the weights (6.2 GB) do not fit beside it, so that every step \
              reads them from the disk: quantization_bit=4 makes them smaller"
         );
