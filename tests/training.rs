@@ -291,6 +291,7 @@ fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begi
     session.train(Some(1), &cx).unwrap();
     let plans = plans.into_inner().unwrap();
     let [plan] = &plans[..] else { panic!("{plans:?}") };
-    assert!(plan.tokens > 100 && plan.tokens <= 2 * 94, "{plan:?}");
+    // The four micro-batches of a step go through the model together.
+    assert!(plan.tokens > 2 * 94 && plan.tokens <= 8 * 94, "{plan:?}");
     assert!(plan.least <= plan.most && plan.layers == 3, "{plan:?}");
 }

@@ -133,7 +133,8 @@ impl MicroBatches {
             }
             Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
         } else {
-            Pictures::Features(features.of_all(net, processor, &images)?)
+            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image));
+            Pictures::Features(features.collect::<Result<_>>()?)
         };
         let mut weights = Vec::with_capacity(rows.len());
         for samples in micro_batches {

@@ -20,10 +20,6 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use crate::error::Result;
 use crate::feature_store::FeatureStore;
 
-/// The most patches of several pictures that go through the tower together: enough for products that read its weights once
-/// for all of them.
-const TOGETHER: usize = 4096;
-
 /// A picture file is known by its name, its grid and the time it was last written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PictureKey {
@@ -73,45 +69,6 @@ impl Features {
         let features = net.vision.features(patches, &[grid_thw(image)], Pass::default())?;
         self.known.put(key, &features)?;
         Ok(features)
-    }
-
-    /// The features of each of `images`, of which several go through the frozen tower together.
-    ///
-    /// # Errors
-    /// As [`Features::get`].
-    pub fn of_all(&mut self, net: &Qwen2_5Vl, processor: &ImageProcessor, images: &[&ImageRef]) -> Result<Vec<Tensor>> {
-        let keys: Vec<_> = images.iter().map(|image| PictureKey::of(image)).collect();
-        let mut found = HashMap::new();
-        let mut unknown: Vec<(&PictureKey, &ImageRef)> = Vec::new();
-        for (key, image) in keys.iter().zip(images) {
-            if let Some(features) = self.known.get(key)? {
-                self.ahead.remove(key);
-                found.insert(key, features);
-            } else if unknown.iter().all(|(other, _)| *other != key) {
-                unknown.push((key, image));
-            }
-        }
-        let size = |image: &ImageRef| grid_thw(image).iter().product::<usize>();
-        let mut unknown = unknown.into_iter().peekable();
-        while unknown.peek().is_some() {
-            let (mut group, mut patches, mut rows) = (Vec::new(), Vec::new(), 0);
-            while let Some((key, image)) = unknown.next_if(|(_, image)| rows == 0 || rows + size(image) <= TOGETHER) {
-                rows += size(image);
-                patches.extend(self.patches(processor, image)?);
-                group.push((key, image));
-            }
-            let grids: Vec<_> = group.iter().map(|(_, image)| grid_thw(image)).collect();
-            let features = net.vision.features(patches, &grids, Pass::default())?;
-            let mut first = 0;
-            for (key, image) in group {
-                let tokens = processor.tokens(image.grid);
-                let features = features.narrow(0, first, tokens)?;
-                first += tokens;
-                self.known.put(key.clone(), &features)?;
-                found.insert(key, features);
-            }
-        }
-        Ok(keys.iter().filter_map(|key| found.get(key)).cloned().collect())
     }
 
     /// The pixels of `image`, cut to patches.
