@@ -81,7 +81,8 @@ fn log(folder: &Path) -> Vec<Value> {
 /// Trains to the end, once without a stop, and once with a stop after the second of four micro-batches of step 3.
 fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
     // Not enough for the micro-batches of a step to go through the model together, which cannot be stopped in between.
-    let settings = &[settings, &[("memory", "0.11")]].concat();
+    let little = [("memory", "0.11")];
+    let settings = &[settings, &little].concat();
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
     let cancel = Cancel::default();
@@ -99,6 +100,10 @@ fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
     assert_eq!((report.end, report.step), (TrainEnd::Interrupted, 2), "{name}");
     cancel.reset();
     let mut session = resumed(model, &parts, &quiet);
+    // It belongs to the machine, and a checkpoint does not tell.
+    let mut chosen = session.settings().clone();
+    little.iter().for_each(|(key, value)| chosen.set(key, value).unwrap());
+    session.set(chosen);
     let status = session.status();
     assert_eq!((status.step, status.total_steps), (2, 6), "{name}");
     assert_eq!(session.train(None, &quiet).unwrap().steps, 4);
