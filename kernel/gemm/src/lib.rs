@@ -34,6 +34,7 @@ use dispatch::Cpu;
 pub use general::{gemm, sgemm};
 use product::{Dims, MakeH, Product};
 pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
+pub use source::round;
 use source::{Contract, Stored};
 pub use view::{View, ViewMut};
 

@@ -153,7 +153,7 @@ impl Source for Rounded<'_> {
 
 /// As `bf16::from_f32`, to nearest with ties to even, but without a branch, so that loops over it vectorise.
 #[inline(always)]
-pub(crate) fn round(x: f32) -> bf16 {
+pub fn round(x: f32) -> bf16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     let quiet_nan = bits >> 16 | 0x40;

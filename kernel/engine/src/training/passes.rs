@@ -30,6 +30,7 @@ pub struct Passes<F> {
 }
 
 impl<F: Fn(usize) -> usize> Passes<F> {
+    /// The next pass; the one after it begins where this one ends.
     pub fn advance(&mut self) -> Pass {
         let (mut micro_batches, mut tokens) = (Vec::new(), 0);
         loop {

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{DType, Device, Result, Tensor};
-use half::bf16;
 use rayon::prelude::*;
+use tunebook_gemm::round;
 
 use super::buffer::{TASK, borrow, matrix};
 use super::on_device::is_on_device;
@@ -33,17 +33,10 @@ pub fn rounded(x: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(narrow, (rows, columns), &Device::Cpu)
 }
 
-/// As `bf16::from_f32`, but without a branch, so that loops vectorise.
-#[inline(always)]
-fn round(x: f32) -> bf16 {
-    let bits = x.to_bits();
-    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    let quiet_nan = bits >> 16 | 0x40;
-    bf16::from_bits(if x.is_nan() { quiet_nan } else { nearest } as u16)
-}
-
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::super::testing::random;
     use super::*;
 
