@@ -8,7 +8,7 @@ use serde_json::json;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Message;
-use tunebook_commands::text::Page;
+use tunebook_commands::page::Page;
 use tunebook_commands::text::render;
 
 use crate::fixtures::fixture;

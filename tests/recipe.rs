@@ -6,8 +6,8 @@ use serde_json::Value;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Message;
+use tunebook_commands::page::Page;
 use tunebook_commands::text;
-use tunebook_commands::text::Page;
 
 use crate::fixtures::fixture;
 

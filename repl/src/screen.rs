@@ -16,9 +16,10 @@ use tunebook_commands::Output;
 use tunebook_commands::Say;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::both;
+use tunebook_commands::page;
+use tunebook_commands::page::Page;
 use tunebook_commands::say;
 use tunebook_commands::text;
-use tunebook_commands::text::Page;
 
 use crate::progress::Progress;
 
@@ -171,7 +172,7 @@ impl Screen {
         }
         let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
         let text = say!(self.lang(), "{label} {text}", "{label}{text}");
-        let text = if self.live { text::wrap(&text, 2, self.page().width) } else { text };
+        let text = if self.live { page::wrap(&text, 2, self.page().width) } else { text };
         let styled = if self.color { console::style(label).red().bold().to_string() } else { label.to_string() };
         writeln!(io::stderr(), "{}", text.replacen(label, &styled, 1))
     }
@@ -192,7 +193,7 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn aside(&self, text: &str) -> io::Result<()> {
-        self.line(&self.page().faint(&text::wrap(text, 2, self.page().width)))
+        self.line(&self.page().faint(&page::wrap(text, 2, self.page().width)))
     }
 
     fn output(&self, output: &Output) -> io::Result<()> {

@@ -10,8 +10,8 @@ use tunebook_engine::advice::Remedies;
 use crate::lang::Lang;
 use crate::lang::Say;
 use crate::lang::both;
+use crate::quantities::seconds;
 use crate::say;
-use crate::text::seconds;
 
 impl Say for Plan {
     fn say(&self, lang: Lang) -> String {

@@ -4,8 +4,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::lang::both;
 use crate::output::Plot;
+use crate::page::Page;
 use crate::say;
-use crate::text::Page;
 
 /// Rows of the drawing itself.
 const HEIGHT: usize = 12;

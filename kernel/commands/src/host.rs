@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn outcome(messages: Receiver<Message>) -> (Vec<String>, std::result::Result<(), String>) {
-        let page = crate::text::Page { width: 80, color: false, lang: Lang::En };
+        let page = crate::page::Page { width: 80, color: false, lang: Lang::En };
         let mut outputs = Vec::new();
         for message in messages {
             match message {

@@ -10,10 +10,10 @@ use crate::lang::Lang;
 use crate::lang::Say;
 use crate::lang::Text;
 use crate::lang::both;
+use crate::quantities::FILE;
+use crate::quantities::SAMPLE;
+use crate::quantities::count as counted;
 use crate::say;
-use crate::text::FILE;
-use crate::text::SAMPLE;
-use crate::text::count as counted;
 
 impl Say for Note {
     fn say(&self, lang: Lang) -> String {

@@ -14,18 +14,18 @@ use crate::lang::Lang;
 use crate::lang::Text;
 use crate::lang::both;
 use crate::output::Table;
+use crate::page::Page;
+use crate::page::padded;
+use crate::page::wrap;
+use crate::quantities::ANSWER;
+use crate::quantities::LAYER;
+use crate::quantities::Noun;
+use crate::quantities::SAMPLE;
+use crate::quantities::count;
+use crate::quantities::seconds;
+use crate::quantities::size;
 use crate::say;
 use crate::text;
-use crate::text::ANSWER;
-use crate::text::LAYER;
-use crate::text::Noun;
-use crate::text::Page;
-use crate::text::SAMPLE;
-use crate::text::count;
-use crate::text::padded;
-use crate::text::seconds;
-use crate::text::size;
-use crate::text::wrap;
 
 /// Answers stand side by side if each has so many columns.
 const NARROWEST: usize = 36;

@@ -1,7 +1,5 @@
 //! Outputs as plain text.
 
-use std::time::Duration;
-
 use comfy_table::ContentArrangement;
 use comfy_table::presets;
 use tunebook_engine::report::AdapterReport;
@@ -19,7 +17,6 @@ use tunebook_engine::report::Spread;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::settings::QuantizationBit;
-use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
 use crate::chart;
@@ -29,37 +26,23 @@ use crate::lang::Text;
 use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
+use crate::page::Page;
+use crate::page::padded;
+use crate::page::wrap;
+use crate::quantities::LAYER;
+use crate::quantities::PACK;
+use crate::quantities::PICTURE;
+use crate::quantities::SAMPLE;
+use crate::quantities::STEP;
+use crate::quantities::TOKEN;
+use crate::quantities::TURN;
+use crate::quantities::count;
+use crate::quantities::seconds;
+use crate::quantities::size;
+use crate::quantities::thousands;
 use crate::results;
 use crate::say;
 use crate::training;
-
-/// What text is written on.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// In columns of the terminal; a Chinese character takes two.
-    pub width: usize,
-    /// Whether ANSI escapes may be used.
-    pub color: bool,
-    pub lang: Lang,
-}
-
-impl Page {
-    pub fn bright(&self, text: &str) -> String {
-        self.styled("32", text)
-    }
-
-    pub fn faint(&self, text: &str) -> String {
-        self.styled("2", text)
-    }
-
-    pub fn warm(&self, text: &str) -> String {
-        self.styled("33", text)
-    }
-
-    fn styled(&self, code: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
-    }
-}
 
 /// `output` as lines of text, without a line feed at the end; empty if there is nothing to say.
 pub fn render(output: &Output, page: Page) -> String {
@@ -437,134 +420,9 @@ fn lines(text: &str, page: Page) -> String {
     text.lines().map(|line| wrap(line, 2, page.width)).collect::<Vec<_>>().join("\n")
 }
 
-/// `text` in lines of at most `width` columns, if its words allow; all but the first are indented. Between Chinese
-/// characters a line may end, but not in front of their punctuation.
-pub fn wrap(text: &str, indent: usize, width: usize) -> String {
-    let (mut wrapped, mut column) = (String::new(), 0);
-    for (index, word) in text.split(' ').enumerate() {
-        for (part, piece) in pieces(word).into_iter().enumerate() {
-            let space = usize::from(part == 0 && index > 0);
-            let length = piece.width();
-            if column > indent && column + space + length > width {
-                wrapped += &format!("\n{:indent$}", "");
-                column = indent;
-            } else if space == 1 {
-                wrapped.push(' ');
-                column += 1;
-            }
-            wrapped += piece;
-            column += length;
-        }
-    }
-    wrapped
-}
-
-/// The parts of a word between which a line may end: of an English one, the word; an empty one is a part, too.
-fn pieces(word: &str) -> Vec<&str> {
-    let is_wide = |c: char| c.width() == Some(2);
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut last: Option<char> = None;
-    for (at, c) in word.char_indices() {
-        let may_end = last.is_some_and(|last| (is_wide(last) || is_wide(c)) && !"（《“‘「".contains(last));
-        if may_end && !"，。；：！？、）》”’」…".contains(c) {
-            pieces.push(&word[start..at]);
-            start = at;
-        }
-        last = Some(c);
-    }
-    pieces.push(&word[start..]);
-    pieces
-}
-
-/// `text` with spaces up to `width` columns.
-pub fn padded(text: &str, width: usize) -> String {
-    format!("{text}{:1$}", "", width.saturating_sub(text.width()))
-}
-
-/// Something that is counted.
-#[derive(Clone, Copy)]
-pub struct Noun {
-    one: &'static str,
-    many: &'static str,
-    /// The measure word and the noun.
-    zh: &'static str,
-}
-
-const fn noun(one: &'static str, many: &'static str, zh: &'static str) -> Noun {
-    Noun { one, many, zh }
-}
-
-pub const ANSWER: Noun = noun("answer", "answers", "个回答");
-pub const FILE: Noun = noun("file", "files", "个文件");
-pub const LAYER: Noun = noun("layer", "layers", "层");
-pub const PACK: Noun = noun("pack", "packs", "包");
-pub const PICTURE: Noun = noun("picture", "pictures", "张图片");
-pub const SAMPLE: Noun = noun("sample", "samples", "个样本");
-pub const EVALUATION: Noun = noun("evaluation", "evaluations", "次评估");
-pub const STEP: Noun = noun("step", "steps", "步");
-pub const TOKEN: Noun = noun("token", "tokens", "个 token");
-pub const TURN: Noun = noun("turn", "turns", "轮");
-
-/// `1 step`, `2 steps`, `2 步`.
-pub fn count(number: usize, noun: Noun, lang: Lang) -> String {
-    let noun = match (lang, number) {
-        (Lang::Zh, _) => noun.zh,
-        (Lang::En, 1) => noun.one,
-        (Lang::En, _) => noun.many,
-    };
-    format!("{} {noun}", thousands(number))
-}
-
-/// `312 MiB`, `3.25 GiB`.
-pub fn size(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / (1u64 << 20) as f64;
-    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
-}
-
-/// `1,234,567`.
-pub fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
-    groups.collect::<Vec<_>>().join(",")
-}
-
-/// `0.85 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
-pub fn seconds(elapsed: Duration, lang: Lang) -> String {
-    let (whole, exact) = (elapsed.as_secs(), elapsed.as_secs_f64());
-    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
-    match exact {
-        short if short < 10.0 => say!(lang, "{short:.2} s", "{short:.2} 秒"),
-        short if short < 100.0 => say!(lang, "{short:.1} s", "{short:.1} 秒"),
-        _ if whole < 3600 => say!(lang, "{minutes} min {rest:02} s", "{minutes} 分 {rest:02} 秒"),
-        _ => say!(lang, "{hours} h {minutes:02} min", "{hours} 小时 {minutes:02} 分"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(14966784), "14,966,784");
-        assert_eq!(
-            [count(1, STEP, Lang::En), count(2, STEP, Lang::En), count(2, STEP, Lang::Zh)],
-            ["1 step", "2 steps", "2 步"]
-        );
-    }
-
-    #[test]
-    fn times_are_as_exact_as_they_are_short() {
-        let text = |millis| seconds(Duration::from_millis(millis), Lang::En);
-        assert_eq!(
-            [text(850), text(12340), text(245_000), text(7_380_000)],
-            ["0.85 s", "12.3 s", "4 min 05 s", "2 h 03 min"]
-        );
-        assert_eq!(seconds(Duration::from_secs(245), Lang::Zh), "4 分 05 秒");
-    }
 
     #[test]
     fn an_adapter_is_reported_in_the_words_of_peft() {
@@ -581,14 +439,6 @@ mod tests {
             "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
              trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
         );
-    }
-
-    #[test]
-    fn long_lines_are_wrapped_between_words() {
-        assert_eq!(wrap("one two three four", 2, 9), "one two\n  three\n  four");
-        assert_eq!(wrap("  key  does this and that", 7, 16), "  key  does this\n       and that");
-        assert_eq!(wrap("unbreakable", 2, 5), "unbreakable");
-        assert_eq!(wrap("学习率太高，损失上升。", 2, 10), "学习率太\n  高，损失\n  上升。");
     }
 
     #[test]

@@ -10,12 +10,12 @@ use tunebook_engine::report::TrainReport;
 
 use crate::lang::Lang;
 use crate::lang::both;
+use crate::quantities::EVALUATION;
+use crate::quantities::SAMPLE;
+use crate::quantities::STEP;
+use crate::quantities::count;
+use crate::quantities::seconds;
 use crate::say;
-use crate::text::EVALUATION;
-use crate::text::SAMPLE;
-use crate::text::STEP;
-use crate::text::count;
-use crate::text::seconds;
 
 /// A line of the log.
 pub fn step(record: &StepRecord, lang: Lang) -> String {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, RgbImage};
 use serde_json::{Map, Value, json};
+use tunebook_files::write_whole;
 
 use crate::DATASET_INFO;
-use crate::write_whole;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DrawnError {

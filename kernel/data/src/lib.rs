@@ -28,7 +28,6 @@ mod skip;
 mod template;
 mod tokenizer;
 mod tools;
-mod whole_file;
 
 pub use batch::{Position, Sampler};
 pub use choice::{ChoiceError, MixStrategy, mix, split};
@@ -49,4 +48,3 @@ pub use skip::{SkipKind, SkipReason, Skipped};
 pub use template::{Slots, Template, TemplateError, Turn};
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
 pub use tools::ToolError;
-pub use whole_file::write_whole;

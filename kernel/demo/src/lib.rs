@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tunebook_data::creatures::{CREATURES_HELD_OUT, CREATURES_TRAIN, Sizes, write_sets};
 use tunebook_data::drawn::{DrawnError, write_info};
-use tunebook_data::write_whole;
+use tunebook_files::write_whole;
 
 use crate::shape_sets::{SHAPES, SHAPES_HELD_OUT};
 

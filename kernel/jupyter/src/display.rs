@@ -8,6 +8,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
+use tunebook_commands::page;
 use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
@@ -23,12 +24,12 @@ const WIDTH: usize = 88;
 
 /// `output` as plain text, without escapes, which a saved notebook would keep.
 pub fn text(output: &Output, lang: Lang) -> String {
-    text::render(output, text::Page { width: WIDTH, color: false, lang })
+    text::render(output, page::Page { width: WIDTH, color: false, lang })
 }
 
 /// The same for a place that breaks lines itself.
 pub fn line(output: &Output, lang: Lang) -> String {
-    text::render(output, text::Page { width: usize::MAX, color: false, lang })
+    text::render(output, page::Page { width: usize::MAX, color: false, lang })
 }
 
 /// `output` by media type.

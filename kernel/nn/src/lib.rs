@@ -12,7 +12,6 @@ pub mod merge;
 pub mod ops;
 pub mod quantize;
 pub mod qwen2_5_vl;
-pub mod replace_file;
 mod svd;
 pub mod tensor_file;
 mod uploaded;

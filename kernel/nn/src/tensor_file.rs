@@ -14,10 +14,10 @@ use safetensors::View;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_files::replace_file_with;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::replace_file::replace_file_with;
 
 /// A tensor that is not candle's.
 #[derive(Clone, Debug, PartialEq)]

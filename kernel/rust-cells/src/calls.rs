@@ -185,7 +185,7 @@ fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<P
         (_, None) => Part::Finished {
             message: tunebook_commands::text::render(
                 &Output::Trained(report),
-                tunebook_commands::text::Page { width: usize::MAX, color: false, lang: stage.lang() },
+                tunebook_commands::page::Page { width: usize::MAX, color: false, lang: stage.lang() },
             ),
         },
     })

@@ -10,7 +10,7 @@ use super::nearest as mean;
 use crate::lang::Lang;
 use crate::lang::Say;
 use crate::notes::first_skipped;
-use crate::text::thousands;
+use crate::quantities::thousands;
 use crate::verbs::help::expected;
 
 impl Chinese for Error {

@@ -8,10 +8,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
+use tunebook_files::write_whole;
 
 use super::Heard;
 use crate::DatasetError;
-use crate::write_whole;
 
 /// The first `most` rows, read one by one. Bytes are pictures: they are written to files, and stand in the record as
 /// their path. So does the struct of `bytes` and `path` which Hugging Face's data sets keep a picture in.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::Serialize;
+use tunebook_files::replace_file;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
-use tunebook_nn::replace_file::replace_file;
 use tunebook_nn::tensor_file;
 
 use super::STATE;

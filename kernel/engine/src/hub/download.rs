@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use sha2::Digest;
 use sha2::Sha256;
-use tunebook_nn::replace_file::replace_file;
+use tunebook_files::replace_file;
 use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::http::header::ACCEPT_ENCODING;

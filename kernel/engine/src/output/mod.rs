@@ -9,9 +9,9 @@ mod trainer_state;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_files::replace_file;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::LinearShape;
-use tunebook_nn::replace_file::replace_file;
 
 use crate::checkpoint::folder;
 use crate::error::Error;

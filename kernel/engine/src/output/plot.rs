@@ -11,7 +11,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 use plotters::style::register_font;
-use tunebook_nn::replace_file::replace_file;
+use tunebook_files::replace_file;
 
 use crate::error::Error;
 use crate::error::Result;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
-use tunebook_nn::replace_file::replace_file;
+use tunebook_files::replace_file;
 
 use super::trainer_log::round;
 use crate::error::Error;

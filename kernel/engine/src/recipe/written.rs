@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Map;
 use serde_json::Value;
-use tunebook_nn::replace_file::replace_file;
+use tunebook_files::replace_file;
 
 use super::defaults;
 use super::is;

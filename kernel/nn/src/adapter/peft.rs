@@ -12,6 +12,7 @@ use half::f16;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use tunebook_files::replace_file;
 
 use super::Adapter;
 use super::LinearShape;
@@ -29,7 +30,6 @@ use super::trainable::modules_to_save;
 use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
-use crate::replace_file::replace_file;
 use crate::tensor_file;
 
 pub(super) const CONFIG: &str = "adapter_config.json";

@@ -1,9 +1,11 @@
-//! Writing a file so that a reader sees the old one or the whole new one, and nothing in between.
+//! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between.
 
 use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.
 ///
@@ -18,6 +20,28 @@ pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`replace_file`], or what `write` reports.
 pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let file = beside(path, write)?;
+    // Without this, a crash soon after could leave a renamed file without contents.
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Writes what can be made again: a file that holds `contents` already stays, and nothing waits for the disk. Many may
+/// write the same file at once.
+///
+/// # Errors
+/// As [`replace_file`].
+pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == contents) {
+        return Ok(());
+    }
+    beside(path, |file| file.write_all(contents))?.persist(path)?;
+    Ok(())
+}
+
+/// What `write` writes, under a name in the folder of `path` that no other process has.
+fn beside(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part");
@@ -26,10 +50,7 @@ pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
     write(file.as_file_mut())?;
-    // Without this, a crash soon after could leave a renamed file without contents.
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -64,5 +85,37 @@ mod tests {
     fn a_folder_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         assert!(replace_file(&folder.path().join("none/a.json"), b"").is_err());
+    }
+
+    #[test]
+    fn many_may_write_the_same_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        let contents: Vec<_> = (0..8_u8).map(|writer| vec![writer; 100_000]).collect();
+        std::thread::scope(|scope| {
+            for bytes in &contents {
+                let path = &path;
+                scope.spawn(move || (0..20).for_each(|_| write_whole(path, bytes).unwrap()));
+            }
+            for _ in 0..200 {
+                if let Ok(read) = std::fs::read(&path) {
+                    assert!(contents.contains(&read));
+                }
+            }
+        });
+        assert!(contents.contains(&std::fs::read(&path).unwrap()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_already_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_whole(&path, b"one").unwrap();
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        write_whole(&path, b"one").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written);
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
     }
 }
