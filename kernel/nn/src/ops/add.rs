@@ -2,9 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, matrix, new_rows, written};
 use super::on_device::is_on_device;
-use super::vector::vectorized;
 
 const OP: &str = "add";
 
@@ -17,12 +16,14 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let (a, b) = (borrow(OP, "a", &a)?, borrow(OP, "b", &b)?);
-    let [sum] = new_rows(rows, width, |first, [sum]| {
-        let operands = a[first * width..].iter().zip(&b[first * width..]);
-        vectorized(
-            #[inline(always)]
-            || sum.iter_mut().zip(operands).for_each(|(sum, (a, b))| *sum = a + b),
-        )
-    })?;
+    let [sum] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, sum| {
+            let operands = a[row * width..].iter().zip(&b[row * width..]);
+            written(sum, operands.map(|(a, b)| [a + b]))
+        },
+    )?;
     Ok(sum)
 }

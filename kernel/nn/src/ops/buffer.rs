@@ -8,6 +8,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::error::OpError;
+use super::vector::vectorized;
 
 /// Elements that are worth a task of their own.
 pub(super) const TASK: usize = 1 << 15;
@@ -163,13 +164,16 @@ pub(super) fn tensor(values: Vec<f32>, rows: usize, columns: usize) -> Result<Te
     Tensor::from_vec(values, (rows, columns), &Device::Cpu)
 }
 
-/// `N` matrices of the same shape, filled by `fill(first_row, blocks)` a block of whole rows at a time, in parallel
-/// where there is enough to do. Blocks start as zeros, made so while they are in the nearest cache, where zeroing a
-/// whole matrix beforehand would be one more pass over memory.
+/// A row of a new matrix that is still to be written.
+pub(super) type Unwritten<'a> = &'a mut [MaybeUninit<f32>];
+
+/// `N` matrices of the same shape: `fill(row, places)` writes that row of each, by [`written`] or [`zeroed`]. Rows are
+/// filled in parallel where there is enough to do, with the processor's vector instructions: pass
+/// `#[inline(always)] |row, places| ...`.
 pub(super) fn new_rows<const N: usize>(
     rows: usize,
     columns: usize,
-    fill: impl Fn(usize, [&mut [f32]; N]) + Sync,
+    fill: impl for<'a> Fn(usize, [Unwritten<'a>; N]) -> [&'a mut [f32]; N] + Sync,
 ) -> Result<[Tensor; N]> {
     let mut outputs: [Vec<f32>; N] = std::array::from_fn(|_| Vec::with_capacity(rows * columns));
     let rows_per_task = (TASK / columns.max(1)).max(1);
@@ -178,13 +182,26 @@ pub(super) fn new_rows<const N: usize>(
         .map(|out| out.spare_capacity_mut()[..rows * columns].chunks_mut((rows_per_task * columns).max(1)));
     let count = rows.div_ceil(rows_per_task) * usize::from(columns > 0);
     let tasks: Vec<_> = (0..count).map(|_| blocks.each_mut().map(|block| block.next().unwrap_or_default())).collect();
-    let run = |(task, blocks): (usize, [&mut [MaybeUninit<f32>]; N])| fill(task * rows_per_task, blocks.map(zeroed));
+    let run = |(task, blocks): (usize, [Unwritten; N])| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut blocks = blocks.map(|block| block.chunks_exact_mut(columns));
+                for row in task * rows_per_task..rows.min((task + 1) * rows_per_task) {
+                    let places = blocks.each_mut().map(|block| block.next().unwrap_or_default());
+                    let starts = places.each_ref().map(|places| places.as_ptr().cast());
+                    let filled = fill(row, places).map(|row| (row.as_ptr(), row.len()));
+                    assert_eq!(filled, starts.map(|start| (start, columns)), "a row was filled that is not this one");
+                }
+            },
+        )
+    };
     match tasks.len() {
         0 | 1 => tasks.into_iter().enumerate().for_each(run),
         _ => tasks.into_par_iter().enumerate().for_each(run),
     }
     for out in &mut outputs {
-        // SAFETY: the tasks cover all `rows * columns` elements, and `zeroed` initialised those of each.
+        // SAFETY: the tasks cover all `rows * columns` elements, and of each row `fill` has shown that it was written.
         unsafe { out.set_len(rows * columns) };
     }
     let mut tensors = Vec::with_capacity(N);
@@ -194,11 +211,34 @@ pub(super) fn new_rows<const N: usize>(
     tensors.try_into().map_err(|_| candle_core::Error::Msg("a number of outputs changed".into()))
 }
 
-/// The block, holding zeros.
-fn zeroed(block: &mut [MaybeUninit<f32>]) -> &mut [f32] {
-    block.fill(MaybeUninit::new(0.0));
+/// The rows, holding `values`, of which there must be one for each place.
+#[inline(always)]
+pub(super) fn written<'a, const N: usize>(
+    mut places: [Unwritten<'a>; N],
+    values: impl Iterator<Item = [f32; N]>,
+) -> [&'a mut [f32]; N] {
+    let len = places.first().map_or(0, |places| places.len());
+    let mut count = 0;
+    {
+        let places = places.each_mut().map(|places| &mut places[..len]);
+        for (i, values) in (0..len).zip(values) {
+            for n in 0..N {
+                places[n][i].write(values[n]);
+            }
+            count += 1;
+        }
+    }
+    assert_eq!([count; N], places.each_ref().map(|places| places.len()), "a row has a value for each place");
+    // SAFETY: as many places of each row as it has were written, from its first on.
+    places.map(|places| unsafe { places.assume_init_mut() })
+}
+
+/// The row, holding zeros.
+#[inline(always)]
+pub(super) fn zeroed(places: Unwritten<'_>) -> &mut [f32] {
+    places.fill(MaybeUninit::new(0.0));
     // SAFETY: every element has just been written.
-    unsafe { block.assume_init_mut() }
+    unsafe { places.assume_init_mut() }
 }
 
 #[cfg(test)]
@@ -206,14 +246,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_visited_once() {
+    fn every_row_is_filled_once() {
         for (rows, columns) in [(0, 3), (3, 0), (1, 1), (1000, 77), (3, 40_000)] {
-            let [a, b] = new_rows(rows, columns, |first, [a, b]| {
-                let rows = a.chunks_mut(columns).zip(b.chunks_mut(columns));
-                for (row, (a, b)) in rows.enumerate() {
-                    a.iter_mut().for_each(|v| *v += (first + row) as f32);
-                    b.iter_mut().for_each(|v| *v -= (first + row) as f32);
-                }
+            let [a, b] = new_rows(rows, columns, |row, [a, b]| {
+                let a = zeroed(a);
+                a.iter_mut().for_each(|value| *value += row as f32);
+                let [b] = written([b], (0..columns).map(|_| [-(row as f32)]));
+                [a, b]
             })
             .unwrap();
             assert_eq!(a.dims(), [rows, columns]);
@@ -221,5 +260,17 @@ mod tests {
             assert!(a.iter().enumerate().all(|(row, values)| values.iter().all(|&v| v == row as f32)));
             assert!(b.iter().enumerate().all(|(row, values)| values.iter().all(|&v| v == -(row as f32))));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "a value for each place")]
+    fn places_without_a_value_are_refused() {
+        let _ = new_rows(2, 3, |_, places| written(places, [[1.0], [2.0]].into_iter()));
+    }
+
+    #[test]
+    #[should_panic(expected = "not this one")]
+    fn another_row_is_refused() {
+        let _ = new_rows(1, 3, |_, [_]| [Box::leak(Box::new([1.0; 3])).as_mut_slice()]);
     }
 }

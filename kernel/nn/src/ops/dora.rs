@@ -7,10 +7,9 @@ use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 use tunebook_gemm::{View, ViewMut, sgemm};
 
-use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
 use super::on_device::{self, accumulate, is_on_device};
-use super::vector::vectorized;
 use crate::frozen::FrozenMatrix;
 
 const OP: &str = "dora";
@@ -56,24 +55,18 @@ pub fn scale_columns(z: &Tensor, factors: &Tensor, bias: Option<&Tensor>) -> Res
     let z = z.contiguous()?;
     let (z, factors) = (borrow(OP, "z", &z)?, borrow(OP, "factors", factors)?);
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
-    let [y] = new_rows(rows, width, |first, [y]| {
-        let z = z[first * width..].chunks_exact(width.max(1));
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, z) in y.chunks_exact_mut(width).zip(z) {
-                    match &bias {
-                        Some(bias) => {
-                            for (((y, z), factor), bias) in y.iter_mut().zip(z).zip(&*factors).zip(&**bias) {
-                                *y = z * factor + bias;
-                            }
-                        }
-                        None => y.iter_mut().zip(z).zip(&*factors).for_each(|((y, z), factor)| *y = z * factor),
-                    }
-                }
-            },
-        )
-    })?;
+    let [y] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, y| {
+            let operands = z[row * width..].iter().zip(&*factors);
+            match &bias {
+                Some(bias) => written(y, operands.zip(&**bias).map(|((z, factor), bias)| [z * factor + bias])),
+                None => written(y, operands.map(|(z, factor)| [z * factor])),
+            }
+        },
+    )?;
     Ok(y)
 }
 

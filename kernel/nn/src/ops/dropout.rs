@@ -1,10 +1,12 @@
 //! Dropout whose mask is a function of a seed, so that a backward pass makes it again instead of keeping it.
 
+use std::iter;
+
 use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::buffer::{borrow, matrix, new_rows};
+use super::buffer::{borrow, matrix, new_rows, written};
 use super::error::OpError;
 use super::on_device::is_on_device;
 use super::vector::vectorized;
@@ -32,17 +34,19 @@ impl Dropout {
             return Err(OpError::Argument { op: OP, problem }.into());
         }
         if is_on_device(x) {
-            let [mask] = new_rows(rows, width, |first, [mask]| {
-                mask.fill(1.0);
-                self.mask(first * width, mask);
+            let [mask] = new_rows(rows, width, |row, mask| {
+                let [mask] = written(mask, iter::repeat([1.0]));
+                self.mask(row * width, mask);
+                [mask]
             })?;
             return x * mask.to_device(x.device())?;
         }
         let x = x.contiguous()?;
         let x = borrow(OP, "x", &x)?;
-        let [y] = new_rows(rows, width, |first, [y]| {
-            y.copy_from_slice(&x[first * width..][..y.len()]);
-            self.mask(first * width, y);
+        let [y] = new_rows(rows, width, |row, [y]| {
+            let y = y.write_copy_of_slice(&x[row * width..][..width]);
+            self.mask(row * width, y);
+            [y]
         })?;
         Ok(y)
     }

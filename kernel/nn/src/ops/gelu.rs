@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 use candle_core::cpu::erf::erf_f64;
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, matrix, new_rows, written};
 use super::on_device::{self, is_on_device};
 
 const OP: &str = "gelu";
@@ -20,11 +20,15 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     }
     let x = x.contiguous()?;
     let x = borrow(OP, "x", &x)?;
-    let [y] = new_rows(rows, width, |first, [y]| {
-        for (y, x) in y.iter_mut().zip(&x[first * width..]) {
-            *y = (f64::from(*x) * below(f64::from(*x))) as f32;
-        }
-    })?;
+    let [y] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, y| {
+            let x = x[row * width..].iter().copied().map(f64::from);
+            written(y, x.map(|x| [(x * below(x)) as f32]))
+        },
+    )?;
     Ok(y)
 }
 
@@ -37,12 +41,16 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     }
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let (x, dy) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?);
-    let [dx] = new_rows(rows, width, |first, [dx]| {
-        for ((dx, x), dy) in dx.iter_mut().zip(&x[first * width..]).zip(&dy[first * width..]) {
-            let x = f64::from(*x);
-            *dx = (f64::from(*dy) * (below(x) + x * (-0.5 * x * x).exp() / TAU.sqrt())) as f32;
-        }
-    })?;
+    let slope = |x: f64| below(x) + x * (-0.5 * x * x).exp() / TAU.sqrt();
+    let [dx] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, dx| {
+            let operands = x[row * width..].iter().zip(&dy[row * width..]);
+            written(dx, operands.map(|(x, dy)| [(f64::from(*dy) * slope(f64::from(*x))) as f32]))
+        },
+    )?;
     Ok(dx)
 }
 

@@ -2,11 +2,11 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
 use super::error::OpError;
 use super::on_device::{self, is_on_device};
-use super::vector::{dot, vectorized};
+use super::vector::dot;
 
 const OP: &str = "rms_norm";
 
@@ -21,19 +21,16 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     }
     let x = x.contiguous()?;
     let (x, weight) = (borrow(OP, "x", &x)?, borrow(OP, "weight", weight)?);
-    let [y] = new_rows(rows, width, |first, [y]| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                    let root = reciprocal_root(x, eps);
-                    for ((y, x), w) in y.iter_mut().zip(x).zip(&*weight) {
-                        *y = x * root * w;
-                    }
-                }
-            },
-        )
-    })?;
+    let [y] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, y| {
+            let x = &x[row * width..][..width];
+            let root = reciprocal_root(x, eps);
+            written(y, x.iter().zip(&*weight).map(|(x, w)| [x * root * w]))
+        },
+    )?;
     Ok(y)
 }
 
@@ -60,28 +57,25 @@ pub fn rms_norm_backward(
     let residual = residual.map(|residual| residual.contiguous()).transpose()?;
     let (x, dy, weight) = (borrow(OP, "x", &x)?, borrow(OP, "dy", &dy)?, borrow(OP, "weight", weight)?);
     let residual = residual.as_ref().map(|residual| borrow(OP, "residual", residual)).transpose()?;
-    let [dx] = new_rows(rows, width, |first, [dx]| {
-        let operands = x[first * width..].chunks_exact(width).zip(dy[first * width..].chunks_exact(width));
-        vectorized(
-            #[inline(always)]
-            || {
-                for (row, (dx, (x, dy))) in dx.chunks_exact_mut(width).zip(operands).enumerate() {
-                    let root = reciprocal_root(x, eps);
-                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(&*weight) {
-                        *dx = dy * w;
-                    }
-                    let slope = root * root * root * dot(dx, x) / width as f32;
-                    for (dx, x) in dx.iter_mut().zip(x) {
-                        *dx = *dx * root - x * slope;
-                    }
-                    if let Some(residual) = &residual {
-                        let residual = &residual[(first + row) * width..][..width];
-                        dx.iter_mut().zip(residual).for_each(|(dx, residual)| *dx += residual);
-                    }
-                }
-            },
-        )
-    })?;
+    let [dx] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, dx| {
+            let (x, dy) = (&x[row * width..][..width], &dy[row * width..][..width]);
+            let root = reciprocal_root(x, eps);
+            let [dx] = written(dx, dy.iter().zip(&*weight).map(|(dy, w)| [dy * w]));
+            let slope = root * root * root * dot(dx, x) / width as f32;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = *dx * root - x * slope;
+            }
+            if let Some(residual) = &residual {
+                let residual = &residual[row * width..][..width];
+                dx.iter_mut().zip(residual).for_each(|(dx, residual)| *dx += residual);
+            }
+            [dx]
+        },
+    )?;
     Ok(dx)
 }
 

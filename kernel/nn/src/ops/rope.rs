@@ -2,10 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, matrix, new_rows};
+use super::buffer::{borrow, expect_shape, matrix, new_rows, zeroed};
 use super::error::OpError;
 use super::on_device::{self, is_on_device};
-use super::vector::vectorized;
 
 const OP: &str = "rope";
 
@@ -46,21 +45,19 @@ fn turn(x: &Tensor, rotary: &Rotary, direction: f32) -> Result<Tensor> {
     }
     let x = x.contiguous()?;
     let (x, cos, sin) = (borrow(OP, "x", &x)?, borrow(OP, "cos", &rotary.cos)?, borrow(OP, "sin", &rotary.sin)?);
-    let [y] = new_rows(rows, width, |first, [y]| {
-        let x = x[first * width..].chunks_exact(width);
-        let cos = cos[first * half..].chunks_exact(half);
-        let sin = sin[first * half..].chunks_exact(half);
-        vectorized(
-            #[inline(always)]
-            || {
-                for (((y, x), cos), sin) in y.chunks_exact_mut(width).zip(x).zip(cos).zip(sin) {
-                    for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
-                        rotate(y, x, cos, sin, direction);
-                    }
-                }
-            },
-        )
-    })?;
+    let [y] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, [y]| {
+            let (y, x) = (zeroed(y), &x[row * width..]);
+            let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
+            for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
+                rotate(y, x, cos, sin, direction);
+            }
+            [y]
+        },
+    )?;
     Ok(y)
 }
 

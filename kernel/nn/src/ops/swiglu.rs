@@ -3,11 +3,10 @@
 use candle_core::{DType, Result, Tensor};
 use half::bf16;
 
-use super::buffer::{Element, borrow, borrow_of, expect_shape, matrix_of, new_rows};
+use super::buffer::{Element, borrow, borrow_of, expect_shape, matrix_of, new_rows, written};
 use super::error::OpError;
 use super::exp::sigmoid;
 use super::on_device::{self, is_on_device};
-use super::vector::vectorized;
 
 const OP: &str = "swiglu";
 
@@ -37,18 +36,21 @@ fn forward<E: Element>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
     let (gate, up) = (gate.contiguous()?, up.contiguous()?);
     let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
-    let [y] = new_rows(rows, width, |first, [y]| {
-        let operands = gate[first * width..].iter().zip(&up[first * width..]);
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, (gate, up)) in y.iter_mut().zip(operands) {
+    let [y] = new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, y| {
+            let operands = gate[row * width..].iter().zip(&up[row * width..]);
+            written(
+                y,
+                operands.map(|(gate, up)| {
                     let (gate, up) = (gate.widened(), up.widened());
-                    *y = gate * sigmoid(gate) * up;
-                }
-            },
-        )
-    })?;
+                    [gate * sigmoid(gate) * up]
+                }),
+            )
+        },
+    )?;
     Ok(y)
 }
 
@@ -61,21 +63,23 @@ fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tens
     let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
     let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
     let dy = borrow(OP, "dy", &dy)?;
-    new_rows(rows, width, |first, [dgate, dup]| {
-        let at = first * width;
-        let operands = gate[at..].iter().zip(&up[at..]).zip(&dy[at..]);
-        vectorized(
-            #[inline(always)]
-            || {
-                for ((dgate, dup), ((gate, up), dy)) in dgate.iter_mut().zip(dup).zip(operands) {
+    new_rows(
+        rows,
+        width,
+        #[inline(always)]
+        |row, gradients| {
+            let at = row * width;
+            let operands = gate[at..].iter().zip(&up[at..]).zip(&dy[at..]);
+            written(
+                gradients,
+                operands.map(|((gate, up), dy)| {
                     let (gate, up) = (gate.widened(), up.widened());
                     let s = sigmoid(gate);
-                    *dup = dy * gate * s;
-                    *dgate = dy * up * s * (1.0 + gate * (1.0 - s));
-                }
-            },
-        )
-    })
+                    [dy * up * s * (1.0 + gate * (1.0 - s)), dy * gate * s]
+                }),
+            )
+        },
+    )
 }
 
 /// Those of gate and up, which must be the same.
