@@ -126,23 +126,20 @@ impl Progress {
             0 => "…".to_string(),
             _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64), lang),
         };
-        let loss =
-            training.last.map(|(loss, _)| say!(lang, "  loss {loss:.3}", "  损失 {loss:.3}")).unwrap_or_default();
-        let eval_loss = training.eval_loss.map(|loss| say!(lang, "  eval_loss {loss:.3}", "  评估损失 {loss:.3}"));
-        let eval_loss = eval_loss.unwrap_or_default();
-        let lr = training.last.map(|(_, lr)| say!(lang, "  lr {lr:.1e}", "  学习率 {lr:.1e}")).unwrap_or_default();
-        let rate =
-            training.rate.map(|rate| say!(lang, "  {rate:.0} tok/s", "  {rate:.0} token/秒")).unwrap_or_default();
+        let parts = [
+            (total > 1).then(|| format!("{done}/{total}")),
+            training.last.map(|(loss, _)| say!(lang, "loss {loss:.3}", "损失 {loss:.3}")),
+            training.eval_loss.map(|loss| say!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
+            Some(say!(lang, "{left} left", "剩余 {left}")),
+            training.rate.map(|rate| say!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),
+            training.last.map(|(_, lr)| say!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}")),
+        ];
         if self.kind != Kind::Training || self.bar.is_none() {
             self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(say!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
-            bar.set_message(say!(
-                lang,
-                "{done}/{total}{loss}{eval_loss}  {left} left{rate}{lr}",
-                "{done}/{total}{loss}{eval_loss}  剩余 {left}{rate}{lr}"
-            ));
+            bar.set_message(parts.into_iter().flatten().collect::<Vec<_>>().join("  "));
             bar.set_position(position as u64);
         }
     }

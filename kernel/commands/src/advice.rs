@@ -9,7 +9,6 @@ use tunebook_engine::advice::Remedies;
 
 use crate::lang::Lang;
 use crate::lang::Say;
-use crate::lang::both;
 use crate::quantities::seconds;
 use crate::say;
 
@@ -21,17 +20,20 @@ impl Say for Plan {
             (None, Some(free)) => say!(lang, "; {free:.1} GB can be had", "；可用 {free:.1} GB"),
             (None, None) => String::new(),
         };
-        let twice = layers - kept;
-        let kept = match twice {
-            0 => both("nothing is computed twice", "不需要重复计算").in_lang(lang).to_string(),
-            _ => say!(lang, "{twice} of {layers} layers are computed twice", "{layers} 层中有 {twice} 层要算两遍"),
+        let mut text = match layers - kept {
+            0 => say!(
+                lang,
+                "memory: up to {tokens} tokens at a time take {most:.1} GB, with nothing computed twice{room}",
+                "内存：一次最多算 {tokens} 个 token，需要 {most:.1} GB，不需要重复计算{room}"
+            ),
+            twice => say!(
+                lang,
+                "memory: up to {tokens} tokens at a time take {least:.1} GB, or {most:.1} GB with nothing computed \
+                 twice{room}; {twice} of {layers} layers are computed twice",
+                "内存：一次最多算 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{layers} 层中有 {twice} 层\
+                 要算两遍"
+            ),
         };
-        let mut text = say!(
-            lang,
-            "memory: up to {tokens} tokens at a time take {least:.1} GB, or {most:.1} GB with nothing computed \
-             twice{room}; {kept}",
-            "内存：一次最多算 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{kept}"
-        );
         if self.rereads() {
             text += &say!(
                 lang,
@@ -180,5 +182,10 @@ mod tests {
              reads them from the disk: quantization_bit=4 makes them smaller"
         );
         assert!(plan.say(Lang::Zh).contains("36 层中有 26 层要算两遍"));
+        let easy = Plan { kept: 36, free: Some(30.0), ..plan };
+        assert_eq!(
+            easy.say(Lang::En),
+            "memory: up to 2000 tokens at a time take 12.0 GB, with nothing computed twice; 30.0 GB can be had"
+        );
     }
 }
