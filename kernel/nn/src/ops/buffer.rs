@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use half::bf16;
 use rayon::prelude::*;
 
@@ -13,17 +13,13 @@ use super::vector::vectorized;
 /// Elements that are worth a task of their own.
 pub(super) const TASK: usize = 1 << 15;
 
-/// An element that an operation reads as f32.
-pub(super) trait Element: Copy + Sync {
-    const DTYPE: DType;
-
+/// An element that an operation reads as f32, or makes.
+pub(super) trait Element: WithDType {
     fn all(storage: &CpuStorage) -> Option<&[Self]>;
     fn widened(self) -> f32;
 }
 
 impl Element for f32 {
-    const DTYPE: DType = DType::F32;
-
     fn all(storage: &CpuStorage) -> Option<&[f32]> {
         if let CpuStorage::F32(values) = storage { Some(values) } else { None }
     }
@@ -35,8 +31,6 @@ impl Element for f32 {
 }
 
 impl Element for bf16 {
-    const DTYPE: DType = DType::BF16;
-
     fn all(storage: &CpuStorage) -> Option<&[bf16]> {
         if let CpuStorage::BF16(values) = storage { Some(values) } else { None }
     }
@@ -160,29 +154,29 @@ fn slice<'a, E: Element>(storage: &'a CpuStorage, layout: &Layout) -> Option<&'a
 }
 
 /// A matrix made of these elements, without a copy.
-pub(super) fn tensor(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
+pub(super) fn tensor<E: Element>(values: Vec<E>, rows: usize, columns: usize) -> Result<Tensor> {
     Tensor::from_vec(values, (rows, columns), &Device::Cpu)
 }
 
 /// A row of a new matrix that is still to be written.
-pub(super) type Unwritten<'a> = &'a mut [MaybeUninit<f32>];
+pub(super) type Unwritten<'a, E = f32> = &'a mut [MaybeUninit<E>];
 
 /// `N` matrices of the same shape: `fill(row, places)` writes that row of each, by [`written`] or [`zeroed`]. Rows are
 /// filled in parallel where there is enough to do, with the processor's vector instructions: pass
 /// `#[inline(always)] |row, places| ...`.
-pub(super) fn new_rows<const N: usize>(
+pub(super) fn new_rows<E: Element, const N: usize>(
     rows: usize,
     columns: usize,
-    fill: impl for<'a> Fn(usize, [Unwritten<'a>; N]) -> [&'a mut [f32]; N] + Sync,
+    fill: impl for<'a> Fn(usize, [Unwritten<'a, E>; N]) -> [&'a mut [E]; N] + Sync,
 ) -> Result<[Tensor; N]> {
-    let mut outputs: [Vec<f32>; N] = std::array::from_fn(|_| Vec::with_capacity(rows * columns));
+    let mut outputs: [Vec<E>; N] = std::array::from_fn(|_| Vec::with_capacity(rows * columns));
     let rows_per_task = (TASK / columns.max(1)).max(1);
     let mut blocks = outputs
         .each_mut()
         .map(|out| out.spare_capacity_mut()[..rows * columns].chunks_mut((rows_per_task * columns).max(1)));
     let count = rows.div_ceil(rows_per_task) * usize::from(columns > 0);
     let tasks: Vec<_> = (0..count).map(|_| blocks.each_mut().map(|block| block.next().unwrap_or_default())).collect();
-    let run = |(task, blocks): (usize, [Unwritten; N])| {
+    let run = |(task, blocks): (usize, [Unwritten<E>; N])| {
         vectorized(
             #[inline(always)]
             || {
@@ -213,10 +207,10 @@ pub(super) fn new_rows<const N: usize>(
 
 /// The rows, holding `values`, of which there must be one for each place.
 #[inline(always)]
-pub(super) fn written<'a, const N: usize>(
-    mut places: [Unwritten<'a>; N],
-    values: impl Iterator<Item = [f32; N]>,
-) -> [&'a mut [f32]; N] {
+pub(super) fn written<'a, E: Element, const N: usize>(
+    mut places: [Unwritten<'a, E>; N],
+    values: impl Iterator<Item = [E; N]>,
+) -> [&'a mut [E]; N] {
     let len = places.first().map_or(0, |places| places.len());
     let mut count = 0;
     {

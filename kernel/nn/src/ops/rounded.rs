@@ -1,14 +1,10 @@
 //! Values that are kept in fewer bits from the forward to the backward pass.
 
-use std::mem::MaybeUninit;
-
-use candle_core::{DType, Device, Result, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Result, Tensor};
 use tunebook_gemm::round;
 
-use super::buffer::{TASK, borrow, matrix};
+use super::buffer::{borrow, matrix, new_rows, written};
 use super::on_device::is_on_device;
-use super::vector::vectorized;
 
 const OP: &str = "rounded";
 
@@ -20,23 +16,21 @@ pub fn rounded(x: &Tensor) -> Result<Tensor> {
     }
     let x = x.contiguous()?;
     let x = borrow(OP, "x", &x)?;
-    let mut narrow = Vec::with_capacity(x.len());
-    let tasks = narrow.spare_capacity_mut().par_chunks_mut(TASK).zip(x.par_chunks(TASK));
-    tasks.for_each(|(narrow, wide)| {
-        vectorized(
-            #[inline(always)]
-            || narrow.iter_mut().zip(wide).for_each(|(narrow, wide)| *narrow = MaybeUninit::new(round(*wide))),
-        )
-    });
-    // SAFETY: the capacity is there, and the tasks have written as many elements as x has.
-    unsafe { narrow.set_len(x.len()) };
-    Tensor::from_vec(narrow, (rows, columns), &Device::Cpu)
+    let [narrow] = new_rows(
+        rows,
+        columns,
+        #[inline(always)]
+        |row, narrow| written(narrow, x[row * columns..].iter().map(|wide| [round(*wide)])),
+    )?;
+    Ok(narrow)
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
     use half::bf16;
 
+    use super::super::buffer::TASK;
     use super::super::testing::random;
     use super::*;
 
