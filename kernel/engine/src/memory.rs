@@ -83,15 +83,16 @@ impl StepMemory {
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
         let kv = text.num_key_value_heads * text.head_dim();
         let h = ranks.div_ceil(text.num_hidden_layers);
-        // Gate and up are kept in bf16 where products are.
-        let gated = match net.precision {
-            Precision::F32 => 2 * text.intermediate_size,
-            Precision::Bf16 => text.intermediate_size,
+        // Gate and up, and what the layer at hand has beside them of that width: gate and up before they are rounded, or what
+        // they make and three gradients, all but one of which are bf16 where products are.
+        let [gated, beside] = match net.precision {
+            Precision::F32 => [2, 4],
+            Precision::Bf16 => [1, 3],
         };
-        let inner = tokens * (3 * text.hidden_size + 2 * kv + gated + h);
+        let inner = tokens * (3 * text.hidden_size + 2 * kv + gated * text.intermediate_size + h);
         let inputs = tokens * text.hidden_size * text.num_hidden_layers;
-        // The layer at hand: its inner values, gate, up and four gradients of that width, ten of the hidden width.
-        let working = inner + tokens * (6 * text.intermediate_size + 10 * text.hidden_size);
+        // The layer at hand, with ten values of the hidden width.
+        let working = inner + tokens * (beside * text.intermediate_size + 10 * text.hidden_size);
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
         let free_on_device = device::free_bytes(&net.device);
         let (copies, vision) = if free_on_device.is_some() { (2, net.vision.size()) } else { (4, 0) };

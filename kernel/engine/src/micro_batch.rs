@@ -246,7 +246,7 @@ impl MicroBatches {
                 layer.release();
             }
             if i >= lowest {
-                let inner = (i >= first_kept).then(|| layer.kept(inner)).transpose()?;
+                let inner = (i >= first_kept).then_some(inner);
                 passed.push((i, x, inner));
             }
             x = y;
@@ -271,7 +271,7 @@ impl MicroBatches {
             if i < manner.layers.released {
                 layer.map();
             }
-            let again = || layer.kept(layer.inner(&x, &rotary, sequences, pass)?);
+            let again = || layer.inner(&x, &rotary, sequences, pass);
             let inner = inner.map_or_else(again, Ok)?;
             dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), pass, gradients)?;
             if i < manner.layers.released {

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
-use crate::source::{Contract, Factor, Source, Stored};
+use crate::source::{Contract, Factor, Rows, Source, Stored};
 pub(crate) use pack::Halves;
 use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
 pub(crate) use tiles::Amx;
@@ -42,7 +42,19 @@ pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stor
 where
     W: Source<Elem: Halves>,
 {
-    let Product { x, h, dims, .. } = product;
+    let contract = product.x.contract;
+    match product.x.source {
+        Rows::F32(x) => multiply_rows(amx, product, Factor { source: x, contract }, w, b),
+        Rows::Bf16(x) => multiply_rows(amx, product, Factor { source: x, contract }, w, b),
+    }
+}
+
+fn multiply_rows<X, W>(amx: Amx, product: &Product<'_>, x: Factor<X>, w: Factor<W>, b: Stored<'_, f32>)
+where
+    X: Source<Elem: Halves>,
+    W: Source<Elem: Halves>,
+{
+    let Product { h, dims, .. } = product;
     let tiles = |size: usize| size.div_ceil(16);
     let (left, right) = (tiles(dims.rows) * tiles(dims.depth), tiles(dims.width) * tiles(dims.depth));
     let sums = tiles(dims.rows) * tiles(dims.width);
@@ -53,7 +65,7 @@ where
     let (left_side, right_side) = if transposed { (Side::B, Side::A) } else { (Side::A, Side::B) };
     let h = Factor { source: *h, contract: Contract::RowElements };
     let b = Factor { source: b, contract: w.contract };
-    let left = Operand { main: *x, low_rank: h, side: left_side, free: dims.rows };
+    let left = Operand { main: x, low_rank: h, side: left_side, free: dims.rows };
     let right = Operand { main: w, low_rank: b, side: right_side, free: dims.width };
     let rows_streamed = dims.rows > dims.width;
     let few = dims.rows.min(dims.width) <= FEW;

@@ -4,7 +4,6 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use bytemuck::Zeroable;
 use half::bf16;
 use rayon::prelude::*;
 
@@ -14,7 +13,7 @@ use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_wi
 use crate::product::{Dims, MakeH, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::{CACHE_LINE, Contract, Factor, Lines, Source, Stored};
+use crate::source::{CACHE_LINE, Contract, Factor, Lines, Rows, Source, Stored};
 
 /// The most lanes along the contraction, and the most lanes of W, that a task packs at a time, if the elements of rows
 /// are contracted: rows are read whole or in long parts, and take 256 KiB.
@@ -39,20 +38,26 @@ pub(crate) fn multiply<'a, V, W, B>(simd: V, mut product: Product<'a>, w: Factor
 where
     W: Source,
     B: Source + From<Stored<'a, f32>>,
-    V: Reads<W::Elem> + Reads<B::Elem>,
+    V: Reads<W::Elem> + Reads<B::Elem> + Reads<bf16>,
 {
     let mut make_h = product.make_h.take();
     let Dims { rows, width, depth, rank } = product.dims;
     let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
     let strips = Strips { len: strip_width::<V>() * (lanes[0] + lanes[1]), lanes };
-    let x = Factor { source: B::from(product.x.source), contract: product.x.contract };
+    let contract = product.x.contract;
     let block = rows.div_ceil(rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
     let mut packed = Scratch::<V::Lane>::new(block.min(rows).div_ceil(V::ROWS) * strips.len);
     for first in (0..rows).step_by(block) {
         let rows = first..rows.min(first + block);
         let alone = !product.threads || rows.len() * width * (depth + rank) <= ALONE;
         let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strips.len];
-        strips.pack(simd, x, rows.clone(), depth, packed, 0, alone);
+        match product.x.source {
+            Rows::F32(x) => {
+                let x = Factor { source: B::from(x), contract };
+                strips.pack(simd, x, rows.clone(), depth, packed, 0, alone);
+            }
+            Rows::Bf16(x) => strips.pack(simd, Factor { source: x, contract }, rows.clone(), depth, packed, 0, alone),
+        }
         let h = match make_h.take() {
             None => product.h.rows_from(rows.start),
             Some(MakeH { down, scale, h }) => {
@@ -225,6 +230,49 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
+        let Product { y, ending, .. } = self.product;
+        let rows = self.first_row + self.rows.start..self.first_row + self.rows.end;
+        // Where a column's elements are neighbours, rows are made elsewhere first: all of a column is written at once.
+        let width = if y.is_transposed() { self.columns.len().next_multiple_of(panel_width::<V>()) } else { 0 };
+        let mut rows_first = Scratch::<f32>::new(self.rows.len() * width);
+        let of = Output::new(uninit(&mut rows_first), self.rows.len(), width, width);
+        let sums = if y.is_transposed() {
+            Sums { of: &of, ending: Ending::PLAIN, origin: [0, 0], width }
+        } else {
+            Sums { of: y, ending: *ending, origin: [rows.start, self.columns.start], width: self.columns.len() }
+        };
+        // SAFETY: the caller is within `run`. Tasks have disjoint regions.
+        unsafe {
+            self.compute::<V>(sums);
+            for (place, column) in self.columns.clone().enumerate().filter(|_| y.is_transposed()) {
+                let sums = rows_first.chunks_exact(width).map(|row| row[place]);
+                ending.write(true, sums, y.column(column, rows.clone()), column..column + 1);
+            }
+        }
+    }
+}
+
+/// Where a region's sums go.
+#[derive(Clone, Copy)]
+struct Sums<'a> {
+    of: &'a Output<'a>,
+    ending: Ending<'a>,
+    /// The row and column of the region's first one.
+    origin: [usize; 2],
+    /// The columns of the region, or as many as its panels have.
+    width: usize,
+}
+
+impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
+    /// Makes the sums.
+    ///
+    /// # Safety
+    /// That of [`Simd`], and nothing else is in use of the places that they go to.
+    #[inline(always)]
+    unsafe fn compute<V>(&self, sums: Sums<'_>)
+    where
+        V: Reads<W::Elem> + Reads<B::Elem> + Simd<Lane = L>,
+    {
         let Dims { depth, rank, .. } = self.product.dims;
         let [of_x, of_h] = self.strips.lanes;
         let width = panel_width::<V>();
@@ -232,11 +280,11 @@ where
         let mut packed = Scratch::new(self.columns.len().div_ceil(width) * panels.len);
         let (mut staging, mut staging_of_b) = (Staging::new::<W>(STAGING), Staging::new::<B>(STAGING));
         let b = Factor { source: self.b, contract: self.w.contract };
-        let longest = self.depth * V::Lane::DEPTH;
+        let longest = self.depth * L::DEPTH;
         // One part at least, since b goes with the last one.
         for from in (0..depth.max(1)).step_by(longest) {
             let part = from..depth.min(from + longest);
-            let (first, mut lanes) = (from / V::Lane::DEPTH, part.len().div_ceil(V::Lane::DEPTH));
+            let (first, mut lanes) = (from / L::DEPTH, part.len().div_ceil(L::DEPTH));
             let is_last = part.end == depth;
             let mut next = self.next(&part, longest);
             // SAFETY: the caller is within `run`.
@@ -245,19 +293,18 @@ where
                 if is_last && rank > 0 {
                     let whole = of_x - first;
                     for panel in packed.chunks_exact_mut(panels.len) {
-                        panel[lanes * width..whole * width].fill(V::Lane::zeroed());
+                        panel[lanes * width..whole * width].fill(L::zeroed());
                     }
                     let packed = &mut packed[whole * width..];
                     pack::<V, B>(&b, self.columns.clone(), 0..rank, packed, panels, &mut staging_of_b);
-                    lanes = whole + rank.div_ceil(V::Lane::DEPTH);
+                    lanes = whole + rank.div_ceil(L::DEPTH);
                 }
-                self.multiply_packed::<V>(first, lanes, &packed, panels.len, &mut || next.fetch_next());
+                let packed = (&packed[..], panels.len);
+                self.multiply_packed::<V>(first, lanes, packed, sums, &mut || next.fetch_next());
             }
         }
     }
-}
 
-impl<L: Lane, W: Source, B> Region<'_, L, W, B> {
     /// What of w this thread will most likely pack after `part`, of at most `longest` elements.
     #[inline(always)]
     fn next(&self, part: &Range<usize>, longest: usize) -> Lines<'_, W> {
@@ -273,44 +320,47 @@ impl<L: Lane, W: Source, B> Region<'_, L, W, B> {
         }
     }
 
-    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed; calls `meanwhile` every
-    /// [`steps`] steps.
+    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed, each `panel_len` long; calls
+    /// `meanwhile` every [`steps`] steps.
     ///
     /// # Safety
-    /// That of [`Simd`].
+    /// That of `compute`.
     #[inline(always)]
     unsafe fn multiply_packed<V: Simd<Lane = L>>(
         &self,
         first: usize,
         lanes: usize,
-        packed: &[L],
-        panel_len: usize,
+        (packed, panel_len): (&[L], usize),
+        Sums { of: y, ending, origin, width: columns }: Sums<'_>,
         meanwhile: &mut impl FnMut(),
     ) {
-        let Product { y, ending, .. } = self.product;
         let width = strip_width::<V>();
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
             let x = &self.x[i / V::ROWS * self.strips.len + first * width..][..lanes * width];
-            for (j, panel) in self.columns.clone().step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
-                let columns = j..self.columns.end.min(j + panel_width::<V>());
+            let first_row = origin[0] + i - self.rows.start;
+            for (j, panel) in (0..columns).step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
+                let rows = first_row..first_row + height;
+                let columns = origin[1] + j..origin[1] + columns.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];
-                let first_row = self.first_row + i;
-                // SAFETY: the caller is within `run`. Tasks have disjoint regions, and this one holds one part at a time; the
-                // first lanes come before the others.
+                let in_place = first == 0 && columns.len() == panel_width::<V>() && ending.is_plain();
+                let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
+                let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
+                let part = match in_place {
+                    true => y.part(rows.clone(), columns.clone()),
+                    false => sums_of_rows.part(0..height, 0..panel_width::<V>()),
+                };
+                // SAFETY: the caller is within `run`, and this task holds one part at a time; the first lanes come before the
+                // others.
                 unsafe {
-                    if first == 0 && columns.len() == panel_width::<V>() && ending.is_plain() {
-                        tile_of_height::<V>(height, x, w, y.part(first_row..first_row + height, columns), meanwhile);
+                    tile_of_height::<V>(height, x, w, part, meanwhile);
+                    if in_place {
                         continue;
                     }
-                    let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
-                    let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
-                    let all = sums_of_rows.part(0..height, 0..panel_width::<V>());
-                    tile_of_height::<V>(height, x, w, all, meanwhile);
                     let sums = sums[..height * panel_width::<V>()].assume_init_ref();
-                    for (row, sums) in sums.chunks_exact(panel_width::<V>()).enumerate() {
-                        let y = y.row(first_row + row, columns.clone());
-                        ending.write(first == 0, &sums[..columns.len()], y, columns.clone());
+                    for (row, sums) in rows.zip(sums.chunks_exact(panel_width::<V>())) {
+                        let y = y.row(row, columns.clone());
+                        ending.write(first == 0, sums.iter().copied(), y, columns.clone());
                     }
                 }
             }

@@ -11,7 +11,7 @@ use crate::bf12;
 use crate::product::{Dims, MakeH, Product};
 use crate::quantized::Decoding;
 use crate::simd::{Portable, Reads};
-use crate::source::{Contract, Factor, Rounded, Source, Stored};
+use crate::source::{Contract, Factor, Rounded, Rows, Source, Stored};
 use crate::view::{View, ViewMut};
 use crate::{Bf12, Precision, Weights, blocked, few_rows, general};
 
@@ -114,8 +114,29 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// As [`with`](Product::with), for activations in w's place.
+    pub(crate) fn with_rows(mut self, mut w: Factor<Rows<'a>>, cpu: Cpu) {
+        if self.is_empty() {
+            return;
+        }
+        if !self.rounding_pays(w.contract, cpu) {
+            self.precision = Precision::F32;
+        }
+        if self.has_larger_x(w.contract, cpu) {
+            // The transpose is the product of the transposes. The larger operand is read once, and only x is packed whole.
+            let Dims { rows, width, .. } = self.dims;
+            let dims = Dims { rows: width, width: rows, ..self.dims };
+            (self, w) = (Product { x: w, y: self.y.t(), dims, ..self }, self.x);
+        }
+        let contract = w.contract;
+        match w.source {
+            Rows::F32(source) => self.with_stored(Factor { source, contract }, Stored::default(), cpu),
+            Rows::Bf16(source) => self.with_bf16(Factor { source, contract }, Stored::default(), cpu),
+        }
+    }
+
     /// As [`with`](Product::with), for f32 as it is stored.
-    pub(crate) fn with_stored(self, w: Factor<Stored<'_, f32>>, b: Stored<'a, f32>, cpu: Cpu) {
+    fn with_stored(self, w: Factor<Stored<'_, f32>>, b: Stored<'a, f32>, cpu: Cpu) {
         if self.precision == Precision::F32 {
             return self.with_f32(w, b, cpu);
         }
@@ -179,7 +200,7 @@ impl<'a> Product<'a> {
     where
         W: Source,
         B: Source + From<Stored<'a, f32>>,
-        V: Reads<W::Elem> + Reads<B::Elem>,
+        V: Reads<W::Elem> + Reads<B::Elem> + Reads<bf16>,
     {
         if self.has_few_rows(w.contract) {
             few_rows::multiply(simd, &self, w.source, b);
@@ -208,7 +229,7 @@ impl<'a> Product<'a> {
     fn make_h(&mut self, contract: Contract, cpu: Cpu) {
         let Some(MakeH { down, scale, h }) = self.make_h.take() else { return };
         let Dims { rows, depth, rank, .. } = self.dims;
-        let x = View::rows(self.x.source.data, [rows, depth]);
+        let x = View::of_activations(self.x.source.data(), [rows, depth]);
         let down = match contract {
             Contract::RowElements => View::rows(down.data, [rank, depth]).t(),
             Contract::Rows => View::rows(down.data, [depth, rank]),
@@ -219,14 +240,15 @@ impl<'a> Product<'a> {
 
     /// Whether [`blocked`] computes it, and there is something to be made.
     fn makes_h_on_the_way(&self, contract: Contract, cpu: Cpu) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if self.tiles(contract, cpu).is_some() {
-            return false;
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = cpu;
         let Dims { width, depth, rank, .. } = self.dims;
-        !self.has_few_rows(contract) && width > 0 && depth > 0 && rank > 0
+        !self.has_few_rows(contract) && !self.is_by_tiles(contract, cpu) && width > 0 && depth > 0 && rank > 0
+    }
+
+    /// Whether [`blocked`] computes it for several threads, and would rather have the operands the other way round.
+    fn has_larger_x(&self, contract: Contract, cpu: Cpu) -> bool {
+        let Dims { rows, width, .. } = self.dims;
+        let few_columns = [self.x.contract, contract] == [Contract::RowElements; 2] && width <= few_rows::MAX_ROWS;
+        self.threads && rows > width && !few_columns && !self.is_by_tiles(contract, cpu)
     }
 
     fn has_few_rows(&self, contract: Contract) -> bool {
@@ -235,7 +257,7 @@ impl<'a> Product<'a> {
 
     /// Whether a product in f32 would be slower than this one in bf16.
     pub(crate) fn rounding_pays(&self, contract: Contract, cpu: Cpu) -> bool {
-        if self.dims.depth == 0 || self.has_few_rows(contract) {
+        if self.precision == Precision::F32 || self.dims.depth == 0 || self.has_few_rows(contract) {
             return false;
         }
         match cpu {
@@ -245,6 +267,17 @@ impl<'a> Product<'a> {
             Cpu::Avx512Bf16 { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the tile registers are to compute this product.
+    fn is_by_tiles(&self, contract: Contract, cpu: Cpu) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.tiles(contract, cpu).is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return {
+            let _ = (contract, cpu);
+            false
+        };
     }
 
     /// The tile registers, if they are to compute this product.

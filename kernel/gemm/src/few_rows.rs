@@ -12,7 +12,7 @@ use crate::pack::pack_row;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
-use crate::source::Source;
+use crate::source::{Rows, Source};
 
 /// The most rows of x for which this beats packing W into panels.
 pub(crate) const MAX_ROWS: usize = 8;
@@ -66,11 +66,12 @@ impl<V: Simd> Job<V> for PackRows<'_, V::Lane> {
     #[inline(always)]
     unsafe fn run(self) {
         let Product { x, h, dims, precision, .. } = self.product;
+        let mut staging = Scratch::<f32>::new(dims.depth);
         for (row, lanes) in self.packed.chunks_exact_mut(self.lanes[0] + self.lanes[1]).enumerate() {
             let (of_x, of_h) = lanes.split_at_mut(self.lanes[0]);
-            for (x, depth, lanes) in [(x.source, dims.depth, of_x), (*h, dims.rank, of_h)] {
+            for (x, depth, lanes) in [(x.source, dims.depth, of_x), (Rows::F32(*h), dims.rank, of_h)] {
                 if depth > 0 {
-                    pack_row(x.run(row, 0..depth, &mut []), lanes, *precision == Precision::Bf16);
+                    pack_row(x.wide(row, depth, &mut staging), lanes, *precision == Precision::Bf16);
                     lanes[depth.div_ceil(V::Lane::DEPTH)..].fill(V::Lane::zeroed());
                 }
             }
@@ -109,7 +110,7 @@ where
             let columns = j..self.rows.end.min(j + TOGETHER);
             for (i, sums) in sums.iter().enumerate().take(dims.rows) {
                 // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-                unsafe { ending.write(true, &sums[..columns.len()], y.row(i, columns.clone()), columns.clone()) };
+                unsafe { ending.write(true, sums.iter().copied(), y.row(i, columns.clone()), columns.clone()) };
             }
         }
     }

@@ -1,15 +1,15 @@
-//! Products of strided f32 matrices, by the kernels of this crate or the `gemm` crate.
+//! Products of strided matrices, by the kernels of this crate or, small ones in f32, by the `gemm` crate.
 
 use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
 
-use crate::Precision;
 use crate::dispatch::Cpu;
 use crate::output::{Ending, Output};
 use crate::product::{Dims, Product};
-use crate::source::{Contract, Factor, Stored};
+use crate::source::{Contract, Factor, Rows, Stored};
 use crate::view::{Shape, View, ViewMut};
+use crate::{Activations, Precision};
 
 /// `c = scale · a b`, or `c += scale · a b` if `accumulate`. a: `[m, k]`, b: `[k, n]`, c: `[m, n]`.
 ///
@@ -18,7 +18,7 @@ use crate::view::{Shape, View, ViewMut};
 /// makes the product faster on this CPU; whether it does depends on the shapes, but not on the elements.
 ///
 /// # Panics
-/// If the shapes do not fit together.
+/// If the shapes do not fit together, or an operand is bf16 and neither rows nor columns of c are contiguous.
 pub fn gemm(
     scale: f32,
     a: View<'_>,
@@ -50,55 +50,54 @@ pub(crate) fn on(
         c.shape.rows,
         c.shape.cols
     );
-    if precision == Precision::Bf16 && c.shape.col_stride != 1 && c.shape.row_stride == 1 {
+    if c.shape.col_stride != 1 && c.shape.row_stride == 1 {
         return on(cpu, scale, b.t(), a.t(), c.t(), accumulate, threads, precision);
     }
-    if precision == Precision::Bf16
+    let is_narrow = [a, b].iter().any(|view| matches!(view.data, Activations::Bf16(_)));
+    if let (Some(x), Some(w)) = (factor(a), factor(b.t()))
         && c.shape.col_stride == 1
-        && let (Some(x), Some(w)) = (factor(a), factor(b.t()))
     {
         let dims = Dims { rows: m, width: n, depth: k, rank: 0 };
         let y = Output::new(uninit(&mut *c.data), m, n, c.shape.row_stride);
         let ending = Ending { scale, bias: None, accumulate };
         let product = Product { x, h: Stored::default(), make_h: None, dims, y, ending, precision, threads };
-        if product.rounding_pays(w.contract, cpu) {
-            return product.with_stored(w, Stored::default(), cpu);
+        if threads || is_narrow || product.rounding_pays(w.contract, cpu) {
+            return product.with_rows(w, cpu);
         }
     }
-    sgemm(scale, a, b, c, accumulate, threads);
+    let (Activations::F32(a_data), Activations::F32(b_data)) = (a.data, b.data) else {
+        panic!("operands of bf16 with an output whose rows and columns both have strides")
+    };
+    by_the_gemm_crate(scale, (a_data, a.shape), (b_data, b.shape), c, accumulate, threads);
 }
 
-/// As [`gemm`], in f32.
-///
-/// # Panics
-/// If the shapes do not fit together.
-pub fn sgemm(scale: f32, a: View<'_>, b: View<'_>, c: ViewMut<'_>, accumulate: bool, threads: bool) {
-    let (m, k, n) = (a.shape.rows, a.shape.cols, b.shape.cols);
-    assert!(
-        b.shape.rows == k && c.shape.rows == m && c.shape.cols == n,
-        "[{m}, {k}] by [{}, {n}] into [{}, {}] is no matrix product",
-        b.shape.rows,
-        c.shape.rows,
-        c.shape.cols
-    );
+/// The product of f32 matrices of any strides.
+fn by_the_gemm_crate(
+    scale: f32,
+    (a, a_shape): (&[f32], Shape),
+    (b, b_shape): (&[f32], Shape),
+    c: ViewMut<'_>,
+    accumulate: bool,
+    threads: bool,
+) {
     let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: a view reaches no element outside its slice (`Shape::new`), strides are at most the slice's
     // length and so fit in isize, and c, borrowed mutably, overlaps neither a nor b nor itself (`ViewMut::new`).
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
+            a_shape.rows,
+            b_shape.cols,
+            a_shape.cols,
             c.data.as_mut_ptr(),
             c.shape.col_stride as isize,
             c.shape.row_stride as isize,
             accumulate,
-            a.data.as_ptr(),
-            a.shape.col_stride as isize,
-            a.shape.row_stride as isize,
-            b.data.as_ptr(),
-            b.shape.col_stride as isize,
-            b.shape.row_stride as isize,
+            a.as_ptr(),
+            a_shape.col_stride as isize,
+            a_shape.row_stride as isize,
+            b.as_ptr(),
+            b_shape.col_stride as isize,
+            b_shape.row_stride as isize,
             1.0,
             scale,
             false,
@@ -110,14 +109,14 @@ pub fn sgemm(scale: f32, a: View<'_>, b: View<'_>, c: ViewMut<'_>, accumulate: b
 }
 
 /// The matrix as an operand with contiguous rows; none if neither its rows nor its columns are contiguous.
-fn factor(a: View<'_>) -> Option<Factor<Stored<'_, f32>>> {
+fn factor(a: View<'_>) -> Option<Factor<Rows<'_>>> {
     let Shape { row_stride, col_stride, .. } = a.shape;
     let (stride, contract) = match (row_stride, col_stride) {
         (stride, 1) => (stride, Contract::RowElements),
         (1, stride) => (stride, Contract::Rows),
         _ => return None,
     };
-    Some(Factor { source: Stored { data: a.data, stride }, contract })
+    Some(Factor { source: Rows::new(a.data, stride), contract })
 }
 
 pub(crate) fn uninit(data: &mut [f32]) -> &mut [MaybeUninit<f32>] {

@@ -1,6 +1,5 @@
-//! Matrix kernels on the CPU, slices in and slices out: the products of f32 activations with frozen f32,
-//! bf16, packed or quantized weights ([`matmul_nt`], [`matmul_nn`]), and strided f32 products for attention and low-rank adapters
-//! ([`sgemm`]). Weights are read where the checkpoint maps them and are never converted whole. This crate is
+//! Matrix kernels on the CPU, slices in and slices out: the products of activations with frozen f32, bf16, packed or
+//! quantized weights ([`matmul_nt`], [`matmul_nn`]), and strided products for attention and low-rank adapters ([`gemm`]). Weights are read where the checkpoint maps them and are never converted whole. This crate is
 //! not a tensor library and knows none: it has no shapes beyond m, n, k, keeps nothing between calls but
 //! scratch buffers, and records nothing for a backward pass.
 //!
@@ -31,12 +30,36 @@ use half::bf16;
 
 pub use bf12::Bf12;
 use dispatch::Cpu;
-pub use general::{gemm, sgemm};
+pub use general::gemm;
 use product::{Dims, MakeH, Product};
 pub use quantized::{DYNAMIC_VALUES, Int8, NF4_BLOCK, NF4_GROUP, NF4_VALUES, Nf4};
 pub use source::round;
 use source::{Contract, Stored};
 pub use view::{View, ViewMut};
+
+/// The elements of activations or their gradients.
+#[derive(Clone, Copy, Debug)]
+pub enum Activations<'a> {
+    /// As they were computed.
+    F32(&'a [f32]),
+    /// Rounded, as products of bf16 read them.
+    Bf16(&'a [bf16]),
+}
+
+impl Activations<'_> {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Activations::F32(x) => x.len(),
+            Activations::Bf16(x) => x.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// A row-major matrix of frozen weights, as the checkpoint stores it or as it was quantized.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +145,7 @@ pub struct Lora<'a> {
 /// # Panics
 /// If a slice's length is not the product of its dimensions.
 pub fn matmul_nt(
-    x: &[f32],
+    x: Activations<'_>,
     w: Weights<'_>,
     plus: Plus<'_>,
     y: &mut [MaybeUninit<f32>],
@@ -142,7 +165,7 @@ pub fn matmul_nt(
 /// # Panics
 /// If a slice's length is not the product of its dimensions.
 pub fn matmul_nn(
-    dy: &[f32],
+    dy: Activations<'_>,
     w: Weights<'_>,
     plus: Plus<'_>,
     dx: &mut [MaybeUninit<f32>],
@@ -163,7 +186,7 @@ pub fn matmul_nn(
 /// If a slice's length is not the product of its dimensions.
 #[expect(clippy::too_many_arguments, reason = "the operands of three products")]
 pub fn lora_nt(
-    x: &[f32],
+    x: Activations<'_>,
     w: Weights<'_>,
     bias: Option<&[f32]>,
     lora: Lora<'_>,
@@ -186,7 +209,7 @@ pub fn lora_nt(
 /// # Panics
 /// If a slice's length is not the product of its dimensions.
 pub fn lora_nn(
-    dy: &[f32],
+    dy: Activations<'_>,
     w: Weights<'_>,
     lora: Lora<'_>,
     dh: &mut [f32],
@@ -225,7 +248,7 @@ impl Plus<'_> {
 #[expect(clippy::too_many_arguments, reason = "one call site, and the tests")]
 fn multiply(
     cpu: Cpu,
-    x: &[f32],
+    x: Activations<'_>,
     w: Weights<'_>,
     contract: Contract,
     plus: Plus<'_>,
@@ -243,7 +266,7 @@ fn multiply(
 #[expect(clippy::too_many_arguments, reason = "two call sites, and the tests")]
 fn multiply_lora(
     cpu: Cpu,
-    x: &[f32],
+    x: Activations<'_>,
     w: Weights<'_>,
     contract: Contract,
     bias: Option<&[f32]>,

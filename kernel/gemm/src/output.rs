@@ -4,12 +4,13 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Row i starts `i * stride` elements after the first.
+/// Row i starts `i * stride` elements after the first; of a transposed one, column i does.
 pub(crate) struct Output<'a> {
     start: *mut MaybeUninit<f32>,
     rows: usize,
     width: usize,
     stride: usize,
+    transposed: bool,
     lifetime: PhantomData<&'a mut [MaybeUninit<f32>]>,
 }
 
@@ -25,29 +26,51 @@ impl<'a> Output<'a> {
     pub(crate) fn new(data: &'a mut [MaybeUninit<f32>], rows: usize, width: usize, stride: usize) -> Self {
         assert!(rows <= 1 || width <= stride);
         assert!(rows == 0 || (rows - 1) * stride + width <= data.len());
-        Output { start: data.as_mut_ptr(), rows, width, stride, lifetime: PhantomData }
+        Output { start: data.as_mut_ptr(), rows, width, stride, transposed: false, lifetime: PhantomData }
     }
 
-    /// Parts of some rows.
+    /// The transpose, of the same elements.
+    pub(crate) fn t(self) -> Self {
+        Output { rows: self.width, width: self.rows, transposed: !self.transposed, ..self }
+    }
+
+    /// Whether the elements of a column are neighbours, instead of those of a row.
+    pub(crate) fn is_transposed(&self) -> bool {
+        self.transposed
+    }
+
+    /// Parts of some rows, which are no columns.
     #[inline(always)]
     pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Part {
-        assert!(rows.start < rows.end && rows.end <= self.rows);
+        assert!(rows.start < rows.end && rows.end <= self.rows && !self.transposed);
         assert!(columns.start < columns.end && columns.end <= self.width);
         // SAFETY: the first element of the part lies within the matrix, as was just checked.
         Part { start: unsafe { self.start.add(rows.start * self.stride + columns.start) }, stride: self.stride }
     }
 
-    /// A part of a row.
+    /// A part of a row, whose elements are neighbours.
     ///
     /// # Safety
     /// While the result is in use, no other one may be that has an element in common with it.
     #[expect(clippy::mut_from_ref, reason = "disjoint parts are the point, and the caller's duty")]
     #[inline(always)]
     pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [MaybeUninit<f32>] {
-        assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width);
+        assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width && !self.transposed);
         // SAFETY: the part lies within the slice this was made of (just checked), which nothing else can reach
         // during `'a`; the caller keeps parts disjoint.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + columns.start), columns.len()) }
+    }
+
+    /// A part of a column of a transposed one.
+    ///
+    /// # Safety
+    /// That of [`Output::row`].
+    #[expect(clippy::mut_from_ref, reason = "as of `row`")]
+    #[inline(always)]
+    pub(crate) unsafe fn column(&self, column: usize, rows: Range<usize>) -> &mut [MaybeUninit<f32>] {
+        assert!(column < self.width && rows.start <= rows.end && rows.end <= self.rows && self.transposed);
+        // SAFETY: as in `row`.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(column * self.stride + rows.start), rows.len()) }
     }
 }
 
@@ -71,7 +94,7 @@ impl Part {
     }
 }
 
-/// What becomes of sums as they are written: `y = scale · sum + bias`, or that added to y.
+/// What becomes of sums as they are written: `y = scale · sum + bias`, or that added to y. A transposed output has no bias.
 #[derive(Clone, Copy)]
 pub(crate) struct Ending<'a> {
     pub(crate) scale: f32,
@@ -82,17 +105,26 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
+    /// Sums are written as they are.
+    pub(crate) const PLAIN: Ending<'static> = Ending { scale: 1.0, bias: None, accumulate: false };
+
     /// Whether sums are written as they are.
     pub(crate) fn is_plain(self) -> bool {
         self.scale == 1.0 && self.bias.is_none() && !self.accumulate
     }
 
-    /// Writes sums of some columns to `y`, or adds them to what is there unless they are the first for this place.
+    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for this place.
     ///
     /// # Safety
     /// If there were sums before, or it accumulates, `y` has been written.
     #[inline(always)]
-    pub(crate) unsafe fn write(self, first: bool, sums: &[f32], y: &mut [MaybeUninit<f32>], columns: Range<usize>) {
+    pub(crate) unsafe fn write(
+        self,
+        first: bool,
+        sums: impl Iterator<Item = f32>,
+        y: &mut [MaybeUninit<f32>],
+        columns: Range<usize>,
+    ) {
         if first && !self.accumulate {
             y.iter_mut().zip(sums).for_each(|(y, sum)| _ = y.write(self.scale * sum));
         } else {

@@ -2,9 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use crate::Precision;
 use crate::output::{Ending, Output};
-use crate::source::{Contract, Factor, Stored};
+use crate::source::{Contract, Factor, Rows, Stored};
+use crate::{Activations, Precision};
 
 /// The sizes of a product. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(crate) struct Dims {
 
 /// `x w + h b` with some w and b, the latter contracted as w is.
 pub(crate) struct Product<'a> {
-    pub(crate) x: Factor<Stored<'a, f32>>,
+    pub(crate) x: Factor<Rows<'a>>,
     pub(crate) h: Stored<'a, f32>,
     /// What h is to be made by first, in its place; [`blocked`](crate::blocked) does.
     pub(crate) make_h: Option<MakeH<'a>>,
@@ -32,14 +32,14 @@ pub(crate) struct Product<'a> {
 impl<'a> Product<'a> {
     /// A product of contiguous rows of x, `+ bias`, without a low-rank part yet.
     pub(crate) fn of_rows(
-        x: &'a [f32],
+        x: Activations<'a>,
         y: &'a mut [MaybeUninit<f32>],
         bias: Option<&'a [f32]>,
         dims: Dims,
         precision: Precision,
     ) -> Self {
         Product {
-            x: Factor { source: Stored { data: x, stride: dims.depth }, contract: Contract::RowElements },
+            x: Factor { source: Rows::new(x, dims.depth), contract: Contract::RowElements },
             h: Stored::default(),
             make_h: None,
             dims,

@@ -6,6 +6,8 @@ use std::ops::Range;
 use bytemuck::Pod;
 use half::bf16;
 
+use crate::Activations;
+
 /// A matrix with contiguous rows that reads as elements of type `Elem`.
 pub(crate) trait Source: Copy + Send + Sync {
     type Elem: Pod + Send + Sync;
@@ -119,6 +121,46 @@ impl<E: Pod + Send + Sync> Source for Stored<'_, E> {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (row, columns);
+    }
+}
+
+/// Activations with contiguous rows, as they are stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    F32(Stored<'a, f32>),
+    Bf16(Stored<'a, bf16>),
+}
+
+impl<'a> Rows<'a> {
+    /// Row i starts at `data[i * stride]`.
+    pub(crate) fn new(data: Activations<'a>, stride: usize) -> Self {
+        match data {
+            Activations::F32(data) => Rows::F32(Stored { data, stride }),
+            Activations::Bf16(data) => Rows::Bf16(Stored { data, stride }),
+        }
+    }
+
+    /// The elements from the first row on.
+    pub(crate) fn data(self) -> Activations<'a> {
+        match self {
+            Rows::F32(rows) => Activations::F32(rows.data),
+            Rows::Bf16(rows) => Activations::Bf16(rows.data),
+        }
+    }
+
+    /// The first elements of a row, which are widened into `staging` if need be.
+    #[inline(always)]
+    pub(crate) fn wide<'s>(&'s self, row: usize, columns: usize, staging: &'s mut [f32]) -> &'s [f32] {
+        match self {
+            Rows::F32(rows) => rows.run(row, 0..columns, &mut []),
+            Rows::Bf16(rows) => {
+                let staging = &mut staging[..columns];
+                for (wide, narrow) in staging.iter_mut().zip(rows.run(row, 0..columns, &mut [])) {
+                    *wide = narrow.to_f32();
+                }
+                staging
+            }
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::dispatch::Cpu;
 use crate::simd::Portable;
 use crate::source::Contract;
 use crate::{
-    Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, general, matmul_nn,
-    matmul_nt, multiply, multiply_lora, sgemm,
+    Activations, Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, gemm,
+    general, matmul_nn, matmul_nt, multiply, multiply_lora,
 };
 
 #[test]
@@ -61,13 +61,20 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
     for (name, cpu) in cpus() {
         for m in [1, 9] {
             let (x, w) = (halfway.repeat(m), [1.0, 0.0, 0.0, 1.0]);
-            let y =
-                product(cpu, Contract::RowElements, &x, Weights::F32(&w), Plus::default(), [m, 2, 2], Precision::Bf16);
+            let y = product(
+                cpu,
+                Contract::RowElements,
+                Activations::F32(&x),
+                Weights::F32(&w),
+                Plus::default(),
+                [m, 2, 2],
+                Precision::Bf16,
+            );
             assert_eq!(y, [1.0, 1.015625].repeat(m), "x on {name}");
             let y = product(
                 cpu,
                 Contract::RowElements,
-                &[1.0, 0.0].repeat(m),
+                Activations::F32(&[1.0, 0.0].repeat(m)),
                 Weights::F32(&[halfway[0], 9.0, halfway[1], 9.0]),
                 Plus::default(),
                 [m, 2, 2],
@@ -87,7 +94,15 @@ fn a_nan_or_an_infinity_stays_in_its_row() {
             {
                 let mut x = vec![1.0; shape[0] * 5];
                 (x[4], x[5]) = (f32::NAN, f32::INFINITY);
-                let y = product(cpu, contract, &x, Weights::F32(&[1.0; 15]), Plus::default(), shape, precision);
+                let y = product(
+                    cpu,
+                    contract,
+                    Activations::F32(&x),
+                    Weights::F32(&[1.0; 15]),
+                    Plus::default(),
+                    shape,
+                    precision,
+                );
                 assert!(y[..3].iter().all(|y| y.is_nan()), "{name}: {y:?}");
                 assert_eq!(y[3..6], [f32::INFINITY; 3], "{name}");
                 assert!(y[6..].iter().all(|&y| y == 5.0), "{name}: {y:?}");
@@ -120,52 +135,62 @@ fn a_wrong_length_is_named() {
 #[test]
 #[should_panic(expected = "x has 0 elements")]
 fn dimensions_whose_product_overflows_are_refused() {
-    matmul_nt(&[], Weights::F32(&[0.0; 4]), Plus::default(), &mut [], [1 << 63, 2, 2], Precision::F32);
+    matmul_nt(
+        Activations::F32(&[]),
+        Weights::F32(&[0.0; 4]),
+        Plus::default(),
+        &mut [],
+        [1 << 63, 2, 2],
+        Precision::F32,
+    );
 }
 
 #[test]
 fn general_products_take_any_strides_and_equal_f64() {
     for [m, n, k] in [[1, 1, 1], [5, 7, 9], [40, 70, 64], [128, 33, 300], [9, 200, 131], [77, 16, 1], [70, 8, 600]] {
         let (a, b) = (random(m * k, 3), random(k * n, 4));
-        for precision in [Precision::F32, Precision::Bf16] {
-            let expected = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], precision);
-            let exact = reference(Contract::Rows, &a, &b, Plus::default(), [m, k, n], Precision::F32);
-            for layout in 0..32 {
-                let bit = |bit: usize| layout >> bit & 1 == 1;
-                let (accumulate, threads) = (bit(3), bit(4));
-                for (name, cpu) in cpus() {
-                    let (a, b) = (stored(&a, [m, k], bit(0)), stored(&b, [k, n], bit(1)));
-                    let (a, b) = (view(&a, [m, k], bit(0)), view(&b, [k, n], bit(1)));
-                    // Rows of c two heads apart, as attention lays them out.
-                    let mut c = vec![1.0; m * 2 * n];
-                    let into = if bit(2) {
-                        ViewMut::new(&mut c, [n, m], [2 * m, 1]).t()
-                    } else {
-                        ViewMut::new(&mut c, [m, n], [2 * n, 1])
-                    };
-                    general::on(cpu, 0.5, a, b, into, accumulate, threads, precision);
-                    for i in 0..m {
-                        for j in 0..n {
-                            let c = |i: usize, j: usize| {
-                                f64::from(if bit(2) { c[j * 2 * m + i] } else { c[i * 2 * n + j] })
-                            };
-                            let start = if accumulate { 1.0 } else { 0.0 };
-                            let [off, off_exact] = [&expected, &exact].map(|expected| {
-                                let (sum, tolerance) = expected[i * n + j];
-                                (c(i, j) - (start + 0.5 * sum)).abs() - tolerance - 1e-7
-                            });
-                            // Rounding is allowed, not required.
-                            assert!(
-                                off.min(off_exact) <= 0.0,
-                                "{name}, {precision:?}, [{m}, {n}, {k}], layout {layout}, ({i}, {j}): {} off by {off}",
-                                c(i, j)
-                            );
-                        }
-                    }
-                    let touched = c.iter().filter(|&&c| c != 1.0).count();
-                    assert!(touched <= m * n, "{name}, [{m}, {n}, {k}], layout {layout}: {touched}");
-                }
+        for [narrow_a, narrow_b] in [[false, false], [true, false], [false, true], [true, true]] {
+            let (a, b) = (nearest(&a, narrow_a), nearest(&b, narrow_b));
+            for precision in [Precision::F32, Precision::Bf16] {
+                check_general(&a, narrow_a, &b, narrow_b, [m, n, k], precision);
             }
+        }
+    }
+}
+
+/// Checks a general product, in whichever order operands and output are stored, and whatever becomes of it. Narrow operands
+/// are stored as bf16.
+fn check_general(a: &[f32], narrow_a: bool, b: &[f32], narrow_b: bool, [m, n, k]: [usize; 3], precision: Precision) {
+    // Rounding is allowed, not required.
+    let expected = [precision, Precision::F32].map(|precision| {
+        let mut sums = reference(Contract::Rows, a, b, Plus::default(), [m, k, n], precision);
+        sums.iter_mut().for_each(|(sum, tolerance)| (*sum, *tolerance) = (0.5 * *sum, *tolerance + 2e-7));
+        sums
+    });
+    for layout in 0..32 {
+        let bit = |bit: usize| layout >> bit & 1 == 1;
+        let (by_column, accumulate, threads) = ([bit(0), bit(1), bit(2)], bit(3), bit(4));
+        let (a, b) = (stored(a, [m, k], by_column[0]), stored(b, [k, n], by_column[1]));
+        let narrow = [&a, &b].map(|stored| narrowed(stored));
+        let a = if narrow_a { Activations::Bf16(&narrow[0]) } else { Activations::F32(&a) };
+        let b = if narrow_b { Activations::Bf16(&narrow[1]) } else { Activations::F32(&b) };
+        let (a, b) = (view(a, [m, k], by_column[0]), view(b, [k, n], by_column[1]));
+        for (name, cpu) in cpus() {
+            // Rows of c two heads apart, as attention lays them out.
+            let mut c = vec![1.0; m * 2 * n];
+            let into = if by_column[2] {
+                ViewMut::new(&mut c, [n, m], [2 * m, 1]).t()
+            } else {
+                ViewMut::new(&mut c, [m, n], [2 * n, 1])
+            };
+            general::on(cpu, 0.5, a, b, into, accumulate, threads, precision);
+            let place = |i: usize, j: usize| if by_column[2] { j * 2 * m + i } else { i * 2 * n + j };
+            let before = if accumulate { 1.0 } else { 0.0 };
+            let sums: Vec<f32> = (0..m * n).map(|at| c[place(at / n, at % n)] - before).collect();
+            let at = format!("{name}, {precision:?}, {narrow_a} {narrow_b}, [{m}, {n}, {k}], layout {layout}");
+            check_sums(&sums, &expected.each_ref().map(Vec::as_slice), &at);
+            let touched = c.iter().filter(|&&c| c != 1.0).count();
+            assert!(touched <= m * n, "{at}: {touched}");
         }
     }
 }
@@ -186,13 +211,14 @@ fn an_output_that_overlaps_itself_is_refused() {
 #[should_panic(expected = "is no matrix product")]
 fn shapes_that_do_not_fit_are_refused() {
     let a = [0.0; 6];
-    sgemm(1.0, View::rows(&a, [2, 3]), View::rows(&a, [2, 3]), ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false);
+    let a = View::rows(&a, [2, 3]);
+    gemm(1.0, a, a, ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false, Precision::F32);
 }
 
 /// Checks both products, all kinds of weights and both precisions on every path.
 fn check_all([m, n, k]: [usize; 3]) {
     let w = random(n * k, 5);
-    let mut narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let mut narrow = narrowed(&w);
     if n * k > 256 {
         // An exception to the codes of 12 bits.
         narrow[n * k / 3] = bf16::from_f32(-1e-6);
@@ -217,6 +243,7 @@ fn check_all([m, n, k]: [usize; 3]) {
     for contract in [Contract::RowElements, Contract::Rows] {
         let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
         let x = random(m * depth, 6);
+        let (narrow_x, widened_x) = (narrowed(&x), nearest(&x, true));
         let rank = [0, 1, 8, 37][(m + n + k) % 4];
         let (bias, h, b) = (random(width, 9), random(m * rank, 10), random(width * rank, 11));
         let plus = Plus {
@@ -225,13 +252,15 @@ fn check_all([m, n, k]: [usize; 3]) {
         };
         for (weights, exact) in kinds {
             for precision in [Precision::F32, Precision::Bf16] {
-                let expected = reference(contract, &x, exact, plus, [m, n, k], precision);
-                for (name, cpu) in cpus() {
-                    let y = product(cpu, contract, &x, weights, plus, [m, n, k], precision);
-                    let at = format!("{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}]");
-                    check_sums(&y, &[&expected], &at);
-                    if rank > 0 {
-                        check_lora(cpu, contract, &x, (weights, exact), rank, [m, n, k], precision, &at);
+                for (stored, x) in [(Activations::F32(&x), &x), (Activations::Bf16(&narrow_x), &widened_x)] {
+                    let expected = reference(contract, x, exact, plus, [m, n, k], precision);
+                    for (name, cpu) in cpus() {
+                        let y = product(cpu, contract, stored, weights, plus, [m, n, k], precision);
+                        let at = format!("{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}]");
+                        check_sums(&y, &[&expected], &at);
+                        if rank > 0 {
+                            check_lora(cpu, contract, (stored, x), (weights, exact), rank, [m, n, k], precision, &at);
+                        }
                     }
                 }
             }
@@ -244,7 +273,7 @@ fn check_all([m, n, k]: [usize; 3]) {
 fn check_lora(
     cpu: Cpu,
     contract: Contract,
-    x: &[f32],
+    (stored, x): (Activations<'_>, &[f32]),
     (weights, exact): (Weights<'_>, &[f32]),
     rank: usize,
     [m, n, k]: [usize; 3],
@@ -255,7 +284,7 @@ fn check_lora(
     let (down, up) = (random(depth * rank, 12), random(width * rank, 13));
     let (mut h, mut y) = (vec![f32::NAN; m * rank], vec![MaybeUninit::new(f32::NAN); m * width]);
     let lora = Lora { down: &down, up: &up, rank, scaling: 0.5 };
-    multiply_lora(cpu, x, weights, contract, None, lora, &mut h, &mut y, [m, width, depth], precision);
+    multiply_lora(cpu, stored, weights, contract, None, lora, &mut h, &mut y, [m, width, depth], precision);
     // Rounding is allowed for h, not required.
     let of_h = [precision, Precision::F32].map(|precision| {
         let sizes = if contract == Contract::RowElements { [m, rank, k] } else { [m, n, rank] };
@@ -279,7 +308,7 @@ fn check_sums(sums: &[f32], expected: &[&[(f64, f64)]], at: &str) {
 fn product(
     cpu: Cpu,
     contract: Contract,
-    x: &[f32],
+    x: Activations<'_>,
     w: Weights<'_>,
     plus: Plus<'_>,
     [m, n, k]: [usize; 3],
@@ -291,6 +320,15 @@ fn product(
     initialized(y)
 }
 
+/// The values, or the nearest ones in bf16.
+fn nearest(x: &[f32], narrow: bool) -> Vec<f32> {
+    x.iter().map(|&x| if narrow { bf16::from_f32(x).to_f32() } else { x }).collect()
+}
+
+fn narrowed(x: &[f32]) -> Vec<bf16> {
+    x.iter().map(|&x| bf16::from_f32(x)).collect()
+}
+
 /// The matrix row by row, or column by column.
 fn stored(a: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> Vec<f32> {
     let place = |i: usize| {
@@ -299,8 +337,8 @@ fn stored(a: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> Vec<f32> {
     (0..rows * cols).map(|i| a[place(i)]).collect()
 }
 
-fn view(stored: &[f32], [rows, cols]: [usize; 2], by_column: bool) -> View<'_> {
-    if by_column { View::rows(stored, [cols, rows]).t() } else { View::rows(stored, [rows, cols]) }
+fn view(stored: Activations<'_>, [rows, cols]: [usize; 2], by_column: bool) -> View<'_> {
+    if by_column { View::of_activations(stored, [cols, rows]).t() } else { View::of_activations(stored, [rows, cols]) }
 }
 
 fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
@@ -310,13 +348,13 @@ fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
 
 fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
-    matmul_nt(x, w, plus, &mut y, [m, n, k], precision);
+    matmul_nt(Activations::F32(x), w, plus, &mut y, [m, n, k], precision);
     initialized(y)
 }
 
 fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
-    matmul_nn(dy, w, plus, &mut dx, [m, n, k], precision);
+    matmul_nn(Activations::F32(dy), w, plus, &mut dx, [m, n, k], precision);
     initialized(dx)
 }
 

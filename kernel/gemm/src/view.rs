@@ -1,9 +1,11 @@
-//! Strided f32 matrices, checked when they are made.
+//! Strided matrices, checked when they are made.
 
-/// A strided f32 matrix: element (i, j) is `data[i * row_stride + j * col_stride]`.
+use crate::Activations;
+
+/// A strided matrix: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    pub(crate) data: &'a [f32],
+    pub(crate) data: Activations<'a>,
     pub(crate) shape: Shape,
 }
 
@@ -30,7 +32,7 @@ impl<'a> View<'a> {
     /// If an element lies outside `data`.
     pub fn new(data: &'a [f32], [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
         let shape = Shape::new(data.len(), [rows, cols], [row_stride, col_stride]);
-        View { data, shape }
+        View { data: Activations::F32(data), shape }
     }
 
     /// The contiguous row-major matrix.
@@ -39,6 +41,15 @@ impl<'a> View<'a> {
     /// If an element lies outside `data`.
     pub fn rows(data: &'a [f32], [rows, cols]: [usize; 2]) -> Self {
         View::new(data, [rows, cols], [cols, 1])
+    }
+
+    /// The contiguous row-major matrix of activations, rounded or not.
+    ///
+    /// # Panics
+    /// If an element lies outside `data`.
+    pub fn of_activations(data: Activations<'a>, [rows, cols]: [usize; 2]) -> Self {
+        let shape = Shape::new(data.len(), [rows, cols], [cols, 1]);
+        View { data, shape }
     }
 
     /// The transpose, of the same elements.

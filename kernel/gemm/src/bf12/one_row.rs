@@ -9,7 +9,7 @@ use crate::pack::pack_row;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Avx2, Job, Reads, Simd};
-use crate::source::Source;
+use crate::source::{Rows, Source};
 
 /// Sums that are written together.
 const TOGETHER: usize = 8;
@@ -30,9 +30,10 @@ where
     let lanes = [depth.next_multiple_of(BLOCK), rank.next_multiple_of(Avx2::LANES)];
     let mut packed = Scratch::<f32>::new(lanes[0] + lanes[1]);
     let (of_x, of_h) = packed.split_at_mut(lanes[0]);
-    for (row, depth, lanes) in [(product.x.source, depth, of_x), (product.h, rank, of_h)] {
+    let mut staging = Scratch::<f32>::new(depth);
+    for (row, depth, lanes) in [(product.x.source, depth, of_x), (Rows::F32(product.h), rank, of_h)] {
         if depth > 0 {
-            pack_row(row.run(0, 0..depth, &mut []), lanes, product.precision == Precision::Bf16);
+            pack_row(row.wide(0, depth, &mut staging), lanes, product.precision == Precision::Bf16);
             lanes[depth..].fill(0.0);
         }
     }
@@ -73,7 +74,7 @@ where
                 }
             }
             // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-            unsafe { ending.write(true, &sums[..rows.len()], y.row(0, rows.clone()), rows) };
+            unsafe { ending.write(true, sums.iter().copied(), y.row(0, rows.clone()), rows) };
         }
     }
 }

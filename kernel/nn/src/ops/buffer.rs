@@ -6,6 +6,7 @@ use std::ops::Deref;
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use half::bf16;
 use rayon::prelude::*;
+use tunebook_gemm::Activations;
 
 use super::error::OpError;
 use super::vector::vectorized;
@@ -17,6 +18,7 @@ pub(super) const TASK: usize = 1 << 15;
 pub(super) trait Element: WithDType {
     fn all(storage: &CpuStorage) -> Option<&[Self]>;
     fn widened(self) -> f32;
+    fn nearest(wide: f32) -> Self;
 }
 
 impl Element for f32 {
@@ -27,6 +29,11 @@ impl Element for f32 {
     #[inline(always)]
     fn widened(self) -> f32 {
         self
+    }
+
+    #[inline(always)]
+    fn nearest(wide: f32) -> f32 {
+        wide
     }
 }
 
@@ -39,6 +46,11 @@ impl Element for bf16 {
     #[inline(always)]
     fn widened(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    fn nearest(wide: f32) -> bf16 {
+        tunebook_gemm::round(wide)
     }
 }
 
@@ -68,11 +80,33 @@ pub(super) fn expect_shape(
     rows: usize,
     columns: usize,
 ) -> Result<()> {
-    if matrix(op, operand, x)? == (rows, columns) {
+    expect_sizes(op, operand, x, matrix(op, operand, x)?, (rows, columns))
+}
+
+/// An error unless the sizes found of `x` are the expected ones.
+pub(super) fn expect_sizes(
+    op: &'static str,
+    operand: &'static str,
+    x: &Tensor,
+    found: (usize, usize),
+    expected: (usize, usize),
+) -> Result<()> {
+    if found == expected {
         return Ok(());
     }
-    let expected = format!("{:?}", [rows, columns]);
+    let expected = format!("{:?}", [expected.0, expected.1]);
     Err(OpError::Shape { op, operand, found: x.dims().to_vec(), expected }.into())
+}
+
+/// An error unless `x`, of f32 or bf16, is a matrix of exactly this shape.
+pub(super) fn expect_operand(
+    op: &'static str,
+    operand: &'static str,
+    x: &Tensor,
+    rows: usize,
+    columns: usize,
+) -> Result<()> {
+    expect_sizes(op, operand, x, operand_sizes(op, operand, x)?, (rows, columns))
 }
 
 /// An error unless `x` is an f32 vector of exactly this length.
@@ -110,6 +144,41 @@ pub(super) fn borrow_of<'a, E: Element + 'a>(
     .map_err(|_| OpError::Memory { op, operand }.into())
 }
 
+/// The two sizes of a matrix that products take, of f32 or bf16.
+pub(super) fn operand_sizes(op: &'static str, operand: &'static str, x: &Tensor) -> Result<(usize, usize)> {
+    match x.dtype() {
+        DType::BF16 => matrix_of::<bf16>(op, operand, x),
+        _ => matrix_of::<f32>(op, operand, x),
+    }
+}
+
+/// The elements of an operand of a product.
+pub(super) enum Operand<F, B> {
+    F32(F),
+    Bf16(B),
+}
+
+impl<F: Deref<Target = [f32]>, B: Deref<Target = [bf16]>> Operand<F, B> {
+    pub(super) fn elements(&self) -> Activations<'_> {
+        match self {
+            Operand::F32(x) => Activations::F32(x),
+            Operand::Bf16(x) => Activations::Bf16(x),
+        }
+    }
+}
+
+/// The elements of a contiguous operand of a product, without a copy.
+pub(super) fn borrow_operand<'a>(
+    op: &'static str,
+    operand: &'static str,
+    x: &'a Tensor,
+) -> Result<Operand<impl Deref<Target = [f32]> + 'a, impl Deref<Target = [bf16]> + 'a>> {
+    Ok(match x.dtype() {
+        DType::BF16 => Operand::Bf16(borrow_of::<bf16>(op, operand, x)?),
+        _ => Operand::F32(borrow_of::<f32>(op, operand, x)?),
+    })
+}
+
 /// The elements of the tensor that an operation changes in place.
 pub(super) fn floats_mut<'a>(
     op: &'static str,
@@ -134,6 +203,19 @@ pub(super) fn floats<'a>(
     layout: &Layout,
 ) -> Result<&'a [f32]> {
     slice(storage, layout).ok_or_else(|| OpError::Memory { op, operand }.into())
+}
+
+/// The same of an operand of a product.
+pub(super) fn activations<'a>(
+    op: &'static str,
+    operand: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<Activations<'a>> {
+    let narrow = slice(storage, layout).map(Activations::Bf16);
+    narrow
+        .or_else(|| slice(storage, layout).map(Activations::F32))
+        .ok_or_else(|| OpError::Memory { op, operand }.into())
 }
 
 /// Makes `buffer` hold `len` elements, which `write` gives it, reusing its memory and without clearing it first.

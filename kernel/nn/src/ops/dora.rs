@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{View, ViewMut, sgemm};
+use tunebook_gemm::{Precision, View, ViewMut, gemm};
 
 use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
@@ -34,7 +34,7 @@ pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -
         weight.read(first * cols, rows);
         let b = View::rows(&b[first * rank..], [norms.len(), rank]);
         let sum = ViewMut::rows(rows, [norms.len(), cols]);
-        sgemm(scaling, b, View::rows(&a, [rank, cols]), sum, true, false);
+        gemm(scaling, b, View::rows(&a, [rank, cols]), sum, true, false, Precision::F32);
         for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(cols.max(1))) {
             *norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
         }

@@ -1,9 +1,11 @@
-//! A linear layer.
+//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded).
 
 use candle_core::{Result, Tensor};
 use tunebook_gemm::{Lora, Plus, Precision, lora_nn, lora_nt, matmul_nn, matmul_nt};
 
-use super::buffer::{borrow, expect_shape, expect_vector, matrix, overwrite, tensor};
+use super::buffer::{
+    borrow, borrow_operand, expect_operand, expect_shape, expect_vector, matrix, operand_sizes, overwrite, tensor,
+};
 use super::error::OpError;
 use super::lora::{lora_down, lora_factor_backward};
 use super::on_device::{self, is_on_device};
@@ -37,7 +39,7 @@ pub fn linear<'a>(
         return on_device::linear(x, &weight.tensor(x.device(), precision)?, bias, low_rank, precision);
     }
     let x = x.contiguous()?;
-    let x = borrow(OP, "x", &x)?;
+    let x = borrow_operand(OP, "x", &x)?;
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
     let mut y = Vec::new();
     with_low_rank(low_rank, |low_rank| {
@@ -46,7 +48,7 @@ pub fn linear<'a>(
             // SAFETY: `matmul_nt` writes all of y.
             unsafe {
                 overwrite(&mut y, rows * outputs, |y| {
-                    matmul_nt(&x, weight, plus, y, [rows, outputs, inputs], precision);
+                    matmul_nt(x.elements(), weight, plus, y, [rows, outputs, inputs], precision);
                 });
             }
         })
@@ -65,14 +67,14 @@ pub fn linear_backward<'a>(
 ) -> Result<Tensor> {
     let weight = weight.into();
     let (outputs, inputs) = weight.shape(OP)?;
-    let (rows, _) = matrix(OP, "dy", dy)?;
-    expect_shape(OP, "dy", dy, rows, outputs)?;
+    let (rows, _) = operand_sizes(OP, "dy", dy)?;
+    expect_operand(OP, "dy", dy, rows, outputs)?;
     check_low_rank(low_rank, rows, ["dh", "lora_A"], |rank| (rank, inputs))?;
     if is_on_device(dy) {
         return on_device::linear_backward(dy, &weight.tensor(dy.device(), precision)?, low_rank, precision);
     }
     let dy = dy.contiguous()?;
-    let dy = borrow(OP, "dy", &dy)?;
+    let dy = borrow_operand(OP, "dy", &dy)?;
     let mut dx = Vec::new();
     with_low_rank(low_rank, |low_rank| {
         let plus = Plus { bias: None, low_rank };
@@ -80,7 +82,7 @@ pub fn linear_backward<'a>(
             // SAFETY: `matmul_nn` writes all of dx.
             unsafe {
                 overwrite(&mut dx, rows * inputs, |dx| {
-                    matmul_nn(&dy, weight, plus, dx, [rows, outputs, inputs], precision);
+                    matmul_nn(dy.elements(), weight, plus, dx, [rows, outputs, inputs], precision);
                 });
             }
         })
@@ -110,7 +112,7 @@ pub fn lora_linear<'a>(
         return Ok((linear(x, weight, bias, Some(LowRank { h: &h, factor: b }), precision)?, h));
     }
     let x = x.contiguous()?;
-    let (x, a, b) = (borrow(OP, "x", &x)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
+    let (x, a, b) = (borrow_operand(OP, "x", &x)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
     let lora = Lora { down: &a, up: &b, rank, scaling };
     let (mut h, mut y) = (vec![0f32; rows * rank], Vec::new());
@@ -118,7 +120,7 @@ pub fn lora_linear<'a>(
         // SAFETY: `lora_nt` writes all of y.
         unsafe {
             overwrite(&mut y, rows * outputs, |y| {
-                lora_nt(&x, weight, bias.as_deref(), lora, &mut h, y, [rows, outputs, inputs], precision);
+                lora_nt(x.elements(), weight, bias.as_deref(), lora, &mut h, y, [rows, outputs, inputs], precision);
             });
         }
     })?;
@@ -137,9 +139,9 @@ pub fn lora_linear_backward<'a>(
 ) -> Result<(Tensor, Tensor)> {
     let weight = weight.into();
     let (outputs, inputs) = weight.shape(OP)?;
-    let (rows, _) = matrix(OP, "dy", dy)?;
+    let (rows, _) = operand_sizes(OP, "dy", dy)?;
     let (rank, _) = matrix(OP, "lora_A", a)?;
-    expect_shape(OP, "dy", dy, rows, outputs)?;
+    expect_operand(OP, "dy", dy, rows, outputs)?;
     expect_shape(OP, "lora_A", a, rank, inputs)?;
     expect_shape(OP, "lora_B", b, outputs, rank)?;
     if is_on_device(dy) {
@@ -147,14 +149,14 @@ pub fn lora_linear_backward<'a>(
         return Ok((linear_backward(dy, weight, Some(LowRank { h: &dh, factor: a }), precision)?, dh));
     }
     let dy = dy.contiguous()?;
-    let (dy, a, b) = (borrow(OP, "dy", &dy)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
+    let (dy, a, b) = (borrow_operand(OP, "dy", &dy)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let lora = Lora { down: &b, up: &a, rank, scaling };
     let (mut dh, mut dx) = (vec![0f32; rows * rank], Vec::new());
     weight.read(OP, |weight| {
         // SAFETY: `lora_nn` writes all of dx.
         unsafe {
             overwrite(&mut dx, rows * inputs, |dx| {
-                lora_nn(&dy, weight, lora, &mut dh, dx, [rows, outputs, inputs], precision);
+                lora_nn(dy.elements(), weight, lora, &mut dh, dx, [rows, outputs, inputs], precision);
             });
         }
     })?;
@@ -164,7 +166,7 @@ pub fn lora_linear_backward<'a>(
 /// Rows, outputs and inputs of a product; an error unless x and bias fit the weight.
 fn sizes(x: &Tensor, weight: Weight, bias: Option<&Tensor>) -> Result<[usize; 3]> {
     let (outputs, inputs) = weight.shape(OP)?;
-    let (rows, width) = matrix(OP, "x", x)?;
+    let (rows, width) = operand_sizes(OP, "x", x)?;
     if width != inputs {
         let expected = format!("[{rows}, {inputs}] for a weight of [{outputs}, {inputs}]");
         return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());

@@ -1,9 +1,12 @@
-//! The low-rank products of an adapter.
+//! The low-rank products of an adapter. What was a layer's input, and the gradient of its output, may be
+//! [`rounded`](super::rounded).
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor};
 use tunebook_gemm::{Precision, View, ViewMut, gemm};
 
-use super::buffer::{borrow, expect_shape, floats, floats_mut, matrix, tensor};
+use super::buffer::{
+    activations, borrow, borrow_operand, expect_operand, expect_shape, floats_mut, matrix, operand_sizes, tensor,
+};
 use super::on_device::{accumulate, is_on_device, product_nn, product_nt, product_tn};
 
 const OP: &str = "lora";
@@ -13,7 +16,7 @@ const OP: &str = "lora";
 /// Hu et al. 2021 (arXiv 2106.09685): y = x Wᵀ + h Bᵀ, with A, B and scaling as PEFT's `lora_A.weight`,
 /// `lora_B.weight` and `scaling`.
 pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> Result<Tensor> {
-    let (rows, inputs) = matrix(OP, "x", x)?;
+    let (rows, inputs) = operand_sizes(OP, "x", x)?;
     let (rank, _) = matrix(OP, "lora_A", a)?;
     expect_shape(OP, "lora_A", a, rank, inputs)?;
     if is_on_device(x) {
@@ -21,8 +24,8 @@ pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> 
     }
     let x = x.contiguous()?;
     let mut h = vec![0f32; rows * rank];
-    let (x, a) = (borrow(OP, "x", &x)?, borrow(OP, "lora_A", a)?);
-    let (x, a) = (View::rows(&x, [rows, inputs]), View::rows(&a, [rank, inputs]));
+    let (x, a) = (borrow_operand(OP, "x", &x)?, borrow(OP, "lora_A", a)?);
+    let (x, a) = (View::of_activations(x.elements(), [rows, inputs]), View::rows(&a, [rank, inputs]));
     gemm(scaling, x, a.t(), ViewMut::rows(&mut h, [rows, rank]), false, true, precision);
     tensor(h, rows, rank)
 }
@@ -30,7 +33,7 @@ pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> 
 /// scaling · dy F: what reaches the input of a factor F, `[out, in]`, of which dy, `[T, out]`, is the gradient of the
 /// output. With B it is dh, the gradient of x Aᵀ; with A it is what x gets through the adapter.
 pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precision: Precision) -> Result<Tensor> {
-    let (rows, outputs) = matrix(OP, "dy", dy)?;
+    let (rows, outputs) = operand_sizes(OP, "dy", dy)?;
     let (_, inputs) = matrix(OP, "factor", factor)?;
     expect_shape(OP, "factor", factor, outputs, inputs)?;
     if is_on_device(dy) {
@@ -38,8 +41,8 @@ pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precisio
     }
     let dy = dy.contiguous()?;
     let mut dx = vec![0f32; rows * inputs];
-    let (dy, factor) = (borrow(OP, "dy", &dy)?, borrow(OP, "factor", factor)?);
-    let (dy, factor) = (View::rows(&dy, [rows, outputs]), View::rows(&factor, [outputs, inputs]));
+    let (dy, factor) = (borrow_operand(OP, "dy", &dy)?, borrow(OP, "factor", factor)?);
+    let (dy, factor) = (View::of_activations(dy.elements(), [rows, outputs]), View::rows(&factor, [outputs, inputs]));
     gemm(scaling, dy, factor, ViewMut::rows(&mut dx, [rows, inputs]), false, true, precision);
     tensor(dx, rows, inputs)
 }
@@ -47,9 +50,9 @@ pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precisio
 /// sum += leftᵀ right, in place: a weight's gradient, added to that of earlier rows. left is `[T, m]`, right
 /// `[T, n]`, sum `[m, n]`.
 pub fn add_weight_gradient(sum: &Tensor, left: &Tensor, right: &Tensor, precision: Precision) -> Result<()> {
-    let (rows, m) = matrix(OP, "left", left)?;
-    let (_, n) = matrix(OP, "right", right)?;
-    expect_shape(OP, "right", right, rows, n)?;
+    let (rows, m) = operand_sizes(OP, "left", left)?;
+    let (_, n) = operand_sizes(OP, "right", right)?;
+    expect_operand(OP, "right", right, rows, n)?;
     expect_shape(OP, "sum", sum, m, n)?;
     if is_on_device(left) {
         return accumulate(sum, &product_tn(left, right, precision)?);
@@ -80,8 +83,8 @@ impl InplaceOp3 for AddWeightGradient {
     ) -> Result<()> {
         let Self { rows, m, n, precision } = *self;
         let sum = floats_mut(OP, "sum", s1, l1)?;
-        let (left, right) = (floats(OP, "left", s2, l2)?, floats(OP, "right", s3, l3)?);
-        let (left, right) = (View::rows(left, [rows, m]), View::rows(right, [rows, n]));
+        let (left, right) = (activations(OP, "left", s2, l2)?, activations(OP, "right", s3, l3)?);
+        let (left, right) = (View::of_activations(left, [rows, m]), View::of_activations(right, [rows, n]));
         gemm(1.0, left.t(), right, ViewMut::rows(sum, [m, n]), true, true, precision);
         Ok(())
     }

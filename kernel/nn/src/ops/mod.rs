@@ -44,6 +44,6 @@ pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
 pub(crate) use on_device::operand_dtype;
 pub use rms_norm::{add_rms_norm_gradient, rms_norm, rms_norm_backward};
 pub use rope::{Rotary, rope, rope_backward};
-pub use rounded::rounded;
+pub use rounded::{rounded, widened};
 pub use swiglu::{swiglu, swiglu_backward};
 pub use weight::Weight;

@@ -3,17 +3,16 @@
 use candle_core::{DType, Result, Tensor};
 use half::bf16;
 
-use super::buffer::{Element, borrow, borrow_of, expect_shape, matrix_of, new_rows, written};
-use super::error::OpError;
+use super::buffer::{Element, borrow, borrow_of, expect_shape, expect_sizes, matrix_of, new_rows, written};
 use super::exp::sigmoid;
 use super::on_device::{self, is_on_device};
 
 const OP: &str = "swiglu";
 
-/// y = silu(gate) · up, with silu(x) = x / (1 + e^-x); all three are `[T, width]`, and y is f32.
+/// y = silu(gate) · up, with silu(x) = x / (1 + e^-x); all three are `[T, width]`.
 ///
 /// Shazeer 2020 (arXiv 2002.05202), as `Qwen2MLP` of transformers computes it. Operands of different shapes are
-/// an error. Both may be [`rounded`](super::rounded).
+/// an error. Both may be [`rounded`](super::rounded), and y is then, too.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     match gate.dtype() {
         DType::BF16 => forward::<bf16>(gate, up),
@@ -21,7 +20,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The gradients of gate and up. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 + gate (1 - s)).
+/// The gradients of gate and up, rounded if these are. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 +
+/// gate (1 - s)).
 pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
     match gate.dtype() {
         DType::BF16 => backward::<bf16>(gate, up, dy),
@@ -32,7 +32,7 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tenso
 fn forward<E: Element>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (rows, width) = sizes::<E>(gate, up)?;
     if is_on_device(gate) {
-        return on_device::swiglu(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?);
+        return on_device::swiglu(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?)?.to_dtype(E::DTYPE);
     }
     let (gate, up) = (gate.contiguous()?, up.contiguous()?);
     let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
@@ -46,7 +46,7 @@ fn forward<E: Element>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
                 y,
                 operands.map(|(gate, up)| {
                     let (gate, up) = (gate.widened(), up.widened());
-                    [gate * sigmoid(gate) * up]
+                    [E::nearest(gate * sigmoid(gate) * up)]
                 }),
             )
         },
@@ -58,7 +58,8 @@ fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tens
     let (rows, width) = sizes::<E>(gate, up)?;
     expect_shape(OP, "dy", dy, rows, width)?;
     if is_on_device(gate) {
-        return on_device::swiglu_backward(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?, dy);
+        let [dgate, dup] = on_device::swiglu_backward(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?, dy)?;
+        return Ok([dgate.to_dtype(E::DTYPE)?, dup.to_dtype(E::DTYPE)?]);
     }
     let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
     let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
@@ -75,7 +76,7 @@ fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tens
                 operands.map(|((gate, up), dy)| {
                     let (gate, up) = (gate.widened(), up.widened());
                     let s = sigmoid(gate);
-                    [dy * up * s * (1.0 + gate * (1.0 - s)), dy * gate * s]
+                    [dy * up * s * (1.0 + gate * (1.0 - s)), dy * gate * s].map(E::nearest)
                 }),
             )
         },
@@ -85,10 +86,7 @@ fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tens
 /// Those of gate and up, which must be the same.
 fn sizes<E: Element>(gate: &Tensor, up: &Tensor) -> Result<(usize, usize)> {
     let (rows, width) = matrix_of::<E>(OP, "gate", gate)?;
-    if matrix_of::<E>(OP, "up", up)? != (rows, width) {
-        let expected = format!("{:?}", [rows, width]);
-        return Err(OpError::Shape { op: OP, operand: "up", found: up.dims().to_vec(), expected }.into());
-    }
+    expect_sizes(OP, "up", up, matrix_of::<E>(OP, "up", up)?, (rows, width))?;
     Ok((rows, width))
 }
 
@@ -126,16 +124,17 @@ mod tests {
     }
 
     #[test]
-    fn rounded_operands_are_read_as_they_are() {
+    fn rounded_operands_are_read_as_they_are_and_give_rounded_results() {
         let tensor = |seed| Tensor::from_vec(random(seed, 130 * 511), (130, 511), &Device::Cpu).unwrap();
         let [gate, up, dy] = [1, 2, 3].map(tensor);
         let [narrow_gate, narrow_up] = [&gate, &up].map(|x| rounded(x).unwrap());
         let [gate, up] = [&narrow_gate, &narrow_up].map(|x| x.to_dtype(DType::F32).unwrap());
-        let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(values(&swiglu(&narrow_gate, &narrow_up).unwrap()), values(&swiglu(&gate, &up).unwrap()));
+        let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<bf16>().unwrap();
+        let nearest = |x: &Tensor| values(&rounded(x).unwrap());
+        assert_eq!(values(&swiglu(&narrow_gate, &narrow_up).unwrap()), nearest(&swiglu(&gate, &up).unwrap()));
         let narrow = swiglu_backward(&narrow_gate, &narrow_up, &dy).unwrap();
         let wide = swiglu_backward(&gate, &up, &dy).unwrap();
-        assert_eq!(narrow.each_ref().map(values), wide.each_ref().map(values));
+        assert_eq!(narrow.each_ref().map(values), wide.each_ref().map(nearest));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::ops::lora_factor_backward;
 use crate::ops::lora_linear;
 use crate::ops::lora_linear_backward;
 use crate::ops::scale_columns;
+use crate::ops::widened;
 
 /// What the adapter that is on does to a layer.
 pub struct ActiveLora<'a> {
@@ -47,9 +48,9 @@ impl ActiveLora<'_> {
                 let (z, h) = self.lora_linear(x, None)?;
                 Ok((scale_columns(&z, &self.factors(magnitude)?, bias)?, h))
             }
-            (Some(magnitude), Some(dropout)) => {
+            (Some(magnitude), Some(_)) => {
                 let factors = self.factors(magnitude)?;
-                let dropped = dropout.apply(x)?;
+                let dropped = self.dropped(x)?;
                 let h = self.h(&dropped)?;
                 let base = self.linear(x, bias, None)?;
                 let scaled = scale_columns(&self.linear(&dropped, None, None)?, &(&factors - 1.0)?, None)?;
@@ -104,6 +105,7 @@ impl ActiveLora<'_> {
         dy: &Tensor,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
+        let dy = &widened(dy)?;
         let factors = self.factors(magnitude)?;
         let norms = magnitude.norms(self.weight, self.lora, self.scaling)?;
         let sum = gradients.sum(&magnitude.lengths)?;
@@ -153,7 +155,7 @@ impl ActiveLora<'_> {
     }
 
     fn dropped(&self, x: &Tensor) -> Result<Tensor> {
-        self.dropout.map_or_else(|| Ok(x.clone()), |dropout| dropout.apply(x))
+        self.dropout.map_or_else(|| Ok(x.clone()), |dropout| dropout.apply(&widened(x)?))
     }
 
     fn h(&self, dropped: &Tensor) -> Result<Tensor> {

@@ -255,15 +255,6 @@ impl DecoderLayer {
         add(&inner.middle, &y)
     }
 
-    /// The inner values as they are kept for the backward pass: where products are bf16, those of the feed-forward width,
-    /// two thirds of all, are rounded to it.
-    pub fn kept(&self, inner: Inner) -> Result<Inner> {
-        match self.precision {
-            Precision::F32 => Ok(inner),
-            Precision::Bf16 => Ok(Inner { gate: rounded(&inner.gate)?, up: rounded(&inner.up)?, ..inner }),
-        }
-    }
-
     /// The gradient of the input `x`, given that of the output, dy, `[queries, hidden]`; gradients of what trains are
     /// added to `gradients`. This is `inner` and `output` read backwards.
     pub fn backward(
@@ -363,12 +354,15 @@ impl DecoderLayer {
         mut h: Hs,
         pass: Pass,
     ) -> Result<Inner> {
-        let (o, gate, up);
+        let (o, mut gate, mut up);
         (o, h.o) = self.o_proj.forward(&attended, pass)?;
         let middle = add(x, &o)?;
         let normed = self.post_attention_layernorm.forward(&middle, pass)?;
         (gate, h.gate) = self.gate_proj.forward(&normed, pass)?;
         (up, h.up) = self.up_proj.forward(&normed, pass)?;
+        if self.precision == Precision::Bf16 {
+            (gate, up) = (rounded(&gate)?, rounded(&up)?);
+        }
         Ok(Inner { q, k, v, attended, middle, gate, up, h })
     }
 }
@@ -385,7 +379,8 @@ pub struct Inner {
     attended: Tensor,
     /// The residual stream between attention and feed-forward, `[queries, hidden]`.
     middle: Tensor,
-    /// `[queries, intermediate]`; see [`DecoderLayer::kept`].
+    /// `[queries, intermediate]`. These, and all else of that width but one gradient, are rounded to bf16 where products are:
+    /// two thirds of what a layer keeps.
     gate: Tensor,
     up: Tensor,
     h: Hs,

@@ -4,7 +4,7 @@ mod on_device;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Plus, Precision, View, ViewMut, Weights, matmul_nn, matmul_nt, sgemm};
+use tunebook_gemm::{Activations, Plus, Precision, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
 
 use super::buffer::{borrow, expect_shape, floats_mut, matrix, overwrite, tensor};
 use super::error::OpError;
@@ -128,7 +128,8 @@ impl InplaceOp1 for AddHeadGradient<'_> {
         let [vocab, hidden] = self.sizes;
         let rows = logits.len() / vocab.max(1);
         let sum = ViewMut::rows(floats_mut(OP, "head_sum", storage, layout)?, self.sizes);
-        sgemm(1.0, View::rows(logits, [rows, vocab]).t(), View::rows(x, [rows, hidden]), sum, true, true);
+        let (logits, x) = (View::rows(logits, [rows, vocab]), View::rows(x, [rows, hidden]));
+        gemm(1.0, logits.t(), x, sum, true, true, Precision::F32);
         Ok(())
     }
 }
@@ -180,7 +181,7 @@ fn chunk_loss(
     // SAFETY: `matmul_nt` writes all of the logits.
     unsafe {
         overwrite(logits, count * vocab, |logits| {
-            matmul_nt(labelled, head, Plus::default(), logits, [count, vocab, hidden], precision);
+            matmul_nt(Activations::F32(labelled), head, Plus::default(), logits, [count, vocab, hidden], precision);
         });
     }
     let losses: Vec<f64> = logits
@@ -208,7 +209,7 @@ fn chunk_loss(
         // SAFETY: `matmul_nn` writes all of dx.
         unsafe {
             overwrite(dx, count * hidden, |dx| {
-                matmul_nn(logits, head, Plus::default(), dx, [count, vocab, hidden], precision);
+                matmul_nn(Activations::F32(logits), head, Plus::default(), dx, [count, vocab, hidden], precision);
             });
         }
     }
