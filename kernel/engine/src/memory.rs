@@ -83,11 +83,10 @@ impl StepMemory {
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
         let kv = text.num_key_value_heads * text.head_dim();
         let h = ranks.div_ceil(text.num_hidden_layers);
-        // Gate and up, and what the layer at hand has beside them of that width: gate and up before they are rounded, or what
-        // they make and three gradients, all but one of which are bf16 where products are.
+        // Gate and up, and what they make with three gradients: in bf16 where products are.
         let [gated, beside] = match net.precision {
             Precision::F32 => [2, 4],
-            Precision::Bf16 => [1, 3],
+            Precision::Bf16 => [1, 2],
         };
         let inner = tokens * (3 * text.hidden_size + 2 * kv + gated * text.intermediate_size + h);
         let inputs = tokens * text.hidden_size * text.num_hidden_layers;

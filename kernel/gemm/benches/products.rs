@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tunebook_gemm::{Activations, Plus, Precision, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
+use tunebook_gemm::{Activations, Plus, Precision, Results, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
 
 /// Rows of x, and the weight's [n, k], of Qwen2.5-VL-3B's projections.
 const LINEARS: [[usize; 3]; 4] = [[1, 11008, 2048], [256, 2048, 2048], [256, 11008, 2048], [256, 2048, 11008]];
@@ -33,7 +33,7 @@ fn linears(criterion: &mut Criterion) {
         forward.throughput(Throughput::Elements((m * n * k) as u64));
         for (name, w, precision) in kinds {
             forward.bench_function(name, |b| {
-                b.iter(|| matmul_nt(Activations::F32(&x), w, plus, &mut y, [m, n, k], precision))
+                b.iter(|| matmul_nt(Activations::F32(&x), w, plus, Results::F32(&mut y), [m, n, k], precision))
             });
         }
         forward.bench_function("gemm crate", |b| {
@@ -44,7 +44,7 @@ fn linears(criterion: &mut Criterion) {
         backward.throughput(Throughput::Elements((m * n * k) as u64));
         for (name, w, precision) in kinds {
             backward.bench_function(name, |b| {
-                b.iter(|| matmul_nn(Activations::F32(&dy), w, plus, &mut dx, [m, n, k], precision))
+                b.iter(|| matmul_nn(Activations::F32(&dy), w, plus, Results::F32(&mut dx), [m, n, k], precision))
             });
         }
         backward.bench_function("gemm crate", |b| {

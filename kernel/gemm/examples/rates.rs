@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 use rayon::prelude::*;
-use tunebook_gemm::{Activations, Bf12, Plus, Precision, Weights, matmul_nn, matmul_nt};
+use tunebook_gemm::{Activations, Bf12, Plus, Precision, Results, Weights, matmul_nn, matmul_nt};
 
 /// Weights to step through, 1 GiB.
 const MANY: usize = 1 << 29;
@@ -42,12 +42,12 @@ fn training([m, k, n]: [usize; 3], weights: &[bf16]) {
     let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
     let forward = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, plus, &mut y, sizes, Precision::Bf16);
+        matmul_nt(Activations::F32(&x), w, plus, Results::F32(&mut y), sizes, Precision::Bf16);
     });
     println!("{m}x{k}x{n} forward {:.1}", gflop / forward);
     let backward = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nn(Activations::F32(&dy), w, plus, &mut dx, sizes, Precision::Bf16);
+        matmul_nn(Activations::F32(&dy), w, plus, Results::F32(&mut dx), sizes, Precision::Bf16);
     });
     println!("{m}x{k}x{n} backward {:.1}", gflop / backward);
 }
@@ -57,7 +57,7 @@ fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
     let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
     let seconds = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
+        matmul_nt(Activations::F32(&x), w, Plus::default(), Results::F32(&mut y), [m, n, k], Precision::Bf16);
     });
     println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
     let packed: Option<Vec<Bf12>> = weights.chunks_exact(n * k).map(|w| Bf12::new(w, k)).collect();
@@ -65,7 +65,7 @@ fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
     let mut next = packed.iter().map(Weights::Bf12).cycle();
     let seconds = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, Plus::default(), &mut y, [m, n, k], Precision::Bf16);
+        matmul_nt(Activations::F32(&x), w, Plus::default(), Results::F32(&mut y), [m, n, k], Precision::Bf16);
     });
     println!("{m}x{k}x{n} packed {:.2}", 2e-9 * (n * k) as f64 / seconds);
 }

@@ -8,7 +8,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use crate::general::uninit;
-use crate::output::{Ending, Output, Part};
+use crate::output::{Ending, Order, Output, Part};
 use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_width};
 use crate::product::{Dims, MakeH, Product};
 use crate::scratch::{Scratch, Staging};
@@ -232,21 +232,32 @@ where
     unsafe fn run(self) {
         let Product { y, ending, .. } = self.product;
         let rows = self.first_row + self.rows.start..self.first_row + self.rows.end;
-        // Where a column's elements are neighbours, rows are made elsewhere first: all of a column is written at once.
-        let width = if y.is_transposed() { self.columns.len().next_multiple_of(panel_width::<V>()) } else { 0 };
-        let mut rows_first = Scratch::<f32>::new(self.rows.len() * width);
-        let of = Output::new(uninit(&mut rows_first), self.rows.len(), width, width);
-        let sums = if y.is_transposed() {
-            Sums { of: &of, ending: Ending::PLAIN, origin: [0, 0], width }
-        } else {
+        // Sums that do not stay rows of f32 are such first, in the L2 cache.
+        let in_place = y.order() == Order::Rows;
+        let width = if in_place { 0 } else { self.columns.len().next_multiple_of(panel_width::<V>()) };
+        let mut first = Scratch::<f32>::new(self.rows.len() * width);
+        let of = Output::new(uninit(&mut first), self.rows.len(), width, width);
+        let sums = if in_place {
             Sums { of: y, ending: *ending, origin: [rows.start, self.columns.start], width: self.columns.len() }
+        } else {
+            Sums { of: &of, ending: Ending::PLAIN, origin: [0, 0], width }
         };
         // SAFETY: the caller is within `run`. Tasks have disjoint regions.
         unsafe {
             self.compute::<V>(sums);
-            for (place, column) in self.columns.clone().enumerate().filter(|_| y.is_transposed()) {
-                let sums = rows_first.chunks_exact(width).map(|row| row[place]);
-                ending.write(true, sums, y.column(column, rows.clone()), column..column + 1);
+            match y.order() {
+                Order::Rows => {}
+                Order::Columns => {
+                    for (place, column) in self.columns.clone().enumerate() {
+                        let sums = first.chunks_exact(width).map(|row| row[place]);
+                        ending.write(true, sums, y.column(column, rows.clone()), column..column + 1);
+                    }
+                }
+                Order::RoundedRows => {
+                    for (row, sums) in rows.zip(first.chunks_exact(width)) {
+                        ending.write_rounded(sums, y.rounded_row(row, self.columns.clone()), self.columns.clone());
+                    }
+                }
             }
         }
     }

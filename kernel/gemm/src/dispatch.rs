@@ -3,14 +3,16 @@
 use std::mem::MaybeUninit;
 
 use half::bf16;
+use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx::{self, Amx};
 #[cfg(target_arch = "x86_64")]
 use crate::bf12;
+use crate::output::{Ending, Order, Output};
 use crate::product::{Dims, MakeH, Product};
 use crate::quantized::Decoding;
-use crate::simd::{Portable, Reads};
+use crate::simd::{Job, Portable, Reads, Simd};
 use crate::source::{Contract, Factor, Rounded, Rows, Source, Stored};
 use crate::view::{View, ViewMut};
 use crate::{Bf12, Precision, Weights, blocked, few_rows, general};
@@ -68,9 +70,47 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    /// Does work in which no instruction set matters more than another.
+    #[cfg(target_arch = "x86_64")]
+    fn run<J: Job<Avx512> + Job<Avx2> + Job<Portable>>(self, job: J) {
+        match self {
+            Cpu::Amx { wide: simd, .. } | Cpu::Avx512Bf16 { wide: simd, .. } | Cpu::Avx512(simd) => simd.run(job),
+            Cpu::Avx2(simd) => simd.run(job),
+            Cpu::Portable(simd) => simd.run(job),
+        }
+    }
+
+    /// Does work in which no instruction set matters more than another.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn run<J: Job<Portable>>(self, job: J) {
+        Portable.run(job);
+    }
+}
+
+/// Rounds a row of sums.
+struct RoundRow<'a> {
+    sums: &'a [f32],
+    y: &'a Output<'a>,
+    row: usize,
+}
+
+impl<V> Job<V> for RoundRow<'_> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let columns = 0..self.sums.len();
+        // SAFETY: each row is a task of its own.
+        let y = unsafe { self.y.rounded_row(self.row, columns.clone()) };
+        Ending::PLAIN.write_rounded(self.sums, y, columns);
+    }
+}
+
 impl<'a> Product<'a> {
     /// Computes it with `w` and `b`, on `cpu`.
     pub(crate) fn with(mut self, w: Weights<'_>, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
+        if self.y.order() == Order::RoundedRows && !self.is_blocked(contract, cpu) {
+            return self.with_rounding_last(w, contract, b, cpu);
+        }
         if !self.makes_h_on_the_way(contract, cpu) {
             self.make_h(contract, cpu);
         }
@@ -86,6 +126,17 @@ impl<'a> Product<'a> {
             Weights::Nf4(w) => self.with_decoded(w, stride, contract, b, cpu),
             Weights::Int8(w) => self.with_decoded(w, stride, contract, b, cpu),
         }
+    }
+
+    /// As [`with`](Product::with), if what computes the product writes f32 only.
+    fn with_rounding_last(self, w: Weights<'_>, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
+        let Dims { rows, width, .. } = self.dims;
+        let (y, mut sums) = (self.y, Box::new_uninit_slice(rows * width));
+        Product { y: Output::new(&mut sums, rows, width, width), ..self }.with(w, contract, b, cpu);
+        // SAFETY: all of it has been written.
+        let sums = unsafe { sums.assume_init() };
+        let round = |(row, sums): (usize, &[f32])| cpu.run(RoundRow { sums, y: &y, row });
+        sums.par_chunks_exact(width.max(1)).enumerate().for_each(round);
     }
 
     fn with_bf12(self, w: &Bf12, stride: usize, contract: Contract, b: Stored<'a, f32>, cpu: Cpu) {
@@ -241,7 +292,7 @@ impl<'a> Product<'a> {
     /// Whether [`blocked`] computes it, and there is something to be made.
     fn makes_h_on_the_way(&self, contract: Contract, cpu: Cpu) -> bool {
         let Dims { width, depth, rank, .. } = self.dims;
-        !self.has_few_rows(contract) && !self.is_by_tiles(contract, cpu) && width > 0 && depth > 0 && rank > 0
+        self.is_blocked(contract, cpu) && width > 0 && depth > 0 && rank > 0
     }
 
     /// Whether [`blocked`] computes it for several threads, and would rather have the operands the other way round.
@@ -249,6 +300,12 @@ impl<'a> Product<'a> {
         let Dims { rows, width, .. } = self.dims;
         let few_columns = [self.x.contract, contract] == [Contract::RowElements; 2] && width <= few_rows::MAX_ROWS;
         self.threads && rows > width && !few_columns && !self.is_by_tiles(contract, cpu)
+    }
+
+    /// Whether [`blocked`] computes it, if there is anything to be computed.
+    fn is_blocked(&self, contract: Contract, cpu: Cpu) -> bool {
+        let Dims { depth, rank, .. } = self.dims;
+        !self.has_few_rows(contract) && !self.is_by_tiles(contract, cpu) && depth + rank > 0
     }
 
     fn has_few_rows(&self, contract: Contract) -> bool {

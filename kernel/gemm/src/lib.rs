@@ -61,6 +61,30 @@ impl Activations<'_> {
     }
 }
 
+/// Where the results of a product are written.
+#[derive(Debug)]
+pub enum Results<'a> {
+    /// As they are summed.
+    F32(&'a mut [MaybeUninit<f32>]),
+    /// Rounded once, to nearest with ties to even.
+    Bf16(&'a mut [MaybeUninit<bf16>]),
+}
+
+impl Results<'_> {
+    /// The number of results.
+    pub fn len(&self) -> usize {
+        match self {
+            Results::F32(y) => y.len(),
+            Results::Bf16(y) => y.len(),
+        }
+    }
+
+    /// Whether there are no results.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A row-major matrix of frozen weights, as the checkpoint stores it or as it was quantized.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
@@ -148,7 +172,7 @@ pub fn matmul_nt(
     x: Activations<'_>,
     w: Weights<'_>,
     plus: Plus<'_>,
-    y: &mut [MaybeUninit<f32>],
+    y: Results<'_>,
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) {
@@ -168,7 +192,7 @@ pub fn matmul_nn(
     dy: Activations<'_>,
     w: Weights<'_>,
     plus: Plus<'_>,
-    dx: &mut [MaybeUninit<f32>],
+    dx: Results<'_>,
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) {
@@ -191,7 +215,7 @@ pub fn lora_nt(
     bias: Option<&[f32]>,
     lora: Lora<'_>,
     h: &mut [f32],
-    y: &mut [MaybeUninit<f32>],
+    y: Results<'_>,
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) {
@@ -213,7 +237,7 @@ pub fn lora_nn(
     w: Weights<'_>,
     lora: Lora<'_>,
     dh: &mut [f32],
-    dx: &mut [MaybeUninit<f32>],
+    dx: Results<'_>,
     [m, n, k]: [usize; 3],
     precision: Precision,
 ) {
@@ -252,7 +276,7 @@ fn multiply(
     w: Weights<'_>,
     contract: Contract,
     plus: Plus<'_>,
-    y: &mut [MaybeUninit<f32>],
+    y: Results<'_>,
     [rows, width, depth]: [usize; 3],
     precision: Precision,
 ) {
@@ -272,7 +296,7 @@ fn multiply_lora(
     bias: Option<&[f32]>,
     Lora { down, up, rank, scaling }: Lora<'_>,
     h: &mut [f32],
-    y: &mut [MaybeUninit<f32>],
+    y: Results<'_>,
     [rows, width, depth]: [usize; 3],
     precision: Precision,
 ) {

@@ -1,10 +1,8 @@
 //! What is to be computed, whatever computes it.
 
-use std::mem::MaybeUninit;
-
 use crate::output::{Ending, Output};
 use crate::source::{Contract, Factor, Rows, Stored};
-use crate::{Activations, Precision};
+use crate::{Activations, Precision, Results};
 
 /// The sizes of a product. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
 #[derive(Clone, Copy)]
@@ -33,7 +31,7 @@ impl<'a> Product<'a> {
     /// A product of contiguous rows of x, `+ bias`, without a low-rank part yet.
     pub(crate) fn of_rows(
         x: Activations<'a>,
-        y: &'a mut [MaybeUninit<f32>],
+        y: Results<'a>,
         bias: Option<&'a [f32]>,
         dims: Dims,
         precision: Precision,
@@ -43,7 +41,7 @@ impl<'a> Product<'a> {
             h: Stored::default(),
             make_h: None,
             dims,
-            y: Output::new(y, dims.rows, dims.width, dims.width),
+            y: Output::of_results(y, dims.rows, dims.width),
             ending: Ending { scale: 1.0, bias, accumulate: false },
             precision,
             threads: true,

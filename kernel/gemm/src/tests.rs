@@ -10,8 +10,8 @@ use crate::dispatch::Cpu;
 use crate::simd::Portable;
 use crate::source::Contract;
 use crate::{
-    Activations, Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, View, ViewMut, Weights, gemm,
-    general, matmul_nn, matmul_nt, multiply, multiply_lora,
+    Activations, Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, Results, View, ViewMut,
+    Weights, gemm, general, matmul_nn, matmul_nt, multiply, multiply_lora,
 };
 
 #[test]
@@ -139,7 +139,7 @@ fn dimensions_whose_product_overflows_are_refused() {
         Activations::F32(&[]),
         Weights::F32(&[0.0; 4]),
         Plus::default(),
-        &mut [],
+        Results::F32(&mut []),
         [1 << 63, 2, 2],
         Precision::F32,
     );
@@ -258,6 +258,10 @@ fn check_all([m, n, k]: [usize; 3]) {
                         let y = product(cpu, contract, stored, weights, plus, [m, n, k], precision);
                         let at = format!("{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}]");
                         check_sums(&y, &[&expected], &at);
+                        if matches!(stored, Activations::Bf16(_)) {
+                            let y = rounded_product(cpu, contract, stored, weights, plus, [m, n, k], precision);
+                            check_rounded(&y, &expected, &at);
+                        }
                         if rank > 0 {
                             check_lora(cpu, contract, (stored, x), (weights, exact), rank, [m, n, k], precision, &at);
                         }
@@ -284,7 +288,18 @@ fn check_lora(
     let (down, up) = (random(depth * rank, 12), random(width * rank, 13));
     let (mut h, mut y) = (vec![f32::NAN; m * rank], vec![MaybeUninit::new(f32::NAN); m * width]);
     let lora = Lora { down: &down, up: &up, rank, scaling: 0.5 };
-    multiply_lora(cpu, stored, weights, contract, None, lora, &mut h, &mut y, [m, width, depth], precision);
+    multiply_lora(
+        cpu,
+        stored,
+        weights,
+        contract,
+        None,
+        lora,
+        &mut h,
+        Results::F32(&mut y),
+        [m, width, depth],
+        precision,
+    );
     // Rounding is allowed for h, not required.
     let of_h = [precision, Precision::F32].map(|precision| {
         let sizes = if contract == Contract::RowElements { [m, rank, k] } else { [m, n, rank] };
@@ -305,6 +320,30 @@ fn check_sums(sums: &[f32], expected: &[&[(f64, f64)]], at: &str) {
     }
 }
 
+/// Checks that each result is the nearest one of a sum that is as near to what is expected as it has to be.
+fn check_rounded(y: &[bf16], expected: &[(f64, f64)], at: &str) {
+    for (i, (y, (sum, tolerance))) in y.iter().zip(expected).enumerate() {
+        let [least, most] = [sum - tolerance, sum + tolerance].map(|sum| bf16::from_f32(sum as f32));
+        assert!(least <= *y && *y <= most, "{at}, element {i}, rounded: {y} instead of {sum}");
+    }
+}
+
+fn rounded_product(
+    cpu: Cpu,
+    contract: Contract,
+    x: Activations<'_>,
+    w: Weights<'_>,
+    plus: Plus<'_>,
+    [m, n, k]: [usize; 3],
+    precision: Precision,
+) -> Vec<bf16> {
+    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    let mut y = vec![MaybeUninit::new(bf16::NAN); m * width];
+    multiply(cpu, x, w, contract, plus, Results::Bf16(&mut y), [m, width, depth], precision);
+    // SAFETY: it is made of numbers.
+    y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
+}
+
 fn product(
     cpu: Cpu,
     contract: Contract,
@@ -316,7 +355,7 @@ fn product(
 ) -> Vec<f32> {
     let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
     let mut y = vec![MaybeUninit::new(f32::NAN); m * width];
-    multiply(cpu, x, w, contract, plus, &mut y, [m, width, depth], precision);
+    multiply(cpu, x, w, contract, plus, Results::F32(&mut y), [m, width, depth], precision);
     initialized(y)
 }
 
@@ -348,13 +387,13 @@ fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
 
 fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
-    matmul_nt(Activations::F32(x), w, plus, &mut y, [m, n, k], precision);
+    matmul_nt(Activations::F32(x), w, plus, Results::F32(&mut y), [m, n, k], precision);
     initialized(y)
 }
 
 fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
     let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
-    matmul_nn(Activations::F32(dy), w, plus, &mut dx, [m, n, k], precision);
+    matmul_nn(Activations::F32(dy), w, plus, Results::F32(&mut dx), [m, n, k], precision);
     initialized(dx)
 }
 

@@ -1,5 +1,6 @@
 //! The largest singular values of a weight, by subspace iteration.
 
+use candle_core::DType;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
@@ -69,8 +70,8 @@ enum Side {
 fn product(weight: &FrozenMatrix, vectors: &DMatrix<f64>, to: Side) -> Result<DMatrix<f64>> {
     let x = rows_of(vectors, (vectors.ncols(), vectors.nrows()))?;
     let (y, length) = match to {
-        Side::Outputs => (linear(&x, weight, None, None, Precision::F32)?, weight.rows),
-        Side::Inputs => (linear_backward(&x, weight, None, Precision::F32)?, weight.cols),
+        Side::Outputs => (linear(&x, weight, None, None, Precision::F32, DType::F32)?, weight.rows),
+        Side::Inputs => (linear_backward(&x, weight, None, Precision::F32, DType::F32)?, weight.cols),
     };
     let values = y.flatten_all()?.to_vec1::<f32>()?;
     Ok(DMatrix::from_iterator(length, vectors.ncols(), values.into_iter().map(f64::from)))

@@ -222,7 +222,7 @@ pub(super) fn activations<'a>(
 ///
 /// # Safety
 /// `write` writes every element of its slice.
-pub(super) unsafe fn overwrite(buffer: &mut Vec<f32>, len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) {
+pub(super) unsafe fn overwrite<E>(buffer: &mut Vec<E>, len: usize, write: impl FnOnce(&mut [MaybeUninit<E>])) {
     buffer.clear();
     buffer.reserve(len);
     write(&mut buffer.spare_capacity_mut()[..len]);

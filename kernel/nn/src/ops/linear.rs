@@ -1,7 +1,9 @@
-//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded).
+//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded), and so may the result,
+//! whose dtype is said.
 
-use candle_core::{Result, Tensor};
-use tunebook_gemm::{Lora, Plus, Precision, lora_nn, lora_nt, matmul_nn, matmul_nt};
+use candle_core::{DType, Result, Tensor};
+use half::bf16;
+use tunebook_gemm::{Lora, Plus, Precision, Results, lora_nn, lora_nt, matmul_nn, matmul_nt};
 
 use super::buffer::{
     borrow, borrow_operand, expect_operand, expect_shape, expect_vector, matrix, operand_sizes, overwrite, tensor,
@@ -31,29 +33,29 @@ pub fn linear<'a>(
     bias: Option<&Tensor>,
     low_rank: Option<LowRank>,
     precision: Precision,
+    dtype: DType,
 ) -> Result<Tensor> {
     let weight = weight.into();
     let [rows, outputs, inputs] = sizes(x, weight, bias)?;
     check_low_rank(low_rank, rows, ["h", "lora_B"], |rank| (outputs, rank))?;
     if is_on_device(x) {
-        return on_device::linear(x, &weight.tensor(x.device(), precision)?, bias, low_rank, precision);
+        return on_device::linear(x, &weight.tensor(x.device(), precision)?, bias, low_rank, precision)?
+            .to_dtype(dtype);
     }
     let x = x.contiguous()?;
     let x = borrow_operand(OP, "x", &x)?;
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
-    let mut y = Vec::new();
     with_low_rank(low_rank, |low_rank| {
         let plus = Plus { bias: bias.as_deref(), low_rank };
         weight.read(OP, |weight| {
             // SAFETY: `matmul_nt` writes all of y.
             unsafe {
-                overwrite(&mut y, rows * outputs, |y| {
+                new_results(dtype, rows, outputs, |y| {
                     matmul_nt(x.elements(), weight, plus, y, [rows, outputs, inputs], precision);
-                });
+                })
             }
         })
-    })??;
-    tensor(y, rows, outputs)
+    })??
 }
 
 /// dx = dy W + dh A, with `low_rank` holding dh and A.
@@ -64,6 +66,7 @@ pub fn linear_backward<'a>(
     weight: impl Into<Weight<'a>>,
     low_rank: Option<LowRank>,
     precision: Precision,
+    dtype: DType,
 ) -> Result<Tensor> {
     let weight = weight.into();
     let (outputs, inputs) = weight.shape(OP)?;
@@ -71,23 +74,22 @@ pub fn linear_backward<'a>(
     expect_operand(OP, "dy", dy, rows, outputs)?;
     check_low_rank(low_rank, rows, ["dh", "lora_A"], |rank| (rank, inputs))?;
     if is_on_device(dy) {
-        return on_device::linear_backward(dy, &weight.tensor(dy.device(), precision)?, low_rank, precision);
+        let weight = weight.tensor(dy.device(), precision)?;
+        return on_device::linear_backward(dy, &weight, low_rank, precision)?.to_dtype(dtype);
     }
     let dy = dy.contiguous()?;
     let dy = borrow_operand(OP, "dy", &dy)?;
-    let mut dx = Vec::new();
     with_low_rank(low_rank, |low_rank| {
         let plus = Plus { bias: None, low_rank };
         weight.read(OP, |weight| {
             // SAFETY: `matmul_nn` writes all of dx.
             unsafe {
-                overwrite(&mut dx, rows * inputs, |dx| {
+                new_results(dtype, rows, inputs, |dx| {
                     matmul_nn(dy.elements(), weight, plus, dx, [rows, outputs, inputs], precision);
-                });
+                })
             }
         })
-    })??;
-    tensor(dx, rows, inputs)
+    })??
 }
 
 /// h = scaling · x Aᵀ and y = x Wᵀ + bias + h Bᵀ: [`lora_down`] and [`linear`] with one pass over x.
@@ -101,6 +103,7 @@ pub fn lora_linear<'a>(
     [a, b]: [&Tensor; 2],
     scaling: f32,
     precision: Precision,
+    dtype: DType,
 ) -> Result<(Tensor, Tensor)> {
     let weight = weight.into();
     let [rows, outputs, inputs] = sizes(x, weight, bias)?;
@@ -109,22 +112,22 @@ pub fn lora_linear<'a>(
     expect_shape(OP, "lora_B", b, outputs, rank)?;
     if is_on_device(x) {
         let h = lora_down(x, a, scaling, precision)?;
-        return Ok((linear(x, weight, bias, Some(LowRank { h: &h, factor: b }), precision)?, h));
+        return Ok((linear(x, weight, bias, Some(LowRank { h: &h, factor: b }), precision, dtype)?, h));
     }
     let x = x.contiguous()?;
     let (x, a, b) = (borrow_operand(OP, "x", &x)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
     let lora = Lora { down: &a, up: &b, rank, scaling };
-    let (mut h, mut y) = (vec![0f32; rows * rank], Vec::new());
-    weight.read(OP, |weight| {
+    let mut h = vec![0f32; rows * rank];
+    let y = weight.read(OP, |weight| {
         // SAFETY: `lora_nt` writes all of y.
         unsafe {
-            overwrite(&mut y, rows * outputs, |y| {
+            new_results(dtype, rows, outputs, |y| {
                 lora_nt(x.elements(), weight, bias.as_deref(), lora, &mut h, y, [rows, outputs, inputs], precision);
-            });
+            })
         }
-    })?;
-    Ok((tensor(y, rows, outputs)?, tensor(h, rows, rank)?))
+    })??;
+    Ok((y, tensor(h, rows, rank)?))
 }
 
 /// dh = scaling · dy B and dx = dy W + dh A: [`lora_factor_backward`] and [`linear_backward`] with one pass over dy.
@@ -136,6 +139,7 @@ pub fn lora_linear_backward<'a>(
     [a, b]: [&Tensor; 2],
     scaling: f32,
     precision: Precision,
+    dtype: DType,
 ) -> Result<(Tensor, Tensor)> {
     let weight = weight.into();
     let (outputs, inputs) = weight.shape(OP)?;
@@ -146,21 +150,43 @@ pub fn lora_linear_backward<'a>(
     expect_shape(OP, "lora_B", b, outputs, rank)?;
     if is_on_device(dy) {
         let dh = lora_factor_backward(dy, b, scaling, precision)?;
-        return Ok((linear_backward(dy, weight, Some(LowRank { h: &dh, factor: a }), precision)?, dh));
+        return Ok((linear_backward(dy, weight, Some(LowRank { h: &dh, factor: a }), precision, dtype)?, dh));
     }
     let dy = dy.contiguous()?;
     let (dy, a, b) = (borrow_operand(OP, "dy", &dy)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let lora = Lora { down: &b, up: &a, rank, scaling };
-    let (mut dh, mut dx) = (vec![0f32; rows * rank], Vec::new());
-    weight.read(OP, |weight| {
+    let mut dh = vec![0f32; rows * rank];
+    let dx = weight.read(OP, |weight| {
         // SAFETY: `lora_nn` writes all of dx.
         unsafe {
-            overwrite(&mut dx, rows * inputs, |dx| {
+            new_results(dtype, rows, inputs, |dx| {
                 lora_nn(dy.elements(), weight, lora, &mut dh, dx, [rows, outputs, inputs], precision);
-            });
+            })
         }
-    })?;
-    Ok((tensor(dx, rows, inputs)?, tensor(dh, rows, rank)?))
+    })??;
+    Ok((dx, tensor(dh, rows, rank)?))
+}
+
+/// A matrix of this dtype, f32 or bf16, whose elements `write` makes.
+///
+/// # Safety
+/// `write` writes every element.
+unsafe fn new_results(dtype: DType, rows: usize, columns: usize, write: impl FnOnce(Results)) -> Result<Tensor> {
+    // SAFETY: by the caller.
+    unsafe {
+        match dtype {
+            DType::BF16 => {
+                let mut values: Vec<bf16> = Vec::new();
+                overwrite(&mut values, rows * columns, |values| write(Results::Bf16(values)));
+                tensor(values, rows, columns)
+            }
+            _ => {
+                let mut values: Vec<f32> = Vec::new();
+                overwrite(&mut values, rows * columns, |values| write(Results::F32(values)));
+                tensor(values, rows, columns)
+            }
+        }
+    }
 }
 
 /// Rows, outputs and inputs of a product; an error unless x and bias fit the weight.
@@ -203,7 +229,8 @@ fn with_low_rank<R>(low_rank: Option<LowRank>, f: impl FnOnce(Option<tunebook_ge
 mod tests {
     use candle_core::Device;
 
-    use super::super::testing::{check, random};
+    use super::super::testing::{both_ways, check, random};
+    use super::super::{rounded, widened};
     use super::*;
     use crate::frozen::FrozenMatrix;
 
@@ -222,8 +249,8 @@ mod tests {
             };
             check(
                 &[(rows, inputs)],
-                |x| linear(&x[0], &weight, bias.as_ref(), None, Precision::F32),
-                |_, dy| Ok(vec![linear_backward(dy, &weight, None, Precision::F32)?]),
+                |x| linear(&x[0], &weight, bias.as_ref(), None, Precision::F32, DType::F32),
+                |_, dy| Ok(vec![linear_backward(dy, &weight, None, Precision::F32, DType::F32)?]),
                 reference,
             );
         }
@@ -235,8 +262,8 @@ mod tests {
         let weight = FrozenMatrix::from_f32(&random(1, outputs * inputs), outputs, inputs);
         let x = Tensor::from_vec(random(2, rows * inputs), (rows, inputs), &Device::Cpu).unwrap();
         let run = |precision| {
-            let y = linear(&x, &weight, None, None, precision).unwrap();
-            let dx = linear_backward(&y, &weight, None, precision).unwrap();
+            let y = linear(&x, &weight, None, None, precision, DType::F32).unwrap();
+            let dx = linear_backward(&y, &weight, None, precision, DType::F32).unwrap();
             [y, dx].map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
         for (exact, rounded) in run(Precision::F32).into_iter().zip(run(Precision::Bf16)) {
@@ -247,17 +274,48 @@ mod tests {
     }
 
     #[test]
+    fn rounded_operands_are_multiplied_as_they_are_and_results_rounded_once() {
+        let (inputs, outputs, rank) = (70, 40, 3);
+        let weight = FrozenMatrix::from_f32(&random(1, outputs * inputs), outputs, inputs);
+        let tensor = |seed, rows, columns| {
+            Tensor::from_vec(random(seed, rows * columns), (rows, columns), &Device::Cpu).unwrap()
+        };
+        let (a, b) = (tensor(2, rank, inputs), tensor(3, outputs, rank));
+        // A few rows, as in an answer, and many.
+        for rows in [2, 30] {
+            let (x, dy) = (rounded(&tensor(4, rows, inputs)).unwrap(), rounded(&tensor(5, rows, outputs)).unwrap());
+            let (wide_x, wide_dy) = (widened(&x).unwrap(), widened(&dy).unwrap());
+            for results in both_ways(|| {
+                let run = |x: &Tensor, dy: &Tensor, dtype| {
+                    let (y, h) = lora_linear(x, &weight, None, [&a, &b], 0.5, Precision::Bf16, dtype).unwrap();
+                    let (dx, dh) = lora_linear_backward(dy, &weight, [&a, &b], 0.5, Precision::Bf16, dtype).unwrap();
+                    let alone = linear(x, &weight, None, None, Precision::Bf16, dtype).unwrap();
+                    let dx_alone = linear_backward(dy, &weight, None, Precision::Bf16, dtype).unwrap();
+                    [y, h, dx, dh, alone, dx_alone]
+                };
+                (run(&x, &dy, DType::BF16), run(&wide_x, &wide_dy, DType::F32))
+            }) {
+                for (narrow, wide) in results.0.iter().zip(&results.1) {
+                    let wide = if narrow.dtype() == DType::BF16 { rounded(wide).unwrap() } else { wide.clone() };
+                    let values = |x: &Tensor| widened(x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    assert_eq!(values(narrow), values(&wide));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn widths_that_do_not_fit_are_refused() {
         let weight = FrozenMatrix::from_f32(&random(1, 15), 5, 3);
         let x = Tensor::from_vec(random(3, 8), (2, 4), &Device::Cpu).unwrap();
-        let message = linear(&x, &weight, None, None, Precision::F32).unwrap_err().to_string();
+        let message = linear(&x, &weight, None, None, Precision::F32, DType::F32).unwrap_err().to_string();
         assert!(message.contains("`x` has shape [2, 4], expected [2, 3] for a weight of [5, 3]"), "{message}");
-        let message = linear_backward(&x, &weight, None, Precision::F32).unwrap_err().to_string();
+        let message = linear_backward(&x, &weight, None, Precision::F32, DType::F32).unwrap_err().to_string();
         assert!(message.contains("`dy` has shape [2, 4], expected [2, 5]"), "{message}");
         let x = x.narrow(1, 1, 3).unwrap();
         let bias = Tensor::new(random(2, 4), &Device::Cpu).unwrap();
-        let message = linear(&x, &weight, Some(&bias), None, Precision::F32).unwrap_err().to_string();
+        let message = linear(&x, &weight, Some(&bias), None, Precision::F32, DType::F32).unwrap_err().to_string();
         assert!(message.contains("`bias` has shape [4], expected [5]"), "{message}");
-        assert!(linear(&x, &weight, None, None, Precision::F32).is_ok(), "a view is made contiguous");
+        assert!(linear(&x, &weight, None, None, Precision::F32, DType::F32).is_ok(), "a view is made contiguous");
     }
 }

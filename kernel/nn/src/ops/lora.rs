@@ -92,7 +92,7 @@ impl InplaceOp3 for AddWeightGradient {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::super::linear::{LowRank, linear, linear_backward, lora_linear, lora_linear_backward};
     use super::super::testing::{check, random};
@@ -118,12 +118,12 @@ mod tests {
                 };
                 (0..rows * outputs).map(|i| out(i / outputs, i % outputs)).collect()
             };
-            let zeros = |shape: (usize, usize)| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+            let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
             check(
                 &[(rows, inputs), (rank, inputs), (outputs, rank)],
                 |x| {
                     let h = lora_down(&x[0], &x[1], SCALING, Precision::F32)?;
-                    linear(&x[0], &weight, None, Some(LowRank { h: &h, factor: &x[2] }), Precision::F32)
+                    linear(&x[0], &weight, None, Some(LowRank { h: &h, factor: &x[2] }), Precision::F32, DType::F32)
                 },
                 |x, dy| {
                     let (da, db) = (zeros((rank, inputs)), zeros((outputs, rank)));
@@ -132,17 +132,19 @@ mod tests {
                     add_weight_gradient(&da, &dh, &x[0], Precision::F32)?;
                     add_weight_gradient(&db, dy, &h, Precision::F32)?;
                     let low_rank = Some(LowRank { h: &dh, factor: &x[1] });
-                    Ok(vec![linear_backward(dy, &weight, low_rank, Precision::F32)?, da, db])
+                    Ok(vec![linear_backward(dy, &weight, low_rank, Precision::F32, DType::F32)?, da, db])
                 },
                 reference,
             );
             check(
                 &[(rows, inputs), (rank, inputs), (outputs, rank)],
-                |x| Ok(lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32)?.0),
+                |x| Ok(lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32, DType::F32)?.0),
                 |x, dy| {
                     let (da, db) = (zeros((rank, inputs)), zeros((outputs, rank)));
-                    let (_, h) = lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32)?;
-                    let (dx, dh) = lora_linear_backward(dy, &weight, [&x[1], &x[2]], SCALING, Precision::F32)?;
+                    let (_, h) =
+                        lora_linear(&x[0], &weight, None, [&x[1], &x[2]], SCALING, Precision::F32, DType::F32)?;
+                    let (dx, dh) =
+                        lora_linear_backward(dy, &weight, [&x[1], &x[2]], SCALING, Precision::F32, DType::F32)?;
                     add_weight_gradient(&da, &dh, &x[0], Precision::F32)?;
                     add_weight_gradient(&db, dy, &h, Precision::F32)?;
                     Ok(vec![dx, da, db])
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn gradients_of_several_batches_add_up() {
         let [left, right] = [1, 2].map(|seed| Tensor::from_vec(random(seed, 6), (3, 2), &Device::Cpu).unwrap());
-        let sum = Tensor::zeros((2, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let sum = Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
         for _ in 0..2 {
             add_weight_gradient(&sum, &left, &right, Precision::F32).unwrap();
         }

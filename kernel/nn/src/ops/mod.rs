@@ -1,9 +1,10 @@
 //! Operations, each with its backward pass beside it: `op(x) -> y` and `op_backward(x, dy) -> dx`.
 //!
-//! Activations are f32 and packed without padding: `[T, width]`, where `T` runs over the tokens of all sequences of a
-//! batch, and attention heads lie side by side in a row. A layer calls the backward functions itself, in reverse:
-//! candle's own backward pass would compute and keep gradients of frozen weights, start each gradient as zeros that
-//! it then adds to, and hold every intermediate value. A backward function makes again what is cheap to make again.
+//! Activations are f32, the widest ones bf16 where products are, and packed without padding: `[T, width]`, where `T` runs
+//! over the tokens of all sequences of a batch, and attention heads lie side by side in a row. A layer calls the backward
+//! functions itself, in reverse: candle's own backward pass would compute and keep gradients of frozen weights, start each
+//! gradient as zeros that it then adds to, and hold every intermediate value. A backward function makes again what is cheap
+//! to make again.
 //!
 //! What is written out here is for CPU memory; tensors that lie elsewhere are left to [`on_device`].
 

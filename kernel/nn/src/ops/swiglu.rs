@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use half::bf16;
 
-use super::buffer::{Element, borrow, borrow_of, expect_shape, expect_sizes, matrix_of, new_rows, written};
+use super::buffer::{Element, borrow_of, expect_sizes, matrix_of, new_rows, written};
 use super::exp::sigmoid;
 use super::on_device::{self, is_on_device};
 
@@ -20,7 +20,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The gradients of gate and up, rounded if these are. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 +
+/// The gradients of gate and up, of their dtype, which dy has too. With s = sigmoid(gate): dup = dy · gate s, dgate = dy · up · s (1 +
 /// gate (1 - s)).
 pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
     match gate.dtype() {
@@ -56,14 +56,15 @@ fn forward<E: Element>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
     let (rows, width) = sizes::<E>(gate, up)?;
-    expect_shape(OP, "dy", dy, rows, width)?;
+    expect_sizes(OP, "dy", dy, matrix_of::<E>(OP, "dy", dy)?, (rows, width))?;
     if is_on_device(gate) {
-        let [dgate, dup] = on_device::swiglu_backward(&gate.to_dtype(DType::F32)?, &up.to_dtype(DType::F32)?, dy)?;
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let [dgate, dup] = on_device::swiglu_backward(&wide(gate)?, &wide(up)?, &wide(dy)?)?;
         return Ok([dgate.to_dtype(E::DTYPE)?, dup.to_dtype(E::DTYPE)?]);
     }
     let (gate, up, dy) = (gate.contiguous()?, up.contiguous()?, dy.contiguous()?);
     let (gate, up) = (borrow_of::<E>(OP, "gate", &gate)?, borrow_of::<E>(OP, "up", &up)?);
-    let dy = borrow(OP, "dy", &dy)?;
+    let dy = borrow_of::<E>(OP, "dy", &dy)?;
     new_rows(
         rows,
         width,
@@ -74,7 +75,7 @@ fn backward<E: Element>(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tens
             written(
                 gradients,
                 operands.map(|((gate, up), dy)| {
-                    let (gate, up) = (gate.widened(), up.widened());
+                    let (gate, up, dy) = (gate.widened(), up.widened(), dy.widened());
                     let s = sigmoid(gate);
                     [dy * up * s * (1.0 + gate * (1.0 - s)), dy * gate * s].map(E::nearest)
                 }),
@@ -127,12 +128,12 @@ mod tests {
     fn rounded_operands_are_read_as_they_are_and_give_rounded_results() {
         let tensor = |seed| Tensor::from_vec(random(seed, 130 * 511), (130, 511), &Device::Cpu).unwrap();
         let [gate, up, dy] = [1, 2, 3].map(tensor);
-        let [narrow_gate, narrow_up] = [&gate, &up].map(|x| rounded(x).unwrap());
-        let [gate, up] = [&narrow_gate, &narrow_up].map(|x| x.to_dtype(DType::F32).unwrap());
+        let [narrow_gate, narrow_up, narrow_dy] = [&gate, &up, &dy].map(|x| rounded(x).unwrap());
+        let [gate, up, dy] = [&narrow_gate, &narrow_up, &narrow_dy].map(|x| x.to_dtype(DType::F32).unwrap());
         let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<bf16>().unwrap();
         let nearest = |x: &Tensor| values(&rounded(x).unwrap());
         assert_eq!(values(&swiglu(&narrow_gate, &narrow_up).unwrap()), nearest(&swiglu(&gate, &up).unwrap()));
-        let narrow = swiglu_backward(&narrow_gate, &narrow_up, &dy).unwrap();
+        let narrow = swiglu_backward(&narrow_gate, &narrow_up, &narrow_dy).unwrap();
         let wide = swiglu_backward(&gate, &up, &dy).unwrap();
         assert_eq!(narrow.each_ref().map(values), wide.each_ref().map(nearest));
     }

@@ -1,5 +1,6 @@
 //! A linear layer: frozen weights, and what the active adapter adds to them.
 
+use candle_core::DType;
 use candle_core::Result;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
@@ -44,6 +45,10 @@ pub struct Linear {
     pub(super) weight: Matrix,
     pub(super) bias: Option<Vector>,
     pub(super) precision: Precision,
+    /// In what y is written, f32 or bf16.
+    pub(super) y_dtype: DType,
+    /// In what dx is written.
+    pub(super) dx_dtype: DType,
 }
 
 impl Linear {
@@ -63,7 +68,7 @@ impl Linear {
                 let (y, h) = lora.forward(x, bias)?;
                 (y, Some(h))
             }
-            None => (linear(x, self.weight.weight(pass), bias, None, self.precision)?, None),
+            None => (linear(x, self.weight.weight(pass), bias, None, self.precision, self.y_dtype)?, None),
         })
     }
 
@@ -85,7 +90,7 @@ impl Linear {
         }
         match self.active(pass) {
             Some(lora) => lora.backward(x, h, dy, gradients),
-            None => linear_backward(dy, self.weight.weight(pass), None, self.precision),
+            None => linear_backward(dy, self.weight.weight(pass), None, self.precision, self.dx_dtype),
         }
     }
 
@@ -105,7 +110,8 @@ impl Linear {
             seed: run.seed,
             stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,
         });
-        let (weight, precision) = (&self.weight.frozen, self.precision);
-        Some(ActiveLora { lora, scaling: adapter.scaling() as f32, dropout, weight, precision })
+        let Self { precision, y_dtype, dx_dtype, .. } = *self;
+        let (weight, scaling) = (&self.weight.frozen, adapter.scaling() as f32);
+        Some(ActiveLora { lora, scaling, dropout, weight, precision, y_dtype, dx_dtype })
     }
 }

@@ -1,5 +1,6 @@
 //! Taking the model's tensors out of a checkpoint.
 
+use candle_core::DType;
 use candle_core::Device;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
@@ -33,7 +34,8 @@ impl Loader<'_> {
         let bias = bias.then(|| self.vector(format!("{name}.bias"), rows)).transpose()?;
         let id = self.linears.len();
         self.linears.push(LinearShape { name, rows, cols });
-        Ok(Linear { id, weight, bias, precision: self.precision })
+        let (precision, y_dtype, dx_dtype) = (self.precision, DType::F32, DType::F32);
+        Ok(Linear { id, weight, bias, precision, y_dtype, dx_dtype })
     }
 
     /// The norm `name`.

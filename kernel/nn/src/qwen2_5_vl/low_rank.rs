@@ -1,5 +1,6 @@
 //! The low-rank update of a linear layer in one pass: LoRA, DoRA and PiSSA, forwards and backwards.
 
+use candle_core::DType;
 use candle_core::Result;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
@@ -19,6 +20,7 @@ use crate::ops::lora_down;
 use crate::ops::lora_factor_backward;
 use crate::ops::lora_linear;
 use crate::ops::lora_linear_backward;
+use crate::ops::rounded;
 use crate::ops::scale_columns;
 use crate::ops::widened;
 
@@ -29,6 +31,8 @@ pub struct ActiveLora<'a> {
     pub dropout: Option<Dropout>,
     pub weight: &'a FrozenMatrix,
     pub precision: Precision,
+    pub y_dtype: DType,
+    pub dx_dtype: DType,
 }
 
 impl ActiveLora<'_> {
@@ -37,16 +41,16 @@ impl ActiveLora<'_> {
     /// With DoRA, g = magnitude / ‖V‖ and no dropout `y = g (x Wᵀ + h Bᵀ) + bias`; with dropout, as PEFT has it,
     /// `y = x Wᵀ + bias + (g - 1) D(x) Wᵀ + g h Bᵀ`.
     pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-        match (&self.lora.magnitude, self.dropout) {
-            (None, None) if self.lora.initial.is_none() => self.lora_linear(x, bias),
+        let (y, h) = match (&self.lora.magnitude, self.dropout) {
+            (None, None) if self.lora.initial.is_none() => return self.lora_linear(x, bias, self.y_dtype),
             (None, _) => {
                 let h = self.h(&self.dropped(x)?)?;
                 let (with_initial, b) = self.with_initial(&h, x)?;
-                Ok((self.linear(x, bias, Some(LowRank { h: &with_initial, factor: &b }))?, h))
+                (self.linear(x, bias, Some(LowRank { h: &with_initial, factor: &b }))?, h)
             }
             (Some(magnitude), None) => {
-                let (z, h) = self.lora_linear(x, None)?;
-                Ok((scale_columns(&z, &self.factors(magnitude)?, bias)?, h))
+                let (z, h) = self.lora_linear(x, None, DType::F32)?;
+                (scale_columns(&z, &self.factors(magnitude)?, bias)?, h)
             }
             (Some(magnitude), Some(_)) => {
                 let factors = self.factors(magnitude)?;
@@ -54,9 +58,10 @@ impl ActiveLora<'_> {
                 let h = self.h(&dropped)?;
                 let base = self.linear(x, bias, None)?;
                 let scaled = scale_columns(&self.linear(&dropped, None, None)?, &(&factors - 1.0)?, None)?;
-                Ok((add(&base, &add(&scaled, &scale_columns(&self.up(&h)?, &factors, None)?)?)?, h))
+                (add(&base, &add(&scaled, &scale_columns(&self.up(&h)?, &factors, None)?)?)?, h)
             }
-        }
+        };
+        Ok((in_dtype(y, self.y_dtype)?, h))
     }
 
     /// Adds the gradients of A, B and the magnitudes, and returns dx. h is that of the forward pass, and is made again if
@@ -66,10 +71,11 @@ impl ActiveLora<'_> {
     pub fn backward(&self, x: &Tensor, h: Option<&Tensor>, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
         let dropped = self.dropped(x)?;
         let h = h.map_or_else(|| self.h(&dropped), |h| Ok(h.clone()))?;
-        match &self.lora.magnitude {
+        let dx = match &self.lora.magnitude {
             Some(magnitude) => self.dora_backward(magnitude, &dropped, &h, dy, gradients),
             None => self.lora_backward(&dropped, &h, dy, gradients),
-        }
+        };
+        in_dtype(dx?, self.dx_dtype)
     }
 
     fn lora_backward(&self, dropped: &Tensor, h: &Tensor, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
@@ -77,7 +83,7 @@ impl ActiveLora<'_> {
         let dh0 = |b0: &Tensor| lora_factor_backward(dy, b0, -self.scaling, self.precision);
         match (self.dropout, &self.lora.initial) {
             (None, None) => {
-                let (dx, dh) = self.lora_linear_backward(dy)?;
+                let (dx, dh) = self.lora_linear_backward(dy, self.dx_dtype)?;
                 self.add_gradients(dropped, h, &dh, dy, gradients)?;
                 Ok(dx)
             }
@@ -115,7 +121,7 @@ impl ActiveLora<'_> {
             add_magnitude_gradient(&sum, &z, &norms, dy)?;
         }
         let Some(dropout) = self.dropout else {
-            let (dx, dh) = self.lora_linear_backward(&dz)?;
+            let (dx, dh) = self.lora_linear_backward(&dz, self.dx_dtype)?;
             self.add_gradients(dropped, h, &dh, &dz, gradients)?;
             return Ok(dx);
         };
@@ -171,19 +177,24 @@ impl ActiveLora<'_> {
         magnitude.lengths.as_tensor() / magnitude.norms(self.weight, self.lora, self.scaling)?
     }
 
-    fn lora_linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-        lora_linear(x, self.weight, bias, [&self.lora.a, &self.lora.b], self.scaling, self.precision)
+    fn lora_linear(&self, x: &Tensor, bias: Option<&Tensor>, dtype: DType) -> Result<(Tensor, Tensor)> {
+        lora_linear(x, self.weight, bias, [&self.lora.a, &self.lora.b], self.scaling, self.precision, dtype)
     }
 
-    fn lora_linear_backward(&self, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-        lora_linear_backward(dy, self.weight, [&self.lora.a, &self.lora.b], self.scaling, self.precision)
+    fn lora_linear_backward(&self, dy: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
+        lora_linear_backward(dy, self.weight, [&self.lora.a, &self.lora.b], self.scaling, self.precision, dtype)
     }
 
     fn linear(&self, x: &Tensor, bias: Option<&Tensor>, low_rank: Option<LowRank>) -> Result<Tensor> {
-        linear(x, self.weight, bias, low_rank, self.precision)
+        linear(x, self.weight, bias, low_rank, self.precision, DType::F32)
     }
 
     fn linear_backward(&self, dy: &Tensor, low_rank: Option<LowRank>) -> Result<Tensor> {
-        linear_backward(dy, self.weight, low_rank, self.precision)
+        linear_backward(dy, self.weight, low_rank, self.precision, DType::F32)
     }
+}
+
+/// x, rounded if that is its dtype.
+fn in_dtype(x: Tensor, dtype: DType) -> Result<Tensor> {
+    if x.dtype() == dtype { Ok(x) } else { rounded(&x) }
 }

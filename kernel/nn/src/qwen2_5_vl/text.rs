@@ -1,5 +1,6 @@
 //! The language model: grouped-query attention, SwiGLU, RMSNorm, and M-RoPE.
 
+use candle_core::DType;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
@@ -16,9 +17,9 @@ use crate::ops::add_embedding_gradient;
 use crate::ops::attention;
 use crate::ops::attention_backward;
 use crate::ops::linear;
+use crate::ops::operand_dtype;
 use crate::ops::rope;
 use crate::ops::rope_backward;
-use crate::ops::rounded;
 use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
@@ -173,7 +174,7 @@ impl TextModel {
 
     /// Logits `[T, vocabulary]` of normed hidden states.
     pub fn logits(&self, normed: &Tensor, pass: Pass) -> Result<Tensor> {
-        linear(normed, self.lm_head(pass), None, None, self.precision)
+        linear(normed, self.lm_head(pass), None, None, self.precision, DType::F32)
     }
 
     /// The head's matrix, `[vocabulary, hidden]`.
@@ -211,7 +212,7 @@ impl DecoderLayer {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
         let kv = config.num_key_value_heads * config.head_dim();
         let eps = config.rms_norm_eps as f32;
-        Ok(Self {
+        let mut layer = Self {
             input_layernorm: loader.norm(&format!("{prefix}.input_layernorm"), hidden, eps)?,
             q_proj: loader.linear(format!("{prefix}.self_attn.q_proj"), hidden, hidden, true)?,
             k_proj: loader.linear(format!("{prefix}.self_attn.k_proj"), kv, hidden, true)?,
@@ -224,7 +225,10 @@ impl DecoderLayer {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             precision: loader.precision,
-        })
+        };
+        let widest = operand_dtype(loader.precision);
+        (layer.gate_proj.y_dtype, layer.up_proj.y_dtype, layer.down_proj.dx_dtype) = (widest, widest, widest);
+        Ok(layer)
     }
 
     fn linears(&self) -> [&Linear; 7] {
@@ -354,15 +358,12 @@ impl DecoderLayer {
         mut h: Hs,
         pass: Pass,
     ) -> Result<Inner> {
-        let (o, mut gate, mut up);
+        let (o, gate, up);
         (o, h.o) = self.o_proj.forward(&attended, pass)?;
         let middle = add(x, &o)?;
         let normed = self.post_attention_layernorm.forward(&middle, pass)?;
         (gate, h.gate) = self.gate_proj.forward(&normed, pass)?;
         (up, h.up) = self.up_proj.forward(&normed, pass)?;
-        if self.precision == Precision::Bf16 {
-            (gate, up) = (rounded(&gate)?, rounded(&up)?);
-        }
         Ok(Inner { q, k, v, attended, middle, gate, up, h })
     }
 }
@@ -379,8 +380,8 @@ pub struct Inner {
     attended: Tensor,
     /// The residual stream between attention and feed-forward, `[queries, hidden]`.
     middle: Tensor,
-    /// `[queries, intermediate]`. These, and all else of that width but one gradient, are rounded to bf16 where products are:
-    /// two thirds of what a layer keeps.
+    /// `[queries, intermediate]`. These, two thirds of what a layer keeps, are rounded to bf16 where products are, and so is
+    /// all else of that width.
     gate: Tensor,
     up: Tensor,
     h: Hs,

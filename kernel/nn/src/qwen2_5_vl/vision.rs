@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use candle_core::DType;
 use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
@@ -151,7 +152,7 @@ impl VisionModel {
         // As the matrix that the convolution's kernel is.
         let trained = self.patch_embed.trained(pass).map(|kernel| kernel.flatten_from(1)).transpose()?;
         let weight = trained.as_ref().map_or(Weight::Frozen(&self.patch_embed.frozen), Weight::Trained);
-        layout.in_window_order(&linear(patches, weight, None, None, self.precision)?, layout.block)
+        layout.in_window_order(&linear(patches, weight, None, None, self.precision, DType::F32)?, layout.block)
     }
 
     fn layout(&self, grids: &[[usize; 3]]) -> Result<Layout> {

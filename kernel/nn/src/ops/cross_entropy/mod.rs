@@ -4,7 +4,7 @@ mod on_device;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Activations, Plus, Precision, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
+use tunebook_gemm::{Activations, Plus, Precision, Results, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
 
 use super::buffer::{borrow, expect_shape, floats_mut, matrix, overwrite, tensor};
 use super::error::OpError;
@@ -181,7 +181,14 @@ fn chunk_loss(
     // SAFETY: `matmul_nt` writes all of the logits.
     unsafe {
         overwrite(logits, count * vocab, |logits| {
-            matmul_nt(Activations::F32(labelled), head, Plus::default(), logits, [count, vocab, hidden], precision);
+            matmul_nt(
+                Activations::F32(labelled),
+                head,
+                Plus::default(),
+                Results::F32(logits),
+                [count, vocab, hidden],
+                precision,
+            );
         });
     }
     let losses: Vec<f64> = logits
@@ -209,7 +216,14 @@ fn chunk_loss(
         // SAFETY: `matmul_nn` writes all of dx.
         unsafe {
             overwrite(dx, count * hidden, |dx| {
-                matmul_nn(Activations::F32(logits), head, Plus::default(), dx, [count, vocab, hidden], precision);
+                matmul_nn(
+                    Activations::F32(logits),
+                    head,
+                    Plus::default(),
+                    Results::F32(dx),
+                    [count, vocab, hidden],
+                    precision,
+                );
             });
         }
     }
