@@ -23,7 +23,7 @@ fn linears(criterion: &mut Criterion) {
         let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
         let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
         let (mut y_of_gemm, mut dx_of_gemm) = (vec![0.0; m * n], vec![0.0; m * k]);
-        let (w_view, plus) = (View::rows(&w, [n, k]), Plus::default());
+        let plus = Plus::default();
         let kinds = [
             ("f32", Weights::F32(&w), Precision::F32),
             ("bf16 widened", Weights::Bf16(&narrow), Precision::F32),
@@ -37,7 +37,7 @@ fn linears(criterion: &mut Criterion) {
             });
         }
         forward.bench_function("gemm crate", |b| {
-            b.iter(|| f32_product(View::rows(&x, [m, k]), w_view.t(), ViewMut::rows(&mut y_of_gemm, [m, n])));
+            b.iter(|| of_the_gemm_crate([m, k, n], &x, (&w, [1, k]), &mut y_of_gemm));
         });
         forward.finish();
         let mut backward = criterion.benchmark_group(format!("backward {m}x{n}x{k}"));
@@ -48,7 +48,7 @@ fn linears(criterion: &mut Criterion) {
             });
         }
         backward.bench_function("gemm crate", |b| {
-            b.iter(|| f32_product(View::rows(&dy, [m, n]), w_view, ViewMut::rows(&mut dx_of_gemm, [m, k])));
+            b.iter(|| of_the_gemm_crate([m, n, k], &dy, (&w, [k, 1]), &mut dx_of_gemm));
         });
         backward.finish();
     }
@@ -59,7 +59,10 @@ fn low_rank(criterion: &mut Criterion) {
     for [m, rank, width] in LOW_RANK {
         let (x, a, mut h) = (random(m * width), random(rank * width), vec![0.0; m * rank]);
         group.throughput(Throughput::Elements((m * rank * width) as u64));
-        for (name, precision) in [("gemm crate", Precision::F32), ("bf16", Precision::Bf16)] {
+        group.bench_function(BenchmarkId::new("gemm crate", format!("{m}x{width}x{rank}")), |b| {
+            b.iter(|| of_the_gemm_crate([m, width, rank], &x, (&a, [1, width]), &mut h));
+        });
+        for (name, precision) in [("f32", Precision::F32), ("bf16", Precision::Bf16)] {
             group.bench_function(BenchmarkId::new(name, format!("{m}x{width}x{rank}")), |b| {
                 b.iter(|| {
                     let (x, a) = (View::rows(&x, [m, width]), View::rows(&a, [rank, width]));
@@ -71,9 +74,36 @@ fn low_rank(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// In f32, a general product is the `gemm` crate's.
-fn f32_product(a: View<'_>, b: View<'_>, c: ViewMut<'_>) {
-    gemm(1.0, a, b, c, false, true, Precision::F32);
+/// c = a b, with row-major a, `[m, k]`, and b, `[k, n]`, of any strides.
+fn of_the_gemm_crate([m, k, n]: [usize; 3], a: &[f32], (b, [b_row, b_col]): (&[f32], [usize; 2]), c: &mut [f32]) {
+    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n && [b_row, b_col].contains(&1));
+    let (parallelism, [k_stride, n_stride]) = (::gemm::Parallelism::Rayon(0), [k as isize, n as isize]);
+    let (b_row, b_col) = (b_row as isize, b_col as isize);
+    let (c, a, b) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr());
+    // SAFETY: the slices have as many elements as the matrices, whose rows or columns follow one another.
+    unsafe {
+        ::gemm::gemm(
+            m,
+            n,
+            k,
+            c,
+            1,
+            n_stride,
+            false,
+            a,
+            1,
+            k_stride,
+            b,
+            b_col,
+            b_row,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
 }
 
 fn random(len: usize) -> Vec<f32> {
