@@ -81,7 +81,7 @@ fn log(folder: &Path) -> Vec<Value> {
 /// Trains to the end, once without a stop, and once with a stop after the second of four micro-batches of step 3.
 fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
     // Not enough for the micro-batches of a step to go through the model together, which cannot be stopped in between.
-    let little = [("memory", "0.11")];
+    let little = [("memory", "0.105")];
     let settings = &[settings, &little].concat();
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
