@@ -68,9 +68,7 @@ impl Cpu {
     pub(crate) fn detect() -> Self {
         Cpu::Portable(Portable)
     }
-}
 
-impl Cpu {
     /// Does work in which no instruction set matters more than another.
     #[cfg(target_arch = "x86_64")]
     fn run<J: Job<Avx512> + Job<Avx2> + Job<Portable>>(self, job: J) {

@@ -20,7 +20,7 @@ pub(crate) enum Order {
     RoundedRows,
 }
 
-/// What an [`Order`] says.
+/// A matrix whose elements lie as an [`Order`] says.
 pub(crate) struct Output<'a> {
     start: *mut MaybeUninit<f32>,
     rows: usize,
@@ -161,7 +161,8 @@ impl Ending<'_> {
         self.scale == 1.0 && self.bias.is_none() && !self.accumulate
     }
 
-    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for this place.
+    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for this
+    /// place.
     ///
     /// # Safety
     /// If there were sums before, or it accumulates, `y` has been written.
