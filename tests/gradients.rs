@@ -57,12 +57,14 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
     for (kept, times) in [(0, 1), (1, 1), (usize::MAX, 1), (0, 2), (usize::MAX, 3)] {
         let samples = [vec![&sample; times]];
         let micro_batch =
-            MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true).unwrap();
+            MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true, &|| Ok(()))
+                .unwrap();
         let learned = sample.labels.iter().filter(|label| **label != IGNORE_INDEX).count();
         assert_eq!(micro_batch.tokens(), times * sample.labels.len());
-        assert_eq!(micro_batch.made(), sample.labels.len() + (times - 1) * (learned + 1));
+        assert_eq!(*sample.labels.last().unwrap(), i64::from(*sample.input_ids.last().unwrap()), "nothing follows it");
+        assert_eq!(micro_batch.made(), sample.labels.len() - 1 + (times - 1) * learned);
         let mut gradients = Gradients::default();
-        let loss = micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients).unwrap();
+        let loss = micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients, &|_| Ok(())).unwrap();
         assert!((loss as f32 - expected.floats("loss")[0]).abs() <= 1e-5);
         for (name, var) in adapter.vars() {
             let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -89,8 +91,11 @@ fn nothing_but_the_adapter_gets_a_gradient() {
     let mut gradients = Gradients::default();
     let mut features = Features::default();
     let micro_batch =
-        MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &[vec![&sample]], true).unwrap();
-    micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients).unwrap();
+        MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &[vec![&sample]], true, &|| {
+            Ok(())
+        })
+        .unwrap();
+    micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients, &|_| Ok(())).unwrap();
     assert_eq!(gradients.len(), adapter.vars().len());
     assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");
 }

@@ -80,7 +80,7 @@ fn log(folder: &Path) -> Vec<Value> {
 
 /// Trains to the end, once without a stop, and once with a stop after the second of four micro-batches of step 3.
 fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
-    // Not enough for the micro-batches of a step to go through the model together, which cannot be stopped in between.
+    // Not enough for the micro-batches of a step to go through the model together.
     let little = [("memory", "0.105")];
     let settings = &[settings, &little].concat();
     let place = tempfile::tempdir().unwrap();
@@ -91,7 +91,7 @@ fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
     assert_eq!((report.end, report.step), (TrainEnd::Finished, 6), "{name}");
 
     let emit = |event| {
-        if matches!(event, Event::MicroBatch { step: 3, done: 2, .. }) {
+        if matches!(event, Event::MicroBatch { step: 3, done: 2.0, .. }) {
             cancel.cancel();
         }
     };
@@ -114,6 +114,36 @@ fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
     let last = |folder: &Path| files(&folder.join("checkpoint-6"), &["optimizer.safetensors"]);
     assert!(last(&parts).len() == 1 && last(&parts) == last(&whole), "{name}: the optimizer's state differs");
     assert_eq!(log(&parts), log(&whole), "{name}");
+}
+
+/// The micro-batches of a step go through the model together, forwards and backwards.
+#[test]
+fn what_is_stopped_on_its_way_through_the_model_is_made_again() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    let settings = [("lora_dropout", "0.3"), ("save_strategy", "no")];
+    session(&fixture("tiny"), &whole, LORA, &settings, &quiet).train(None, &quiet).unwrap();
+
+    let mut session = session(&fixture("tiny"), &parts, LORA, &settings, &quiet);
+    for (stop_at, through) in [(3, 0.5), (3, 2.0), (5, 1.0)] {
+        let emit = |event| {
+            if let Event::MicroBatch { step, done, .. } = event {
+                assert!(!cancel.is_cancelled(), "step {step} went on to {done} micro-batches");
+                if step == stop_at && done > through {
+                    cancel.cancel();
+                }
+            }
+        };
+        let report = session.train(None, &Context { emit: &emit, cancel: &cancel }).unwrap();
+        assert_eq!((report.end, report.step), (TrainEnd::Interrupted, stop_at - 1), "{through}");
+        cancel.reset();
+    }
+    assert_eq!(session.train(None, &quiet).unwrap().end, TrainEnd::Finished);
+    let learned = ["adapter_model.safetensors"];
+    let found = files(&parts, &learned);
+    assert!(found.len() == 1 && found == files(&whole, &learned), "what was learned differs");
 }
 
 #[test]

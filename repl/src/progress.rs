@@ -16,6 +16,8 @@ use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::StepRecord;
 
 const REDRAW: Duration = Duration::from_millis(120);
+/// A micro-batch on the bar of a training.
+const PARTS: f64 = 1000.0;
 /// A task that ends sooner gets no bar.
 const PATIENCE: Duration = Duration::from_millis(150);
 
@@ -39,10 +41,10 @@ enum Kind {
 
 /// What the bar of a training is drawn from.
 struct Training {
-    /// When this call made its first micro-batch, and which one of its window and of which step that was.
+    /// When this call began with its first micro-batch, and what of which step was done then.
     start: Instant,
     first_step: usize,
-    first_done: usize,
+    first_done: f64,
     /// Loss and learning rate of the last step.
     last: Option<(f64, f64)>,
     /// What the last evaluation found.
@@ -103,8 +105,8 @@ impl Progress {
         }
     }
 
-    /// `done` of `total` micro-batches of step `step` are through; this call ends with `last_step`.
-    pub fn micro_batch(&mut self, step: usize, last_step: usize, total_steps: usize, done: usize, total: usize) {
+    /// So much is `done` of `total` micro-batches of step `step`; this call ends with `last_step`.
+    pub fn micro_batch(&mut self, step: usize, last_step: usize, total_steps: usize, done: f64, total: usize) {
         let training = self.training.get_or_insert_with(|| Training {
             start: Instant::now(),
             first_step: step,
@@ -118,16 +120,16 @@ impl Progress {
             return;
         }
         let lang = self.language.get();
-        let whole = (last_step + 1 - training.first_step.min(last_step)) * total;
-        let position = (step - training.first_step) * total + done;
-        // The first micro-batch also pays for what is computed once.
-        let (made, left) = (position.saturating_sub(training.first_done), whole.saturating_sub(position));
+        let whole = ((last_step + 1 - training.first_step.min(last_step)) * total) as f64;
+        let position = ((step - training.first_step) * total) as f64 + done;
+        let (made, left) = (position - training.first_done, whole - position);
+        // What has just begun says nothing of the rest.
         let left = match made {
-            0 => "…".to_string(),
-            _ => seconds(training.start.elapsed().mul_f64(left as f64 / made as f64), lang),
+            ..1.0 => "…".to_string(),
+            _ => seconds(training.start.elapsed().mul_f64(left / made), lang),
         };
         let parts = [
-            (total > 1).then(|| format!("{done}/{total}")),
+            (total > 1).then(|| format!("{}/{total}", done.floor())),
             training.last.map(|(loss, _)| say!(lang, "loss {loss:.3}", "损失 {loss:.3}")),
             training.eval_loss.map(|loss| say!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
             Some(say!(lang, "{left} left", "剩余 {left}")),
@@ -135,12 +137,12 @@ impl Progress {
             training.last.map(|(_, lr)| say!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}")),
         ];
         if self.kind != Kind::Training || self.bar.is_none() {
-            self.begin(Kind::Training, ProgressBar::new(whole as u64), "{prefix} {bar:12} {wide_msg}");
+            self.begin(Kind::Training, ProgressBar::new((whole * PARTS) as u64), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(say!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
             bar.set_message(parts.into_iter().flatten().collect::<Vec<_>>().join("  "));
-            bar.set_position(position as u64);
+            bar.set_position((position * PARTS) as u64);
         }
     }
 

@@ -159,7 +159,8 @@ pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, 
         if cx.is_cancelled() {
             break;
         }
-        let micro_batch = MicroBatches::new(&model.net, adapter, processor, features, &[batch.to_vec()], true)?;
+        let micro_batch =
+            MicroBatches::new(&model.net, adapter, processor, features, &[batch.to_vec()], true, &|| Ok(()))?;
         sum += micro_batch.loss(&model.net, adapter)?;
         done += batch.len();
         batches += 1;

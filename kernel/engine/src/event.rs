@@ -10,6 +10,8 @@ use tunebook_data::Skipped;
 
 use crate::advice::Advice;
 use crate::advice::Plan;
+use crate::error::Error;
+use crate::error::Result;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
@@ -26,9 +28,9 @@ pub enum Event {
     Estimate { steps: usize, time: Duration },
     /// What is wrong with how the training goes.
     Advice(Advice),
-    /// A micro-batch is through: `done` of `total` in the window of optimizer step `step`. This call of `train` ends
-    /// with step `last_step`.
-    MicroBatch { step: usize, last_step: usize, total_steps: usize, done: usize, total: usize },
+    /// `done` of `total` micro-batches in the window of optimizer step `step` are through, with the part that is done of
+    /// those that are on their way. This call of `train` ends with step `last_step`.
+    MicroBatch { step: usize, last_step: usize, total_steps: usize, done: f64, total: usize },
     /// An optimizer step is complete.
     Step(StepRecord),
     /// The text that comes next is the answer of an adapter, or of `base`.
@@ -117,5 +119,11 @@ impl Context<'_> {
 
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// # Errors
+    /// [`Error::Cancelled`] when the verb is to stop.
+    pub fn go_on(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

@@ -26,14 +26,15 @@ use crate::neftune::add_noise;
 use crate::pictures::Features;
 use crate::pictures::grid_thw;
 
-/// The samples of some micro-batches, packed without padding, and without the tokens that one shares with the first.
+/// The samples of some micro-batches, packed without padding, without the tokens that one shares with the first, and
+/// without those that nothing learned depends on.
 pub struct MicroBatches {
     input_ids: Vec<u32>,
     pictures: Pictures,
     positions: Vec<[u32; 3]>,
     sequences: LayerSequences,
-    /// The tokens of all samples.
-    tokens: usize,
+    /// The tokens of each sample.
+    tokens: Vec<usize>,
     /// Rows whose next token is learned, counted among those that the last layer makes, and that token.
     rows: Vec<u32>,
     targets: Vec<u32>,
@@ -64,6 +65,9 @@ enum Pictures {
     Patches { patches: Vec<f32>, grids: Vec<[usize; 3]> },
 }
 
+/// The part of the time that the way forward takes: one product of three.
+const FORWARD: f64 = 1.0 / 3.0;
+
 /// How micro-batches are trained on.
 #[derive(Clone, Copy)]
 pub struct Manner {
@@ -77,10 +81,10 @@ pub struct Manner {
 
 impl MicroBatches {
     /// With `share`, tokens with which a sample begins as the first one does are made once: not to be done where chance
-    /// gives each sample something of its own, as dropout does.
+    /// gives each sample something of its own, as dropout does. `go_on` is asked before each picture.
     ///
     /// # Errors
-    /// A picture cannot be read any more, or placeholders and pictures do not fit together.
+    /// A picture cannot be read any more, or placeholders and pictures do not fit together; that of `go_on`.
     pub fn new(
         net: &Qwen2_5Vl,
         adapter: Option<&Adapter>,
@@ -88,6 +92,7 @@ impl MicroBatches {
         features: &mut Features,
         micro_batches: &[Vec<&Encoded>],
         share: bool,
+        go_on: &dyn Fn() -> Result<()>,
     ) -> Result<Self> {
         let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
         let (mut input_ids, mut positions, mut images) = (Vec::new(), Vec::new(), Vec::new());
@@ -95,18 +100,24 @@ impl MicroBatches {
         // Rows of x.
         let (mut keys, mut queries) = (Vec::new(), Vec::new());
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
+        let image_token_id = net.config.image_token_id;
+        // How many of its tokens: what comes after the last prediction is seen by none.
+        let needed = |sample: &Encoded| {
+            let last_learned = learned(sample).next_back().map(|(row, _)| row);
+            let last_of_pictures = sample.input_ids.iter().rposition(|&id| id == image_token_id);
+            last_learned.max(last_of_pictures).map_or(0, |last| last + 1)
+        };
         let common = |sample: &Encoded, limit: usize| {
             let picture = |index: usize| {
                 let image = sample.images.get(index)?;
                 Some((processor.tokens(image.grid), samples[0].images.get(index) == Some(image)))
             };
-            common_prefix(&sample.input_ids[..limit], &samples[0].input_ids, net.config.image_token_id, picture)
+            let known = &samples[0].input_ids[..needed(samples[0])];
+            common_prefix(&sample.input_ids[..limit], known, image_token_id, picture)
         };
         for (index, sample) in samples.iter().enumerate() {
-            let len = sample.input_ids.len();
-            // The row before a token predicts it.
-            let learned = sample.labels.iter().skip(1).enumerate().filter(|(_, label)| **label != IGNORE_INDEX);
-            let first = learned.clone().next().map_or(len, |(row, _)| row);
+            let len = needed(sample);
+            let first = learned(sample).next().map_or(len, |(row, _)| row);
             let shares = share && index > 0;
             let (shared, shared_images) = if shares { common(sample, first) } else { (0, 0) };
             let grids: Vec<_> = sample.images.iter().map(grid_thw).collect();
@@ -115,12 +126,12 @@ impl MicroBatches {
             let place = |row: usize| (start + row - shared) as u32;
             keys.extend((0..shared as u32).chain((shared..len).map(place)));
             queries.extend((first..len).map(place));
-            for (row, &label) in learned {
+            for (row, label) in learned(sample) {
                 rows.push((last_bounds[index] + row - first) as u32);
-                targets.push(label as u32);
+                targets.push(label);
             }
-            input_ids.extend_from_slice(&sample.input_ids[shared..]);
-            positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared..]);
+            input_ids.extend_from_slice(&sample.input_ids[shared..len]);
+            positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared..len]);
             images.extend(&sample.images[shared_images..]);
             bounds.push(positions.len());
             key_bounds.push(keys.len());
@@ -129,11 +140,15 @@ impl MicroBatches {
         let pictures = if adapter.is_some_and(Adapter::changes_pictures) && !images.is_empty() {
             let mut patches = Vec::new();
             for &image in &images {
+                go_on()?;
                 patches.extend(features.patches(processor, image)?);
             }
             Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
         } else {
-            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image));
+            let features = images.into_iter().map(|image| {
+                go_on()?;
+                features.get(net, adapter, processor, image)
+            });
             Pictures::Features(features.collect::<Result<_>>()?)
         };
         let mut weights = Vec::with_capacity(rows.len());
@@ -141,8 +156,9 @@ impl MicroBatches {
             let labels = samples.iter().map(|sample| sample.supervised_tokens()).sum();
             weights.extend(iter::repeat_n(1.0 / labels as f32, labels));
         }
-        let (made, tokens) = (positions.len(), keys.len());
-        let keys = (tokens > made).then_some(keys);
+        let made = positions.len();
+        let tokens = samples.iter().map(|sample| sample.input_ids.len()).collect();
+        let keys = (keys.len() > made).then_some(keys);
         let queries = (queries.len() < made).then_some(queries);
         let key_bounds: std::sync::Arc<[usize]> = key_bounds.into();
         let segments = |q: Vec<usize>| Segments { q: q.into(), k: key_bounds.clone(), causal: true };
@@ -155,10 +171,10 @@ impl MicroBatches {
 
     /// Those of all samples.
     pub fn tokens(&self) -> usize {
-        self.tokens
+        self.tokens.iter().sum()
     }
 
-    /// The rows that layers make: a token that several samples begin with is one.
+    /// The rows that layers make: a token that several samples begin with is one, and one that no learned token sees is none.
     pub fn made(&self) -> usize {
         self.positions.len()
     }
@@ -197,21 +213,22 @@ impl MicroBatches {
     ///
     /// The forward pass keeps each layer's input, and the inner values of the last layers, as many as `manner` says; the
     /// backward pass goes through the layers in reverse and makes the inner values of the others again. It ends at the
-    /// lowest layer that trains.
+    /// lowest layer that trains. Before each layer `look_up` hears which part of the way is done, from 0 to 1.
     ///
     /// # Errors
-    /// Whatever candle reports.
+    /// Whatever candle reports, or `look_up`, to be stopped; `gradients` then hold a part of the sums.
     pub fn backward(
         self,
         net: &Qwen2_5Vl,
         adapter: &Adapter,
         manner: Manner,
         gradients: &mut Gradients,
+        look_up: &dyn Fn(f64) -> Result<()>,
     ) -> Result<f64> {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
-        let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
+        let Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
         let (features, seen) = match pictures {
@@ -225,7 +242,7 @@ impl MicroBatches {
         let mut x = net.embed(&input_ids, &features, pass)?;
         if manner.neftune_noise_alpha > 0.0 {
             let text: Vec<bool> = input_ids.iter().map(is_text).collect();
-            add_noise(&mut x, &text, &sequences.all.segments.q, manner.neftune_noise_alpha, manner.dropout);
+            add_noise(&mut x, &text, (&sequences.all.segments.q, &tokens), manner.neftune_noise_alpha, manner.dropout);
         }
 
         let layers = &net.text.layers;
@@ -237,6 +254,7 @@ impl MicroBatches {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
+            look_up(FORWARD * i as f64 / layers.len() as f64)?;
             if i < manner.layers.released {
                 layer.map();
             }
@@ -266,7 +284,9 @@ impl MicroBatches {
         }
         let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
 
-        for (i, x, inner) in passed.into_iter().rev() {
+        let there = passed.len() as f64;
+        for (back, (i, x, inner)) in passed.into_iter().rev().enumerate() {
+            look_up(FORWARD + (1.0 - FORWARD) * back as f64 / there)?;
             let (layer, sequences) = (&layers[i], sequences.of(i, layers.len()));
             if i < manner.layers.released {
                 layer.map();
@@ -287,4 +307,10 @@ impl MicroBatches {
         }
         Ok(loss)
     }
+}
+
+/// The rows of a sample whose next token is learned, and that token.
+fn learned(sample: &Encoded) -> impl DoubleEndedIterator<Item = (usize, u32)> {
+    let next = sample.labels.iter().enumerate().skip(1);
+    next.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, &label)| (at - 1, label as u32))
 }

@@ -72,7 +72,7 @@ impl Progress {
                 self.download = Some(Download { file, done, size, all_done, all });
             }
             Event::MicroBatch { step, last_step, total_steps, done, total } => {
-                let training = self.training.get_or_insert_with(|| Training::new(step, done));
+                let training = self.training.get_or_insert_with(|| Training::new(step, done, total));
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total) = (done, total);
                 self.task = None;
@@ -151,12 +151,13 @@ impl Progress {
 /// A call of `train`.
 struct Training {
     started: Instant,
-    /// The step, and the micro-batch of it, that were made first.
-    first: (usize, usize),
+    /// The step that was made first, and what of it was done then.
+    first: (usize, f64),
     step: usize,
     last_step: usize,
     total_steps: usize,
-    done: usize,
+    /// So much of `total` micro-batches.
+    done: f64,
     total: usize,
     /// The steps of this call.
     records: Vec<StepRecord>,
@@ -166,7 +167,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(step: usize, done: usize) -> Self {
+    fn new(step: usize, done: f64, total: usize) -> Self {
         Self {
             started: Instant::now(),
             first: (step, done),
@@ -174,7 +175,7 @@ impl Training {
             last_step: step,
             total_steps: step,
             done,
-            total: done,
+            total,
             records: Vec::new(),
             evaluations: Vec::new(),
             report: None,
@@ -191,7 +192,7 @@ impl Training {
     /// Which part of this call is made, from 0 to 1.
     fn part(&self) -> f64 {
         let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
-        let made = (self.step - self.first.0.min(self.step)) as f64 + self.done as f64 / self.total.max(1) as f64;
+        let made = (self.step - self.first.0.min(self.step)) as f64 + self.done / self.total.max(1) as f64;
         match &self.report {
             Some(report) if matches!(report.end, TrainEnd::Paused | TrainEnd::Finished) => 1.0,
             _ => (made / steps as f64).min(1.0),
@@ -227,13 +228,12 @@ impl Training {
         (elapsed > 0.0).then(|| tokens as f64 / elapsed)
     }
 
-    /// The first micro-batch also pays for what is computed once, so that it says nothing of the others.
+    /// Nothing while there is less than a micro-batch to tell from.
     fn left(&self) -> Option<Duration> {
-        let behind = |step: usize, done: usize| (step.saturating_sub(self.first.0)) * self.total + done;
-        let made = behind(self.step, self.done).checked_sub(self.first.1).filter(|made| *made > 0)?;
-        let whole = behind(self.last_step + 1, 0);
-        let left = whole.saturating_sub(behind(self.step, self.done));
-        Some(self.started.elapsed().mul_f64(left as f64 / made as f64))
+        let behind = |step: usize, done: f64| (step.saturating_sub(self.first.0) * self.total) as f64 + done;
+        let now = behind(self.step, self.done);
+        let made = Some(now - self.first.1).filter(|made| *made >= 1.0)?;
+        Some(self.started.elapsed().mul_f64((behind(self.last_step + 1, 0.0) - now).max(0.0) / made))
     }
 
     fn title(&self, task: Option<&str>, lang: Lang) -> String {
@@ -244,7 +244,7 @@ impl Training {
                 lang,
                 " · micro-batch {done} of {total}",
                 " · 小批次 {done}/{total}",
-                done = self.done,
+                done = self.done.floor(),
                 total = self.total
             ),
             _ => String::new(),
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     fn step(progress: &mut Progress, step: usize, loss: f64) {
-        progress.event(Event::MicroBatch { step, last_step: 4, total_steps: 40, done: 1, total: 1 });
+        progress.event(Event::MicroBatch { step, last_step: 4, total_steps: 40, done: 1.0, total: 1 });
         progress.event(Event::Step(StepRecord {
             step,
             total_steps: 40,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use tunebook_data::Encoded;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Position;
 use tunebook_data::Sampler;
@@ -117,8 +118,9 @@ impl Run {
         self.step() + planned.saturating_sub(behind)
     }
 
-    /// Makes `steps` optimizer steps, or all that are left. Stops between two passes of micro-batches, or two batches of an
-    /// evaluation, when it is asked to; the next call goes on with the very next one.
+    /// Makes `steps` optimizer steps, or all that are left. Stops when it is asked to: between two batches of an evaluation,
+    /// or within micro-batches if they are the first of a step, which are then made again, or else after them. The next call
+    /// goes on from there.
     ///
     /// # Errors
     /// Settings that exclude each other; a picture cannot be read, a file cannot be written, the memory does not suffice.
@@ -130,15 +132,13 @@ impl Run {
         steps: Option<usize>,
         cx: &Context,
     ) -> Result<TrainReport> {
-        let Material { model, adapter, data: ChosenData { train: samples, .. }, processor, settings, .. } = material;
+        let Material { model, adapter, data: ChosenData { train: samples, .. }, settings, .. } = material;
         check(material)?;
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
         let total_steps = self.total_steps(samples.len(), settings);
         let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
         let accumulation = settings.gradient_accumulation_steps;
-        let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
-        let share = !dropout && settings.neftune_noise_alpha == 0.0;
         let sampler = sampler(samples.len(), settings);
         self.state.position = self.position(settings);
         let mut passes = Passes {
@@ -173,26 +173,36 @@ impl Run {
             let Pass { micro_batches, next } = pass;
             let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
             let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
-            let micro_batches = MicroBatches::new(&model.net, Some(*adapter), processor, features, &chosen, share)?;
             pass = passes.advance();
             let coming = pass.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
-            features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
-            let tokens = micro_batches.tokens();
-            let dropout = DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches };
-            model.net.vision.release();
-            let (made, labels) = (micro_batches.made(), micro_batches.labels());
-            let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
-            let layers = memory.layers(settings.memory)?;
-            let manner = Manner { dropout, neftune_noise_alpha: settings.neftune_noise_alpha, layers };
-            let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.gradients)?;
+            let (step, open) = (self.step() + 1, self.open_micro_batches());
+            let look_up = |part: f64| {
+                let done = open as f64 + part * chosen.len() as f64;
+                cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
+                // What others of the step have summed up is not to be lost.
+                if open == 0 { cx.go_on() } else { Ok(()) }
+            };
+            let (loss, tokens) = match self.gradients(material, features, &chosen, coming, &look_up) {
+                Ok(made) => made,
+                Err(error) => {
+                    if open == 0 {
+                        self.gradients = Gradients::default();
+                    }
+                    match error {
+                        Error::Cancelled => break TrainEnd::Interrupted,
+                        error => return Err(error),
+                    }
+                }
+            };
             // What is reported of a step is the sum.
             self.state.losses.extend(chosen.iter().map(|_| loss / chosen.len() as f64));
             self.state.micro_batches += chosen.len() as u64;
             self.state.tokens += tokens;
             self.state.position = next;
             self.state.elapsed = elapsed_before + start.elapsed();
-            let (step, done) = (self.step() + 1, self.state.losses.len());
-            cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
+            let done = self.state.losses.len();
+            let through = done as f64;
+            cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done: through, total: accumulation });
 
             // The window is full, or the epoch is over: one optimizer step.
             if done < accumulation && self.state.position.micro_batch != 0 {
@@ -246,6 +256,34 @@ impl Run {
             output.log(state(&self.state, material))?;
         }
         self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
+    }
+
+    /// The loss of some micro-batches, and how many tokens they have; their gradients are added to the window's. Pictures
+    /// of the samples that are `coming` are read meanwhile.
+    fn gradients<'a>(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        micro_batches: &[Vec<&Encoded>],
+        coming: impl Iterator<Item = &'a Encoded>,
+        look_up: &dyn Fn(f64) -> Result<()>,
+    ) -> Result<(f64, usize)> {
+        let Material { model, adapter, processor, settings, .. } = *material;
+        let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
+        let share = !dropout && settings.neftune_noise_alpha == 0.0;
+        let go_on = || look_up(0.0);
+        let micro_batches =
+            MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &go_on)?;
+        features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
+        model.net.vision.release();
+        let (tokens, made, labels) = (micro_batches.tokens(), micro_batches.made(), micro_batches.labels());
+        let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
+        let manner = Manner {
+            dropout: DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches },
+            neftune_noise_alpha: settings.neftune_noise_alpha,
+            layers: memory.layers(settings.memory)?,
+        };
+        Ok((micro_batches.backward(&model.net, adapter, manner, &mut self.gradients, look_up)?, tokens))
     }
 
     /// Averages the window, clips, and moves the parameters.
