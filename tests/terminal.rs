@@ -36,7 +36,8 @@ fn a_session_at_the_prompt() {
     session.pty.send_line("train epochs=100000 logging_steps=10").unwrap();
     session.pty.exp_string("step     20/").unwrap();
     session.pty.send_control('c').unwrap();
-    let (_, stopped) = session.pty.exp_regex("stopped at step [0-9]+").unwrap();
+    let (before, stopped) = session.pty.exp_regex("stopped at step [0-9]+").unwrap();
+    assert!(!before.contains("^C"), "it pushes the bar up: {before}");
     let step: usize = stopped.trim_start_matches("stopped at step ").parse().unwrap();
     session.pty.exp_string(PROMPT).unwrap();
     session.enter("train 1", &format!("at step {} of", step + 1));

@@ -6,6 +6,8 @@
 mod allocator;
 mod attach;
 mod cli;
+#[cfg(unix)]
+mod echo;
 mod helper;
 mod interactive;
 mod kernel;

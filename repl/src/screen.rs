@@ -21,6 +21,8 @@ use tunebook_commands::page::Page;
 use tunebook_commands::say;
 use tunebook_commands::text;
 
+#[cfg(unix)]
+use crate::echo::ControlKeysUnwritten;
 use crate::progress::Progress;
 
 /// A request that is silent for so long shows that it is alive.
@@ -83,6 +85,8 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
+        #[cfg(unix)]
+        let _unwritten = self.live.then(ControlKeysUnwritten::new);
         let mut progress = Progress::new(self.live, self.language.clone());
         // Whether the last thing written was a piece of text without a line feed.
         let mut in_text = false;

@@ -78,12 +78,10 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
         ),
     };
     let loss = report.loss.map(|loss| say!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
-    let (made, time, rate) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang), report.tokens_per_second);
-    say!(
-        lang,
-        "{made} in {time}{loss}, {rate:.0} tokens/s; {end}{best}",
-        "{made}，用时 {time}{loss}，{rate:.0} token/秒；{end}{best}"
-    )
+    let (made, time) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang));
+    let rate = Some(report.tokens_per_second).filter(|rate| *rate > 0.0);
+    let rate = rate.map(|rate| say!(lang, ", {rate:.0} tokens/s", "，{rate:.0} token/秒")).unwrap_or_default();
+    say!(lang, "{made} in {time}{loss}{rate}; {end}{best}", "{made}，用时 {time}{loss}{rate}；{end}{best}")
 }
 
 fn best(best: &BestReport, lang: Lang) -> String {

@@ -1,0 +1,40 @@
+//! What the terminal writes of keys that are pressed while a command runs.
+
+use rustix::stdio::stdin;
+use rustix::termios::LocalModes;
+use rustix::termios::OptionalActions;
+use rustix::termios::Termios;
+use rustix::termios::tcgetattr;
+use rustix::termios::tcsetattr;
+
+/// Until this is dropped, Ctrl-C is not written as `^C`: the cursor is at the right edge, behind a bar, and a bar that has
+/// been pushed a line up is not taken away any more.
+pub struct ControlKeysUnwritten {
+    /// How the terminal was, if there is one.
+    before: Option<Termios>,
+}
+
+impl ControlKeysUnwritten {
+    pub fn new() -> Self {
+        let before = tcgetattr(stdin()).ok();
+        if let Some(before) = &before {
+            let mut now = before.clone();
+            now.local_modes.remove(LocalModes::ECHOCTL);
+            set(&now);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for ControlKeysUnwritten {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            set(before);
+        }
+    }
+}
+
+/// A terminal that refuses looks less tidy and is no worse.
+fn set(modes: &Termios) {
+    let _ = tcsetattr(stdin(), OptionalActions::Now, modes);
+}
