@@ -122,7 +122,8 @@ impl Progress {
         let lang = self.language.get();
         let whole = ((last_step + 1 - training.first_step.min(last_step)) * total) as f64;
         let position = ((step - training.first_step) * total) as f64 + done;
-        let (made, left) = (position - training.first_done, whole - position);
+        // A step that was begun before may have more micro-batches than the settings say now.
+        let (made, left) = (position - training.first_done, (whole - position).max(0.0));
         // What has just begun says nothing of the rest.
         let left = match made {
             ..1.0 => "…".to_string(),

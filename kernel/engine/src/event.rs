@@ -121,8 +121,10 @@ impl Context<'_> {
         self.cancel.is_cancelled()
     }
 
+    /// Lets the verb go on.
+    ///
     /// # Errors
-    /// [`Error::Cancelled`] when the verb is to stop.
+    /// [`Error::Cancelled`] if it is to stop.
     pub fn go_on(&self) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
