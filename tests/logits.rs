@@ -2,6 +2,7 @@
 //! (`reference/logits.py`: float32, a tiny random checkpoint in each of the two file layouts). In bfloat16 logits are
 //! as near to float32 as those of transformers (`reference/bf16.py`).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use tunebook_engine::model::Model;
 use tunebook_engine::prefix::Prefix;
 use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
+use tunebook_nn::Error;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::qwen2_5_vl::KvCache;
 use tunebook_nn::qwen2_5_vl::Pass;
@@ -118,6 +120,30 @@ impl Case {
         .unwrap();
         tokens
     }
+}
+
+#[test]
+fn a_stop_is_heard_before_each_layer_and_leaves_nothing_behind() {
+    let case = Case::load("picture");
+    let (net, prompt) = (&case.model.net, &case.prompt);
+    let positions = net.positions(&prompt.input_ids, &prompt.grids).unwrap();
+    let turn = rotary(&positions.thw, &net.config.text, &net.device).unwrap();
+    let x = net.embed(&prompt.input_ids, &prompt.features, Pass::default()).unwrap();
+    let mut cache = KvCache::new(net.text.layers.len(), 512);
+    for before in 0..2 {
+        let asked = Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == before;
+        let pass = Pass { stop: Some(&stop), ..Pass::default() };
+        let stopped = net.vision.features(case.pixels.clone(), &prompt.grids, pass);
+        assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);
+        let stopped = net.text.read(x.clone(), &turn, &mut cache, 1, pass);
+        assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);
+        assert_eq!(cache.tokens(), 0);
+    }
+    let hidden = net.text.read(x, &turn, &mut cache, prompt.input_ids.len(), Pass::default()).unwrap();
+    let logits = net.text.logits(&net.text.norm(&hidden, Pass::default()).unwrap(), Pass::default()).unwrap();
+    let values = |logits: &Tensor| logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(values(&logits), values(&case.logits(None)));
 }
 
 /// Everything on the way from messages and picture files to logits at all positions.

@@ -65,7 +65,8 @@ impl Conversation {
     /// front of it. An interrupted answer stays in the conversation as far as it came.
     ///
     /// # Errors
-    /// A picture cannot be read, or placeholders and pictures differ in number; the conversation is then as before.
+    /// A picture cannot be read, or placeholders and pictures differ in number; a stop before all pictures have been looked
+    /// at. The conversation is then as before.
     pub fn ask(
         &mut self,
         text: &str,
@@ -81,11 +82,11 @@ impl Conversation {
         messages.push(Message::user(IMAGE_PLACEHOLDER.repeat(missing) + text));
         let images = [&self.images, images].concat();
 
-        let prompt = self.prompt(&messages, &images, asking, features)?;
+        let stop = || cx.is_cancelled();
+        let prompt = self.prompt(&messages, &images, asking, features, &stop)?;
         let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(messages.len() as u64));
         let mut pieces = model.tokenizer.decode_stream(true);
         let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
-        let stop = || cx.is_cancelled();
         let made = generate(&mut self.prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
             new_tokens += 1;
             first_token.get_or_insert_with(|| start.elapsed());
@@ -115,6 +116,7 @@ impl Conversation {
         images: &[PathBuf],
         asking: Asking,
         features: &mut Features,
+        stop: &dyn Fn() -> bool,
     ) -> Result<Prompt> {
         let Asking { model, adapter, processor, settings } = asking;
         let of = adapter.filter(|adapter| adapter.changes_pictures()).map(fingerprint).transpose()?;
@@ -132,7 +134,7 @@ impl Conversation {
             let key = PictureKey::of(image);
             let picture = match self.pictures.get(&key) {
                 Some(known) => known.clone(),
-                None => features.get(&model.net, adapter, processor, image)?,
+                None => features.get(&model.net, adapter, processor, image, stop)?,
             };
             pictures.insert(key, picture.clone());
             in_order.push(picture);

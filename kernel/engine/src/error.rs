@@ -133,7 +133,7 @@ pub enum Error {
     #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeError),
     #[error(transparent)]
-    Model(#[from] tunebook_nn::Error),
+    Model(tunebook_nn::Error),
     #[error(transparent)]
     Dataset(DatasetError),
     #[error(transparent)]
@@ -146,20 +146,24 @@ pub enum Error {
     Template(#[from] tunebook_data::TemplateError),
     #[error(transparent)]
     Tokenizer(#[from] tunebook_data::TokenizerError),
-    #[error(transparent)]
-    Tensor(candle_core::Error),
 }
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        match tunebook_nn::Error::from(error) {
-            tunebook_nn::Error::Tensor(error) => Self::Tensor(error),
+        tunebook_nn::Error::from(error).into()
+    }
+}
+
+/// A stop is the same wherever it comes.
+impl From<tunebook_nn::Error> for Error {
+    fn from(error: tunebook_nn::Error) -> Self {
+        match error {
+            tunebook_nn::Error::Stopped => Self::Cancelled,
             error => Self::Model(error),
         }
     }
 }
 
-/// A stop is the same wherever it comes.
 impl From<DatasetError> for Error {
     fn from(error: DatasetError) -> Self {
         match error {

@@ -153,15 +153,15 @@ pub struct MeanLoss {
 /// A picture cannot be read any more.
 pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, cx: &Context) -> Result<MeanLoss> {
     let Asking { model, adapter, processor, settings } = asking;
+    let (net, stop) = (&model.net, || cx.is_cancelled());
     let (mut sum, mut done, mut batches) = (0.0, 0, 0);
     for batch in samples.chunks(settings.per_device_eval_batch_size) {
         cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
-        if cx.is_cancelled() {
-            break;
-        }
-        let micro_batch =
-            MicroBatches::new(&model.net, adapter, processor, features, &[batch.to_vec()], true, &|| Ok(()))?;
-        sum += micro_batch.loss(&model.net, adapter)?;
+        let micro_batch = MicroBatches::new(net, adapter, processor, features, &[batch.to_vec()], true, &stop);
+        sum += match micro_batch.and_then(|micro_batch| micro_batch.loss(net, adapter, &stop)) {
+            Err(Error::Cancelled) => break,
+            loss => loss?,
+        };
         done += batch.len();
         batches += 1;
     }

@@ -81,10 +81,11 @@ pub struct Manner {
 
 impl MicroBatches {
     /// With `share`, tokens with which a sample begins as the first one does are made once: not to be done where chance
-    /// gives each sample something of its own, as dropout does. `go_on` is asked before each picture.
+    /// gives each sample something of its own, as dropout does. `stop` is asked before each layer of the
+    /// vision tower.
     ///
     /// # Errors
-    /// A picture cannot be read any more, or placeholders and pictures do not fit together; that of `go_on`.
+    /// A picture cannot be read any more, or placeholders and pictures do not fit together; a stop.
     pub fn new(
         net: &Qwen2_5Vl,
         adapter: Option<&Adapter>,
@@ -92,7 +93,7 @@ impl MicroBatches {
         features: &mut Features,
         micro_batches: &[Vec<&Encoded>],
         share: bool,
-        go_on: &dyn Fn() -> Result<()>,
+        stop: &dyn Fn() -> bool,
     ) -> Result<Self> {
         let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
         let (mut input_ids, mut positions, mut images) = (Vec::new(), Vec::new(), Vec::new());
@@ -140,15 +141,11 @@ impl MicroBatches {
         let pictures = if adapter.is_some_and(Adapter::changes_pictures) && !images.is_empty() {
             let mut patches = Vec::new();
             for &image in &images {
-                go_on()?;
                 patches.extend(features.patches(processor, image)?);
             }
             Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
         } else {
-            let features = images.into_iter().map(|image| {
-                go_on()?;
-                features.get(net, adapter, processor, image)
-            });
+            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image, stop));
             Pictures::Features(features.collect::<Result<_>>()?)
         };
         let mut weights = Vec::with_capacity(rows.len());
@@ -185,16 +182,17 @@ impl MicroBatches {
     }
 
     /// The mean cross-entropy over the labelled tokens of each micro-batch, summed over them, without dropout and gradients.
+    /// `stop` is asked before each layer.
     ///
     /// # Errors
-    /// Whatever candle reports.
-    pub fn loss(self, net: &Qwen2_5Vl, adapter: Option<&Adapter>) -> Result<f64> {
+    /// Whatever candle reports; a stop.
+    pub fn loss(self, net: &Qwen2_5Vl, adapter: Option<&Adapter>, stop: &dyn Fn() -> bool) -> Result<f64> {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
         let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
-        let pass = Pass { adapter, ..Pass::default() };
+        let pass = Pass { adapter, dropout: None, stop: Some(stop) };
         let features = match pictures {
             Pictures::Features(features) => features,
             Pictures::Patches { patches, grids } => vec![net.vision.features(patches, &grids, pass)?],
@@ -203,6 +201,7 @@ impl MicroBatches {
         let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
+            pass.go_on()?;
             x = layer.output(&mut layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?, pass)?;
         }
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
@@ -230,7 +229,7 @@ impl MicroBatches {
         }
         let Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
-        let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout) };
+        let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout), stop: None };
         let (features, seen) = match pictures {
             Pictures::Features(features) => (features, None),
             Pictures::Patches { patches, grids } => {

@@ -45,19 +45,21 @@ pub struct Features {
 
 impl Features {
     /// The features of `image`, `[tokens, hidden]`. Those of an adapter that changes them are not kept: training it
-    /// changes them again.
+    /// changes them again. `stop` is asked before each layer of the tower.
     ///
     /// # Errors
-    /// The picture cannot be read any more, or has another size than when it was encoded.
+    /// The picture cannot be read any more, or has another size than when it was encoded; a stop.
     pub fn get(
         &mut self,
         net: &Qwen2_5Vl,
         adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         image: &ImageRef,
+        stop: &dyn Fn() -> bool,
     ) -> Result<Tensor> {
+        let base = Pass { stop: Some(stop), ..Pass::default() };
         if adapter.is_some_and(Adapter::changes_pictures) {
-            let pass = Pass { adapter, ..Pass::default() };
+            let pass = Pass { adapter, ..base };
             return Ok(net.vision.features(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
         }
         let key = PictureKey::of(image);
@@ -66,7 +68,7 @@ impl Features {
             return Ok(features);
         }
         let patches = self.patches(processor, image)?;
-        let features = net.vision.features(patches, &[grid_thw(image)], Pass::default())?;
+        let features = net.vision.features(patches, &[grid_thw(image)], base)?;
         self.known.put(key, &features)?;
         Ok(features)
     }

@@ -60,10 +60,10 @@ pub fn predict(
     let mut prefix = Prefix::default();
     for (index, sample) in samples.list.iter().enumerate() {
         cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
-        let (text, tokens, end) = answer(sample, index, &mut prefix, asking, features, cx)?;
-        if end == AnswerEnd::Interrupted {
-            break;
-        }
+        let (text, tokens, end) = match answer(sample, index, &mut prefix, asking, features, cx) {
+            Ok((.., AnswerEnd::Interrupted)) | Err(Error::Cancelled) => break,
+            answered => answered?,
+        };
         let (prompt, label) = prompt_and_label(sample, asking)?;
         let prediction = Prediction { index, total, scores: Scores::new(&text, &label), prompt, predict: text, label };
         if let Some(file) = &mut file {
@@ -111,7 +111,8 @@ fn answer(
     cx: &Context,
 ) -> Result<(String, usize, AnswerEnd)> {
     let Asking { model, adapter, processor, settings } = asking;
-    let pictures = sample.images.iter().map(|image| features.get(&model.net, adapter, processor, image));
+    let stop = || cx.is_cancelled();
+    let pictures = sample.images.iter().map(|image| features.get(&model.net, adapter, processor, image, &stop));
     let prompt = Prompt {
         input_ids: sample.input_ids[..answer_start(sample, asking)].to_vec(),
         features: pictures.collect::<Result<_>>()?,
@@ -119,7 +120,7 @@ fn answer(
     };
     let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(index as u64));
     let mut tokens = Vec::new();
-    let made = generate(prefix, model, adapter, &prompt, &choice, &|| cx.is_cancelled(), &mut |token| {
+    let made = generate(prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
         tokens.push(token);
         Ok(())
     })?;

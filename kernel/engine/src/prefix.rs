@@ -12,6 +12,7 @@ use tunebook_nn::qwen2_5_vl::positions::rotary;
 use twox_hash::XxHash3_64;
 
 use crate::common_prefix::common_prefix;
+use crate::error::Error;
 use crate::error::Result;
 use crate::generate::Prompt;
 use crate::tensor_values::with_values;
@@ -30,7 +31,7 @@ pub struct Prefix {
     cache: Option<KvCache>,
 }
 
-/// Tokens that are read in one go: enough for fast products, few enough to be asked to stop in between.
+/// Tokens that are read in one go, which is enough for fast products.
 const STRIDE: usize = 512;
 
 impl Prefix {
@@ -63,11 +64,12 @@ impl Prefix {
         let x = net.embed(new, &prompt.features[pictures..], Pass { adapter, ..Pass::default() })?;
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
+        let pass = Pass { adapter, stop: Some(stop), ..Pass::default() };
         for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.config.text.hidden_size)) {
-            if stop() {
-                return Ok((None, known));
-            }
-            last = Some(self.read(net, adapter, (tokens, positions), x.to_vec())?);
+            last = match self.read(net, (tokens, positions), x.to_vec(), pass) {
+                Err(Error::Cancelled) => return Ok((None, known)),
+                hidden => Some(hidden?),
+            };
         }
         Ok((last, known))
     }
@@ -81,22 +83,23 @@ impl Prefix {
         token: u32,
         position: [u32; 3],
     ) -> Result<Tensor> {
-        let x = net.text.embed(&[token], Pass { adapter, ..Pass::default() })?;
-        self.read(net, adapter, (&[token], &[position]), x)
+        let pass = Pass { adapter, ..Pass::default() };
+        let x = net.text.embed(&[token], pass)?;
+        self.read(net, (&[token], &[position]), x, pass)
     }
 
     /// The hidden state of the last of the new tokens, whose embeddings are `x`.
     fn read(
         &mut self,
         net: &Qwen2_5Vl,
-        adapter: Option<&Adapter>,
         (tokens, positions): (&[u32], &[[u32; 3]]),
         x: Vec<f32>,
+        pass: Pass,
     ) -> Result<Tensor> {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
         let turn = rotary(positions, &net.config.text, &net.device)?;
-        let hidden = net.text.read(x, &turn, cache, 1, Pass { adapter, ..Pass::default() })?;
+        let hidden = net.text.read(x, &turn, cache, 1, pass)?;
         self.tokens.extend_from_slice(tokens);
         Ok(hidden)
     }

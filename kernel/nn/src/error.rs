@@ -37,6 +37,9 @@ pub enum Error {
          per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
     )]
     DeviceMemory,
+    /// [`Pass::stop`](crate::qwen2_5_vl::Pass::stop) said so.
+    #[error("stopped")]
+    Stopped,
     #[error(transparent)]
     Tensor(candle_core::Error),
 }

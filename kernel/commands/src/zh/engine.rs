@@ -143,7 +143,6 @@ impl Chinese for Error {
             Self::Image(error) => error.zh(),
             Self::Template(error) => error.zh(),
             Self::Tokenizer(error) => error.zh(),
-            Self::Tensor(error) => format!("张量运算出错：{error}"),
         }
     }
 }

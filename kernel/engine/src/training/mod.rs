@@ -271,9 +271,9 @@ impl Run {
         let Material { model, adapter, processor, settings, .. } = *material;
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
         let share = !dropout && settings.neftune_noise_alpha == 0.0;
-        let go_on = || look_up(0.0);
+        let stop = || look_up(0.0).is_err();
         let micro_batches =
-            MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &go_on)?;
+            MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &stop)?;
         features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
         model.net.vision.release();
         let (tokens, made, labels) = (micro_batches.tokens(), micro_batches.made(), micro_batches.labels());

@@ -26,6 +26,18 @@ pub struct Pass<'a> {
     /// In training, what dropout masks are drawn from. The same run number gives the same masks, so that a
     /// layer that is rebuilt in the backward pass is the layer of the forward pass.
     pub dropout: Option<DropoutRun>,
+    /// Asked before each layer whether to stop there.
+    pub stop: Option<&'a dyn Fn() -> bool>,
+}
+
+impl Pass<'_> {
+    /// Lets the next layer begin.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) if it is to stop.
+    pub fn go_on(self) -> crate::Result<()> {
+        if self.stop.is_some_and(|stop| stop()) { Err(crate::Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// The seed of a training and the number of one of its micro-batches.

@@ -74,7 +74,7 @@ impl Batch {
 /// The loss, with and without gradients, and the gradients of all that trains.
 fn step(net: &Qwen2_5Vl, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
     let Batch { all, last, ids, places } = batch;
-    let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }) };
+    let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }), stop: None };
     let mut gradients = Gradients::default();
     let patches = random(7, 32 * net.config.vision.patch_values());
     let turn = rotary(places, &net.config.text, &net.device).unwrap();

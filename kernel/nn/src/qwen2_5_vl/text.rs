@@ -402,10 +402,21 @@ struct Hs {
 impl TextModel {
     /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives the hidden states of the
     /// last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
-    pub fn read(&self, x: Vec<f32>, rotary: &Rotary, cache: &mut KvCache, wanted: usize, pass: Pass) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Whatever candle reports; a stop. The cache then is as it was.
+    pub fn read(
+        &self,
+        x: Vec<f32>,
+        rotary: &Rotary,
+        cache: &mut KvCache,
+        wanted: usize,
+        pass: Pass,
+    ) -> crate::Result<Tensor> {
         let tokens = x.len() / self.embed_tokens.frozen.cols;
         let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &self.device)?;
         for (index, layer) in self.layers.iter().enumerate() {
+            pass.go_on()?;
             let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
             x = layer.forward_cached(&x, rotary, (cache, index), wanted, pass)?;
         }

@@ -84,6 +84,7 @@ impl VisionModel {
         let layout = self.layout(grids)?;
         let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
         for (i, block) in self.blocks.iter().enumerate() {
+            pass.go_on()?;
             x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
         }
         Ok(layout.in_raster_order(&self.merger.forward(&x, pass)?)?)
@@ -105,6 +106,7 @@ impl VisionModel {
         let mut x = self.embedded(&patches, &layout, pass)?;
         let mut inputs = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
+            pass.go_on()?;
             let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
             inputs.push(std::mem::replace(&mut x, y));
         }
