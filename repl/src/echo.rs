@@ -1,10 +1,12 @@
 //! What the terminal writes of keys that are pressed while a command runs.
 
+use rustix::process::getpgrp;
 use rustix::stdio::stdin;
 use rustix::termios::LocalModes;
 use rustix::termios::OptionalActions;
 use rustix::termios::Termios;
 use rustix::termios::tcgetattr;
+use rustix::termios::tcgetpgrp;
 use rustix::termios::tcsetattr;
 
 /// Until this is dropped, Ctrl-C is not written as `^C`: the cursor is at the right edge, behind a bar, and a bar that has
@@ -34,7 +36,10 @@ impl Drop for ControlKeysUnwritten {
     }
 }
 
-/// A terminal that refuses looks less tidy and is no worse.
+/// A terminal that refuses looks less tidy and is no worse. One that belongs to another program now, as where a shell runs
+/// this one in the background, is left alone: whoever touches it is stopped.
 fn set(modes: &Termios) {
-    let _ = tcsetattr(stdin(), OptionalActions::Now, modes);
+    if tcgetpgrp(stdin()).is_ok_and(|owner| owner == getpgrp()) {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, modes);
+    }
 }
