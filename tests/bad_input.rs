@@ -169,7 +169,7 @@ fn data_sets() {
 }
 
 #[test]
-fn a_picture_that_vanishes_stops_nothing_but_its_step() {
+fn a_picture_that_vanishes_costs_nothing_but_its_sample() {
     let typed = Typed::ready();
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("here.png");
@@ -177,9 +177,11 @@ fn a_picture_that_vanishes_stops_nothing_but_its_step() {
     write_data(folder.path(), "<image>What?", "user", &["here.png"]);
     typed.answers(&format!("data set dataset_dir={}", folder.path().display()));
     fs::remove_file(&picture).unwrap();
-    typed.refuses("train 1", &["here.png"]);
+    typed.refuses("train 1 on_bad_sample=stop", &["here.png", "on_bad_sample=skip"]);
+    let left_out = typed.answers("train 1");
+    assert!(left_out.contains("1 sample left out"), "{left_out}");
     fs::copy(fixture("pictures/wide.png"), &picture).unwrap();
-    typed.answers("train 1");
+    assert!(!typed.answers("train 1").contains("left out"));
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
         assert_eq!(*sample.labels.last().unwrap(), i64::from(*sample.input_ids.last().unwrap()), "nothing follows it");
         assert_eq!(micro_batch.made(), sample.labels.len() - 1 + (times - 1) * learned);
         let mut gradients = Gradients::default();
-        let loss = micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients, &|_| Ok(())).unwrap();
+        let loss =
+            micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients, &|_| Ok(())).unwrap().unwrap();
         assert!((loss as f32 - expected.floats("loss")[0]).abs() <= 1e-5);
         for (name, var) in adapter.vars() {
             let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));

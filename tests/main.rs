@@ -5,6 +5,7 @@
 
 mod adapters;
 mod bad_input;
+mod bad_samples;
 mod binary;
 mod chat;
 mod data;

@@ -80,6 +80,17 @@ impl Say for Advice {
                      （learning_rate={lower}，现在 {now_rate}）或加预热（warmup_ratio=0.1）"
                 )
             }
+            Self::NoGradient { steps, loss, learning_rate } => {
+                let (lower, now_rate) = (rate(learning_rate / 10.0), shown(learning_rate));
+                say!(
+                    lang,
+                    "the gradient has been 0 for {steps} steps at a loss of {loss:.3}: the training has diverged, and going \
+                     on changes nothing. Go back to an earlier checkpoint with `resume`, or make a new adapter with \
+                     `lora`, and lower the learning rate (learning_rate={lower}, now {now_rate})",
+                    "连续 {steps} 步梯度为 0，而损失仍有 {loss:.3}：训练已发散，继续也不会有变化。请用 `resume` 回到更早的检查点，或用 \
+                     `lora` 新建适配器，并调低学习率（learning_rate={lower}，现在 {now_rate}）"
+                )
+            }
             Self::Swinging { mean, spread, samples, learning_rate } => {
                 let (lower, now_rate) = (rate(learning_rate / 2.0), shown(learning_rate));
                 say!(

@@ -42,6 +42,18 @@ impl Say for Note {
                 let (samples, first) = (counted(*count, SAMPLE, lang), first_skipped(first.as_deref(), lang));
                 say!(lang, "{samples} of {names} cannot be used{first}", "{names} 中有 {samples}不能用{first}")
             }
+            Self::LeftOut(skipped) => {
+                let skipped = skipped.say(lang);
+                say!(
+                    lang,
+                    "left out: {skipped} (on_bad_sample=stop ends there instead)",
+                    "已跳过：{skipped}（on_bad_sample=stop 则停在这里）"
+                )
+            }
+            Self::Kept { checkpoint } => {
+                let place = checkpoint.display();
+                say!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
+            }
             Self::NothingHeldOut { names } => say!(
                 lang,
                 "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training",
@@ -99,6 +111,7 @@ impl Say for SkipKind {
             Self::BadPicture => both("picture not readable", "图片读不了"),
             Self::CutoffTooShort => both("cutoff_len too short", "cutoff_len 太短"),
             Self::BadTools => both("tools or calls not readable", "工具或调用读不了"),
+            Self::LossNotFinite => both("loss not finite", "损失不是有限数"),
         };
         text.in_lang(lang).to_string()
     }

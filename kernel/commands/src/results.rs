@@ -35,7 +35,7 @@ const WIDEST_TABLE: usize = 160;
 pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
     let (done, time) = (done(report.done, report.total, SAMPLE, lang), seconds(report.elapsed, lang));
-    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}");
+    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out, lang);
     if let Some(folder) = &report.folder {
         let folder = folder.display();
         note += &say!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
@@ -68,6 +68,7 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (done, time) = (done(report.done, report.total, ANSWER, lang), seconds(report.elapsed, lang));
     let mut note = say!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
+    note += &bad_samples(report.left_out, lang);
     if report.cut > 0 {
         let answers = count(report.cut, ANSWER, lang);
         note += &say!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");
@@ -81,6 +82,12 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     };
     let title = title(&report.samples, report.held_out, &report.adapter, lang);
     metrics(title, report.scores.named().map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
+}
+
+/// `; 2 samples left out`, if there were any.
+pub fn bad_samples(samples: usize, lang: Lang) -> String {
+    let counted = count(samples, SAMPLE, lang);
+    if samples == 0 { String::new() } else { say!(lang, "; {counted} left out", "；跳过了 {counted}") }
 }
 
 fn title(names: &str, held_out: bool, adapter: &str, lang: Lang) -> String {

@@ -15,6 +15,7 @@ use crate::quantities::SAMPLE;
 use crate::quantities::STEP;
 use crate::quantities::count;
 use crate::quantities::seconds;
+use crate::results::bad_samples;
 use crate::say;
 
 /// A line of the log.
@@ -81,6 +82,7 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     let (made, time) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang));
     let rate = Some(report.tokens_per_second).filter(|rate| *rate > 0.0);
     let rate = rate.map(|rate| say!(lang, ", {rate:.0} tokens/s", "，{rate:.0} token/秒")).unwrap_or_default();
+    let end = end + &bad_samples(report.left_out, lang);
     say!(lang, "{made} in {time}{loss}{rate}; {end}{best}", "{made}，用时 {time}{loss}{rate}；{end}{best}")
 }
 
@@ -155,6 +157,7 @@ mod tests {
             total_steps: 100,
             loss: Some(1.0),
             best: Some(best),
+            left_out: 0,
             tokens_per_second: 123.4,
             elapsed: Duration::from_secs(5),
         };

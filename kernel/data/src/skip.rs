@@ -55,6 +55,8 @@ pub enum SkipReason {
     BadFunctionCall { turn: usize, message: String },
     #[error("nothing to learn: no token of an answer is left within cutoff_len {cutoff_len}")]
     NothingToLearn { cutoff_len: usize },
+    #[error("the model's loss on it is not finite")]
+    LossNotFinite,
 }
 
 /// A kind of fault, by which samples are counted.
@@ -75,6 +77,7 @@ pub enum SkipKind {
     BadPicture,
     CutoffTooShort,
     BadTools,
+    LossNotFinite,
 }
 
 impl SkipReason {
@@ -92,6 +95,7 @@ impl SkipReason {
             Self::BadPicture { .. } => SkipKind::BadPicture,
             Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => SkipKind::CutoffTooShort,
             Self::BadTools { .. } | Self::BadFunctionCall { .. } => SkipKind::BadTools,
+            Self::LossNotFinite => SkipKind::LossNotFinite,
         }
     }
 }

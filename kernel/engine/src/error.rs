@@ -1,5 +1,6 @@
 //! What a verb answers when it cannot do what was asked: what was wrong, where, and what to do.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use tunebook_data::DatasetError;
@@ -77,10 +78,20 @@ pub enum Error {
     FreeMemory { needed: f64, free: f64, remedies: Remedies },
     #[error(
         "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not made; the adapter is as it was after the \
-         step before. Lower learning_rate (it is {learning_rate}), or load the model with dtype=float32; `train` goes on \
-         with the next samples"
+         step before. `train` goes on with the next samples; if it comes to this again, go back to an earlier checkpoint \
+         with `resume`, and lower learning_rate (it is {learning_rate}) or load the model with dtype=float32"
     )]
     NotFinite { step: usize, loss: f64, grad_norm: f64, learning_rate: f64 },
+    #[error(
+        "the training has diverged: at step {step} no sample has a finite loss with the adapter, though the model alone \
+         gives one. Going on cannot mend it: {}, with a lower learning_rate (it is {learning_rate})",
+        way_back(.checkpoint.as_deref())
+    )]
+    Diverged { step: usize, learning_rate: f64, checkpoint: Option<PathBuf> },
+    #[error("{0}; mend it and go on, or leave such samples out with on_bad_sample=skip")]
+    BadSample(Box<Skipped>),
+    #[error("{count} samples in a row cannot be used, so something else must be wrong; the last: {last}")]
+    BadSamplesInARow { count: usize, last: Box<Skipped> },
     #[error("there is no adapter to compare the model with; make one with `lora` or load one with `adapter load PATH`")]
     NothingToCompare,
     #[error("{path} already holds something; choose a folder that is empty or not there yet")]
@@ -179,6 +190,14 @@ impl From<EncodeError> for Error {
             EncodeError::Cancelled => Self::Cancelled,
             error => Self::Encode(error),
         }
+    }
+}
+
+/// How to get out of a training that has diverged.
+fn way_back(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(checkpoint) => format!("go back with `resume {}`", checkpoint.display()),
+        None => "make a new adapter with `lora`".to_string(),
     }
 }
 

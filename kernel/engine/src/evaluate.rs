@@ -8,6 +8,7 @@ use tunebook_data::Encoded;
 use tunebook_data::ImageProcessor;
 
 use crate::adapters::Chosen;
+use crate::bad_sample::BadSamples;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::read_samples;
 use crate::conversation::Asking;
@@ -96,10 +97,11 @@ impl<'a> Samples<'a> {
 /// `exp(eval_loss)`.
 ///
 /// With `output_dir`, the metrics are written there under LLaMA-Factory's names. A stop ends it after the batch at hand
-/// with the loss so far, and nothing is written.
+/// with the loss so far, and nothing is written. A sample that cannot be used is left out of its batch, unless
+/// `on_bad_sample` is `stop`.
 ///
 /// # Errors
-/// A picture cannot be read any more; a file cannot be written; a stop before the first batch.
+/// No sample can be used, or one cannot and is not left out; a file cannot be written; a stop before the first batch.
 pub fn evaluate(
     samples: &Samples,
     chosen: &Chosen,
@@ -110,7 +112,8 @@ pub fn evaluate(
     let start = Instant::now();
     let settings = asking.settings;
     let list: Vec<&Encoded> = samples.list.iter().map(Cow::as_ref).collect();
-    let MeanLoss { loss, done, batches } = mean_loss(&list, asking, features, cx)?;
+    let mut bad = BadSamples::default();
+    let MeanLoss { loss, done, batches } = mean_loss(&list, asking, features, &mut bad, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
     }
@@ -122,6 +125,7 @@ pub fn evaluate(
         perplexity: loss.exp(),
         done,
         total: list.len(),
+        left_out: bad.count(),
         elapsed: start.elapsed(),
         folder: None,
     };
@@ -147,24 +151,59 @@ pub struct MeanLoss {
     pub batches: usize,
 }
 
-/// See [`evaluate`].
+/// See [`evaluate`]. Bad samples are added to `bad`.
 ///
 /// # Errors
-/// A picture cannot be read any more.
-pub fn mean_loss(samples: &[&Encoded], asking: Asking, features: &mut Features, cx: &Context) -> Result<MeanLoss> {
-    let Asking { model, adapter, processor, settings } = asking;
-    let (net, stop) = (&model.net, || cx.is_cancelled());
+/// As [`evaluate`], but for a stop.
+pub fn mean_loss(
+    samples: &[&Encoded],
+    asking: Asking,
+    features: &mut Features,
+    bad: &mut BadSamples,
+    cx: &Context,
+) -> Result<MeanLoss> {
     let (mut sum, mut done, mut batches) = (0.0, 0, 0);
-    for batch in samples.chunks(settings.per_device_eval_batch_size) {
+    for batch in samples.chunks(asking.settings.per_device_eval_batch_size) {
         cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
-        let micro_batch = MicroBatches::new(net, adapter, processor, features, &[batch.to_vec()], true, &stop);
-        sum += match micro_batch.and_then(|micro_batch| micro_batch.loss(net, adapter, &stop)) {
+        match batch_loss(batch.to_vec(), asking, features, bad, cx) {
             Err(Error::Cancelled) => break,
-            loss => loss?,
-        };
+            loss => {
+                let loss = loss?;
+                batches += usize::from(loss.is_some());
+                sum += loss.unwrap_or(0.0);
+            }
+        }
         done += batch.len();
-        batches += 1;
     }
     cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
+    if let (0, 1.., Some(last)) = (batches, done, bad.last()) {
+        return Err(Error::BadSample(Box::new(last.clone())));
+    }
     Ok(MeanLoss { loss: sum / batches as f64, done, batches })
+}
+
+/// The mean cross-entropy of the samples of a batch that can be used; none if none can.
+fn batch_loss(
+    mut batch: Vec<&Encoded>,
+    asking: Asking,
+    features: &mut Features,
+    bad: &mut BadSamples,
+    cx: &Context,
+) -> Result<Option<f64>> {
+    let Asking { model, adapter, processor, settings } = asking;
+    let (net, stop) = (&model.net, || cx.is_cancelled());
+    while !batch.is_empty() {
+        match MicroBatches::new(net, adapter, processor, features, std::slice::from_ref(&batch), true, &stop) {
+            Ok(micro_batch) => {
+                bad.end_row();
+                return Ok(Some(micro_batch.loss(net, adapter, &stop)?));
+            }
+            Err(Error::BadSample(sample)) => {
+                batch.retain(|other| other.origin != sample.origin);
+                bad.leave_out(*sample, settings, cx)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }

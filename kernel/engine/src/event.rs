@@ -75,6 +75,10 @@ pub enum Note {
     FromCache { id: String, hub: &'static str, problem: String },
     /// Samples to evaluate on that are left out, and the first of them.
     CannotBeUsed { names: String, count: usize, first: Option<Box<Skipped>> },
+    /// A sample turned out to be unusable when its turn came.
+    LeftOut(Box<Skipped>),
+    /// A training that ends with an error is kept in a checkpoint.
+    Kept { checkpoint: PathBuf },
     /// There are no samples to evaluate on but those of the training.
     NothingHeldOut { names: String },
     /// The file of a data set has another SHA-1 than `file_sha1` says.

@@ -6,6 +6,7 @@
 
 mod adapters;
 pub mod advice;
+mod bad_sample;
 mod checkpoint;
 mod chosen_data;
 mod common_prefix;

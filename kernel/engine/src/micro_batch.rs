@@ -19,6 +19,7 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::qwen2_5_vl::Sequences;
 use tunebook_nn::qwen2_5_vl::positions::rotary;
 
+use crate::bad_sample::of_sample;
 use crate::common_prefix::common_prefix;
 use crate::error::Result;
 pub use crate::memory::LayerMemory;
@@ -85,7 +86,8 @@ impl MicroBatches {
     /// vision tower.
     ///
     /// # Errors
-    /// A picture cannot be read any more, or placeholders and pictures do not fit together; a stop.
+    /// [`BadSample`](crate::Error::BadSample): a picture cannot be read any more. Placeholders and pictures do not fit
+    /// together; a stop.
     pub fn new(
         net: &Qwen2_5Vl,
         adapter: Option<&Adapter>,
@@ -133,19 +135,22 @@ impl MicroBatches {
             }
             input_ids.extend_from_slice(&sample.input_ids[shared..len]);
             positions.extend_from_slice(&net.positions(&sample.input_ids, &grids)?.thw[shared..len]);
-            images.extend(&sample.images[shared_images..]);
+            images.extend(sample.images[shared_images..].iter().map(|image| (sample, image)));
             bounds.push(positions.len());
             key_bounds.push(keys.len());
             last_bounds.push(queries.len());
         }
         let pictures = if adapter.is_some_and(Adapter::changes_pictures) && !images.is_empty() {
             let mut patches = Vec::new();
-            for &image in &images {
-                patches.extend(features.patches(processor, image)?);
+            for &(sample, image) in &images {
+                patches.extend(features.patches(processor, image).map_err(|error| of_sample(sample, image, error))?);
             }
-            Pictures::Patches { patches, grids: images.into_iter().map(grid_thw).collect() }
+            Pictures::Patches { patches, grids: images.into_iter().map(|(_, image)| grid_thw(image)).collect() }
         } else {
-            let features = images.into_iter().map(|image| features.get(net, adapter, processor, image, stop));
+            let features = images.into_iter().map(|(sample, image)| {
+                let features = features.get(net, adapter, processor, image, stop);
+                features.map_err(|error| of_sample(sample, image, error))
+            });
             Pictures::Features(features.collect::<Result<_>>()?)
         };
         let mut weights = Vec::with_capacity(rows.len());
@@ -214,6 +219,9 @@ impl MicroBatches {
     /// backward pass goes through the layers in reverse and makes the inner values of the others again. It ends at the
     /// lowest layer that trains. Before each layer `look_up` hears which part of the way is done, from 0 to 1.
     ///
+    /// Gives none where the last hidden states are not all finite, so that the loss would not be, either; nothing is added
+    /// to `gradients` then.
+    ///
     /// # Errors
     /// Whatever candle reports, or `look_up`, to be stopped; `gradients` then hold a part of the sums.
     pub fn backward(
@@ -223,9 +231,9 @@ impl MicroBatches {
         manner: Manner,
         gradients: &mut Gradients,
         look_up: &dyn Fn(f64) -> Result<()>,
-    ) -> Result<f64> {
+    ) -> Result<Option<f64>> {
         if self.rows.is_empty() {
-            return Ok(0.0);
+            return Ok(Some(0.0));
         }
         let Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights } = self;
         let rotary = rotary(&positions, &net.config.text, &net.device)?;
@@ -271,6 +279,10 @@ impl MicroBatches {
 
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let normed = net.text.norm(&x, pass)?;
+        // NaN and infinity go through to the sum.
+        if !normed.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            return Ok(None);
+        }
         if manner.layers.released > 0 {
             net.text.map_head();
         }
@@ -304,7 +316,7 @@ impl MicroBatches {
             let dfeatures = dx.index_select(&Tensor::new(rows, &net.device)?, 0)?;
             net.vision.backward(seen, &dfeatures, pass, gradients)?;
         }
-        Ok(loss)
+        Ok(Some(loss))
     }
 }
 

@@ -11,6 +11,8 @@ use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 
 use crate::adapters::Chosen;
+use crate::bad_sample::BadSamples;
+use crate::bad_sample::of_sample;
 use crate::conversation::Asking;
 use crate::error::Error;
 use crate::error::Result;
@@ -36,13 +38,14 @@ const PREDICTIONS: &str = "generated_predictions.jsonl";
 /// Generates the last answer of every sample with the settings of `chat`, and scores it against the one that the sample
 /// holds. Each prediction is heard by `on_prediction`, and with `output_dir` is a line of `generated_predictions.jsonl`,
 /// as soon as it is there; in the end the mean scores are written beside it under LLaMA-Factory's names. A stop leaves
-/// the predictions that are whole.
+/// the predictions that are whole. A sample that cannot be used is left out, unless `on_bad_sample` is `stop`.
 ///
 /// Texts are LLaMA-Factory's: the prompt with its special tokens and every image placeholder, the label with the line
 /// feed that ends its turn.
 ///
 /// # Errors
-/// A picture cannot be read any more; a file cannot be written; a stop before the first prediction.
+/// No sample can be used, or one cannot and is not left out; a file cannot be written; a stop before the first
+/// prediction.
 pub fn predict(
     samples: &Samples,
     chosen: &Chosen,
@@ -58,12 +61,18 @@ pub fn predict(
     let (mut scores, mut new_tokens, mut cut) = (Vec::with_capacity(total), 0, 0);
     // Samples begin alike, with the system prompt.
     let mut prefix = Prefix::default();
+    let mut bad = BadSamples::default();
     for (index, sample) in samples.list.iter().enumerate() {
         cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
         let (text, tokens, end) = match answer(sample, index, &mut prefix, asking, features, cx) {
             Ok((.., AnswerEnd::Interrupted)) | Err(Error::Cancelled) => break,
+            Err(Error::BadSample(sample)) => {
+                bad.leave_out(*sample, settings, cx)?;
+                continue;
+            }
             answered => answered?,
         };
+        bad.end_row();
         let (prompt, label) = prompt_and_label(sample, asking)?;
         let prediction = Prediction { index, total, scores: Scores::new(&text, &label), prompt, predict: text, label };
         if let Some(file) = &mut file {
@@ -75,9 +84,11 @@ pub fn predict(
         cut += usize::from(end == AnswerEnd::MaxNewTokens);
     }
     if scores.is_empty() {
-        return Err(Error::Cancelled);
+        let bad = bad.last().map(|last| Error::BadSample(Box::new(last.clone())));
+        return Err(bad.unwrap_or(Error::Cancelled));
     }
-    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len(), total });
+    let left_out = bad.count();
+    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len() + left_out, total });
     let report = PredictReport {
         samples: samples.name.clone(),
         held_out: samples.held_out,
@@ -85,12 +96,13 @@ pub fn predict(
         scores: Scores::mean(&scores),
         done: scores.len(),
         total,
+        left_out,
         new_tokens,
         cut,
         elapsed: start.elapsed(),
         folder: settings.output_dir.clone(),
     };
-    if let Some(folder) = settings.output_dir.as_deref().filter(|_| report.done == total) {
+    if let Some(folder) = settings.output_dir.as_deref().filter(|_| report.done + left_out == total) {
         let named = report.scores.named();
         let mut metrics: Results =
             named.iter().map(|(name, score)| (format!("predict_{name}"), json!(score))).collect();
@@ -112,7 +124,10 @@ fn answer(
 ) -> Result<(String, usize, AnswerEnd)> {
     let Asking { model, adapter, processor, settings } = asking;
     let stop = || cx.is_cancelled();
-    let pictures = sample.images.iter().map(|image| features.get(&model.net, adapter, processor, image, &stop));
+    let pictures = sample.images.iter().map(|image| {
+        let features = features.get(&model.net, adapter, processor, image, &stop);
+        features.map_err(|error| of_sample(sample, image, error))
+    });
     let prompt = Prompt {
         input_ids: sample.input_ids[..answer_start(sample, asking)].to_vec(),
         features: pictures.collect::<Result<_>>()?,

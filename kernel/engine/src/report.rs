@@ -236,6 +236,8 @@ pub struct TrainReport {
     pub loss: Option<f64>,
     /// The best evaluation of the training.
     pub best: Option<BestReport>,
+    /// How often a bad sample was left out.
+    pub left_out: usize,
     pub tokens_per_second: f64,
     pub elapsed: Duration,
 }
@@ -334,9 +336,11 @@ pub struct EvaluateReport {
     pub loss: f64,
     /// `exp(loss)`
     pub perplexity: f64,
-    /// Samples that were evaluated; fewer than `total` after a stop.
+    /// Samples that were evaluated or left out; fewer than `total` after a stop.
     pub done: usize,
     pub total: usize,
+    /// Bad samples that were left out.
+    pub left_out: usize,
     pub elapsed: Duration,
     /// Where the results were written to.
     pub folder: Option<PathBuf>,
@@ -366,9 +370,11 @@ pub struct PredictReport {
     pub adapter: String,
     /// The means over the predictions.
     pub scores: Scores,
-    /// Predictions made; fewer than `total` after a stop.
+    /// Predictions made; fewer than `total` after a stop, or where bad samples were left out.
     pub done: usize,
     pub total: usize,
+    /// Bad samples that were left out.
+    pub left_out: usize,
     pub new_tokens: usize,
     /// Predictions that `max_new_tokens` has cut.
     pub cut: usize,

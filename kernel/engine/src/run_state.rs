@@ -20,6 +20,9 @@ pub struct RunState {
     /// The losses of the micro-batches since the last optimizer step.
     #[serde(deserialize_with = "numbers")]
     pub losses: Vec<f64>,
+    /// Micro-batches since the last optimizer step of which no sample could be used; they have no loss.
+    #[serde(default)]
+    pub left_out: usize,
     /// Micro-batches so far.
     pub micro_batches: u64,
     /// Every optimizer step so far.
@@ -35,6 +38,11 @@ impl RunState {
     /// Optimizer steps made.
     pub fn step(&self) -> usize {
         self.records.len()
+    }
+
+    /// Micro-batches since the last optimizer step.
+    pub fn open_micro_batches(&self) -> usize {
+        self.losses.len() + self.left_out
     }
 
     /// The evaluation that found the lowest loss; of equal ones the first.

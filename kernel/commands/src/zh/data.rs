@@ -109,6 +109,7 @@ impl Chinese for SkipReason {
                 "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答；\
                  请调大 cutoff_len 或调小 image_max_pixels"
             ),
+            Self::LossNotFinite => "模型在它上面的损失不是有限数".to_string(),
             Self::BadTools { message } => format!("tools 不是由对象组成的 JSON 列表：{message}"),
             Self::BadFunctionCall { turn, message } => {
                 format!("第 {turn} 条消息不是函数调用，即带 `name` 和 `arguments` 的 JSON：{message}")

@@ -81,9 +81,25 @@ impl Chinese for Error {
             }
             Self::NotFinite { step, loss, grad_norm, learning_rate } => format!(
                 "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，所以没有执行；适配器停在上一步之后的状态。\
-                 请调低学习率\
-                 （learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型；`train` 从后面的样本继续"
+                 `train` 从后面的样本继续；如果再次出现，请用 `resume` 回到更早的检查点，并调低学习率\
+                 （learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型"
             ),
+            Self::Diverged { step, learning_rate, checkpoint } => {
+                let way = match checkpoint {
+                    Some(checkpoint) => format!("用 `resume {}` 回去", checkpoint.display()),
+                    None => "用 `lora` 新建适配器".to_string(),
+                };
+                format!(
+                    "训练已发散：到第 {step} 步，带适配器时所有样本的损失都不是有限数，而不带适配器时正常。继续训练无法恢复：\
+                     请{way}，并调低学习率（learning_rate 现在是 {learning_rate}）"
+                )
+            }
+            Self::BadSample(skipped) => {
+                format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.say(Lang::Zh))
+            }
+            Self::BadSamplesInARow { count, last } => {
+                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.say(Lang::Zh))
+            }
             Self::NothingToCompare => {
                 "没有可与模型比较的适配器；请用 `lora` 新建，或用 `adapter load PATH` 加载".to_string()
             }

@@ -15,7 +15,22 @@ const LEARNED: f64 = 0.2;
 
 /// What is wrong with the losses of steps that were made with the same settings.
 pub fn advice(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
-    rising(records, settings).or_else(|| not_falling(records, settings)).or_else(|| swinging(records, settings))
+    no_gradient(records, settings)
+        .or_else(|| rising(records, settings))
+        .or_else(|| not_falling(records, settings))
+        .or_else(|| swinging(records, settings))
+}
+
+/// The gradient of the last steps is 0 though the loss is not: values are so large that softmax and activations are
+/// saturated, and no step can mend that.
+fn no_gradient(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
+    let last = records.last_chunk::<WINDOW>()?;
+    let loss = last[WINDOW - 1].loss;
+    (last.iter().all(|record| record.grad_norm == 0.0) && loss > LEARNED).then_some(Advice::NoGradient {
+        steps: WINDOW,
+        loss,
+        learning_rate: settings.learning_rate,
+    })
 }
 
 /// The median of the last steps is above the lowest one before, by more than a fifth, and by more than the noise
@@ -148,6 +163,17 @@ mod tests {
         let found = heard((0..60).map(|step| 2.0 + 0.05 * noise(step)).collect());
         let [Advice::NotFalling { before, now, .. }] = found[..] else { panic!("{found:?}") };
         assert!((before - 2.0).abs() < 0.05 && (now - 2.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_gradient_of_0_is_noticed_where_something_is_left_to_learn() {
+        for (loss, is_noticed) in [(16.5, true), (0.01, false)] {
+            let mut records = records([3.0, 8.0, loss, loss, loss, loss, loss].into_iter());
+            records[2..].iter_mut().for_each(|record| record.grad_norm = 0.0);
+            let expected = Advice::NoGradient { steps: 5, loss, learning_rate: 5e-5 };
+            assert_eq!(advice(&records, &Settings::default()), is_noticed.then_some(expected));
+            assert_eq!(advice(&records[..6], &Settings::default()), None, "four steps may be chance");
+        }
     }
 
     #[test]

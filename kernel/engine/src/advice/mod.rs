@@ -32,6 +32,8 @@ pub enum Advice {
     NotFalling { steps: usize, before: f64, now: f64, learning_rate: f64 },
     /// The loss has been at `lowest` around step `step`, and is at `now`.
     Rising { lowest: f64, step: usize, now: f64, learning_rate: f64 },
+    /// The gradient of the last `steps` steps was 0, at a loss of `loss`.
+    NoGradient { steps: usize, loss: f64, learning_rate: f64 },
     /// From step to step the loss moves by `spread` around `mean`; a step learns from `samples` samples.
     Swinging { mean: f64, spread: f64, samples: usize, learning_rate: f64 },
     /// Products are spread over fewer threads than there are processor cores.

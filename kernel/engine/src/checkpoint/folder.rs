@@ -85,7 +85,13 @@ fn list(output: &Path) -> Vec<(usize, PathBuf)> {
 
 /// The checkpoint of the highest step that can be gone on from.
 pub fn latest(output: &Path) -> Option<PathBuf> {
-    list(output).into_iter().rev().map(|(_, place)| place).find(|place| place.join(STATE).is_file())
+    latest_until(output, usize::MAX)
+}
+
+/// The same, of a step up to `step`.
+pub fn latest_until(output: &Path, step: usize) -> Option<PathBuf> {
+    let until = list(output).into_iter().rev().skip_while(|(of, _)| *of > step);
+    until.map(|(_, place)| place).find(|place| place.join(STATE).is_file())
 }
 
 /// Deletes the oldest checkpoints where there are more than `most`; never the newest, nor that of step `best`.

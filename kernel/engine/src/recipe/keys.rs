@@ -403,7 +403,7 @@ const DETAILS: &[&str] = &[
 ];
 
 /// Settings of ours that LLaMA-Factory has not.
-pub const OWN: &[&str] = &["device", "dtype", "hub", "memory"];
+pub const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
 pub const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];

@@ -143,3 +143,13 @@ choice! {
         Best = "best",
     }
 }
+
+choice! {
+    /// What becomes of a sample that turns out to be unusable when its turn comes.
+    OnBadSample {
+        /// It is left out.
+        Skip = "skip",
+        /// The command ends with an error.
+        Stop = "stop",
+    }
+}

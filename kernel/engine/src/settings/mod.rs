@@ -17,6 +17,7 @@ pub use choice::FinetuningType;
 pub use choice::Hub;
 pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
+pub use choice::OnBadSample;
 pub use choice::QuantizationBit;
 pub use choice::SaveStrategy;
 pub use declaration::Declaration;
@@ -250,6 +251,9 @@ settings! {
         /// Takes the samples in the order of the files.
         /// 按文件中的顺序取样本，不洗牌。
         disable_shuffling: bool = false;
+        /// A sample whose picture can no longer be read, or whose loss is not finite: skip leaves it out and says so, stop ends.
+        /// 图片读不了或损失不是有限数的样本：skip 跳过并报告，stop 停止训练。
+        on_bad_sample: OnBadSample = OnBadSample::Skip;
         /// GB that training may take; what it does not need saves computing twice; none takes half of what is free.
         /// 训练可用的内存（GB）；用不完的部分用来省去重复计算；none 表示用空闲内存的一半。
         memory: Option<f64> = None, Limits::Within(0.1, 65536.0);

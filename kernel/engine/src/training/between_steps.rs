@@ -86,7 +86,7 @@ impl Run {
         let start = Instant::now();
         let samples: Vec<&Encoded> = data.eval.iter().collect();
         let asking = Asking { model, adapter: Some(adapter), processor, settings };
-        let found = mean_loss(&samples, asking, features, cx)?;
+        let found = mean_loss(&samples, asking, features, &mut self.bad_samples, cx)?;
         if found.done < samples.len() {
             return Ok(None);
         }
@@ -109,7 +109,7 @@ impl Run {
     /// to use, also where somebody stopped early.
     pub(super) fn end(&mut self, material: &Material, end: TrainEnd) -> Result<Option<BestReport>> {
         let settings = material.settings;
-        let is_new = !self.state.losses.is_empty() || self.saved != self.step();
+        let is_new = self.open_micro_batches() > 0 || self.saved != self.step();
         if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
             self.write_checkpoint(material)?;
         }

@@ -1,8 +1,10 @@
 //! The training loop.
 
 mod between_steps;
+mod not_finite;
 pub(crate) mod passes;
 
+use std::iter;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,12 +19,14 @@ use tunebook_nn::qwen2_5_vl::DropoutRun;
 
 use crate::advice;
 use crate::advice::Watch;
+use crate::bad_sample::BadSamples;
 use crate::checkpoint::Checkpoint;
 use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
 use crate::memory;
 use crate::memory::StepMemory;
 use crate::memory::Trainable;
@@ -65,6 +69,17 @@ pub struct Run {
     /// The step after which the last checkpoint that was due was written.
     saved: usize,
     watch: Watch,
+    bad_samples: BadSamples,
+}
+
+/// What some micro-batches came to.
+#[derive(Default)]
+struct Computed {
+    /// Summed over them.
+    loss: f64,
+    tokens: usize,
+    /// How many had a sample that could be used.
+    micro_batches: usize,
 }
 
 /// What a training reads.
@@ -101,7 +116,7 @@ impl Run {
 
     /// Micro-batches since the last optimizer step.
     pub fn open_micro_batches(&self) -> usize {
-        self.state.losses.len()
+        self.state.open_micro_batches()
     }
 
     /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
@@ -122,9 +137,14 @@ impl Run {
     /// or within micro-batches if they are the first of a step, which are then made again, or else after them. The next call
     /// goes on from there.
     ///
+    /// A sample that cannot be used is left out, unless `on_bad_sample` is `stop`; a step is the mean over the
+    /// micro-batches that have a sample left.
+    ///
     /// # Errors
-    /// Settings that exclude each other; a picture cannot be read, a file cannot be written, the memory does not suffice.
-    /// The micro-batches that failed have left no trace. A step whose loss or gradient is no number is not made.
+    /// Settings that exclude each other; a file cannot be written, the memory does not suffice. A bad sample that is not
+    /// left out, or too many in a row; a step whose gradient is not finite is not made, nor is one of a training that has
+    /// diverged. The micro-batches that failed have left no trace, and where the training can go on, a checkpoint is
+    /// written.
     pub fn train(
         &mut self,
         material: &Material,
@@ -136,8 +156,10 @@ impl Run {
         check(material)?;
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
-        let total_steps = self.total_steps(samples.len(), settings);
-        let last = steps.map_or(total_steps, |n| total_steps.min(first.saturating_add(n)));
+        let left_out_before = self.bad_samples.count();
+        let mut total_steps = self.total_steps(samples.len(), settings);
+        let last_of = |total: usize| steps.map_or(total, |n| total.min(first.saturating_add(n)));
+        let mut last = last_of(total_steps);
         let accumulation = settings.gradient_accumulation_steps;
         let sampler = sampler(samples.len(), settings);
         self.state.position = self.position(settings);
@@ -157,7 +179,7 @@ impl Run {
 
         let mut end = loop {
             // Between two steps. An earlier call may have been stopped before it came to this.
-            if self.state.losses.is_empty() && self.step() > 0 {
+            if self.open_micro_batches() == 0 && self.step() > 0 {
                 self.state.elapsed = elapsed_before + start.elapsed();
                 if let Some(end) = self.between_steps(material, features, total_steps, cx)? {
                     break end;
@@ -175,32 +197,34 @@ impl Run {
             let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
             pass = passes.advance();
             let coming = pass.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
-            let (step, open) = (self.step() + 1, self.open_micro_batches());
+            let (step, open, count) = (self.step() + 1, self.open_micro_batches(), chosen.len());
             let look_up = |part: f64| {
-                let done = open as f64 + part * chosen.len() as f64;
+                let done = open as f64 + part * count as f64;
                 cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
                 // What others of the step have summed up is not to be lost.
                 if open == 0 { cx.go_on() } else { Ok(()) }
             };
-            let (loss, tokens) = match self.gradients(material, features, &chosen, coming, &look_up) {
-                Ok(made) => made,
+            let computed = match self.gradients(material, features, chosen, coming, &look_up, cx) {
+                Ok(computed) => computed,
                 Err(error) => {
                     if open == 0 {
                         self.gradients = Gradients::default();
                     }
                     match error {
                         Error::Cancelled => break TrainEnd::Interrupted,
-                        error => return Err(error),
+                        error => return Err(self.failed(error, material, cx)),
                     }
                 }
             };
             // What is reported of a step is the sum.
-            self.state.losses.extend(chosen.iter().map(|_| loss / chosen.len() as f64));
-            self.state.micro_batches += chosen.len() as u64;
-            self.state.tokens += tokens;
+            let loss = computed.loss / computed.micro_batches as f64;
+            self.state.losses.extend(iter::repeat_n(loss, computed.micro_batches));
+            self.state.left_out += count - computed.micro_batches;
+            self.state.micro_batches += count as u64;
+            self.state.tokens += computed.tokens;
             self.state.position = next;
             self.state.elapsed = elapsed_before + start.elapsed();
-            let done = self.state.losses.len();
+            let done = self.open_micro_batches();
             let through = done as f64;
             cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done: through, total: accumulation });
 
@@ -208,7 +232,16 @@ impl Run {
             if done < accumulation && self.state.position.micro_batch != 0 {
                 continue;
             }
-            let record = self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps)?;
+            if self.state.losses.is_empty() {
+                self.state.left_out = 0;
+                total_steps = self.total_steps(samples.len(), settings);
+                last = last_of(total_steps);
+                continue;
+            }
+            let record = match self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps) {
+                Ok(record) => record,
+                Err(error) => return Err(self.failed(error, material, cx)),
+            };
             cx.emit(Event::Step(record.clone()));
             self.state.records.push(record);
             self.watch.step(&self.state.records, settings, last, cx);
@@ -226,6 +259,7 @@ impl Run {
             total_steps,
             loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
             best,
+            left_out: self.bad_samples.count() - left_out_before,
             tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
@@ -258,17 +292,50 @@ impl Run {
         self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
     }
 
-    /// The loss of some micro-batches, and how many tokens they have; their gradients are added to the window's. Pictures
-    /// of the samples that are `coming` are read meanwhile.
+    /// Adds the gradients of some micro-batches to the window's; bad samples are left out. Pictures of the samples that are
+    /// `coming` are read meanwhile.
     fn gradients<'a>(
+        &mut self,
+        material: &Material,
+        features: &mut Features,
+        mut micro_batches: Vec<Vec<&Encoded>>,
+        coming: impl Iterator<Item = &'a Encoded> + Clone,
+        look_up: &dyn Fn(f64) -> Result<()>,
+        cx: &Context,
+    ) -> Result<Computed> {
+        while !micro_batches.is_empty() {
+            let bad = match self.forward_backward(material, features, &micro_batches, coming.clone(), look_up) {
+                Ok(Some(computed)) => {
+                    self.bad_samples.end_row();
+                    return Ok(computed);
+                }
+                Ok(None) => {
+                    let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
+                    self.not_finite(material, features, &samples, &|| cx.is_cancelled())?
+                }
+                Err(Error::BadSample(sample)) => vec![*sample],
+                Err(error) => return Err(error),
+            };
+            for sample in bad {
+                micro_batches.iter_mut().for_each(|samples| samples.retain(|other| other.origin != sample.origin));
+                self.bad_samples.leave_out(sample, material.settings, cx)?;
+            }
+            micro_batches.retain(|samples| !samples.is_empty());
+        }
+        Ok(Computed::default())
+    }
+
+    /// The same with all samples; none if the loss of one is not finite.
+    fn forward_backward<'a>(
         &mut self,
         material: &Material,
         features: &mut Features,
         micro_batches: &[Vec<&Encoded>],
         coming: impl Iterator<Item = &'a Encoded>,
         look_up: &dyn Fn(f64) -> Result<()>,
-    ) -> Result<(f64, usize)> {
+    ) -> Result<Option<Computed>> {
         let Material { model, adapter, processor, settings, .. } = *material;
+        let count = micro_batches.len();
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
         let share = !dropout && settings.neftune_noise_alpha == 0.0;
         let stop = || look_up(0.0).is_err();
@@ -283,7 +350,20 @@ impl Run {
             neftune_noise_alpha: settings.neftune_noise_alpha,
             layers: memory.layers(settings.memory)?,
         };
-        Ok((micro_batches.backward(&model.net, adapter, manner, &mut self.gradients, look_up)?, tokens))
+        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.gradients, look_up)?;
+        Ok(loss.map(|loss| Computed { loss, tokens, micro_batches: count }))
+    }
+
+    /// Keeps a training that ends with `error` in a checkpoint, if it can go on.
+    fn failed(&mut self, error: Error, material: &Material, cx: &Context) -> Error {
+        let goes_on = matches!(error, Error::BadSample(_) | Error::BadSamplesInARow { .. } | Error::NotFinite { .. });
+        if goes_on && material.settings.save_strategy != SaveStrategy::No {
+            // What is wrong is told by the first error.
+            if let Ok(Some(checkpoint)) = self.write_checkpoint(material) {
+                cx.emit(Event::Note(Note::Kept { checkpoint }));
+            }
+        }
+        error
     }
 
     /// Averages the window, clips, and moves the parameters.
@@ -291,6 +371,7 @@ impl Run {
         let settings = material.settings;
         let gradients = std::mem::take(&mut self.gradients);
         let losses = std::mem::take(&mut self.state.losses);
+        self.state.left_out = 0;
         let count = losses.len() as f64;
         let parameters = material.adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count;

@@ -1,0 +1,75 @@
+//! A sample that turns out to be unusable when its turn comes: a picture that can no longer be read, or a loss that is
+//! not finite.
+
+use tunebook_data::Encoded;
+use tunebook_data::ImageRef;
+use tunebook_data::SkipReason;
+use tunebook_data::Skipped;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::event::Note;
+use crate::settings::OnBadSample;
+use crate::settings::Settings;
+
+/// If so many in a row are bad, something else is wrong than a sample.
+const MOST_IN_A_ROW: usize = 10;
+
+/// What cannot be done with a picture of `sample` makes the sample a bad one.
+pub fn of_sample(sample: &Encoded, image: &ImageRef, error: Error) -> Error {
+    match error {
+        Error::Image(error) => {
+            let reason = SkipReason::BadPicture { path: image.path.clone(), message: error.to_string() };
+            Error::BadSample(Box::new(Skipped { origin: sample.origin.clone(), reason }))
+        }
+        error => error,
+    }
+}
+
+/// The bad samples that were met, in training or in one evaluation.
+#[derive(Default)]
+pub struct BadSamples {
+    /// Each is named once, however often its turn comes.
+    known: Vec<Skipped>,
+    /// How often a bad sample was left out.
+    count: usize,
+    in_a_row: usize,
+}
+
+impl BadSamples {
+    /// How often a bad sample was left out.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    pub fn last(&self) -> Option<&Skipped> {
+        self.known.last()
+    }
+
+    /// Leaves `sample` out, and says so the first time.
+    ///
+    /// # Errors
+    /// `on_bad_sample` is `stop`, or there were too many in a row.
+    pub fn leave_out(&mut self, sample: Skipped, settings: &Settings, cx: &Context) -> Result<()> {
+        if settings.on_bad_sample == OnBadSample::Stop {
+            return Err(Error::BadSample(Box::new(sample)));
+        }
+        self.count += 1;
+        self.in_a_row += 1;
+        if self.in_a_row >= MOST_IN_A_ROW {
+            return Err(Error::BadSamplesInARow { count: self.in_a_row, last: Box::new(sample) });
+        }
+        if !self.known.contains(&sample) {
+            cx.emit(Event::Note(Note::LeftOut(Box::new(sample.clone()))));
+            self.known.push(sample);
+        }
+        Ok(())
+    }
+
+    /// A sample was good.
+    pub fn end_row(&mut self) {
+        self.in_a_row = 0;
+    }
+}

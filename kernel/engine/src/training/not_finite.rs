@@ -1,0 +1,79 @@
+//! Where a loss that is not finite comes from: from some of the samples, or from an adapter that has diverged.
+
+use std::path::PathBuf;
+
+use tunebook_data::Encoded;
+use tunebook_data::SkipReason;
+use tunebook_data::Skipped;
+use tunebook_nn::adapter::Adapter;
+
+use super::Material;
+use super::Run;
+use crate::checkpoint::folder;
+use crate::error::Error;
+use crate::error::Result;
+use crate::micro_batch::MicroBatches;
+use crate::output::OutputFolder;
+use crate::pictures::Features;
+
+/// Other samples of the data that are asked where each sample of a pass has a loss that is not finite.
+const WITNESSES: usize = 4;
+
+impl Run {
+    /// The samples whose own loss is not finite.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if no sample has a finite loss with the adapter, but one has without it;
+    /// [`Error::NotFinite`] if each has one by itself. A stop.
+    pub(super) fn not_finite(
+        &self,
+        material: &Material,
+        features: &mut Features,
+        samples: &[&Encoded],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Skipped>> {
+        let Material { model, adapter, data, processor, settings, .. } = *material;
+        let mut is_finite = |sample: &Encoded, adapter: Option<&Adapter>| {
+            let alone = MicroBatches::new(&model.net, adapter, processor, features, &[vec![sample]], false, stop)?;
+            Ok::<_, Error>(alone.loss(&model.net, adapter, stop)?.is_finite())
+        };
+        let mut bad = Vec::new();
+        for &sample in samples {
+            if !is_finite(sample, Some(adapter))? {
+                bad.push(sample);
+            }
+        }
+        let step = self.step() + 1;
+        let learning_rate = self.state.records.last().map_or(settings.learning_rate, |record| record.learning_rate);
+        if bad.is_empty() {
+            return Err(Error::NotFinite { step, loss: f64::NAN, grad_norm: f64::NAN, learning_rate });
+        }
+        if bad.len() == samples.len() {
+            let train: Vec<_> = data.train.iter().flatten().collect();
+            let witnesses = train.iter().copied().step_by(train.len().div_ceil(WITNESSES)).chain(bad.iter().copied());
+            let witnesses: Vec<_> = witnesses.collect();
+            let mut any = |adapter: Option<&Adapter>| {
+                for &sample in &witnesses {
+                    match is_finite(sample, adapter) {
+                        Ok(true) => return Ok(true),
+                        Ok(false) | Err(Error::BadSample(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(false)
+            };
+            if !any(Some(adapter))? && any(None)? {
+                return Err(Error::Diverged { step, learning_rate, checkpoint: self.checkpoint_before_rise() });
+            }
+        }
+        let skipped = |sample: &Encoded| Skipped { origin: sample.origin.clone(), reason: SkipReason::LossNotFinite };
+        Ok(bad.into_iter().map(skipped).collect())
+    }
+
+    /// The last checkpoint from before the loss began to rise; without one, the last.
+    fn checkpoint_before_rise(&self) -> Option<PathBuf> {
+        let lowest = self.state.records.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?.step;
+        let output = self.output.as_ref().map(OutputFolder::folder)?;
+        folder::latest_until(output, lowest).or_else(|| folder::latest(output))
+    }
+}
