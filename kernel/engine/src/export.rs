@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use tunebook_files::NewFolder;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::merge::Merge;
 
@@ -33,7 +34,7 @@ const COMPANIONS: [&str; 14] = [
 ];
 
 /// Writes the model with `adapter` merged into it to `folder`, in files of at most `export_size` gigabytes; see
-/// [`Merge::write`]. All is written to a temporary folder beside it, which is renamed in the end.
+/// [`Merge::write`]. All is written to a temporary folder beside it, which takes its place in the end.
 ///
 /// # Errors
 /// `folder` holds something already; the disk has no room for it; a file cannot be written; an interrupt. Nothing is
@@ -55,13 +56,9 @@ pub fn export(
     let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
     check_space(parent, merge.bytes())?;
 
-    let temporary = temporary_folder(parent).map_err(write_error)?;
-    let files = write(temporary.path(), model, &merge, export_size, cx)?;
-    // An empty folder gives way to the renamed one.
-    if folder.exists() {
-        std::fs::remove_dir(folder).map_err(write_error)?;
-    }
-    std::fs::rename(temporary.path(), folder).map_err(write_error)?;
+    let new = NewFolder::beside(folder).map_err(write_error)?;
+    let files = write(new.path(), model, &merge, export_size, cx)?;
+    new.replace(folder).map_err(write_error)?;
     Ok(ExportReport {
         folder: folder.to_path_buf(),
         files,
@@ -87,21 +84,10 @@ pub fn export_into(
     let write_error = |source| Error::Write { path: output.to_path_buf(), source };
     let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
     check_space(output, merge.bytes())?;
-    let temporary = temporary_folder(output).map_err(write_error)?;
-    let files = write(temporary.path(), model, &merge, export_size, cx)?;
-    for name in &files {
-        std::fs::rename(temporary.path().join(name), output.join(name)).map_err(write_error)?;
-    }
+    let new = NewFolder::within(output).map_err(write_error)?;
+    let files = write(new.path(), model, &merge, export_size, cx)?;
+    new.merge().map_err(write_error)?;
     Ok(files)
-}
-
-fn temporary_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".export-").suffix(".part");
-    // A temporary folder is private by default; what is exported is for others to read, as far as the umask allows.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    builder.tempdir_in(parent)
 }
 
 /// Configuration, tokenizer and so on, and the weights.

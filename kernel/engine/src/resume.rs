@@ -29,6 +29,8 @@ pub fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
     if folder.join(STATE).is_file() {
         return Ok(folder.to_path_buf());
     }
+    // A process that died while it replaced a checkpoint has left the old one under another name.
+    tunebook_files::sweep(folder);
     if let Some(latest) = folder::latest(folder) {
         return Ok(latest);
     }

@@ -1,11 +1,19 @@
 //! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between.
 
+mod folder;
+mod temporary;
+
 use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+pub use folder::NewFolder;
+pub use folder::remove;
+pub use temporary::host;
+pub use temporary::sweep;
 
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.
 ///
@@ -43,9 +51,8 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// What `write` writes, under a name in the folder of `path` that no other process has.
 fn beside(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    // A temporary file is private by default; what is saved is for others to read, as far as the umask allows.
+    let prefix = temporary::prefix("file");
+    let mut builder = temporary::builder(&prefix);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;

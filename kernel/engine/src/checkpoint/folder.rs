@@ -1,77 +1,37 @@
 //! `checkpoint-STEP` folders: whole or not there, whenever the process or the machine dies.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+
+use tunebook_files::NewFolder;
 
 use super::STATE;
 use crate::error::Error;
 use crate::error::Result;
 
 const PREFIX: &str = "checkpoint-";
-/// What is being written or deleted; see [`sweep`].
-const UNFINISHED: &str = ".part";
 
 /// `checkpoint-STEP` in an output folder.
 pub fn place(output: &Path, step: usize) -> PathBuf {
     output.join(format!("{PREFIX}{step}"))
 }
 
-/// Whether this is the name of a checkpoint.
-pub fn is_name(name: &str) -> bool {
-    step_of(name).is_some()
-}
-
-fn step_of(name: &str) -> Option<usize> {
+/// The step of a checkpoint of this name; none if it is no checkpoint's.
+pub fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Writes a folder as a whole: `write` fills a temporary one beside it, which is renamed when all of it has reached the
-/// disk. An older folder of that name gives way then.
+/// Writes a folder as a whole: `write` fills a temporary one beside it, which takes its place when all of it has reached
+/// the disk; see [`NewFolder::replace`].
 ///
 /// # Errors
 /// Those of `write`, or the disk refuses; nothing is left behind, and an older folder is as it was.
 pub fn write(place: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let error = |source| Error::Write { path: place.to_path_buf(), source };
-    let parent = parent(place);
-    let mut builder = tempfile::Builder::new();
-    let prefix = format!(".{}-", name(place));
-    builder.prefix(&prefix).suffix(UNFINISHED);
-    // A temporary folder is private by default; what is saved is for others to read, as far as the umask allows.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.tempdir_in(parent).map_err(error)?;
-    write(temporary.path())?;
-    sync(temporary.path()).map_err(error)?;
-    if place.exists() {
-        remove(place)?;
-    }
-    fs::rename(temporary.path(), place).and_then(|()| sync(parent)).map_err(error)
-}
-
-/// Deletes a checkpoint. What is left of it if this is cut short no longer looks like one.
-///
-/// # Errors
-/// The disk refuses.
-fn remove(place: &Path) -> Result<()> {
-    let error = |source| Error::Write { path: place.to_path_buf(), source };
-    let prefix = format!(".{}-", name(place));
-    let aside = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempdir_in(parent(place)).map_err(error)?;
-    // An empty folder gives way to a renamed one, but not on every system.
-    fs::remove_dir(aside.path()).and_then(|()| fs::rename(place, aside.path())).map_err(error)?;
-    aside.close().map_err(error)
-}
-
-/// Deletes what a process that died has left unfinished.
-pub fn sweep(output: &Path) {
-    let entries = fs::read_dir(output).into_iter().flatten().flatten();
-    let unfinished = entries.filter(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.starts_with(&format!(".{PREFIX}")) && name.ends_with(UNFINISHED)
-    });
-    // What cannot be deleted is in nobody's way.
-    unfinished.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
+    let new = NewFolder::beside(place).map_err(error)?;
+    write(new.path())?;
+    new.replace(place).map_err(error)
 }
 
 /// The checkpoints of an output folder, by their steps.
@@ -103,20 +63,9 @@ pub fn rotate(output: &Path, most: usize, best: Option<usize>) -> Result<()> {
     let Some((newest, _)) = list.last() else { return Ok(()) };
     let is_kept = |step: usize| step == *newest || Some(step) == best;
     let surplus = list.len().saturating_sub(most);
-    list.iter().filter(|(step, _)| !is_kept(*step)).take(surplus).try_for_each(|(_, place)| remove(place))
-}
-
-fn name(place: &Path) -> String {
-    place.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn parent(place: &Path) -> &Path {
-    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Has the names in a folder reach the disk.
-fn sync(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    list.iter().filter(|(step, _)| !is_kept(*step)).take(surplus).try_for_each(|(_, place)| {
+        tunebook_files::remove(place).map_err(|source| Error::Write { path: place.clone(), source })
+    })
 }
 
 #[cfg(test)]
@@ -155,20 +104,6 @@ mod tests {
         assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "old");
         write(&place, |folder| fill(folder, "new")).unwrap();
         assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "new");
-        assert_eq!(names(output.path()), ["checkpoint-5"]);
-    }
-
-    #[test]
-    fn what_a_dead_process_leaves_is_no_checkpoint_and_is_swept_away() {
-        let output = tempfile::tempdir().unwrap();
-        make(output.path(), &[5]);
-        // As a kill in the middle of `write` leaves it.
-        for name in [".checkpoint-10-abc.part", ".checkpoint-5-xyz.part"] {
-            fs::create_dir(output.path().join(name)).unwrap();
-            fill(&output.path().join(name), "half").unwrap();
-        }
-        assert_eq!(latest(output.path()), Some(place(output.path(), 5)));
-        sweep(output.path());
         assert_eq!(names(output.path()), ["checkpoint-5"]);
     }
 

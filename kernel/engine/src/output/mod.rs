@@ -76,7 +76,7 @@ impl OutputFolder {
         std::fs::create_dir_all(folder).map_err(write_error)?;
         // Better to hear now that nothing can be written than after hours of training.
         tempfile::tempfile_in(folder).map_err(write_error)?;
-        folder::sweep(folder);
+        tunebook_files::sweep(folder);
         Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), log })
     }
 
@@ -176,7 +176,7 @@ fn earlier_output(folder: &Path) -> Option<String> {
     let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let ours = |name: &String| {
         let files = [TRAINER_LOG, TRAINER_STATE, "adapter_config.json", "trained_weights.safetensors"];
-        files.contains(&name.as_str()) || folder::is_name(name)
+        files.contains(&name.as_str()) || folder::step_of(name).is_some()
     };
     names.filter(ours).min()
 }

@@ -12,6 +12,7 @@ use half::f16;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use tunebook_files::NewFolder;
 use tunebook_files::replace_file;
 
 use super::Adapter;
@@ -68,7 +69,10 @@ pub(super) fn save(
     linears: &[LinearShape],
     base_model: &str,
 ) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
+    let error = |source| Error::Write { path: folder.into(), source };
+    std::fs::create_dir_all(folder).map_err(error)?;
+    // New weights beside an old configuration would be another adapter.
+    let new = NewFolder::within(folder).map_err(error)?;
     let mut metadata: &[(&str, &str)] = &[];
     let mut tensors: BTreeMap<String, Tensor> =
         adapter.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
@@ -83,12 +87,11 @@ pub(super) fn save(
         double(&mut config);
     }
     let tensors = tensors.iter().map(|(name, tensor)| (format!("{WRAPPER}{name}"), tensor));
-    tensor_file::write(&folder.join(WEIGHTS), metadata, tensors)?;
+    tensor_file::write(&new.path().join(WEIGHTS), metadata, tensors)?;
 
     let targets = target_modules(linears, |id| adapter.get(id).is_some());
-    let path = folder.join(CONFIG);
-    replace_file(&path, config::to_json(&config, &targets, base_model).as_bytes())
-        .map_err(|source| Error::Write { path, source })
+    replace_file(&new.path().join(CONFIG), config::to_json(&config, &targets, base_model).as_bytes()).map_err(error)?;
+    new.merge().map_err(error)
 }
 
 /// Twice the rank at the same scaling.
