@@ -268,7 +268,7 @@ fn settings_are_taken_over_and_what_differs_is_said() {
     let mut first = session(&fixture("tiny"), &output, LORA, &[("seed", "7"), ("save_strategy", "no")], &cx);
     first.train(Some(1), &cx).unwrap();
     assert!(resume_error(&mut first, &output, &cx).contains("holds no checkpoint"));
-    let checkpoint = first.checkpoint().unwrap();
+    let checkpoint = first.checkpoint(&cx).unwrap();
     assert_eq!(checkpoint, output.join("checkpoint-1"));
 
     let mut fresh = Session::default();

@@ -54,6 +54,10 @@ impl Say for Note {
                 let place = checkpoint.display();
                 say!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
             }
+            Self::SetAside { folder } => {
+                let place = folder.display();
+                say!(lang, "the earlier training there is kept in {place}", "那里早先的训练移到了 {place}")
+            }
             Self::NothingHeldOut { names } => say!(
                 lang,
                 "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training",

@@ -55,6 +55,8 @@ pub enum Error {
     NoSample { index: usize, samples: usize },
     #[error("{path} already holds a training ({found}); choose another output_dir, or set overwrite_output_dir=true")]
     OutputExists { path: PathBuf, found: String },
+    #[error("another tunebook trains in {path} (process {holder}); wait for it to end, or choose another output_dir")]
+    OutputLocked { path: PathBuf, holder: String },
     #[error("cannot draw the plot: {0}")]
     Plot(String),
     #[error("train_on_prompt learns every turn and mask_history only the last answer: set one of them to false")]

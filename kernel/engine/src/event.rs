@@ -79,6 +79,8 @@ pub enum Note {
     LeftOut(Box<Skipped>),
     /// A training that ends with an error is kept in a checkpoint.
     Kept { checkpoint: PathBuf },
+    /// What an earlier training has left in an output folder is now in this one.
+    SetAside { folder: PathBuf },
     /// There are no samples to evaluate on but those of the training.
     NothingHeldOut { names: String },
     /// The file of a data set has another SHA-1 than `file_sha1` says.

@@ -253,12 +253,13 @@ impl Session {
     ///
     /// # Errors
     /// There is no data, adapter or `output_dir`; the disk refuses.
-    pub fn checkpoint(&mut self) -> Result<PathBuf> {
+    pub fn checkpoint(&mut self, cx: &Context) -> Result<PathBuf> {
         let processor = self.processor()?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        run.checkpoint(&Material { model, name, adapter, data, processor: &processor, settings: &self.settings })
+        let material = Material { model, name, adapter, data, processor: &processor, settings: &self.settings };
+        run.checkpoint(&material, cx)
     }
 
     /// Every optimizer step made so far with the active adapter.

@@ -43,7 +43,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     match args.word(0) {
         Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
         None => {
-            let place = session.checkpoint()?.display().to_string();
+            let place = session.checkpoint(&stage.context)?.display().to_string();
             Ok(Output::Text(say!(
                 stage.lang(),
                 "saved to {place}; `resume {place}` goes on from there",

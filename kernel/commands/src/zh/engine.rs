@@ -94,6 +94,10 @@ impl Chinese for Error {
                      请{way}，并调低学习率（learning_rate 现在是 {learning_rate}）"
                 )
             }
+            Self::OutputLocked { path, holder } => format!(
+                "另一个 tunebook 正在 {} 中训练（进程 {holder}）；请等它结束，或另选 output_dir",
+                path.display()
+            ),
             Self::BadSample(skipped) => {
                 format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.say(Lang::Zh))
             }

@@ -1,5 +1,7 @@
 //! The output folder of a training, as LLaMA-Factory and PEFT lay it out.
 
+mod earlier;
+mod lock;
 mod log;
 pub mod plot;
 pub(crate) mod results;
@@ -16,9 +18,13 @@ use tunebook_nn::adapter::LinearShape;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::event::Note;
 use crate::report::SaveReport;
 use crate::run_state::RunState;
 use crate::settings::Settings;
+use lock::Lock;
 use plot::Figure;
 
 pub use log::Log;
@@ -39,34 +45,50 @@ pub struct TrainingState<'a> {
 
 /// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps` and for each evaluation,
 /// checkpoints, and in the end the adapter, the results and the plots.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct OutputFolder {
     folder: PathBuf,
     base_model: String,
     log: Log,
+    /// Held as long as this lives.
+    _lock: Lock,
 }
 
 impl OutputFolder {
-    /// Makes the folder, or takes one that is there. The log of an earlier training in it is deleted; its
-    /// checkpoints stay. `base_model` is the model's folder or hub id.
+    /// Makes the folder for a new training, or takes one that is there. An earlier training in it is set aside, which is
+    /// told. `base_model` is the model's folder or hub id.
     ///
     /// # Errors
-    /// The folder holds a training or an adapter and `overwrite` is off; it cannot be written to.
-    pub fn create(folder: &Path, overwrite: bool, base_model: &str) -> Result<Self> {
-        if !overwrite && let Some(found) = earlier_output(folder) {
+    /// The folder holds a training or an adapter and `overwrite` is off; another process trains there; it cannot be
+    /// written to.
+    pub fn create(folder: &Path, overwrite: bool, base_model: &str, cx: &Context) -> Result<Self> {
+        if !overwrite && let Some(found) = earlier::found(folder) {
             return Err(Error::OutputExists { path: folder.to_path_buf(), found });
         }
+        let output = Self::open(folder, base_model, Log::default())?;
+        output.tell(earlier::set_aside(folder), cx)?;
+        Ok(output)
+    }
+
+    /// Makes the folder to [`finish`](Self::finish) a training in, or takes one that is there: its files are replaced by
+    /// those of the same names.
+    ///
+    /// # Errors
+    /// Another process trains there; it cannot be written to.
+    pub fn to_save(folder: &Path, base_model: &str) -> Result<Self> {
         let output = Self::open(folder, base_model, Log::default())?;
         trainer_log::delete(&folder.join(TRAINER_LOG))?;
         Ok(output)
     }
 
-    /// Takes a folder up again in which a training was stopped after it had logged `log`; what was logged later goes.
+    /// Takes a folder up again in which a training was stopped after `step` and had logged `log`. What was logged later
+    /// goes, and later checkpoints are set aside, which is told.
     ///
     /// # Errors
-    /// The folder cannot be written to.
-    pub fn resume(folder: &Path, base_model: &str, log: Log) -> Result<Self> {
+    /// Another process trains there; the folder cannot be written to.
+    pub fn resume(folder: &Path, base_model: &str, step: usize, log: Log, cx: &Context) -> Result<Self> {
         let output = Self::open(folder, base_model, log)?;
+        output.tell(earlier::set_aside_behind(folder, step), cx)?;
         output.write(TRAINER_LOG, &trainer_log::lines(&output.log.entries))?;
         Ok(output)
     }
@@ -76,8 +98,17 @@ impl OutputFolder {
         std::fs::create_dir_all(folder).map_err(write_error)?;
         // Better to hear now that nothing can be written than after hours of training.
         tempfile::tempfile_in(folder).map_err(write_error)?;
+        let lock = Lock::take(folder)?;
         tunebook_files::sweep(folder);
-        Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), log })
+        Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), log, _lock: lock })
+    }
+
+    fn tell(&self, set_aside: std::io::Result<Option<PathBuf>>, cx: &Context) -> Result<()> {
+        let set_aside = set_aside.map_err(|source| Error::Write { path: self.folder.clone(), source })?;
+        if let Some(folder) = set_aside {
+            cx.emit(Event::Note(Note::SetAside { folder }));
+        }
+        Ok(())
     }
 
     pub fn folder(&self) -> &Path {
@@ -169,16 +200,6 @@ impl OutputFolder {
         let path = self.folder.join(name);
         replace_file(&path, contents).map_err(|source| Error::Write { path, source })
     }
-}
-
-/// A file or folder by which one sees that a training or an adapter lies here.
-fn earlier_output(folder: &Path) -> Option<String> {
-    let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let ours = |name: &String| {
-        let files = [TRAINER_LOG, TRAINER_STATE, "adapter_config.json", "trained_weights.safetensors"];
-        files.contains(&name.as_str()) || folder::step_of(name).is_some()
-    };
-    names.filter(ours).min()
 }
 
 #[cfg(test)]

@@ -1,9 +1,18 @@
+use std::sync::LazyLock;
+
 use serde_json::Value;
 use tunebook_nn::adapter::LoraConfig;
 
 use super::*;
+use crate::event::Cancel;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
+
+/// Nobody listens.
+fn quiet() -> Context<'static> {
+    static CANCEL: LazyLock<Cancel> = LazyLock::new(Cancel::default);
+    Context { emit: &|_| {}, cancel: &CANCEL }
+}
 
 /// A training of 10 steps over 16 samples, logged every 4 and saved every 5.
 struct Training {
@@ -39,7 +48,7 @@ impl Training {
 
     /// Trains step by step into a new folder.
     fn run(&self, folder: &Path) -> SaveReport {
-        let mut output = OutputFolder::create(folder, false, "base").unwrap();
+        let mut output = OutputFolder::create(folder, false, "base", &quiet()).unwrap();
         for steps in 1..=self.run.step() {
             let run = self.after(steps);
             output.log(self.state(&run)).unwrap();
@@ -186,7 +195,7 @@ fn an_evaluation_is_logged_as_the_trainer_does() {
     let mut log = Log::default();
     let run = training.after(5);
     log.catch_up(&run.records, &run.evaluations, 4);
-    OutputFolder::resume(folder.path(), "base", log).unwrap();
+    OutputFolder::resume(folder.path(), "base", 10, log, &quiet()).unwrap();
     assert_eq!(text(folder.path(), "trainer_log.jsonl").lines().count(), 2);
 }
 
@@ -212,7 +221,7 @@ fn saving_afterwards_writes_the_same_log_and_state() {
     let training = Training::new();
     training.run(live.path());
     for _ in 0..2 {
-        OutputFolder::create(later.path(), true, "base").unwrap().finish(training.state(&training.run)).unwrap();
+        OutputFolder::to_save(later.path(), "base").unwrap().finish(training.state(&training.run)).unwrap();
         for name in [TRAINER_LOG, TRAINER_STATE] {
             assert_eq!(text(later.path(), name), text(live.path(), name));
         }
@@ -222,7 +231,7 @@ fn saving_afterwards_writes_the_same_log_and_state() {
 #[test]
 fn an_adapter_that_was_never_trained_is_saved_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let output = OutputFolder::create(&folder.path().join("new"), false, "base").unwrap();
+    let output = OutputFolder::create(&folder.path().join("new"), false, "base", &quiet()).unwrap();
     let report = { output }.finish(Training::new().state(&RunState::default())).unwrap();
     assert_eq!(report.files, ["adapter_model.safetensors", "adapter_config.json"]);
     assert_eq!(names(&report.folder), ["adapter_config.json", "adapter_model.safetensors"]);
@@ -243,13 +252,28 @@ fn a_folder_that_holds_a_training_is_only_overwritten_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     Training::new().run(folder.path());
-    let message = OutputFolder::create(folder.path(), false, "base").unwrap_err().to_string();
+    let message = OutputFolder::create(folder.path(), false, "base", &quiet()).unwrap_err().to_string();
     assert!(message.contains("already holds a training (adapter_config.json)"), "{message}");
     assert!(message.contains("overwrite_output_dir=true"), "{message}");
     assert!(folder.path().join(TRAINER_LOG).exists());
-    OutputFolder::create(folder.path(), true, "base").unwrap();
-    assert!(!folder.path().join(TRAINER_LOG).exists());
+    drop(OutputFolder::create(folder.path(), true, "base", &quiet()).unwrap());
+    assert_eq!(names(folder.path()), ["earlier", "notes.txt"]);
+    assert!(folder.path().join("earlier").join(TRAINER_LOG).exists());
     assert_eq!(text(folder.path(), "notes.txt"), "mine");
+}
+
+#[test]
+fn a_training_that_overwrites_a_longer_one_keeps_its_own_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut training = Training::new();
+    training.run(folder.path());
+    training.settings.save_total_limit = Some(1);
+    training.run.records.truncate(5);
+    let mut output = OutputFolder::create(folder.path(), true, "base", &quiet()).unwrap();
+    output.log(training.state(&training.run)).unwrap();
+    output.checkpoint(training.state(&training.run), None, |_, _| Ok(())).unwrap();
+    assert!(folder.path().join("checkpoint-5").is_dir() && !folder.path().join("checkpoint-10").exists());
+    assert!(folder.path().join("earlier/checkpoint-10").is_dir());
 }
 
 #[test]
@@ -258,7 +282,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     for place in [file.join("out"), file] {
-        let message = OutputFolder::create(&place, true, "base").unwrap_err().to_string();
+        let message = OutputFolder::create(&place, true, "base", &quiet()).unwrap_err().to_string();
         assert!(message.starts_with(&format!("cannot write {}", place.display())), "{message}");
     }
 }

@@ -138,7 +138,7 @@ impl Run {
     }
 
     /// Takes the folder that `output_dir` names, where it is not the one in use.
-    pub(super) fn open_output(&mut self, material: &Material) -> Result<()> {
+    pub(super) fn open_output(&mut self, material: &Material, cx: &Context) -> Result<()> {
         let Material { model, settings, .. } = material;
         if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
             return Ok(());
@@ -148,12 +148,12 @@ impl Run {
         let name = &model.report.name;
         self.output = Some(match &self.resumed {
             Some((output, log)) if is_same_folder(output, folder) => {
-                let output = OutputFolder::resume(folder, name, log.clone())?;
+                let output = OutputFolder::resume(folder, name, self.step(), log.clone(), cx)?;
                 // The process may have died before it came to this.
                 output.rotate(settings, self.best_to_keep(settings))?;
                 output
             }
-            _ => OutputFolder::create(folder, settings.overwrite_output_dir, name)?,
+            _ => OutputFolder::create(folder, settings.overwrite_output_dir, name, cx)?,
         });
         self.resumed = None;
         Ok(())

@@ -174,7 +174,7 @@ impl Run {
         let count = last.saturating_sub(first).saturating_mul(accumulation);
         self.watch.begin(material, passes.clone(), count, (&self.state.records, last), cx)?;
         let mut pass = passes.advance();
-        self.open_output(material)?;
+        self.open_output(material, cx)?;
         self.state.batch = settings.per_device_train_batch_size;
 
         let mut end = loop {
@@ -277,15 +277,15 @@ impl Run {
         folder: &Path,
     ) -> Result<SaveReport> {
         let state = TrainingState { run: &self.state, adapter, linears: &model.net.linears, samples, settings };
-        OutputFolder::create(folder, true, &model.report.name)?.finish(state)
+        OutputFolder::to_save(folder, &model.report.name)?.finish(state)
     }
 
     /// Writes a checkpoint of where the training stands to `output_dir`.
     ///
     /// # Errors
     /// There is no `output_dir`, or it holds another training; a file cannot be written.
-    pub fn checkpoint(&mut self, material: &Material) -> Result<PathBuf> {
-        self.open_output(material)?;
+    pub fn checkpoint(&mut self, material: &Material, cx: &Context) -> Result<PathBuf> {
+        self.open_output(material, cx)?;
         if let Some(output) = &mut self.output {
             output.log(state(&self.state, material))?;
         }
