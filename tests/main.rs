@@ -10,6 +10,7 @@ mod binary;
 mod chat;
 mod data;
 mod demo;
+mod ending;
 mod evaluation;
 mod export;
 mod fixtures;

@@ -1,4 +1,4 @@
-//! What the terminal writes of keys that are pressed while a command runs.
+//! The terminal's modes: what it writes of keys that are pressed while a command runs, and how it was before.
 
 use rustix::process::getpgrp;
 use rustix::stdio::stdin;
@@ -34,6 +34,16 @@ impl Drop for ControlKeysUnwritten {
             set(before);
         }
     }
+}
+
+/// How the terminal is before the program changes anything; none without one.
+pub fn terminal() -> Option<Termios> {
+    tcgetattr(stdin()).ok()
+}
+
+/// Gives the terminal back as it was.
+pub fn restore(terminal: &Option<Termios>) {
+    terminal.iter().for_each(set);
 }
 
 /// A terminal that refuses looks less tidy and is no worse. One that belongs to another program now, as where a shell runs

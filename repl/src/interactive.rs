@@ -17,7 +17,9 @@ use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
 use tunebook_commands::say;
 use tunebook_commands::script;
+use tunebook_commands::text;
 use tunebook_commands::version;
+use tunebook_engine::recovery;
 use tunebook_rust_cells::Completion;
 use tunebook_rust_cells::RustCells;
 
@@ -56,6 +58,9 @@ pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Resu
         "{version}; `help` lists the commands, Ctrl-D leaves",
         "{version}；`help` 列出所有命令，Ctrl-D 退出"
     ))?;
+    if let Some(checkpoint) = recovery::checkpoints().first() {
+        screen.aside(&text::recovered(checkpoint, screen.lang()))?;
+    }
     loop {
         let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
         for line in script::lines(&text) {

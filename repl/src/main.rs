@@ -14,6 +14,8 @@ mod kernel;
 mod progress;
 mod screen;
 mod script;
+#[cfg(unix)]
+mod signals;
 
 use std::io;
 use std::io::IsTerminal;
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
     allocator::reuse_freed_memory();
     match start(Cli::read()) {
         Ok(code) => code,
-        // Whoever read our output has gone; there is nobody left to tell.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // Whoever read our output has gone: as a shell reports a program that SIGPIPE ended.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
         Err(error) => {
             eprintln!("tunebook: {error}");
             ExitCode::FAILURE
@@ -62,15 +64,19 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let rust = Arc::new(RustCells::new(Arc::clone(&host)));
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
+    #[cfg(unix)]
+    let ending = signals::Ending::on_signals(Arc::clone(&host))?;
     let screen = Screen::new(host.language().clone());
-    let end = match command {
-        None if io::stdin().is_terminal() => interactive::run(&host, &rust, &screen)?,
-        None => script::run(&host, &rust, &screen)?,
-        Some(Command::Run { file }) => screen.follow(host.file(file))?,
-        Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides))?,
-        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => End::Done,
+    let ended = match command {
+        None if io::stdin().is_terminal() => interactive::run(&host, &rust, &screen),
+        None => script::run(&host, &rust, &screen),
+        Some(Command::Run { file }) => screen.follow(host.file(file)),
+        Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides)),
+        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),
     };
-    Ok(match end {
+    #[cfg(unix)]
+    ending.join();
+    Ok(match ended? {
         // As a shell reports a program that Ctrl-C ended.
         _ if host.cancel().is_cancelled() => ExitCode::from(130),
         End::Failed(error) => {

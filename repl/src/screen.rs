@@ -80,87 +80,45 @@ impl Screen {
         Page { width, color: self.color, lang: self.lang() }
     }
 
-    /// Draws messages as they come, until the request is done.
+    /// Draws messages as they come, until the request is done. A training is not there for what it writes: it goes on to its
+    /// end when nobody reads that any more.
     ///
     /// # Errors
-    /// Standard output is closed.
+    /// Standard output is closed, and the request was no training.
     pub fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
         #[cfg(unix)]
         let _unwritten = self.live.then(ControlKeysUnwritten::new);
-        let mut progress = Progress::new(self.live, self.language.clone());
-        // Whether the last thing written was a piece of text without a line feed.
-        let mut in_text = false;
-        let mut end = End::Done;
+        let mut drawing = Drawing {
+            screen: self,
+            progress: Progress::new(self.live, self.language.clone()),
+            in_text: false,
+            end: End::Done,
+        };
+        let (mut trains, mut is_read) = (false, true);
         loop {
             let message = match messages.recv_timeout(PATIENCE) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) => {
-                    if !in_text {
-                        progress.wait();
+                    if !drawing.in_text && is_read {
+                        drawing.progress.wait();
                     }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(End::Failed(Error::Panic("no answer".to_string()))),
             };
+            trains |= matches!(message, Message::Event(Event::Plan(_) | Event::MicroBatch { .. }));
             match message {
-                Message::Event(Event::Text(piece)) => {
-                    progress.clear();
-                    in_text = true;
-                    self.write(&piece)?;
-                }
-                Message::Event(Event::Note(note)) => {
-                    progress.clear();
-                    self.end_text(&mut in_text)?;
-                    self.note(&note.say(self.lang()))?;
-                }
-                Message::Event(Event::Plan(plan)) => {
-                    progress.clear();
-                    self.aside(&plan.say(self.lang()))?;
-                }
-                Message::Event(Event::Estimate { steps, time }) => {
-                    progress.suspend(|| self.aside(&estimate(steps, time, self.lang())))?;
-                }
-                Message::Event(Event::Advice(advice)) => {
-                    progress.suspend(|| self.note(&advice.say(self.lang())))?;
-                }
-                Message::Event(Event::Answering(name)) => {
-                    progress.clear();
-                    self.end_text(&mut in_text)?;
-                    self.line(&self.page().bright(&name))?;
-                }
-                Message::Event(Event::Progress { task, done, total }) => progress.task(task, done, total),
-                Message::Event(Event::Download { file, done, size, all_done, all }) => {
-                    progress.download(&file, done, size, all_done, all);
-                }
-                Message::Event(Event::MicroBatch { step, last_step, total_steps, done, total }) => {
-                    progress.micro_batch(step, last_step, total_steps, done, total);
-                }
-                Message::Event(Event::Step(record)) => progress.step(&record),
-                Message::Event(Event::Evaluated(record)) => progress.evaluated(&record),
-                Message::Output(output) => {
-                    self.end_text(&mut in_text)?;
-                    match output {
-                        // The answers were shown as they came; where there is room, they are put side by side now.
-                        Output::Compared(report) if !(self.live && text::fits_side_by_side(&report, self.page())) => {
-                            progress.clear();
-                            self.line(&text::compared_ends(&report, self.page()))?;
-                        }
-                        Output::Step(_) | Output::Evaluation(_) => progress.suspend(|| self.output(&output))?,
-                        Output::Stderr(line) => progress.suspend(|| writeln!(io::stderr(), "{line}"))?,
-                        Output::Conversation => end = End::Conversation,
-                        Output::Quit => end = End::Quit,
-                        Output::Clear => self.clear()?,
-                        _ => {
-                            progress.clear();
-                            self.output(&output)?;
-                        }
-                    }
-                }
+                Message::Done(result) if !is_read => return Ok(result.map_or_else(End::Failed, |()| drawing.end)),
                 Message::Done(result) => {
-                    progress.clear();
-                    self.end_text(&mut in_text)?;
-                    return Ok(result.map_or_else(End::Failed, |()| end));
+                    drawing.progress.clear();
+                    drawing.end_text()?;
+                    return Ok(result.map_or_else(End::Failed, |()| drawing.end));
                 }
+                message if is_read => match drawing.draw(message) {
+                    Err(_) if trains => is_read = false,
+                    drawn => drawn?,
+                },
+                _ => {}
             }
         }
     }
@@ -212,8 +170,90 @@ impl Screen {
         out.write_all(piece.as_bytes())?;
         out.flush()
     }
+}
 
-    fn end_text(&self, in_text: &mut bool) -> io::Result<()> {
-        if std::mem::take(in_text) { self.line("") } else { Ok(()) }
+/// What is on the screen of a request that is being carried out.
+struct Drawing<'a> {
+    screen: &'a Screen,
+    progress: Progress,
+    /// Whether the last thing written was a piece of text without a line feed.
+    in_text: bool,
+    end: End,
+}
+
+impl Drawing<'_> {
+    /// # Errors
+    /// Standard output is closed.
+    fn draw(&mut self, message: Message) -> io::Result<()> {
+        match message {
+            Message::Event(event) => self.event(event),
+            Message::Output(output) => self.output(output),
+            Message::Done(_) => Ok(()),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        let (screen, lang) = (self.screen, self.screen.lang());
+        match event {
+            Event::Text(piece) => {
+                self.progress.clear();
+                self.in_text = true;
+                screen.write(&piece)?;
+            }
+            Event::Note(note) => {
+                self.progress.clear();
+                self.end_text()?;
+                screen.note(&note.say(lang))?;
+            }
+            Event::Plan(plan) => {
+                self.progress.clear();
+                screen.aside(&plan.say(lang))?;
+            }
+            Event::Estimate { steps, time } => {
+                self.progress.suspend(|| screen.aside(&estimate(steps, time, lang)))?;
+            }
+            Event::Advice(advice) => self.progress.suspend(|| screen.note(&advice.say(lang)))?,
+            Event::Answering(name) => {
+                self.progress.clear();
+                self.end_text()?;
+                screen.line(&screen.page().bright(&name))?;
+            }
+            Event::Progress { task, done, total } => self.progress.task(task, done, total),
+            Event::Download { file, done, size, all_done, all } => {
+                self.progress.download(&file, done, size, all_done, all);
+            }
+            Event::MicroBatch { step, last_step, total_steps, done, total } => {
+                self.progress.micro_batch(step, last_step, total_steps, done, total);
+            }
+            Event::Step(record) => self.progress.step(&record),
+            Event::Evaluated(record) => self.progress.evaluated(&record),
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, output: Output) -> io::Result<()> {
+        let screen = self.screen;
+        self.end_text()?;
+        match output {
+            // The answers were shown as they came; where there is room, they are put side by side now.
+            Output::Compared(report) if !(screen.live && text::fits_side_by_side(&report, screen.page())) => {
+                self.progress.clear();
+                screen.line(&text::compared_ends(&report, screen.page()))?;
+            }
+            Output::Step(_) | Output::Evaluation(_) => self.progress.suspend(|| screen.output(&output))?,
+            Output::Stderr(line) => self.progress.suspend(|| writeln!(io::stderr(), "{line}"))?,
+            Output::Conversation => self.end = End::Conversation,
+            Output::Quit => self.end = End::Quit,
+            Output::Clear => screen.clear()?,
+            _ => {
+                self.progress.clear();
+                screen.output(&output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_text(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.in_text) { self.screen.line("") } else { Ok(()) }
     }
 }

@@ -14,6 +14,7 @@ use crossbeam_channel::unbounded;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Event;
+use tunebook_engine::Note;
 use tunebook_engine::Session;
 use tunebook_engine::Settings;
 
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::lang::Lang;
 use crate::lang::Language;
+use crate::lang::Say;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
@@ -116,6 +118,18 @@ impl Host {
     /// Stops what is running at its next safe point.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    /// Stops what is running, and keeps what was trained and is not on the disk; see [`Session::keep`]. The process is about
+    /// to end.
+    pub fn end(&self) -> Receiver<Message> {
+        self.cancel.cancel();
+        self.call(|session, stage| match session.keep(&stage.context) {
+            Ok(kept) => {
+                kept.into_iter().for_each(|checkpoint| stage.context.emit(Event::Note(Note::Kept { checkpoint })))
+            }
+            Err(error) => (stage.show)(Output::Stderr(Error::from(error).say(stage.lang()))),
+        })
     }
 
     pub fn snapshot(&self) -> Snapshot {

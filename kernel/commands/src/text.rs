@@ -1,5 +1,7 @@
 //! Outputs as plain text.
 
+use std::path::Path;
+
 use comfy_table::ContentArrangement;
 use comfy_table::presets;
 use tunebook_engine::report::AdapterReport;
@@ -406,6 +408,9 @@ fn status(report: &Status, lang: Lang) -> String {
         (both("training", "训练"), training),
         (both("chat", "对话"), count(report.turns, TURN, lang)),
     ];
+    if let Some(checkpoint) = &report.recovered {
+        lines.push((both("recovery", "恢复"), recovered(checkpoint, lang)));
+    }
     if let Some(bytes) = report.resident_bytes {
         let size = size(bytes);
         lines.push((both("memory", "内存"), say!(lang, "{size} resident", "占用 {size}")));
@@ -413,6 +418,17 @@ fn status(report: &Status, lang: Lang) -> String {
     let width = lines.iter().map(|(name, _)| name.in_lang(lang).width()).max().unwrap_or(0);
     let line = |(name, text): (Text, String)| format!("{}  {text}", padded(name.in_lang(lang), width));
     lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What an earlier session has left.
+pub fn recovered(checkpoint: &Path, lang: Lang) -> String {
+    let place = checkpoint.display();
+    say!(
+        lang,
+        "a training of an earlier session, which was ended from outside, is kept in {place}: `load` its model, and `resume` \
+         that folder; it is named until it is deleted",
+        "早先的会话被外部终止，它的训练保存在 {place}：`load` 同一模型后 `resume` 这个文件夹；删除之前会一直提示"
+    )
 }
 
 /// Every line of `text`, wrapped to the page.

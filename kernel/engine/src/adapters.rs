@@ -130,6 +130,13 @@ impl Adapters {
         self.list.get_mut(self.active?).map(|live| (live.name.as_str(), &live.adapter, &mut live.run))
     }
 
+    /// The name of every adapter, it, its training, and whether it is on.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = (&str, &Adapter, &mut Run, bool)> {
+        let active = self.active;
+        let live = self.list.iter_mut().enumerate();
+        live.map(move |(index, live)| (live.name.as_str(), &live.adapter, &mut live.run, Some(index) == active))
+    }
+
     /// Every training starts anew; what the adapters have learned stays.
     pub fn restart(&mut self) {
         self.list.iter_mut().for_each(|live| live.run = Run::default());

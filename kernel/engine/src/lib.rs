@@ -33,6 +33,7 @@ pub mod pictures;
 pub mod predict;
 pub mod prefix;
 pub mod recipe;
+pub mod recovery;
 pub mod report;
 mod resume;
 mod run_state;

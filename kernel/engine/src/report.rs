@@ -320,6 +320,8 @@ pub struct Status {
     pub total_steps: usize,
     pub last: Option<StepRecord>,
     pub turns: usize,
+    /// The last training that was ended from outside and kept; see [`crate::recovery`].
+    pub recovered: Option<PathBuf>,
     /// Resident memory of the process, in bytes.
     pub resident_bytes: Option<u64>,
 }

@@ -32,6 +32,7 @@ use crate::pictures::Features;
 use crate::predict;
 use crate::recipe::Recipe;
 use crate::recipe::Written;
+use crate::recovery;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
 use crate::report::CompareReport;
@@ -394,10 +395,28 @@ impl Session {
 
     /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
-        let model = self.model()?;
-        let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let samples = self.data.as_ref().map_or(0, |data| data.train.len());
         run.save((model, adapter), samples, &self.settings, folder)
+    }
+
+    /// Writes a checkpoint of each training that is not on the disk as it stands, before the process ends: to `output_dir`
+    /// that of the active adapter, and others to the user's [`recovery`] folder. Gives their folders.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn keep(&mut self, cx: &Context) -> Result<Vec<PathBuf>> {
+        let (Some(model), Some(data)) = (&self.model, &self.data) else { return Ok(Vec::new()) };
+        let processor = processor(model, &self.settings)?;
+        let elsewhere = Settings { output_dir: None, ..self.settings.clone() };
+        let mut kept = Vec::new();
+        for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
+            let settings = if is_active { &self.settings } else { &elsewhere };
+            let material = Material { model, name, adapter, data, processor: &processor, settings };
+            kept.extend(run.keep(&material, &recovery::place(name), cx)?);
+        }
+        Ok(kept)
     }
 
     pub fn status(&self) -> Status {
@@ -411,6 +430,7 @@ impl Session {
             total_steps: run.map_or(0, |run| run.total_steps(samples, &self.settings)),
             last: run.and_then(|run| run.records().last().cloned()),
             turns: self.conversation.turns(),
+            recovered: recovery::checkpoints().into_iter().next(),
             resident_bytes: resident_bytes(),
         }
     }

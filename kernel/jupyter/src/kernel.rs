@@ -8,11 +8,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde_json::Value;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
+use tunebook_commands::Message;
 use tunebook_rust_cells::RustCells;
 
 use crate::control;
@@ -30,6 +33,9 @@ use crate::wire::Origin;
 use crate::wire::Outgoing;
 use crate::wire::Sender;
 
+/// How long a stopped training may take to write its checkpoint before the process ends: Jupyter's servers kill a kernel
+/// after five seconds.
+const CHECKPOINT: Duration = Duration::from_secs(4);
 /// How long the sockets may take to send what is left, at the end.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -113,14 +119,59 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
     tokio::spawn(shell::serve(shell_reader, shell_replies, Arc::clone(&kernel), executor));
     tokio::spawn(interrupt_on_signal(Arc::clone(&kernel)));
     let (control_reader, control_writer) = sockets.control;
-    tokio::select! {
-        () = control::serve(control_reader, replies(control_writer), &kernel) => {}
-        () = orphaned() => {}
-    }
-    // What trains stops; its folder is whole, since files are renamed into place.
+    let asked = tokio::select! {
+        () = control::serve(control_reader, replies(control_writer), &kernel) => true,
+        () = orphaned() => false,
+        () = terminated() => false,
+    };
+    // What trains stops.
     kernel.interrupt();
+    if asked {
+        // A client that asked for the end waits some seconds for it, in which a checkpoint can be completed.
+        let _ = tokio::time::timeout(CHECKPOINT, done(kernel.host.call(|_, _| {}))).await;
+    } else {
+        // Nobody has decided to give up what was trained. A second signal ends it at once.
+        tokio::select! {
+            () = done(kernel.host.end()) => {}
+            () = terminated() => {}
+        }
+    }
     tokio::time::sleep(LINGER).await;
     Ok(())
+}
+
+/// Waits until a request is done. The process does not wait for this thread at its end.
+async fn done(messages: Receiver<Message>) {
+    let (sender, is_done) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ends_with_this_thread = sender;
+        messages.into_iter().find(|message| matches!(message, Message::Done(_)));
+    });
+    let _ = is_done.await;
+}
+
+/// Comes back at a signal that asks the process to end: of `kill` and `docker stop`, of a terminal or SSH session that is
+/// closed, and of Slurm before a job's time is up.
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::SignalKind;
+    use tokio::signal::unix::signal;
+    let listen = |kind: SignalKind| async move {
+        match signal(kind) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = listen(SignalKind::terminate()) => {}
+        () = listen(SignalKind::hangup()) => {}
+        () = listen(SignalKind::user_defined1()) => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
 }
 
 /// The writer of a socket's replies.

@@ -164,7 +164,7 @@ impl Run {
     }
 
     /// Gives its folder; none without `output_dir`.
-    pub(super) fn write_checkpoint(&self, material: &Material) -> Result<Option<PathBuf>> {
+    pub(super) fn write_checkpoint(&mut self, material: &Material) -> Result<Option<PathBuf>> {
         let Some(output) = &self.output else { return Ok(None) };
         let Material { model, name, adapter, data, settings, .. } = *material;
         let write = |folder: &Path, log: &Log| {
@@ -179,7 +179,9 @@ impl Run {
             };
             Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
         };
-        output.checkpoint(state(&self.state, material), self.best_to_keep(settings), write).map(Some)
+        let place = output.checkpoint(state(&self.state, material), self.best_to_keep(settings), write)?;
+        self.kept = self.state.micro_batches;
+        Ok(Some(place))
     }
 
     /// The step of the best checkpoint, where somebody is going to ask for it.

@@ -68,6 +68,8 @@ pub struct Run {
     resumed: Option<(PathBuf, Log)>,
     /// The step after which the last checkpoint that was due was written.
     saved: usize,
+    /// Micro-batches as they were when the training was last written to the disk.
+    kept: u64,
     watch: Watch,
     bad_samples: BadSamples,
 }
@@ -97,8 +99,8 @@ impl Run {
     /// The training that stopped at a checkpoint in the output folder `output`.
     pub fn resume(checkpoint: Checkpoint, output: PathBuf) -> (Adapter, Self) {
         let Checkpoint { adapter, optimizer, gradients, run, log, .. } = checkpoint;
-        let (saved, resumed) = (run.step(), Some((output, log)));
-        (adapter, Self { state: run, optimizer, gradients, resumed, saved, ..Self::default() })
+        let (saved, kept, resumed) = (run.step(), run.micro_batches, Some((output, log)));
+        (adapter, Self { state: run, optimizer, gradients, resumed, saved, kept, ..Self::default() })
     }
 
     pub fn records(&self) -> &[StepRecord] {
@@ -270,14 +272,32 @@ impl Run {
     /// # Errors
     /// A file cannot be written.
     pub fn save(
-        &self,
+        &mut self,
         (model, adapter): (&Model, &Adapter),
         samples: usize,
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
         let state = TrainingState { run: &self.state, adapter, linears: &model.net.linears, samples, settings };
-        OutputFolder::to_save(folder, &model.report.name)?.finish(state)
+        let report = OutputFolder::to_save(folder, &model.report.name)?.finish(state)?;
+        self.kept = self.state.micro_batches;
+        Ok(report)
+    }
+
+    /// Whether nothing would be lost if the process ended now.
+    pub fn is_kept(&self) -> bool {
+        self.kept == self.state.micro_batches
+    }
+
+    /// Writes a checkpoint before the process ends: to the output folder, or where that cannot be used, to `recovery`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn keep(&mut self, material: &Material, recovery: &Path, cx: &Context) -> Result<Option<PathBuf>> {
+        if self.open_output(material, cx).is_err() || self.output.is_none() {
+            self.output = Some(OutputFolder::create(recovery, false, &material.model.report.name, cx)?);
+        }
+        self.write_checkpoint(material)
     }
 
     /// Writes a checkpoint of where the training stands to `output_dir`.

@@ -1,0 +1,29 @@
+//! Where a training is kept that was ended from outside and has no `output_dir`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::checkpoint::folder;
+
+/// The user's folder of what earlier sessions have left.
+fn recovery() -> PathBuf {
+    dirs::data_dir().unwrap_or_else(std::env::temp_dir).join("tunebook").join("recovery")
+}
+
+/// A new output folder there for the training of an adapter.
+pub fn place(adapter: &str) -> PathBuf {
+    let adapter: String = adapter.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    let seconds = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
+    recovery().join(format!("{adapter}-{seconds}-{}", std::process::id()))
+}
+
+/// The checkpoints there, the newest first. They stay until they are deleted.
+pub fn checkpoints() -> Vec<PathBuf> {
+    let entries = fs::read_dir(recovery()).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| Some((entry.metadata().and_then(|m| m.modified()).ok()?, folder::latest(&entry.path())?)))
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, checkpoint)| checkpoint).collect()
+}

@@ -1,0 +1,100 @@
+//! Signals that ask the program to end: what was trained is kept first.
+
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use rustix::termios::Termios;
+use signal_hook::consts::SIGHUP;
+use signal_hook::consts::SIGTERM;
+use signal_hook::consts::SIGUSR1;
+use signal_hook::iterator::Signals;
+use tunebook_commands::Event;
+use tunebook_commands::Host;
+use tunebook_commands::Message;
+use tunebook_commands::Output;
+use tunebook_commands::Say;
+
+use crate::echo;
+
+/// Ends the program when it is asked to.
+pub struct Ending {
+    host: Arc<Host>,
+    /// As it was at the start, where there is one.
+    terminal: Option<Termios>,
+    has_begun: AtomicBool,
+}
+
+impl Ending {
+    /// Listens for the signals of `kill` and `docker stop`, of a terminal or SSH session that is closed, and of Slurm before a
+    /// job's time is up. At the first one what runs is stopped at its next safe point, and a checkpoint is written; a second
+    /// one ends the program at once.
+    ///
+    /// # Errors
+    /// The system gives no handler or no thread.
+    pub fn on_signals(host: Arc<Host>) -> io::Result<Arc<Self>> {
+        let terminal = io::stdin().is_terminal().then(echo::terminal).flatten();
+        let ending = Arc::new(Self { host, terminal, has_begun: AtomicBool::new(false) });
+        let asked: Vec<_> = [SIGHUP, SIGTERM, SIGUSR1].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let mut signals = Signals::new(asked)?;
+        let listening = Arc::clone(&ending);
+        thread::Builder::new().name("signals".to_string()).spawn(move || {
+            for signal in signals.forever() {
+                match listening.has_begun.swap(true, Ordering::SeqCst) {
+                    true => listening.exit(signal),
+                    false => {
+                        let ending = Arc::clone(&listening);
+                        thread::spawn(move || ending.keep_and_exit(signal));
+                    }
+                }
+            }
+        })?;
+        Ok(ending)
+    }
+
+    /// Waits for the end, if it has begun. A terminal that is gone is a reason, too: the end of its input may be seen before
+    /// its signal.
+    pub fn join(&self) {
+        let is_gone = self.terminal.is_some() && echo::terminal().is_none();
+        if is_gone && !self.has_begun.swap(true, Ordering::SeqCst) {
+            self.keep_and_exit(SIGHUP);
+        }
+        while self.has_begun.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+
+    fn keep_and_exit(&self, signal: i32) -> ! {
+        for message in self.host.end() {
+            let text = match message {
+                Message::Event(Event::Note(note)) => note.say(self.host.language().get()),
+                Message::Output(Output::Stderr(text)) => text,
+                Message::Done(_) => break,
+                _ => continue,
+            };
+            // Nobody may be there to read it.
+            let _ = writeln!(io::stderr(), "\n{text}");
+        }
+        self.exit(signal)
+    }
+
+    /// As a shell reports a program that a signal ended.
+    fn exit(&self, signal: i32) -> ! {
+        echo::restore(&self.terminal);
+        process::exit(128 + signal)
+    }
+}
+
+/// Whether the program was started with a signal ignored, as by `nohup`.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction is plain data, and without a new action the call only writes the old one into it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
