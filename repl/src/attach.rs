@@ -14,6 +14,7 @@ use tunebook_commands::cell;
 use tunebook_commands::complete::Candidate;
 use tunebook_commands::lang::Lang;
 use tunebook_commands::lang::both;
+use tunebook_commands::printable;
 use tunebook_commands::say;
 use tunebook_jupyter::client::Client;
 use tunebook_jupyter::client::End;
@@ -111,7 +112,7 @@ impl<'a> Drawing<'a> {
         if let Shown::Display(text) = shown {
             if self.screen.is_live() {
                 let line = truncate_str(&text, self.screen.page().width.saturating_sub(1), "");
-                write!(io::stdout(), "\r\x1b[K{line}")?;
+                write!(io::stdout(), "\r\x1b[K{}", printable(&line))?;
                 io::stdout().flush()?;
             }
             self.display = Some(text);
@@ -119,11 +120,11 @@ impl<'a> Drawing<'a> {
         }
         self.leave_display()?;
         match shown {
-            Shown::Text(text) => write!(io::stdout(), "{text}")?,
+            Shown::Text(text) => write!(io::stdout(), "{}", printable(&text))?,
             Shown::Output(text) => self.screen.line(&text)?,
             Shown::Error(lines) => lines.iter().try_for_each(|line| match self.screen.color() {
-                true => writeln!(io::stderr(), "{line}"),
-                false => writeln!(io::stderr(), "{}", console::strip_ansi_codes(line)),
+                true => writeln!(io::stderr(), "{}", printable(line)),
+                false => writeln!(io::stderr(), "{}", printable(&console::strip_ansi_codes(line))),
             })?,
             Shown::Clear => self.screen.clear()?,
             Shown::Input(_) | Shown::Display(_) => {}

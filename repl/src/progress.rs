@@ -8,6 +8,7 @@ use indicatif::ProgressStyle;
 use tunebook_commands::Language;
 use tunebook_commands::Say;
 use tunebook_commands::lang::both;
+use tunebook_commands::printable;
 use tunebook_commands::quantities::seconds;
 use tunebook_commands::say;
 use tunebook_engine::Task;
@@ -100,7 +101,7 @@ impl Progress {
             self.begin(Kind::Download, ProgressBar::new(all).with_position(all_done), template).reset_eta();
         }
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{file}  {} / {}", decimal_size(done), decimal_size(size)));
+            bar.set_message(format!("{}  {} / {}", printable(file), decimal_size(done), decimal_size(size)));
             bar.set_position(all_done);
         }
     }

@@ -18,6 +18,7 @@ use tunebook_commands::estimate;
 use tunebook_commands::lang::both;
 use tunebook_commands::page;
 use tunebook_commands::page::Page;
+use tunebook_commands::printable;
 use tunebook_commands::say;
 use tunebook_commands::text;
 
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// The width of text that goes to a file or a pipe.
 const PLAIN_WIDTH: usize = 100;
 
-/// Standard output, and whether somebody looks at it.
+/// Standard output, and whether somebody looks at it. All that is written goes through [`printable`].
 pub struct Screen {
     /// Bars are drawn only on a terminal.
     live: bool,
@@ -130,11 +131,12 @@ impl Screen {
     pub fn error(&self, error: &Error) -> io::Result<()> {
         if let Some(report) = error.report() {
             let report = if self.color { report.into() } else { console::strip_ansi_codes(report) };
-            writeln!(io::stderr(), "{report}")?;
+            writeln!(io::stderr(), "{}", printable(&report))?;
         }
         let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
         let text = say!(self.lang(), "{label} {text}", "{label}{text}");
         let text = if self.live { page::wrap(&text, 2, self.page().width) } else { text };
+        let text = printable(&text);
         let styled = if self.color { console::style(label).red().bold().to_string() } else { label.to_string() };
         writeln!(io::stderr(), "{}", text.replacen(label, &styled, 1))
     }
@@ -147,7 +149,7 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn line(&self, text: &str) -> io::Result<()> {
-        writeln!(io::stdout(), "{text}")
+        writeln!(io::stdout(), "{}", printable(text))
     }
 
     /// Writes what is no answer.
@@ -167,7 +169,7 @@ impl Screen {
 
     fn write(&self, piece: &str) -> io::Result<()> {
         let mut out = io::stdout();
-        out.write_all(piece.as_bytes())?;
+        out.write_all(printable(piece).as_bytes())?;
         out.flush()
     }
 }
@@ -241,7 +243,7 @@ impl Drawing<'_> {
                 screen.line(&text::compared_ends(&report, screen.page()))?;
             }
             Output::Step(_) | Output::Evaluation(_) => self.progress.suspend(|| screen.output(&output))?,
-            Output::Stderr(line) => self.progress.suspend(|| writeln!(io::stderr(), "{line}"))?,
+            Output::Stderr(line) => self.progress.suspend(|| writeln!(io::stderr(), "{}", printable(&line)))?,
             Output::Conversation => self.end = End::Conversation,
             Output::Quit => self.end = End::Quit,
             Output::Clear => screen.clear()?,

@@ -9,6 +9,7 @@ use tunebook_commands::Output;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
 use tunebook_commands::page;
+use tunebook_commands::printable;
 use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
@@ -24,7 +25,7 @@ const WIDTH: usize = 88;
 
 /// `output` as plain text, without escapes, which a saved notebook would keep.
 pub fn text(output: &Output, lang: Lang) -> String {
-    text::render(output, page::Page { width: WIDTH, color: false, lang })
+    printable(&text::render(output, page::Page { width: WIDTH, color: false, lang })).into_owned()
 }
 
 /// The same for a place that breaks lines itself.

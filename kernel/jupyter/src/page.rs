@@ -10,6 +10,7 @@ use tunebook_commands::Say;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
+use tunebook_commands::printable;
 
 use crate::display;
 use crate::iopub::IoPub;
@@ -151,7 +152,7 @@ impl<'a> Page<'a> {
     fn stream(&mut self, stream: Stream, text: &str) {
         self.show_pending();
         if !self.silent && !text.is_empty() {
-            self.iopub.stream(self.origin, stream, text);
+            self.iopub.stream(self.origin, stream, &printable(text));
         }
     }
 

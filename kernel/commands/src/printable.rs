@@ -1,0 +1,83 @@
+//! Text on its way to a terminal: what came from a data set, a model, a file's name or a hub must not steer it.
+
+use std::borrow::Cow;
+
+/// `text` in which colours, line feeds and tabs are left and every other control character is shown instead of sent:
+/// one that begins an escape sequence could set the clipboard, hide text or move the cursor.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && !is_plain(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = colour(rest);
+        let length = colour.map_or(c.len_utf8(), str::len);
+        match colour {
+            Some(colour) => shown.push_str(colour),
+            None if c.is_control() && !is_plain(c) => shown.push(visible(c)),
+            None => shown.push(c),
+        }
+        rest = &rest[length..];
+    }
+    Cow::Owned(shown)
+}
+
+fn is_plain(c: char) -> bool {
+    matches!(c, '\n' | '\t')
+}
+
+/// The sequence with which `text` begins, if it is one of those that only colour text or make it bold or faint.
+fn colour(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("\x1b[")?;
+    let end = rest.find('m')?;
+    let mut codes = rest[..end].split(';').map(|code| if code.is_empty() { Some(0) } else { code.parse().ok() });
+    while let Some(code) = codes.next() {
+        match code? {
+            0..=4 | 22..=24 | 30..=37 | 39 | 90..=97 => {}
+            // Of 256 colours.
+            38 if codes.next()? == Some(5u16) => drop(codes.next()??),
+            _ => return None,
+        }
+    }
+    Some(&text[..2 + end + 1])
+}
+
+/// `␛` for an escape, and so on.
+fn visible(c: char) -> char {
+    match u32::from(c) {
+        code @ 0..0x20 => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
+        0x7f => '␡',
+        _ => char::REPLACEMENT_CHARACTER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_instead() {
+        for (text, shown) in [
+            ("\x1b]52;c;cm0gLXJm\x07x", "␛]52;c;cm0gLXJm␇x"),
+            ("\x1b[2J\x1b[H", "␛[2J␛[H"),
+            ("\x1b[8mhidden\x1b[0m", "␛[8mhidden\x1b[0m"),
+            ("\x1b[48;5;1m", "␛[48;5;1m"),
+            ("a\rb\u{8}\u{7f}", "a␍b␈␡"),
+            // The same as ESC [ in one character.
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("\x1b[", "␛["),
+            ("\x1b", "␛"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_and_colours_stay() {
+        for text in ["", "one\n\ttwo", "学习率：2e-4，图片 🦀", "\x1b[1;31merror\x1b[0m", "\x1b[38;5;12mx\x1b[m"]
+        {
+            assert_eq!(printable(text), text);
+        }
+    }
+}
