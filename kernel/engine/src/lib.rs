@@ -7,6 +7,7 @@
 mod adapters;
 pub mod advice;
 mod bad_sample;
+mod cgroup;
 mod checkpoint;
 mod chosen_data;
 mod common_prefix;

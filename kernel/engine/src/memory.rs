@@ -6,6 +6,7 @@ use tunebook_nn::ops::head_chunk;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::advice::Remedies;
+use crate::cgroup;
 use crate::device;
 use crate::error::Error;
 use crate::error::Result;
@@ -158,9 +159,10 @@ impl StepMemory {
     }
 }
 
-/// Memory that can be had without swapping.
+/// Memory that can be had without swapping, and without reaching the limit of a container.
 pub fn available_bytes() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
+    let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;
+    Some(cgroup::available_bytes().map_or(machine, |container| container.min(machine)))
 }
 
 /// Resident memory of this process.
