@@ -54,6 +54,14 @@ impl Say for Note {
                 let place = checkpoint.display();
                 say!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
             }
+            Self::OtherBits => {
+                const OTHER_BITS: Text = both(
+                    "too little memory is free for as many tokens at a time as before: the training goes on in smaller parts, \
+                     and differs in the last bits from one that had not been stopped",
+                    "空闲内存不够像之前那样一次计算那么多 token：训练改为分成更小的部分继续，结果与未中断的训练会有末位上的差别",
+                );
+                OTHER_BITS.in_lang(lang).to_string()
+            }
             Self::SetAside { folder } => {
                 let place = folder.display();
                 say!(lang, "the earlier training there is kept in {place}", "那里早先的训练移到了 {place}")

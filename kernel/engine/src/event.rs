@@ -79,6 +79,8 @@ pub enum Note {
     LeftOut(Box<Skipped>),
     /// A training that ends with an error is kept in a checkpoint.
     Kept { checkpoint: PathBuf },
+    /// There is too little memory for as many tokens at once as before, so that sums differ in their last bits.
+    OtherBits,
     /// What an earlier training has left in an output folder is now in this one.
     SetAside { folder: PathBuf },
     /// There are no samples to evaluate on but those of the training.

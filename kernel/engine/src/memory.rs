@@ -69,11 +69,16 @@ const PROGRAM: u64 = 90 << 20;
 const TOKENS_AT_ONCE: usize = 1024;
 
 /// The most tokens of several micro-batches that go through the model together: none, unless all layers can keep their
-/// inner values for so many.
-pub fn tokens_at_once(net: &Qwen2_5Vl, trainable: Trainable, limit: Option<f64>) -> usize {
+/// inner values for so many. A training that has begun goes on as `before` as long as that fits at all: the sums of
+/// gradients, and with them the bits, follow from it.
+pub fn tokens_at_once(net: &Qwen2_5Vl, trainable: Trainable, limit: Option<f64>, before: Option<usize>) -> usize {
     let memory = StepMemory::new(net, trainable, TOKENS_AT_ONCE, TOKENS_AT_ONCE);
-    let keeps_all = memory.layers(limit).is_ok_and(|layers| layers.kept == memory.layers);
-    if keeps_all { TOKENS_AT_ONCE } else { 0 }
+    let layers = memory.layers(limit);
+    let is_wanted = match before {
+        Some(before) => before > 0 && memory.free().is_none_or(|free| limit.is_some() || memory.working() <= free),
+        None => layers.as_ref().is_ok_and(|layers| layers.kept == memory.layers),
+    };
+    if is_wanted && layers.is_ok() { TOKENS_AT_ONCE } else { 0 }
 }
 
 impl StepMemory {

@@ -25,6 +25,9 @@ pub struct RunState {
     pub left_out: usize,
     /// Micro-batches so far.
     pub micro_batches: u64,
+    /// The most tokens of several micro-batches that went through the model together; none before the first.
+    #[serde(default)]
+    pub tokens_at_once: Option<usize>,
     /// Every optimizer step so far.
     pub records: Vec<StepRecord>,
     /// Every evaluation so far.

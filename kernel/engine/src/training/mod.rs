@@ -154,7 +154,7 @@ impl Run {
         steps: Option<usize>,
         cx: &Context,
     ) -> Result<TrainReport> {
-        let Material { model, adapter, data: ChosenData { train: samples, .. }, settings, .. } = material;
+        let Material { data: ChosenData { train: samples, .. }, settings, .. } = material;
         check(material)?;
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
@@ -169,7 +169,7 @@ impl Run {
             position: self.state.position,
             done: self.open_micro_batches(),
             accumulation,
-            tokens: memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory),
+            tokens: self.tokens_at_once(material, cx),
             tokens_of: |index: usize| samples[index].iter().map(|sample| sample.input_ids.len()).sum(),
             sampler: sampler.clone(),
         };
@@ -310,6 +310,17 @@ impl Run {
             output.log(state(&self.state, material))?;
         }
         self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
+    }
+
+    /// See [`memory::tokens_at_once`].
+    fn tokens_at_once(&mut self, material: &Material, cx: &Context) -> usize {
+        let Material { model, adapter, settings, .. } = *material;
+        let before = self.state.tokens_at_once.filter(|_| self.state.micro_batches > 0);
+        let tokens = memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory, before);
+        if before.is_some_and(|before| before != tokens) {
+            cx.emit(Event::Note(Note::OtherBits));
+        }
+        *self.state.tokens_at_once.insert(tokens)
     }
 
     /// Adds the gradients of some micro-batches to the window's; bad samples are left out. Pictures of the samples that are
