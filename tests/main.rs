@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_samples;
 mod binary;
 mod chat;
+mod configs;
 mod data;
 mod demo;
 mod ending;

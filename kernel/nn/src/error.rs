@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::adapter::AdapterError;
+use crate::qwen2_5_vl::ConfigError;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -17,7 +18,7 @@ pub enum Error {
     #[error("{path} is not valid JSON: {source}")]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {problem}")]
-    Config { path: PathBuf, problem: String },
+    Config { path: PathBuf, problem: ConfigError },
     #[error("{path} is not a whole safetensors file ({problem}); download it again")]
     Safetensors { path: PathBuf, problem: String },
     #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]

@@ -2,6 +2,7 @@
 
 use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
+use tunebook_nn::qwen2_5_vl::ConfigError;
 
 use super::Chinese;
 use super::io;
@@ -12,7 +13,7 @@ impl Chinese for Error {
             Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
             Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
             Self::Json { path, source } => format!("{} 不是有效的 JSON：{source}", path.display()),
-            Self::Config { path, problem } => format!("{} 的内容不对：{problem}", path.display()),
+            Self::Config { path, problem } => format!("{}：{}", path.display(), problem.zh()),
             Self::Safetensors { path, problem } => {
                 format!("{} 不是完整的 safetensors 文件（{problem}）；请重新下载", path.display())
             }
@@ -41,6 +42,40 @@ impl Chinese for Error {
     }
 }
 
+impl Chinese for ConfigError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Architecture { found, expected } => {
+                let found = found.as_ref().map_or("没有写明模型".to_string(), |found| format!("写的是 {found}"));
+                format!("{found}，而 tunebook 训练的是 {expected}；请选择 Qwen2.5-VL 的文件夹")
+            }
+            Self::Quantized { method } => format!(
+                "权重是量化后存储的（{method}），无法在此基础上训练；请加载量化前的原模型，并设 quantization_bit=4 或 \
+                 quantization_bit=8"
+            ),
+            Self::Value { section, source } => format!("{section}：{source}"),
+            Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token 编号"),
+            Self::Activation { key, found } => format!("{key} 是 {found}；只支持 silu"),
+            Self::SlidingWindow => "use_sliding_window 为 true，不支持这样的层".to_string(),
+            Self::RopeType { found } => format!(
+                "不支持 rope 类型 `{found}`，只支持 mrope；把它改成 `mrope` 后，可以处理模型训练时长度以内的文本"
+            ),
+            Self::Heads { hidden_size, heads } => format!("hidden_size {hidden_size} 不能平分给 {heads} 个注意力头"),
+            Self::KeyValueHeads { heads, kv_heads } => format!("{heads} 个注意力头不能共用 {kv_heads} 个键值头"),
+            Self::MropeSection { section, head_dim } => {
+                format!("mrope_section {section:?} 之和不是头维度 {head_dim} 的一半")
+            }
+            Self::VisionHeads { hidden_size, heads } => {
+                format!("视觉部分的 hidden_size {hidden_size} 不能平分给 {heads} 个头")
+            }
+            Self::PatchSizes => "视觉部分的 patch_size、spatial_merge_size 和 window_size 必须为正数".to_string(),
+            Self::Widths { out_hidden_size, hidden_size } => {
+                format!("视觉部分的 out_hidden_size {out_hidden_size} 与文本部分的 hidden_size {hidden_size} 不同")
+            }
+        }
+    }
+}
+
 impl Chinese for AdapterError {
     fn zh(&self) -> String {
         match self {
@@ -58,9 +93,6 @@ impl Chinese for AdapterError {
             Self::UnknownTrainable { key, module, names } => {
                 format!("{key} `{module}` 不是模型的模块；可以是其中一些：{names}")
             }
-            Self::Tied { name } => format!(
-                "适配器单独训练了 `{name}`，但这个模型的嵌入和输出头是同一个张量，合并后的模型无法分开；请改为保存适配器"
-            ),
             Self::Quantized { what } => {
                 let what = if *what == "pissa_init" { what } else { "训练模型自身的权重" };
                 format!("{what} 需要完整的权重，但模型是量化加载的；请不带 quantization_bit 加载")

@@ -1,10 +1,14 @@
-//! `config.json`, in the shape of the hub's files and in that of transformers 5.
+//! `config.json`, as transformers reads it: nested as it saves it since 4.52, or flat as the hub has it; what the file
+//! leaves out is the default of transformers' classes, and keys that they do not know are passed over.
 
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Map;
 use serde_json::Value;
 
+use super::config_error::ConfigError;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -15,12 +19,14 @@ pub struct Config {
     pub vision: VisionConfig,
     pub image_token_id: u32,
     pub vision_start_token_id: u32,
-    /// The head is the embedding matrix (3B), or a matrix of its own (7B).
+    /// Whether the head is meant to be the embedding matrix (3B) or a matrix of its own (7B). A checkpoint that has a
+    /// head with other values than the embedding keeps it all the same.
     pub tie_word_embeddings: bool,
 }
 
-/// The language model.
-#[derive(Clone, Debug, Deserialize)]
+/// The language model, with the defaults of transformers' `Qwen2_5_VLTextConfig`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct TextConfig {
     pub vocab_size: usize,
     pub hidden_size: usize,
@@ -37,14 +43,31 @@ pub struct TextConfig {
     pub mrope_section: [usize; 3],
 }
 
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 152_064,
+            hidden_size: 8192,
+            intermediate_size: 29_568,
+            num_hidden_layers: 80,
+            num_attention_heads: 64,
+            num_key_value_heads: 8,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e6,
+            mrope_section: [16, 24, 24],
+        }
+    }
+}
+
 impl TextConfig {
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
 }
 
-/// The vision tower and its merger.
-#[derive(Clone, Debug, Deserialize)]
+/// The vision tower and its merger, with the defaults of transformers' `Qwen2_5_VLVisionConfig`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct VisionConfig {
     pub depth: usize,
     pub hidden_size: usize,
@@ -52,15 +75,32 @@ pub struct VisionConfig {
     pub intermediate_size: usize,
     pub out_hidden_size: usize,
     pub patch_size: usize,
-    #[serde(default = "default_temporal_patch_size")]
     pub temporal_patch_size: usize,
     pub spatial_merge_size: usize,
     /// Side of an attention window, in pixels.
     pub window_size: usize,
     /// The blocks that attend over the whole picture instead of windows.
     pub fullatt_block_indexes: Vec<usize>,
-    #[serde(alias = "in_chans", default = "default_in_channels")]
+    /// The files' `in_chans` is none of the class's names.
     pub in_channels: usize,
+}
+
+impl Default for VisionConfig {
+    fn default() -> Self {
+        Self {
+            depth: 32,
+            hidden_size: 3584,
+            num_heads: 16,
+            intermediate_size: 3420,
+            out_hidden_size: 3584,
+            patch_size: 14,
+            temporal_patch_size: 2,
+            spatial_merge_size: 2,
+            window_size: 112,
+            fullatt_block_indexes: vec![7, 15, 23, 31],
+            in_channels: 3,
+        }
+    }
 }
 
 impl VisionConfig {
@@ -74,21 +114,16 @@ impl VisionConfig {
     }
 }
 
-fn default_temporal_patch_size() -> usize {
-    2
-}
-
-fn default_in_channels() -> usize {
-    3
-}
-
 const ARCHITECTURE: &str = "Qwen2_5_VLForConditionalGeneration";
+
+type Parsed<T> = std::result::Result<T, ConfigError>;
 
 impl Config {
     /// Reads `config.json` of a model folder.
     ///
     /// # Errors
-    /// The file is missing or malformed, belongs to another architecture, or lacks a value, by name.
+    /// The file is missing or malformed, belongs to another architecture or to quantized weights, or has a value that is
+    /// not supported, by name.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
@@ -96,21 +131,22 @@ impl Config {
         Self::parse(&root).map_err(|problem| Error::Config { path, problem })
     }
 
-    fn parse(root: &Value) -> std::result::Result<Self, String> {
+    fn parse(root: &Value) -> Parsed<Self> {
         check_architecture(root)?;
+        check_quantization(root)?;
         let text_root = root.get("text_config").filter(|v| v.is_object()).unwrap_or(root);
         let text = parse_text(text_root)?;
-        let vision_root = root.get("vision_config").ok_or("it has no `vision_config`")?;
-        let vision = VisionConfig::deserialize(vision_root).map_err(|e| format!("vision_config: {e}"))?;
-        let token = |key: &str| {
-            let id = root.get(key).and_then(Value::as_u64).ok_or(format!("it has no `{key}`"))?;
-            u32::try_from(id).map_err(|_| format!("`{key}` is {id}, which is no token id"))
+        let vision = parse_vision(root.get("vision_config").unwrap_or(&Value::Null))?;
+        let token = |key: &'static str, default: u32| match root.get(key).unwrap_or(&Value::Null) {
+            Value::Null => Ok(default),
+            id => u32::deserialize(id).map_err(|_| ConfigError::TokenId { key, value: id.to_string() }),
         };
-        let tied = |value: &Value| value.get("tie_word_embeddings").and_then(Value::as_bool);
+        // transformers 5 keeps it at the top, 4.52 to 4.57 in text_config.
+        let tied = |value: &Value| value.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false);
         let config = Self {
-            image_token_id: token("image_token_id")?,
-            vision_start_token_id: token("vision_start_token_id")?,
-            tie_word_embeddings: tied(root).or_else(|| tied(text_root)).unwrap_or(false),
+            image_token_id: token("image_token_id", 151_655)?,
+            vision_start_token_id: token("vision_start_token_id", 151_652)?,
+            tie_word_embeddings: tied(root) || tied(text_root),
             text,
             vision,
         };
@@ -119,42 +155,28 @@ impl Config {
     }
 
     /// Relations between sizes that the model's arithmetic relies on.
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> Parsed<()> {
         let (text, vision) = (&self.text, &self.vision);
         let divides = |a: usize, b: usize| b != 0 && a.is_multiple_of(b);
         if !divides(text.hidden_size, text.num_attention_heads) || !divides(text.head_dim(), 2) {
-            return Err(format!(
-                "hidden_size {} cannot be split over {} attention heads",
-                text.hidden_size, text.num_attention_heads
-            ));
+            return Err(ConfigError::Heads { hidden_size: text.hidden_size, heads: text.num_attention_heads });
         }
         if !divides(text.num_attention_heads, text.num_key_value_heads) {
-            return Err(format!(
-                "{} attention heads cannot share {} key/value heads",
-                text.num_attention_heads, text.num_key_value_heads
-            ));
+            let (heads, kv_heads) = (text.num_attention_heads, text.num_key_value_heads);
+            return Err(ConfigError::KeyValueHeads { heads, kv_heads });
         }
         if text.mrope_section.iter().sum::<usize>() != text.head_dim() / 2 {
-            return Err(format!(
-                "mrope_section {:?} does not add up to half the head dimension {}",
-                text.mrope_section,
-                text.head_dim()
-            ));
+            return Err(ConfigError::MropeSection { section: text.mrope_section, head_dim: text.head_dim() });
         }
         if !divides(vision.hidden_size, vision.num_heads) || !divides(vision.head_dim(), 4) {
-            return Err(format!(
-                "vision hidden_size {} cannot be split over {} heads",
-                vision.hidden_size, vision.num_heads
-            ));
+            return Err(ConfigError::VisionHeads { hidden_size: vision.hidden_size, heads: vision.num_heads });
         }
         if vision.patch_size == 0 || vision.spatial_merge_size == 0 || self.window_tokens() == 0 {
-            return Err("vision patch_size, spatial_merge_size and window_size must be positive".to_string());
+            return Err(ConfigError::PatchSizes);
         }
         if vision.out_hidden_size != text.hidden_size {
-            return Err(format!(
-                "vision out_hidden_size {} differs from the text hidden_size {}",
-                vision.out_hidden_size, text.hidden_size
-            ));
+            let (out_hidden_size, hidden_size) = (vision.out_hidden_size, text.hidden_size);
+            return Err(ConfigError::Widths { out_hidden_size, hidden_size });
         }
         Ok(())
     }
@@ -165,36 +187,97 @@ impl Config {
     }
 }
 
-fn check_architecture(root: &Value) -> std::result::Result<(), String> {
+fn check_architecture(root: &Value) -> Parsed<()> {
     let named = root.pointer("/architectures/0").and_then(Value::as_str);
     let model_type = root.get("model_type").and_then(Value::as_str);
     if named == Some(ARCHITECTURE) || (named.is_none() && model_type == Some("qwen2_5_vl")) {
         return Ok(());
     }
-    let found = named.or(model_type).unwrap_or("nothing");
-    Err(format!("it describes {found}, but tunebook trains {ARCHITECTURE}; choose a Qwen2.5-VL folder"))
+    let found = named.or(model_type).map(str::to_string);
+    Err(ConfigError::Architecture { found, expected: ARCHITECTURE })
 }
 
-fn parse_text(root: &Value) -> std::result::Result<TextConfig, String> {
-    let mut text = TextConfig::deserialize(root).map_err(|e| e.to_string())?;
-    if root.get("hidden_act").and_then(Value::as_str).is_some_and(|act| act != "silu") {
-        return Err(format!("hidden_act {} is not supported, only silu", root["hidden_act"]));
+/// Weights that are stored quantized are other tensors under the same names.
+fn check_quantization(root: &Value) -> Parsed<()> {
+    let config = |key: &str| root.get(key).filter(|value| value.is_object());
+    let Some(config) = config("quantization_config").or_else(|| config("compression_config")) else { return Ok(()) };
+    let method = config.get("quant_method").and_then(Value::as_str).unwrap_or("bitsandbytes");
+    let is_on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
+    let bits = match (is_on("load_in_4bit"), is_on("load_in_8bit")) {
+        (true, _) => Some(4),
+        (_, true) => Some(8),
+        _ => config.get("bits").and_then(Value::as_u64),
+    };
+    let method = bits.map_or(method.to_string(), |bits| format!("{method}, {bits} bits"));
+    Err(ConfigError::Quantized { method })
+}
+
+fn parse_text(root: &Value) -> Parsed<TextConfig> {
+    let keys = given(root);
+    let mut text: TextConfig = parse_section("text_config", keys.clone())?;
+    if root.get("num_key_value_heads").is_some_and(Value::is_null) {
+        text.num_key_value_heads = text.num_attention_heads;
     }
-    if root.get("use_sliding_window").and_then(Value::as_bool) == Some(true) {
-        return Err("use_sliding_window is true, which is not supported".to_string());
+    check_activation("hidden_act", &keys)?;
+    if slides(&keys, text.num_hidden_layers) {
+        return Err(ConfigError::SlidingWindow);
     }
-    // transformers 5 keeps both under rope_parameters; the hub's files spread them.
-    let rope = root.get("rope_parameters").or_else(|| root.get("rope_scaling")).filter(|v| v.is_object());
-    let rope = rope.ok_or("it has neither `rope_scaling` nor `rope_parameters`")?;
-    let kind = rope.get("type").or_else(|| rope.get("rope_type")).and_then(Value::as_str).unwrap_or("mrope");
+    let is_set = |value: &&Value| value.as_object().is_some_and(|map| !map.is_empty());
+    let spread = Value::Null;
+    let rope = ["rope_scaling", "rope_parameters"].iter().find_map(|key| keys.get(*key).filter(is_set));
+    let rope = rope.unwrap_or(&spread);
+    let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
     if !matches!(kind, "mrope" | "default") {
-        return Err(format!("rope type `{kind}` is not supported, only mrope"));
+        return Err(ConfigError::RopeType { found: kind.to_string() });
     }
-    let theta = rope.get("rope_theta").or_else(|| root.get("rope_theta")).and_then(Value::as_f64);
-    text.rope_theta = theta.ok_or("it has no `rope_theta`")?;
-    let section = rope.get("mrope_section").ok_or("rope_scaling has no `mrope_section`")?;
-    text.mrope_section = <[usize; 3]>::deserialize(section).map_err(|e| format!("mrope_section: {e}"))?;
+    if let Some(theta) = rope.get("rope_theta").or_else(|| keys.get("rope_theta")).and_then(Value::as_f64) {
+        text.rope_theta = theta;
+    }
+    if let Some(section) = rope.get("mrope_section") {
+        text.mrope_section = <[usize; 3]>::deserialize(section)
+            .map_err(|source| ConfigError::Value { section: "mrope_section", source })?;
+    }
     Ok(text)
+}
+
+fn parse_vision(root: &Value) -> Parsed<VisionConfig> {
+    let mut keys = given(root);
+    // The class takes these two, too.
+    for (alias, name) in [("num_hidden_layers", "depth"), ("num_attention_heads", "num_heads")] {
+        if let Some(value) = keys.get(alias).filter(|_| !keys.contains_key(name)) {
+            keys.insert(name.to_string(), value.clone());
+        }
+    }
+    check_activation("vision_config.hidden_act", &keys)?;
+    parse_section("vision_config", keys)
+}
+
+/// The keys that have a value: with null, transformers' classes mean their default.
+fn given(section: &Value) -> Map<String, Value> {
+    let keys = section.as_object().into_iter().flatten();
+    keys.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn parse_section<T: DeserializeOwned>(section: &'static str, keys: Map<String, Value>) -> Parsed<T> {
+    T::deserialize(Value::Object(keys)).map_err(|source| ConfigError::Value { section, source })
+}
+
+fn check_activation(key: &'static str, keys: &Map<String, Value>) -> Parsed<()> {
+    match keys.get("hidden_act") {
+        Some(found) if found != "silu" => Err(ConfigError::Activation { key, found: found.to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether some layers see a part of the text only: `use_sliding_window` concerns those from `max_window_layers` on.
+fn slides(keys: &Map<String, Value>, layers: usize) -> bool {
+    let on = keys.get("use_sliding_window").and_then(Value::as_bool) == Some(true);
+    let first = keys.get("max_window_layers").and_then(Value::as_u64).unwrap_or(80);
+    let concerned = match keys.get("layer_types").and_then(Value::as_array) {
+        Some(types) => types.iter().any(|kind| kind == "sliding_attention"),
+        None => first < layers as u64,
+    };
+    on && concerned
 }
 
 #[cfg(test)]
@@ -243,13 +326,73 @@ mod tests {
     fn another_architecture_is_named() {
         let mut other = flat();
         other["architectures"] = json!(["LlamaForCausalLM"]);
-        assert!(Config::parse(&other).unwrap_err().contains("LlamaForCausalLM"));
+        assert!(Config::parse(&other).unwrap_err().to_string().contains("LlamaForCausalLM"));
     }
 
     #[test]
     fn sections_must_fit_the_head() {
         let mut wrong = flat();
         wrong["rope_scaling"]["mrope_section"] = json!([16, 24, 24]);
-        assert!(Config::parse(&wrong).unwrap_err().contains("[16, 24, 24]"));
+        assert!(Config::parse(&wrong).unwrap_err().to_string().contains("[16, 24, 24]"));
+    }
+
+    #[test]
+    fn both_names_of_the_channels_may_stand_there() {
+        let mut saved = flat();
+        saved["vision_config"]["in_channels"] = json!(3);
+        assert_eq!(Config::parse(&saved).unwrap().vision, Config::parse(&flat()).unwrap().vision);
+    }
+
+    #[test]
+    fn what_is_left_out_or_null_is_the_default_of_the_class() {
+        let mut saved = flat();
+        for key in ["patch_size", "spatial_merge_size", "window_size", "in_chans"] {
+            saved["vision_config"].as_object_mut().unwrap().remove(key);
+        }
+        saved["vision_config"]["temporal_patch_size"] = Value::Null;
+        saved.as_object_mut().unwrap().remove("rope_theta");
+        let (found, expected) = (Config::parse(&saved).unwrap(), Config::parse(&flat()).unwrap());
+        assert_eq!((found.vision, found.text), (expected.vision, expected.text));
+        saved["num_key_value_heads"] = Value::Null;
+        assert_eq!(Config::parse(&saved).unwrap().text.num_key_value_heads, 4);
+    }
+
+    #[test]
+    fn tying_may_be_asked_for_in_either_place() {
+        for (top, inner) in [(true, false), (false, true)] {
+            let mut nested = flat();
+            nested["text_config"] = flat();
+            (nested["tie_word_embeddings"], nested["text_config"]["tie_word_embeddings"]) = (json!(top), json!(inner));
+            assert!(Config::parse(&nested).unwrap().tie_word_embeddings);
+        }
+    }
+
+    #[test]
+    fn a_window_that_no_layer_has_is_none() {
+        let mut config = flat();
+        config["use_sliding_window"] = json!(true);
+        assert!(Config::parse(&config).is_ok());
+        config["max_window_layers"] = json!(2);
+        assert!(matches!(Config::parse(&config), Err(ConfigError::SlidingWindow)));
+        config["layer_types"] = json!(["full_attention", "full_attention", "full_attention"]);
+        assert!(Config::parse(&config).is_ok());
+    }
+
+    #[test]
+    fn quantized_weights_are_refused_by_their_method() {
+        let cases = [
+            (json!({"quant_method": "awq", "bits": 4}), "awq, 4 bits"),
+            (json!({"quant_method": "gptq", "bits": 8}), "gptq, 8 bits"),
+            (json!({"load_in_4bit": true, "load_in_8bit": false}), "bitsandbytes, 4 bits"),
+            (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "bitsandbytes, 8 bits"),
+            (json!({"quant_method": "compressed-tensors", "format": "pack-quantized"}), "compressed-tensors"),
+            (json!({"quant_method": "fp8"}), "fp8"),
+        ];
+        for (quantization, method) in cases {
+            let mut config = flat();
+            config["quantization_config"] = quantization;
+            let message = Config::parse(&config).unwrap_err().to_string();
+            assert!(message.contains(method) && message.contains("quantization_bit"), "{message}");
+        }
     }
 }

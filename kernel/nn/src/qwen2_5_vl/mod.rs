@@ -3,6 +3,7 @@
 //! Source: `modeling_qwen2_5_vl.py` of transformers; Bai et al. 2025, arXiv 2502.13923.
 
 pub mod config;
+mod config_error;
 pub mod kv_cache;
 pub mod linear;
 mod loader;
@@ -34,6 +35,7 @@ use crate::ops::operand_dtype;
 use crate::quantize::QuantizationBit;
 
 pub use config::Config;
+pub use config_error::ConfigError;
 pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
 pub use linear::Pass;

@@ -1,0 +1,41 @@
+//! What can be wrong with a `config.json`.
+
+/// A value that cannot be worked with, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "it describes {}, but tunebook trains {expected}; choose a Qwen2.5-VL folder",
+        .found.as_deref().unwrap_or("no model")
+    )]
+    Architecture { found: Option<String>, expected: &'static str },
+    #[error(
+        "its weights are stored quantized ({method}), which cannot be trained on here; load the model that they were made \
+         from, with quantization_bit=4 or quantization_bit=8"
+    )]
+    Quantized { method: String },
+    #[error("{section}: {source}")]
+    Value { section: &'static str, source: serde_json::Error },
+    #[error("{key} is {value}, which is no token id")]
+    TokenId { key: &'static str, value: String },
+    #[error("{key} is {found}; only silu is supported")]
+    Activation { key: &'static str, found: String },
+    #[error("use_sliding_window is true, and such layers are not supported")]
+    SlidingWindow,
+    #[error(
+        "the rope type `{found}` is not supported, only mrope; with `mrope` in its place the model takes texts of the \
+         length that it was trained with"
+    )]
+    RopeType { found: String },
+    #[error("hidden_size {hidden_size} cannot be split over {heads} attention heads")]
+    Heads { hidden_size: usize, heads: usize },
+    #[error("{heads} attention heads cannot share {kv_heads} key/value heads")]
+    KeyValueHeads { heads: usize, kv_heads: usize },
+    #[error("mrope_section {section:?} does not add up to half the head dimension {head_dim}")]
+    MropeSection { section: [usize; 3], head_dim: usize },
+    #[error("vision hidden_size {hidden_size} cannot be split over {heads} heads")]
+    VisionHeads { hidden_size: usize, heads: usize },
+    #[error("vision patch_size, spatial_merge_size and window_size must be positive")]
+    PatchSizes,
+    #[error("vision out_hidden_size {out_hidden_size} differs from the text hidden_size {hidden_size}")]
+    Widths { out_hidden_size: usize, hidden_size: usize },
+}
