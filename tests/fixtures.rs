@@ -12,6 +12,23 @@ pub fn fixture(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
+/// The tiny checkpoint with other tensors, which are in one file.
+pub fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut weights = HashMap::new();
+    for entry in std::fs::read_dir(fixture("tiny")).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => weights.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap()),
+            _ if path.ends_with("model.safetensors.index.json") => {}
+            _ => drop(std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap()),
+        }
+    }
+    change(&mut weights);
+    candle_core::safetensors::save(&weights, folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
 /// The tensors of a safetensors file.
 pub struct Tensors(HashMap<String, Tensor>);
 

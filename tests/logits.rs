@@ -3,7 +3,6 @@
 //! as near to float32 as those of transformers (`reference/bf16.py`).
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::DType;
@@ -29,6 +28,7 @@ use tunebook_nn::qwen2_5_vl::positions::rotary;
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
+use crate::fixtures::tiny_with;
 
 /// A case of `cases.json`, taken from its messages and picture files to what the model is given.
 pub struct Case {
@@ -205,19 +205,7 @@ fn the_nested_layout_with_an_untied_head() {
 
 /// The tiny checkpoint with its weights rounded to bfloat16.
 fn tiny_in_bf16() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let mut weights = HashMap::new();
-    for entry in std::fs::read_dir(fixture("tiny")).unwrap() {
-        let path = entry.unwrap().path();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => weights.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap()),
-            _ if path.ends_with("model.safetensors.index.json") => {}
-            _ => drop(std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap()),
-        }
-    }
-    weights.values_mut().for_each(|weight| *weight = weight.to_dtype(DType::BF16).unwrap());
-    candle_core::safetensors::save(&weights, folder.path().join("model.safetensors")).unwrap();
-    folder
+    tiny_with(|weights| weights.values_mut().for_each(|weight| *weight = weight.to_dtype(DType::BF16).unwrap()))
 }
 
 #[test]

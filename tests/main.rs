@@ -21,6 +21,7 @@ mod jupyter;
 mod languages;
 mod logits;
 mod loopback_hub;
+mod own_head;
 mod quantized;
 mod readme;
 mod recipe;

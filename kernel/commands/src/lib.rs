@@ -14,6 +14,7 @@ pub mod highlight;
 mod host;
 pub mod inspect;
 pub mod lang;
+mod loaded;
 mod log;
 mod notes;
 pub mod output;

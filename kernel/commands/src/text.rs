@@ -18,7 +18,6 @@ use tunebook_engine::report::SkippedKind;
 use tunebook_engine::report::Spread;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
-use tunebook_engine::settings::QuantizationBit;
 use unicode_width::UnicodeWidthStr;
 
 use crate::chart;
@@ -26,6 +25,9 @@ use crate::lang::Lang;
 use crate::lang::Say;
 use crate::lang::Text;
 use crate::lang::both;
+use crate::loaded;
+use crate::loaded::place;
+use crate::loaded::quantized;
 use crate::output::Output;
 use crate::output::Table;
 use crate::page::Page;
@@ -54,7 +56,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Text(text) | Output::Stderr(text) => text.clone(),
         Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),
-        Output::Loaded(report) => lines(&loaded(report, lang), page),
+        Output::Loaded(report) => lines(&loaded::loaded(report, lang), page),
         Output::Data(report) => data(report, page),
         Output::Sample(report) => sample(report, page),
         Output::Adapter(report) => lines(&adapter(report, lang), page),
@@ -124,20 +126,6 @@ fn draw_table(table: &Table, page: Page) -> String {
     let extra = |text: &str| (!text.is_empty()).then(|| text.to_string());
     let all = extra(&table.title).into_iter().chain(lines).chain(extra(&table.note));
     all.collect::<Vec<_>>().join("\n")
-}
-
-fn loaded(report: &LoadReport, lang: Lang) -> String {
-    let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
-    let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
-    let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
-    let place = place(report, lang);
-    say!(
-        lang,
-        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
-         {dtype}{place}; {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
-        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算{place}；\
-         文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
-    )
 }
 
 fn data(report: &DataReport, page: Page) -> String {
@@ -351,19 +339,6 @@ pub fn answer(report: &ChatReport, lang: Lang) -> String {
 fn resumed(report: &ResumeReport, page: Page) -> String {
     let read = report.data.as_ref().map(|report| data(report, page) + "\n").unwrap_or_default();
     read + &lines(&training::resumed(report, page.lang), page)
-}
-
-/// The device that computes, unless it is the CPU.
-fn place(model: &LoadReport, lang: Lang) -> String {
-    model.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"))
-}
-
-fn quantized(model: &LoadReport, lang: Lang) -> String {
-    let bits = model.quantized.map(|bits| match bits {
-        QuantizationBit::Four => both(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
-        QuantizationBit::Eight => both(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),
-    });
-    bits.map_or("", |bits| bits.in_lang(lang)).to_string()
 }
 
 fn saved(report: &SaveReport, lang: Lang) -> String {

@@ -1,8 +1,11 @@
 //! A model with an adapter merged into it, as a folder that transformers loads.
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
+use serde_json::Value;
+use serde_json::json;
 use tunebook_files::NewFolder;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::merge::Merge;
@@ -13,11 +16,15 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
 use crate::model::Model;
+use crate::model::read_json;
 use crate::report::ExportReport;
+
+const TIED: &str = "tie_word_embeddings";
+const CONFIG: &str = "config.json";
 
 /// What a model folder holds beside its weights, as far as it is there: configuration, tokenizer, processor, licence.
 const COMPANIONS: [&str; 14] = [
-    "config.json",
+    CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -53,7 +60,7 @@ pub fn export(
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(write_error)?;
-    let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
+    let merge = Merge::new(&model.report.path, adapter, &model.net)?;
     check_space(parent, merge.bytes())?;
 
     let new = NewFolder::beside(folder).map_err(write_error)?;
@@ -82,7 +89,7 @@ pub fn export_into(
     cx: &Context,
 ) -> Result<Vec<String>> {
     let write_error = |source| Error::Write { path: output.to_path_buf(), source };
-    let merge = Merge::new(&model.report.path, adapter, &model.net.linears)?;
+    let merge = Merge::new(&model.report.path, adapter, &model.net)?;
     check_space(output, merge.bytes())?;
     let new = NewFolder::within(output).map_err(write_error)?;
     let files = write(new.path(), model, &merge, export_size, cx)?;
@@ -97,7 +104,10 @@ fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Con
         let source = model.report.path.join(name);
         if source.is_file() {
             let path = folder.join(name);
-            std::fs::copy(&source, &path).map_err(|source| Error::Write { path, source })?;
+            match name == CONFIG && model.net.config.tie_word_embeddings && !merge.is_tied() {
+                true => write_untied(&source, path)?,
+                false => drop(std::fs::copy(&source, &path).map_err(|source| Error::Write { path, source })?),
+            }
             files.push(name.to_string());
         }
     }
@@ -109,6 +119,18 @@ fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Con
     let weights = merge.write(folder, (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;
     files.extend(weights);
     Ok(files)
+}
+
+/// config.json of a model whose head has become a matrix of its own: programs that go by the file alone (transformers 4
+/// among them) would take the embedding otherwise.
+fn write_untied(source: &Path, path: PathBuf) -> Result<()> {
+    let mut config = read_json(source.to_path_buf())?;
+    let text = config.get_mut("text_config").and_then(Value::as_object_mut);
+    if let Some(tied) = text.and_then(|text| text.get_mut(TIED)) {
+        *tied = json!(false);
+    }
+    config[TIED] = json!(false);
+    std::fs::write(&path, format!("{config:#}\n")).map_err(|source| Error::Write { path, source })
 }
 
 /// Where the system does not tell its free space, writing will show.

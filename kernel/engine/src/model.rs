@@ -68,6 +68,8 @@ impl Model {
             text_layers: net.config.text.num_hidden_layers,
             vision_layers: net.config.vision.depth,
             vocabulary: net.config.text.vocab_size,
+            own_head: net.config.tie_word_embeddings && !net.text.is_tied(),
+            unused: net.unused.clone(),
             elapsed: start.elapsed(),
         };
         Ok(Self { net, tokenizer, processor, generation, report })
@@ -194,7 +196,11 @@ impl GenerationConfig {
     }
 }
 
-fn read_json(path: PathBuf) -> Result<Value> {
+/// Reads a JSON file.
+///
+/// # Errors
+/// There is none, or it holds something else.
+pub fn read_json(path: PathBuf) -> Result<Value> {
     let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
 }

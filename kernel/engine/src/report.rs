@@ -32,6 +32,11 @@ pub struct LoadReport {
     pub text_layers: usize,
     pub vision_layers: usize,
     pub vocabulary: usize,
+    /// config.json says that head and embedding are one matrix, but the files have a head with other values, which is
+    /// taken.
+    pub own_head: bool,
+    /// Tensors of the files that the model does not have; those of several layers as one name.
+    pub unused: Vec<String>,
     pub elapsed: Duration,
 }
 

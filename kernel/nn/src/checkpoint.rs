@@ -16,6 +16,11 @@ use crate::error::Result;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
 
+/// The embedding matrix.
+pub(crate) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
+/// The language model's head, where it is not the embedding.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
 /// The tensors of a model folder, by the names that transformers gives them in memory
 /// (`model.language_model.layers.0…`, `model.visual.blocks.0…`, `lm_head.weight`).
 ///
@@ -69,9 +74,18 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// How many parameters the checkpoint stores.
-    pub fn parameter_count(&self) -> usize {
-        self.tensors.values().map(|entry| entry.shape.iter().product::<usize>()).sum()
+    /// Whether both tensors are there, with the same values in the same dtype.
+    pub fn are_equal(&self, a: &str, b: &str) -> bool {
+        let (Some(a), Some(b)) = (self.tensors.get(a), self.tensors.get(b)) else { return false };
+        (a.dtype, &a.shape) == (b.dtype, &b.shape) && a.bytes() == b.bytes()
+    }
+
+    /// The tensors that `is_used` says no to, by their names in the files, in order.
+    pub fn unused(&self, is_used: impl Fn(&str) -> bool) -> Vec<&str> {
+        let others = self.tensors.iter().filter(|(canonical, _)| !is_used(canonical));
+        let mut names: Vec<_> = others.map(|(_, entry)| entry.name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The matrix `name`, `[rows, cols]`, in place. Trailing dimensions of a convolution kernel are
@@ -131,7 +145,7 @@ impl Checkpoint {
             canonical,
             dtype: entry.dtype,
             shape: &entry.shape,
-            bytes: &entry.file.map[entry.range.clone()],
+            bytes: entry.bytes(),
         });
         stored.collect()
     }
@@ -142,6 +156,10 @@ impl Checkpoint {
 }
 
 impl Entry {
+    fn bytes(&self) -> &[u8] {
+        &self.file.map[self.range.clone()]
+    }
+
     fn frozen_dtype(&self, name: &str) -> Result<FrozenDType> {
         match self.dtype {
             Dtype::F32 => Ok(FrozenDType::F32),

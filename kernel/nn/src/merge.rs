@@ -11,12 +11,13 @@ use safetensors::Dtype;
 use serde_json::json;
 
 use crate::adapter::Adapter;
-use crate::adapter::AdapterError;
-use crate::adapter::LinearShape;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::EMBEDDING;
+use crate::checkpoint::HEAD;
 use crate::checkpoint::StoredTensor;
 use crate::error::Error;
 use crate::error::Result;
+use crate::qwen2_5_vl::Qwen2_5Vl;
 use crate::tensor_file;
 
 /// A checkpoint and the adapter that is merged into it, read from the checkpoint's own files: a model that was loaded in
@@ -24,35 +25,47 @@ use crate::tensor_file;
 pub struct Merge<'a> {
     checkpoint: Checkpoint,
     adapter: &'a Adapter,
-    linears: &'a [LinearShape],
+    net: &'a Qwen2_5Vl,
 }
 
 impl<'a> Merge<'a> {
-    /// Maps the weights of the model folder `base`; `linears` are the model's own.
+    /// Maps the weights of the model folder `base`, out of which `net` was loaded.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`]; the adapter has a copy of the embedding or of the head, which are one tensor in the
-    /// checkpoint and would have to be two.
-    pub fn new(base: &Path, adapter: &'a Adapter, linears: &'a [LinearShape]) -> Result<Self> {
-        let checkpoint = Checkpoint::open(base)?;
-        let ends = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
-        if !checkpoint.contains(ends[1])
-            && adapter.config.is_some()
-            && let Some(name) = ends.iter().find(|name| adapter.tensor(name).is_some())
-        {
-            return Err(AdapterError::Tied { name: name.to_string() }.into());
-        }
-        Ok(Self { checkpoint, adapter, linears })
+    /// As [`Checkpoint::open`].
+    pub fn new(base: &Path, adapter: &'a Adapter, net: &'a Qwen2_5Vl) -> Result<Self> {
+        Ok(Self { checkpoint: Checkpoint::open(base)?, adapter, net })
+    }
+
+    /// Whether the merged model's head is its embedding. A LoRA that trained one of them by itself makes two of them.
+    pub fn is_tied(&self) -> bool {
+        let apart = self.adapter.config.is_some() && [EMBEDDING, HEAD].iter().any(|n| self.adapter.tensor(n).is_some());
+        self.net.text.is_tied() && !apart
     }
 
     /// How many tensors there are.
     pub fn tensors(&self) -> usize {
-        self.checkpoint.stored().len()
+        self.merged().len()
     }
 
     /// How many bytes they take.
     pub fn bytes(&self) -> u64 {
-        self.checkpoint.stored().iter().map(|tensor| tensor.bytes.len() as u64).sum()
+        self.merged().iter().map(|tensor| tensor.bytes.len() as u64).sum()
+    }
+
+    /// The tensors before the adapter changes them: those of the checkpoint, with the head if and only if it is a matrix
+    /// of its own.
+    fn merged(&self) -> Vec<StoredTensor<'_>> {
+        let mut tensors = self.checkpoint.stored();
+        if self.is_tied() {
+            tensors.retain(|tensor| tensor.canonical != HEAD);
+        } else if !self.checkpoint.contains(HEAD)
+            && let Some(embedding) = tensors.iter().find(|tensor| tensor.canonical == EMBEDDING)
+        {
+            let head = StoredTensor { name: HEAD, canonical: HEAD, ..*embedding };
+            tensors.push(head);
+        }
+        tensors
     }
 
     /// Writes `model.safetensors` into `folder`, or shards of at most `shard_bytes` with their index, as transformers'
@@ -69,8 +82,7 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// A file cannot be written; a layer is stored in a dtype other than float32 and bfloat16.
     pub fn write(&self, folder: &Path, shard_bytes: u64, go_on: &dyn Fn(usize) -> bool) -> Result<Option<Vec<String>>> {
-        let stored = self.checkpoint.stored();
-        let shards = shards(stored, shard_bytes);
+        let shards = shards(self.merged(), shard_bytes);
         let (total, mut written) = (self.bytes(), 0);
         let mut files = Vec::new();
         let mut weight_map = serde_json::Map::new();
@@ -132,7 +144,7 @@ impl<'a> Merge<'a> {
         let id = tensor
             .canonical
             .strip_suffix(".weight")
-            .and_then(|module| self.linears.iter().position(|linear| linear.name == module));
+            .and_then(|module| self.net.linears.iter().position(|linear| linear.name == module));
         let Some((id, lora)) = id.and_then(|id| Some((id, self.adapter.get(id)?))) else { return Ok(None) };
         let (a, b) = lora.plain_factors()?;
         let update = (b.matmul(&a)? * self.adapter.scaling())?.flatten_all()?.to_vec1::<f32>()?;
@@ -140,7 +152,7 @@ impl<'a> Merge<'a> {
         values.par_iter_mut().with_min_len(1 << 14).zip(&update).for_each(|(value, update)| *value += update);
         if let Some(magnitude) = &lora.magnitude {
             let lengths = magnitude.lengths.to_vec1::<f32>()?;
-            values.par_chunks_mut(self.linears[id].cols.max(1)).zip(&lengths).for_each(|(row, length)| {
+            values.par_chunks_mut(self.net.linears[id].cols.max(1)).zip(&lengths).for_each(|(row, length)| {
                 let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
                 row.iter_mut().for_each(|value| *value *= length / norm);
             });

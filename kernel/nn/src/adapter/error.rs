@@ -20,11 +20,6 @@ pub enum AdapterError {
     AllFrozen,
     #[error("{key} `{module}` is no module of the model; it can be some of {names}")]
     UnknownTrainable { key: &'static str, module: String, names: String },
-    #[error(
-        "the adapter trained `{name}` apart, but in this model embedding and head are one tensor, and a merged model \
-         cannot keep them apart; save the adapter instead"
-    )]
-    Tied { name: String },
     #[error("{what} needs the full weights, but the model is loaded in fewer bits; load it without quantization_bit")]
     Quantized { what: &'static str },
     #[error("tensor `{name}` in {path} is none of the loaded model's; the file was made for another model")]

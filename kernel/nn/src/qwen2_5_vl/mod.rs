@@ -12,12 +12,14 @@ mod merger;
 mod parameter;
 pub mod positions;
 mod sequences;
+pub mod tensor_names;
 pub mod text;
 mod trained;
 pub mod vision;
 mod vision_block;
 pub mod windows;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -28,6 +30,7 @@ use tunebook_gemm::Precision;
 use crate::adapter::LinearShape;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::EMBEDDING;
 use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
@@ -42,6 +45,7 @@ pub use linear::Pass;
 use loader::Loader;
 pub use positions::Positions;
 pub use sequences::Sequences;
+use tensor_names::fold_layers;
 pub use text::TextModel;
 pub use vision::VisionModel;
 
@@ -54,6 +58,8 @@ pub struct Qwen2_5Vl {
     pub linears: Vec<LinearShape>,
     /// Every tensor.
     pub tensors: Vec<TensorShape>,
+    /// Tensors of the checkpoint that are none of the model's, see [`fold_layers`].
+    pub unused: Vec<String>,
     pub precision: Precision,
     /// Where it computes: what its layers read and make lies there.
     pub device: Device,
@@ -74,8 +80,7 @@ impl Qwen2_5Vl {
     pub fn load(folder: &Path, precision: Option<Precision>, device: Device) -> Result<Self> {
         let config = Config::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let embeddings = "model.language_model.embed_tokens.weight";
-        let stored_dtype = checkpoint.matrix(embeddings, config.text.vocab_size, config.text.hidden_size)?.dtype();
+        let stored_dtype = checkpoint.matrix(EMBEDDING, config.text.vocab_size, config.text.hidden_size)?.dtype();
         let precision = precision.unwrap_or(match stored_dtype {
             FrozenDType::F32 => Precision::F32,
             FrozenDType::Bf16 => Precision::Bf16,
@@ -85,7 +90,12 @@ impl Qwen2_5Vl {
         let text = TextModel::load(&config, &mut loader)?;
         let vision = VisionModel::load(&config, &mut loader)?;
         let Loader { linears, tensors, .. } = loader;
-        let parameters = checkpoint.parameter_count();
+        let own = tensors.iter().filter(|tensor| !tensor.tied);
+        let parameters = own.map(|tensor| tensor.dims.iter().product::<usize>()).sum();
+        let known: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        // Frequencies are computed; old files have them all the same.
+        let unused = checkpoint.unused(|name| known.contains(name) || name.ends_with(".inv_freq"));
+        let unused = fold_layers(&unused);
         let quantized = None;
         Ok(Self {
             config,
@@ -93,6 +103,7 @@ impl Qwen2_5Vl {
             vision,
             linears,
             tensors,
+            unused,
             precision,
             device,
             stored_dtype,

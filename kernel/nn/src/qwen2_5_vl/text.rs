@@ -8,6 +8,9 @@ use candle_core::Var;
 use tunebook_gemm::Precision;
 
 use crate::adapter::TensorShape;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::EMBEDDING;
+use crate::checkpoint::HEAD;
 use crate::gradients::Gradients;
 use crate::ops::Rotary;
 use crate::ops::Segments;
@@ -33,6 +36,12 @@ use super::parameter::Matrix;
 use super::parameter::Norm;
 use super::sequences::Sequences;
 
+/// Whether a checkpoint has a head with other values than the embedding. transformers then takes it, even where
+/// config.json says that the two are tied: a merged `modules_to_save` leaves such files.
+fn has_own_head(checkpoint: &Checkpoint) -> bool {
+    checkpoint.contains(HEAD) && !checkpoint.are_equal(HEAD, EMBEDDING)
+}
+
 /// `model.language_model` and the head.
 pub struct TextModel {
     embed_tokens: Matrix,
@@ -50,19 +59,20 @@ impl TextModel {
         let text = &config.text;
         let prefix = "model.language_model";
         let (vocab, hidden) = (text.vocab_size, text.hidden_size);
-        let embed_tokens = loader.matrix(format!("{prefix}.embed_tokens.weight"), vocab, hidden)?;
+        let embed_tokens = loader.matrix(EMBEDDING.to_string(), vocab, hidden)?;
         let layers = (0..text.num_hidden_layers)
             .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, loader))
             .collect::<crate::Result<_>>()?;
         let norm = loader.norm(&format!("{prefix}.norm"), hidden, text.rms_norm_eps as f32)?;
-        let name = "lm_head.weight".to_string();
-        let lm_head = if config.tie_word_embeddings {
+        let tied = config.tie_word_embeddings && !has_own_head(loader.checkpoint);
+        let name = HEAD.to_string();
+        let lm_head = if tied {
             loader.tensors.push(TensorShape { name: name.clone(), dims: vec![vocab, hidden], tied: true });
             Matrix { name, frozen: embed_tokens.frozen.clone() }
         } else {
             loader.matrix(name, vocab, hidden)?
         };
-        let (tied, precision, device) = (config.tie_word_embeddings, loader.precision, loader.device.clone());
+        let (precision, device) = (loader.precision, loader.device.clone());
         Ok(Self { embed_tokens, layers, norm, lm_head, tied, precision, device })
     }
 
@@ -121,6 +131,11 @@ impl TextModel {
     /// Whether the adapter that is on trains the embedding.
     pub fn embedding_trains(&self, pass: Pass) -> bool {
         self.embed_tokens.trained(pass).is_some()
+    }
+
+    /// Whether the head is the embedding.
+    pub fn is_tied(&self) -> bool {
+        self.tied
     }
 
     /// What the matrices take in memory once they have been read, in bytes.

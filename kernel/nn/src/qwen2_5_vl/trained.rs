@@ -15,6 +15,7 @@ use crate::adapter::LoraConfig;
 use crate::adapter::Magnitude;
 use crate::adapter::TensorShape;
 use crate::adapter::trainable;
+use crate::checkpoint::EMBEDDING;
 use crate::error::Result;
 use crate::frozen::FrozenMatrix;
 use crate::ops::dora_norms;
@@ -105,7 +106,7 @@ impl Qwen2_5Vl {
 
     fn copy(&self, tensor: &TensorShape) -> Result<Var> {
         // A tied head is stored as the embedding.
-        let name = if tensor.tied { "model.language_model.embed_tokens.weight" } else { &tensor.name };
+        let name = if tensor.tied { EMBEDDING } else { &tensor.name };
         Ok(Var::from_vec(self.checkpoint.values(name)?, tensor.dims.as_slice(), &Device::Cpu)?)
     }
 

@@ -1,0 +1,62 @@
+//! What was loaded, in words.
+
+use tunebook_engine::report::LoadReport;
+use tunebook_engine::settings::QuantizationBit;
+
+use crate::lang::Lang;
+use crate::lang::Text;
+use crate::lang::both;
+use crate::quantities::seconds;
+use crate::quantities::thousands;
+use crate::say;
+
+/// The model, where it computes and what of its files is unusual.
+pub fn loaded(report: &LoadReport, lang: Lang) -> String {
+    let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
+    let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
+    let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
+    let place = place(report, lang);
+    let found = say!(
+        lang,
+        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
+         {dtype}{place}; {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
+        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算{place}；\
+         文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
+    );
+    found + &unexpected(report, lang)
+}
+
+/// What of the files is not as config.json says.
+fn unexpected(report: &LoadReport, lang: Lang) -> String {
+    const MOST: usize = 6;
+    const OWN_HEAD: Text = both(
+        "\nthe head is lm_head.weight of the files, which differs from the embedding, though config.json says \
+         tie_word_embeddings",
+        "\n输出头取自文件中的 lm_head.weight：它与嵌入不同，尽管 config.json 设了 tie_word_embeddings",
+    );
+    let mut text = if report.own_head { OWN_HEAD.in_lang(lang).to_string() } else { String::new() };
+    let (shown, more) = report.unused.split_at(report.unused.len().min(MOST));
+    if !shown.is_empty() {
+        let names = shown.join(", ");
+        text +=
+            &say!(lang, "\nnot used, none of this model's tensors: {names}", "\n未使用（不是这个模型的张量）：{names}");
+    }
+    if !more.is_empty() {
+        let more = more.len();
+        text += &say!(lang, " and {more} more", " 等，另有 {more} 种");
+    }
+    text
+}
+
+/// The device that computes, unless it is the CPU.
+pub fn place(model: &LoadReport, lang: Lang) -> String {
+    model.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"))
+}
+
+pub fn quantized(model: &LoadReport, lang: Lang) -> String {
+    let bits = model.quantized.map(|bits| match bits {
+        QuantizationBit::Four => both(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
+        QuantizationBit::Eight => both(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),
+    });
+    bits.map_or("", |bits| bits.in_lang(lang)).to_string()
+}

@@ -1,0 +1,110 @@
+"""Models and adapters as other tools leave them, and what transformers and PEFT compute with them, in float32.
+
+fixtures/brought/ADAPTER/        adapters of PEFT over fixtures/tiny with random weights, as save_pretrained writes them
+fixtures/brought/logits.safetensors  for the case `picture` of fixtures/logits, the logits at the last position:
+  own_head   of fixtures/tiny with an `lm_head.weight` beside the embedding: its rows, each moved down by one
+  ADAPTER    of fixtures/tiny with the adapter, and, which is checked, of the two merged
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from common import FIXTURES, TINY, versions
+
+OUT = FIXTURES / "brought"
+
+ADAPTERS = {
+    # The first key that matches counts, as a regular expression.
+    "patterns": dict(
+        r=2,
+        lora_alpha=4,
+        use_rslora=True,
+        target_modules=r".*language_model.*\.(q_proj|down_proj)",
+        rank_pattern={"layers.1.self_attn.q_proj": 4, r"layers\.[12]\..*": 1},
+        alpha_pattern={"down_proj": 1, r".*\.2\..*": 10},
+    ),
+    "layers": dict(
+        r=3,
+        lora_alpha=6,
+        target_modules=["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"],
+        layers_to_transform=[1],
+        layers_pattern="layers",
+        exclude_modules=["o_proj"],
+    ),
+    "tied": dict(
+        r=2, lora_alpha=4, target_modules=["v_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True
+    ),
+}
+
+
+def main():
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    case = load_file(FIXTURES / "logits/picture.safetensors")
+    found = {"own_head": last_logits(own_head(), case)}
+    for name, config in ADAPTERS.items():
+        write_adapter(OUT / name, LoraConfig(**config))
+        model = PeftModel.from_pretrained(load(TINY), OUT / name).eval()
+        found[name] = last_logits(model, case)
+        difference = (last_logits(model.merge_and_unload(), case) - found[name]).abs().max().item()
+        assert difference < 1e-4, f"{name}: merged differs by {difference}"
+    base = last_logits(load(TINY), case)
+    for name, logits in found.items():
+        assert (logits - base).abs().max() > 0.1, f"{name} changes nothing"
+    save_file(found, OUT / "logits.safetensors", metadata=versions("torch", "transformers", "peft"))
+    for file in OUT.rglob("*.*"):
+        file.chmod(0o644)
+
+
+def load(folder):
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def own_head():
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(TINY, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model*"))
+        weights = {}
+        for file in TINY.glob("*.safetensors"):
+            weights |= load_file(file)
+        weights["lm_head.weight"] = weights["model.embed_tokens.weight"].roll(1, 0).contiguous()
+        save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        return load(folder)
+
+
+def write_adapter(folder, config):
+    torch.manual_seed(20261129)
+    model = get_peft_model(load(TINY), config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.copy_(torch.randn_like(p) * 0.3)
+            elif "modules_to_save" in name:
+                p.copy_(p.roll(1, 0))
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "tiny"
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    # Half the size; what is computed is computed with the rounded values.
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights = {name: tensor.bfloat16() for name, tensor in weights.items()}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def last_logits(model, case):
+    ids = case["input_ids"][None]
+    inputs = {k: case[k] for k in ("pixel_values", "image_grid_thw") if k in case}
+    inputs |= dict(input_ids=ids, attention_mask=torch.ones_like(ids), position_ids=case["position_ids"][:, None])
+    with torch.no_grad():
+        return model(**inputs).logits[0, -1].float()
+
+
+if __name__ == "__main__":
+    main()
