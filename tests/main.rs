@@ -7,6 +7,7 @@ mod adapters;
 mod bad_input;
 mod bad_samples;
 mod binary;
+mod brought_adapters;
 mod chat;
 mod configs;
 mod data;

@@ -2,6 +2,7 @@
 
 fixtures/brought/ADAPTER/        adapters of PEFT over fixtures/tiny with random weights, as save_pretrained writes them
 fixtures/brought/logits.safetensors  for the case `picture` of fixtures/logits, the logits at the last position:
+  float16    of fixtures/tiny stored in float16, computed in float32
   own_head   of fixtures/tiny with an `lm_head.weight` beside the embedding: its rows, each moved down by one
   ADAPTER    of fixtures/tiny with the adapter, and, which is checked, of the two merged
 """
@@ -48,7 +49,7 @@ def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     case = load_file(FIXTURES / "logits/picture.safetensors")
-    found = {"own_head": last_logits(own_head(), case)}
+    found = {"float16": last_logits(stored_as(float16), case), "own_head": last_logits(stored_as(own_head), case)}
     for name, config in ADAPTERS.items():
         write_adapter(OUT / name, LoraConfig(**config))
         model = PeftModel.from_pretrained(load(TINY), OUT / name).eval()
@@ -57,8 +58,9 @@ def main():
         assert difference < 1e-4, f"{name}: merged differs by {difference}"
     base = last_logits(load(TINY), case)
     for name, logits in found.items():
-        assert (logits - base).abs().max() > 0.1, f"{name} changes nothing"
-    save_file(found, OUT / "logits.safetensors", metadata=versions("torch", "transformers", "peft"))
+        assert (logits - base).abs().max() > (1e-3 if name == "float16" else 0.1), f"{name} changes nothing"
+    # One entry, since several are written in any order.
+    save_file(found, OUT / "logits.safetensors", metadata={"versions": json.dumps(versions("torch", "transformers", "peft"))})
     for file in OUT.rglob("*.*"):
         file.chmod(0o644)
 
@@ -67,15 +69,23 @@ def load(folder):
     return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
 
 
-def own_head():
+def stored_as(change):
+    """fixtures/tiny with its weights changed, loaded from a folder of its own."""
+    weights = {}
+    for file in TINY.glob("*.safetensors"):
+        weights |= load_file(file)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(TINY, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model*"))
-        weights = {}
-        for file in TINY.glob("*.safetensors"):
-            weights |= load_file(file)
-        weights["lm_head.weight"] = weights["model.embed_tokens.weight"].roll(1, 0).contiguous()
-        save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        save_file(change(weights), Path(folder) / "model.safetensors", metadata={"format": "pt"})
         return load(folder)
+
+
+def float16(weights):
+    return {name: tensor.half() for name, tensor in weights.items()}
+
+
+def own_head(weights):
+    return weights | {"lm_head.weight": weights["model.embed_tokens.weight"].roll(1, 0).contiguous()}
 
 
 def write_adapter(folder, config):
@@ -91,6 +101,9 @@ def write_adapter(folder, config):
     (folder / "README.md").unlink()
     config = json.loads((folder / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "tiny"
+    for key, value in config.items():
+        if isinstance(value, list):
+            value.sort()  # written from sets
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     # Half the size; what is computed is computed with the rounded values.
     weights = load_file(folder / "adapter_model.safetensors")

@@ -51,8 +51,7 @@ pub struct Trainable {
 
 impl Trainable {
     pub fn of(adapter: &Adapter) -> Self {
-        let rank = adapter.config.as_ref().map_or(0, |config| config.r);
-        Self { parameters: adapter.parameter_count(), ranks: rank * adapter.module_count() }
+        Self { parameters: adapter.parameter_count(), ranks: adapter.loras().map(|lora| lora.a.dims()[0]).sum() }
     }
 
     /// With low-rank updates of `rank` instead of `before`.

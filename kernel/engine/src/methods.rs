@@ -28,6 +28,7 @@ pub fn lora_config(settings: &Settings) -> LoraConfig {
         target: settings.lora_target.clone(),
         frozen: frozen(settings),
         modules_to_save: settings.additional_target.clone(),
+        ..LoraConfig::default()
     }
 }
 

@@ -125,7 +125,7 @@ pub fn fingerprint(adapter: &Adapter) -> Result<u64> {
         with_values(tensor, |values| XxHash3_64::oneshot_with_seed(name, bytemuck::cast_slice(values)))
     };
     let mut parts = tensors.par_iter().map(contents).collect::<candle_core::Result<Vec<_>>>()?;
-    parts.push(adapter.scaling().to_bits());
+    parts.extend(adapter.loras().map(|lora| lora.scaling.to_bits()));
     Ok(XxHash3_64::oneshot(bytemuck::cast_slice(&parts)))
 }
 

@@ -232,6 +232,16 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|name| folder.join(name)).collect())
 }
 
+/// The name that a tensor or a module has in published files.
+pub(crate) fn published_name(canonical: &str) -> String {
+    match canonical.strip_prefix("model.language_model.") {
+        Some(rest) => format!("model.{rest}"),
+        None => {
+            canonical.strip_prefix("model.").filter(|rest| rest.starts_with("visual.")).unwrap_or(canonical).to_string()
+        }
+    }
+}
+
 /// The in-memory name of a tensor, whichever naming its file uses.
 pub(crate) fn canonical_name(name: &str) -> String {
     for (published, canonical) in [

@@ -39,7 +39,7 @@ impl<'a> Merge<'a> {
 
     /// Whether the merged model's head is its embedding. A LoRA that trained one of them by itself makes two of them.
     pub fn is_tied(&self) -> bool {
-        let apart = self.adapter.config.is_some() && [EMBEDDING, HEAD].iter().any(|n| self.adapter.tensor(n).is_some());
+        let apart = !self.adapter.ties_head() && [EMBEDDING, HEAD].iter().any(|n| self.adapter.tensor(n).is_some());
         self.net.text.is_tied() && !apart
     }
 
@@ -147,7 +147,7 @@ impl<'a> Merge<'a> {
             .and_then(|module| self.net.linears.iter().position(|linear| linear.name == module));
         let Some((id, lora)) = id.and_then(|id| Some((id, self.adapter.get(id)?))) else { return Ok(None) };
         let (a, b) = lora.plain_factors()?;
-        let update = (b.matmul(&a)? * self.adapter.scaling())?.flatten_all()?.to_vec1::<f32>()?;
+        let update = (b.matmul(&a)? * lora.scaling)?.flatten_all()?.to_vec1::<f32>()?;
         let mut values = self.checkpoint.values(tensor.canonical)?;
         values.par_iter_mut().with_min_len(1 << 14).zip(&update).for_each(|(value, update)| *value += update);
         if let Some(magnitude) = &lora.magnitude {

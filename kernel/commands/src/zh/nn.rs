@@ -119,6 +119,9 @@ impl Chinese for AdapterError {
             Self::Key { path, key, value, expected } => {
                 format!("{}：{key} 是 {value}，但应为{}", path.display(), kind(expected))
             }
+            Self::Pattern { path, key, pattern, problem } => {
+                format!("{}：{key} 中的 `{pattern}` 不是正则表达式：{problem}", path.display())
+            }
             Self::Safetensors { path, problem } => {
                 format!("{} 不是完整的 safetensors 文件（{problem}）；请重新复制或下载", path.display())
             }
@@ -152,7 +155,8 @@ impl Chinese for AdapterError {
 fn kind(expected: &str) -> &str {
     match expected {
         "a whole number of at least 1" => "不小于 1 的整数",
-        "a number above 0" => "大于 0 的数",
+        "whole numbers of at least 1" => "不小于 1 的整数",
+        "a number above 0" | "numbers above 0" => "大于 0 的数",
         "a number from 0 to below 1" => "从 0 到小于 1 的数",
         "false together with use_dora" => " false（与 use_dora 一起用时）",
         "true or false" => " true 或 false",

@@ -104,8 +104,8 @@ impl Opened {
     pub fn load(self, net: &Qwen2_5Vl) -> Result<Checkpoint> {
         let Self { folder, state: State { lora_alpha, optimizer_step, run, log, .. } } = self;
         let mut adapter = net.load_adapter(&folder)?;
-        if let (Some(config), Some(alpha)) = (&mut adapter.config, lora_alpha) {
-            config.lora_alpha = alpha;
+        if let Some(alpha) = lora_alpha {
+            adapter.set_lora_alpha(alpha);
         }
         let path = folder.join(TENSORS);
         let mut tensors = tensor_file::read(&path)?;

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
+use super::patterns::Patterns;
 use super::target::LoraTarget;
+use crate::checkpoint::published_name;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -27,12 +29,18 @@ pub struct LoraConfig {
     pub use_dora: bool,
     /// How A and B begin.
     pub init_lora_weights: InitLoraWeights,
+    /// Ranks of some layers that have another.
+    pub rank_pattern: Patterns<usize>,
+    /// The same of `lora_alpha`.
+    pub alpha_pattern: Patterns<f64>,
     /// The layers it changes.
     pub target: LoraTarget,
     /// The parts of the model in which the target changes nothing.
     pub frozen: FrozenParts,
     /// Modules of which it trains a copy, by the ends of their names.
     pub modules_to_save: Vec<String>,
+    /// A head that is the embedding follows the embedding's copy.
+    pub ensure_weight_tying: bool,
 }
 
 /// What A and B are before they are trained.
@@ -55,17 +63,27 @@ impl Default for LoraConfig {
             use_rslora: false,
             use_dora: false,
             init_lora_weights: InitLoraWeights::Random,
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
             target: LoraTarget::All,
             frozen: FrozenParts::default(),
             modules_to_save: Vec::new(),
+            ensure_weight_tying: false,
         }
     }
 }
 
 impl LoraConfig {
-    /// The factor of `B A`.
-    pub fn scaling(&self) -> f64 {
-        self.lora_alpha / if self.use_rslora { (self.r as f64).sqrt() } else { self.r as f64 }
+    /// The rank in the layer of this name.
+    pub fn rank_of(&self, module: &str) -> usize {
+        self.rank_pattern.get(&[module, &published_name(module)]).unwrap_or(self.r)
+    }
+
+    /// The factor of `B A` in the layer of this name.
+    pub fn scaling_of(&self, module: &str) -> f64 {
+        let r = self.rank_of(module) as f64;
+        let alpha = self.alpha_pattern.get(&[module, &published_name(module)]).unwrap_or(self.lora_alpha);
+        alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -89,8 +107,6 @@ impl LoraConfig {
 /// The keys of `adapter_config.json` that change what the tensors mean. One that is set is refused: the adapter
 /// would load and answer differently from PEFT.
 const UNSUPPORTED: [&str; 12] = [
-    "rank_pattern",
-    "alpha_pattern",
     "lora_bias",
     "fan_in_fan_out",
     "layer_replication",
@@ -100,6 +116,8 @@ const UNSUPPORTED: [&str; 12] = [
     "arrow_config",
     "use_qalora",
     "use_bdlora",
+    "kasa_config",
+    "monteclora_config",
     "megatron_config",
 ];
 
@@ -141,8 +159,38 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_string).collect(),
             _ => Vec::new(),
         },
+        rank_pattern: patterns(path, &map, "rank_pattern", "whole numbers of at least 1", |value| {
+            value.as_u64().filter(|rank| *rank > 0).map(|rank| rank as usize)
+        })?,
+        alpha_pattern: patterns(path, &map, "alpha_pattern", "numbers above 0", |value| {
+            value.as_f64().filter(|alpha| *alpha > 0.0)
+        })?,
+        ensure_weight_tying: switch("ensure_weight_tying")?,
         ..LoraConfig::default()
     })
+}
+
+fn patterns<T: Copy>(
+    path: &Path,
+    map: &Map<String, Value>,
+    key: &'static str,
+    expected: &'static str,
+    parse: fn(&Value) -> Option<T>,
+) -> Result<Patterns<T>> {
+    let mut patterns = Patterns::default();
+    for (text, value) in map.get(key).and_then(Value::as_object).into_iter().flatten() {
+        let parsed = parse(value).ok_or_else(|| AdapterError::Key {
+            path: path.into(),
+            key,
+            value: json!({ text: value }).to_string(),
+            expected,
+        })?;
+        patterns.push(text, parsed).map_err(|problem| {
+            let pattern = text.clone();
+            AdapterError::Pattern { path: path.into(), key, pattern, problem }
+        })?;
+    }
+    Ok(patterns)
 }
 
 fn refuse_unsupported(path: &Path, map: &Map<String, Value>) -> Result<()> {
@@ -181,10 +229,10 @@ fn is_set(value: &Value) -> bool {
 /// It holds the keys that PEFT has had since 0.9. Later versions write more of them, all without effect here; a version that reads a file without a key takes its default, but one that meets a key it does not
 /// know fails.
 pub(super) fn to_json(config: &LoraConfig, target_modules: &[String], base_model: &str) -> String {
-    let alpha = config.lora_alpha;
-    let whole = alpha.fract() == 0.0 && alpha < 1e15;
-    let map = json!({
-        "alpha_pattern": {},
+    // PEFT declares integers.
+    let number = |alpha: f64| if alpha.fract() == 0.0 && alpha < 1e15 { json!(alpha as i64) } else { json!(alpha) };
+    let mut map = json!({
+        "alpha_pattern": config.alpha_pattern.iter().map(|(text, alpha)| (text.to_string(), number(alpha))).collect::<Map<_, _>>(),
         "auto_mapping": null,
         "base_model_name_or_path": base_model,
         "bias": "none",
@@ -195,20 +243,23 @@ pub(super) fn to_json(config: &LoraConfig, target_modules: &[String], base_model
         "layers_pattern": null,
         "layers_to_transform": null,
         "loftq_config": {},
-        // PEFT declares an integer.
-        "lora_alpha": if whole { json!(alpha as i64) } else { json!(alpha) },
+        "lora_alpha": number(config.lora_alpha),
         "lora_dropout": config.lora_dropout,
         "megatron_config": null,
         "megatron_core": "megatron.core",
         "modules_to_save": if config.modules_to_save.is_empty() { json!(null) } else { json!(config.modules_to_save) },
         "peft_type": "LORA",
         "r": config.r,
-        "rank_pattern": {},
+        "rank_pattern": config.rank_pattern.iter().map(|(text, rank)| (text.to_string(), json!(rank))).collect::<Map<_, _>>(),
         "revision": null,
         "target_modules": target_modules,
         "task_type": "CAUSAL_LM",
         "use_dora": config.use_dora,
         "use_rslora": config.use_rslora,
     });
+    // Only the versions that have it know it.
+    if config.ensure_weight_tying {
+        map["ensure_weight_tying"] = json!(true);
+    }
     format!("{map:#}\n")
 }

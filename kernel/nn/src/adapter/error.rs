@@ -44,6 +44,8 @@ pub enum AdapterError {
     Unsupported { path: PathBuf, key: String, value: String },
     #[error("{path}: {key} is {value}, but must be {expected}")]
     Key { path: PathBuf, key: &'static str, value: String, expected: &'static str },
+    #[error("{path}: {key} has `{pattern}`, which is no regular expression: {problem}")]
+    Pattern { path: PathBuf, key: &'static str, pattern: String, problem: String },
     #[error("{path} is not a whole safetensors file ({problem}); copy or download it again")]
     Safetensors { path: PathBuf, problem: String },
     #[error("{path} holds no LoRA tensor")]

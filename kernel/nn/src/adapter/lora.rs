@@ -23,6 +23,8 @@ pub struct Lora {
     pub a: Var,
     /// `[out, r]`, f32.
     pub b: Var,
+    /// The factor of `B A`.
+    pub scaling: f64,
     /// DoRA: the lengths of the weight's rows.
     pub magnitude: Option<Magnitude>,
     /// PiSSA: A₀ and B₀, what A and B began with, which the weight is without. It stays where it is mapped, and they are
@@ -66,7 +68,7 @@ impl Lora {
             Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
         };
         let (a, b, module) = (var(&self.a)?, var(&self.b)?, self.module.clone());
-        Ok(Self { module, a, b, magnitude: magnitude.map(Magnitude::new), initial })
+        Ok(Self { module, a, b, scaling: self.scaling, magnitude: magnitude.map(Magnitude::new), initial })
     }
 
     /// A and B of the plain LoRA that does the same: `[2r, in]` and `[out, 2r]` where it began as PiSSA.

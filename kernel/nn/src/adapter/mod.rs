@@ -6,6 +6,7 @@ mod copies;
 pub mod error;
 mod frozen_parts;
 mod lora;
+mod patterns;
 mod peft;
 mod target;
 pub(crate) mod trainable;
@@ -28,6 +29,7 @@ pub use frozen_parts::FrozenParts;
 pub use frozen_parts::Part;
 pub use lora::Lora;
 pub use lora::Magnitude;
+pub use patterns::Patterns;
 pub use target::LoraTarget;
 pub use trainable::FreezeConfig;
 
@@ -81,14 +83,16 @@ impl Adapter {
         let mut modules = vec![None; linears.len()];
         for id in targeted {
             let LinearShape { ref name, rows, cols } = linears[id];
+            let r = config.rank_of(name);
             let mut generator = ChaCha8Rng::seed_from_u64(seed);
             generator.set_stream(INITIALISATION + id as u64);
             let bound = 1.0 / (cols as f32).sqrt();
-            let a = (0..config.r * cols).map(|_| bound * (2.0 * unit(&mut generator) - 1.0)).collect();
+            let a = (0..r * cols).map(|_| bound * (2.0 * unit(&mut generator) - 1.0)).collect();
             modules[id] = Some(Lora {
                 module: name.clone(),
-                a: Var::from_vec(a, (config.r, cols), &Device::Cpu)?,
-                b: Var::from_vec(vec![0f32; rows * config.r], (rows, config.r), &Device::Cpu)?,
+                a: Var::from_vec(a, (r, cols), &Device::Cpu)?,
+                b: Var::from_vec(vec![0f32; rows * r], (rows, r), &Device::Cpu)?,
+                scaling: config.scaling_of(name),
                 magnitude: None,
                 initial: None,
             });
@@ -198,38 +202,50 @@ impl Adapter {
         self.tensors.insert(name, var);
     }
 
-    /// The factor of `B A`; 0 without LoRA.
-    pub fn scaling(&self) -> f64 {
-        self.config.as_ref().map_or(0.0, LoraConfig::scaling)
+    /// Every low-rank update, by the ids of the layers.
+    pub fn loras(&self) -> impl Iterator<Item = &Lora> {
+        self.modules.iter().flatten()
+    }
+
+    /// Changes `lora_alpha`, and with it the factors of `B A`.
+    pub fn set_lora_alpha(&mut self, alpha: f64) {
+        let Some(config) = &mut self.config else { return };
+        config.lora_alpha = alpha;
+        self.modules.iter_mut().flatten().for_each(|lora| lora.scaling = config.scaling_of(&lora.module));
+    }
+
+    /// Whether a head that is the embedding trains with it. PEFT leaves it as it was, unless it is told otherwise.
+    pub fn ties_head(&self) -> bool {
+        self.config.as_ref().is_none_or(|config| config.ensure_weight_tying)
     }
 
     /// What trains, with names as PEFT's files and transformers have them (`…q_proj.lora_A.weight`,
     /// `…norm.weight`): by id of the layer, `A` before `B`; then the model's own tensors.
     pub fn vars(&self) -> Vec<(String, Var)> {
-        let loras = self.modules.iter().flatten().flat_map(Lora::vars);
+        let loras = self.loras().flat_map(Lora::vars);
         let tensors = self.tensors.iter().map(|(name, var)| (name.clone(), var));
         loras.chain(tensors).map(|(name, var)| (name, var.clone())).collect()
     }
 
     /// Says that what trains has changed: DoRA's norms follow A and B.
     pub fn changed(&self) {
-        self.modules.iter().flatten().filter_map(|lora| lora.magnitude.as_ref()).for_each(Magnitude::forget_norms);
+        self.loras().filter_map(|lora| lora.magnitude.as_ref()).for_each(Magnitude::forget_norms);
     }
 
     /// Whether it changes what the model makes of pictures, before the language model reads it.
     pub fn changes_pictures(&self) -> bool {
-        let loras = self.modules.iter().flatten().map(|lora| &lora.module);
+        let loras = self.loras().map(|lora| &lora.module);
         loras.chain(self.tensors.keys()).any(|name| Part::of(name) != Part::LanguageModel)
     }
 
     /// How many layers have a low-rank update.
     pub fn module_count(&self) -> usize {
-        self.modules.iter().flatten().count()
+        self.loras().count()
     }
 
     /// How many numbers it trains.
     pub fn parameter_count(&self) -> usize {
-        let loras = self.modules.iter().flatten().flat_map(Lora::vars).map(|(_, var)| var.elem_count());
+        let loras = self.loras().flat_map(Lora::vars).map(|(_, var)| var.elem_count());
         loras.chain(self.tensors.values().map(|var| var.elem_count())).sum()
     }
 }

@@ -28,6 +28,8 @@ use super::lora::Piece;
 use super::target::LoraTarget;
 use super::target::target_modules;
 use super::trainable::modules_to_save;
+use crate::checkpoint::EMBEDDING;
+use crate::checkpoint::HEAD;
 use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
@@ -50,14 +52,16 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShap
         return Err(AdapterError::NoAdapter { path: folder.into() }.into());
     }
     let mut config = config::read(&folder.join(CONFIG))?;
-    let mut adapter = File::read(&path)?.adapter(&config, linears, tensors)?;
+    let file = File::read(&path)?;
+    if file.pissa {
+        halve(&mut config);
+    }
+    let mut adapter = file.adapter(&config, linears, tensors)?;
     let adapted: Vec<_> = (0..linears.len()).filter(|id| adapter.modules[*id].is_some()).collect();
     if config.target.resolve(linears, config.frozen).ok() != Some(adapted) {
         config.target = LoraTarget::List(target_modules(linears, |id| adapter.modules[id].is_some()));
     }
-    if adapter.modules.iter().flatten().any(|lora| lora.initial.is_some()) {
-        halve(&mut config);
-    }
+    config.ensure_weight_tying &= adapter.tensor(EMBEDDING).is_some() && is_tied(tensors);
     adapter.config = Some(config);
     Ok(adapter)
 }
@@ -76,7 +80,7 @@ pub(super) fn save(
     let mut metadata: &[(&str, &str)] = &[];
     let mut tensors: BTreeMap<String, Tensor> =
         adapter.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
-    for lora in adapter.modules.iter().flatten().filter(|lora| lora.initial.is_some()) {
+    for lora in adapter.loras().filter(|lora| lora.initial.is_some()) {
         let (a, b) = lora.plain_factors()?;
         for (piece, tensor) in [(Piece::A, a), (Piece::B, b)] {
             tensors.insert(format!("{}{}", lora.module, piece.suffix()), tensor);
@@ -85,6 +89,9 @@ pub(super) fn save(
     }
     if !metadata.is_empty() {
         double(&mut config);
+    }
+    if let Some(embedding) = adapter.tensor(EMBEDDING).filter(|_| config.ensure_weight_tying) {
+        tensors.insert(HEAD.to_string(), embedding.as_tensor().clone());
     }
     let tensors = tensors.iter().map(|(name, tensor)| (format!("{WRAPPER}{name}"), tensor));
     tensor_file::write(&new.path().join(WEIGHTS), metadata, tensors)?;
@@ -152,6 +159,10 @@ impl<'a> File<'a> {
         for (name, var) in self.tensors {
             let unknown = || AdapterError::UnknownTensor { path: path.clone(), name: name.clone() };
             let (module, piece) = parse_tensor_name(&name).ok_or_else(unknown)?;
+            if module == HEAD && config.ensure_weight_tying && is_tied(tensors) {
+                // The embedding's copy once more.
+                continue;
+            }
             let expected = match piece {
                 None => saved.get(module.as_str()).ok_or_else(unknown)?.dims.clone(),
                 Some(piece) => {
@@ -160,9 +171,10 @@ impl<'a> File<'a> {
                         name: name.clone(),
                         module: module.clone(),
                     })?;
+                    let r = config.rank_of(&module) * if self.pissa { 2 } else { 1 };
                     match piece {
-                        Piece::A => vec![config.r, linears[*id].cols],
-                        Piece::B => vec![linears[*id].rows, config.r],
+                        Piece::A => vec![r, linears[*id].cols],
+                        Piece::B => vec![linears[*id].rows, r],
                         Piece::Magnitude => vec![linears[*id].rows],
                     }
                 }
@@ -196,11 +208,17 @@ impl<'a> File<'a> {
                 return Err(missing(Piece::Magnitude).into());
             }
             let magnitude = magnitude.filter(|_| config.use_dora).map(Magnitude::new);
-            let lora = Lora { module: linear.name.clone(), a, b, magnitude, initial: None };
+            let (module, scaling) = (linear.name.clone(), config.scaling_of(&linear.name));
+            let lora = Lora { module, a, b, scaling, magnitude, initial: None };
             modules.push(Some(if self.pissa { split(lora)? } else { lora }));
         }
         Ok(Adapter { config: None, modules, tensors: others })
     }
+}
+
+/// Whether the model's head is its embedding.
+fn is_tied(tensors: &[TensorShape]) -> bool {
+    tensors.iter().any(|tensor| tensor.name == HEAD && tensor.tied)
 }
 
 /// A PiSSA layer out of the LoRA of twice the rank that it was written as.

@@ -172,7 +172,7 @@ mod initialisation {
         assert!(mean.abs() < 0.01 * bound, "{mean}");
         assert!((deviation / (bound / 3f32.sqrt()) - 1.0).abs() < 0.01, "{deviation}");
         assert!(values(&lora.b).iter().all(|v| *v == 0.0));
-        assert_eq!(adapter.scaling(), 2.0);
+        assert_eq!(lora.scaling, 2.0);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod folders {
         adapter.save(&folder.path().join("new/adapter"), &linears, "tiny").unwrap();
         let loaded = Adapter::load(&folder.path().join("new/adapter"), &linears).unwrap();
         assert_eq!(contents(&loaded), contents(&adapter));
-        assert_eq!(loaded.scaling(), 2.0);
+        assert!(loaded.loras().all(|lora| lora.scaling == 2.0));
         let again = Adapter::new(loaded.config.clone().unwrap(), &linears, 42).unwrap();
         assert_eq!(again.module_count(), 6, "{}", loaded.config.unwrap().target);
     }
@@ -264,7 +264,7 @@ mod folders {
     #[test]
     fn rslora_is_scaled_by_the_root_of_the_rank() {
         let adapter = Adapter::load(&fixture("adapter_rslora"), &linears(TINY)).unwrap();
-        assert_eq!(adapter.scaling(), 16.0 / 2.0);
+        assert!(adapter.loras().all(|lora| lora.scaling == 16.0 / 2.0));
     }
 
     /// For PEFT it is a LoRA of twice the rank; here it goes on from where it was.
@@ -288,7 +288,7 @@ mod folders {
 
         let loaded = Adapter::load(folder.path(), &linears).unwrap();
         assert_eq!(contents(&loaded), contents(&adapter));
-        assert_eq!(loaded.scaling(), adapter.scaling());
+        assert_eq!(loaded.get(7).unwrap().scaling, adapter.get(7).unwrap().scaling);
         let initial = |adapter: &Adapter| {
             adapter.get(7).unwrap().initial.clone().unwrap().map(|tensor| tensor.to_vec2::<f32>().unwrap())
         };
@@ -378,8 +378,8 @@ mod refusals {
         for (key, value) in [
             ("peft_type", json!("LOHA")),
             ("bias", json!("all")),
-            ("rank_pattern", json!({"q_proj": 4})),
-            ("alpha_pattern", json!({"q_proj": 4})),
+            ("lora_bias", json!(true)),
+            ("trainable_token_indices", json!([1, 2])),
             ("init_lora_weights", json!("pissa_niter_16")),
         ] {
             let folder = Edited::new();

@@ -123,7 +123,7 @@ impl Linear {
             stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,
         });
         let Self { precision, y_dtype, dx_dtype, .. } = *self;
-        let (weight, scaling) = (&self.weight.frozen, adapter.scaling() as f32);
+        let (weight, scaling) = (&self.weight.frozen, lora.scaling as f32);
         Some(ActiveLora { lora, scaling, dropout, weight, precision, y_dtype, dx_dtype })
     }
 }

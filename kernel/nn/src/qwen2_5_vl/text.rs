@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use candle_core::Var;
 use tunebook_gemm::Precision;
 
+use crate::adapter::Adapter;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::EMBEDDING;
@@ -197,10 +198,9 @@ impl TextModel {
         self.trained_head(pass).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
     }
 
-    /// The copy of the head that trains. A head that is the embedding trains with it, unless a LoRA adapter has a copy of
-    /// the embedding: PEFT leaves the head as it was then.
+    /// The copy of the head that trains. A head that is the embedding trains with it where the adapter wants it so.
     pub fn trained_head<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
-        let with_embedding = self.tied && pass.adapter.is_some_and(|adapter| adapter.config.is_none());
+        let with_embedding = self.tied && pass.adapter.is_some_and(Adapter::ties_head);
         let embedding = with_embedding.then(|| self.embed_tokens.trained(pass)).flatten();
         self.lm_head.trained(pass).or(embedding)
     }

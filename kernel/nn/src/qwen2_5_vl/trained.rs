@@ -36,9 +36,9 @@ impl Qwen2_5Vl {
     /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model.
     pub fn lora(&self, config: LoraConfig, seed: u64) -> Result<Adapter> {
         let mut adapter = Adapter::new(config.clone(), &self.linears, seed)?;
-        let scaling = config.scaling() as f32;
         for (id, weight) in self.weights().enumerate() {
             let Some(lora) = adapter.get_mut(id) else { continue };
+            let (scaling, r) = (lora.scaling as f32, lora.a.dims()[0]);
             if config.use_dora {
                 let lengths = dora_norms(weight, &lora.a, &lora.b, scaling)?;
                 lora.magnitude = Some(Magnitude::new(Var::from_tensor(&lengths)?));
@@ -47,7 +47,7 @@ impl Qwen2_5Vl {
                 if self.quantized.is_some() {
                     return Err(AdapterError::Quantized { what: "pissa_init" }.into());
                 }
-                let (a, b) = principal(weight, config.r, niter, seed)?;
+                let (a, b) = principal(weight, r, niter, seed)?;
                 let root = f64::from(scaling).sqrt();
                 let [a, b] = [(a / root)?, (b / root)?];
                 lora.a.set(&a)?;
