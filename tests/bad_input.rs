@@ -125,6 +125,41 @@ fn model_folders() {
 }
 
 #[test]
+fn folders_that_are_no_model_or_none_to_train() {
+    let typed = Typed::ready();
+    let adapter = fixture("train/adapter_nonzero");
+    typed.refuses(&format!("load {}", adapter.display()), &["adapter and no model", "adapter load"]);
+    let model = fixture("tiny");
+    typed.refuses(&format!("adapter load {}", model.display()), &["whole model", "`load "]);
+    typed.refuses(&format!("load {}", model.join("config.json").display()), &["config.json is a file", "folder"]);
+    typed.refuses(&format!("load {}", fixture("pictures").display()), &["holds no config.json"]);
+
+    let folder = copy_of_tiny();
+    let load = format!("load {}", folder.path().display());
+    let config = folder.path().join("config.json");
+    let mut quantized: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    quantized["quantization_config"] = json!({"quant_method": "awq", "bits": 4, "group_size": 128});
+    fs::write(&config, quantized.to_string()).unwrap();
+    typed.refuses(&load, &["config.json", "awq, 4 bits", "quantization_bit=4"]);
+
+    fs::copy(model.join("config.json"), &config).unwrap();
+    fs::remove_file(folder.path().join("model-00001-of-00002.safetensors")).unwrap();
+    typed.refuses(&load, &["model.safetensors.index.json", "model-00001-of-00002.safetensors", "not there"]);
+    fs::remove_file(folder.path().join("model.safetensors.index.json")).unwrap();
+    fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
+    typed.refuses(&load, &["holds no weights", "model.safetensors"]);
+    fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+    typed.refuses(&load, &["pytorch_model.bin", "save_pretrained"]);
+    fs::remove_file(folder.path().join("pytorch_model.bin")).unwrap();
+    let gguf = folder.path().join("model-q4.gguf");
+    fs::write(&gguf, "").unwrap();
+    typed.refuses(&load, &["model-q4.gguf", "GGUF", "quantization_bit=4"]);
+    fs::remove_file(&config).unwrap();
+    typed.refuses(&load, &["model-q4.gguf", "GGUF"]);
+    typed.refuses(&format!("load {}", gguf.display()), &["model-q4.gguf", "GGUF"]);
+}
+
+#[test]
 fn samples_are_skipped_and_reported() {
     let typed = Typed::ready();
     let folder = tempfile::tempdir().unwrap();

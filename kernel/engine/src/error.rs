@@ -40,6 +40,16 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
     NoFolder { path: PathBuf },
+    #[error("{path} is a file; load the folder that it lies in, with its config.json")]
+    File { path: PathBuf },
+    #[error("{path} holds no config.json: a model's folder has that, tokenizer.json and *.safetensors")]
+    NoConfig { path: PathBuf },
+    #[error(
+        "{path} holds an adapter and no model; load the model that it was made for{}, and then the adapter with \
+         `adapter load {path}`",
+        .base.as_ref().map(|base| format!(", `load {base}`")).unwrap_or_default()
+    )]
+    AdapterFolder { path: PathBuf, base: Option<String> },
     #[error("this build computes on the CPU only; build tunebook with `--features cuda`, or `set device=auto`")]
     BuiltWithoutCuda,
     #[error("no CUDA device can be used ({problem}); `set device=cpu` computes on the CPU")]

@@ -10,6 +10,7 @@ use candle_core::Device;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Tokenizer;
+use tunebook_nn::Checkpoint;
 use tunebook_nn::Precision;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::frozen::FrozenDType;
@@ -43,9 +44,7 @@ impl Model {
     /// Names the file and what is wrong with it.
     pub fn load(folder: &Path, dtype: Dtype, device: Device) -> Result<Self> {
         let start = Instant::now();
-        if !folder.is_dir() {
-            return Err(Error::NoFolder { path: folder.to_path_buf() });
-        }
+        check_folder(folder)?;
         let precision = match dtype {
             Dtype::Auto => None,
             Dtype::Float32 => Some(Precision::F32),
@@ -116,6 +115,26 @@ impl Model {
         self.report.elapsed += start.elapsed();
         Ok(())
     }
+}
+
+/// Says of a folder without config.json what it is instead.
+fn check_folder(folder: &Path) -> Result<()> {
+    let path = folder.to_path_buf();
+    if !folder.is_dir() {
+        return Err(Error::NoFolder { path });
+    }
+    if folder.join("config.json").exists() {
+        return Ok(());
+    }
+    let adapter = folder.join("adapter_config.json");
+    if !adapter.exists() {
+        return Err(match Checkpoint::open(folder) {
+            Err(error @ tunebook_nn::Error::Gguf { .. }) => error.into(),
+            _ => Error::NoConfig { path },
+        });
+    }
+    let base = read_json(adapter)?.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_string);
+    Err(Error::AdapterFolder { path, base })
 }
 
 /// Tells how far a task is once it has taken a second, and ends it when it is to stop.

@@ -1,6 +1,5 @@
 //! Memory-mapped safetensors: one file, or shards with an index.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -15,6 +14,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::weight_files::weight_files;
 
 /// The embedding matrix.
 pub(crate) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
@@ -56,11 +56,10 @@ struct MappedFile {
 }
 
 impl Checkpoint {
-    /// Maps every weight file of a model folder: `model.safetensors.index.json` with its shards, or
-    /// `model.safetensors`.
+    /// Maps every weight file of a model folder, see [`weight_files`].
     ///
     /// # Errors
-    /// A file that is missing, truncated or malformed, by name.
+    /// A file that is missing, truncated, malformed or of a kind that is not read, by name.
     pub fn open(folder: &Path) -> Result<Self> {
         let mut tensors = HashMap::new();
         for path in weight_files(folder)? {
@@ -213,23 +212,6 @@ impl MappedFile {
             })
             .collect())
     }
-}
-
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let index = folder.join("model.safetensors.index.json");
-    if !index.exists() {
-        return Ok(vec![folder.join("model.safetensors")]);
-    }
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let text = std::fs::read(&index).map_err(|source| Error::Read { path: index.clone(), source })?;
-    let parsed: Index = serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.clone(), source })?;
-    let mut files: Vec<_> = parsed.weight_map.into_values().collect();
-    files.sort();
-    files.dedup();
-    Ok(files.into_iter().map(|name| folder.join(name)).collect())
 }
 
 /// The name that a tensor or a module has in published files.

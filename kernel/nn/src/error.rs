@@ -21,6 +21,21 @@ pub enum Error {
     Config { path: PathBuf, problem: ConfigError },
     #[error("{path} is not a whole safetensors file ({problem}); download it again")]
     Safetensors { path: PathBuf, problem: String },
+    #[error("{place} asks for files that are not there: {}; download or copy them, too", .files.join(", "))]
+    MissingShards { place: PathBuf, files: Vec<String> },
+    #[error("{place} holds no weights: neither model.safetensors nor model.safetensors.index.json with its files")]
+    NoWeights { place: PathBuf },
+    #[error(
+        "{place} holds its weights as {file}, which may run code when it is read; write it anew as safetensors, with \
+         transformers: python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
+         M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
+    )]
+    PickledWeights { place: PathBuf, file: String },
+    #[error(
+        "{path} is quantized for inference (GGUF) and cannot be trained; load the model that it was made from, with \
+         quantization_bit=4"
+    )]
+    Gguf { path: PathBuf },
     #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]
     Damaged { path: PathBuf, problem: String },
     #[error("{place} has no tensor `{name}`; the checkpoint is incomplete or of another architecture")]

@@ -15,6 +15,7 @@ pub mod qwen2_5_vl;
 mod svd;
 pub mod tensor_file;
 mod uploaded;
+mod weight_files;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;

@@ -42,6 +42,20 @@ impl Chinese for Error {
             Self::NoFolder { path } => {
                 format!("没有文件夹 {}；模型从 config.json 所在的文件夹加载", path.display())
             }
+            Self::File { path } => {
+                format!("{} 是文件；请加载它所在的、含有 config.json 的文件夹", path.display())
+            }
+            Self::NoConfig { path } => format!(
+                "{} 中没有 config.json：模型的文件夹应有 config.json、tokenizer.json 和 *.safetensors",
+                path.display()
+            ),
+            Self::AdapterFolder { path, base } => {
+                let base = base.as_ref().map(|base| format!("（`load {base}`）")).unwrap_or_default();
+                let path = path.display();
+                format!(
+                    "{path} 中是适配器，不是模型；请先加载它所属的模型{base}，再用 `adapter load {path}` 加载适配器"
+                )
+            }
             Self::AdapterExists { name } => {
                 format!("已有名为 `{name}` 的适配器；请用 `adapter drop {name}` 丢弃它，或换一个名称")
             }

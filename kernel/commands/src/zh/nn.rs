@@ -17,6 +17,25 @@ impl Chinese for Error {
             Self::Safetensors { path, problem } => {
                 format!("{} 不是完整的 safetensors 文件（{problem}）；请重新下载", path.display())
             }
+            Self::MissingShards { place, files } => {
+                format!("{} 需要的文件不在：{}；请把它们也下载或复制过来", place.display(), files.join("、"))
+            }
+            Self::NoWeights { place } => format!(
+                "{} 中没有权重：既没有 model.safetensors，也没有 model.safetensors.index.json 及其文件",
+                place.display()
+            ),
+            Self::PickledWeights { place, file } => {
+                let place = place.display();
+                format!(
+                    "{place} 的权重存为 {file}，读取这种文件可能会执行其中的代码；请用 transformers 改存为 safetensors：\
+                     python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
+                     M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
+                )
+            }
+            Self::Gguf { path } => format!(
+                "{} 是为推理量化的（GGUF），不能训练；请加载量化前的原模型，并设 quantization_bit=4",
+                path.display()
+            ),
             Self::Damaged { path, problem } => {
                 format!("{} 已损坏（{problem}）；请从更早的检查点继续，或重新复制这个文件", path.display())
             }
@@ -108,6 +127,10 @@ impl Chinese for AdapterError {
             Self::NoWeights { path } => format!("{} 中没有张量", path.display()),
             Self::NoAdapter { path } => {
                 format!("{} 中没有适配器：需要 adapter_config.json 和 adapter_model.safetensors", path.display())
+            }
+            Self::WholeModel { path } => {
+                let path = path.display();
+                format!("{path} 中是完整的模型，不是适配器；请用 `load {path}` 加载")
             }
             Self::Pickle { path } => format!(
                 "{} 中的适配器只有 adapter_model.bin，这里不读；请用 PEFT 加载，再以 safe_serialization=True 保存",

@@ -49,6 +49,11 @@ pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> 
     if name.is_dir() {
         return Ok(name.to_path_buf());
     }
+    if name.is_file() {
+        let path = name.to_path_buf();
+        let is_gguf = name.extension().is_some_and(|extension| extension == "gguf");
+        return Err(if is_gguf { tunebook_nn::Error::Gguf { path }.into() } else { Error::File { path } });
+    }
     let id = repository_id(name).ok_or_else(|| Error::NoFolder { path: name.to_path_buf() })?;
     let hub = chosen(settings);
     let repository = Repository { kind: Kind::Model, id, revision: settings.model_revision.clone() };

@@ -35,6 +35,8 @@ pub enum AdapterError {
     NoWeights { path: PathBuf },
     #[error("there is no adapter in {path}: it needs the files adapter_config.json and adapter_model.safetensors")]
     NoAdapter { path: PathBuf },
+    #[error("{path} holds a whole model and no adapter; `load {path}` loads it")]
+    WholeModel { path: PathBuf },
     #[error(
         "{path} holds an adapter as adapter_model.bin only, which is not read; \
          load it with PEFT and save it again, with safe_serialization=True"

@@ -48,6 +48,9 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShap
     if !path.exists() && folder.join("adapter_model.bin").exists() {
         return Err(AdapterError::Pickle { path: folder.into() }.into());
     }
+    if !folder.join(CONFIG).exists() && folder.join("config.json").exists() {
+        return Err(AdapterError::WholeModel { path: folder.into() }.into());
+    }
     if !path.exists() || !folder.join(CONFIG).exists() {
         return Err(AdapterError::NoAdapter { path: folder.into() }.into());
     }
