@@ -16,6 +16,7 @@ mod ending;
 mod evaluation;
 mod export;
 mod fixtures;
+mod float16;
 mod gradients;
 mod hub;
 mod jupyter;

@@ -34,7 +34,14 @@ fn unexpected(report: &LoadReport, lang: Lang) -> String {
          tie_word_embeddings",
         "\n输出头取自文件中的 lm_head.weight：它与嵌入不同，尽管 config.json 设了 tie_word_embeddings",
     );
-    let mut text = if report.own_head { OWN_HEAD.in_lang(lang).to_string() } else { String::new() };
+    const FLOAT16: Text = both(
+        "\nfloat16 is converted to float32 when it is first used, which takes twice the memory of the files; \
+         dtype=bfloat16 takes half of that and rounds",
+        "\nfloat16 在首次使用时转换为 float32，占用文件两倍的内存；dtype=bfloat16 只需一半，但会舍入",
+    );
+    let widened = report.stored_dtype == "float16" && report.dtype == "float32" && report.quantized.is_none();
+    let notes = [(widened, FLOAT16), (report.own_head, OWN_HEAD)].into_iter().filter(|(is_so, _)| *is_so);
+    let mut text: String = notes.map(|(_, text)| text.in_lang(lang)).collect();
     let (shown, more) = report.unused.split_at(report.unused.len().min(MOST));
     if !shown.is_empty() {
         let names = shown.join(", ");

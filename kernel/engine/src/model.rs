@@ -13,7 +13,7 @@ use tunebook_data::Tokenizer;
 use tunebook_nn::Checkpoint;
 use tunebook_nn::Precision;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::frozen::FrozenDType;
+use tunebook_nn::checkpoint::StoredDType;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::device;
@@ -149,10 +149,11 @@ fn progress(task: Task, cx: &Context) -> impl FnMut(usize, usize) -> ControlFlow
     }
 }
 
-fn stored_name(dtype: FrozenDType) -> &'static str {
+fn stored_name(dtype: StoredDType) -> &'static str {
     match dtype {
-        FrozenDType::F32 => "float32",
-        FrozenDType::Bf16 => "bfloat16",
+        StoredDType::F32 => "float32",
+        StoredDType::Bf16 => "bfloat16",
+        StoredDType::F16 => "float16",
     }
 }
 

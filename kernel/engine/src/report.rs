@@ -21,7 +21,7 @@ pub struct LoadReport {
     /// `Qwen2_5_VLForConditionalGeneration`
     pub architecture: String,
     pub parameters: usize,
-    /// How the weights are stored: `float32` or `bfloat16`.
+    /// How the weights are stored: `float32`, `float16` or `bfloat16`.
     pub stored_dtype: String,
     /// The device that computes, by its own name; none is the CPU.
     pub device: Option<String>,

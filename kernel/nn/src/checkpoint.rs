@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::tensor_file::widened;
 use crate::weight_files::weight_files;
 
 /// The embedding matrix.
@@ -28,6 +29,16 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 pub struct Checkpoint {
     place: PathBuf,
     tensors: HashMap<String, Entry>,
+    /// What products read where float16 is stored.
+    float16: FrozenDType,
+}
+
+/// The element types in which a checkpoint may store its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredDType {
+    F32,
+    Bf16,
+    F16,
 }
 
 struct Entry {
@@ -66,7 +77,20 @@ impl Checkpoint {
             let file = Arc::new(MappedFile::open(path)?);
             tensors.extend(file.entries()?.into_iter().map(|(name, entry)| (canonical_name(&name), entry)));
         }
-        Ok(Self { place: folder.to_path_buf(), tensors })
+        Ok(Self { place: folder.to_path_buf(), tensors, float16: FrozenDType::F32 })
+    }
+
+    /// Has products read `dtype` where float16 is stored, instead of float32.
+    pub fn with_float16_as(self, dtype: FrozenDType) -> Self {
+        Self { float16: dtype, ..self }
+    }
+
+    /// In which dtype a tensor is stored.
+    ///
+    /// # Errors
+    /// There is none of that name, or it is none that can be read.
+    pub fn stored_dtype(&self, name: &str) -> Result<StoredDType> {
+        self.entry(name)?.stored_dtype(name)
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -91,15 +115,19 @@ impl Checkpoint {
     /// taken together: `[1280, 3, 2, 14, 14]` is a matrix `[1280, 1176]`.
     ///
     /// # Errors
-    /// The tensor is missing, of another shape, or in a dtype other than float32 and bfloat16.
+    /// The tensor is missing, of another shape, or in a dtype other than float32, float16 and bfloat16.
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<FrozenMatrix> {
         let entry = self.entry(name)?;
         let found = (entry.shape.first().copied().unwrap_or(0), entry.shape.iter().skip(1).product());
         if entry.shape.len() < 2 || found != (rows, cols) {
             return Err(entry.shape_error(name, &[rows, cols]));
         }
-        let dtype = entry.frozen_dtype(name)?;
-        Ok(FrozenMatrix::mapped(entry.file.map.clone(), entry.range.clone(), dtype, rows, cols))
+        let (map, range) = (entry.file.map.clone(), entry.range.clone());
+        Ok(match entry.stored_dtype(name)? {
+            StoredDType::F32 => FrozenMatrix::mapped(map, range, FrozenDType::F32, rows, cols),
+            StoredDType::Bf16 => FrozenMatrix::mapped(map, range, FrozenDType::Bf16, rows, cols),
+            StoredDType::F16 => FrozenMatrix::float16(map, range, self.float16, rows, cols),
+        })
     }
 
     /// The vector `name` (a bias or a norm weight), widened to f32 once.
@@ -128,11 +156,7 @@ impl Checkpoint {
     /// As [`Checkpoint::matrix`].
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         let entry = self.entry(name)?;
-        let length = entry.shape.iter().product();
-        let dtype = entry.frozen_dtype(name)?;
-        let mut values = vec![0f32; length];
-        FrozenMatrix::mapped(entry.file.map.clone(), entry.range.clone(), dtype, 1, length).read_row(0, &mut values);
-        Ok(values)
+        widened(entry.dtype, entry.bytes()).ok_or_else(|| entry.dtype_error(name))
     }
 
     /// Every tensor, in the order of the files and of their bytes.
@@ -159,14 +183,18 @@ impl Entry {
         &self.file.map[self.range.clone()]
     }
 
-    fn frozen_dtype(&self, name: &str) -> Result<FrozenDType> {
+    fn stored_dtype(&self, name: &str) -> Result<StoredDType> {
         match self.dtype {
-            Dtype::F32 => Ok(FrozenDType::F32),
-            Dtype::BF16 => Ok(FrozenDType::Bf16),
-            other => {
-                Err(Error::DType { path: self.file.path.clone(), name: name.to_string(), dtype: format!("{other:?}") })
-            }
+            Dtype::F32 => Ok(StoredDType::F32),
+            Dtype::BF16 => Ok(StoredDType::Bf16),
+            Dtype::F16 => Ok(StoredDType::F16),
+            _ => Err(self.dtype_error(name)),
         }
+    }
+
+    fn dtype_error(&self, name: &str) -> Error {
+        let (path, name) = (self.file.path.clone(), name.to_string());
+        Error::DType { path, name, dtype: format!("{:?}", self.dtype) }
     }
 
     fn shape_error(&self, name: &str, expected: &[usize]) -> Error {

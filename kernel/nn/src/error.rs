@@ -42,7 +42,10 @@ pub enum Error {
     MissingTensor { place: PathBuf, name: String },
     #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
-    #[error("tensor `{name}` in {path} is stored as {dtype}; only float32 and bfloat16 can be read")]
+    #[error(
+        "tensor `{name}` in {path} is stored as {dtype}; only float32, float16 and bfloat16 can be read: save the model \
+         anew in one of them, with transformers"
+    )]
     DType { path: PathBuf, name: String, dtype: String },
     #[error(transparent)]
     Adapter(#[from] AdapterError),

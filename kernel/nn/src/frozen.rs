@@ -12,6 +12,7 @@ use memmap2::Mmap;
 use tunebook_gemm::Bf12;
 use tunebook_gemm::Weights;
 
+use crate::float16::Float16;
 use crate::quantize::QuantizationBit;
 use crate::quantize::Quantized;
 use crate::uploaded::Uploaded;
@@ -31,7 +32,7 @@ pub struct FrozenMatrix {
     pub cols: usize,
 }
 
-/// The element types in which a checkpoint may store its weights.
+/// The element types that products read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrozenDType {
     F32,
@@ -50,6 +51,7 @@ impl FrozenDType {
 #[derive(Clone)]
 enum Bytes {
     Mapped(Arc<Mmap>, Range<usize>),
+    Float16(Arc<Float16>),
     Owned(Arc<[u32]>),
     Quantized(Arc<Quantized>),
 }
@@ -68,6 +70,12 @@ impl FrozenMatrix {
             bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..range.len()].copy_from_slice(&map[range]);
             Bytes::Owned(words.into())
         };
+        Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
+    }
+
+    /// The same over elements of float16, of which products read `dtype`.
+    pub(crate) fn float16(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType, rows: usize, cols: usize) -> Self {
+        let bytes = Bytes::Float16(Arc::new(Float16::new(map, range, dtype)));
         Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
     }
 
@@ -123,7 +131,11 @@ impl FrozenMatrix {
         };
         let uploaded = Some(Uploaded::new(self.weights(), (self.rows, self.cols), device, stored)?);
         self.release();
-        Ok(Self { uploaded, ..self.clone() })
+        let bytes = match &self.bytes {
+            Bytes::Float16(matrix) => Bytes::Float16(Arc::new(matrix.unconverted())),
+            other => other.clone(),
+        };
+        Ok(Self { uploaded, bytes, ..self.clone() })
     }
 
     /// The elements on `device`, for a product of `dtype`. If they were not uploaded, they are for this product.
@@ -134,7 +146,7 @@ impl FrozenMatrix {
         }
     }
 
-    /// How the checkpoint stores it.
+    /// What products read, unless it is quantized.
     pub fn dtype(&self) -> FrozenDType {
         self.dtype
     }
@@ -148,6 +160,7 @@ impl FrozenMatrix {
         let stored = match &self.bytes {
             Bytes::Mapped(map, range) => &map[range.clone()],
             Bytes::Owned(words) => &bytemuck::cast_slice(words)[..length],
+            Bytes::Float16(matrix) => return matrix.weights(),
             Bytes::Quantized(quantized) => return quantized.weights(),
         };
         match self.dtype {
@@ -163,6 +176,9 @@ impl FrozenMatrix {
 
     /// The elements from `start`, counted over all rows, widened to f32 into `out`.
     pub(crate) fn read(&self, start: usize, out: &mut [f32]) {
+        if let Bytes::Float16(matrix) = &self.bytes {
+            return matrix.read(start, out);
+        }
         let range = start..start + out.len();
         match self.weights() {
             Weights::F32(w) => out.copy_from_slice(&w[range]),
@@ -180,7 +196,7 @@ impl FrozenMatrix {
         }
         match &self.bytes {
             Bytes::Quantized(quantized) => quantized.size(),
-            Bytes::Mapped(..) | Bytes::Owned(_) => self.rows * self.cols * self.dtype.size(),
+            Bytes::Mapped(..) | Bytes::Float16(_) | Bytes::Owned(_) => self.rows * self.cols * self.dtype.size(),
         }
     }
 
@@ -188,7 +204,7 @@ impl FrozenMatrix {
     pub(crate) fn releasable(&self) -> usize {
         match &self.bytes {
             Bytes::Mapped(_, range) if self.uploaded.is_none() && self.packed().is_none() => range.len(),
-            Bytes::Mapped(..) | Bytes::Owned(_) | Bytes::Quantized(_) => 0,
+            Bytes::Mapped(..) | Bytes::Float16(_) | Bytes::Owned(_) | Bytes::Quantized(_) => 0,
         }
     }
 
@@ -210,11 +226,20 @@ impl FrozenMatrix {
 
     /// Lets the system take back the memory that a mapped matrix has been read into.
     pub(crate) fn release(&self) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map, range) = &self.bytes {
-            // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.
-            // A failure leaves things as they are.
-            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+        match &self.bytes {
+            Bytes::Mapped(map, range) => release(map, range),
+            Bytes::Float16(matrix) => matrix.release(),
+            Bytes::Owned(_) | Bytes::Quantized(_) => {}
         }
+    }
+}
+
+/// Lets the system take back the memory that a part of a mapped file has been read into.
+pub(crate) fn release(map: &Mmap, range: &Range<usize>) {
+    #[cfg(unix)]
+    {
+        // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.
+        // A failure leaves things as they are.
+        let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
     }
 }

@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod checkpoint;
 pub mod error;
+mod float16;
 pub mod frozen;
 pub mod gradients;
 pub mod merge;

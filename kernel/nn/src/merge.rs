@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use half::bf16;
+use half::f16;
 use rayon::prelude::*;
 use safetensors::Dtype;
 use serde_json::json;
@@ -80,7 +81,7 @@ impl<'a> Merge<'a> {
     /// `go_on` hears the number of tensors written before each one, and says whether to go on; else the answer is none.
     ///
     /// # Errors
-    /// A file cannot be written; a layer is stored in a dtype other than float32 and bfloat16.
+    /// A file cannot be written; a value is no number; a layer is stored in a dtype other than float32, float16 and bfloat16.
     pub fn write(&self, folder: &Path, shard_bytes: u64, go_on: &dyn Fn(usize) -> bool) -> Result<Option<Vec<String>>> {
         let shards = shards(self.merged(), shard_bytes);
         let (total, mut written) = (self.bytes(), 0);
@@ -165,6 +166,7 @@ impl<'a> Merge<'a> {
         match tensor.dtype {
             Dtype::F32 => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
             Dtype::BF16 => Ok(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
+            Dtype::F16 => Ok(values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
             other => {
                 let (path, name) = (path.to_path_buf(), tensor.name.to_string());
                 Err(Error::DType { path, name, dtype: format!("{other:?}") })

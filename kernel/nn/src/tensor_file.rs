@@ -7,6 +7,8 @@ use std::io;
 use std::io::Write;
 use std::path::Path;
 
+use half::bf16;
+use half::f16;
 use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
@@ -107,6 +109,16 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Floats<'static>>> {
         other => Err(damaged(format!("tensor `{name}` is stored as {other:?}, not F32"))),
     };
     tensors.iter().map(floats).collect()
+}
+
+/// Elements as f32, from a dtype that is stored little-endian without alignment; none where it is another.
+pub(crate) fn widened(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => data.as_chunks().0.iter().map(|v| f32::from_le_bytes(*v)).collect(),
+        Dtype::F16 => data.as_chunks().0.iter().map(|v| f16::from_le_bytes(*v).to_f32()).collect(),
+        Dtype::BF16 => data.as_chunks().0.iter().map(|v| bf16::from_le_bytes(*v).to_f32()).collect(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -46,7 +46,10 @@ impl Chinese for Error {
                 format!("{} 中的张量 `{name}` 形状是 {found:?}，config.json 却要求 {expected:?}", path.display())
             }
             Self::DType { path, name, dtype } => {
-                format!("{} 中的张量 `{name}` 以 {dtype} 存储；只能读 float32 和 bfloat16", path.display())
+                format!(
+                    "{} 中的张量 `{name}` 以 {dtype} 存储；只能读 float32、float16 和 bfloat16：请用 transformers 以其中一种重新保存模型",
+                    path.display()
+                )
             }
             Self::Adapter(error) => error.zh(),
             Self::Input(problem) => format!("输入不适合模型：{problem}"),

@@ -68,8 +68,8 @@ macro_rules! settings {
 
 settings! {
     Model {
-        /// How products are formed: float32, bfloat16, or as the checkpoint is stored.
-        /// 乘积的计算精度：float32、bfloat16，或与检查点的存储精度相同。
+        /// How products are formed: float32, bfloat16, or as the checkpoint is stored (float16: float32).
+        /// 乘积的计算精度：float32、bfloat16，或与检查点的存储精度相同（float16 则为 float32）。
         dtype: Dtype = Dtype::Auto;
         /// What computes: cpu, cuda (the first device that CUDA_VISIBLE_DEVICES leaves), or cuda where there is one.
         /// 用什么计算：cpu、cuda（CUDA_VISIBLE_DEVICES 允许的第一个设备），或有 cuda 设备时用 cuda。

@@ -7,11 +7,7 @@ use std::path::Path;
 use candle_core::Device;
 use candle_core::Tensor;
 use candle_core::Var;
-use half::bf16;
-use half::f16;
-use safetensors::Dtype;
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
 use tunebook_files::NewFolder;
 use tunebook_files::replace_file;
 
@@ -34,6 +30,7 @@ use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
 use crate::tensor_file;
+use crate::tensor_file::widened;
 
 pub(super) const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
@@ -137,7 +134,7 @@ impl<'a> File<'a> {
         let pissa = metadata.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(PISSA));
         let mut tensors = BTreeMap::new();
         for (name, tensor) in file.iter() {
-            let values = widen(&tensor).ok_or_else(|| AdapterError::DType {
+            let values = widened(tensor.dtype(), tensor.data()).ok_or_else(|| AdapterError::DType {
                 path: path.into(),
                 name: name.to_string(),
                 dtype: format!("{:?}", tensor.dtype()),
@@ -247,15 +244,4 @@ fn parse_tensor_name(name: &str) -> Option<(String, Option<Piece>)> {
     }
     let name = name.replace(".modules_to_save.default.", ".");
     (!name.contains(".lora_")).then(|| (canonical_name(&name), None))
-}
-
-/// The values as f32, from a dtype that is stored little-endian without alignment.
-fn widen(tensor: &TensorView) -> Option<Vec<f32>> {
-    let data = tensor.data();
-    Some(match tensor.dtype() {
-        Dtype::F32 => data.as_chunks().0.iter().map(|v| f32::from_le_bytes(*v)).collect(),
-        Dtype::F16 => data.as_chunks().0.iter().map(|v| f16::from_le_bytes(*v).to_f32()).collect(),
-        Dtype::BF16 => data.as_chunks().0.iter().map(|v| bf16::from_le_bytes(*v).to_f32()).collect(),
-        _ => return None,
-    })
 }

@@ -31,6 +31,7 @@ use crate::adapter::LinearShape;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::EMBEDDING;
+use crate::checkpoint::StoredDType;
 use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
@@ -63,7 +64,7 @@ pub struct Qwen2_5Vl {
     pub precision: Precision,
     /// Where it computes: what its layers read and make lies there.
     pub device: Device,
-    pub stored_dtype: FrozenDType,
+    pub stored_dtype: StoredDType,
     pub parameters: usize,
     /// What the linear layers are quantized to.
     pub quantized: Option<QuantizationBit>,
@@ -72,7 +73,7 @@ pub struct Qwen2_5Vl {
 
 impl Qwen2_5Vl {
     /// Maps the weights of a model folder. `precision` says how products are formed; `None` takes the dtype
-    /// in which the weights are stored. What it computes lies on `device`, where the CPU's memory is not at hand:
+    /// in which the weights are stored, and float32 for float16. What it computes lies on `device`, where the CPU's memory is not at hand:
     /// [`Qwen2_5Vl::upload`] brings the weights there.
     ///
     /// # Errors
@@ -80,10 +81,15 @@ impl Qwen2_5Vl {
     pub fn load(folder: &Path, precision: Option<Precision>, device: Device) -> Result<Self> {
         let config = Config::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let stored_dtype = checkpoint.matrix(EMBEDDING, config.text.vocab_size, config.text.hidden_size)?.dtype();
+        let stored_dtype = checkpoint.stored_dtype(EMBEDDING)?;
         let precision = precision.unwrap_or(match stored_dtype {
-            FrozenDType::F32 => Precision::F32,
-            FrozenDType::Bf16 => Precision::Bf16,
+            // bfloat16 would round what float16 holds.
+            StoredDType::F32 | StoredDType::F16 => Precision::F32,
+            StoredDType::Bf16 => Precision::Bf16,
+        });
+        let checkpoint = checkpoint.with_float16_as(match precision {
+            Precision::F32 => FrozenDType::F32,
+            Precision::Bf16 => FrozenDType::Bf16,
         });
         let mut loader =
             Loader { checkpoint: &checkpoint, precision, device: &device, linears: Vec::new(), tensors: Vec::new() };
