@@ -23,6 +23,7 @@ mod jupyter;
 mod languages;
 mod logits;
 mod loopback_hub;
+mod not_finite;
 mod own_head;
 mod quantized;
 mod readme;

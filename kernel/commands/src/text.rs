@@ -266,6 +266,7 @@ fn adapter(report: &AdapterReport, lang: Lang) -> String {
             thousands(all),
             100.0 * trainable as f64 / all.max(1) as f64,
         )
+        + &not_finite(report.not_finite.as_deref(), lang)
 }
 
 fn adapters(reports: &[AdapterReport], page: Page) -> String {
@@ -344,6 +345,19 @@ fn resumed(report: &ResumeReport, page: Page) -> String {
 fn saved(report: &SaveReport, lang: Lang) -> String {
     let (folder, files) = (report.folder.display(), report.files.join(", "));
     say!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
+        + &not_finite(report.not_finite.as_deref(), lang)
+}
+
+/// A warning of an adapter's tensor with values that are no numbers, where there is one.
+fn not_finite(tensor: Option<&str>, lang: Lang) -> String {
+    let warning = |name: &str| {
+        say!(
+            lang,
+            "\nwarning: `{name}` holds values that are no numbers (NaN or infinity), so the adapter cannot be used",
+            "\n警告：`{name}` 中有不是数的值（NaN 或无穷大），这个适配器无法使用"
+        )
+    };
+    tensor.map(warning).unwrap_or_default()
 }
 
 fn status(report: &Status, lang: Lang) -> String {
@@ -424,6 +438,7 @@ mod tests {
             trainable_parameters: 14_966_784,
             all_parameters: 3_769_589_760,
             step: 0,
+            not_finite: None,
         };
         assert_eq!(
             adapter(&report, Lang::En),

@@ -157,6 +157,7 @@ impl Adapters {
             trainable_parameters: live.adapter.parameter_count(),
             all_parameters: base + live.adapter.config.as_ref().map_or(0, |_| live.adapter.parameter_count()),
             step: live.run.step(),
+            not_finite: None,
         };
         self.list.iter().enumerate().map(report).collect()
     }

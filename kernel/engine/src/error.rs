@@ -104,6 +104,16 @@ pub enum Error {
     BadSample(Box<Skipped>),
     #[error("{count} samples in a row cannot be used, so something else must be wrong; the last: {last}")]
     BadSamplesInARow { count: usize, last: Box<Skipped> },
+    #[error(
+        "the adapter's `{name}` holds values that are no numbers (NaN or infinity), so nothing can be computed with it; load \
+         it from an earlier checkpoint, or turn it off with `adapter off`"
+    )]
+    AdapterNotFinite { name: String },
+    #[error(
+        "the model's output is no number (NaN or infinity), though its weights and the adapter's are: some are too large \
+         to compute with; load an earlier checkpoint of the adapter, or the model with dtype=float32"
+    )]
+    OutputNotFinite,
     #[error("there is no adapter to compare the model with; make one with `lora` or load one with `adapter load PATH`")]
     NothingToCompare,
     #[error("{path} already holds something; choose a folder that is empty or not there yet")]

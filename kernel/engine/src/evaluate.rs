@@ -18,6 +18,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::event::Task;
+use crate::finite;
 use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::output::results;
@@ -101,7 +102,8 @@ impl<'a> Samples<'a> {
 /// `on_bad_sample` is `stop`.
 ///
 /// # Errors
-/// No sample can be used, or one cannot and is not left out; a file cannot be written; a stop before the first batch.
+/// No sample can be used, or one cannot and is not left out; a file cannot be written; the loss is no number; a stop before
+/// the first batch.
 pub fn evaluate(
     samples: &Samples,
     chosen: &Chosen,
@@ -116,6 +118,9 @@ pub fn evaluate(
     let MeanLoss { loss, done, batches } = mean_loss(&list, asking, features, &mut bad, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
+    }
+    if !loss.is_finite() {
+        return Err(finite::why(asking.model, asking.adapter));
     }
     let mut report = EvaluateReport {
         samples: samples.name.clone(),

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
+use crate::finite;
 use crate::model::Model;
 use crate::model::read_json;
 use crate::report::ExportReport;
@@ -44,7 +45,7 @@ const COMPANIONS: [&str; 14] = [
 /// [`Merge::write`]. All is written to a temporary folder beside it, which takes its place in the end.
 ///
 /// # Errors
-/// `folder` holds something already; the disk has no room for it; a file cannot be written; an interrupt. Nothing is
+/// `folder` holds something already; the adapter has a value that is no number; the disk has no room for it; a file cannot be written; an interrupt. Nothing is
 /// left behind.
 pub fn export(
     folder: &Path,
@@ -58,6 +59,7 @@ pub fn export(
     if std::fs::read_dir(folder).map_or_else(|_| folder.exists(), |mut entries| entries.next().is_some()) {
         return Err(Error::ExportExists { path: folder.to_path_buf() });
     }
+    finite::check(adapter)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(write_error)?;
     let merge = Merge::new(&model.report.path, adapter, &model.net)?;
@@ -89,6 +91,7 @@ pub fn export_into(
     cx: &Context,
 ) -> Result<Vec<String>> {
     let write_error = |source| Error::Write { path: output.to_path_buf(), source };
+    finite::check(adapter)?;
     let merge = Merge::new(&model.report.path, adapter, &model.net)?;
     check_space(output, merge.bytes())?;
     let new = NewFolder::within(output).map_err(write_error)?;

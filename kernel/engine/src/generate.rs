@@ -5,6 +5,7 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::qwen2_5_vl::Pass;
 
 use crate::error::Result;
+use crate::finite;
 use crate::model::Model;
 use crate::prefix::Prefix;
 use crate::report::AnswerEnd;
@@ -38,7 +39,7 @@ const BRIEF: usize = 16;
 /// three axes.
 ///
 /// # Errors
-/// The prompt does not fit the model, or `on_token` fails; the prefix then holds what was read.
+/// The prompt does not fit the model, its output is no number, or `on_token` fails; the prefix then holds what was read.
 pub fn generate(
     prefix: &mut Prefix,
     model: &Model,
@@ -57,7 +58,11 @@ pub fn generate(
     let first = prompt.input_ids.len() as i64 + net.positions(&prompt.input_ids, &prompt.grids)?.delta;
     for made in 1..=choice.max_new_tokens {
         let logits = net.text.logits(&net.text.norm(&hidden, pass)?, pass)?;
-        let token = sampler.next(logits.flatten_all()?.to_vec1()?);
+        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(finite::why(model, adapter));
+        }
+        let token = sampler.next(logits);
         if choice.eos_token_ids.contains(&token) {
             return ended(AnswerEnd::EndOfTurn);
         }

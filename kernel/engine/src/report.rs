@@ -152,6 +152,8 @@ pub struct AdapterReport {
     pub trainable_parameters: usize,
     pub all_parameters: usize,
     pub step: usize,
+    /// Of one that has just been loaded: the first tensor with a value that is no number.
+    pub not_finite: Option<String>,
 }
 
 /// What makes a LoRA adapter.
@@ -313,6 +315,8 @@ pub struct ChatReport {
 pub struct SaveReport {
     pub folder: PathBuf,
     pub files: Vec<String>,
+    /// The first tensor with a value that is no number.
+    pub not_finite: Option<String>,
 }
 
 /// What the session holds.

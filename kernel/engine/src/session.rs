@@ -23,6 +23,7 @@ use crate::evaluate;
 use crate::evaluate::Samples;
 use crate::event::Context;
 use crate::export;
+use crate::finite;
 use crate::hub;
 use crate::memory::resident_bytes;
 use crate::methods;
@@ -172,8 +173,9 @@ impl Session {
     pub fn adapter_load(&mut self, folder: &Path, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = self.model()?.net.load_adapter(folder)?;
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
+        let not_finite = finite::of_adapter(&adapter)?;
         self.adapters.add(name.or(own.as_deref()), adapter)?;
-        self.active_report()
+        Ok(AdapterReport { not_finite, ..self.active_report()? })
     }
 
     pub fn adapter_use(&mut self, name: &str) -> Result<AdapterReport> {

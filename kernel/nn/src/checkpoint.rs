@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
 
@@ -159,6 +160,15 @@ impl Checkpoint {
         widened(entry.dtype, entry.bytes()).ok_or_else(|| entry.dtype_error(name))
     }
 
+    /// # Errors
+    /// A tensor of it, or one that is to stand in for it, has an element that is no number (NaN, infinity).
+    pub(crate) fn check_finite(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<()> {
+        match is_finite(dtype, bytes) {
+            true => Ok(()),
+            false => Err(Error::NotFinite { place: self.place.clone(), name: name.to_string() }),
+        }
+    }
+
     /// Every tensor, in the order of the files and of their bytes.
     pub(crate) fn stored(&self) -> Vec<StoredTensor<'_>> {
         let mut entries: Vec<_> = self.tensors.iter().collect();
@@ -239,6 +249,24 @@ impl MappedFile {
                 )
             })
             .collect())
+    }
+}
+
+/// Whether all elements are numbers: of one that is not, the exponent is all ones.
+fn is_finite(dtype: Dtype, bytes: &[u8]) -> bool {
+    const RUN: usize = 1 << 16;
+    let halves = |exponent: u16| {
+        let (halves, _) = bytes.as_chunks::<2>();
+        halves.par_chunks(RUN).all(|run| run.iter().all(|half| u16::from_le_bytes(*half) & exponent != exponent))
+    };
+    match dtype {
+        Dtype::F32 => {
+            let (floats, _) = bytes.as_chunks::<4>();
+            floats.par_chunks(RUN).all(|run| run.iter().all(|float| f32::from_le_bytes(*float).is_finite()))
+        }
+        Dtype::BF16 => halves(0x7f80),
+        Dtype::F16 => halves(0x7c00),
+        _ => true,
     }
 }
 

@@ -47,6 +47,11 @@ pub enum Error {
          anew in one of them, with transformers"
     )]
     DType { path: PathBuf, name: String, dtype: String },
+    #[error(
+        "`{name}` of the model in {place} holds values that are no numbers (NaN or infinity): the file is damaged, or the \
+         training that wrote it had failed; take another copy of the model"
+    )]
+    NotFinite { place: PathBuf, name: String },
     #[error(transparent)]
     Adapter(#[from] AdapterError),
     #[error("{0}")]

@@ -1,5 +1,6 @@
 //! A model's weights with an adapter merged into them, written anew as safetensors.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufWriter;
 use std::io::Write;
@@ -125,10 +126,12 @@ impl<'a> Merge<'a> {
             if !go_on(*written) {
                 return Ok(false);
             }
-            match self.changed(tensor)? {
-                Some(values) => file.write_all(&Self::stored(&values, tensor, path)?).map_err(error)?,
-                None => file.write_all(tensor.bytes).map_err(error)?,
-            }
+            let bytes = match self.changed(tensor)? {
+                Some(values) => Cow::Owned(Self::stored(&values, tensor, path)?),
+                None => Cow::Borrowed(tensor.bytes),
+            };
+            self.checkpoint.check_finite(tensor.name, tensor.dtype, &bytes)?;
+            file.write_all(&bytes).map_err(error)?;
             *written += 1;
         }
         // The folder is renamed when all is written; without this, a crash soon after could leave it without contents.

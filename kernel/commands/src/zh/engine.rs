@@ -118,6 +118,14 @@ impl Chinese for Error {
             Self::BadSamplesInARow { count, last } => {
                 format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.say(Lang::Zh))
             }
+            Self::AdapterNotFinite { name } => format!(
+                "适配器的 `{name}` 中有不是数的值（NaN 或无穷大），无法用它计算；请从更早的检查点加载，或用 `adapter off` 停用"
+            ),
+            Self::OutputNotFinite => {
+                "模型的输出不是数（NaN 或无穷大），但模型和适配器的权重都是数：有些值太大，无法计算；\
+                 请加载适配器更早的检查点，或用 dtype=float32 加载模型"
+                    .to_string()
+            }
             Self::NothingToCompare => {
                 "没有可与模型比较的适配器；请用 `lora` 新建，或用 `adapter load PATH` 加载".to_string()
             }

@@ -51,6 +51,10 @@ impl Chinese for Error {
                     path.display()
                 )
             }
+            Self::NotFinite { place, name } => format!(
+                "{} 中模型的 `{name}` 有不是数的值（NaN 或无穷大）：文件已损坏，或写出它的训练已经失败；请换一份模型",
+                place.display()
+            ),
             Self::Adapter(error) => error.zh(),
             Self::Input(problem) => format!("输入不适合模型：{problem}"),
             Self::DeviceMemory => {

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
+use crate::finite;
 use crate::report::SaveReport;
 use crate::run_state::RunState;
 use crate::settings::Settings;
@@ -193,7 +194,7 @@ impl OutputFolder {
                 add(&[name]);
             }
         }
-        Ok(SaveReport { folder: self.folder.clone(), files })
+        Ok(SaveReport { folder: self.folder.clone(), files, not_finite: finite::of_adapter(state.adapter)? })
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {

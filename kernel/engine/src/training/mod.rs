@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
+use crate::finite;
 use crate::memory;
 use crate::memory::StepMemory;
 use crate::memory::Trainable;
@@ -409,7 +410,8 @@ impl Run {
         let loss = losses.iter().sum::<f64>() / count;
         let eval_losses: Vec<_> = self.state.evaluations.iter().map(|record| record.loss).collect();
         let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
-        advice::check(self.step() + 1, loss, grad_norm, learning_rate)?;
+        advice::check(self.step() + 1, loss, grad_norm, learning_rate)
+            .map_err(|error| finite::weights(material.model, Some(material.adapter)).unwrap_or(error))?;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
         self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;

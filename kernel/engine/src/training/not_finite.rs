@@ -12,6 +12,7 @@ use super::Run;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
+use crate::finite;
 use crate::micro_batch::MicroBatches;
 use crate::output::OutputFolder;
 use crate::pictures::Features;
@@ -23,8 +24,8 @@ impl Run {
     /// The samples whose own loss is not finite.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if no sample has a finite loss with the adapter, but one has without it;
-    /// [`Error::NotFinite`] if each has one by itself. A stop.
+    /// No sample has a finite loss with the adapter: weights hold values that are no numbers, or [`Error::Diverged`] if one
+    /// has it without the adapter. [`Error::NotFinite`] if each has one by itself. A stop.
     pub(super) fn not_finite(
         &self,
         material: &Material,
@@ -62,8 +63,13 @@ impl Run {
                 }
                 Ok(false)
             };
-            if !any(Some(adapter))? && any(None)? {
-                return Err(Error::Diverged { step, learning_rate, checkpoint: self.checkpoint_before_rise() });
+            if !any(Some(adapter))? {
+                let checkpoint = self.checkpoint_before_rise();
+                return Err(match finite::weights(model, Some(adapter)) {
+                    Some(error) => error,
+                    None if any(None)? => Error::Diverged { step, learning_rate, checkpoint },
+                    None => Error::OutputNotFinite,
+                });
             }
         }
         let skipped = |sample: &Encoded| Skipped { origin: sample.origin.clone(), reason: SkipReason::LossNotFinite };

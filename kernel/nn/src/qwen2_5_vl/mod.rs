@@ -161,6 +161,17 @@ impl Qwen2_5Vl {
         self.linears.iter().map(|linear| linear.rows * linear.cols).sum()
     }
 
+    /// Reads all of the checkpoint's tensors.
+    ///
+    /// # Errors
+    /// One has a value that is no number (NaN, infinity).
+    pub fn check_finite(&self) -> Result<()> {
+        self.checkpoint
+            .stored()
+            .iter()
+            .try_for_each(|tensor| self.checkpoint.check_finite(tensor.name, tensor.dtype, tensor.bytes))
+    }
+
     /// Positions of one sequence of tokens with pictures of `grids`.
     ///
     /// # Errors
