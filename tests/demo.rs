@@ -120,3 +120,70 @@ fn the_same_seed_gives_the_same_curve() {
     assert_eq!(first, curve(1));
     assert_ne!(first, curve(2));
 }
+
+#[test]
+fn what_the_demo_brings_goes_when_something_else_comes() {
+    let demo = Demo::new();
+    let folder = |name: &str, set: &str| {
+        let folder = demo.0.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(
+            folder.join("a.json"),
+            r#"[{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]"#,
+        )
+        .unwrap();
+        fs::write(folder.join("dataset_info.json"), json!({set: {"file_name": "a.json"}}).to_string()).unwrap();
+        folder
+    };
+    // One where data lies by default, and one elsewhere.
+    folder("data", "mine");
+    folder("other", "theirs");
+    let tiny = crate::fixtures::fixture("tiny");
+    let show = "show eval_dataset\nshow dataset_dir\nshow learning_rate\nshow lora_rank\nshow max_new_tokens\n";
+    let text = demo.run(&format!(
+        "set learning_rate=1e-5 max_new_tokens=9\n\
+         demo\n\
+         print data by its name\n\
+         data mine\n{show}\
+         demo\n\
+         print data in a folder\n\
+         data theirs dataset_dir=other\n\
+         {show}\
+         demo\n\
+         print other data of the demo\n\
+         data shapes\n{show}\
+         demo\n\
+         print a share of the same\n\
+         data creatures val_size=0.1\n{show}\
+         set lora_rank=4\n\
+         print another model\n\
+         load {}\n\
+         {show}",
+        tiny.display()
+    ));
+    let names =
+        ["data by its name", "data in a folder", "other data of the demo", "a share of the same", "another model"];
+    let place = |name: &str| text.find(&format!("{name}\n")).unwrap();
+    let part = |name: &str| {
+        let next = names.iter().skip_while(|other| **other != name).nth(1);
+        text[place(name)..next.map_or(text.len(), |next| place(next))].to_string()
+    };
+    let held_out = |text: &str| text.contains("eval_dataset = none");
+    let first = part("data by its name");
+    assert!(
+        first.contains("mine: 2 samples to train on;") && held_out(&first) && first.contains("dataset_dir = data\n"),
+        "{first}"
+    );
+    // What suits the model stays with it.
+    assert!(first.contains("learning_rate = 0.004") && first.contains("max_new_tokens = 64"), "{first}");
+    let second = part("data in a folder");
+    assert!(second.contains("theirs: 2 samples to train on;") && held_out(&second), "{second}");
+    let third = part("other data of the demo");
+    assert!(third.contains("shapes: ") && held_out(&third) && third.contains("creatures\n"), "{third}");
+    let fourth = part("a share of the same");
+    assert!(fourth.contains("432 samples to train on, 48 to evaluate on") && held_out(&fourth), "{fourth}");
+    let last = part("another model");
+    for line in ["learning_rate = 1e-5", "lora_rank = 4", "max_new_tokens = 9"] {
+        assert!(last.contains(line), "{last}");
+    }
+}

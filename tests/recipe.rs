@@ -68,6 +68,38 @@ fn a_recipe_that_fails_changes_nothing() {
     }
 }
 
+#[test]
+fn what_came_with_a_recipe_does_not_outlive_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.yaml");
+    let adapter = fixture("train/cosine/adapter");
+    let text = format!(
+        "model_name_or_path: {}\ndataset_dir: {}\ndataset: creatures\neval_dataset: pairs\ncutoff_len: 512\n\
+         adapter_name_or_path: {}\nlearning_rate: 3.0e-4\n",
+        fixture("tiny").display(),
+        fixture("train").display(),
+        adapter.display()
+    );
+    std::fs::write(&recipe, text).unwrap();
+    let host = Host::start(Lang::En).unwrap();
+    carry_out(&host, &format!("recipe load {}", recipe.display())).unwrap();
+    let shown = |key: &str| carry_out(&host, &format!("show {key}")).unwrap().join("");
+    assert_eq!(shown("adapter_name_or_path"), format!("adapter_name_or_path = {}", adapter.display()));
+    // A new adapter does not go on from that of the recipe.
+    carry_out(&host, "lora fresh").unwrap();
+    assert_eq!(shown("adapter_name_or_path"), "adapter_name_or_path = none");
+
+    // Other data is not evaluated on the recipe's, wherever it lies.
+    let mine = folder.path().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("mine.json"), r#"[{"instruction": "a", "output": "b"}]"#).unwrap();
+    std::fs::write(mine.join("dataset_info.json"), r#"{"mine": {"file_name": "mine.json"}}"#).unwrap();
+    carry_out(&host, &format!("data mine dataset_dir={}", mine.display())).unwrap();
+    assert_eq!(shown("eval_dataset"), "eval_dataset = none");
+    // The recipe's other settings are what it was loaded for.
+    assert_eq!(shown("lr"), "learning_rate = 3e-4");
+}
+
 /// The outputs of a line as plain text, or what it failed with.
 fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
     let mut outputs = Vec::new();

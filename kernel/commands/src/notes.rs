@@ -76,6 +76,14 @@ impl Say for Note {
                 "the file of {name} is not the one that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1",
                 "{name} 的文件不是 dataset_info.json 所指的那个：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
             ),
+            Self::TakenBack { settings } => {
+                let settings = settings.join(", ");
+                say!(
+                    lang,
+                    "settings restored, since what they came with has gone: {settings}",
+                    "以下设置所属的内容已换掉，恢复原值：{settings}"
+                )
+            }
             Self::GoingOn { checkpoint } => {
                 let place = checkpoint.display();
                 say!(

@@ -56,7 +56,7 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
     if !recipe.without_effect.is_empty() {
         stage.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
     }
-    let mut made = Session::default();
+    let (mut made, before) = (Session::default(), session.settings_of_its_own());
     made.follow(recipe);
     (stage.show)(Output::Loaded(made.load(&recipe.model, &stage.context)?));
     if !recipe.settings.dataset.is_empty() {
@@ -71,6 +71,7 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
         (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
     };
     (stage.show)(output);
+    made.tie_recipe(&before);
     *session = made;
     Ok(())
 }

@@ -4,15 +4,19 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use tunebook_engine::Session;
+use tunebook_engine::Settings;
+use tunebook_engine::settings::Owner;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::output::Output;
 use crate::parse;
+use crate::parse::Args;
 use crate::rust;
 use crate::rust::RustError;
 use crate::script;
 use crate::verb::Stage;
+use crate::verb::Verb;
 
 /// Carries out one line. Settings that are given along stay set if it succeeds; if it fails they are as before.
 ///
@@ -23,17 +27,29 @@ pub fn run(line: &str, session: &mut Session, stage: &Stage) -> Result<Output> {
         return Err(RustError::NotHere.into());
     }
     let Some((verb, args)) = parse::parse(line)? else { return Ok(Output::Nothing) };
-    let before = session.settings().clone();
-    let mut settings = before.clone();
-    for (key, value) in &args.settings {
-        settings.set(key, value)?;
-    }
-    session.set(settings);
+    let before = session.held_settings();
+    session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;
     let result = (verb.run)(session, &args, stage);
-    if result.is_err() {
-        session.set(before);
+    match &result {
+        Ok(_) => tie(verb, &args, session, &before.settings),
+        Err(_) => session.put_back(before),
     }
     result
+}
+
+/// Of what is given along, some belongs to the words of its line and goes with them: a revision with its model, a folder of
+/// pictures with its data sets.
+fn tie(verb: &Verb, args: &Args, session: &mut Session, before: &Settings) {
+    for (key, _) in &args.settings {
+        match (verb.name, *key) {
+            ("load", "model_revision") => session.tie(key, Owner::Model, before),
+            ("data", "media_dir") => {
+                let owner = Owner::DatasetDir(session.settings().dataset_dir.clone());
+                session.tie(key, owner, before);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Carries out the lines of a file and shows their outputs as they come; stops at the first error.

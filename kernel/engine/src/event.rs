@@ -89,6 +89,8 @@ pub enum Note {
     OtherSha1 { name: String, sha1: String },
     /// Keys of a recipe that are accepted and do nothing.
     WithoutEffect { keys: Vec<String> },
+    /// Settings, as `key=value`, that are as they were before something came that is gone now.
+    TakenBack { settings: Vec<String> },
     /// A training goes on from a checkpoint by itself.
     GoingOn { checkpoint: PathBuf },
 }

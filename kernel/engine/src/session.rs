@@ -1,5 +1,7 @@
 //! The session: what is loaded, and the verbs that change it.
 
+mod held_settings;
+
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -22,6 +24,8 @@ use crate::error::Result;
 use crate::evaluate;
 use crate::evaluate::Samples;
 use crate::event::Context;
+use crate::event::Event;
+use crate::event::Note;
 use crate::export;
 use crate::finite;
 use crate::hub;
@@ -31,8 +35,6 @@ use crate::model::Model;
 use crate::nearest::nearest;
 use crate::pictures::Features;
 use crate::predict;
-use crate::recipe::Recipe;
-use crate::recipe::Written;
 use crate::recovery;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
@@ -52,11 +54,14 @@ use crate::report::StepRecord;
 use crate::report::TensorReport;
 use crate::report::TrainReport;
 use crate::resume;
-use crate::settings::Dtype;
 use crate::settings::FinetuningType;
 use crate::settings::Settings;
+use crate::settings::Tied;
 use crate::training::Material;
 use crate::training::Run;
+
+pub use held_settings::HeldSettings;
+pub use held_settings::tell_taken_back;
 
 /// One live session.
 ///
@@ -64,6 +69,8 @@ use crate::training::Run;
 #[derive(Default)]
 pub struct Session {
     settings: Settings,
+    /// Which of them came with what.
+    tied: Tied,
     /// The keys of the recipe that was loaded last, with their values.
     given: Map<String, Value>,
     model: Option<Model>,
@@ -74,31 +81,6 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Replaces the settings. What a model, a data set or an adapter was made with stays as it was made.
-    pub fn set(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// Takes over the settings of a recipe, and keeps its other keys for [`Session::recipe`].
-    pub fn follow(&mut self, recipe: &Recipe) {
-        self.settings = recipe.settings.clone();
-        self.given = recipe.given.clone();
-    }
-
-    /// The session as LLaMA-Factory would be told of it.
-    pub fn recipe(&self) -> Written {
-        let model = self.model.as_ref().map(|model| &model.report);
-        let bf16 = match self.settings.dtype {
-            Dtype::Auto => model.is_none_or(|model| model.dtype == "bfloat16"),
-            dtype => dtype == Dtype::Bfloat16,
-        };
-        Written::new(model.map(|model| model.name.as_str()), bf16, &self.settings, &self.given)
-    }
-
     /// Loads a model: a folder, or what a hub has under that name (see [`hub::model`]). What was loaded before is
     /// dropped with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
@@ -122,12 +104,16 @@ impl Session {
     }
 
     /// Reads and encodes data sets that `dataset_info.json` in `settings.dataset_dir` names. The training of every
-    /// adapter starts anew with them; the adapters keep what they have learned.
+    /// adapter starts anew with them; the adapters keep what they have learned. Settings that came with other data are
+    /// taken back, see [`Tied`](crate::settings::Tied).
     pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
         let model = self.model()?;
-        let data = ChosenData::read(names, model, &self.processor()?, &self.settings, cx)?;
+        let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());
+        let taken = tied.take_back_for(names, &mut settings);
+        let data = ChosenData::read(names, model, &processor(model, &settings)?, &settings, cx)?;
         let report = data.report.clone();
-        self.data = Some(data);
+        (self.settings, self.tied, self.data) = (settings, tied, Some(data));
+        tell_taken_back(taken, cx);
         self.adapters.restart();
         Ok(report)
     }
@@ -142,6 +128,7 @@ impl Session {
         let settings = &self.settings;
         let adapter = self.model()?.net.lora(methods::lora_config(settings), settings.seed)?;
         self.adapters.add(name, adapter)?;
+        self.forget_origin();
         self.settings.finetuning_type = FinetuningType::Lora;
         self.active_report()
     }
@@ -151,6 +138,7 @@ impl Session {
     pub fn freeze(&mut self, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = methods::freeze(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
+        self.forget_origin();
         self.settings.finetuning_type = FinetuningType::Freeze;
         self.active_report()
     }
@@ -159,6 +147,7 @@ impl Session {
     pub fn full(&mut self, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = methods::full(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
+        self.forget_origin();
         self.settings.finetuning_type = FinetuningType::Full;
         self.active_report()
     }
@@ -175,6 +164,7 @@ impl Session {
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
         let not_finite = finite::of_adapter(&adapter)?;
         self.adapters.add(name.or(own.as_deref()), adapter)?;
+        self.forget_origin();
         Ok(AdapterReport { not_finite, ..self.active_report()? })
     }
 
@@ -244,11 +234,12 @@ impl Session {
 
         let adapter = self.adapters.add_trained(&name, adapter, run);
         let data = read.as_ref().map(|data| data.report.clone());
+        let before = std::mem::replace(&mut self.settings, settings);
         if read.is_some() {
-            settings.dataset = names;
+            self.settings.dataset = names;
             self.data = read;
+            self.tie_data(&before);
         }
-        self.settings = settings;
         Ok(ResumeReport { checkpoint: folder, adapter, step, total_steps, micro_batches, taken, differing, data })
     }
 
@@ -322,7 +313,7 @@ impl Session {
     ) -> Result<EvaluateReport> {
         let processor = self.processor()?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let settings = &self.settings;
+        let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
         let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
@@ -341,7 +332,7 @@ impl Session {
     ) -> Result<PredictReport> {
         let processor = self.processor()?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let settings = &self.settings;
+        let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
         let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
@@ -440,7 +431,7 @@ impl Session {
     /// What stays when the model goes.
     fn emptied(&mut self) -> Self {
         let (settings, given) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.given));
-        Self { settings, given, ..Self::default() }
+        Self { settings, given, tied: std::mem::take(&mut self.tied), ..Self::default() }
     }
 
     fn model(&self) -> Result<&Model> {

@@ -24,11 +24,11 @@ pub static VERB: Verb = Verb {
     details: both(
         "The model is a Qwen2.5-VL of 3.5 million parameters that describes plain pictures. The data set has creatures \
          whose names and types follow from their parts; the model has never been told them, and some combinations are \
-         held out for `predict`. Beside it is `shapes`, with questions that the model can answer. Settings that suit both are set, all others take their defaults. Nothing is \
+         held out for `predict`. Beside it is `shapes`, with questions that the model can answer. Settings that suit both are set, all others take their defaults, until another model is loaded. Nothing is \
          downloaded; the files are written to the user's cache folder. A model that is loaded already is dropped, with \
          its data, adapters and conversation.",
         "模型是一个 350 万参数的 Qwen2.5-VL，会描述简单的图片。数据集里是一些小精灵，它们的名字和属性由身体各部分决定；\
-         模型从没学过，有些组合留给 `predict` 检验。另有 `shapes` 数据集，都是模型本来就会答的问题。适合两者的设置会自动设好，其余设置恢复默认值。不用下载，文件写在用户\
+         模型从没学过，有些组合留给 `predict` 检验。另有 `shapes` 数据集，都是模型本来就会答的问题。适合两者的设置会自动设好，其余设置恢复默认值，直到加载另一个模型。不用下载，文件写在用户\
          的缓存文件夹里。已加载的模型会连同数据、适配器和对话一起丢弃。",
     ),
     examples: &[("demo", both("then ask, train and ask again, as it says", "然后照它说的提问、训练、再提问"))],
@@ -78,6 +78,8 @@ now ask, teach, and ask again:
 
 fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
     let demo = Demo::install()?;
+    // What an earlier demo brought.
+    session.take_back_with_model();
     let mut settings = Settings::default();
     for (key, value) in SETTINGS {
         settings.set(key, value)?;
@@ -86,7 +88,7 @@ fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
     settings.dataset = vec![CREATURES_TRAIN.to_string()];
     settings.eval_dataset = vec![CREATURES_HELD_OUT.to_string()];
     let train = settings.dataset.clone();
-    session.set(settings);
+    session.set_with_model(settings);
     let loaded = session.load(&demo.model, &stage.context)?;
     (stage.show)(Output::Loaded(loaded));
     (stage.show)(Output::Data(session.data(&train, &stage.context)?));

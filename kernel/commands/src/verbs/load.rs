@@ -1,6 +1,7 @@
 //! `load`: a model out of a folder.
 
 use tunebook_engine::Session;
+use tunebook_engine::session::tell_taken_back;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
@@ -50,5 +51,8 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    Ok(Output::Loaded(session.load(&parse::path(&args.words[0]), &stage.context)?))
+    let taken = session.take_back_with_model();
+    let loaded = session.load(&parse::path(&args.words[0]), &stage.context)?;
+    tell_taken_back(taken, &stage.context);
+    Ok(Output::Loaded(loaded))
 }

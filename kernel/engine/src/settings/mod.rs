@@ -3,6 +3,7 @@
 
 mod choice;
 mod declaration;
+mod tied;
 mod value;
 
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub use choice::SaveStrategy;
 pub use declaration::Declaration;
 pub use declaration::Group;
 pub use declaration::Limits;
+pub use tied::Owner;
+pub use tied::Tied;
 pub use value::Kind;
 pub use value::Mapping;
 
