@@ -1,13 +1,21 @@
 //! A conversation keeps what the model has read, and answers as if it had read all of it anew.
 
+use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
+use serde_json::Value;
+use serde_json::json;
+use tunebook_commands::Lang;
+use tunebook_commands::Say;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Event;
 use tunebook_engine::Session;
+use tunebook_engine::Split;
 use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ChatReport;
+use tunebook_engine::report::SystemPromptSource;
 
 use crate::fixtures::fixture;
 
@@ -110,6 +118,106 @@ fn an_answer_that_was_stopped_is_read_on_from() {
     }
     let last = ask_both(&mut cached, &mut other, "And now?", &[], &cx);
     assert!(last.cached_tokens >= next.prompt_tokens, "{last:?}");
+}
+
+/// A data set of texts, each with its system prompt.
+fn data_with(folder: &Path, name: &str, systems: &[&str]) {
+    let sample = |system: &&str| json!({"instruction": "What is it?", "output": "A fern.", "system": system});
+    let samples: Vec<_> = systems.iter().map(sample).collect();
+    let info = std::fs::read(folder.join("dataset_info.json")).unwrap_or(b"{}".to_vec());
+    let mut info: Value = serde_json::from_slice(&info).unwrap();
+    info[name] = json!({
+        "file_name": format!("{name}.json"),
+        "columns": {"prompt": "instruction", "response": "output", "system": "system"},
+    });
+    std::fs::write(folder.join(format!("{name}.json")), json!(samples).to_string()).unwrap();
+    std::fs::write(folder.join("dataset_info.json"), info.to_string()).unwrap();
+}
+
+#[test]
+fn the_model_is_asked_with_the_system_prompt_that_it_is_trained_with() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, systems) in [
+        ("botany", ["You are a botanist. Say what it is.", "You are a botanist. Say what it is."]),
+        ("mixed", ["You are a botanist. Say what it is.", "Say it."]),
+        ("without", ["", ""]),
+    ] {
+        data_with(folder.path(), name, &systems);
+    }
+    let (cancel, notes) = (Cancel::default(), Mutex::new(Vec::new()));
+    let emit = |event| {
+        if let Event::Note(note) = event {
+            notes.lock().unwrap().push(note.say(Lang::En));
+        }
+    };
+    let cx = Context { emit: &emit, cancel: &cancel };
+    let mut session = session(&cx);
+    let set = |session: &mut Session, key: &str, value: &str| {
+        session.change([(key, value)].into_iter()).unwrap();
+    };
+    set(&mut session, "dataset_dir", folder.path().to_str().unwrap());
+    set(&mut session, "max_new_tokens", "1");
+    // How many tokens the question of the first sample has, from the beginning on.
+    let trained = |session: &mut Session, name: &str| {
+        session.data(&[name.to_string()], &cx).unwrap();
+        session.sample(Split::Train, 0).unwrap().tokens.iter().take_while(|token| !token.supervised).count()
+    };
+    let asked = |session: &mut Session| {
+        session.chat_clear();
+        let tokens = session.chat("What is it?", &[], &cx).unwrap().prompt_tokens;
+        (tokens, std::mem::take(&mut *notes.lock().unwrap()))
+    };
+    let plain = asked(&mut session);
+    assert!(plain.1.is_empty());
+
+    let botany = trained(&mut session, "botany");
+    assert!(botany > plain.0);
+    let (tokens, said) = asked(&mut session);
+    assert_eq!(tokens, botany);
+    assert!(said.len() == 1 && said[0].contains("“You are a botanist. Say what it is.”"), "{said:?}");
+    // It is said once, and an adapter changes nothing of it.
+    session.lora(None).unwrap();
+    assert_eq!(asked(&mut session), (botany, Vec::new()));
+    session.compare("What is it?", &[], &[], &cx).unwrap();
+    assert!(notes.lock().unwrap().is_empty());
+    assert_eq!(session.status().system.unwrap().source, SystemPromptSource::Data);
+
+    set(&mut session, "system", "Be brief.");
+    let (tokens, said) = asked(&mut session);
+    assert!(tokens < botany && said[0].contains("“Be brief.” (default_system)"), "{said:?}");
+    set(&mut session, "system", "");
+    let (tokens, said) = asked(&mut session);
+    assert!(tokens < plain.0 && said[0].contains("none (default_system)"), "{said:?}");
+    set(&mut session, "default_system", "none");
+    assert_eq!(asked(&mut session).0, botany);
+
+    // What samples do not share is not asked with; nor is anything said of the template's own.
+    trained(&mut session, "mixed");
+    let (tokens, said) = asked(&mut session);
+    assert!(tokens == plain.0 && said[0].contains("“You are a helpful assistant.” (the template's own)"), "{said:?}");
+    assert_eq!((trained(&mut session, "without"), asked(&mut session)), (plain.0, plain.clone()));
+
+    // Samples without one are trained with the setting, and those with one keep it.
+    set(&mut session, "system", "Look closely.");
+    assert_eq!(trained(&mut session, "without"), asked(&mut session).0);
+    assert_eq!(trained(&mut session, "botany"), botany);
+    set(&mut session, "system", "none");
+    assert_eq!(trained(&mut session, "without"), plain.0);
+}
+
+#[test]
+fn a_conversation_goes_on_under_another_system_prompt() {
+    let cancel = Cancel::default();
+    let cx = quiet(&cancel);
+    let (mut cached, mut other) = (session(&cx), session(&cx));
+    ask_both(&mut cached, &mut other, "What is this?", &[], &cx);
+    for session in [&mut cached, &mut other] {
+        session.change([("default_system", "Be brief.")].into_iter()).unwrap();
+    }
+    let two = ask_both(&mut cached, &mut other, "And that?", &[], &cx);
+    assert_eq!(cached.status().turns, 2);
+    // All of it is read again behind `<|im_start|>system`.
+    assert!(two.cached_tokens < 8, "{two:?}");
 }
 
 #[test]

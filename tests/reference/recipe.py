@@ -1,18 +1,25 @@
 """What LLaMA-Factory's recipes may say, and the command that its web page shows for a training.
 
-Writes fixtures/recipe/arguments.json: every argument of `llamafactory-cli train` with its default; and
-fixtures/recipe/commands.json: recipes as the web page saves them (training_args.yaml), with the text of its Preview
-button. Run it in the environment of requirements-llamafactory.txt.
+Writes in fixtures/recipe
+arguments.json  every argument of `llamafactory-cli train` with its default
+commands.json   recipes as the web page saves them (training_args.yaml), with the text of its Preview button
+systems.json    what a conversation begins with, for every `default_system`, system message and list of tools
+
+Run it in the environment of requirements-llamafactory.txt.
 """
 
+import copy
 import dataclasses
+import itertools
 import json
 import os
 import tempfile
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
+from llamafactory.data import template as templates
 from llamafactory.extras.constants import DEFAULT_TEMPLATE
 from llamafactory.hparams import DataArguments
 from llamafactory.hparams import FinetuningArguments
@@ -22,6 +29,9 @@ from llamafactory.hparams import TrainingArguments
 from llamafactory.webui.common import _clean_cmd
 from llamafactory.webui.common import gen_cmd
 from llamafactory.webui.runner import Runner
+from transformers import AutoTokenizer
+
+from common import dump_rows
 
 OUT = Path(__file__).resolve().parent.parent / "fixtures" / "recipe"
 CLASSES = [ModelArguments, DataArguments, TrainingArguments, FinetuningArguments, GeneratingArguments]
@@ -123,6 +133,27 @@ CASES = {
 }
 
 
+
+
+TOOLS = json.dumps([{"name": "count", "description": "Counts.", "parameters": {"type": "object", "properties": {}}}])
+
+
+def systems():
+    tokenizer = AutoTokenizer.from_pretrained(OUT.parent / "tiny")
+    cases = []
+    for default, system, tools in itertools.product([None, "", "You are a botanist."], ["", "Answer briefly."], ["", TOOLS]):
+        args = SimpleNamespace(template="qwen2_vl", train_on_prompt=False, tool_format=None, default_system=default, enable_thinking=True)
+        # It would keep the default of one case for the next.
+        registered = templates.TEMPLATES["qwen2_vl"]
+        templates.TEMPLATES["qwen2_vl"] = copy.deepcopy(registered)
+        template = templates.get_template_and_fix_tokenizer(tokenizer, args)
+        templates.TEMPLATES["qwen2_vl"] = registered
+        messages = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A fern."}]
+        ids, _ = template.encode_oneturn(tokenizer, messages, system, tools)
+        cases.append({"default_system": default, "system": system, "tools": tools, "input_ids": ids})
+    return cases
+
+
 class Manager:
     """A page whose elements are their own names."""
 
@@ -160,9 +191,13 @@ def main():
     # The page keeps what its user chose last in the working folder.
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for name, value in [("arguments", arguments()), ("commands", commands())]:
+        for name, value in [
+            ("arguments", arguments()),
+            ("commands", commands()),
+        ]:
             text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
             (OUT / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        dump_rows(OUT / "systems.json", "cases", systems())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ use tunebook_data::Skipped;
 use tunebook_engine::Note;
 use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
+use tunebook_engine::report::SystemPrompt;
+use tunebook_engine::report::SystemPromptSource;
 
 use crate::lang::Lang;
 use crate::lang::Say;
@@ -84,6 +86,10 @@ impl Say for Note {
                     "以下设置所属的内容已换掉，恢复原值：{settings}"
                 )
             }
+            Self::SystemPrompt(prompt) => {
+                let prompt = system_prompt(prompt, lang);
+                say!(lang, "system prompt: {prompt}", "系统提示词：{prompt}")
+            }
             Self::GoingOn { checkpoint } => {
                 let place = checkpoint.display();
                 say!(
@@ -98,6 +104,31 @@ impl Say for Note {
             }
         }
     }
+}
+
+/// A system prompt, shortened, and where it comes from.
+pub fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
+    let source = match prompt.source {
+        SystemPromptSource::Setting => both("default_system", "default_system"),
+        SystemPromptSource::Data => {
+            both("that of all samples; default_system= sets another", "所有样本共有；可用 default_system= 另设")
+        }
+        SystemPromptSource::Template => both("the template's own", "模板自带"),
+    };
+    let (text, source) = (system_text(&prompt.text, lang), source.in_lang(lang));
+    say!(lang, "{text} ({source})", "{text}（{source}）")
+}
+
+/// The text of a system prompt on one line, cut where it is long.
+pub fn system_text(text: &str, lang: Lang) -> String {
+    const MOST: usize = 120;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.is_empty() {
+        return both("none", "无").in_lang(lang).to_string();
+    }
+    let end = line.char_indices().nth(MOST).map(|(at, _)| at);
+    let line = end.map_or_else(|| line.clone(), |end| format!("{}…", &line[..end]));
+    say!(lang, "“{line}”", "“{line}”")
 }
 
 impl Say for Task {

@@ -28,6 +28,8 @@ use crate::lang::both;
 use crate::loaded;
 use crate::loaded::place;
 use crate::loaded::quantized;
+use crate::notes::system_prompt;
+use crate::notes::system_text;
 use crate::output::Output;
 use crate::output::Table;
 use crate::page::Page;
@@ -152,6 +154,10 @@ fn data_table(report: &DataReport, lang: Lang) -> Table {
     if report.truncated > 0 {
         let samples = count(report.truncated, SAMPLE, lang);
         note += &say!(lang, "; {samples} cut to cutoff_len", "；{samples}被截断到 cutoff_len");
+    }
+    if let Some(system) = &report.system {
+        let system = system_text(system, lang);
+        note += &say!(lang, "\nsystem prompt of all samples: {system}", "\n所有样本的系统提示词：{system}");
     }
     for SkippedKind { count: left_out, first } in &report.skipped {
         let (samples, kind, first) = (count(*left_out, SAMPLE, lang), first.reason.kind().say(lang), first.say(lang));
@@ -399,6 +405,9 @@ fn status(report: &Status, lang: Lang) -> String {
     ];
     if let Some(checkpoint) = &report.recovered {
         lines.push((both("recovery", "恢复"), recovered(checkpoint, lang)));
+    }
+    if let Some(prompt) = &report.system {
+        lines.push((both("system", "系统提示词"), system_prompt(prompt, lang)));
     }
     if let Some(bytes) = report.resident_bytes {
         let size = size(bytes);

@@ -13,11 +13,11 @@ use crate::{Message, Role, Tokenizer, TokenizerError};
 /// One oddity of LLaMA-Factory's is left out: it also replaces a literal `{{idx}}` in a user's text.
 ///
 /// A call of tools is written as an assistant's message, what a tool gave as a user's.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pub name: &'static str,
-    /// Used where a conversation has no system message.
-    pub default_system: &'static str,
+    /// Used where a conversation has no system message; where it is empty, such a conversation begins with the user.
+    pub default_system: Cow<'static, str>,
     /// Generation ends with this token.
     pub stop_word: &'static str,
     system: [&'static str; 2],
@@ -28,7 +28,7 @@ pub struct Template {
 
 const QWEN2_VL: Template = Template {
     name: "qwen2_vl",
-    default_system: "You are a helpful assistant.",
+    default_system: Cow::Borrowed("You are a helpful assistant."),
     stop_word: "<|im_end|>",
     system: ["<|im_start|>system\n", "<|im_end|>\n"],
     user: ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"],
@@ -84,6 +84,11 @@ impl Template {
             true => Ok(&QWEN2_VL),
             false => Err(TemplateError::Unknown { name: name.to_owned() }),
         }
+    }
+
+    /// The same with another default system message, which may be empty.
+    pub fn with_default_system(&self, system: &str) -> Self {
+        Self { default_system: Cow::Owned(system.to_owned()), ..self.clone() }
     }
 
     /// The system message (empty: the default) with a description of `tools` behind it, a JSON list as Qwen2.5 is
@@ -164,9 +169,10 @@ impl Template {
                 return Err(TemplateError::Order { index });
             }
             let mut slots = Slots::default();
-            if index == 0 {
+            let system = self.system_or_default(system);
+            if index == 0 && !system.is_empty() {
                 let [before, after] = self.system;
-                slots.push_text(tokenizer, &format!("{before}{}{after}", self.system_or_default(system)))?;
+                slots.push_text(tokenizer, &format!("{before}{system}{after}"))?;
             }
             let content = match message.role {
                 Role::Function => {
@@ -187,8 +193,9 @@ impl Template {
         Ok(encoded)
     }
 
-    fn system_or_default<'a>(&self, system: &'a str) -> &'a str {
-        if system.is_empty() { self.default_system } else { system }
+    /// The system message of a conversation whose own is `system`.
+    pub fn system_or_default<'a>(&'a self, system: &'a str) -> &'a str {
+        if system.is_empty() { &self.default_system } else { system }
     }
 }
 
@@ -286,6 +293,22 @@ mod tests {
              <|im_start|>assistant\n"
         );
         assert_eq!(prompt.ids[prompt.images[0].start], tokenizer.special().vision_start);
+    }
+
+    #[test]
+    fn a_conversation_begins_with_the_system_message_that_llamafactory_gives_it() {
+        let tokenizer = fixtures::tokenizer();
+        let cases = fixtures::json("recipe/systems.json");
+        for case in cases["cases"].as_array().unwrap() {
+            let template = match case["default_system"].as_str() {
+                Some(system) => Template::qwen2_vl().with_default_system(system),
+                None => Template::qwen2_vl().clone(),
+            };
+            let system =
+                template.with_tools(case["system"].as_str().unwrap(), case["tools"].as_str().unwrap()).unwrap();
+            let prompt = template.encode_prompt(&tokenizer, &[Message::user("What is it?")], &system, &[]).unwrap();
+            assert_eq!(serde_json::json!(prompt.ids), case["input_ids"], "{case}");
+        }
     }
 
     /// Cutting a text at `<image>` before tokenizing gives what tokenizing the whole text gives.

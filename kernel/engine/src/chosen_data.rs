@@ -15,7 +15,6 @@ use tunebook_data::Row;
 use tunebook_data::Sampler;
 use tunebook_data::Skipped;
 use tunebook_data::Source;
-use tunebook_data::Template;
 use tunebook_data::mix;
 use tunebook_data::pack;
 use tunebook_data::split;
@@ -39,6 +38,7 @@ use crate::report::Spread;
 use crate::report::TokenReport;
 use crate::settings::Hub;
 use crate::settings::Settings;
+use crate::system_prompt;
 
 /// Encoded samples, and what `data` reported of them.
 pub struct ChosenData {
@@ -81,11 +81,12 @@ impl ChosenData {
         let rows = rows(names, settings, cx)?;
         let eval_rows = rows_if_any(&settings.eval_dataset, settings, cx)?;
         let (train, held_out) = split(rows.len(), settings.val_size, settings.seed)?;
-        let train: Vec<_> = train.into_iter().map(|index| &rows[index]).collect();
+        let train_rows: Vec<_> = train.into_iter().map(|index| &rows[index]).collect();
         let eval: Vec<_> = held_out.into_iter().map(|index| &rows[index]).chain(&eval_rows).collect();
 
         let encode = Encode { model, processor, settings, cx };
-        let train = encode.rows(&train, Task::Encoding)?;
+        let train = encode.rows(&train_rows, Task::Encoding)?;
+        let system = system_prompt::shared(&train_rows, &train, settings)?;
         let eval = encode.rows(&eval, Task::EncodingEval)?;
         let skipped = train.iter().chain(&eval).filter_map(|row| row.as_ref().err());
         let skipped = SkippedKind::count(skipped);
@@ -96,7 +97,7 @@ impl ChosenData {
         }
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();
-        let report = report(names, &train, &eval, skipped, processor, settings);
+        let report = DataReport { system, ..report(names, &train, &eval, skipped, processor, settings) };
         let mark = DataMark {
             names: names.to_vec(),
             samples: train.len(),
@@ -231,8 +232,8 @@ impl Encode<'_> {
             train_on_prompt: settings.train_on_prompt,
             mask_history: settings.mask_history,
         };
-        let template = Template::by_name(&settings.template)?;
-        let encoder = Encoder { tokenizer: &model.tokenizer, template, processor, options };
+        let template = system_prompt::template(settings)?;
+        let encoder = Encoder { tokenizer: &model.tokenizer, template: &template, processor, options };
         let total = rows.len();
         let progress = |done| cx.emit(Event::Progress { task, done, total });
         Ok(encoder.encode_all(rows, &progress, &|| cx.is_cancelled())?)
@@ -296,6 +297,7 @@ fn report(
         samples: samples.len() - eval.len(),
         packs: is_packed(settings).then_some(train.len()),
         eval_samples: eval.len(),
+        system: None,
         skipped,
         tokens: Spread::of(samples.iter().map(|sample| sample.input_ids.len())),
         supervised_tokens: Spread::of(samples.iter().map(|sample| sample.supervised_tokens())),

@@ -1,10 +1,9 @@
 //! One question to several adapters.
 
-use std::path::PathBuf;
-
 use crate::adapters::Chosen;
 use crate::conversation::Asking;
 use crate::conversation::Conversation;
+use crate::conversation::Question;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
@@ -19,8 +18,7 @@ use crate::report::ComparedAnswer;
 /// # Errors
 /// As [`Conversation::ask`].
 pub fn compare(
-    text: &str,
-    images: &[PathBuf],
+    question: Question,
     chosen: &[Chosen],
     asking: Asking,
     features: &mut Features,
@@ -30,12 +28,13 @@ pub fn compare(
     for Chosen { name, adapter, .. } in chosen {
         cx.emit(Event::Answering(name.clone()));
         let asking = Asking { adapter: adapter.as_ref(), ..asking };
-        let report = Conversation::default().ask(text, images, asking, features, cx)?;
+        let report = Conversation::default().ask(question, asking, features, cx)?;
         let end = report.end;
         answers.push(ComparedAnswer { name: name.clone(), report });
         if end == AnswerEnd::Interrupted {
             break;
         }
     }
+    let Question { text, images, .. } = question;
     Ok(CompareReport { question: text.to_string(), images: images.to_vec(), answers, asked: chosen.len() })
 }

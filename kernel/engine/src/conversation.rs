@@ -39,6 +39,15 @@ pub struct Conversation {
     prefix: Prefix,
 }
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The system prompt; empty for none.
+    pub system: &'a str,
+    pub text: &'a str,
+    pub images: &'a [PathBuf],
+}
+
 /// Whom a question is put to.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
@@ -61,21 +70,22 @@ impl Conversation {
         self.pictures.clear();
     }
 
-    /// Asks `text` about `images` and streams the answer. Pictures whose `<image>` the text does not hold come in
-    /// front of it. An interrupted answer stays in the conversation as far as it came.
+    /// Puts a question and streams the answer. Pictures whose `<image>` the text does not hold come in front of it. An
+    /// interrupted answer stays in the conversation as far as it came. The whole conversation is read with the system
+    /// prompt of the question, whatever it was before.
     ///
     /// # Errors
     /// A picture cannot be read, or placeholders and pictures differ in number; a stop before all pictures have been looked
     /// at. The conversation is then as before.
     pub fn ask(
         &mut self,
-        text: &str,
-        images: &[PathBuf],
+        question: Question,
         asking: Asking,
         features: &mut Features,
         cx: &Context,
     ) -> Result<ChatReport> {
         let Asking { model, adapter, settings, .. } = asking;
+        let Question { system, text, images } = question;
         let start = Instant::now();
         let missing = images.len().saturating_sub(text.matches(IMAGE_PLACEHOLDER).count());
         let mut messages = self.messages.clone();
@@ -83,7 +93,7 @@ impl Conversation {
         let images = [&self.images, images].concat();
 
         let stop = || cx.is_cancelled();
-        let prompt = self.prompt(&messages, &images, asking, features, &stop)?;
+        let prompt = self.prompt(system, (&messages, &images), asking, features, &stop)?;
         let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(messages.len() as u64));
         let mut pieces = model.tokenizer.decode_stream(true);
         let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
@@ -112,8 +122,8 @@ impl Conversation {
 
     fn prompt(
         &mut self,
-        messages: &[Message],
-        images: &[PathBuf],
+        system: &str,
+        (messages, images): (&[Message], &[PathBuf]),
         asking: Asking,
         features: &mut Features,
         stop: &dyn Fn() -> bool,
@@ -126,7 +136,7 @@ impl Conversation {
         }
         let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>()?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
-        let template = Template::by_name(&settings.template)?;
+        let template = Template::by_name(&settings.template)?.with_default_system(system);
         let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;
         let mut pictures = HashMap::new();
         let mut in_order = Vec::new();

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
+use crate::report::SystemPrompt;
 
 /// What a running verb reports, in the order in which it happens.
 #[derive(Clone, Debug)]
@@ -91,6 +92,8 @@ pub enum Note {
     WithoutEffect { keys: Vec<String> },
     /// Settings, as `key=value`, that are as they were before something came that is gone now.
     TakenBack { settings: Vec<String> },
+    /// The model is asked with another system prompt than before.
+    SystemPrompt(SystemPrompt),
     /// A training goes on from a checkpoint by itself.
     GoingOn { checkpoint: PathBuf },
 }

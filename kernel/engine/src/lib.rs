@@ -43,6 +43,7 @@ mod sampling;
 mod schedule;
 pub mod session;
 pub mod settings;
+mod system_prompt;
 mod tensor_values;
 mod training;
 

@@ -49,6 +49,9 @@ pub struct DataReport {
     /// How many packs they make, where they are packed.
     pub packs: Option<usize>,
     pub eval_samples: usize,
+    /// The system prompt that all samples to train on begin with (empty: they have none), where it is the same and not
+    /// the template's own.
+    pub system: Option<String>,
     pub skipped: Vec<SkippedKind>,
     /// Of all samples, as are the numbers below.
     pub tokens: Spread,
@@ -58,6 +61,25 @@ pub struct DataReport {
     /// Samples that `cutoff_len` has cut.
     pub truncated: usize,
     pub steps_per_epoch: usize,
+}
+
+/// The system prompt that the model is asked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemPrompt {
+    /// Empty if there is none.
+    pub text: String,
+    pub source: SystemPromptSource,
+}
+
+/// Where a system prompt comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemPromptSource {
+    /// `default_system`
+    Setting,
+    /// The samples of the data, which all have it.
+    Data,
+    /// The template, as its own default.
+    Template,
 }
 
 /// Samples that cannot be used, for one kind of reason.
@@ -331,6 +353,8 @@ pub struct Status {
     pub turns: usize,
     /// The last training that was ended from outside and kept; see [`crate::recovery`].
     pub recovered: Option<PathBuf>,
+    /// With which `chat` and `compare` ask.
+    pub system: Option<SystemPrompt>,
     /// Resident memory of the process, in bytes.
     pub resident_bytes: Option<u64>,
 }

@@ -108,7 +108,7 @@ pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, 
 
 /// The settings of the data that are other than they were.
 pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
-    let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Pictures));
+    let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Prompt | Group::Pictures));
     let differing = |setting: &Declaration| {
         let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
         (then != now).then(|| Differing { key: format!("{}=", setting.name), then, now })

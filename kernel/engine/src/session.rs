@@ -18,6 +18,7 @@ use crate::chosen_data::Split;
 use crate::compare;
 use crate::conversation::Asking;
 use crate::conversation::Conversation;
+use crate::conversation::Question;
 use crate::device;
 use crate::error::Error;
 use crate::error::Result;
@@ -51,12 +52,15 @@ use crate::report::SampleReport;
 use crate::report::SaveReport;
 use crate::report::Status;
 use crate::report::StepRecord;
+use crate::report::SystemPrompt;
+use crate::report::SystemPromptSource;
 use crate::report::TensorReport;
 use crate::report::TrainReport;
 use crate::resume;
 use crate::settings::FinetuningType;
 use crate::settings::Settings;
 use crate::settings::Tied;
+use crate::system_prompt;
 use crate::training::Material;
 use crate::training::Run;
 
@@ -77,6 +81,8 @@ pub struct Session {
     data: Option<ChosenData>,
     adapters: Adapters,
     conversation: Conversation,
+    /// The system prompt that was told last; none is the template's own, of which nothing is said.
+    told_system: Option<String>,
     features: Features,
 }
 
@@ -288,13 +294,25 @@ impl Session {
         self.adapters.active().map_or(&[], |(_, run)| run.evaluations())
     }
 
-    /// Adds a user turn (with pictures, in front of the text where it holds no `<image>`) and streams the answer.
+    /// Adds a user turn (with pictures, in front of the text where it holds no `<image>`) and streams the answer. The
+    /// system prompt is [`Session::system_prompt`]; where it is not what it was, that is told.
     pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
         let processor = self.processor()?;
+        let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let adapter = self.adapters.active().map(|(adapter, _)| adapter);
         let asking = Asking { model, adapter, processor: &processor, settings: &self.settings };
-        self.conversation.ask(text, images, asking, &mut self.features, cx)
+        let question = Question { system: &system, text, images };
+        self.conversation.ask(question, asking, &mut self.features, cx)
+    }
+
+    /// With which system prompt `chat` and `compare` ask: `default_system`, or else the one that all samples of the data
+    /// have, or else the template's own.
+    ///
+    /// # Errors
+    /// There is no such template.
+    pub fn system_prompt(&self) -> Result<SystemPrompt> {
+        system_prompt::in_use(&self.settings, self.data.as_ref().map(|data| &data.report))
     }
 
     /// Forgets the conversation.
@@ -359,8 +377,11 @@ impl Session {
             return Err(Error::NothingToCompare);
         }
         chosen.insert(0, Chosen::base());
+        let system = self.tell_system_prompt(cx)?;
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let asking = Asking { model, adapter: None, processor: &processor, settings: &self.settings };
-        compare::compare(text, images, &chosen, asking, &mut self.features, cx)
+        let question = Question { system: &system, text, images };
+        compare::compare(question, &chosen, asking, &mut self.features, cx)
     }
 
     /// Writes the model with an adapter merged into it to a new folder; `adapter` as for [`Session::evaluate`].
@@ -424,8 +445,20 @@ impl Session {
             last: run.and_then(|run| run.records().last().cloned()),
             turns: self.conversation.turns(),
             recovered: recovery::checkpoints().into_iter().next(),
+            system: self.system_prompt().ok(),
             resident_bytes: resident_bytes(),
         }
+    }
+
+    /// The system prompt in use; says so where it is not the one of the last time.
+    fn tell_system_prompt(&mut self, cx: &Context) -> Result<String> {
+        let prompt = self.system_prompt()?;
+        let new = (prompt.source != SystemPromptSource::Template).then(|| prompt.text.clone());
+        if new != self.told_system {
+            cx.emit(Event::Note(Note::SystemPrompt(prompt.clone())));
+            self.told_system = new;
+        }
+        Ok(prompt.text)
     }
 
     /// What stays when the model goes.

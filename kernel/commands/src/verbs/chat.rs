@@ -24,14 +24,21 @@ pub static VERB: Verb = Verb {
     details: both(
         "Options come first, the rest of the line is the message as it is. The conversation goes on from message \
          to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures come in \
-         front of the text, or where it says <image>; those of the data sets may be named as they are there.",
+         front of the text, or where it says <image>; those of the data sets may be named as they are there. The system \
+         prompt is default_system, or else the one that all samples of the data share; another one counts from the next \
+         message on.",
         "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图\
-         片放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接用数据集中的名字。",
+         片放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接用数据集中的名字。系统提示词是 \
+         default_system，否则是数据中所有样本共有的；换了之后从下一条消息起生效。",
     ),
     examples: &[
         ("chat image=cat.png What's this?", both("one picture", "一张图片")),
         ("chat image=a.png image=b.png Which of the two is larger?", both("two pictures", "两张图片")),
         ("chat temperature=0 And why?", both("goes on, taking the likeliest words", "继续对话，取最可能的词")),
+        (
+            "chat default_system=\"You are a botanist.\" What's this?",
+            both("with a system prompt, which stays", "带系统提示词，之后保持"),
+        ),
         ("chat clear", both("forgets the conversation", "忘掉这段对话")),
         ("chat", both("every line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
@@ -42,7 +49,7 @@ pub static VERB: Verb = Verb {
         repeats: true,
         complete: Complete::Files,
     }],
-    settings: &[Group::Generation, Group::Pictures],
+    settings: &[Group::Prompt, Group::Generation, Group::Pictures],
     complete: |_| Complete::Words(&["clear"]),
     run,
 };

@@ -59,7 +59,7 @@ pub static VERB: Verb = Verb {
             complete: Complete::AdaptersAndFolders,
         },
     ],
-    settings: &[Group::Generation, Group::Pictures],
+    settings: &[Group::Prompt, Group::Generation, Group::Pictures],
     complete: |_| Complete::Nothing,
     run,
 };

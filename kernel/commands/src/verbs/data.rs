@@ -24,9 +24,11 @@ pub static VERB: Verb = Verb {
     details: both(
         "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
          be used is left out and reported. val_size holds some of them back for `evaluate`, the same ones as \
-         LLaMA-Factory. The training of every adapter starts anew; what they have learned stays.",
+         LLaMA-Factory; eval_dataset names others instead. default_system is the system prompt of samples without one; \
+         what all of them share, `chat` begins with. The training of every adapter starts anew; what they have learned stays.",
         "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告。val_size 留出一部分给 \
-         `evaluate`，与 LLaMA-Factory 留出的相同。各适配器的训练重新开始，已学到的保留。",
+         `evaluate`，与 LLaMA-Factory 留出的相同；eval_dataset 则另指定数据集。default_system 是没有系统提示词的样本所用的\
+         系统提示词；所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。",
     ),
     examples: &[
         (
@@ -42,7 +44,7 @@ pub static VERB: Verb = Verb {
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
-    settings: &[Group::Data, Group::Pictures],
+    settings: &[Group::Data, Group::Prompt, Group::Pictures],
     complete: |_| Complete::DataSets,
     run,
 };

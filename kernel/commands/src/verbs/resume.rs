@@ -40,6 +40,7 @@ pub static VERB: Verb = Verb {
     settings: &[
         Group::Pictures,
         Group::Data,
+        Group::Prompt,
         Group::Lora,
         Group::Freeze,
         Group::Method,

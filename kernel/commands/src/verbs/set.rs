@@ -45,6 +45,7 @@ pub static VERB: Verb = Verb {
         Group::Model,
         Group::Pictures,
         Group::Data,
+        Group::Prompt,
         Group::Lora,
         Group::Freeze,
         Group::Method,

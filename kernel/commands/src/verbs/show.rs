@@ -10,9 +10,11 @@ use crate::error::Result;
 use crate::lang::Lang;
 use crate::lang::Text;
 use crate::lang::both;
+use crate::notes::system_prompt;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
+use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -24,9 +26,9 @@ pub static VERB: Verb = Verb {
     usage: "show [KEY | GROUP]",
     help: both("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
     details: both(
-        "A value that is not the default is marked with `*`. The groups are model, pictures, data, lora, freeze, \
+        "A value that is not the default is marked with `*`. The groups are model, pictures, data, prompt, lora, freeze, \
          method, training, evaluation, generation, output and export.",
-        "不是默认值的用 `*` 标出。分组有 model、pictures、data、lora、freeze、method、training、evaluation、\
+        "不是默认值的用 `*` 标出。分组有 model、pictures、data、prompt、lora、freeze、method、training、evaluation、\
          generation、output 和 export。",
     ),
     examples: &[
@@ -51,7 +53,14 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         return Ok(table(settings, group, stage.lang()));
     }
     let setting = declaration(word)?;
-    Ok(Output::Text(format!("{} = {}", setting.name, setting.get(settings))))
+    let line = format!("{} = {}", setting.name, setting.get(settings));
+    match setting.name {
+        "default_system" if settings.default_system.is_none() => {
+            let prompt = system_prompt(&session.system_prompt()?, stage.lang());
+            Ok(Output::Text(line + &say!(stage.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
+        }
+        _ => Ok(Output::Text(line)),
+    }
 }
 
 fn table(settings: &Settings, shown: Vec<&Declaration>, lang: Lang) -> Output {

@@ -26,6 +26,7 @@ pub use declaration::Group;
 pub use declaration::Limits;
 pub use tied::Owner;
 pub use tied::Tied;
+pub use value::AnyText;
 pub use value::Kind;
 pub use value::Mapping;
 
@@ -105,9 +106,6 @@ settings! {
         /// The data sets in use, as dataset_info.json names them.
         /// 使用的数据集，名称见 dataset_info.json。
         dataset: Vec<String> = Vec::new();
-        /// How a conversation is written for the model.
-        /// 提示模板：对话以什么格式写给模型。
-        template: String = "qwen2_vl".to_string(), Limits::Among(&["qwen2_vl"]);
         /// Most tokens of a sample; what is longer is cut, but never inside a picture.
         /// 截断长度：每个样本的最大 token 数；更长的会被截断，但不会截在图片中间。
         cutoff_len: usize = 2048, Limits::Within(4.0, 131072.0);
@@ -141,6 +139,14 @@ settings! {
         /// Learns only the last answer of a conversation.
         /// 不学习历史对话：只学习最后一个回答。
         mask_history: bool = false;
+    }
+    Prompt {
+        /// How a conversation is written for the model.
+        /// 提示模板：对话以什么格式写给模型。
+        template: String = "qwen2_vl".to_string(), Limits::Among(&["qwen2_vl"]);
+        /// The system prompt of chat and compare, and of samples without one; none leaves it to the data, then to the template; "" is no system prompt.
+        /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 由数据决定，其次由模板决定；"" 表示没有系统提示词。
+        default_system / system: Option<AnyText> = None;
     }
     Lora {
         /// Rank of the update, the r of PEFT.

@@ -136,6 +136,25 @@ impl Value for String {
     }
 }
 
+/// A text that may be empty; `""` is a way to write that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyText(pub String);
+
+impl Value for AnyText {
+    const KIND: Kind = Kind::Text;
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self(if text == EMPTY { String::new() } else { text.to_string() }))
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { EMPTY.to_string() } else { self.0.clone() }
+    }
+}
+
+/// An empty text where a value is shown.
+const EMPTY: &str = "\"\"";
+
 impl Value for PathBuf {
     const KIND: Kind = Kind::Path;
 
@@ -220,7 +239,9 @@ impl<T: Value> Value for Option<T> {
 
     fn parse(text: &str) -> Option<Self> {
         match text.to_lowercase().as_str() {
-            "" | "none" | "null" => Some(None),
+            "none" | "null" => Some(None),
+            // Nothing is a value only where a text may be empty.
+            "" => Some(T::parse("")),
             _ => T::parse(text).map(Some),
         }
     }
@@ -231,5 +252,23 @@ impl<T: Value> Value for Option<T> {
 
     fn number(&self) -> Option<f64> {
         self.as_ref().and_then(T::number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_text_may_be_empty_where_that_means_something() {
+        let mut settings = Settings::default();
+        for (value, expected) in [("", Some("")), ("\"\"", Some("")), ("none", None), ("Be brief.", Some("Be brief."))]
+        {
+            settings.set("system", value).unwrap();
+            assert_eq!(settings.default_system.as_ref().map(|system| system.0.as_str()), expected, "{value}");
+            let mut again = Settings::default();
+            again.set("default_system", &settings.get("default_system").unwrap()).unwrap();
+            assert_eq!(again, settings);
+        }
     }
 }
