@@ -15,12 +15,12 @@ use crate::lang::Lang;
 use crate::lang::both;
 use crate::parse;
 use crate::rust;
-use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verbs::VERBS;
 use crate::verbs::help::help;
+use crate::verbs::set;
 use crate::words;
 use crate::words::Word;
 
@@ -50,20 +50,20 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
         _ => (&split.words[..], None),
     };
     let start = last.map_or(head.len(), |word| word.span.start);
-    let (start, candidates) = match before.split_first() {
-        None => (
-            start,
-            named(
-                VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(snapshot.lang))),
-                last.map_or("", |word| &word.text),
-            ),
-        ),
-        Some((first, given)) => match verb::find(&first.text) {
-            Ok(verb) => argument(verb, given, head, start, last, snapshot),
-            Err(_) => (start, Vec::new()),
-        },
+    let is_setting = last.is_some_and(|word| word.option().is_some());
+    let (start, candidates) = match parse::verb_and_rest(before) {
+        None if is_setting => argument(&set::VERB, &[], head, start, last, snapshot),
+        None => (start, first_words(last.map_or("", |word| &word.text), snapshot.lang)),
+        Some((Ok(verb), given)) => argument(verb, given, head, start, last, snapshot),
+        Some((Err(_), _)) => (start, Vec::new()),
     };
     (offset + start, candidates)
+}
+
+/// What a line can begin with: a verb, or where none fits, a setting.
+fn first_words(typed: &str, lang: Lang) -> Vec<Candidate> {
+    let verbs = named(VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang))), typed);
+    if verbs.is_empty() { keys(&set::VERB, &[], typed, lang) } else { verbs }
 }
 
 /// The rest of the usage of the verb that is being typed.
@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(completed("  s"), ["  sample", "  set", "  show", "  save", "  status"]);
         assert_eq!(completed("").len(), VERBS.len());
         assert!(completed("zzz ").is_empty());
+        assert!(completed("zzz").is_empty());
         assert!(completed("train # s").is_empty());
     }
 
@@ -279,6 +280,17 @@ mod tests {
         assert_eq!(completed("train --learning"), ["train --learning_rate "]);
         assert_eq!(completed("chat image=a ima")[0], "chat image=a image=");
         assert!(completed("load x lora").is_empty());
+    }
+
+    #[test]
+    fn a_line_of_settings_alone_is_completed() {
+        assert_eq!(completed("learning"), ["learning_rate="]);
+        assert_eq!(completed("lora_r"), ["lora_rank="]);
+        assert_eq!(completed("%plot_"), ["%plot_loss="]);
+        assert_eq!(completed("plot_loss=t"), ["plot_loss=true"]);
+        assert_eq!(completed("lr=1 plot_loss="), ["lr=1 plot_loss=true", "lr=1 plot_loss=false"]);
+        assert_eq!(completed("lr=1 warmup_r"), ["lr=1 warmup_ratio="]);
+        assert!(completed("lr=1 learning").is_empty());
     }
 
     #[test]

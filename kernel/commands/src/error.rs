@@ -13,6 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("there is no command `{word}`{}; `help` lists them", hint(.nearest))]
     UnknownVerb { word: String, nearest: Option<String> },
+    #[error("`{key}` is a setting: `{key}=VALUE` sets it, `show {key}` shows it")]
+    SettingAsVerb { key: String },
     #[error("`{verb}` takes no `{key}`{}; `help {verb}` shows what it takes", hint(.nearest))]
     UnknownOption { verb: &'static str, key: String, nearest: Option<String> },
     #[error("`{verb}` has no `{key}`; set it with `set {key}={value}`")]

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::parse;
-use crate::verb;
 use crate::verb::Takes;
 use crate::words;
 
@@ -26,11 +25,13 @@ pub fn parts(line: &str) -> Vec<(Range<usize>, Part)> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
     let mut found = Vec::new();
-    let Some((first, rest)) = split.words.split_first() else {
+    let Some((verb, rest)) = parse::verb_and_rest(&split.words) else {
         return split.comment.map(|at| (offset + at..line.len(), Part::Comment)).into_iter().collect();
     };
-    let verb = verb::find(&first.text).ok();
-    found.push((first.span.clone(), if verb.is_some() { Part::Verb } else { Part::UnknownVerb }));
+    let verb = verb.ok();
+    if let Some(first) = split.words.first().filter(|_| rest.len() < split.words.len()) {
+        found.push((first.span.clone(), if verb.is_some() { Part::Verb } else { Part::UnknownVerb }));
+    }
     let is_text = verb.is_some_and(|verb| verb.takes == Takes::Text);
     let knows = |key: &str| verb.is_some_and(|verb| parse::keys(verb).any(|name| name == key));
     let mut is_value = false;
@@ -79,6 +80,10 @@ mod tests {
             [("load", Part::Verb), ("'a b'", Part::Quoted), ("dtyp=", Part::UnknownKey), ("auto", Part::Value)]
         );
         assert_eq!(seen("trian"), [("trian", Part::UnknownVerb)]);
+        assert_eq!(
+            seen("lr=1e-4 bath=2"),
+            [("lr=", Part::Key), ("1e-4", Part::Value), ("bath=", Part::UnknownKey), ("2", Part::Value)]
+        );
         assert_eq!(seen("set --seed 7"), [("set", Part::Verb), ("--seed", Part::Key), ("7", Part::Value)]);
     }
 

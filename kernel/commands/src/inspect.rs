@@ -13,11 +13,11 @@ use crate::words;
 pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
-    let (first, rest) = split.words.split_first()?;
+    let (verb, rest) = parse::verb_and_rest(&split.words)?;
     let at = cursor.saturating_sub(offset);
     let word = rest.iter().find(|word| (word.span.start..=word.span.end).contains(&at));
     let key = word.map(|word| word.option().map_or_else(|| word.text.clone(), |(key, _)| key));
-    let verb = verb::find(&first.text).ok();
+    let verb = verb.ok();
     // `image` is a key of `chat` and no setting; help for `chat` explains it.
     let is_topic = |key: &String| verb.is_none_or(|verb| verb.name == "help" || parse::keys(verb).any(|k| k == key));
     key.filter(is_topic)
@@ -44,6 +44,7 @@ mod tests {
         assert_eq!(first_line("  %train 5 lr=1e-4", 14).as_deref(), Some("learning_rate = 5e-5"));
         assert!(about("train", &Snapshot::default()).unwrap().contains("usage: train"));
         assert_eq!(first_line("train 5", 6), first_line("train", 2));
+        assert_eq!(first_line("lr=1e-4", 1).as_deref(), Some("learning_rate = 5e-5"));
         assert_eq!(first_line("help seed", 9).as_deref(), Some("seed = 42"));
         assert_eq!(first_line("chat image=a.png What?", 7), first_line("chat", 0));
         assert_eq!(first_line("nothing", 3), None);

@@ -53,20 +53,33 @@ impl Args {
     }
 }
 
-/// Reads one line; `None` if it holds no command.
+/// Reads one line; `None` if it holds no command. A line that begins with `key=value` is one of `set`.
 ///
 /// # Errors
 /// An unknown verb or key (the nearest one is named), a key without value, an open quote, too many or too few words.
 pub fn parse(line: &str) -> Result<Option<(&'static Verb, Args)>> {
     let line = without_percent(line);
     let split = words::split(line);
-    let Some((first, rest)) = split.words.split_first() else { return Ok(None) };
-    let verb = verb::find(&first.text)?;
+    let Some((verb, rest)) = verb_and_rest(&split.words) else { return Ok(None) };
+    let verb = verb?;
     let args = match verb.takes {
         Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
         Takes::Text => options_and_text(verb, line, &split, rest)?,
     };
     Ok(Some((verb, args)))
+}
+
+/// The verb of a line and the words behind it. Where the first word is a setting already, all words are those of `set`.
+pub fn verb_and_rest(words: &[Word]) -> Option<(Result<&'static Verb>, &[Word])> {
+    let (first, rest) = words.split_first()?;
+    if first.option().is_some() {
+        return Some((verb::find("set"), words));
+    }
+    let verb = verb::find(&first.text).map_err(|error| match declaration(&first.text) {
+        Ok(_) => Error::SettingAsVerb { key: first.text.clone() },
+        Err(_) => error,
+    });
+    Some((verb, rest))
 }
 
 /// IPython users type `%verb`.
@@ -251,6 +264,19 @@ mod tests {
         assert!(parse("   ").unwrap().is_none());
         assert!(parse("# only a comment").unwrap().is_none());
         assert_eq!(args("load \"a=b c\"").words, ["a=b c"]);
+    }
+
+    #[test]
+    fn a_line_of_settings_alone_is_a_set() {
+        for line in ["lr=1e-4 batch=4", "%lr=1e-4 batch=4 # more", "--lr 1e-4 --batch=4", "set lr=1e-4 batch=4"] {
+            let (verb, found) = parse(line).unwrap().unwrap();
+            assert_eq!(verb.name, "set", "{line}");
+            assert_eq!(found, args("set lr=1e-4 batch=4"), "{line}");
+        }
+        assert!(error("learning_rat=1e-4").contains("did you mean `learning_rate`?"));
+        for line in ["lr", "lr 1e-4", "lr = 1e-4"] {
+            assert_eq!(error(line), "`lr` is a setting: `lr=VALUE` sets it, `show lr` shows it");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod run;
 mod rust;
 mod sample;
 mod save;
-mod set;
+pub mod set;
 mod show;
 mod status;
 mod train;

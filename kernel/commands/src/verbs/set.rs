@@ -20,9 +20,9 @@ pub static VERB: Verb = Verb {
     usage: "set KEY=VALUE [KEY=VALUE…]",
     help: both("change settings", "更改设置"),
     details: both(
-        "`show` lists the settings, `help KEY` explains one. Most verbs take settings themselves: `train 10 \
-         lr=1e-4`. A setting counts from the next command that uses it; `none` takes an optional one back.",
-        "`show` 列出设置，`help KEY` 解释某一个。多数命令自己也接受设置：`train 10 lr=1e-4`。设置从下一个用到它的命\
+        "`show` lists the settings, `help KEY` explains one. A line of KEY=VALUE alone does the same, and most verbs take \
+         settings themselves: `train 10 lr=1e-4`. A setting counts from the next command that uses it; `none` takes an optional one back.",
+        "`show` 列出设置，`help KEY` 解释某一个。单独一行 KEY=VALUE 也一样，多数命令自己也接受设置：`train 10 lr=1e-4`。设置从下一个用到它的命\
          令起生效；`none` 收回可选的设置。",
     ),
     examples: &[

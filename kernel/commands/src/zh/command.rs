@@ -11,6 +11,7 @@ impl Chinese for Error {
     fn zh(&self) -> String {
         match self {
             Self::UnknownVerb { word, nearest } => format!("没有命令 `{word}`{}；`help` 列出所有命令", mean(nearest)),
+            Self::SettingAsVerb { key } => format!("`{key}` 是设置：`{key}=VALUE` 更改它，`show {key}` 显示它"),
             Self::UnknownOption { verb, key, nearest } => {
                 format!("`{verb}` 不接受 `{key}`{}；`help {verb}` 显示它接受什么", mean(nearest))
             }
