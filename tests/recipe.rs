@@ -100,6 +100,26 @@ fn what_came_with_a_recipe_does_not_outlive_it() {
     assert_eq!(shown("lr"), "learning_rate = 3e-4");
 }
 
+#[test]
+fn where_predictions_go_is_not_where_the_next_training_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(Lang::En).unwrap();
+    let (results, kept) = (folder.path().join("results"), folder.path().join("kept"));
+    for line in [
+        format!("load {}", fixture("tiny").display()),
+        format!("data creatures dataset_dir={} cutoff_len=512 max_samples=2", fixture("train").display()),
+        format!("set output_dir={} max_new_tokens=1", kept.display()),
+        format!("predict output_dir={}", results.display()),
+        format!("evaluate output_dir={}", results.display()),
+    ] {
+        carry_out(&host, &line).unwrap();
+    }
+    assert!(results.join("predict_results.json").is_file() && results.join("eval_results.json").is_file());
+    assert_eq!(carry_out(&host, "show output_dir").unwrap(), [format!("output_dir = {}", kept.display())]);
+    assert!(!kept.exists());
+    assert!(carry_out(&host, "predict save_steps=5").unwrap_err().contains("set it with"));
+}
+
 /// The outputs of a line as plain text, or what it failed with.
 fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
     let mut outputs = Vec::new();

@@ -38,8 +38,8 @@ pub static VERB: Verb = Verb {
         ),
     ],
     takes: Takes::Words(0, usize::MAX),
-    options: &[MAX_SAMPLES, ADAPTER],
-    settings: &[Group::Evaluation, Group::Output],
+    options: &[MAX_SAMPLES, ADAPTER, OUTPUT_DIR],
+    settings: &[Group::Evaluation],
     complete: |_| Complete::DataSets,
     run,
 };
@@ -63,9 +63,41 @@ pub const ADAPTER: VerbOption = VerbOption {
     complete: Complete::AdaptersAndFolders,
 };
 
+/// Where to write to.
+pub const OUTPUT_DIR: VerbOption = VerbOption {
+    name: "output_dir",
+    help: both(
+        "Where the results are written, this time; without it, where output_dir is set to.",
+        "这一次把结果写到哪里；不写则用设置的 output_dir。",
+    ),
+    repeats: false,
+    complete: Complete::Folders,
+};
+
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    let (names, adapter) = (data_sets(args), args.options(ADAPTER.name).next());
-    Ok(Output::Evaluated(session.evaluate(&names, most(args, &VERB)?, adapter, &stage.context)?))
+    let (names, most, adapter) = (data_sets(args), most(args, &VERB)?, args.options(ADAPTER.name).next());
+    with_output_dir(session, args, |session| {
+        Ok(Output::Evaluated(session.evaluate(&names, most, adapter, &stage.context)?))
+    })
+}
+
+/// Runs with the value of `output_dir=`, which the next training does not write to.
+///
+/// # Errors
+/// Those of `run`.
+pub fn with_output_dir(
+    session: &mut Session,
+    args: &Args,
+    run: impl FnOnce(&mut Session) -> Result<Output>,
+) -> Result<Output> {
+    let Some(folder) = args.options(OUTPUT_DIR.name).next() else { return run(session) };
+    let before = session.settings().clone();
+    let mut settings = before.clone();
+    settings.set(OUTPUT_DIR.name, folder)?;
+    session.set(settings);
+    let result = run(session);
+    session.set(before);
+    result
 }
 
 /// The data sets that are named, in words or between commas.

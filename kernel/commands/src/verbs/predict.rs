@@ -6,8 +6,10 @@ use tunebook_engine::settings::Group;
 
 use super::evaluate::ADAPTER;
 use super::evaluate::MAX_SAMPLES;
+use super::evaluate::OUTPUT_DIR;
 use super::evaluate::data_sets;
 use super::evaluate::most;
+use super::evaluate::with_output_dir;
 use crate::error::Result;
 use crate::lang::both;
 use crate::output::Output;
@@ -46,18 +48,32 @@ pub static VERB: Verb = Verb {
         ),
     ],
     takes: Takes::Words(0, usize::MAX),
-    options: &[MAX_SAMPLES, ADAPTER],
-    settings: &[Group::Generation, Group::Output],
+    options: &[MAX_SAMPLES, ADAPTER, OUTPUT_DIR],
+    settings: &[Group::Generation],
     complete: |_| Complete::DataSets,
     run,
 };
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    let (names, adapter) = (data_sets(args), args.options(ADAPTER.name).next());
+    let (names, most, adapter) = (data_sets(args), most(args, &VERB)?, args.options(ADAPTER.name).next());
+    with_output_dir(session, args, |session| predict(&names, most, adapter, session, stage))
+}
+
+/// Predicts, and shows the first predictions as they come.
+///
+/// # Errors
+/// Those of [`Session::predict`].
+pub fn predict(
+    names: &[String],
+    most: Option<usize>,
+    adapter: Option<&str>,
+    session: &mut Session,
+    stage: &Stage,
+) -> Result<Output> {
     let mut show = |prediction: &Prediction| {
         if prediction.index < SHOWN {
             (stage.show)(Output::Prediction(prediction.clone()));
         }
     };
-    Ok(Output::Predicted(session.predict(&names, most(args, &VERB)?, adapter, &mut show, &stage.context)?))
+    Ok(Output::Predicted(session.predict(names, most, adapter, &mut show, &stage.context)?))
 }
