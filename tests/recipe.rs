@@ -120,6 +120,19 @@ fn where_predictions_go_is_not_where_the_next_training_goes() {
     assert!(carry_out(&host, "predict save_steps=5").unwrap_err().contains("set it with"));
 }
 
+#[test]
+fn of_val_size_and_eval_dataset_the_one_that_is_said_last_counts() {
+    let host = Host::start(Lang::En).unwrap();
+    carry_out(&host, &format!("load {}", fixture("tiny").display())).unwrap();
+    let data = format!("data creatures dataset_dir={} cutoff_len=512", fixture("train").display());
+    carry_out(&host, &format!("{data} eval_dataset=pairs")).unwrap();
+    carry_out(&host, "data creatures val_size=2").unwrap();
+    assert_eq!(carry_out(&host, "show eval_dataset").unwrap(), ["eval_dataset = none"]);
+    carry_out(&host, "data creatures eval_dataset=pairs").unwrap();
+    assert_eq!(carry_out(&host, "show val_size").unwrap(), ["val_size = 0"]);
+    assert!(carry_out(&host, "data creatures eval_dataset=pairs val_size=2").unwrap_err().contains("give one of them"));
+}
+
 /// The outputs of a line as plain text, or what it failed with.
 fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
     let mut outputs = Vec::new();

@@ -58,11 +58,24 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     if names.is_empty() {
         return list(session, stage.lang());
     }
+    choose_held_out(session, args);
     let report = session.data(&names, &stage.context)?;
     let mut settings = session.settings().clone();
     settings.dataset = names;
     session.set(settings);
     Ok(Output::Data(report))
+}
+
+/// Of `val_size` and `eval_dataset`, the one that is given along takes the place of the other.
+fn choose_held_out(session: &mut Session, args: &Args) {
+    let is_given = |key: &str| args.settings.iter().any(|(given, _)| *given == key);
+    let mut settings = session.settings().clone();
+    match (is_given("val_size"), is_given("eval_dataset")) {
+        (true, false) if settings.val_size > 0.0 => settings.eval_dataset.clear(),
+        (false, true) if !settings.eval_dataset.is_empty() => settings.val_size = 0.0,
+        _ => {}
+    }
+    session.set(settings);
 }
 
 fn list(session: &Session, lang: Lang) -> Result<Output> {
