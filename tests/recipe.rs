@@ -6,6 +6,7 @@ use serde_json::Value;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Message;
+use tunebook_commands::RecipeTask;
 use tunebook_commands::page::Page;
 use tunebook_commands::text;
 
@@ -66,6 +67,78 @@ fn a_recipe_that_fails_changes_nothing() {
         assert_eq!(resident(&carry_out(&host, "status").unwrap()), resident(&before));
         assert_eq!(carry_out(&host, "show lora_rank").unwrap(), ["lora_rank = 2"]);
     }
+}
+
+/// LLaMA-Factory's arguments of a run on the tiny checkpoint, as its web page would write them, and some more.
+fn arguments(output: &Path, more: &[(&str, &str)]) -> Vec<String> {
+    let (tiny, train) = (fixture("tiny"), fixture("train"));
+    let common = [
+        ("stage", "sft"),
+        ("model_name_or_path", tiny.to_str().unwrap()),
+        ("finetuning_type", "lora"),
+        ("template", "qwen2_vl"),
+        ("dataset_dir", train.to_str().unwrap()),
+        ("cutoff_len", "512"),
+        ("max_samples", "4"),
+        ("output_dir", output.to_str().unwrap()),
+    ];
+    common.iter().chain(more).flat_map(|(key, value)| [format!("--{key}"), value.to_string()]).collect()
+}
+
+#[test]
+fn a_recipe_that_only_predicts_writes_what_llamafactory_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = fixture("train/cosine/adapter");
+    let predicting = [
+        ("do_predict", "True"),
+        ("predict_with_generate", "True"),
+        ("eval_dataset", "creatures"),
+        ("max_new_tokens", "4"),
+        ("adapter_name_or_path", adapter.to_str().unwrap()),
+    ];
+    let host = Host::start(Lang::En).unwrap();
+    let shown = follow(host.recipe(RecipeTask::Train, arguments(folder.path(), &predicting))).unwrap().join("\n");
+    assert!(shown.contains("creatures with adapter") && !shown.contains("samples to train on"), "{shown}");
+    let text = std::fs::read_to_string(folder.path().join("generated_predictions.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reference: Value = serde_json::from_slice(&std::fs::read(fixture("evaluate/results.json")).unwrap()).unwrap();
+    assert_eq!(lines.len(), 4);
+    for (line, expected) in lines.iter().zip(reference["predict"]["lines"].as_array().unwrap()) {
+        assert_eq!((&line["prompt"], &line["label"]), (&expected["prompt"], &expected["label"]));
+    }
+    assert!(folder.path().join("predict_results.json").is_file() && !folder.path().join("trainer_log.jsonl").exists());
+
+    // Without an adapter it is the model itself that answers, as in LLaMA-Factory.
+    let base = folder.path().join("base");
+    let shown = follow(host.recipe(RecipeTask::Train, arguments(&base, &predicting[..4]))).unwrap().join("\n");
+    assert!(shown.contains("creatures with base"), "{shown}");
+}
+
+#[test]
+fn a_recipe_trains_evaluates_and_predicts_what_it_holds_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    let more = [
+        ("do_train", "True"),
+        ("do_eval", "True"),
+        ("do_predict", "True"),
+        ("predict_with_generate", "True"),
+        ("dataset", "creatures"),
+        ("val_size", "0.5"),
+        ("max_steps", "1"),
+        ("max_new_tokens", "2"),
+        ("report_to", "wandb"),
+    ];
+    let host = Host::start(Lang::En).unwrap();
+    let shown = follow(host.recipe(RecipeTask::Train, arguments(&output, &more))).unwrap().join("\n");
+    let place = |text: &str| shown.find(text).unwrap_or_else(|| panic!("no {text} in {shown}"));
+    let places = ["2 samples to train on, 2 to evaluate on", "eval_loss", "predict", "written to"].map(place);
+    assert!(places.is_sorted(), "{shown}");
+    for file in ["train_results.json", "eval_results.json", "predict_results.json", "generated_predictions.jsonl"] {
+        assert!(output.join(file).is_file(), "{file}");
+    }
+    let text = std::fs::read_to_string(output.join("generated_predictions.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 2);
 }
 
 #[test]
@@ -135,8 +208,12 @@ fn of_val_size_and_eval_dataset_the_one_that_is_said_last_counts() {
 
 /// The outputs of a line as plain text, or what it failed with.
 fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
+    follow(host.line(line))
+}
+
+fn follow(messages: impl IntoIterator<Item = Message>) -> Result<Vec<String>, String> {
     let mut outputs = Vec::new();
-    for message in host.line(line) {
+    for message in messages {
         match message {
             Message::Event(_) => {}
             Message::Output(output) => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Arg;
 use clap::ArgAction;
+use clap::Args;
 use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
@@ -35,20 +36,11 @@ pub enum Command {
         #[arg(help = here(both("A file with a command a line", "每行一条命令的文件")))]
         file: PathBuf,
     },
-    #[command(about = here(both("Train as a LLaMA-Factory YAML says", "按 LLaMA-Factory 的 YAML 训练")))]
-    Train {
-        #[arg(help = here(both("The YAML file", "YAML 文件")))]
-        recipe: PathBuf,
-        #[arg(
-            value_name = "KEY=VALUE",
-            allow_hyphen_values = true,
-            help = here(both(
-                "Values that replace those of the recipe, as in learning_rate=1e-4",
-                "替换配方中的值，如 learning_rate=1e-4",
-            ))
-        )]
-        overrides: Vec<String>,
-    },
+    #[command(about = here(both(
+        "Train, evaluate and predict as a LLaMA-Factory recipe says",
+        "按 LLaMA-Factory 的训练配方训练、评估和预测",
+    )))]
+    Train(Recipe),
     #[command(about = here(both(
         "A prompt on a running kernel, which then shares its session with the notebook",
         "连到正在运行的内核的提示符，与笔记本共用一个会话",
@@ -64,6 +56,23 @@ pub enum Command {
     Kernel(kernel::Command),
     #[command(about = here(both("Say which tunebook this is", "显示 tunebook 的版本")))]
     Version,
+}
+
+#[derive(Args)]
+pub struct Recipe {
+    #[arg(
+        value_name = "RECIPE | --KEY VALUE",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        help = here(both(
+            "A YAML file, and values that replace those in it, as in learning_rate=1e-4; or no file but the arguments of \
+             `llamafactory-cli`, as its web page shows them",
+            "YAML 文件，以及替换其中的值，如 learning_rate=1e-4；也可以不写文件，直接写 `llamafactory-cli` 的参数，如其网页\
+             所示",
+        ))
+    )]
+    pub arguments: Vec<String>,
 }
 
 impl Cli {

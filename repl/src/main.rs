@@ -25,6 +25,7 @@ use std::sync::Arc;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
+use tunebook_commands::RecipeTask;
 use tunebook_commands::version;
 use tunebook_rust_cells::RustCells;
 
@@ -71,7 +72,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         None if io::stdin().is_terminal() => interactive::run(&host, &rust, &screen),
         None => script::run(&host, &rust, &screen),
         Some(Command::Run { file }) => screen.follow(host.file(file)),
-        Some(Command::Train { recipe, overrides }) => screen.follow(host.recipe(recipe, overrides)),
+        Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
         Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),
     };
     #[cfg(unix)]

@@ -3,6 +3,8 @@
 Writes in fixtures/recipe
 arguments.json  every argument of `llamafactory-cli train` with its default
 commands.json   recipes as the web page saves them (training_args.yaml), with the text of its Preview button
+parsed.json     recipes as people write them: which arguments LLaMA-Factory's own parser reads otherwise than those of the
+                first one, or that it refuses the recipe
 systems.json    what a conversation begins with, for every `default_system`, system message and list of tools
 
 Run it in the environment of requirements-llamafactory.txt.
@@ -13,6 +15,7 @@ import dataclasses
 import itertools
 import json
 import os
+import sys
 import tempfile
 from enum import Enum
 from pathlib import Path
@@ -26,6 +29,7 @@ from llamafactory.hparams import FinetuningArguments
 from llamafactory.hparams import GeneratingArguments
 from llamafactory.hparams import ModelArguments
 from llamafactory.hparams import TrainingArguments
+from llamafactory.hparams import get_train_args
 from llamafactory.webui.common import _clean_cmd
 from llamafactory.webui.common import gen_cmd
 from llamafactory.webui.runner import Runner
@@ -133,6 +137,94 @@ CASES = {
 }
 
 
+RECIPE = """### model
+model_name_or_path: tiny
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_target: all
+dataset: first
+dataset_dir: data
+template: qwen2_vl
+output_dir: saves/first
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 2
+learning_rate: 1.0e-4
+lr_scheduler_type: cosine
+use_cpu: true
+"""
+
+# Lines behind it, of which one with a key that it has takes that one's place.
+RECIPES = {
+    "as it is": "",
+    "a system prompt": "default_system: You are a botanist.",
+    "no system prompt": 'default_system: ""',
+    "a list of modules": "lora_target: [q_proj, v_proj]",
+    "a list of modules on lines": "lora_target:\n  - q_proj\n  - v_proj",
+    "a number without a point": "learning_rate: 1e-4",
+    "a number in quotes": "learning_rate: '1e-4'",
+    "a service that is told": "report_to: wandb",
+    "two services": "report_to: [wandb, tensorboard]",
+    "no service": "report_to: none",
+    "a share of steps to warm up": "warmup_steps: 0.1",
+    "a ratio of steps to warm up": "warmup_ratio: 0.1",
+    "steps to warm up with a point": "warmup_steps: 20.0",
+    "four bits": "quantization_bit: 4\nquantization_method: bnb\ndouble_quantization: true",
+    "mixed data sets": 'dataset: first,second\nmix_strategy: interleave_under\ninterleave_probs: "0.5,0.5"\nmax_steps: 2',
+    "a list of shares": "dataset: first, second\nmix_strategy: interleave_under\ninterleave_probs: [0.5, 0.5]\nmax_steps: 2",
+    "a seed for the order": "seed: 1\ndata_seed: 2",
+    "packed": "neat_packing: true",
+    "towers that train": "freeze_vision_tower: false\nfreeze_multi_modal_projector: false",
+    "an early end": "val_size: 0.25\neval_strategy: steps\neval_steps: 1\nload_best_model_at_end: true\nearly_stopping_steps: 2\n"
+    "save_steps: 1\nmetric_for_best_model: eval_loss\ngreater_is_better: false",
+    "no thinking": "enable_thinking: false",
+    "what only Python needs": "flash_attn: fa2\ngradient_checkpointing: true\nddp_timeout: 180000000\npreprocessing_num_workers: 16",
+    "predictions": "do_train: false\ndo_predict: true\npredict_with_generate: true\neval_dataset: second\nmax_new_tokens: 8",
+    "predictions behind a training": "do_predict: true\npredict_with_generate: true\nval_size: 0.1",
+    "predictions that are not generated": "do_predict: true\neval_dataset: second",
+    "predictions of nothing": "do_predict: true\npredict_with_generate: true",
+    "an evaluation": "do_train: false\ndo_eval: true\neval_dataset: second",
+    "an evaluation of nothing": "do_eval: true",
+    "no data": "dataset: null",
+    "a name of years ago": "evaluation_strategy: steps\nval_size: 0.1",
+    "a slip": "per_device_train_batchsize: 4",
+    "a template that is not there": "template: qwen2_5_vl",
+    "a key twice": "learning_rate: 5e-5\nlearning_rate: 6e-5",
+}
+
+
+def recipe_text(lines):
+    keys = [line.partition(":")[0] for line in lines.splitlines() if not line.startswith(" ")]
+    kept = [line for line in RECIPE.splitlines() if line.partition(":")[0] not in keys]
+    return "\n".join([*kept, *lines.splitlines(), ""])
+
+
+def parsed():
+    first, found = None, []
+    for name, lines in RECIPES.items():
+        text = recipe_text(lines)
+        try:
+            values = parse(text)
+        except Exception as error:
+            found.append({"name": name, "recipe": text, "refused": str(error).splitlines()[0]})
+            continue
+        first = first or values
+        changed = {key: value for key, value in values.items() if value != first[key]}
+        found.append({"name": name, "recipe": text, "values": changed})
+    return found
+
+
+def parse(text):
+    path = Path("recipe.yaml")
+    path.write_text(text, encoding="utf-8")
+    sys.argv = ["llamafactory-cli", str(path)]
+    values = {}
+    for args in get_train_args():
+        for field in dataclasses.fields(args):
+            value = getattr(args, field.name)
+            values[field.name] = value.value if isinstance(value, Enum) else value
+    # These come of the machine and of the hour.
+    return {key: value for key, value in values.items() if key not in ("run_name", "logging_dir", "model_max_length")}
 
 
 TOOLS = json.dumps([{"name": "count", "description": "Counts.", "parameters": {"type": "object", "properties": {}}}])
@@ -194,6 +286,7 @@ def main():
         for name, value in [
             ("arguments", arguments()),
             ("commands", commands()),
+            ("parsed", parsed()),
         ]:
             text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
             (OUT / f"{name}.json").write_text(text + "\n", encoding="utf-8")

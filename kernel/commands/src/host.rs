@@ -53,6 +53,13 @@ pub struct Host {
     language: Language,
 }
 
+/// What is done with a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecipeTask {
+    /// It trains, evaluates and predicts, as far as it says so.
+    Train,
+}
+
 struct Request {
     job: Job,
     reply: Sender<Message>,
@@ -61,7 +68,7 @@ struct Request {
 enum Job {
     Line(String),
     File(PathBuf),
-    Recipe { path: PathBuf, overrides: Vec<String> },
+    Recipe { task: RecipeTask, arguments: Vec<String> },
     Call(Call),
 }
 
@@ -104,9 +111,9 @@ impl Host {
         self.submit(Job::File(path))
     }
 
-    /// Trains as a LLaMA-Factory YAML says, with `key=value` overrides.
-    pub fn recipe(&self, path: PathBuf, overrides: Vec<String>) -> Receiver<Message> {
-        self.submit(Job::Recipe { path, overrides })
+    /// Does what a LLaMA-Factory recipe says: a file with overrides, or arguments alone.
+    pub fn recipe(&self, task: RecipeTask, arguments: Vec<String>) -> Receiver<Message> {
+        self.submit(Job::Recipe { task, arguments })
     }
 
     /// Does something with the session, where a stop that was asked for earlier still counts: it is a part of what was
@@ -163,7 +170,7 @@ fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Ca
     let job = AssertUnwindSafe(|| match job {
         Job::Line(line) => run::run(&line, session, &stage),
         Job::File(path) => run::run_file(&path, session, &stage),
-        Job::Recipe { path, overrides } => recipe::train(&path, &overrides, session, &stage),
+        Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &stage),
         Job::Call(call) => {
             call(session, &stage);
             Ok(Output::Nothing)

@@ -40,6 +40,7 @@ pub use error::Error;
 pub use error::Result;
 pub use host::Host;
 pub use host::Message;
+pub use host::RecipeTask;
 pub use host::Snapshot;
 pub use lang::Lang;
 pub use lang::Language;

@@ -1,7 +1,5 @@
 //! A LLaMA-Factory recipe carried out.
 
-use std::path::Path;
-
 use tunebook_engine::Event;
 use tunebook_engine::Note;
 use tunebook_engine::Session;
@@ -16,39 +14,56 @@ use crate::log;
 use crate::output::Output;
 use crate::say;
 use crate::verb::Stage;
+use crate::verbs::predict::predict;
 
-/// `tunebook train RECIPE.yaml`: loads the model, the data and the adapter that the recipe names, and trains to the end.
+/// `tunebook train RECIPE.yaml`: loads the model, the data and the adapter that the recipe names, trains to the end,
+/// evaluates and predicts, as far as the recipe says so. Instead of a file there may be LLaMA-Factory's arguments.
 ///
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
-pub fn train(path: &Path, overrides: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
-    let recipe = Recipe::read(path, overrides)?.for_training()?;
-    let output_dir = recipe.settings.output_dir.clone();
-    if let Some(checkpoint) = recipe.checkpoint() {
+pub fn train(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
+    let recipe = Recipe::from_arguments(arguments)?.for_running()?;
+    if let Some(checkpoint) = recipe.checkpoint().filter(|_| recipe.trains()) {
         stage.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
     }
     prepare(&recipe, session, stage)?;
-    let trained = log::train(None, session, stage)?;
-    let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
-    (stage.show)(trained);
-    if recipe.evaluates_at_end() && recipe.settings.eval_strategy == EvalStrategy::No && !interrupted {
-        (stage.show)(Output::Evaluated(session.evaluate(&[], None, None, &stage.context)?));
-    }
-    // A training that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one too.
-    match (output_dir, interrupted) {
-        (Some(folder), true) => Ok(Output::Saved(session.save(&folder)?)),
-        (Some(folder), false) => {
-            let folder = folder.display();
-            let is_whole = !session.export_trained(&stage.context)?.is_empty();
-            let model = if is_whole { both(", the whole model, too", "，包括整个模型") } else { both("", "") };
-            let model = model.in_lang(stage.lang());
-            Ok(Output::Text(say!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
+    let mut written = Output::Nothing;
+    if recipe.trains() {
+        let trained = log::train(None, session, stage)?;
+        let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
+        (stage.show)(trained);
+        written = write(&recipe, interrupted, session, stage)?;
+        if interrupted {
+            return Ok(written);
         }
-        (None, _) => Ok(Output::Nothing),
     }
+    let names = if recipe.reads_data() { Vec::new() } else { recipe.settings.eval_dataset.clone() };
+    let is_evaluated = recipe.trains() && recipe.settings.eval_strategy != EvalStrategy::No;
+    if recipe.evaluates_at_end() && !is_evaluated {
+        (stage.show)(Output::Evaluated(session.evaluate(&names, None, None, &stage.context)?));
+    }
+    if recipe.predicts() {
+        (stage.show)(predict(&names, None, None, session, stage)?);
+    }
+    Ok(written)
 }
 
-/// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter.
+/// Where a training lies. One that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one
+/// too.
+fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, stage: &Stage) -> Result<Output> {
+    let Some(folder) = &recipe.settings.output_dir else { return Ok(Output::Nothing) };
+    if interrupted {
+        return Ok(Output::Saved(session.save(folder)?));
+    }
+    let folder = folder.display();
+    let is_whole = !session.export_trained(&stage.context)?.is_empty();
+    let model = if is_whole { both(", the whole model, too", "，包括整个模型") } else { both("", "") };
+    let model = model.in_lang(stage.lang());
+    Ok(Output::Text(say!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
+}
+
+/// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter (if it trains one, or
+/// names one).
 ///
 /// # Errors
 /// A step of it fails; the session is as it was.
@@ -59,13 +74,16 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
     let (mut made, before) = (Session::default(), session.settings_of_its_own());
     made.follow(recipe);
     (stage.show)(Output::Loaded(made.load(&recipe.model, &stage.context)?));
-    if !recipe.settings.dataset.is_empty() {
+    if recipe.reads_data() {
         (stage.show)(Output::Data(made.data(&recipe.settings.dataset, &stage.context)?));
     }
-    let output = match (recipe.checkpoint(), &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
+    let checkpoint = recipe.checkpoint().filter(|_| !recipe.only_evaluates());
+    let output = match (checkpoint, &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
         // The recipe says what is meant.
         (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &stage.context)?)),
         (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
+        // The model itself is asked.
+        (None, None, _) if recipe.only_evaluates() => Output::Nothing,
         (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None)?),
         (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
         (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),

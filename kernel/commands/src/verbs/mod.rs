@@ -15,7 +15,7 @@ mod lang;
 mod load;
 mod lora;
 mod plot;
-mod predict;
+pub mod predict;
 mod print;
 mod quit;
 mod recipe;

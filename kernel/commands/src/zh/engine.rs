@@ -197,6 +197,14 @@ impl Chinese for RecipeError {
             Self::UnknownKey { key, nearest } => format!("训练配方没有名为 `{key}` 的键{}", mean(nearest)),
             Self::Refused { key, value, why } => format!("`{key}: {value}` 无法照做：{}", why.zh),
             Self::NothingToEvaluate => "训练配方要评估，却没有留出样本；请加上 val_size 或 eval_dataset".to_string(),
+            Self::PredictsWithoutGenerating => {
+                "`do_predict: true` 要写出回答，LLaMA-Factory 为此还要求 `predict_with_generate: true`；请加上".to_string()
+            }
+            Self::EvaluatesByGenerating => {
+                "`do_eval: true` 计算 eval_loss，而 `predict_with_generate: true` 会改为给回答打分，那是 `do_predict: true` \
+                 的事；请写 do_predict: true，或 predict_with_generate: false"
+                    .to_string()
+            }
             Self::Missing { key } => format!("训练配方缺少 `{key}`，训练需要它"),
             Self::Several(problems) => {
                 let lines: Vec<_> = problems.iter().map(|problem| format!("  {}", problem.zh())).collect();

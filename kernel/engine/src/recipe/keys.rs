@@ -22,19 +22,23 @@ pub const fn why(en: &'static str, zh: &'static str) -> Why {
 pub enum Effect {
     /// Nothing, whatever its value: it steers Python, the machine, or a kind of training that is not asked for.
     None,
+    /// Nothing either, but with this value it would do nothing in LLaMA-Factory as well.
+    Unused(&'static str),
     /// Nothing as long as it has one of these values; else it would change the result, and this is why it cannot.
     NoneIf(&'static [&'static str], Why),
 }
 
 /// The effect of `key`; `None` if it is no such key.
 pub fn effect(key: &str) -> Option<Effect> {
+    let unused = REPORTS.iter().find(|(name, _)| *name == key).map(|(_, off)| Effect::Unused(off));
     let neutral = NEUTRAL.iter().find(|(name, ..)| *name == key).map(|(_, values, why)| Effect::NoneIf(values, *why));
     let is_detail = || WITHOUT_EFFECT.contains(&key) || DETAILS.iter().any(|beginning| key.starts_with(beginning));
-    neutral.or_else(|| is_detail().then_some(Effect::None))
+    unused.or(neutral).or_else(|| is_detail().then_some(Effect::None))
 }
 
 pub fn names() -> impl Iterator<Item = &'static str> {
-    WITHOUT_EFFECT.iter().copied().chain(NEUTRAL.iter().map(|(name, ..)| *name))
+    let reports = REPORTS.iter().map(|(name, _)| *name);
+    WITHOUT_EFFECT.iter().copied().chain(NEUTRAL.iter().map(|(name, ..)| *name)).chain(reports)
 }
 
 const OFF: &[&str] = &["false"];
@@ -49,7 +53,6 @@ const OPTIMIZERS: Why =
 const LOSSES: Why = why("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
 const ELSEWHERE: Why =
     why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
-const PREDICTIONS: Why = why("predictions are not built yet; leave it out", "训练配方中的预测尚未实现；请去掉这一项");
 const NEW_TOKENS: Why = why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
 
 /// Of a key that takes every value that it can have.
@@ -64,8 +67,8 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ),
     ("do_train", &["true", "false"], NEVER),
     ("do_eval", &["true", "false"], NEVER),
-    ("do_predict", OFF, PREDICTIONS),
-    ("predict_with_generate", OFF, PREDICTIONS),
+    ("do_predict", &["true", "false"], NEVER),
+    ("predict_with_generate", &["true", "false"], NEVER),
     (
         "evaluation_strategy",
         &["no", "false"],
@@ -174,11 +177,6 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         why("data sets are encoded anew each time; leave it out", "数据集每次重新编码；请去掉这一项"),
     ),
     (
-        "default_system",
-        UNSET,
-        why("another system prompt is not built yet; give it in the data", "换系统提示词尚未实现；请写在数据里"),
-    ),
-    (
         "tool_format",
         &["qwen"],
         why(
@@ -201,17 +199,6 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         OFF,
         why("the last, smaller batch is trained on; leave it out", "最后一个较小的批次也参与训练；请去掉这一项"),
     ),
-    (
-        "data_seed",
-        UNSET,
-        why("`seed` fixes the order of the data; leave it out", "数据顺序由 `seed` 决定；请去掉这一项"),
-    ),
-    (
-        "report_to",
-        &["none"],
-        why("a report to a service is not built; write report_to: none", "不支持向外部服务上报；请写 report_to: none"),
-    ),
-    ("use_swanlab", OFF, why("a report to a service is not built; leave it out", "不支持向外部服务上报；请去掉这一项")),
     ("push_to_hub", OFF, why("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
     (
         "auto_find_batch_size",
@@ -260,6 +247,9 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ("use_kt", OFF, ELSEWHERE),
     ("use_mca", OFF, ELSEWHERE),
 ];
+
+/// Services that are told how a training goes, and the value with which they are not.
+const REPORTS: &[(&str, &str)] = &[("report_to", "none"), ("use_swanlab", "false")];
 
 const WITHOUT_EFFECT: &[&str] = &[
     // An adapter that began as PiSSA is always saved as a LoRA of the unchanged model.
@@ -402,88 +392,18 @@ const DETAILS: &[&str] = &[
     "vllm_",
 ];
 
+/// How LLaMA-Factory makes the answers of a prediction unless it is told otherwise.
+pub const GENERATION: &[(&str, &str)] = &[
+    ("do_sample", "true"),
+    ("temperature", "0.95"),
+    ("top_p", "0.7"),
+    ("top_k", "50"),
+    ("repetition_penalty", "1"),
+    ("max_new_tokens", "1024"),
+];
+
 /// Settings of ours that LLaMA-Factory has not.
 pub const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
 pub const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];
-
-/// The arguments that LLaMA-Factory's web page writes for a training, in its order, with the values of those that are
-/// no settings here.
-pub const PAGE: &[(&str, &str)] = &[
-    ("stage", "sft"),
-    ("do_train", "true"),
-    ("model_name_or_path", ""),
-    ("cache_dir", ""),
-    ("preprocessing_num_workers", "16"),
-    ("finetuning_type", "lora"),
-    ("template", ""),
-    ("rope_scaling", ""),
-    ("flash_attn", "auto"),
-    ("use_unsloth", ""),
-    ("enable_liger_kernel", ""),
-    ("dataset_dir", ""),
-    ("dataset", ""),
-    ("cutoff_len", ""),
-    ("learning_rate", ""),
-    ("num_train_epochs", ""),
-    ("max_samples", ""),
-    ("per_device_train_batch_size", ""),
-    ("gradient_accumulation_steps", ""),
-    ("lr_scheduler_type", ""),
-    ("max_grad_norm", ""),
-    ("logging_steps", ""),
-    ("save_steps", ""),
-    ("warmup_steps", ""),
-    ("neftune_noise_alpha", ""),
-    ("packing", "false"),
-    ("neat_packing", ""),
-    ("train_on_prompt", ""),
-    ("mask_history", ""),
-    ("resize_vocab", ""),
-    ("use_llama_pro", ""),
-    ("enable_thinking", "true"),
-    ("report_to", "none"),
-    ("use_galore", ""),
-    ("use_apollo", ""),
-    ("use_badam", ""),
-    ("use_swanlab", ""),
-    ("output_dir", ""),
-    ("fp16", ""),
-    ("bf16", ""),
-    ("pure_bf16", ""),
-    ("plot_loss", ""),
-    ("trust_remote_code", "true"),
-    ("ddp_timeout", "180000000"),
-    ("include_num_input_tokens_seen", "true"),
-    ("optim", "adamw_torch"),
-    ("adapter_name_or_path", ""),
-    ("quantization_bit", ""),
-    ("quantization_method", "bnb"),
-    ("double_quantization", "true"),
-    ("freeze_trainable_layers", ""),
-    ("freeze_trainable_modules", ""),
-    ("freeze_extra_modules", ""),
-    ("lora_rank", ""),
-    ("lora_alpha", ""),
-    ("lora_dropout", ""),
-    ("loraplus_lr_ratio", ""),
-    ("create_new_adapter", ""),
-    ("use_rslora", ""),
-    ("use_dora", ""),
-    ("pissa_init", ""),
-    ("pissa_convert", ""),
-    ("lora_target", ""),
-    ("additional_target", ""),
-    ("freeze_vision_tower", "true"),
-    ("freeze_multi_modal_projector", "true"),
-    ("freeze_language_model", ""),
-    ("image_max_pixels", ""),
-    ("image_min_pixels", ""),
-    ("video_max_pixels", "65536"),
-    ("video_min_pixels", "256"),
-    ("val_size", ""),
-    ("eval_strategy", ""),
-    ("eval_steps", ""),
-    ("per_device_eval_batch_size", ""),
-];

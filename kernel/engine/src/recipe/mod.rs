@@ -1,8 +1,10 @@
 //! A LLaMA-Factory YAML as a session of ours, and a session as such a YAML: the same result, or a refusal that names
 //! the key.
 
+mod arguments;
 mod keys;
 mod notation;
+mod page;
 mod written;
 
 use std::path::Path;
@@ -17,7 +19,6 @@ use crate::error::Result;
 use crate::nearest::nearest;
 use crate::settings;
 use crate::settings::Settings;
-use crate::settings::declaration;
 use keys::Effect;
 pub use keys::Why;
 
@@ -48,6 +49,15 @@ pub enum RecipeError {
     Refused { key: String, value: String, why: Why },
     #[error("the recipe evaluates, but holds nothing out for it; give it val_size or eval_dataset")]
     NothingToEvaluate,
+    #[error(
+        "`do_predict: true` writes answers, which LLaMA-Factory asks for with `predict_with_generate: true` beside it; add that"
+    )]
+    PredictsWithoutGenerating,
+    #[error(
+        "`do_eval: true` measures eval_loss, and `predict_with_generate: true` would have it score answers instead, which \
+         `do_predict: true` does; write do_predict: true, or predict_with_generate: false"
+    )]
+    EvaluatesByGenerating,
     #[error("the recipe has no `{key}`, which a training needs")]
     Missing { key: &'static str },
     #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
@@ -55,7 +65,19 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads a YAML file and lays `key=value` overrides over it, as `llamafactory-cli train` does.
+    /// What `llamafactory-cli train` is given: a file and overrides, or arguments without a file, as the web page's Preview
+    /// shows them.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn from_arguments(arguments: &[String]) -> Result<Self> {
+        match arguments.split_first() {
+            Some((file, overrides)) if !file.starts_with("--") => Self::read(Path::new(file), overrides),
+            _ => Self::follow(arguments::read(arguments)?),
+        }
+    }
+
+    /// Reads a YAML or JSON file and lays overrides over it (`key=value`, `--key value`), as `llamafactory-cli train` does.
     ///
     /// # Errors
     /// The file cannot be read, or it has keys that are unknown (the nearest one is named), out of range, or of a value
@@ -64,34 +86,38 @@ impl Recipe {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let mut map: Map<String, Value> = serde_saphyr::from_str(&text)
             .map_err(|error| RecipeError::Yaml { path: path.to_path_buf(), problem: error.to_string() })?;
-        for given in overrides {
-            let (key, value) = given.split_once('=').ok_or_else(|| RecipeError::Override(given.clone()))?;
-            let key = key.trim_start_matches("--").replace('-', "_");
-            let key = declaration(&key).map_or(key, |setting| setting.name.to_string());
-            map.insert(key, Value::String(value.to_string()));
-        }
+        map.extend(arguments::read(overrides)?);
         Self::follow(map)
     }
 
-    /// The same for a training from beginning to end, which writes somewhere, and goes on from the latest checkpoint that
-    /// is there unless `overwrite_output_dir` is set.
+    /// The same for a run from beginning to end, which trains, evaluates and predicts as far as the recipe says so. It writes
+    /// somewhere, and a training goes on from the latest checkpoint that is there unless `overwrite_output_dir` is set.
     ///
     /// # Errors
-    /// It names no data, or does not say `do_train: true`.
-    pub fn for_training(mut self) -> Result<Self> {
-        if self.settings.dataset.is_empty() {
+    /// It asks for nothing of that, or what it asks for lacks something.
+    pub fn for_running(mut self) -> Result<Self> {
+        let trains = self.trains();
+        if (trains || self.settings.eval_dataset.is_empty()) && self.settings.dataset.is_empty() {
             return Err(RecipeError::Missing { key: "dataset" }.into());
         }
-        if !self.given.get("do_train").is_some_and(|value| is(&text(value), "true")) {
+        if !trains && !self.only_evaluates() {
             return Err(RecipeError::Missing { key: "do_train: true" }.into());
         }
-        let evaluates = self.settings.eval_strategy != settings::EvalStrategy::No || self.evaluates_at_end();
+        let generates = self.is_on("predict_with_generate");
+        if self.predicts() && !generates {
+            return Err(RecipeError::PredictsWithoutGenerating.into());
+        }
+        if generates && self.evaluates_at_end() && !self.predicts() {
+            return Err(RecipeError::EvaluatesByGenerating.into());
+        }
+        let evaluates =
+            self.settings.eval_strategy != settings::EvalStrategy::No || self.evaluates_at_end() || generates;
         if evaluates && self.settings.val_size == 0.0 && self.settings.eval_dataset.is_empty() {
             return Err(RecipeError::NothingToEvaluate.into());
         }
         let output = self.settings.output_dir.get_or_insert_with(|| PathBuf::from("trainer_output"));
         // As LLaMA-Factory does.
-        if self.settings.resume_from_checkpoint.is_none() && !self.settings.overwrite_output_dir {
+        if trains && self.settings.resume_from_checkpoint.is_none() && !self.settings.overwrite_output_dir {
             self.settings.resume_from_checkpoint = folder::latest(output);
         }
         Ok(self)
@@ -103,9 +129,34 @@ impl Recipe {
         if from == Path::new("true") { self.settings.output_dir.as_deref() } else { Some(from) }
     }
 
+    /// `do_train: true`
+    pub fn trains(&self) -> bool {
+        self.is_on("do_train")
+    }
+
     /// Whether it asks for an evaluation behind the training: `do_eval: true`.
     pub fn evaluates_at_end(&self) -> bool {
-        self.given.get("do_eval").is_some_and(|value| is(&text(value), "true"))
+        self.is_on("do_eval")
+    }
+
+    /// Whether it asks for answers in the end: `do_predict: true`.
+    pub fn predicts(&self) -> bool {
+        self.is_on("do_predict")
+    }
+
+    /// Whether it asks for these and for no training.
+    pub fn only_evaluates(&self) -> bool {
+        !self.trains() && (self.evaluates_at_end() || self.predicts())
+    }
+
+    /// Whether its data sets are read: without a training, those to evaluate on suffice.
+    pub fn reads_data(&self) -> bool {
+        let has_others = self.only_evaluates() && !self.settings.eval_dataset.is_empty();
+        !has_others && !self.settings.dataset.is_empty()
+    }
+
+    fn is_on(&self, key: &str) -> bool {
+        self.given.get(key).is_some_and(|value| is(&text(value), "true"))
     }
 
     fn follow(given: Map<String, Value>) -> Result<Self> {
@@ -113,7 +164,7 @@ impl Recipe {
         let mut without_effect = Vec::new();
         let mut problems = Vec::new();
         for (key, value) in &given {
-            match take(key, &text(value), &mut settings) {
+            match take(key, value, &mut settings) {
                 Ok(true) => {}
                 Ok(false) => without_effect.push(key.clone()),
                 Err(problem) => problems.push(problem),
@@ -122,6 +173,13 @@ impl Recipe {
         // transformers then evaluates as often as it logs.
         if settings.eval_strategy == settings::EvalStrategy::Steps && settings.eval_steps.is_none() {
             settings.eval_steps = Some(settings.logging_steps);
+        }
+        // Its answers are made as its command line makes them, not as the model's own file says.
+        if given.get("do_predict").is_some_and(|value| is(&text(value), "true")) {
+            let absent = |key: &str| given.get(key).is_none_or(|value| is_absent(&text(value)));
+            for (key, value) in keys::GENERATION.iter().filter(|(key, _)| absent(key)) {
+                settings.set(key, value)?;
+            }
         }
         let model = given.get("model_name_or_path").map(text).filter(|name| !is_absent(name)).map(PathBuf::from);
         if model.is_none() {
@@ -139,7 +197,8 @@ impl Recipe {
 }
 
 /// Does what a key says; false if that is nothing.
-fn take(key: &str, value: &str, settings: &mut Settings) -> Result<bool> {
+fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
+    let value = &text(given)[..];
     if key == "model_name_or_path" {
         return Ok(true);
     }
@@ -149,6 +208,21 @@ fn take(key: &str, value: &str, settings: &mut Settings) -> Result<bool> {
             "尚不支持先合并多个适配器；请只写一个",
         );
         return Err(RecipeError::Refused { key: key.to_string(), value: value.to_string(), why }.into());
+    }
+    // An empty text is one, and means that there is no system prompt.
+    if key == "default_system" && given == "" {
+        settings.set(key, "")?;
+        return Ok(true);
+    }
+    // transformers takes a share of the steps here as well, and cuts what is no whole number.
+    if key == "warmup_steps"
+        && let Ok(steps) = value.parse::<f64>()
+    {
+        match steps > 0.0 && steps < 1.0 {
+            true => settings.set("warmup_ratio", value)?,
+            false => settings.set(key, &steps.trunc().to_string())?,
+        }
+        return Ok(true);
     }
     // Said of a checkpoint, it means none.
     if key == "resume_from_checkpoint" && is(value, "false") {
@@ -167,6 +241,7 @@ fn take(key: &str, value: &str, settings: &mut Settings) -> Result<bool> {
             Ok(true)
         }
         Some(Effect::None) => Ok(is_absent(value)),
+        Some(Effect::Unused(off)) => Ok(is_absent(value) || is(value, off)),
         Some(Effect::NoneIf(neutral, why)) => {
             match is_absent(value) || neutral.iter().any(|neutral| is(value, neutral)) {
                 true => Ok(true),

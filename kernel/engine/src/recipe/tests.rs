@@ -146,7 +146,7 @@ fn what_is_wrong_is_named() {
     assert!(read("a: [", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("- a\n", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("do_train: true\ndataset: d\n", &[]).unwrap_err().to_string().contains("model_name_or_path"));
-    let training = |text: &str| read(text, &[]).unwrap().for_training();
+    let training = |text: &str| read(text, &[]).unwrap().for_running();
     assert!(training("model_name_or_path: m\ndataset: d\n").unwrap_err().to_string().contains("do_train: true"));
     assert!(training("model_name_or_path: m\ndo_train: true\n").unwrap_err().to_string().contains("`dataset`"));
     let output = training("model_name_or_path: m\ndo_train: true\ndataset: d\n").unwrap().settings.output_dir;
@@ -215,6 +215,14 @@ fn a_command_is_that_of_the_preview_button() {
         let model = recipe.model.to_str();
         let again = Written::new(model, true, &recipe.settings, &recipe.given);
         assert_eq!(again.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
+        // What is pasted from there into a shell means the same.
+        let pasted = Recipe::from_arguments(&in_a_shell(case["command"].as_str().unwrap())).unwrap();
+        assert_eq!(
+            (pasted.model, pasted.settings),
+            (recipe.model.clone(), recipe.settings.clone()),
+            "{}",
+            case["name"]
+        );
         // And so is that of a session in which the same is set by hand.
         let by_hand = Written::new(model, true, &recipe.settings, &Map::new());
         assert_eq!(by_hand.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
@@ -222,6 +230,82 @@ fn a_command_is_that_of_the_preview_button() {
         // Which reads the same again.
         assert_eq!(read(&by_hand.yaml(), &[]).unwrap().settings, recipe.settings);
     }
+}
+
+/// What a program is given that is called so.
+fn in_a_shell(command: &str) -> Vec<String> {
+    let script = command.replacen("llamafactory-cli train", "printf '%s\\n'", 1);
+    let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+}
+
+#[test]
+fn recipes_mean_what_llama_factorys_parser_reads() {
+    // What it accepts and is refused here, or later there as well.
+    const REFUSED: [&str; 1] = ["a template that is not there"];
+    let cases: Vec<Map<String, Value>> = fixture("parsed.json");
+    let first = read(cases[0]["recipe"].as_str().unwrap(), &[]).unwrap().settings;
+    for case in &cases {
+        let (name, text) = (case["name"].as_str().unwrap(), case["recipe"].as_str().unwrap());
+        let recipe = read(text, &[]).and_then(Recipe::for_running);
+        let Some(values) = case.get("values").and_then(Value::as_object).filter(|_| !REFUSED.contains(&name)) else {
+            assert!(recipe.is_err(), "{name}");
+            continue;
+        };
+        let recipe = recipe.unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (key, value) in values.iter().filter(|(key, _)| recipe.given.contains_key(*key)) {
+            let Ok(setting) = settings::declaration(key) else { continue };
+            let mut told = first.clone();
+            match (key.as_str(), value.as_f64()) {
+                ("warmup_steps", Some(share)) if share < 1.0 => told.warmup_ratio = share,
+                ("warmup_steps", Some(steps)) => told.warmup_steps = steps as usize,
+                _ => told.set(key, &text_or_empty(value)).unwrap(),
+            }
+            assert_eq!(setting.get(&recipe.settings), setting.get(&told), "{name}");
+            assert_eq!(recipe.settings.warmup_ratio, told.warmup_ratio, "{name}");
+        }
+        let is_on = |key: &str| values.get(key).map_or(key == "do_train", |value| value == true);
+        assert_eq!((recipe.trains(), recipe.predicts()), (is_on("do_train"), is_on("do_predict")), "{name}");
+    }
+}
+
+fn text_or_empty(value: &Value) -> String {
+    if value == "" { "\"\"".to_string() } else { text(value) }
+}
+
+#[test]
+fn answers_are_made_as_llama_factorys_command_line_makes_them() {
+    let arguments = arguments();
+    let predicting = format!("{TUTORIAL}do_predict: true\npredict_with_generate: true\ntop_p: 0.5\n");
+    let settings = read(&predicting, &[]).unwrap().settings;
+    for setting in settings::declarations().iter().filter(|setting| setting.group == Group::Generation) {
+        let mut told = Settings::default();
+        told.set(setting.name, &text(&arguments[setting.name])).unwrap();
+        let expected = if setting.name == "top_p" { "0.5".to_string() } else { setting.get(&told) };
+        assert_eq!(setting.get(&settings), expected, "{}", setting.name);
+    }
+}
+
+#[test]
+fn a_service_that_is_told_changes_nothing_and_is_noted() {
+    let recipe = |line: &str| read(&format!("model_name_or_path: m\n{line}\n"), &[]).unwrap().without_effect;
+    for line in ["report_to: wandb", "report_to: [wandb, tensorboard]", "use_swanlab: true"] {
+        assert_eq!(recipe(line), [line.split_once(':').unwrap().0]);
+    }
+    for line in ["report_to: none", "report_to: null", "use_swanlab: false"] {
+        assert!(recipe(line).is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn no_system_prompt_comes_back_as_none() {
+    let recipe = read(&format!("{TUTORIAL}default_system: \"\"\n"), &[]).unwrap();
+    assert_eq!(recipe.settings.default_system, Some(settings::AnyText(String::new())));
+    let written = Written::new(Some("m"), true, &recipe.settings, &Map::new());
+    assert!(written.yaml().contains("\ndefault_system: \"\"\n"), "{}", written.yaml());
+    let pasted = Recipe::from_arguments(&in_a_shell(&written.command())).unwrap();
+    assert_eq!(pasted.settings.default_system, recipe.settings.default_system);
+    assert_eq!(read(&format!("{TUTORIAL}default_system: null\n"), &[]).unwrap().settings.default_system, None);
 }
 
 /// The keys of LLaMA-Factory's examples for Qwen2.5-VL, LoRA and QLoRA.

@@ -10,6 +10,7 @@ use super::defaults;
 use super::is;
 use super::keys;
 use super::notation;
+use super::page::PAGE;
 use super::text;
 use crate::error::Error;
 use crate::error::Result;
@@ -95,7 +96,7 @@ impl Session<'_> {
             let value = self.value(key).unwrap_or_else(|| parsed(constant));
             (key.to_string(), value)
         };
-        let asked = keys::PAGE.iter().filter(|(key, _)| self.is_asked(key));
+        let asked = PAGE.iter().filter(|(key, _)| self.is_asked(key));
         asked.map(value).filter(|(key, value)| is_shown(key, value)).collect()
     }
 
@@ -174,14 +175,15 @@ fn is_shown(key: &str, value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(false) => ON_BY_DEFAULT.contains(&key),
-        Value::String(text) => !text.is_empty(),
+        // No system prompt is something else than the template's.
+        Value::String(text) => !text.is_empty() || key == "default_system",
         _ => true,
     }
 }
 
 /// Where a command has a key; what the page knows not comes where it lays its free arguments, by name.
 fn place(key: &str) -> (usize, &str) {
-    let of = |key: &str| keys::PAGE.iter().position(|(name, _)| *name == key);
+    let of = |key: &str| PAGE.iter().position(|(name, _)| *name == key);
     of(key).map(|at| (at, "")).or_else(|| Some((of("optim")?, key))).unwrap_or((usize::MAX, key))
 }
 
@@ -196,6 +198,8 @@ fn typed(setting: &Declaration, settings: &Settings) -> Value {
         Kind::Number if keys::WHOLE.contains(&setting.name) => whole().or_else(number),
         Kind::Number => number(),
         Kind::Whole | Kind::Choice(_) => whole(),
+        // As an empty text is shown.
+        Kind::Text if text == "\"\"" => Some(Value::String(String::new())),
         Kind::Mapping => Mapping::parse(&text).map(|Mapping(map)| Value::Object(map)),
         Kind::Text | Kind::List | Kind::Numbers | Kind::Path => None,
     };
