@@ -142,6 +142,36 @@ fn a_recipe_trains_evaluates_and_predicts_what_it_holds_out() {
 }
 
 #[test]
+fn an_export_recipe_writes_what_the_verb_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (by_recipe, by_hand) = (folder.path().join("by_recipe"), folder.path().join("by_hand"));
+    let adapter = fixture("train/cosine/adapter");
+    let recipe = folder.path().join("merge.yaml");
+    let keys = format!(
+        "model_name_or_path: {}\nadapter_name_or_path: {}\ntemplate: qwen2_vl\nexport_device: cpu\nexport_legacy_format: false\n",
+        fixture("tiny").display(),
+        adapter.display()
+    );
+    std::fs::write(&recipe, keys).unwrap();
+    let host = Host::start(Lang::En).unwrap();
+    let arguments = |more: &[String]| [&[recipe.display().to_string()], more].concat();
+    let error = follow(host.recipe(RecipeTask::Export, arguments(&[]))).unwrap_err();
+    assert!(error.contains("no `export_dir`"), "{error}");
+    let shown = follow(host.recipe(RecipeTask::Export, arguments(&[format!("export_dir={}", by_recipe.display())])));
+    let shown = shown.unwrap().join("\n");
+    assert!(shown.contains(&format!("in {} with adapter", by_recipe.display())), "{shown}");
+    for line in [
+        format!("load {}", fixture("tiny").display()),
+        format!("adapter load {}", adapter.display()),
+        format!("export {}", by_hand.display()),
+    ] {
+        carry_out(&host, &line).unwrap();
+    }
+    let weights = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    assert_eq!(weights(&by_recipe), weights(&by_hand));
+}
+
+#[test]
 fn what_came_with_a_recipe_does_not_outlive_it() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.yaml");

@@ -42,6 +42,11 @@ pub enum Command {
     )))]
     Train(Recipe),
     #[command(about = here(both(
+        "Write the model of a LLaMA-Factory recipe with its adapter merged in, to export_dir",
+        "把 LLaMA-Factory 配方中的模型合并适配器后写到 export_dir",
+    )))]
+    Export(Recipe),
+    #[command(about = here(both(
         "A prompt on a running kernel, which then shares its session with the notebook",
         "连到正在运行的内核的提示符，与笔记本共用一个会话",
     )))]

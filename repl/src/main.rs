@@ -73,6 +73,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         None => script::run(&host, &rust, &screen),
         Some(Command::Run { file }) => screen.follow(host.file(file)),
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
+        Some(Command::Export(recipe)) => screen.follow(host.recipe(RecipeTask::Export, recipe.arguments)),
         Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),
     };
     #[cfg(unix)]

@@ -58,6 +58,8 @@ pub struct Host {
 pub enum RecipeTask {
     /// It trains, evaluates and predicts, as far as it says so.
     Train,
+    /// The model is written with its adapter merged in.
+    Export,
 }
 
 struct Request {
@@ -171,6 +173,7 @@ fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Ca
         Job::Line(line) => run::run(&line, session, &stage),
         Job::File(path) => run::run_file(&path, session, &stage),
         Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &stage),
+        Job::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &stage),
         Job::Call(call) => {
             call(session, &stage);
             Ok(Output::Nothing)

@@ -62,6 +62,16 @@ fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, stage: &Stag
     Ok(Output::Text(say!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
 }
 
+/// `tunebook export RECIPE.yaml`: writes the model with the adapter that the recipe names merged into it.
+///
+/// # Errors
+/// The recipe cannot be followed to the letter, or a step of it fails.
+pub fn export(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
+    let (recipe, folder) = Recipe::from_arguments(arguments)?.for_export()?;
+    prepare(&recipe, session, stage)?;
+    Ok(Output::Exported(session.export(&folder, None, &stage.context)?))
+}
+
 /// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter (if it trains one, or
 /// names one).
 ///

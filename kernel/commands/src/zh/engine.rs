@@ -206,6 +206,7 @@ impl Chinese for RecipeError {
                     .to_string()
             }
             Self::Missing { key } => format!("训练配方缺少 `{key}`，训练需要它"),
+            Self::MissingForExport { key } => format!("配方缺少 `{key}`，导出需要它"),
             Self::Several(problems) => {
                 let lines: Vec<_> = problems.iter().map(|problem| format!("  {}", problem.zh())).collect();
                 format!("训练配方无法照做：\n{}", lines.join("\n"))

@@ -407,3 +407,27 @@ pub const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
 pub const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];
+
+/// What would make another model of an export, or send it somewhere: name, values that change nothing, why others cannot be
+/// followed.
+pub const EXPORT: &[(&str, &[&str], Why)] = &[
+    (
+        "export_quantization_bit",
+        UNSET,
+        why("a model is exported in the dtype of its checkpoint; leave it out", "模型按检查点的精度导出；请去掉这一项"),
+    ),
+    (
+        "export_legacy_format",
+        OFF,
+        why("weights are written as safetensors; leave it out", "权重写成 safetensors；请去掉这一项"),
+    ),
+    ("export_hub_model_id", UNSET, why("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    (
+        "infer_dtype",
+        &["auto"],
+        why(
+            "a model is exported in the dtype of its checkpoint; write infer_dtype: auto",
+            "模型按检查点的精度导出；请写 infer_dtype: auto",
+        ),
+    ),
+];

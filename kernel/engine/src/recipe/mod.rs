@@ -60,6 +60,8 @@ pub enum RecipeError {
     EvaluatesByGenerating,
     #[error("the recipe has no `{key}`, which a training needs")]
     Missing { key: &'static str },
+    #[error("the recipe has no `{key}`, which an export needs")]
+    MissingForExport { key: &'static str },
     #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
 }
@@ -127,6 +129,30 @@ impl Recipe {
     pub fn checkpoint(&self) -> Option<&Path> {
         let from = self.settings.resume_from_checkpoint.as_deref()?;
         if from == Path::new("true") { self.settings.output_dir.as_deref() } else { Some(from) }
+    }
+
+    /// The same for `llamafactory-cli export`: the folder that the model with its adapter merged in is written to.
+    ///
+    /// # Errors
+    /// It names no adapter or no folder, or asks for another kind of file.
+    pub fn for_export(mut self) -> Result<(Self, PathBuf)> {
+        for (key, neutral, why) in keys::EXPORT {
+            let value = self.given.get(*key).map(text).unwrap_or_default();
+            if !is_absent(&value) && !neutral.iter().any(|neutral| is(&value, neutral)) {
+                return Err(RecipeError::Refused { key: key.to_string(), value, why: *why }.into());
+            }
+        }
+        let folder = self.given.get("export_dir").map(text).filter(|folder| !is_absent(folder));
+        let folder = folder.ok_or(RecipeError::MissingForExport { key: "export_dir" })?;
+        if self.settings.adapter_name_or_path.is_none() {
+            return Err(RecipeError::MissingForExport { key: "adapter_name_or_path" }.into());
+        }
+        self.without_effect.retain(|key| key != "export_dir" && keys::EXPORT.iter().all(|(name, ..)| name != key));
+        // Neither is needed, and what is merged are the weights as they are stored.
+        self.settings.dataset.clear();
+        self.settings.resume_from_checkpoint = None;
+        self.settings.quantization_bit = None;
+        Ok((self, PathBuf::from(folder)))
     }
 
     /// `do_train: true`

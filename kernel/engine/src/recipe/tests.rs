@@ -298,6 +298,39 @@ fn a_service_that_is_told_changes_nothing_and_is_noted() {
 }
 
 #[test]
+fn an_export_says_what_is_merged_and_where_it_goes() {
+    // The keys of LLaMA-Factory's example.
+    const MERGE: &str = "
+model_name_or_path: Qwen/Qwen2.5-VL-7B-Instruct
+adapter_name_or_path: saves/qwen2_5vl-7b/lora/sft
+template: qwen2_vl
+trust_remote_code: true
+export_dir: output/qwen2_5vl_lora_sft
+export_size: 2
+export_device: cpu
+export_legacy_format: false
+";
+    let export = |text: &str| read(text, &[]).unwrap().for_export();
+    let (recipe, folder) = export(MERGE).unwrap();
+    assert_eq!(folder, Path::new("output/qwen2_5vl_lora_sft"));
+    assert_eq!(recipe.settings.adapter_name_or_path.as_deref(), Some(Path::new("saves/qwen2_5vl-7b/lora/sft")));
+    assert_eq!(
+        (recipe.settings.export_size, recipe.without_effect),
+        (2.0, vec!["trust_remote_code".into(), "export_device".into()])
+    );
+    let error = |text: &str| export(text).unwrap_err().to_string();
+    assert!(error(&MERGE.replace("export_dir", "output_dir")).contains("no `export_dir`"));
+    assert!(
+        error(&MERGE.replace("adapter_name_or_path: saves/qwen2_5vl-7b/lora/sft", ""))
+            .contains("no `adapter_name_or_path`")
+    );
+    for line in ["export_quantization_bit: 4", "export_hub_model_id: me/mine", "infer_dtype: float16"] {
+        assert!(error(&format!("{MERGE}{line}\n")).starts_with(&format!("`{line}` cannot be followed")), "{line}");
+    }
+    assert!(error(&MERGE.replace("format: false", "format: true")).contains("safetensors"));
+}
+
+#[test]
 fn no_system_prompt_comes_back_as_none() {
     let recipe = read(&format!("{TUTORIAL}default_system: \"\"\n"), &[]).unwrap();
     assert_eq!(recipe.settings.default_system, Some(settings::AnyText(String::new())));
