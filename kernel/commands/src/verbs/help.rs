@@ -8,6 +8,7 @@ use tunebook_engine::settings::Kind;
 use tunebook_engine::settings::Limits;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
+use tunebook_engine::settings::shown;
 use unicode_width::UnicodeWidthStr;
 
 use crate::error::Error;
@@ -166,9 +167,9 @@ pub fn expected(setting: &Declaration, lang: Lang) -> String {
         Kind::Text | Kind::Switch | Kind::Choice(_) => "文字".to_string(),
     };
     let limit = |limits: &Limits| match limits {
-        Limits::From(least) => format!("，不小于 {least}"),
-        Limits::Within(least, most) => format!("，从 {least} 到 {most}"),
-        Limits::Below(least, end) => format!("，从 {least} 到小于 {end}"),
+        Limits::From(least) => format!("，不小于 {}", shown(*least)),
+        Limits::Within(least, most) => format!("，从 {} 到 {}", shown(*least), shown(*most)),
+        Limits::Below(least, end) => format!("，从 {} 到小于 {}", shown(*least), shown(*end)),
         Limits::Among(_) => String::new(),
     };
     let limits: String = setting.limits().iter().map(limit).collect();

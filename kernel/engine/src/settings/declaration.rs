@@ -5,6 +5,7 @@ use std::fmt;
 use super::Settings;
 use super::value::Kind;
 use super::value::Value;
+use super::value::shown;
 
 /// One setting.
 #[derive(Debug)]
@@ -129,9 +130,9 @@ impl Limits {
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::From(least) => write!(f, " from {least}"),
-            Self::Within(least, most) => write!(f, " from {least} to {most}"),
-            Self::Below(least, end) => write!(f, " from {least} to below {end}"),
+            Self::From(least) => write!(f, " from {}", shown(*least)),
+            Self::Within(least, most) => write!(f, " from {} to {}", shown(*least), shown(*most)),
+            Self::Below(least, end) => write!(f, " from {} to below {}", shown(*least), shown(*end)),
             Self::Among(_) => Ok(()),
         }
     }
@@ -153,5 +154,22 @@ impl fmt::Display for Group {
             Self::Output => "output",
             Self::Export => "export",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_divide_zero_by_zero_is_refused() {
+        // torch takes it, and makes NaN of every weight without a gradient.
+        let error = |key, value| Settings::default().set(key, value).unwrap_err().to_string();
+        assert_eq!(
+            error("adam_epsilon", "0"),
+            "`0` is not a value for adam_epsilon: it takes a number from 1e-30 to 1"
+        );
+        // In float32 this is 0.
+        error("adam_epsilon", "1e-46");
     }
 }

@@ -29,6 +29,7 @@ pub use tied::Tied;
 pub use value::AnyText;
 pub use value::Kind;
 pub use value::Mapping;
+pub use value::shown;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -247,7 +248,7 @@ settings! {
         adam_beta2: f64 = 0.999, Limits::Below(0.0, 1.0);
         /// Keeps AdamW from dividing by 0.
         /// 防止 AdamW 除以 0。
-        adam_epsilon: f64 = 1e-8, Limits::Within(0.0, 1.0);
+        adam_epsilon: f64 = 1e-8, Limits::Within(1e-30, 1.0);
         /// Strength of random noise on the embeddings (NEFTune); 0 is none.
         /// NEFTune 噪声参数：嵌入向量上随机噪声的强度；0 表示没有。
         neftune_noise_alpha: f64 = 0.0, Limits::Within(0.0, 1000.0);

@@ -105,6 +105,14 @@ impl Value for i64 {
     }
 }
 
+/// A number as it is set.
+pub fn shown(number: f64) -> String {
+    match number != 0.0 && number.abs() < 1e-3 {
+        true => format!("{number:e}"),
+        false => number.to_string(),
+    }
+}
+
 impl Value for f64 {
     const KIND: Kind = Kind::Number;
 
@@ -113,10 +121,7 @@ impl Value for f64 {
     }
 
     fn show(&self) -> String {
-        match *self != 0.0 && self.abs() < 1e-3 {
-            true => format!("{self:e}"),
-            false => self.to_string(),
-        }
+        shown(*self)
     }
 
     fn number(&self) -> Option<f64> {
