@@ -258,6 +258,9 @@ settings! {
         /// Fixes shuffles, new adapters, dropout and sampling.
         /// 随机种子：决定洗牌、新适配器、随机丢弃和采样。
         seed: u64 = 42;
+        /// Fixes the order in which samples are taken; none leaves it to seed.
+        /// 决定取样本的顺序；none 由 seed 决定。
+        data_seed: Option<u64> = None;
         /// Takes the samples in the order of the files.
         /// 按文件中的顺序取样本，不洗牌。
         disable_shuffling: bool = false;

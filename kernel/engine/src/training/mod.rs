@@ -464,5 +464,21 @@ fn state<'a>(run: &'a RunState, material: &Material<'a>) -> TrainingState<'a> {
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {
     let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
-    Sampler::new(samples, batch, accumulation, settings.seed, !settings.disable_shuffling)
+    let seed = settings.data_seed.unwrap_or(settings.seed);
+    Sampler::new(samples, batch, accumulation, seed, !settings.disable_shuffling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_samples_can_have_a_seed_of_its_own() {
+        let order = |seed, data_seed| {
+            let settings = Settings { seed, data_seed, per_device_train_batch_size: 40, ..Settings::default() };
+            sampler(40, &settings).micro_batch(Position::default()).to_vec()
+        };
+        assert_eq!(order(7, None), order(1, Some(7)));
+        assert_ne!(order(1, None), order(1, Some(7)));
+    }
 }
