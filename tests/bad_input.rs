@@ -203,6 +203,31 @@ fn data_sets() {
     typed.answers("train 1");
 }
 
+/// However long a value is, and whatever it would do to a terminal.
+#[test]
+fn what_is_quoted_is_cut() {
+    let typed = Typed::ready();
+    let long = "图".repeat(5_000);
+    for line in [
+        format!("{long} 5"),
+        format!("train {long}"),
+        format!("train {long}=1"),
+        format!("set {long}=1"),
+        format!("set lora_rank={long}"),
+        format!("help {long}"),
+        format!("lang {long}"),
+        format!("plot {long}"),
+        format!("sample split={long}"),
+        format!("adapter use {long}"),
+        format!("adapter {long} {long}"),
+        format!("data {long}"),
+        format!("load \"{long}"),
+    ] {
+        let message = typed.type_line(&line).expect_err(&line);
+        assert!(message.chars().count() < 500, "{} characters: {message}", message.chars().count());
+    }
+}
+
 #[test]
 fn a_picture_that_vanishes_costs_nothing_but_its_sample() {
     let typed = Typed::ready();

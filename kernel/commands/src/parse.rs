@@ -6,6 +6,7 @@ use tunebook_engine::nearest::nearest;
 use tunebook_engine::settings::Declaration;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
+use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -47,7 +48,9 @@ impl Args {
     /// It is there and is none.
     pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
         let parse = |word: &str| {
-            word.parse().map_err(|_| verb.usage_error(said!("`{word}` is not a whole number", "`{word}` 不是整数")))
+            word.parse().map_err(|_| {
+                verb.usage_error(said!("`{word}` is not a whole number", "`{word}` 不是整数", word = quote(word)))
+            })
         };
         self.word(index).map(parse).transpose()
     }
@@ -103,7 +106,7 @@ fn words_and_options(
             None => args.words.push(word.text.clone()),
             Some((key, Some(value))) => add_option(verb, &mut args, &key, value)?,
             Some((key, None)) => {
-                let value = rest.next().ok_or_else(|| Error::NoValue { key: key.clone() })?;
+                let value = rest.next().ok_or_else(|| Error::NoValue { key: quote(&key) })?;
                 add_option(verb, &mut args, &key, &value.text)?;
             }
         }
@@ -114,7 +117,7 @@ fn words_and_options(
             Err(verb.usage_error(said!("`{name}` needs more than that", "`{name}` 缺少参数")))
         }
         given if given > *counts.end() => {
-            let (name, word) = (verb.name, &args.words[*counts.end()]);
+            let (name, word) = (verb.name, quote(&args.words[*counts.end()]));
             Err(verb.usage_error(said!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`")))
         }
         _ => Ok(args),
@@ -150,7 +153,7 @@ fn options_and_text(verb: &'static Verb, line: &str, split: &Words, rest: &[Word
     }
     let own = |word: &Word| word.option().map(|(key, _)| key).filter(|key| verb.options.iter().any(|o| o.name == key));
     if let Some(key) = rest.iter().find_map(own) {
-        return Err(Error::OptionInText { key });
+        return Err(Error::OptionInText { key: quote(&key) });
     }
     args.text = raw.to_string();
     Ok(args)
@@ -166,19 +169,19 @@ fn add_option(verb: &'static Verb, args: &mut Args, key: &str, value: &str) -> R
     let value = with_home(value);
     if let Some(own) = verb.options.iter().find(|option| option.name == key) {
         if !own.repeats && args.options(own.name).next().is_some() {
-            return Err(Error::Twice { key: key.to_string() });
+            return Err(Error::Twice { key: quote(key) });
         }
         args.options.push((own.name, value));
         return Ok(());
     }
-    let unknown = || Error::UnknownOption { verb: verb.name, key: key.to_string(), nearest: nearest(key, keys(verb)) };
+    let unknown = || Error::UnknownOption { verb: verb.name, key: quote(key), nearest: nearest(key, keys(verb)) };
     let setting = match declaration(key) {
         Ok(setting) => setting,
         Err(error) if verb.name == "set" => return Err(error.into()),
         Err(_) => return Err(unknown()),
     };
     if !takes_setting(verb, setting) {
-        return Err(Error::SettingOfAnother { verb: verb.name, key: setting.name, value });
+        return Err(Error::SettingOfAnother { verb: verb.name, key: setting.name, value: quote(&value) });
     }
     if args.settings.iter().any(|(name, _)| *name == setting.name) {
         return Err(Error::Twice { key: setting.name.to_string() });
@@ -206,8 +209,8 @@ fn takes_setting(verb: &Verb, setting: &Declaration) -> bool {
 
 fn closed(line: &str, split: &Words) -> Result<()> {
     let Some(at) = split.open_quote else { return Ok(()) };
-    let rest = line[at..].to_string();
-    Err(Error::OpenQuote { quote: if rest.starts_with('"') { '"' } else { '\'' }, rest })
+    let rest = &line[at..];
+    Err(Error::OpenQuote { quote: if rest.starts_with('"') { '"' } else { '\'' }, rest: quote(rest) })
 }
 
 /// A leading `~/` is the user's home folder.

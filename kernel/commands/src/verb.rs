@@ -4,6 +4,7 @@ use tunebook_engine::Context;
 use tunebook_engine::Session;
 use tunebook_engine::nearest::nearest;
 use tunebook_engine::settings::Group;
+use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -106,7 +107,7 @@ impl Verb {
 /// There is none; the nearest is named.
 pub fn find(word: &str) -> Result<&'static Verb> {
     let found = VERBS.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
-    found.ok_or_else(|| Error::UnknownVerb { word: word.to_string(), nearest: nearest(word, names()) })
+    found.ok_or_else(|| Error::UnknownVerb { word: quote(word), nearest: nearest(word, names()) })
 }
 
 /// Every name of every verb.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sha1::{Digest, Sha1};
+use tunebook_quote::{quote, quote_end};
 
 use crate::formats::convert;
 use crate::numpy_random::RandomState;
@@ -46,7 +47,11 @@ impl<'a> DatasetReader<'a> {
             Source::Files(files) => files,
             Source::Hub(HubDataset { hf_hub_url, ms_hub_url, .. }) => {
                 let place = hf_hub_url.iter().chain(ms_hub_url).next().cloned().unwrap_or_default();
-                return Err(DatasetError::Remote { name: entry.name.clone(), key: "hf_hub_url", place });
+                return Err(DatasetError::Remote {
+                    name: quote(&entry.name),
+                    key: "hf_hub_url",
+                    place: quote_end(&place),
+                });
             }
         };
         let first = self.max_samples.filter(|_| entry.num_samples.is_none());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use tunebook_quote::{quote, quote_end};
 
 use crate::{DatasetError, Unsupported};
 
@@ -122,7 +123,7 @@ impl DatasetInfo {
     /// makes it so is named.
     pub fn entry(&self, name: &str) -> Result<DatasetEntry, DatasetError> {
         let entry = self.entries.get(name).ok_or_else(|| self.undefined(name))?;
-        let refuse = |what| DatasetError::Unsupported { name: name.to_owned(), what };
+        let refuse = |what| DatasetError::Unsupported { name: quote(name), what };
         let entry = entry.as_object().ok_or_else(|| refuse(Unsupported::Entry))?;
 
         let source = self.source(name, entry)?;
@@ -135,12 +136,12 @@ impl DatasetInfo {
             None | Some("alpaca") => Formatting::Alpaca,
             Some("sharegpt") => Formatting::Sharegpt,
             Some("openai") => Formatting::Openai,
-            Some(other) => return Err(refuse(Unsupported::Formatting(other.to_owned()))),
+            Some(other) => return Err(refuse(Unsupported::Formatting(quote(other)))),
         };
         let num_samples = match entry.get("num_samples").filter(|value| is_set(Some(value))) {
             Some(value) => {
                 let whole = value.as_u64().and_then(|count| usize::try_from(count).ok());
-                Some(whole.ok_or_else(|| refuse(Unsupported::NumSamples(value.to_string())))?)
+                Some(whole.ok_or_else(|| refuse(Unsupported::NumSamples(quote(&value.to_string()))))?)
             }
             None => None,
         };
@@ -175,12 +176,12 @@ impl DatasetInfo {
         }
         for key in ["om_hub_url", "script_url", "cloud_file_name"] {
             if let Some(place) = owned(entry, key) {
-                return Err(DatasetError::Remote { name: name.to_owned(), key, place });
+                return Err(DatasetError::Remote { name: quote(name), key, place: quote_end(&place) });
             }
         }
-        let refuse = |what| DatasetError::Unsupported { name: name.to_owned(), what };
+        let refuse = |what| DatasetError::Unsupported { name: quote(name), what };
         if let Some(split) = owned(entry, "split").filter(|split| split != "train") {
-            return Err(refuse(Unsupported::Split(split)));
+            return Err(refuse(Unsupported::Split(quote(&split))));
         }
         let file_name = text(entry, "file_name").ok_or_else(|| refuse(Unsupported::NoFile))?;
         Ok(Source::Files(vec![self.dataset_dir.join(file_name)]))
@@ -192,10 +193,10 @@ impl DatasetInfo {
             .map(|other| (strsim::jaro_winkler(name, other), other))
             .filter(|(likeness, _)| *likeness > 0.7)
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        let nearest = nearest.map(|(_, other)| other.to_owned());
-        let names: Vec<_> = self.names().take(10).collect();
+        let nearest = nearest.map(|(_, other)| quote(other));
+        let names: Vec<_> = self.names().take(10).map(quote).collect();
         let path = self.dataset_dir.join(DATASET_INFO);
-        DatasetError::Undefined { name: name.to_owned(), path, nearest, names: names.join(", ") }
+        DatasetError::Undefined { name: quote(name), path, nearest, names: names.join(", ") }
     }
 }
 

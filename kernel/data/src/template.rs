@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use tunebook_quote::quote;
+
 use crate::sample::IMAGE_PLACEHOLDER;
 use crate::tools::{ToolError, function_calls, tool_prompt};
 use crate::{Message, Role, Tokenizer, TokenizerError};
@@ -82,7 +84,7 @@ impl Template {
     pub fn by_name(name: &str) -> Result<&'static Self, TemplateError> {
         match name == QWEN2_VL.name {
             true => Ok(&QWEN2_VL),
-            false => Err(TemplateError::Unknown { name: name.to_owned() }),
+            false => Err(TemplateError::Unknown { name: quote(name) }),
         }
     }
 

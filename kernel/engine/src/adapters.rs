@@ -6,6 +6,7 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::InitLoraWeights;
 use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -52,7 +53,7 @@ impl Adapters {
     /// The name that was asked for is taken.
     pub fn add(&mut self, name: Option<&str>, adapter: Adapter) -> Result<()> {
         if let Some(name) = name.filter(|name| self.position(name).is_some()) {
-            return Err(Error::AdapterExists { name: name.to_string() });
+            return Err(Error::AdapterExists { name: quote(name) });
         }
         let name = name.map_or_else(|| self.free_name(), str::to_string);
         self.list.push(LiveAdapter { name, adapter, run: Run::default() });
@@ -172,7 +173,7 @@ impl Adapters {
 
     fn unknown(&self, name: &str) -> Error {
         let nearest = nearest(name, self.list.iter().map(|live| live.name.as_str()));
-        Error::UnknownAdapter { name: name.to_string(), nearest }
+        Error::UnknownAdapter { name: quote(name), nearest }
     }
 
     fn free_name(&self) -> String {

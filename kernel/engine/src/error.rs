@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tunebook_data::DatasetError;
 use tunebook_data::EncodeError;
 use tunebook_data::Skipped;
+use tunebook_quote::message;
 
 use crate::advice::Remedies;
 use crate::settings::Declaration;
@@ -36,7 +37,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("stopped")]
     Cancelled,
-    #[error("{path} is not valid JSON: {source}")]
+    #[error("{path} is not valid JSON: {}", message(&source.to_string()))]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
     NoFolder { path: PathBuf },

@@ -4,12 +4,16 @@
 /// `word` is always near enough.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
+    let length = word.chars().count();
+    let most = 1 + length / 3;
     let distance = |name: &str| match !word.is_empty() && name.starts_with(&word) {
         true => 0,
+        // It is no less than the difference of lengths, and takes minutes where somebody has pasted a file.
+        false if name.chars().count().abs_diff(length) > most => usize::MAX,
         false => strsim::damerau_levenshtein(&word, name),
     };
     let (distance, name) = names.into_iter().map(|name| (distance(name), name)).min()?;
-    (distance <= 1 + word.chars().count() / 3).then(|| name.to_string())
+    (distance <= most).then(|| name.to_string())
 }
 
 #[cfg(test)]
@@ -23,5 +27,6 @@ mod tests {
         assert_eq!(nearest("Seed", names).as_deref(), Some("seed"));
         assert_eq!(nearest("learn", names).as_deref(), Some("learning_rate"));
         assert_eq!(nearest("temperature", names), None);
+        assert_eq!(nearest(&"seed".repeat(1_000_000), names), None);
     }
 }

@@ -9,6 +9,7 @@ use candle_core::Var;
 use serde_json::Map;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
+use tunebook_quote::quote;
 
 use crate::adapters::Adapters;
 use crate::adapters::Chosen;
@@ -279,7 +280,7 @@ impl Session {
         let vars = adapter.vars();
         if let Some(name) = name.filter(|name| vars.iter().all(|(known, _)| known != name)) {
             let nearest = nearest(name, vars.iter().map(|(known, _)| known.as_str()));
-            return Err(Error::NoTensor { name: name.to_string(), nearest });
+            return Err(Error::NoTensor { name: quote(name), nearest });
         }
         let wanted = vars.into_iter().filter(|(known, _)| name.is_none_or(|name| known == name));
         let report = |(name, var): (String, Var)| {

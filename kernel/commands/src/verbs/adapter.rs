@@ -1,6 +1,7 @@
 //! `adapter`: the adapters of the session, several at once.
 
 use tunebook_engine::Session;
+use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::Text;
@@ -68,7 +69,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             Ok(Output::Text(say!(stage.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
         }
         _ => {
-            let words = words.join(" ");
+            let words = quote(&words.join(" "));
             Err(VERB.usage_error(said!("`adapter {words}` is not a command", "没有 `adapter {words}` 这个命令")))
         }
     }

@@ -2,6 +2,7 @@
 
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
+use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::both;
@@ -115,7 +116,8 @@ pub fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
         Ok(number @ 1..) => Ok(number),
         _ => Err(verb.usage_error(said!(
             "max_samples takes a whole number from 1, which `{text}` is not",
-            "max_samples 应为不小于 1 的整数，而不是 `{text}`"
+            "max_samples 应为不小于 1 的整数，而不是 `{text}`",
+            text = quote(text)
         ))),
     };
     args.options(MAX_SAMPLES.name).next().map(number).transpose()

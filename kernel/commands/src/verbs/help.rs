@@ -9,6 +9,7 @@ use tunebook_engine::settings::Limits;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
 use tunebook_engine::settings::shown;
+use tunebook_quote::quote;
 use unicode_width::UnicodeWidthStr;
 
 use crate::error::Error;
@@ -64,7 +65,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             (_, Ok(setting)) => Ok(Output::Text(about_setting(setting, &setting.get(session.settings()), lang))),
             _ => {
                 let topics = verb::names().chain(settings::names());
-                Err(Error::UnknownVerb { word: word.to_string(), nearest: nearest(word, topics) })
+                Err(Error::UnknownVerb { word: quote(word), nearest: nearest(word, topics) })
             }
         },
     }

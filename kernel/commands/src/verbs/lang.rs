@@ -1,6 +1,7 @@
 //! `lang`: the language of help, answers, advice and errors.
 
 use tunebook_engine::Session;
+use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::Lang;
@@ -42,7 +43,8 @@ fn run(_: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         Some(other) => {
             return Err(VERB.usage_error(said!(
                 "`{other}` is no language of tunebook; it is en or zh",
-                "tunebook 没有语言 `{other}`；应为 en 或 zh"
+                "tunebook 没有语言 `{other}`；应为 en 或 zh",
+                other = quote(other)
             )));
         }
     }

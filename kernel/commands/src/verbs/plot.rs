@@ -6,6 +6,7 @@ use tunebook_engine::Session;
 use tunebook_engine::output::plot::Figure;
 use tunebook_engine::output::plot::smooth;
 use tunebook_engine::report::StepRecord;
+use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -60,7 +61,10 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         Some("eval_loss") => ("eval_loss", found(), Vec::new()),
         Some("lr" | "learning_rate") => ("learning_rate", points(|record| record.learning_rate), Vec::new()),
         Some("grad_norm") => ("grad_norm", points(|record| record.grad_norm), Vec::new()),
-        Some(word) => return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画"))),
+        Some(word) => {
+            let word = quote(word);
+            return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画")));
+        }
     };
     if points.is_empty() {
         return Err(Error::NothingEvaluated);

@@ -2,6 +2,7 @@
 
 use tunebook_engine::Session;
 use tunebook_engine::Split;
+use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::both;
@@ -50,7 +51,8 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         Some(other) => {
             return Err(VERB.usage_error(said!(
                 "`{other}` is no split; it is train or eval",
-                "split 应为 train 或 eval，而不是 `{other}`"
+                "split 应为 train 或 eval，而不是 `{other}`",
+                other = quote(other)
             )));
         }
     };

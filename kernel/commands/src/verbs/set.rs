@@ -3,6 +3,7 @@
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 use tunebook_engine::settings::declaration;
+use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::both;
@@ -62,7 +63,7 @@ pub static VERB: Verb = Verb {
 fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     if let Some(key) = args.word(0) {
         let key = declaration(key)?.name;
-        let value = args.word(1).unwrap_or("VALUE");
+        let value = quote(args.word(1).unwrap_or("VALUE"));
         return Err(VERB.usage_error(said!("write `set {key}={value}`", "请写 `set {key}={value}`")));
     }
     if args.settings.is_empty() {

@@ -3,6 +3,7 @@
 use tunebook_engine::Error;
 use tunebook_engine::ScheduleError;
 use tunebook_engine::recipe::RecipeError;
+use tunebook_quote::message;
 
 use super::Chinese;
 use super::io;
@@ -32,7 +33,9 @@ impl Chinese for Error {
             Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
             Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
             Self::Cancelled => "已停止".to_string(),
-            Self::Json { path, source } => format!("{} 不是有效的 JSON：{source}", path.display()),
+            Self::Json { path, source } => {
+                format!("{} 不是有效的 JSON：{}", path.display(), message(&source.to_string()))
+            }
             Self::BuiltWithoutCuda => {
                 "这个程序只能用 CPU 计算；请用 `--features cuda` 编译 tunebook，或 `set device=auto`".to_string()
             }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Record;
+use tunebook_quote::quote;
 use crate::SkipReason;
 use crate::python_json::dumps;
 
@@ -48,9 +49,9 @@ pub(super) fn tools(record: &Record, column: Option<&str>) -> String {
 }
 
 pub(super) fn missing(key: &str) -> SkipReason {
-    SkipReason::MissingKey { key: key.to_owned() }
+    SkipReason::MissingKey { key: quote(key) }
 }
 
 pub(super) fn wrong_type(key: &str, expected: &'static str) -> SkipReason {
-    SkipReason::WrongType { key: key.to_owned(), expected }
+    SkipReason::WrongType { key: quote(key), expected }
 }

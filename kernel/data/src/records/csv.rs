@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use tunebook_quote::message;
 
 use crate::DatasetError;
 
 /// A header with the keys, then a record a row. Every cell is text; an empty one is null.
 pub(super) fn read(path: &Path) -> Result<Vec<Value>, DatasetError> {
     let file = std::fs::File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    let bad = |error: csv::Error| DatasetError::Csv { path: path.to_owned(), message: error.to_string() };
+    let bad = |error: csv::Error| DatasetError::Csv { path: path.to_owned(), message: message(&error.to_string()) };
     let mut reader = csv::Reader::from_reader(file);
     let keys = reader.headers().map_err(bad)?.clone();
     // Spreadsheets mark UTF-8 by a byte order mark, which would be part of the first key.

@@ -9,6 +9,7 @@ use parquet::record::{Field, Row};
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 use tunebook_files::write_whole;
+use tunebook_quote::message;
 
 use super::Heard;
 use crate::DatasetError;
@@ -19,7 +20,8 @@ pub(super) fn read(path: &Path, most: usize, pictures: &Path, heard: Heard) -> R
     /// Rows between two words about it.
     const EVERY: usize = 64;
     let file = File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    let bad = |error: ParquetError| DatasetError::Parquet { path: path.to_owned(), message: error.to_string() };
+    let bad =
+        |error: ParquetError| DatasetError::Parquet { path: path.to_owned(), message: message(&error.to_string()) };
     let reader = SerializedFileReader::new(file).map_err(bad)?;
     let store = PictureStore { folder: pictures, file: path };
     let rows = reader.get_row_iter(None).map_err(bad)?;

@@ -16,6 +16,8 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_quote::quote;
+
 pub use download::decimal_size;
 pub use error::HubError;
 
@@ -83,7 +85,7 @@ pub struct Part<'a> {
 /// # Errors
 /// As for [`model`], or there are no such files.
 pub fn dataset(hub: Hub, id: &str, part: Part, settings: &Settings, cx: &Context) -> Result<Vec<PathBuf>> {
-    let id = repository_id(Path::new(id)).ok_or_else(|| HubError::NoId { text: id.to_string() })?;
+    let id = repository_id(Path::new(id)).ok_or_else(|| HubError::NoId { text: quote(id) })?;
     let repository = Repository { kind: Kind::Dataset, id, revision: "main".to_string() };
     let select = |repository: &Repository, paths| selection::dataset(repository, paths, part);
     let (folder, paths) = snapshot(hub, &repository, settings.cache_dir.as_deref(), &select, cx)?;

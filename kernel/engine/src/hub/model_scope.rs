@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use tunebook_quote::quote;
 use ureq::http::header::AUTHORIZATION;
 
 use super::HubError;
@@ -95,7 +96,7 @@ impl ModelScope {
             Some(Value::Array(files)) => Ok(files),
             _ => {
                 let message = reply.get("Message").and_then(Value::as_str).unwrap_or("there are no `Files`");
-                Err(HubError::Answer { url, problem: message.to_string() }.into())
+                Err(HubError::Answer { url, problem: quote(message) }.into())
             }
         }
     }

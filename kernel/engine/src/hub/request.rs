@@ -11,6 +11,7 @@ use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
+use tunebook_quote::message;
 use ureq::Agent;
 use ureq::Body;
 use ureq::config::RedirectAuthHeaders;
@@ -88,7 +89,8 @@ pub fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
 pub fn json(url: &str, answer: Answer, names: &Names, id: &str, cancel: &Cancel) -> Result<Value> {
     let text = away(cancel, move || answer.into_body().read_to_string())?;
     let text = text.map_err(|error| unreachable(names, id, &error))?;
-    let problem = |error: serde_json::Error| HubError::Answer { url: url.to_string(), problem: error.to_string() };
+    let problem =
+        |error: serde_json::Error| HubError::Answer { url: url.to_string(), problem: message(&error.to_string()) };
     Ok(serde_json::from_str(&text).map_err(problem)?)
 }
 

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use serde_json::Map;
 use serde_json::Value;
+use tunebook_quote::message;
+use tunebook_quote::quote;
 
 use crate::checkpoint::folder;
 use crate::error::Error;
@@ -87,7 +89,7 @@ impl Recipe {
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let mut map: Map<String, Value> = serde_saphyr::from_str(&text)
-            .map_err(|error| RecipeError::Yaml { path: path.to_path_buf(), problem: error.to_string() })?;
+            .map_err(|error| RecipeError::Yaml { path: path.to_path_buf(), problem: message(&error.to_string()) })?;
         map.extend(arguments::read(overrides)?);
         Self::follow(map)
     }
@@ -233,7 +235,7 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
             "several adapters are merged into one, which is not built yet; name one",
             "尚不支持先合并多个适配器；请只写一个",
         );
-        return Err(RecipeError::Refused { key: key.to_string(), value: value.to_string(), why }.into());
+        return Err(RecipeError::Refused { key: quote(key), value: quote(value), why }.into());
     }
     // An empty text is one, and means that there is no system prompt.
     if key == "default_system" && given == "" {
@@ -271,10 +273,10 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
         Some(Effect::NoneIf(neutral, why)) => {
             match is_absent(value) || neutral.iter().any(|neutral| is(value, neutral)) {
                 true => Ok(true),
-                false => Err(RecipeError::Refused { key: key.to_string(), value: value.to_string(), why }.into()),
+                false => Err(RecipeError::Refused { key: quote(key), value: quote(value), why }.into()),
             }
         }
-        None => Err(RecipeError::UnknownKey { key: key.to_string(), nearest: nearest(key, every_key()) }.into()),
+        None => Err(RecipeError::UnknownKey { key: quote(key), nearest: nearest(key, every_key()) }.into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lr_scheduler_kwargs`: the further values of a schedule.
 
 use serde_json::Value;
+use tunebook_quote::quote;
 
 use crate::settings::LrSchedulerType;
 use crate::settings::Mapping;
@@ -31,7 +32,7 @@ pub fn check(settings: &Settings) -> Result<(), ScheduleError> {
     for (key, value) in kwargs {
         if !known.contains(&key.as_str()) {
             let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-            return Err(ScheduleError::Unknown { schedule: name(), key: key.clone(), known });
+            return Err(ScheduleError::Unknown { schedule: name(), key: quote(key), known });
         }
         let expected = expected(key);
         let fits = match expected {
@@ -40,7 +41,7 @@ pub fn check(settings: &Settings) -> Result<(), ScheduleError> {
             words => value.as_str().is_some_and(|word| words.split(", ").any(|known| known == word)),
         };
         if !fits {
-            return Err(ScheduleError::Value { key: key.clone(), value: value.to_string(), expected });
+            return Err(ScheduleError::Value { key: quote(key), value: quote(&value.to_string()), expected });
         }
     }
     let with_least = [LrSchedulerType::CosineWithMinLr, LrSchedulerType::CosineWarmupWithMinLr].contains(&schedule);

@@ -9,6 +9,7 @@ mod value;
 use std::path::PathBuf;
 
 use tunebook_nn::adapter::LoraTarget;
+use tunebook_quote::quote;
 pub(crate) use value::Value;
 
 pub use choice::Device;
@@ -353,7 +354,7 @@ impl Settings {
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let declaration = declaration(key)?;
         (declaration.set)(self, value, declaration.limits)
-            .ok_or_else(|| Error::BadValue { setting: declaration, value: value.to_string() })
+            .ok_or_else(|| Error::BadValue { setting: declaration, value: quote(value) })
     }
 
     /// `eval_steps`, or what stands for it.
@@ -381,7 +382,7 @@ pub fn declarations() -> &'static [Declaration] {
 /// There is none; the nearest is named.
 pub fn declaration(key: &str) -> Result<&'static Declaration> {
     let found = DECLARATIONS.iter().find(|declaration| declaration.is_called(key));
-    found.ok_or_else(|| Error::UnknownSetting { key: key.to_string(), nearest: nearest(key, names()) })
+    found.ok_or_else(|| Error::UnknownSetting { key: quote(key), nearest: nearest(key, names()) })
 }
 
 /// Every name and alias.
