@@ -4,6 +4,7 @@ formats.json      cases: a dataset_info.json entry, the name of its file and the
                   what the converter makes of each record: messages, system, tools, images; null where LLaMA-Factory
                   drops it. tools: [tools, their prompt]. calls: [a function message, as the model writes it]
 pictures.parquet  records with pictures in them, as structs of bytes and path
+codecs.parquet    a column for every way to compress a Parquet file
 """
 
 import hashlib
@@ -12,6 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset
 from llamafactory.data.formatter import FunctionFormatter, ToolFormatter
 from llamafactory.data.loader import _get_merged_dataset
@@ -117,6 +120,8 @@ CASES = {
     ),
 }  # fmt: skip
 
+CODEC_COLUMNS = {"prompt": "zstd", "query": "gzip", "response": "brotli", "system": "lz4", "tools": "snappy", "images": "none"}
+
 CSV = 'instruction,input,output\nAdd.,1 + 1,two\n"Say ""hi"", please.",,"Hi,\nthere!"\nNothing.,,\n'
 
 FUNCTION_MESSAGES = [
@@ -142,6 +147,8 @@ def main():
     lines = "\n".join(json.dumps(record) for record in CASES["alpaca"][1]) + "\n"
     cases.append(case("jsonl", {}, "data.jsonl", lines))
     cases.append(case("csv", {}, "data.csv", CSV))
+    write_codecs()
+    cases.append(case("codecs", {"columns": {column: column for column in CODEC_COLUMNS}}, "codecs.parquet", None))
     write_parquet()
     entry = {"formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"}}
     cases.append(case("parquet", entry, "pictures.parquet", None))
@@ -184,6 +191,19 @@ def picture(image):
     if isinstance(image, str):
         return Path(image).name
     return hashlib.sha1(image["bytes"]).hexdigest() if image["bytes"] else image["path"]
+
+
+def write_codecs():
+    """Rows enough that every codec has something to find."""
+    rows = [
+        {
+            "prompt": f"<image>Question {i}: which of these creatures lives in the water?", "query": f"Look at row {i}. 看第{i}行。",
+            "response": f"The blue one, number {i}.", "system": "Be brief." if i % 2 else None, "tools": "",
+            "images": ["wide.png" if i % 3 else "tall.png"],
+        }
+        for i in range(12)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), OUT / "codecs.parquet", compression=CODEC_COLUMNS | {"images.list.element": "none"})
 
 
 def write_parquet():
