@@ -120,6 +120,13 @@ CASES = {
     ),
 }  # fmt: skip
 
+# What json.dumps writes and json.loads or pandas read, though it is no JSON.
+PYTHON_JSON = (
+    '[{"instruction": "Half a pair \\ud83d here.", "input": "A whole one: \\ud83d\\ude00", "output": "NaN", "score": NaN},\n'
+    ' {"instruction": "A tab\tand a line\nfeed.", "input": null, "output": "-Infinity\x01", "score": -Infinity},\n'
+    ' {"instruction": "C:\\\\ud83d", "input": "", "output": "\x7f", "score": Infinity}]'
+)
+PYTHON_JSONL = '\ufeff{"instruction": "你好", "input": "", "output": "NaN", "score": NaN}\n{"instruction": "Q", "input": "", "output": "A", "score": Infinity}\n'
 CODEC_COLUMNS = {"prompt": "zstd", "query": "gzip", "response": "brotli", "system": "lz4", "tools": "snappy", "images": "none"}
 
 CSV = 'instruction,input,output\nAdd.,1 + 1,two\n"Say ""hi"", please.",,"Hi,\nthere!"\nNothing.,,\n'
@@ -147,6 +154,9 @@ def main():
     lines = "\n".join(json.dumps(record) for record in CASES["alpaca"][1]) + "\n"
     cases.append(case("jsonl", {}, "data.jsonl", lines))
     cases.append(case("csv", {}, "data.csv", CSV))
+    cases.append(case("python_json", {}, "data.json", PYTHON_JSON))
+    cases.append(case("python_jsonl", {}, "data.jsonl", PYTHON_JSONL))
+    cases.append(case("marked_csv", {}, "data.csv", "\ufeff" + CSV))
     write_codecs()
     cases.append(case("codecs", {"columns": {column: column for column in CODEC_COLUMNS}}, "codecs.parquet", None))
     write_parquet()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tunebook_quote::{quote, quote_end};
 
-use crate::{DatasetError, Unsupported};
+use crate::{DatasetError, Unsupported, json_text, text_file};
 
 /// The name that LLaMA-Factory gives the index of a data set folder.
 pub const DATASET_INFO: &str = "dataset_info.json";
@@ -97,12 +97,10 @@ impl DatasetInfo {
     /// The file is missing or unreadable, is not JSON (with line and column), or is not an object.
     pub fn read(dataset_dir: &Path) -> Result<Self, DatasetError> {
         let path = dataset_dir.join(DATASET_INFO);
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
-        match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        match json_text::value(&text_file::read(&path)?) {
             Ok(Value::Object(entries)) => Ok(Self { dataset_dir: dataset_dir.to_owned(), entries }),
             Ok(_) => Err(DatasetError::InfoNotAnObject { path }),
-            Err(source) => Err(DatasetError::json(&path, source)),
+            Err(fault) => Err(DatasetError::json(&path, fault)),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::json_text::JsonFault;
+
 /// A data set that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
@@ -9,6 +11,19 @@ pub enum DatasetError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}:{column} is not valid JSON: {message}", path.display())]
     Json { path: PathBuf, line: usize, column: usize, message: String },
+    #[error(
+        "{} is not UTF-8 text (from line {line} on){}",
+        path.display(),
+        match encoding {
+            Some(name) => format!(
+                ", but probably {name}; save it as UTF-8, for example with `iconv -f {name} -t UTF-8 OLD > NEW`"
+            ),
+            None => "; it is probably not text at all".to_owned(),
+        }
+    )]
+    NotUtf8 { path: PathBuf, line: usize, encoding: Option<&'static str> },
+    #[error("{} begins as {encoding} text but does not go on as such; save it as UTF-8", path.display())]
+    BrokenText { path: PathBuf, encoding: &'static str },
     #[error("{} must hold one JSON object that maps data set names to entries", path.display())]
     InfoNotAnObject { path: PathBuf },
     #[error(
@@ -71,14 +86,8 @@ pub enum Unsupported {
 }
 
 impl DatasetError {
-    /// A parse error of serde_json, with the file and place it belongs to.
-    pub(crate) fn json(path: &Path, error: serde_json::Error) -> Self {
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        Self::Json {
-            path: path.to_owned(),
-            line: error.line(),
-            column: error.column(),
-            message: error.to_string().replace(&place, ""),
-        }
+    /// What is wrong with JSON, with the file it is in.
+    pub(crate) fn json(path: &Path, JsonFault { line, column, message }: JsonFault) -> Self {
+        Self::Json { path: path.to_owned(), line, column, message: tunebook_quote::message(&message) }
     }
 }

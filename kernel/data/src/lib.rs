@@ -18,6 +18,7 @@ mod error;
 mod fixtures;
 mod formats;
 mod image;
+mod json_text;
 mod numpy_random;
 mod packing;
 mod python_json;
@@ -27,6 +28,7 @@ mod sample;
 mod skip;
 mod template;
 mod tokenizer;
+mod text_file;
 mod tools;
 
 pub use batch::{Position, Sampler};

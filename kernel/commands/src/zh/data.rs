@@ -26,6 +26,18 @@ impl Chinese for DatasetError {
                 format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
             }
             Self::InfoNotAnObject { path } => {
+            Self::NotUtf8 { path, line, encoding } => {
+                let hint = match encoding {
+                    Some(name) => format!(
+                        "，可能是 {name} 编码；请另存为 UTF-8，例如用 `iconv -f {name} -t UTF-8 旧文件 > 新文件` 转换"
+                    ),
+                    None => "，也可能根本不是文本".to_string(),
+                };
+                format!("{} 不是 UTF-8 文本（从第 {line} 行起）{hint}", path.display())
+            }
+            Self::BrokenText { path, encoding } => {
+                format!("{} 开头标明是 {encoding} 文本，后面却不是；请另存为 UTF-8", path.display())
+            }
                 format!("{} 应是一个 JSON 对象，从数据集名称到条目", path.display())
             }
             Self::Undefined { name, path, nearest, names } => {

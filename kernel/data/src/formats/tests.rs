@@ -69,7 +69,7 @@ fn records_become_llamafactorys_conversations() {
             }
         }
     }
-    assert_eq!((pictures, dropped), (19, 7));
+    assert_eq!((pictures, dropped), (19, 8));
 }
 
 fn sharegpt() -> Value {

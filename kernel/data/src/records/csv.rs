@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
+
 use tunebook_quote::message;
 
-use crate::DatasetError;
+use crate::{DatasetError, text_file};
 
 /// A header with the keys, then a record a row. Every cell is text; an empty one is null.
 pub(super) fn read(path: &Path) -> Result<Vec<Value>, DatasetError> {
-    let file = std::fs::File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let text = text_file::read(path)?;
     let bad = |error: csv::Error| DatasetError::Csv { path: path.to_owned(), message: message(&error.to_string()) };
-    let mut reader = csv::Reader::from_reader(file);
-    let keys = reader.headers().map_err(bad)?.clone();
-    // Spreadsheets mark UTF-8 by a byte order mark, which would be part of the first key.
-    let keys: Vec<_> = keys.iter().map(|key| key.trim_start_matches('\u{feff}').to_owned()).collect();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let keys: Vec<_> = reader.headers().map_err(bad)?.iter().map(str::to_owned).collect();
     let value = |cell: &str| if cell.is_empty() { Value::Null } else { Value::from(cell) };
     let record =
         |row: csv::StringRecord| Value::from(keys.iter().cloned().zip(row.iter().map(value)).collect::<Map<_, _>>());

@@ -4,23 +4,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::DatasetError;
+use crate::{DatasetError, json_text, text_file};
 
 /// An array, or objects one after the other.
 pub(super) fn read(path: &Path) -> Result<Vec<Value>, DatasetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    let text = text.trim_start_matches('\u{feff}');
-    let json_error = |source| DatasetError::json(path, source);
-
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str(text).map_err(json_error);
+    let text = text_file::read(path)?;
+    let mut values = json_text::values(&text).map_err(|fault| DatasetError::json(path, fault))?;
+    if let [Value::Array(records)] = &mut values[..] {
+        return Ok(std::mem::take(records));
     }
-    let records =
-        serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<Value>, _>>().map_err(json_error)?;
-    if records.iter().any(|record| !record.is_object()) {
-        return Err(DatasetError::NotRecords { path: path.to_owned() });
+    match values.iter().all(Value::is_object) {
+        true => Ok(values),
+        false => Err(DatasetError::NotRecords { path: path.to_owned() }),
     }
-    Ok(records)
 }
 
 #[cfg(test)]

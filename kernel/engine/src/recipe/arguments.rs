@@ -2,6 +2,7 @@
 
 use serde_json::Map;
 use serde_json::Value;
+use tunebook_quote::quote;
 
 use super::RecipeError;
 use super::every_key;
@@ -27,7 +28,7 @@ pub fn read(arguments: &[String]) -> Result<Map<String, Value>> {
                 rest = &behind[values.len()..];
                 (name(key), Some(values.join(",")).filter(|_| !values.is_empty()))
             }
-            (None, None) => return Err(RecipeError::Override(argument.clone()).into()),
+            (None, None) => return Err(RecipeError::Override(quote(argument)).into()),
         };
         let (key, value) = match (value, key.strip_prefix("no_").filter(|_| !is_known(&key))) {
             (Some(value), _) => {
