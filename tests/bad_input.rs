@@ -226,6 +226,14 @@ fn what_is_quoted_is_cut() {
         let message = typed.type_line(&line).expect_err(&line);
         assert!(message.chars().count() < 500, "{} characters: {message}", message.chars().count());
     }
+    let folder = tempfile::tempdir().unwrap();
+    let picture = format!("{}\u{1b}[2J.png", "folder/".repeat(20_000));
+    for (role, picture) in [(&*long, "a.png"), ("user", &*picture), ("user", &*format!("data:image/png;base64,{long}"))]
+    {
+        write_data(folder.path(), "<image>", role, &[picture]);
+        let shown = typed.answers(&format!("data set dataset_dir={}", folder.path().display()));
+        assert!(shown.chars().count() < 2000 && !shown.contains('\u{1b}'), "{shown}");
+    }
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl Say for SkipKind {
             Self::OtherMedia => both("video or sound", "视频或声音"),
             Self::VisionTokenInText => both("vision token in the text", "文字中有视觉 token"),
             Self::MissingPicture => both("picture not found", "找不到图片"),
+            Self::RemotePicture => both("picture not downloaded", "图片未下载"),
             Self::BadPicture => both("picture not readable", "图片读不了"),
             Self::CutoffTooShort => both("cutoff_len too short", "cutoff_len 太短"),
             Self::BadTools => both("tools or calls not readable", "工具或调用读不了"),

@@ -5,8 +5,9 @@ use std::path::Path;
 use sha1::{Digest, Sha1};
 use tunebook_quote::{quote, quote_end};
 
-use crate::formats::convert;
+use crate::formats::{Fault, Places, convert};
 use crate::numpy_random::RandomState;
+use crate::picture_store::PictureStore;
 use crate::records::{Heard, read_records};
 use crate::{DatasetEntry, DatasetError, HubDataset, Sample, Skipped, Source};
 
@@ -17,7 +18,7 @@ pub type Row = Result<Sample, Skipped>;
 /// Reads data sets one after another.
 pub struct DatasetReader<'a> {
     media_dir: &'a Path,
-    pictures: &'a Path,
+    store: PictureStore<'a>,
     max_samples: Option<usize>,
     random: RandomState,
     heard: Heard<'a>,
@@ -25,11 +26,17 @@ pub struct DatasetReader<'a> {
 
 impl<'a> DatasetReader<'a> {
     /// Pictures are looked for in `media_dir` (LLaMA-Factory's default: the dataset_dir), then where their path itself
-    /// says. Pictures that lie inside a data set's file are written to the folder `pictures`. At most the first
-    /// `max_samples` records of each data set are taken. `seed` is that of the training; entries with `num_samples`
-    /// draw from it one after another.
+    /// says, then beside the data set's file. Those that lie inside the file are written to the folder `pictures`. At
+    /// most the first `max_samples` records of each data set are taken. `seed` is that of the training; entries with
+    /// `num_samples` draw from it one after another.
     pub fn new(media_dir: &'a Path, pictures: &'a Path, max_samples: Option<usize>, seed: u64) -> Self {
-        Self { media_dir, pictures, max_samples, random: RandomState::new(seed), heard: &|_, _| true }
+        Self {
+            media_dir,
+            store: PictureStore { folder: pictures },
+            max_samples,
+            random: RandomState::new(seed),
+            heard: &|_, _| true,
+        }
     }
 
     /// The same, of which `heard` hears while it reads.
@@ -55,17 +62,22 @@ impl<'a> DatasetReader<'a> {
             }
         };
         let first = self.max_samples.filter(|_| entry.num_samples.is_none());
-        let records = read_records(files, first, self.pictures, self.heard)?;
-        let chosen = match entry.num_samples {
+        let records = read_records(files, first, self.store, self.heard)?;
+        let mut chosen = match entry.num_samples {
             Some(count) => self.choose(records.len(), count),
             None => (0..records.len()).collect(),
         };
+        chosen.truncate(self.max_samples.unwrap_or(usize::MAX));
         let row = |index: usize| {
             let (origin, record) = &records[index];
-            let skipped = |reason| Skipped { origin: origin.clone(), reason };
-            convert(record, entry, self.media_dir, origin.clone()).map_err(skipped)
+            let places = Places { media_dir: self.media_dir, data_file: &origin.file, store: self.store };
+            match convert(record, entry, places, origin.clone()) {
+                Ok(sample) => Ok(Ok(sample)),
+                Err(Fault::Skip(reason)) => Ok(Err(Skipped { origin: origin.clone(), reason })),
+                Err(Fault::Stop(error)) => Err(error),
+            }
         };
-        Ok(chosen.into_iter().take(self.max_samples.unwrap_or(usize::MAX)).map(row).collect())
+        chosen.into_iter().map(row).collect()
     }
 
     /// `count` of `len` records: all of them in a shuffled order, cut to `count` or filled up by chance.

@@ -21,14 +21,15 @@ mod image;
 mod json_text;
 mod numpy_random;
 mod packing;
+mod picture_store;
 mod python_json;
 pub mod random;
 mod records;
 mod sample;
 mod skip;
 mod template;
-mod tokenizer;
 mod text_file;
+mod tokenizer;
 mod tools;
 
 pub use batch::{Position, Sampler};
@@ -46,7 +47,7 @@ pub use image::{
 pub use packing::pack;
 pub use records::{Heard, Origin};
 pub use sample::{IMAGE_PLACEHOLDER, Message, Role, Sample};
-pub use skip::{SkipKind, SkipReason, Skipped};
+pub use skip::{NoPictures, SkipKind, SkipReason, Skipped};
 pub use template::{Slots, Template, TemplateError, Turn};
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
 pub use tools::ToolError;

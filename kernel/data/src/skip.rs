@@ -28,20 +28,45 @@ pub enum SkipReason {
     WrongType { key: String, expected: &'static str },
     #[error("it holds no messages")]
     NoMessages,
-    #[error("unknown role `{role}` in turn {turn}; check tags in dataset_info.json")]
-    UnknownRole { turn: usize, role: String },
+    #[error("turn {turn} has the unknown role `{role}`; tags in dataset_info.json name these: {known}")]
+    UnknownRole { turn: usize, role: String, known: String },
+    #[error("turn {turn} is a system message, which only the first message of a record may be")]
+    SystemInside { turn: usize },
+    #[error(
+        "turn {turn} has the role `system`, which tags in dataset_info.json do not name: add \"system_tag\": \"system\""
+    )]
+    NoSystemTag { turn: usize },
     #[error("turn {turn} is {}, but question and answer must take turns, the question first", side(*role))]
     WrongTurn { turn: usize, role: Role },
     #[error("{count} messages: the last question has no answer")]
     OddMessageCount { count: usize },
-    #[error("{placeholders} <image> in the text, but {images} pictures")]
-    ImageCount { placeholders: usize, images: usize },
+    #[error(
+        "{placeholders} <image> in the text, but {images} {}{}",
+        if *images == 1 { "picture" } else { "pictures" },
+        why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    )]
+    ImageCount { placeholders: usize, images: usize, why: Option<NoPictures> },
+    #[error("a part of a message has the type `{kind}`; text and images can be read")]
+    UnknownPart { kind: String },
     #[error("the text holds {placeholder}, which is not supported yet")]
     OtherMedia { placeholder: &'static str },
     #[error("the text itself holds {token}, which only a picture may stand for: write <image>")]
     VisionTokenInText { token: &'static str },
-    #[error("picture {} is neither in {} nor where its path says", path.display(), media_dir.display())]
-    MissingPicture { path: PathBuf, media_dir: PathBuf },
+    #[error(
+        "picture {picture} is neither in {}{} nor where its path says",
+        media_dir.display(),
+        beside.as_ref().map(|folder| format!(" nor in {}", folder.display())).unwrap_or_default()
+    )]
+    MissingPicture { picture: String, media_dir: PathBuf, beside: Option<PathBuf> },
+    #[error(
+        "picture {picture} lies on a drive of Windows, which this system has not; name it from media_dir on, as in \
+         images/a.png"
+    )]
+    WindowsDrive { picture: String },
+    #[error("picture {url} is not a file of this machine; download it, and name the file")]
+    RemotePicture { url: String },
+    #[error("picture {picture} is not whole base64")]
+    BadBase64 { picture: String },
     #[error("picture {} cannot be used: {message}", path.display())]
     BadPicture { path: PathBuf, message: String },
     #[error(
@@ -59,6 +84,27 @@ pub enum SkipReason {
     LossNotFinite,
 }
 
+/// Why a record whose text has `<image>` has no picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPictures {
+    /// `other` is a key of the record that sounds like pictures.
+    #[error(
+        "dataset_info.json declares no column of pictures{}",
+        match other {
+            Some(key) => format!("; the record has `{key}`: add \"images\": \"{key}\" to columns"),
+            None => ", and the record has none".to_owned(),
+        }
+    )]
+    NoColumn { other: Option<String> },
+    #[error(
+        "the record has no `{column}`, which dataset_info.json names{}",
+        other.as_ref().map(|key| format!(", but `{key}`: write \"images\": \"{key}\" in columns")).unwrap_or_default()
+    )]
+    NoKey { column: String, other: Option<String> },
+    #[error("`{column}` is empty")]
+    Empty { column: String },
+}
+
 /// A kind of fault, by which samples are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipKind {
@@ -74,6 +120,8 @@ pub enum SkipKind {
     OtherMedia,
     VisionTokenInText,
     MissingPicture,
+    /// On the web.
+    RemotePicture,
     BadPicture,
     CutoffTooShort,
     BadTools,
@@ -83,16 +131,19 @@ pub enum SkipKind {
 impl SkipReason {
     pub fn kind(&self) -> SkipKind {
         match self {
-            Self::NotAnObject | Self::MissingKey { .. } | Self::WrongType { .. } => SkipKind::Format,
+            Self::NotAnObject | Self::MissingKey { .. } | Self::WrongType { .. } | Self::UnknownPart { .. } => {
+                SkipKind::Format
+            }
             Self::NoMessages => SkipKind::NoMessages,
-            Self::UnknownRole { .. } => SkipKind::UnknownRole,
+            Self::UnknownRole { .. } | Self::SystemInside { .. } | Self::NoSystemTag { .. } => SkipKind::UnknownRole,
             Self::WrongTurn { .. } => SkipKind::WrongTurn,
             Self::OddMessageCount { .. } => SkipKind::NoAnswer,
             Self::ImageCount { .. } => SkipKind::ImageCount,
             Self::OtherMedia { .. } => SkipKind::OtherMedia,
             Self::VisionTokenInText { .. } => SkipKind::VisionTokenInText,
-            Self::MissingPicture { .. } => SkipKind::MissingPicture,
-            Self::BadPicture { .. } => SkipKind::BadPicture,
+            Self::MissingPicture { .. } | Self::WindowsDrive { .. } => SkipKind::MissingPicture,
+            Self::RemotePicture { .. } => SkipKind::RemotePicture,
+            Self::BadPicture { .. } | Self::BadBase64 { .. } => SkipKind::BadPicture,
             Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => SkipKind::CutoffTooShort,
             Self::BadTools { .. } | Self::BadFunctionCall { .. } => SkipKind::BadTools,
             Self::LossNotFinite => SkipKind::LossNotFinite,

@@ -4,6 +4,7 @@ use tunebook_data::ChoiceError;
 use tunebook_data::DatasetError;
 use tunebook_data::EncodeError;
 use tunebook_data::ImageError;
+use tunebook_data::NoPictures;
 use tunebook_data::Role;
 use tunebook_data::SkipReason;
 use tunebook_data::TemplateError;
@@ -25,7 +26,6 @@ impl Chinese for DatasetError {
             Self::Json { path, line, column, message } => {
                 format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
             }
-            Self::InfoNotAnObject { path } => {
             Self::NotUtf8 { path, line, encoding } => {
                 let hint = match encoding {
                     Some(name) => format!(
@@ -38,6 +38,7 @@ impl Chinese for DatasetError {
             Self::BrokenText { path, encoding } => {
                 format!("{} 开头标明是 {encoding} 文本，后面却不是；请另存为 UTF-8", path.display())
             }
+            Self::InfoNotAnObject { path } => {
                 format!("{} 应是一个 JSON 对象，从数据集名称到条目", path.display())
             }
             Self::Undefined { name, path, nearest, names } => {
@@ -95,9 +96,15 @@ impl Chinese for SkipReason {
             Self::MissingKey { key } => format!("缺少键 `{key}`；请检查 dataset_info.json 中的 columns 和 tags"),
             Self::WrongType { key, expected } => format!("`{key}` 应为{}", kind(expected)),
             Self::NoMessages => "没有消息".to_string(),
-            Self::UnknownRole { turn, role } => {
-                format!("第 {turn} 条消息的角色 `{role}` 未知；请检查 dataset_info.json 中的 tags")
+            Self::UnknownRole { turn, role, known } => {
+                format!("第 {turn} 条消息的角色 `{role}` 未知；dataset_info.json 的 tags 中有：{known}")
             }
+            Self::SystemInside { turn } => {
+                format!("第 {turn} 条消息是系统消息，而系统消息只能是记录的第一条")
+            }
+            Self::NoSystemTag { turn } => format!(
+                "第 {turn} 条消息的角色是 `system`，而 dataset_info.json 的 tags 中没有它：请加上 \"system_tag\": \"system\""
+            ),
             Self::WrongTurn { turn, role } => {
                 let side = match role {
                     Role::User => "用户的",
@@ -108,14 +115,23 @@ impl Chinese for SkipReason {
                 format!("第 {turn} 条消息是{side}，但问和答应轮流出现，先问后答")
             }
             Self::OddMessageCount { count } => format!("有 {count} 条消息：最后一个问题没有回答"),
-            Self::ImageCount { placeholders, images } => {
-                format!("文字中有 {placeholders} 个 <image>，图片却有 {images} 张")
+            Self::ImageCount { placeholders, images, why } => {
+                let why = why.as_ref().map(|why| format!("：{}", why.zh())).unwrap_or_default();
+                format!("文字中有 {placeholders} 个 <image>，图片却有 {images} 张{why}")
             }
+            Self::UnknownPart { kind } => format!("消息中有一部分的类型是 `{kind}`；能读的只有文字和图片"),
             Self::OtherMedia { placeholder } => format!("文字中有 {placeholder}，尚不支持"),
             Self::VisionTokenInText { token } => format!("文字中有 {token}，它只能代表图片；请写 <image>"),
-            Self::MissingPicture { path, media_dir } => {
-                format!("图片 {} 不在 {} 中，也不在它自己的路径上", path.display(), media_dir.display())
+            Self::MissingPicture { picture, media_dir, beside } => {
+                let beside =
+                    beside.as_ref().map(|folder| format!("，不在 {} 中", folder.display())).unwrap_or_default();
+                format!("图片 {picture} 不在 {} 中{beside}，也不在它自己的路径上", media_dir.display())
             }
+            Self::WindowsDrive { picture } => format!(
+                "图片 {picture} 在 Windows 的磁盘上，这个系统没有；请写从 media_dir 起的路径，例如 images/a.png"
+            ),
+            Self::RemotePicture { url } => format!("图片 {url} 不是本机的文件；请先下载，再写文件的路径"),
+            Self::BadBase64 { picture } => format!("图片 {picture} 不是完整的 base64"),
             Self::BadPicture { path, message } => format!("图片 {} 不能用：{message}", path.display()),
             Self::CutoffTooShort { needed, cutoff_len } => format!(
                 "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答；\
@@ -133,12 +149,30 @@ impl Chinese for SkipReason {
     }
 }
 
+impl Chinese for NoPictures {
+    fn zh(&self) -> String {
+        match self {
+            Self::NoColumn { other: Some(key) } => format!(
+                "dataset_info.json 没有声明图片的列；记录中有 `{key}`：请在 columns 中加上 \"images\": \"{key}\""
+            ),
+            Self::NoColumn { other: None } => "dataset_info.json 没有声明图片的列，记录中也没有图片".to_string(),
+            Self::NoKey { column, other: Some(key) } => format!(
+                "记录中没有 dataset_info.json 所写的 `{column}`，却有 `{key}`：请在 columns 中写 \"images\": \"{key}\""
+            ),
+            Self::NoKey { column, other: None } => format!("记录中没有 dataset_info.json 所写的 `{column}`"),
+            Self::Empty { column } => format!("`{column}` 是空的"),
+        }
+    }
+}
+
 /// What a key should hold.
 fn kind(expected: &str) -> &str {
     match expected {
         "text" => "文字",
         "a list" => "列表",
         "a list of paths" => "由路径组成的列表",
+        "a path, or a JSON list of paths" => "路径，或由路径组成的 JSON 列表",
+        "text, or a list of parts" => "文字，或由各部分组成的列表",
         "a list of pairs of texts" => "由成对的文字组成的列表",
         "a list of objects" => "由对象组成的列表",
         other => other,

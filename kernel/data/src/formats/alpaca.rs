@@ -10,7 +10,7 @@ use crate::{Columns, Message, Role, SkipReason};
 pub(super) fn conversation(record: &Record, columns: &Columns) -> Result<Conversation, SkipReason> {
     let mut messages = Vec::new();
     if let Some(key) = columns.history.as_deref().filter(|key| !is_null(record, key)) {
-        for pair in list(record, key)? {
+        for pair in list(record, key)?.iter() {
             let texts = pair.as_array().map(|pair| pair.iter().map(Value::as_str).collect::<Vec<_>>());
             let Some([Some(question), Some(answer)]) = texts.as_deref() else {
                 return Err(wrong_type(key, "a list of pairs of texts"));

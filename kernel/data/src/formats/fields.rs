@@ -1,9 +1,11 @@
 //! What lies under the keys of a record.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+use tunebook_quote::quote;
 
 use super::Record;
-use tunebook_quote::quote;
 use crate::SkipReason;
 use crate::python_json::dumps;
 
@@ -30,11 +32,11 @@ pub(super) fn optional_text<'a>(record: &'a Record, column: Option<&str>) -> Res
 }
 
 /// A list, or the text of a JSON list, which is how a CSV file can hold one.
-pub(super) fn list(record: &Record, key: &str) -> Result<Vec<Value>, SkipReason> {
+pub(super) fn list<'a>(record: &'a Record, key: &str) -> Result<Cow<'a, [Value]>, SkipReason> {
     match record.get(key) {
         None => Err(missing(key)),
-        Some(Value::Array(list)) => Ok(list.clone()),
-        Some(Value::String(text)) => serde_json::from_str(text).map_err(|_| wrong_type(key, "a list")),
+        Some(Value::Array(list)) => Ok(Cow::Borrowed(list)),
+        Some(Value::String(text)) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| wrong_type(key, "a list")),
         Some(_) => Err(wrong_type(key, "a list")),
     }
 }

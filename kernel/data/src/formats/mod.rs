@@ -5,16 +5,19 @@
 
 mod alpaca;
 mod fields;
+mod image_count;
 mod openai;
+mod parts;
+mod pictures;
+mod roles;
 mod sharegpt;
-
-use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::sample::IMAGE_PLACEHOLDER;
-use crate::{Columns, DatasetEntry, Formatting, Message, Origin, Sample, SkipReason};
+use crate::{Columns, DatasetEntry, DatasetError, Formatting, Message, Origin, Sample, SkipReason};
 use fields::{is_null, list, wrong_type};
+pub(crate) use pictures::Places;
 
 type Record = Map<String, Value>;
 
@@ -27,22 +30,41 @@ struct Conversation {
     tools: String,
 }
 
-/// One record as a sample. Pictures are looked for in `media_dir`, then where their path itself says.
-pub(crate) fn convert(
-    record: &Value,
-    entry: &DatasetEntry,
-    media_dir: &Path,
-    origin: Origin,
-) -> Result<Sample, SkipReason> {
+/// Why a record is no sample.
+pub(crate) enum Fault {
+    /// It is left out.
+    Skip(SkipReason),
+    /// No record can be read.
+    Stop(DatasetError),
+}
+
+impl From<SkipReason> for Fault {
+    fn from(reason: SkipReason) -> Self {
+        Self::Skip(reason)
+    }
+}
+
+/// One record as a sample.
+pub(crate) fn convert(record: &Value, entry: &DatasetEntry, places: Places, origin: Origin) -> Result<Sample, Fault> {
     let record = record.as_object().ok_or(SkipReason::NotAnObject)?;
+    let joined = parts::joined(record, entry)?;
+    let (record, in_parts) =
+        joined.as_ref().map_or((record, &[][..]), |joined| (&joined.record, joined.pictures.as_slice()));
     let Conversation { messages, system, tools } = match entry.formatting {
         Formatting::Alpaca => alpaca::conversation(record, &entry.columns)?,
         Formatting::Sharegpt => sharegpt::conversation(record, &entry.columns, &entry.tags)?,
         Formatting::Openai => openai::conversation(record, &entry.columns, &entry.tags)?,
     };
     check_turns(&messages)?;
-    let images = images(record, &entry.columns, media_dir)?;
-    check_placeholders(&messages, images.len())?;
+    let placeholders = placeholders(&messages)?;
+    // Results of tools at the very end, which nothing answers, were left out with their pictures.
+    let in_parts = &in_parts[..in_parts.len().min(placeholders)];
+    let images = images(record, &entry.columns, in_parts)?;
+    if images.len() != placeholders {
+        return Err(image_count::mismatch(record, &entry.columns, placeholders, images.len()).into());
+    }
+    let key = entry.columns.images.as_deref().unwrap_or(&entry.tags.content_tag);
+    let images = images.iter().map(|image| places.picture(image, key)).collect::<Result<_, _>>()?;
     Ok(Sample { messages, system, tools, images, origin })
 }
 
@@ -61,38 +83,38 @@ fn check_turns(messages: &[Message]) -> Result<(), SkipReason> {
     }
 }
 
-/// A scalar counts as a list of one, null as none.
-fn images(record: &Record, columns: &Columns, media_dir: &Path) -> Result<Vec<PathBuf>, SkipReason> {
-    let Some(key) = columns.images.as_deref().filter(|key| !is_null(record, key)) else {
-        return Ok(Vec::new());
+/// The pictures of the column `images`, in which a scalar counts as a list of one, and null and empty text as none; those
+/// in the parts of messages come between them, where their `<image>` is.
+fn images(record: &Record, columns: &Columns, in_parts: &[Option<Value>]) -> Result<Vec<Value>, SkipReason> {
+    let column = match columns.images.as_deref().filter(|key| !is_null(record, key)) {
+        Some(key) => list(record, key).map_or_else(|_| scalar(&record[key], key), |list| Ok(list.into_owned()))?,
+        None => Vec::new(),
     };
-    let images = match list(record, key) {
-        Ok(images) => images,
-        Err(_) => vec![record[key].clone()],
-    };
-    images
-        .iter()
-        .map(|image| {
-            let image = image.as_str().ok_or_else(|| wrong_type(key, "a list of paths"))?;
-            [media_dir.join(image), PathBuf::from(image)]
-                .into_iter()
-                .find(|path| path.is_file())
-                .ok_or_else(|| SkipReason::MissingPicture { path: image.into(), media_dir: media_dir.to_owned() })
-        })
-        .collect()
+    let is_empty = |image: &Value| image.is_null() || image.as_str() == Some("");
+    let mut column = column.into_iter().filter(|image| !is_empty(image));
+    let mut images: Vec<_> = in_parts.iter().filter_map(|image| image.clone().or_else(|| column.next())).collect();
+    images.extend(column);
+    Ok(images)
 }
 
-fn check_placeholders(messages: &[Message], images: usize) -> Result<(), SkipReason> {
+/// Text in brackets that is no JSON is a list as Python prints it, and no path.
+fn scalar(image: &Value, key: &str) -> Result<Vec<Value>, SkipReason> {
+    match image.as_str() {
+        Some(text) if text.starts_with('[') && text.ends_with(']') => {
+            Err(wrong_type(key, "a path, or a JSON list of paths"))
+        }
+        _ => Ok(vec![image.clone()]),
+    }
+}
+
+/// How many pictures the messages ask for.
+fn placeholders(messages: &[Message]) -> Result<usize, SkipReason> {
     let count = |placeholder: &str| -> usize {
         messages.iter().map(|message| message.content.matches(placeholder).count()).sum()
     };
-    if let Some(placeholder) = OTHER_PLACEHOLDERS.into_iter().find(|p| count(p) > 0) {
-        return Err(SkipReason::OtherMedia { placeholder });
-    }
-    let placeholders = count(IMAGE_PLACEHOLDER);
-    match placeholders == images {
-        true => Ok(()),
-        false => Err(SkipReason::ImageCount { placeholders, images }),
+    match OTHER_PLACEHOLDERS.into_iter().find(|placeholder| count(placeholder) > 0) {
+        Some(placeholder) => Err(SkipReason::OtherMedia { placeholder }),
+        None => Ok(count(IMAGE_PLACEHOLDER)),
     }
 }
 

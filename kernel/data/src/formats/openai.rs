@@ -32,8 +32,7 @@ pub(super) fn conversation(record: &Record, columns: &Columns, tags: &Tags) -> R
     let (mut messages, mut results) = (Vec::new(), Vec::new());
     for (turn, message) in turns.iter().enumerate() {
         let name = text(message, &tags.role_tag)?;
-        let unknown = || SkipReason::UnknownRole { turn, role: name.to_owned() };
-        let message = match (tags.role(name).ok_or_else(unknown)?, message.get("tool_calls")) {
+        let message = match (tags.role(turn, name)?, message.get("tool_calls")) {
             (Role::Assistant | Role::Function, Some(Value::Array(calls))) if !calls.is_empty() => {
                 Message::new(Role::Function, function_calls(calls)?)
             }

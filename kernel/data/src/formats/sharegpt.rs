@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{list, optional_text, text, tools};
 use super::{Conversation, Record};
-use crate::{Columns, Message, Role, SkipReason, Tags};
+use crate::{Columns, Message, SkipReason, Tags};
 
 /// A first message with the system's role is the system message, else the column `system`.
 pub(super) fn conversation(record: &Record, columns: &Columns, tags: &Tags) -> Result<Conversation, SkipReason> {
@@ -14,9 +14,8 @@ pub(super) fn conversation(record: &Record, columns: &Columns, tags: &Tags) -> R
         Some((&(role, content), rest)) if Some(role) == tags.system_tag.as_deref() => (content, rest),
         _ => (optional_text(record, columns.system.as_deref())?, turns.as_slice()),
     };
-    let message = |(turn, &(role, content)): (usize, &(&str, &str))| match tags.role(role) {
-        Some(role) => Ok(Message::new(role, content)),
-        None => Err(SkipReason::UnknownRole { turn, role: role.to_owned() }),
+    let message = |(turn, &(role, content)): (usize, &(&str, &str))| -> Result<Message, SkipReason> {
+        Ok(Message::new(tags.role(turn, role)?, content))
     };
     Ok(Conversation {
         messages: turns.iter().enumerate().map(message).collect::<Result<_, _>>()?,
@@ -28,17 +27,4 @@ pub(super) fn conversation(record: &Record, columns: &Columns, tags: &Tags) -> R
 fn role_and_content<'a>(turn: &'a Value, tags: &Tags) -> Result<(&'a str, &'a str), SkipReason> {
     let turn = turn.as_object().ok_or(SkipReason::NotAnObject)?;
     Ok((text(turn, &tags.role_tag)?, text(turn, &tags.content_tag)?))
-}
-
-impl Tags {
-    /// The role of that name.
-    pub(super) fn role(&self, name: &str) -> Option<Role> {
-        let named = [
-            (&self.user_tag, Role::User),
-            (&self.assistant_tag, Role::Assistant),
-            (&self.observation_tag, Role::Observation),
-            (&self.function_tag, Role::Function),
-        ];
-        named.into_iter().find(|(tag, _)| tag.as_deref() == Some(name)).map(|(_, role)| role)
-    }
 }

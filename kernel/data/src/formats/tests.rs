@@ -3,7 +3,7 @@ use sha1::{Digest, Sha1};
 
 use super::fields::missing;
 use super::*;
-use crate::{DatasetInfo, DatasetReader, Role, Row, fixtures};
+use crate::{DatasetInfo, DatasetReader, NoPictures, Role, Row, fixtures};
 
 /// Reads a data set whose `entry` leaves out its file. Pictures come from the fixtures.
 fn read(entry: &Value, file: &str, bytes: &[u8]) -> (tempfile::TempDir, Vec<Row>) {
@@ -76,6 +76,10 @@ fn sharegpt() -> Value {
     json!({"formatting": "sharegpt", "columns": {"messages": "messages", "images": "images", "system": "system"}})
 }
 
+fn images(placeholders: usize, images: usize, why: Option<NoPictures>) -> SkipReason {
+    SkipReason::ImageCount { placeholders, images, why }
+}
+
 fn say(turns: &[(&str, &str)]) -> Value {
     let turns: Vec<_> = turns.iter().map(|(role, content)| json!({"from": role, "value": content})).collect();
     json!({"messages": turns})
@@ -93,10 +97,24 @@ fn each_fault_skips_its_sample_only() {
         (say(&[("human", "q"), ("gpt", "a"), ("human", "q")]), SkipReason::OddMessageCount { count: 3 }),
         (say(&[("human", "q"), ("human", "q")]), SkipReason::WrongTurn { turn: 1, role: Role::User }),
         (say(&[("function_call", "q"), ("gpt", "q")]), SkipReason::WrongTurn { turn: 0, role: Role::Function }),
-        (say(&[("human", "q"), ("narrator", "x")]), SkipReason::UnknownRole { turn: 1, role: "narrator".to_owned() }),
+        (
+            say(&[("human", "q"), ("narrator", "x")]),
+            SkipReason::UnknownRole {
+                turn: 1,
+                role: "narrator".to_owned(),
+                known: "human, gpt, observation, function_call, system".to_owned(),
+            },
+        ),
+        (
+            say(&[("human", "q"), ("gpt", "a"), ("system", "s"), ("human", "q"), ("gpt", "a")]),
+            SkipReason::SystemInside { turn: 2 },
+        ),
         (json!({"messages": [{"from": "human", "value": "q"}, {"from": "gpt"}]}), missing("value")),
         (json!({"messages": [{"from": "human", "value": 3}]}), wrong_type("value", "text")),
-        (say(&[("human", "<image><image>"), ("gpt", "a")]), SkipReason::ImageCount { placeholders: 2, images: 0 }),
+        (
+            say(&[("human", "<image><image>"), ("gpt", "a")]),
+            images(2, 0, Some(NoPictures::NoKey { column: "images".to_owned(), other: None })),
+        ),
         (say(&[("human", "<video>"), ("gpt", "a")]), SkipReason::OtherMedia { placeholder: "<video>" }),
     ];
     let good = say(&[("human", "q"), ("gpt", "a")]);
@@ -138,7 +156,135 @@ fn without_system_tag_a_system_turn_is_an_unknown_role() {
     let mut entry = sharegpt();
     entry["tags"] = json!({"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"});
     let found = reason(&entry, say(&[("system", "S"), ("human", "q"), ("gpt", "a")]));
-    assert_eq!(found, SkipReason::UnknownRole { turn: 0, role: "system".to_owned() });
+    assert_eq!(found, SkipReason::NoSystemTag { turn: 0 });
+    assert!(found.to_string().contains("\"system_tag\": \"system\""));
+}
+
+#[test]
+fn a_wrong_number_of_pictures_says_why() {
+    let with = |key: &str, value: Value, text: &str| {
+        let mut record = say(&[("human", text), ("gpt", "a")]);
+        record[key] = value;
+        record
+    };
+    let key = |name: &str| Some(name.to_owned());
+    let undeclared = json!({"formatting": "sharegpt", "columns": {"messages": "messages"}});
+    let one = || json!(["wide.png"]);
+    let cases = [
+        (
+            &undeclared,
+            with("images", one(), "<image>"),
+            images(1, 0, Some(NoPictures::NoColumn { other: key("images") })),
+        ),
+        (&undeclared, with("id", json!(3), "<image>"), images(1, 0, Some(NoPictures::NoColumn { other: None }))),
+        (
+            &sharegpt(),
+            with("image", one(), "<image>"),
+            images(1, 0, Some(NoPictures::NoKey { column: "images".to_owned(), other: key("image") })),
+        ),
+        (
+            &sharegpt(),
+            with("images", json!([]), "<image>"),
+            images(1, 0, Some(NoPictures::Empty { column: "images".to_owned() })),
+        ),
+        (
+            &sharegpt(),
+            with("images", json!([null, ""]), "<image>"),
+            images(1, 0, Some(NoPictures::Empty { column: "images".to_owned() })),
+        ),
+        (&sharegpt(), with("images", one(), "No picture"), images(0, 1, None)),
+    ];
+    for (entry, record, expected) in cases {
+        assert_eq!(reason(entry, record.clone()), expected, "{record}");
+    }
+    let (_dir, rows) =
+        read(&sharegpt(), "data.json", json!([with("images", json!([""]), "Hello")]).to_string().as_bytes());
+    assert!(rows[0].as_ref().unwrap().images.is_empty());
+}
+
+#[test]
+fn a_list_as_python_prints_it_is_told_from_a_path() {
+    let mut record = say(&[("human", "<image>"), ("gpt", "a")]);
+    record["images"] = json!("['wide.png']");
+    assert_eq!(reason(&sharegpt(), record), wrong_type("images", "a path, or a JSON list of paths"));
+}
+
+fn in_parts(parts: Value, images: Value) -> Value {
+    json!({"messages": [{"from": "human", "value": parts}, {"from": "gpt", "value": [{"type": "text", "text": "a"}]}],
+           "images": images})
+}
+
+/// Every way to write parts, as the text and the pictures that they are.
+#[test]
+fn parts_become_text_and_pictures() {
+    let cases = [
+        (json!([{"type": "image"}, {"type": "text", "text": "q"}]), json!(["wide.png"]), "<image>q", vec!["wide.png"]),
+        (
+            json!([{"type": "image", "image": "wide.png"}, {"type": "text", "text": "q"}]),
+            json!([]),
+            "<image>q",
+            vec!["wide.png"],
+        ),
+        (
+            json!([{"type": "text", "text": "A "}, {"type": "image_url", "image_url": {"url": "tall.png"}}, " B"]),
+            json!([]),
+            "A <image> B",
+            vec!["tall.png"],
+        ),
+        (
+            json!([{"type": "image_url", "image_url": "icon.png"}, {"image": "tall.png"}, {"text": "q"}]),
+            json!([]),
+            "<image><image>q",
+            vec!["icon.png", "tall.png"],
+        ),
+        // Those of the column fill the gaps; a table has every key in every part.
+        (
+            json!([
+                {"type": "image", "text": null, "image": null},
+                {"type": "image", "text": null, "image": "tall.png"},
+                {"type": "text", "text": "<image>q", "image": null}
+            ]),
+            json!(["wide.png", "icon.png"]),
+            "<image><image><image>q",
+            vec!["wide.png", "tall.png", "icon.png"],
+        ),
+        (json!([]), json!([]), "", vec![]),
+    ];
+    for (parts, images, text, names) in cases {
+        let record = in_parts(parts, images);
+        for (file, entry) in [("data.json", sharegpt()), ("data.csv", sharegpt())] {
+            let bytes = match file {
+                "data.csv" => {
+                    let cell = |value: &Value| value.to_string().replace('"', "\"\"");
+                    format!("messages,images\n\"{}\",\"{}\"\n", cell(&record["messages"]), cell(&record["images"]))
+                }
+                _ => json!([record]).to_string(),
+            };
+            let (_dir, rows) = read(&entry, file, bytes.as_bytes());
+            let sample = rows[0].as_ref().unwrap();
+            let found: Vec<_> = sample.images.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+            assert_eq!((sample.messages[0].content.as_str(), found), (text, names.clone()), "{record}");
+            assert_eq!(sample.messages[1].content, "a");
+        }
+    }
+}
+
+#[test]
+fn parts_that_cannot_be_learned_are_named() {
+    let parts = |parts: Value| reason(&sharegpt(), in_parts(parts, json!([])));
+    assert_eq!(parts(json!([{"type": "video", "video": "a.mp4"}])), SkipReason::OtherMedia { placeholder: "<video>" });
+    assert_eq!(parts(json!([{"type": "input_audio"}])), SkipReason::OtherMedia { placeholder: "<audio>" });
+    assert_eq!(parts(json!([{"type": "tool_use"}])), SkipReason::UnknownPart { kind: "tool_use".to_owned() });
+    assert_eq!(parts(json!([7])), wrong_type("value", "text, or a list of parts"));
+    assert_eq!(
+        parts(json!([{"type": "image"}])),
+        images(1, 0, Some(NoPictures::Empty { column: "images".to_owned() }))
+    );
+    let record = json!({"messages": [
+        {"from": "system", "value": [{"type": "image", "image": "wide.png"}]},
+        {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
+    ]});
+    assert_eq!(reason(&sharegpt(), record), wrong_type("value", "text"));
 }
 
 /// A list in a CSV file is the text of it.

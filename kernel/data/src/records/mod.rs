@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::DatasetError;
+use crate::picture_store::PictureStore;
 
 /// Where a sample comes from: the file, and its place among the file's records (from 0, as in a JSON array).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +34,14 @@ pub type Heard<'a> = &'a dyn Fn(usize, usize) -> bool;
 ///
 /// A `.json` file holds an array, or, as LLaMA-Factory accepts too, one object after the other; a `.jsonl` file
 /// one object a line; a `.csv` file a header and one record a row. A `.parquet` file may hold pictures themselves:
-/// these are written to the folder `pictures`, and the record gets their path.
+/// these are written to `store`, and the record gets their path.
 ///
 /// # Errors
 /// Missing or unreadable files, other file types, malformed content with its place, a stop.
 pub(crate) fn read_records(
     places: &[PathBuf],
     most: Option<usize>,
-    pictures: &Path,
+    store: PictureStore,
     heard: Heard,
 ) -> Result<Vec<(Origin, Value)>, DatasetError> {
     let most = most.unwrap_or(usize::MAX);
@@ -52,7 +53,7 @@ pub(crate) fn read_records(
         let values = match FileType::of(&path) {
             Some(FileType::Json) => json::read(&path)?,
             Some(FileType::Csv) => csv::read(&path)?,
-            Some(FileType::Parquet) => parquet::read(&path, room, pictures, heard)?,
+            Some(FileType::Parquet) => parquet::read(&path, room, store, heard)?,
             None => return Err(DatasetError::FileType { path }),
         };
         let origin = |index| Origin { file: file.clone(), index };
@@ -105,7 +106,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_records(&[path], None, dir.path(), &|_, _| true)
+        read_records(&[path], None, PictureStore { folder: dir.path() }, &|_, _| true)
     }
 
     fn values(records: &[(Origin, Value)]) -> Vec<&Value> {
@@ -126,8 +127,9 @@ mod tests {
     fn other_files_are_refused() {
         assert!(matches!(read("a.txt", "x\n1\n"), Err(DatasetError::FileType { .. })));
         assert!(matches!(read("a", "[]"), Err(DatasetError::FileType { .. })));
-        let missing =
-            read_records(&[PathBuf::from("nowhere.json")], None, Path::new("."), &|_, _| true).unwrap_err().to_string();
+        let store = PictureStore { folder: Path::new(".") };
+        let missing = read_records(&[PathBuf::from("nowhere.json")], None, store, &|_, _| true);
+        let missing = missing.unwrap_err().to_string();
         assert!(missing.contains("cannot read nowhere.json"), "{missing}");
     }
 
@@ -138,11 +140,12 @@ mod tests {
         write("2.json", "[2, 3]");
         write("1.json", "[1]");
         write("notes.md", "-");
-        let read = |most| read_records(&[dir.path().to_owned()], most, dir.path(), &|_, _| true).unwrap();
+        let store = PictureStore { folder: dir.path() };
+        let read = |most| read_records(&[dir.path().to_owned()], most, store, &|_, _| true).unwrap();
         assert_eq!(values(&read(None)), [1, 2, 3]);
         assert_eq!(values(&read(Some(2))), [1, 2]);
         let empty = tempfile::tempdir().unwrap();
-        let error = read_records(&[empty.path().to_owned()], None, dir.path(), &|_, _| true).unwrap_err();
+        let error = read_records(&[empty.path().to_owned()], None, store, &|_, _| true).unwrap_err();
         assert!(matches!(error, DatasetError::EmptyFolder { .. }));
     }
 }

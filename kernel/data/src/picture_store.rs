@@ -1,0 +1,36 @@
+//! Pictures that lie in a data file itself, as files of their own.
+
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest, Sha1};
+use tunebook_files::write_whole;
+
+use crate::DatasetError;
+
+/// The folder that the pictures of data files are written to. Their names are the hashes of their contents, so that the
+/// same picture is one file, whichever data set it comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct PictureStore<'a> {
+    pub(crate) folder: &'a Path,
+}
+
+impl PictureStore<'_> {
+    /// Writes a picture out of the data file `from`, unless it is there already.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub(crate) fn write(&self, bytes: &[u8], from: &Path) -> Result<PathBuf, DatasetError> {
+        let extension = image::guess_format(bytes).ok().and_then(|format| format.extensions_str().first());
+        let name: String = Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.folder.join(name).with_extension(extension.unwrap_or(&"bin"));
+        let write = || {
+            if path.metadata().is_ok_and(|file| file.len() == bytes.len() as u64) {
+                return Ok(());
+            }
+            std::fs::create_dir_all(self.folder)?;
+            write_whole(&path, bytes)
+        };
+        write().map_err(|source| DatasetError::Picture { path: path.clone(), file: from.to_owned(), source })?;
+        Ok(path)
+    }
+}
