@@ -237,6 +237,34 @@ fn what_is_quoted_is_cut() {
 }
 
 #[test]
+fn every_sample_that_is_left_out_is_listed() {
+    let typed = Typed::new();
+    typed.answers(&format!("load {}", fixture("tiny").display()));
+    assert_eq!(typed.answers("data skipped"), "no sample was left out");
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), "Hello", "user", &[]);
+    let whole: Vec<Value> = serde_json::from_str(&fs::read_to_string(folder.path().join("set.json")).unwrap()).unwrap();
+    let mut records: Vec<_> = (0..25).map(|_| json!({"messages": [{"role": "narrator", "content": "x"}]})).collect();
+    records.insert(3, whole[1].clone());
+    records.push(json!({"messages": whole[0]["messages"], "images": ["gone.png"]}));
+    fs::write(folder.path().join("set.json"), json!(records).to_string()).unwrap();
+    let data = format!("data set dataset_dir={}", folder.path().display());
+    assert!(typed.answers(&data).contains("`data skipped` lists them"));
+    let few = typed.answers("data skipped");
+    for part in ["26 samples left out", "set.json[0]", "set.json[20]", "narrator", "6 more"] {
+        assert!(few.contains(part), "`{part}` is not in:\n{few}");
+    }
+    assert!(!few.contains("set.json[3]") && !few.contains("set.json[21]"), "{few}");
+    let all = typed.answers("data skipped all");
+    assert!(all.contains("set.json[25]") && all.contains("0 <image>") && !all.contains("more"), "{all}");
+
+    // Where nothing can be used, the data before stays, and what is wrong is listed all the same.
+    fs::write(folder.path().join("set.json"), json!([records[0]]).to_string()).unwrap();
+    typed.refuses(&data, &["no sample", "narrator"]);
+    assert!(typed.answers("data skipped").contains("1 sample left out"));
+}
+
+#[test]
 fn a_picture_that_vanishes_costs_nothing_but_its_sample() {
     let typed = Typed::ready();
     let folder = tempfile::tempdir().unwrap();

@@ -176,3 +176,40 @@ fn a_pack_is_learned_as_its_samples_are() {
     let (_, also) = train(&[("neat_packing", "true"), ("per_device_train_batch_size", "1")]);
     assert_eq!(also, found);
 }
+
+/// A training says in its folder what was left out of its data.
+#[test]
+fn a_training_writes_what_was_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    write_counting(folder.path(), 3, 4);
+    let place = |name: &str| folder.path().join(name);
+    std::fs::write(place("b.json"), json!([{"instruction": "Q"}, {"instruction": "Q", "output": "A"}, 7]).to_string())
+        .unwrap();
+    let output = place("out");
+    let mut session = session(&[
+        ("dataset_dir", folder.path().to_str().unwrap()),
+        ("output_dir", output.to_str().unwrap()),
+        ("overwrite_output_dir", "true"),
+        ("gradient_accumulation_steps", "1"),
+    ]);
+    choose(&mut session, "a,b").unwrap();
+    let skipped: Vec<_> = session.skipped().iter().map(|skipped| skipped.origin.to_string()).collect();
+    assert_eq!(skipped, ["b.json[0]", "b.json[2]"]);
+    assert!(!output.exists());
+    session.lora(None).unwrap();
+    with_context(|cx| session.train(Some(1), cx)).unwrap();
+    let text = std::fs::read_to_string(output.join("skipped_samples.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = |index: usize, reason: &str| {
+        let file = place("b.json");
+        json!({"dataset": "b", "file": file, "index": index, "kind": "format", "reason": reason})
+    };
+    let missing = "the key `output` is missing; check columns and tags in dataset_info.json";
+    assert_eq!(lines, [line(0, missing), line(2, "a record and each of its messages must be a JSON object")]);
+
+    // Data of which nothing is left out has no such file.
+    choose(&mut session, "a").unwrap();
+    assert!(session.skipped().is_empty());
+    with_context(|cx| session.train(Some(1), cx)).unwrap();
+    assert!(!output.join("skipped_samples.jsonl").exists());
+}

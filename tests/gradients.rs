@@ -42,7 +42,7 @@ fn sample(model: &Model, expected: &Tensors) -> Encoded {
         labels: expected.integers("labels"),
         images: vec![image],
         truncated: false,
-        origin: Origin { file: fixture("train/creatures.json").into(), index: 0 },
+        origin: Origin { dataset: "creatures".into(), file: fixture("train/creatures.json").into(), index: 0 },
     }
 }
 

@@ -154,7 +154,7 @@ fn value(
     let kind = match (verb.options.iter().find(|own| own.name == key), declaration(key)) {
         (Some(own), _) => own.complete,
         (_, Ok(setting)) if !setting.choices().is_empty() => Complete::Words(setting.choices()),
-        (_, Ok(setting)) if matches!(setting.name, "dataset" | "eval_dataset") => Complete::DataSets,
+        (_, Ok(setting)) if matches!(setting.name, "dataset" | "eval_dataset") => Complete::DataSets(&[]),
         (_, Ok(setting)) if setting.kind == Kind::Path => Complete::Folders,
         _ => Complete::Nothing,
     };
@@ -198,11 +198,12 @@ fn from_kind(
                 settings::names().filter_map(|name| Some((name, help(declaration(name).ok()?, snapshot.lang))));
             (start, named(settings, typed))
         }
-        Complete::DataSets => {
+        Complete::DataSets(words) => {
             let listed = typed.rfind(',').map_or(0, |comma| comma + 1);
             let start = start + head[start..].rfind(',').map_or(0, |comma| comma + 1);
             let names = data_sets(given, snapshot);
-            (start, named(names.iter().map(|name| (name.as_str(), "")), &typed[listed..]))
+            let words = words.iter().copied().filter(|_| listed == 0);
+            (start, named(names.iter().map(String::as_str).chain(words).map(|name| (name, "")), &typed[listed..]))
         }
     }
 }

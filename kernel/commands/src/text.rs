@@ -167,6 +167,9 @@ fn data_table(report: &DataReport, lang: Lang) -> Table {
             "\n{samples}被略去（{kind}），第一个：{first}"
         );
     }
+    if report.skipped.iter().any(|kind| kind.count > 1) {
+        note += both("\n`data skipped` lists them", "\n`data skipped` 把它们列出来").in_lang(lang);
+    }
     let headers = [
         both("", ""),
         both("min", "最小"),

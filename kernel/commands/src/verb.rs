@@ -67,7 +67,8 @@ pub enum Complete {
     Folders,
     /// Folders, and names of hubs.
     Models,
-    DataSets,
+    /// Names of data sets, and some words.
+    DataSets(&'static [&'static str]),
     Adapters,
     /// Adapters of the session, `base`, and folders.
     AdaptersAndFolders,

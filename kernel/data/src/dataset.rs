@@ -62,7 +62,7 @@ impl<'a> DatasetReader<'a> {
             }
         };
         let first = self.max_samples.filter(|_| entry.num_samples.is_none());
-        let records = read_records(files, first, self.store, self.heard)?;
+        let records = read_records(&entry.name, files, first, self.store, self.heard)?;
         let mut chosen = match entry.num_samples {
             Some(count) => self.choose(records.len(), count),
             None => (0..records.len()).collect(),

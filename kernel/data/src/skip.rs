@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::{Origin, Role};
 
 /// A sample that is left out; the run goes on without it.
@@ -106,7 +108,8 @@ pub enum NoPictures {
 }
 
 /// A kind of fault, by which samples are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkipKind {
     /// Not of the format that dataset_info.json says.
     Format,

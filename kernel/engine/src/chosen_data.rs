@@ -47,6 +47,8 @@ pub struct ChosenData {
     pub train: Vec<Vec<Encoded>>,
     /// What is held back for evaluation: `val_size` of the data sets, or `eval_dataset`.
     pub eval: Vec<Encoded>,
+    /// What cannot be used, by data set, file and place in it.
+    pub skipped: Vec<Skipped>,
     pub report: DataReport,
     /// By what checkpoints know it again.
     pub mark: DataMark,
@@ -88,16 +90,14 @@ impl ChosenData {
         let train = encode.rows(&train_rows, Task::Encoding)?;
         let system = system_prompt::shared(&train_rows, &train, settings)?;
         let eval = encode.rows(&eval, Task::EncodingEval)?;
-        let skipped = train.iter().chain(&eval).filter_map(|row| row.as_ref().err());
-        let skipped = SkippedKind::count(skipped);
+        let skipped = in_order(train.iter().chain(&eval));
         if train.iter().all(std::result::Result::is_err) {
-            let count = skipped.iter().map(|kind| kind.count).sum();
-            let first = skipped.into_iter().next().map(|kind| Box::new(kind.first));
-            return Err(Error::NoSamples { names: names.join(","), skipped: count, first });
+            return Err(Error::NoSamples { names: names.join(","), skipped });
         }
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();
-        let report = DataReport { system, ..report(names, &train, &eval, skipped, processor, settings) };
+        let counted = SkippedKind::count(&skipped);
+        let report = DataReport { system, ..report(names, &train, &eval, counted, processor, settings) };
         let mark = DataMark {
             names: names.to_vec(),
             samples: train.len(),
@@ -105,7 +105,7 @@ impl ChosenData {
             train: fingerprint(train.iter().map(Vec::as_slice)),
             eval: fingerprint(eval.iter().map(std::slice::from_ref)),
         };
-        Ok(Self { train, eval, report, mark })
+        Ok(Self { train, eval, skipped, report, mark })
     }
 
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.
@@ -157,11 +157,11 @@ pub fn read_samples(
     processor: &ImageProcessor,
     settings: &Settings,
     cx: &Context,
-) -> Result<(Vec<Encoded>, Vec<SkippedKind>)> {
+) -> Result<(Vec<Encoded>, Vec<Skipped>)> {
     let rows = rows(names, settings, cx)?;
     let rows: Vec<_> = rows.iter().collect();
     let encoded = Encode { model, processor, settings, cx }.rows(&rows, Task::EncodingEval)?;
-    let skipped = SkippedKind::count(encoded.iter().filter_map(|row| row.as_ref().err()));
+    let skipped = in_order(encoded.iter());
     Ok((encoded.into_iter().flatten().collect(), skipped))
 }
 
@@ -248,6 +248,13 @@ fn room(settings: &Settings) -> usize {
 /// `neat_packing` asks for what `packing` always is here.
 fn is_packed(settings: &Settings) -> bool {
     settings.packing || settings.neat_packing
+}
+
+/// What cannot be used, by data set, file and place in it.
+fn in_order<'a>(rows: impl Iterator<Item = &'a std::result::Result<Encoded, Skipped>>) -> Vec<Skipped> {
+    let mut skipped: Vec<_> = rows.filter_map(|row| row.as_ref().err().cloned()).collect();
+    skipped.sort_by(|a, b| a.origin.cmp(&b.origin));
+    skipped
 }
 
 /// Every sample by itself, or in packs.

@@ -58,10 +58,11 @@ pub enum Error {
     #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
     AdapterExists { name: String },
     #[error(
-        "no sample of {names} can be used ({skipped} were skipped{})",
-        .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default()
+        "no sample of {names} can be used ({} were skipped{})",
+        .skipped.len(),
+        .skipped.first().map(|first| format!("; the first: {first}")).unwrap_or_default()
     )]
-    NoSamples { names: String, skipped: usize, first: Option<Box<Skipped>> },
+    NoSamples { names: String, skipped: Vec<Skipped> },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
     #[error("{path} already holds a training ({found}); choose another output_dir, or set overwrite_output_dir=true")]

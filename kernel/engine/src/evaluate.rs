@@ -70,13 +70,13 @@ impl<'a> Samples<'a> {
         cx: &Context,
     ) -> Result<Self> {
         let (samples, skipped) = read_samples(names, model, processor, settings, cx)?;
-        let (names, count) = (names.join(","), skipped.iter().map(|kind| kind.count).sum());
-        let first = skipped.into_iter().next().map(|kind| Box::new(kind.first));
+        let names = names.join(",");
         if samples.is_empty() {
-            return Err(Error::NoSamples { names, skipped: count, first });
+            return Err(Error::NoSamples { names, skipped });
         }
-        if count > 0 {
-            cx.emit(Event::Note(Note::CannotBeUsed { names: names.clone(), count, first }));
+        if let Some(first) = skipped.first() {
+            let (names, first) = (names.clone(), Some(Box::new(first.clone())));
+            cx.emit(Event::Note(Note::CannotBeUsed { names, count: skipped.len(), first }));
         }
         Ok(Self { name: names, held_out: false, list: samples.into_iter().map(Cow::Owned).collect() })
     }

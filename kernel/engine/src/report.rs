@@ -91,7 +91,7 @@ pub struct SkippedKind {
 
 impl SkippedKind {
     /// By kinds, in the order in which they first come.
-    pub fn count<'a>(skipped: impl Iterator<Item = &'a Skipped>) -> Vec<Self> {
+    pub fn count(skipped: &[Skipped]) -> Vec<Self> {
         let mut kinds: Vec<Self> = Vec::new();
         for skipped in skipped {
             let kind = skipped.reason.kind();

@@ -9,6 +9,7 @@ use candle_core::Var;
 use serde_json::Map;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
+use tunebook_data::Skipped;
 use tunebook_quote::quote;
 
 use crate::adapters::Adapters;
@@ -80,6 +81,8 @@ pub struct Session {
     given: Map<String, Value>,
     model: Option<Model>,
     data: Option<ChosenData>,
+    /// What the last call of [`Session::data`] left out, also where it left out everything.
+    skipped: Vec<Skipped>,
     adapters: Adapters,
     conversation: Conversation,
     /// The system prompt that was told last; none is the template's own, of which nothing is said.
@@ -117,12 +120,22 @@ impl Session {
         let model = self.model()?;
         let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());
         let taken = tied.take_back_for(names, &mut settings);
-        let data = ChosenData::read(names, model, &processor(model, &settings)?, &settings, cx)?;
+        let read = ChosenData::read(names, model, &processor(model, &settings)?, &settings, cx);
+        if let Err(Error::NoSamples { skipped, .. }) = &read {
+            self.skipped.clone_from(skipped);
+        }
+        let data = read?;
         let report = data.report.clone();
+        self.skipped.clone_from(&data.skipped);
         (self.settings, self.tied, self.data) = (settings, tied, Some(data));
         tell_taken_back(taken, cx);
         self.adapters.restart();
         Ok(report)
+    }
+
+    /// The samples that the last call of [`Session::data`] left out, by data set, file and place in it.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// One encoded sample of a split, counted from 0.
@@ -245,6 +258,7 @@ impl Session {
         if read.is_some() {
             self.settings.dataset = names;
             self.data = read;
+            self.skipped = self.data.as_ref().map(|data| data.skipped.clone()).unwrap_or_default();
             self.tie_data(&before);
         }
         Ok(ResumeReport { checkpoint: folder, adapter, step, total_steps, micro_batches, taken, differing, data })

@@ -1,15 +1,20 @@
 //! `data`: which data sets to train on.
 
 use tunebook_data::DatasetInfo;
+use tunebook_data::Skipped;
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
 use crate::lang::Lang;
+use crate::lang::Say;
+use crate::lang::Text;
 use crate::lang::both;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
+use crate::quantities::SAMPLE;
+use crate::quantities::count;
 use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
@@ -19,16 +24,19 @@ use crate::verb::Verb;
 pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
-    usage: "data [NAME[,NAME…]] [dataset_dir= cutoff_len= val_size= …]",
+    usage: "data [NAME[,NAME…] | skipped [all]] [dataset_dir= cutoff_len= val_size= …]",
     help: both("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
     details: both(
         "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
-         be used is left out and reported. val_size holds some of them back for `evaluate`, the same ones as \
-         LLaMA-Factory; eval_dataset names others instead. default_system is the system prompt of samples without one; \
-         what all of them share, `chat` begins with. The training of every adapter starts anew; what they have learned stays.",
-        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告。val_size 留出一部分给 \
-         `evaluate`，与 LLaMA-Factory 留出的相同；eval_dataset 则另指定数据集。default_system 是没有系统提示词的样本所用的\
-         系统提示词；所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。",
+         be used is left out and reported: `data skipped` lists the first 20 of those, `data skipped all` every one, \
+         and a training writes them to output_dir/skipped_samples.jsonl. val_size holds some of them back for \
+         `evaluate`, the same ones as LLaMA-Factory; eval_dataset names others instead. default_system is the system \
+         prompt of samples without one; what all of them share, `chat` begins with. The training of every adapter starts \
+         anew; what they have learned stays.",
+        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告：`data skipped` 列出前 20 个，\
+         `data skipped all` 列出全部，训练时写到 output_dir/skipped_samples.jsonl。val_size 留出一部分给 `evaluate`，\
+         与 LLaMA-Factory 留出的相同；eval_dataset 则另指定数据集。default_system 是没有系统提示词的样本所用的系统提示词；\
+         所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。",
     ),
     examples: &[
         (
@@ -41,15 +49,28 @@ pub static VERB: Verb = Verb {
             "data creatures,identity max_samples=100",
             both("takes the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
         ),
+        ("data skipped", both("which samples cannot be used, and why", "哪些样本用不了，为什么")),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
     settings: &[Group::Data, Group::Prompt, Group::Pictures],
-    complete: |_| Complete::DataSets,
+    complete: |words| match words {
+        [] => Complete::DataSets(&["skipped"]),
+        ["skipped"] => Complete::Words(&["all"]),
+        _ => Complete::DataSets(&[]),
+    },
     run,
 };
 
+/// How many of them `data skipped` lists.
+const FEW: usize = 20;
+
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+    match args.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["skipped"] => return Ok(skipped(session.skipped(), FEW, stage.lang())),
+        ["skipped", "all"] => return Ok(skipped(session.skipped(), usize::MAX, stage.lang())),
+        _ => {}
+    }
     let words = args.words.iter().flat_map(|word| word.split(',')).filter(|name| !name.is_empty());
     let mut names: Vec<_> = words.map(str::to_string).collect();
     if args.settings.iter().any(|(key, _)| *key == "dataset") {
@@ -91,4 +112,26 @@ fn list(session: &Session, lang: Lang) -> Result<Output> {
         rows: info.names().map(|name| vec![name.to_string(), used(name).to_string()]).collect(),
         note: String::new(),
     }))
+}
+
+/// The first `most` samples that were left out.
+fn skipped(samples: &[Skipped], most: usize, lang: Lang) -> Output {
+    const NONE: Text = both("no sample was left out", "没有样本被略去");
+    if samples.is_empty() {
+        return Output::Text(NONE.in_lang(lang).to_string());
+    }
+    let row = |Skipped { origin, reason }: &Skipped| {
+        vec![origin.dataset.to_string(), origin.to_string(), reason.kind().say(lang), reason.say(lang)]
+    };
+    let left = samples.len().saturating_sub(most);
+    let more =
+        || say!(lang, "{left} more; `data skipped all` lists them", "还有 {left} 个；`data skipped all` 列出全部");
+    let count = count(samples.len(), SAMPLE, lang);
+    let headers = [both("data set", "数据集"), both("sample", "样本"), both("fault", "问题"), both("reason", "原因")];
+    Output::Table(Table {
+        title: say!(lang, "{count} left out", "{count}被略去"),
+        headers: headers.map(|text| text.in_lang(lang)).to_vec(),
+        rows: samples.iter().take(most).map(row).collect(),
+        note: if left > 0 { more() } else { String::new() },
+    })
 }

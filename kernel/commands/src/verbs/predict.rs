@@ -50,7 +50,7 @@ pub static VERB: Verb = Verb {
     takes: Takes::Words(0, usize::MAX),
     options: &[MAX_SAMPLES, ADAPTER, OUTPUT_DIR],
     settings: &[Group::Generation],
-    complete: |_| Complete::DataSets,
+    complete: |_| Complete::DataSets(&[]),
     run,
 };
 

@@ -62,9 +62,9 @@ impl Chinese for Error {
             Self::AdapterExists { name } => {
                 format!("已有名为 `{name}` 的适配器；请用 `adapter drop {name}` 丢弃它，或换一个名称")
             }
-            Self::NoSamples { names, skipped, first } => {
-                let first = first_skipped(first.as_deref(), Lang::Zh);
-                format!("{names} 中没有能用的样本（略去了 {skipped} 个{first}）")
+            Self::NoSamples { names, skipped } => {
+                let (count, first) = (skipped.len(), first_skipped(skipped.first(), Lang::Zh));
+                format!("{names} 中没有能用的样本（略去了 {count} 个{first}）")
             }
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
             Self::OutputExists { path, found } => format!(

@@ -39,7 +39,7 @@ fn sample(contents: &[&str], images: &[&str]) -> Sample {
         system: String::new(),
         tools: String::new(),
         images: images.iter().map(|name| fixtures::path("pictures").join(name)).collect(),
-        origin: Origin { file: Arc::from(Path::new("test.json")), index: 0 },
+        origin: Origin { dataset: Arc::from("test"), file: Arc::from(Path::new("test.json")), index: 0 },
     }
 }
 

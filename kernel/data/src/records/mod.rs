@@ -12,9 +12,11 @@ use serde_json::Value;
 use crate::DatasetError;
 use crate::picture_store::PictureStore;
 
-/// Where a sample comes from: the file, and its place among the file's records (from 0, as in a JSON array).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a sample comes from: the data set, the file, and its place among the file's records (from 0, as in a JSON
+/// array).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
+    pub dataset: Arc<str>,
     pub file: Arc<Path>,
     pub index: usize,
 }
@@ -30,7 +32,8 @@ impl std::fmt::Display for Origin {
 /// Hears how many of a file's records are read, of how many, where reading them takes a while; false stops it.
 pub type Heard<'a> = &'a dyn Fn(usize, usize) -> bool;
 
-/// The records of files, and of folders' files in the order of their names; at most the first `most`.
+/// The records of the data set `dataset`: those of files, and of folders' files in the order of their names; at most the
+/// first `most`.
 ///
 /// A `.json` file holds an array, or, as LLaMA-Factory accepts too, one object after the other; a `.jsonl` file
 /// one object a line; a `.csv` file a header and one record a row. A `.parquet` file may hold pictures themselves:
@@ -39,13 +42,14 @@ pub type Heard<'a> = &'a dyn Fn(usize, usize) -> bool;
 /// # Errors
 /// Missing or unreadable files, other file types, malformed content with its place, a stop.
 pub(crate) fn read_records(
+    dataset: &str,
     places: &[PathBuf],
     most: Option<usize>,
     store: PictureStore,
     heard: Heard,
 ) -> Result<Vec<(Origin, Value)>, DatasetError> {
     let most = most.unwrap_or(usize::MAX);
-    let mut records = Vec::new();
+    let (dataset, mut records) = (Arc::from(dataset), Vec::new());
     let files: Vec<_> = places.iter().map(|place| files(place)).collect::<Result<_, _>>()?;
     for path in files.into_iter().flatten() {
         let file: Arc<Path> = Arc::from(path.as_path());
@@ -56,7 +60,7 @@ pub(crate) fn read_records(
             Some(FileType::Parquet) => parquet::read(&path, room, store, heard)?,
             None => return Err(DatasetError::FileType { path }),
         };
-        let origin = |index| Origin { file: file.clone(), index };
+        let origin = |index| Origin { dataset: Arc::clone(&dataset), file: file.clone(), index };
         records.extend(values.into_iter().take(room).enumerate().map(|(index, value)| (origin(index), value)));
     }
     Ok(records)
@@ -106,7 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_records(&[path], None, PictureStore { folder: dir.path() }, &|_, _| true)
+        read_records("set", &[path], None, PictureStore { folder: dir.path() }, &|_, _| true)
     }
 
     fn values(records: &[(Origin, Value)]) -> Vec<&Value> {
@@ -128,7 +132,7 @@ mod tests {
         assert!(matches!(read("a.txt", "x\n1\n"), Err(DatasetError::FileType { .. })));
         assert!(matches!(read("a", "[]"), Err(DatasetError::FileType { .. })));
         let store = PictureStore { folder: Path::new(".") };
-        let missing = read_records(&[PathBuf::from("nowhere.json")], None, store, &|_, _| true);
+        let missing = read_records("set", &[PathBuf::from("nowhere.json")], None, store, &|_, _| true);
         let missing = missing.unwrap_err().to_string();
         assert!(missing.contains("cannot read nowhere.json"), "{missing}");
     }
@@ -141,11 +145,11 @@ mod tests {
         write("1.json", "[1]");
         write("notes.md", "-");
         let store = PictureStore { folder: dir.path() };
-        let read = |most| read_records(&[dir.path().to_owned()], most, store, &|_, _| true).unwrap();
+        let read = |most| read_records("set", &[dir.path().to_owned()], most, store, &|_, _| true).unwrap();
         assert_eq!(values(&read(None)), [1, 2, 3]);
         assert_eq!(values(&read(Some(2))), [1, 2]);
         let empty = tempfile::tempdir().unwrap();
-        let error = read_records(&[empty.path().to_owned()], None, store, &|_, _| true).unwrap_err();
+        let error = read_records("set", &[empty.path().to_owned()], None, store, &|_, _| true).unwrap_err();
         assert!(matches!(error, DatasetError::EmptyFolder { .. }));
     }
 }

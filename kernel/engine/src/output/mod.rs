@@ -5,12 +5,15 @@ mod lock;
 mod log;
 pub mod plot;
 pub(crate) mod results;
+mod skipped;
 mod trainer_log;
 mod trainer_state;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_data::Skipped;
 use tunebook_files::replace_file;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::LinearShape;
@@ -30,6 +33,7 @@ use plot::Figure;
 
 pub use log::Log;
 
+const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
 
@@ -78,7 +82,7 @@ impl OutputFolder {
     /// Another process trains there; it cannot be written to.
     pub fn to_save(folder: &Path, base_model: &str) -> Result<Self> {
         let output = Self::open(folder, base_model, Log::default())?;
-        trainer_log::delete(&folder.join(TRAINER_LOG))?;
+        delete(&folder.join(TRAINER_LOG))?;
         Ok(output)
     }
 
@@ -114,6 +118,17 @@ impl OutputFolder {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Tells of the samples that were left out of the data; without any there is no such file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_skipped(&self, samples: &[Skipped]) -> Result<()> {
+        match samples {
+            [] => delete(&self.folder.join(SKIPPED_SAMPLES)),
+            samples => self.write(SKIPPED_SAMPLES, skipped::lines(samples).as_bytes()),
+        }
     }
 
     /// Logs what is new.
@@ -200,6 +215,14 @@ impl OutputFolder {
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let path = self.folder.join(name);
         replace_file(&path, contents).map_err(|source| Error::Write { path, source })
+    }
+}
+
+/// Deletes a file of an earlier training, if there is one.
+fn delete(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Write { path: path.to_path_buf(), source }),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `trainer_log.jsonl`: a line for every logged step.
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
 use std::io::Write;
 use std::path::Path;
 
@@ -86,16 +85,6 @@ pub(super) fn append(path: &Path, entries: &[Entry]) -> Result<()> {
     // All lines in one write, so that a reader who follows the file sees whole lines.
     file.and_then(|mut file| file.write_all(&lines(entries)))
         .map_err(|source| Error::Write { path: path.to_path_buf(), source })
-}
-
-/// Deletes the log of an earlier training, if there is one.
-pub(super) fn delete(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::Write { path: path.to_path_buf(), source: error })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// `H:MM:SS`, and from a day on `1 day, H:MM:SS`, as Python writes a `timedelta`.

@@ -139,14 +139,14 @@ impl Run {
 
     /// Takes the folder that `output_dir` names, where it is not the one in use.
     pub(super) fn open_output(&mut self, material: &Material, cx: &Context) -> Result<()> {
-        let Material { model, settings, .. } = material;
+        let Material { model, settings, data, .. } = material;
         if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
             return Ok(());
         }
         self.output = None;
         let Some(folder) = &settings.output_dir else { return Ok(()) };
         let name = &model.report.name;
-        self.output = Some(match &self.resumed {
+        let output = match &self.resumed {
             Some((output, log)) if is_same_folder(output, folder) => {
                 let output = OutputFolder::resume(folder, name, self.step(), log.clone(), cx)?;
                 // The process may have died before it came to this.
@@ -154,7 +154,9 @@ impl Run {
                 output
             }
             _ => OutputFolder::create(folder, settings.overwrite_output_dir, name, cx)?,
-        });
+        };
+        output.write_skipped(&data.skipped)?;
+        self.output = Some(output);
         self.resumed = None;
         Ok(())
     }

@@ -1,0 +1,31 @@
+//! `skipped_samples.jsonl`: a line for every sample that was left out.
+
+use serde::Serialize;
+use tunebook_data::SkipKind;
+use tunebook_data::Skipped;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    dataset: &'a str,
+    file: String,
+    /// Among the file's records, from 0.
+    index: usize,
+    kind: SkipKind,
+    reason: String,
+}
+
+/// The lines of the file.
+pub(super) fn lines(samples: &[Skipped]) -> String {
+    let line = |Skipped { origin, reason }: &Skipped| {
+        let line = Line {
+            dataset: &origin.dataset,
+            file: origin.file.display().to_string(),
+            index: origin.index,
+            kind: reason.kind(),
+            reason: reason.to_string(),
+        };
+        // Texts and numbers can always be written.
+        serde_json::to_string(&line).unwrap_or_default() + "\n"
+    };
+    samples.iter().map(line).collect()
+}
