@@ -75,11 +75,14 @@ impl Chinese for ConfigError {
                 let found = found.as_ref().map_or("没有写明模型".to_string(), |found| format!("写的是 {found}"));
                 format!("{found}，而 tunebook 训练的是 {expected}；请选择 Qwen2.5-VL 的文件夹")
             }
-            Self::Quantized { method } => format!(
-                "权重是量化后存储的（{method}），无法在此基础上训练；请加载量化前的原模型，并设 quantization_bit=4 或 \
-                 quantization_bit=8"
-            ),
-            Self::Value { section, source } => format!("{section}：{source}"),
+            Self::Quantized { method, bits } => {
+                let bits = bits.map(|bits| format!("，{bits} 比特")).unwrap_or_default();
+                format!(
+                    "权重是量化后存储的（{method}{bits}），无法在此基础上训练；请加载量化前的原模型，并设 \
+                     quantization_bit=4 或 quantization_bit=8"
+                )
+            }
+            Self::Value { key, value } => format!("{key} 是 {value}，类型不对"),
             Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token 编号"),
             Self::Activation { key, found } => format!("{key} 是 {found}；只支持 silu"),
             Self::SlidingWindow => "use_sliding_window 为 true，不支持这样的层".to_string(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
 use serde_json::Value;
+use serde_json::json;
 
 use super::config_error::ConfigError;
 use crate::error::Error;
@@ -208,8 +209,7 @@ fn check_quantization(root: &Value) -> Parsed<()> {
         (_, true) => Some(8),
         _ => config.get("bits").and_then(Value::as_u64),
     };
-    let method = bits.map_or(method.to_string(), |bits| format!("{method}, {bits} bits"));
-    Err(ConfigError::Quantized { method })
+    Err(ConfigError::Quantized { method: method.to_string(), bits })
 }
 
 fn parse_text(root: &Value) -> Parsed<TextConfig> {
@@ -234,8 +234,8 @@ fn parse_text(root: &Value) -> Parsed<TextConfig> {
         text.rope_theta = theta;
     }
     if let Some(section) = rope.get("mrope_section") {
-        text.mrope_section = <[usize; 3]>::deserialize(section)
-            .map_err(|source| ConfigError::Value { section: "mrope_section", source })?;
+        let (key, value) = ("mrope_section".to_string(), section.to_string());
+        text.mrope_section = Deserialize::deserialize(section).map_err(|_| ConfigError::Value { key, value })?;
     }
     Ok(text)
 }
@@ -259,7 +259,15 @@ fn given(section: &Value) -> Map<String, Value> {
 }
 
 fn parse_section<T: DeserializeOwned>(section: &'static str, keys: Map<String, Value>) -> Parsed<T> {
-    T::deserialize(Value::Object(keys)).map_err(|source| ConfigError::Value { section, source })
+    T::deserialize(Value::Object(keys.clone())).map_err(|_| {
+        // Every key has a default, so that each can be tried alone.
+        let is_wrong = |(key, value): &(&String, &Value)| T::deserialize(json!({ *key: value })).is_err();
+        let wrong = keys.iter().find(is_wrong);
+        let (key, value) = wrong.map_or((section.to_string(), json!(keys).to_string()), |(key, value)| {
+            (format!("{section}.{key}"), value.to_string())
+        });
+        ConfigError::Value { key, value }
+    })
 }
 
 fn check_activation(key: &'static str, keys: &Map<String, Value>) -> Parsed<()> {
@@ -282,8 +290,6 @@ fn slides(keys: &Map<String, Value>, layers: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn flat() -> Value {
@@ -376,6 +382,14 @@ mod tests {
         assert!(matches!(Config::parse(&config), Err(ConfigError::SlidingWindow)));
         config["layer_types"] = json!(["full_attention", "full_attention", "full_attention"]);
         assert!(Config::parse(&config).is_ok());
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named() {
+        let mut config = flat();
+        config["vision_config"]["patch_size"] = json!("14");
+        let message = Config::parse(&config).unwrap_err().to_string();
+        assert!(message.contains(r#"vision_config.patch_size is "14""#), "{message}");
     }
 
     #[test]

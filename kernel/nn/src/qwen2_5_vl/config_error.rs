@@ -9,12 +9,13 @@ pub enum ConfigError {
     )]
     Architecture { found: Option<String>, expected: &'static str },
     #[error(
-        "its weights are stored quantized ({method}), which cannot be trained on here; load the model that they were made \
-         from, with quantization_bit=4 or quantization_bit=8"
+        "its weights are stored quantized ({method}{}), which cannot be trained on here; load the model that they were made \
+         from, with quantization_bit=4 or quantization_bit=8",
+        .bits.map(|bits| format!(", {bits} bits")).unwrap_or_default()
     )]
-    Quantized { method: String },
-    #[error("{section}: {source}")]
-    Value { section: &'static str, source: serde_json::Error },
+    Quantized { method: String, bits: Option<u64> },
+    #[error("{key} is {value}, which is not the kind of value that belongs there")]
+    Value { key: String, value: String },
     #[error("{key} is {value}, which is no token id")]
     TokenId { key: &'static str, value: String },
     #[error("{key} is {found}; only silu is supported")]
