@@ -5,6 +5,7 @@ mod file;
 mod patches;
 mod processor;
 mod resize;
+mod whole;
 
 use std::path::PathBuf;
 
