@@ -25,6 +25,7 @@ mod logits;
 mod loopback_hub;
 mod not_finite;
 mod own_head;
+mod pictures;
 mod quantized;
 mod readme;
 mod recipe;

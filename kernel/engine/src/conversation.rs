@@ -141,7 +141,7 @@ impl Conversation {
         let mut pictures = HashMap::new();
         let mut in_order = Vec::new();
         for image in &images {
-            let key = PictureKey::of(image);
+            let key = PictureKey::of(image, processor);
             let picture = match self.pictures.get(&key) {
                 Some(known) => known.clone(),
                 None => features.get(&model.net, adapter, processor, image, stop)?,

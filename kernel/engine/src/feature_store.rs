@@ -116,12 +116,15 @@ impl FeatureStore {
 #[cfg(test)]
 mod tests {
     use tunebook_data::Grid;
+    use tunebook_data::ImageProcessor;
     use tunebook_data::ImageRef;
 
     use super::*;
 
     fn key(name: usize) -> PictureKey {
-        PictureKey::of(&ImageRef { path: format!("{name}.png").into(), grid: Grid { t: 1, h: 2, w: 2 } })
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny");
+        let image = ImageRef { path: format!("{name}.png").into(), grid: Grid { t: 1, h: 2, w: 2 } };
+        PictureKey::of(&image, &ImageProcessor::from_folder(&tiny).unwrap())
     }
 
     /// 3 × 2, 24 bytes.

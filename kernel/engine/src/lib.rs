@@ -19,6 +19,7 @@ mod evaluate;
 pub mod event;
 mod export;
 mod feature_store;
+mod file_state;
 mod finite;
 pub mod generate;
 pub mod hub;

@@ -6,7 +6,6 @@ use std::sync::mpsc::TryRecvError;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
-use std::time::SystemTime;
 
 use candle_core::Tensor;
 use tunebook_data::ImageError;
@@ -19,18 +18,26 @@ use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::error::Result;
 use crate::feature_store::FeatureStore;
+use crate::file_state::FileState;
 
-/// A picture file is known by its name, its grid and the time it was last written.
+/// What a picture is known by: its file, as long as nobody has written or replaced it, and how it is prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PictureKey {
     image: ImageRef,
-    written: Option<SystemTime>,
+    file: Option<FileState>,
+    /// Pictures of one grid may have been resized in different ways before they got it.
+    image_max_pixels: usize,
+    image_min_pixels: usize,
 }
 
 impl PictureKey {
-    pub fn of(image: &ImageRef) -> Self {
-        let written = std::fs::metadata(&image.path).and_then(|metadata| metadata.modified()).ok();
-        Self { image: image.clone(), written }
+    pub fn of(image: &ImageRef, processor: &ImageProcessor) -> Self {
+        Self {
+            image: image.clone(),
+            file: std::fs::metadata(&image.path).ok().as_ref().map(FileState::of),
+            image_max_pixels: processor.image_max_pixels,
+            image_min_pixels: processor.image_min_pixels,
+        }
     }
 }
 
@@ -62,7 +69,7 @@ impl Features {
             let pass = Pass { adapter, ..base };
             return Ok(net.vision.features(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
         }
-        let key = PictureKey::of(image);
+        let key = PictureKey::of(image, processor);
         if let Some(features) = self.known.get(&key)? {
             self.ahead.remove(&key);
             return Ok(features);
@@ -78,7 +85,7 @@ impl Features {
     /// # Errors
     /// As [`Features::get`].
     pub fn patches(&mut self, processor: &ImageProcessor, image: &ImageRef) -> Result<Vec<f32>> {
-        let ahead = self.ahead.remove(&PictureKey::of(image));
+        let ahead = self.ahead.remove(&PictureKey::of(image, processor));
         Ok(ahead.and_then(wait).unwrap_or_else(|| processor.load(image))?.patches)
     }
 
@@ -88,7 +95,7 @@ impl Features {
         let mut before = std::mem::take(&mut self.ahead);
         let mut jobs = Vec::new();
         for image in images {
-            let key = PictureKey::of(image);
+            let key = PictureKey::of(image, processor);
             if self.known.contains(&key) || self.ahead.contains_key(&key) {
                 continue;
             }
