@@ -5,9 +5,10 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Rgb, RgbImage};
 
 use super::ImageError;
+use super::jpeg::JpegDecoder;
 use super::whole::is_whole;
 
 /// The largest picture that is decoded, in bytes of its pixels.
@@ -52,13 +53,13 @@ pub fn read_picture(path: &Path) -> Result<Picture, ImageError> {
     Ok(Picture { rgb: on_white(image), indexed })
 }
 
-struct File<D> {
-    decoder: D,
+struct File {
+    decoder: Box<dyn ImageDecoder>,
     /// Colours are in a palette, or black and white.
     palette: bool,
 }
 
-fn open(path: &Path) -> Result<File<impl ImageDecoder + use<>>, ImageError> {
+fn open(path: &Path) -> Result<File, ImageError> {
     let read_error = |source| ImageError::Read { path: path.to_owned(), source };
     let mut file = fs::File::open(path).map_err(read_error)?;
     let mut start = Vec::with_capacity(32);
@@ -68,12 +69,17 @@ fn open(path: &Path) -> Result<File<impl ImageDecoder + use<>>, ImageError> {
         return Err(bad(path, "the file is cut off".to_owned()));
     }
     file.rewind().map_err(read_error)?;
-    let decoder = ImageReader::with_format(BufReader::new(file), format)
-        .into_decoder()
-        .map_err(|error| bad(path, error.to_string()))?;
+    let decoder = decoder(BufReader::new(file), format).map_err(|error| bad(path, error.to_string()))?;
     // PNG's bit depth and colour type, at their fixed place in the header.
     let palette = format == ImageFormat::Png && matches!(start.get(24..26), Some([_, 3] | [1, 0]));
     Ok(File { decoder, palette })
+}
+
+fn decoder(file: BufReader<fs::File>, format: ImageFormat) -> ImageResult<Box<dyn ImageDecoder>> {
+    Ok(match format {
+        ImageFormat::Jpeg => Box::new(JpegDecoder::new(file)?),
+        _ => Box::new(ImageReader::with_format(file, format).into_decoder()?),
+    })
 }
 
 fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<Orientation, ImageError> {
@@ -114,7 +120,42 @@ fn bad(path: &Path, message: String) -> ImageError {
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
+    use safetensors::SafeTensors;
+
     use super::*;
+    use crate::fixtures;
+
+    /// The very bytes of Pillow's `convert("RGB")`.
+    #[test]
+    fn pixels_are_pillows() {
+        let bytes = std::fs::read(fixtures::path("decode/pixels.safetensors")).unwrap();
+        let pixels = SafeTensors::deserialize(&bytes).unwrap();
+        for (name, expected) in pixels.tensors() {
+            let path = fixtures::path("decode").join(&name);
+            let rgb = read_picture(&path).unwrap().rgb;
+            assert_eq!([rgb.height() as usize, rgb.width() as usize, 3], expected.shape(), "{name}");
+            let differing = rgb.as_raw().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
+            assert_eq!(differing, 0, "{name}: values that differ");
+            assert_eq!(dimensions(&path).unwrap(), rgb.dimensions(), "{name}");
+        }
+        assert!(pixels.len() >= 16);
+    }
+
+    /// Whatever is wrong inside, it is an error or a picture, on all threads.
+    #[test]
+    fn a_damaged_jpeg_file_ends_nothing() {
+        for name in ["420.jpg", "420_progressive.jpg", "ycck.jpg"] {
+            let bytes = std::fs::read(fixtures::path("decode").join(name)).unwrap();
+            let errors = (0..bytes.len() * 3).into_par_iter().filter(|at| {
+                let mut bytes = bytes.clone();
+                bytes[at / 3] = [0, 0xff, bytes[at / 3] ^ 0x10][at % 3];
+                let image = JpegDecoder::new(&bytes[..]).and_then(DynamicImage::from_decoder);
+                image.is_err()
+            });
+            assert!(errors.count() > 50, "{name}");
+        }
+    }
 
     #[test]
     fn transparency_is_laid_on_white() {

@@ -2,6 +2,7 @@
 
 mod config;
 mod file;
+mod jpeg;
 mod patches;
 mod processor;
 mod resize;
