@@ -1,4 +1,4 @@
-"""Small pictures of every kind of JPEG file, and their pixels as Pillow reads them: fixtures/decode.
+"""Small pictures in every file format and colour mode, and their pixels as Pillow reads them: fixtures/decode.
 
 NAME.EXT                a picture
 pixels.safetensors      NAME.EXT [H,W,3] uint8: RGB, the EXIF orientation applied, transparency on white
@@ -6,6 +6,8 @@ pixels.safetensors      NAME.EXT [H,W,3] uint8: RGB, the EXIF orientation applie
 
 import io
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import simplejpeg
@@ -22,7 +24,7 @@ WIDTH, HEIGHT = 35, 27
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    for name, data in jpegs():
+    for name, data in [*jpegs(), *pngs(), *others()]:
         (OUT / name).write_bytes(data)
     pixels = {path.name: np.array(open_picture(path).convert("RGB")) for path in sorted(OUT.iterdir())}
     save_file(pixels, OUT / "pixels.safetensors", metadata=versions("pillow", "simplejpeg"))
@@ -59,6 +61,59 @@ def jpegs():
     marker = cmyk.index(b"\xff\xee\x00\x0eAdobe")
     yield "cmyk_without_adobe.jpg", cmyk[:marker] + cmyk[marker + 16 :]
     yield "ycck.jpg", cmyk[: marker + 15] + b"\x02" + cmyk[marker + 16 :]
+
+
+def pngs():
+    """Those that Pillow cannot write."""
+    samples = np.random.default_rng(16).integers(0, 1 << 16, (HEIGHT, WIDTH, 4))
+    for name, colour_type, channels in [("rgb16", 2, 3), ("grey_alpha16", 4, 2), ("rgba16", 6, 4)]:
+        yield f"{name}.png", png(samples[..., :channels], colour_type)
+
+
+def png(samples, colour_type):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = samples.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def others():
+    image = colours()
+    alpha = image.copy()
+    alpha.putalpha(Image.linear_gradient("L").resize(image.size))
+    grey, bits, few = image.convert("L"), image.convert("1"), image.quantize(16, dither=Image.Dither.NONE)
+    background = few.getpixel((0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    yield "keyed.png", encoded(image, "PNG", transparency=image.getpixel((0, 0)))
+    yield "palette.gif", encoded(few, "GIF")
+    yield "grey.gif", encoded(grey, "GIF")
+    yield "transparent.gif", encoded(few, "GIF", transparency=background)
+    yield "animated.gif", encoded(few, "GIF", save_all=True, append_images=[image.quantize(4)])
+    yield "rgb.bmp", encoded(image, "BMP")
+    yield "palette.bmp", encoded(few, "BMP")
+    yield "bits.bmp", encoded(bits, "BMP")
+    yield "lzw.tif", encoded(image, "TIFF", compression="tiff_lzw")
+    yield "alpha.tif", encoded(alpha, "TIFF", compression="tiff_deflate")
+    yield "cmyk.tif", encoded(image.convert("CMYK"), "TIFF", compression="packbits")
+    yield "grey.tif", encoded(grey, "TIFF")
+    yield "fax.tif", encoded(bits, "TIFF", compression="group4")
+    yield "rotated.tif", encoded(image, "TIFF", exif=exif)
+    square = alpha.resize((32, 32))
+    yield "png.ico", encoded(square, "ICO", sizes=[(16, 16), (32, 32)])
+    yield "bmp.ico", encoded(square, "ICO", sizes=[(32, 32)], bitmap_format="bmp")
+    yield "rgb.ppm", encoded(image, "PPM")
+    yield "grey.pgm", encoded(grey, "PPM")
+    yield "bits.pbm", encoded(bits, "PPM")
+    yield "rgba.qoi", encoded(alpha, "QOI")
+    yield "lossy.webp", encoded(image, "WebP", quality=80)
+    yield "lossy_alpha.webp", encoded(alpha, "WebP", quality=80)
+    yield "animated.webp", encoded(image, "WebP", lossless=True, save_all=True, append_images=[alpha])
 
 
 def encoded(image, format, **options):

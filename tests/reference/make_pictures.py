@@ -1,4 +1,4 @@
-"""Draw the test pictures into fixtures/pictures: creatures on a gradient, in every file form that tunebook reads."""
+"""Draw the test pictures into fixtures/pictures: creatures on a gradient, in every form that is prepared otherwise."""
 
 import math
 import shutil
@@ -31,6 +31,11 @@ def main():
 
     save("grey.png", creature(100, 64, "blue", ears="pointed").convert("L"))
     save("palette.png", creature(96, 72, "yellow", ears="short").quantize(16, dither=Image.Dither.NONE))
+    few = creature(90, 80, "green", ears="floppy").quantize(16, dither=Image.Dither.NONE)
+    save("palette.gif", few)
+    save("palette.bmp", few)
+    save("grey.gif", creature(90, 80, "purple", ears="short").convert("L"))
+    save("bits.tif", creature(90, 80, "blue", ears="short").convert("1"), compression="group4")
     cut = cut_out(90, 120, "purple", ears="pointed")
     save("alpha.png", cut)
     save("grey_alpha.png", cut.convert("LA"))

@@ -112,14 +112,9 @@ impl Encoder<'_> {
     /// # Errors
     /// A tokenizer that fails.
     pub fn encode(&self, sample: &Sample) -> Result<Result<Encoded, SkipReason>, EncodeError> {
-        let images = sample.images.iter().map(|path| {
-            self.processor
-                .look(path)
-                .map_err(|error| SkipReason::BadPicture { path: path.clone(), message: error.to_string() })
-        });
-        let images = match images.collect::<Result<Vec<_>, _>>() {
+        let images = match sample.images.iter().map(|path| self.processor.look(path)).collect::<Result<Vec<_>, _>>() {
             Ok(images) => images,
-            Err(reason) => return Ok(Err(reason)),
+            Err(error) => return Ok(Err(SkipReason::BadPicture(error))),
         };
         let tokens: Vec<_> = images.iter().map(|image| self.processor.tokens(image.grid)).collect();
         let turns = self

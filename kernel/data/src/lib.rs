@@ -41,8 +41,8 @@ pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, Encoder, IGNORE_INDEX};
 pub use error::{DatasetError, Unsupported};
 pub use image::{
-    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, Picture, Pixels,
-    read_picture,
+    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, OtherFile, Picture,
+    PictureError, PictureFault, Pixels, read_picture,
 };
 pub use packing::pack;
 pub use records::{Heard, Origin};

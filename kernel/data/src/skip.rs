@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{Origin, Role};
+use crate::{Origin, PictureError, Role};
 
 /// A sample that is left out; the run goes on without it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,8 +69,8 @@ pub enum SkipReason {
     RemotePicture { url: String },
     #[error("picture {picture} is not whole base64")]
     BadBase64 { picture: String },
-    #[error("picture {} cannot be used: {message}", path.display())]
-    BadPicture { path: PathBuf, message: String },
+    #[error(transparent)]
+    BadPicture(PictureError),
     #[error(
         "its first question takes {needed} tokens with its pictures, which leaves no room for the answer within \
          cutoff_len {cutoff_len}; raise cutoff_len or lower image_max_pixels"
@@ -146,7 +146,7 @@ impl SkipReason {
             Self::VisionTokenInText { .. } => SkipKind::VisionTokenInText,
             Self::MissingPicture { .. } | Self::WindowsDrive { .. } => SkipKind::MissingPicture,
             Self::RemotePicture { .. } => SkipKind::RemotePicture,
-            Self::BadPicture { .. } | Self::BadBase64 { .. } => SkipKind::BadPicture,
+            Self::BadPicture(_) | Self::BadBase64 { .. } => SkipKind::BadPicture,
             Self::CutoffTooShort { .. } | Self::NothingToLearn { .. } => SkipKind::CutoffTooShort,
             Self::BadTools { .. } | Self::BadFunctionCall { .. } => SkipKind::BadTools,
             Self::LossNotFinite => SkipKind::LossNotFinite,

@@ -2,7 +2,7 @@
 //! not finite.
 
 use tunebook_data::Encoded;
-use tunebook_data::ImageRef;
+use tunebook_data::ImageError;
 use tunebook_data::SkipReason;
 use tunebook_data::Skipped;
 
@@ -17,11 +17,11 @@ use crate::settings::Settings;
 /// If so many in a row are bad, something else is wrong than a sample.
 const MOST_IN_A_ROW: usize = 10;
 
-/// What cannot be done with a picture of `sample` makes the sample a bad one.
-pub fn of_sample(sample: &Encoded, image: &ImageRef, error: Error) -> Error {
+/// A picture of `sample` that cannot be used makes the sample a bad one.
+pub fn of_sample(sample: &Encoded, error: Error) -> Error {
     match error {
-        Error::Image(error) => {
-            let reason = SkipReason::BadPicture { path: image.path.clone(), message: error.to_string() };
+        Error::Image(ImageError::Picture(error)) => {
+            let reason = SkipReason::BadPicture(error);
             Error::BadSample(Box::new(Skipped { origin: sample.origin.clone(), reason }))
         }
         error => error,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use tunebook_data::IMAGE_PLACEHOLDER;
+use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Message;
 use tunebook_data::Template;
@@ -134,7 +135,8 @@ impl Conversation {
             self.pictures.clear();
             self.pictures_of = of;
         }
-        let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>();
+        let images = images.map_err(ImageError::from)?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
         let template = Template::by_name(&settings.template)?.with_default_system(system);
         let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;

@@ -143,13 +143,13 @@ impl MicroBatches {
         let pictures = if adapter.is_some_and(Adapter::changes_pictures) && !images.is_empty() {
             let mut patches = Vec::new();
             for &(sample, image) in &images {
-                patches.extend(features.patches(processor, image).map_err(|error| of_sample(sample, image, error))?);
+                patches.extend(features.patches(processor, image).map_err(|error| of_sample(sample, error))?);
             }
             Pictures::Patches { patches, grids: images.into_iter().map(|(_, image)| grid_thw(image)).collect() }
         } else {
             let features = images.into_iter().map(|(sample, image)| {
                 let features = features.get(net, adapter, processor, image, stop);
-                features.map_err(|error| of_sample(sample, image, error))
+                features.map_err(|error| of_sample(sample, error))
             });
             Pictures::Features(features.collect::<Result<_>>()?)
         };

@@ -126,7 +126,7 @@ fn answer(
     let stop = || cx.is_cancelled();
     let pictures = sample.images.iter().map(|image| {
         let features = features.get(&model.net, adapter, processor, image, &stop);
-        features.map_err(|error| of_sample(sample, image, error))
+        features.map_err(|error| of_sample(sample, error))
     });
     let prompt = Prompt {
         input_ids: sample.input_ids[..answer_start(sample, asking)].to_vec(),

@@ -32,11 +32,12 @@ pub static VERB: Verb = Verb {
          and a training writes them to output_dir/skipped_samples.jsonl. val_size holds some of them back for \
          `evaluate`, the same ones as LLaMA-Factory; eval_dataset names others instead. default_system is the system \
          prompt of samples without one; what all of them share, `chat` begins with. The training of every adapter starts \
-         anew; what they have learned stays.",
+         anew; what they have learned stays. Pictures may be PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, PNM or QOI files.",
         "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告：`data skipped` 列出前 20 个，\
          `data skipped all` 列出全部，训练时写到 output_dir/skipped_samples.jsonl。val_size 留出一部分给 `evaluate`，\
          与 LLaMA-Factory 留出的相同；eval_dataset 则另指定数据集。default_system 是没有系统提示词的样本所用的系统提示词；\
-         所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。",
+         所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。图片可以是 PNG、JPEG、\
+         WebP、GIF、BMP、TIFF、ICO、PNM 或 QOI 文件。",
     ),
     examples: &[
         (

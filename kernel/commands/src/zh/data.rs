@@ -1,9 +1,8 @@
-//! Data sets, samples, pictures and the tokenizer.
+//! Data sets, samples and the tokenizer.
 
 use tunebook_data::ChoiceError;
 use tunebook_data::DatasetError;
 use tunebook_data::EncodeError;
-use tunebook_data::ImageError;
 use tunebook_data::NoPictures;
 use tunebook_data::Role;
 use tunebook_data::SkipReason;
@@ -132,7 +131,7 @@ impl Chinese for SkipReason {
             ),
             Self::RemotePicture { url } => format!("图片 {url} 不是本机的文件；请先下载，再写文件的路径"),
             Self::BadBase64 { picture } => format!("图片 {picture} 不是完整的 base64"),
-            Self::BadPicture { path, message } => format!("图片 {} 不能用：{message}", path.display()),
+            Self::BadPicture(error) => error.zh(),
             Self::CutoffTooShort { needed, cutoff_len } => format!(
                 "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答；\
                  请调大 cutoff_len 或调小 image_max_pixels"
@@ -204,33 +203,6 @@ impl Chinese for EncodeError {
         match self {
             Self::Cancelled => "编码已停止".to_string(),
             Self::Tokenizer(error) => error.zh(),
-        }
-    }
-}
-
-impl Chinese for ImageError {
-    fn zh(&self) -> String {
-        match self {
-            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
-            Self::Json { path, line, column, message } => {
-                format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
-            }
-            Self::NoConfig { folder } => format!(
-                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 \
-                 processor_config.json：模型文件夹用它说明图片怎样处理",
-                folder.display()
-            ),
-            Self::Config { path, key, message } => format!("{}：`{key}` {message}", path.display()),
-            Self::Limits { min, max } => format!("image_min_pixels {min} 大于 image_max_pixels {max}"),
-            Self::Picture { path, message } => format!("图片 {}：{message}", path.display()),
-            Self::Changed { path, before, now } => format!(
-                "图片 {} 在数据编码之后变了：原来有 {}×{} 个图块，现在有 {}×{} 个；请重新选择数据",
-                path.display(),
-                before.h,
-                before.w,
-                now.h,
-                now.w
-            ),
         }
     }
 }

@@ -8,6 +8,7 @@ mod data;
 mod engine;
 mod hub;
 mod nn;
+mod pictures;
 
 use crate::lang::Lang;
 use crate::lang::Say;

@@ -261,7 +261,7 @@ fn all_samples_in_order_with_progress() {
     let encoded = encoder.encode_all(&rows, &progress, &|| false).unwrap();
     assert_eq!(most.into_inner(), 50);
     assert_eq!(encoded.len(), 50);
-    assert!(matches!(encoded[7].as_ref().unwrap_err().reason, SkipReason::BadPicture { .. }));
+    assert!(matches!(encoded[7].as_ref().unwrap_err().reason, SkipReason::BadPicture(_)));
     assert_eq!(encoded.iter().filter(|row| row.is_err()).count(), 1);
     assert_eq!(encoded[49], Ok(expected));
 

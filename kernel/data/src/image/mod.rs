@@ -1,16 +1,22 @@
 //! Pictures to patches, as LLaMA-Factory and transformers prepare them for Qwen2.5-VL.
 
 mod config;
+mod fault;
 mod file;
+mod format;
 mod jpeg;
+mod palette;
 mod patches;
 mod processor;
 mod resize;
+mod rgb;
 mod whole;
 
 use std::path::PathBuf;
 
+pub use fault::{PictureError, PictureFault};
 pub use file::{Picture, read_picture};
+pub use format::OtherFile;
 pub use processor::{DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageProcessor};
 
 /// Patches of a picture: `t` frames of `h` × `w`.
@@ -59,11 +65,6 @@ pub enum ImageError {
     Config { path: PathBuf, key: &'static str, message: &'static str },
     #[error("image_min_pixels {min} is above image_max_pixels {max}")]
     Limits { min: usize, max: usize },
-    #[error("picture {}: {message}", path.display())]
-    Picture { path: PathBuf, message: String },
-    #[error(
-        "picture {} has changed since the data was encoded: it had {}×{} patches, now {}×{}; choose the data again",
-        path.display(), before.h, before.w, now.h, now.w
-    )]
-    Changed { path: PathBuf, before: Grid, now: Grid },
+    #[error(transparent)]
+    Picture(#[from] PictureError),
 }

@@ -7,7 +7,7 @@ use image::RgbImage;
 use super::file::{dimensions, read_picture};
 use super::patches::patches;
 use super::resize::{Resample, resize};
-use super::{Grid, ImageError, ImageRef, Pixels};
+use super::{Grid, ImageError, ImageRef, PictureError, PictureFault, Pixels};
 
 /// LLaMA-Factory's default of `image_max_pixels`.
 pub const DEFAULT_IMAGE_MAX_PIXELS: usize = 768 * 768;
@@ -54,7 +54,7 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// A file that is missing, cut off, or no picture.
-    pub fn look(&self, path: &Path) -> Result<ImageRef, ImageError> {
+    pub fn look(&self, path: &Path) -> Result<ImageRef, PictureError> {
         let (width, height) = dimensions(path)?;
         let (width, height) = self.smart_resize(self.pre_size((width, height)));
         Ok(ImageRef { path: path.to_owned(), grid: self.grid(width, height) })
@@ -68,7 +68,7 @@ impl ImageProcessor {
         let pixels = patches(self, &self.resized(&image.path)?);
         match pixels.grid == image.grid {
             true => Ok(pixels),
-            false => Err(ImageError::Changed { path: image.path.clone(), before: image.grid, now: pixels.grid }),
+            false => Err(PictureFault::Changed { before: image.grid, now: pixels.grid }.of(&image.path).into()),
         }
     }
 
@@ -76,7 +76,7 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// A file that cannot be decoded.
-    pub fn resized(&self, path: &Path) -> Result<RgbImage, ImageError> {
+    pub fn resized(&self, path: &Path) -> Result<RgbImage, PictureError> {
         let picture = read_picture(path)?;
         let mut image = picture.rgb;
         let mut size = image.dimensions();

@@ -193,10 +193,10 @@ mod tests {
                 // A side of 28 shows that LLaMA-Factory resized twice.
                 && expected.width().min(expected.height()) != 28
             {
-                let resample = if case["mode"] == "P" && case["image"] != "palette_alpha.png" {
-                    Resample::Nearest
-                } else {
-                    Resample::Pillow
+                let indexed = case["mode"] == "P" || case["mode"] == "1";
+                let resample = match indexed && case["image"] != "palette_alpha.png" {
+                    true => Resample::Nearest,
+                    false => Resample::Pillow,
                 };
                 let found = resize(&source, expected.width(), expected.height(), resample);
                 assert!(found == *expected, "{name}: other pixels than Pillow's");

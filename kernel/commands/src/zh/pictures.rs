@@ -1,0 +1,76 @@
+//! Picture files and the image processor.
+
+use tunebook_data::ImageError;
+use tunebook_data::OtherFile;
+use tunebook_data::PictureError;
+use tunebook_data::PictureFault;
+
+use super::Chinese;
+use super::io;
+
+impl Chinese for ImageError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
+            Self::Json { path, line, column, message } => {
+                format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
+            }
+            Self::NoConfig { folder } => format!(
+                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 \
+                 processor_config.json：模型文件夹用它说明图片怎样处理",
+                folder.display()
+            ),
+            Self::Config { path, key, message } => format!("{}：`{key}` {message}", path.display()),
+            Self::Limits { min, max } => format!("image_min_pixels {min} 大于 image_max_pixels {max}"),
+            Self::Picture(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for PictureError {
+    fn zh(&self) -> String {
+        let Self { path, fault } = self;
+        format!("图片 {}：{}", path.display(), fault.zh())
+    }
+}
+
+impl Chinese for PictureFault {
+    fn zh(&self) -> String {
+        match self {
+            Self::Unreadable { kind, message } => {
+                format!("读不了：{}", io(&std::io::Error::new(*kind, message.clone())))
+            }
+            Self::NotAPicture(file) => file.zh(),
+            Self::CutOff => "文件不完整，缺少结尾；请重新复制或下载".to_string(),
+            Self::NoPixels => "图片没有像素".to_string(),
+            Self::TooLarge { width, height } => format!("{width}×{height} 像素太大，无法解码；请缩小图片"),
+            Self::Undecodable { message } => {
+                format!("无法解码：{message}；如果别的程序能打开它，请另存为 PNG 或 JPEG")
+            }
+            Self::Changed { before, now } => format!(
+                "数据编码之后它变了：原来有 {}×{} 个图块，现在有 {}×{} 个；请重新选择数据",
+                before.h, before.w, now.h, now.w
+            ),
+        }
+    }
+}
+
+impl Chinese for OtherFile {
+    fn zh(&self) -> String {
+        match self {
+            Self::Empty => "文件是空的；请重新复制或下载".to_string(),
+            Self::Zeros => "文件里全是零字节；请重新复制或下载".to_string(),
+            Self::LfsPointer => "文件只是 Git LFS 指针，不是图片本身；请用 `git lfs pull` 取得图片".to_string(),
+            Self::Document(name) => {
+                format!("文件内容是 {name}，不是图片；可能是服务器返回的错误信息，请重新下载")
+            }
+            Self::Text => "文件内容是文字，不是图片".to_string(),
+            Self::Archive(name) => format!("文件是 {name} 压缩包；请先解压出图片"),
+            Self::Video => "文件是视频；请截取一帧，存为 PNG 或 JPEG".to_string(),
+            Self::Convertible(name) => format!("文件是 {name} 格式，tunebook 不读；请转换成 PNG 或 JPEG"),
+            Self::Unknown => "文件不是 tunebook 能读的图片；能读的格式有 PNG、JPEG、WebP、GIF、BMP、TIFF、ICO、PNM \
+                              和 QOI"
+                .to_string(),
+        }
+    }
+}

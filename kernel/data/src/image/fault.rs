@@ -1,0 +1,62 @@
+//! What can be wrong with a picture file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Grid, OtherFile};
+
+/// A picture file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("picture {}: {fault}", path.display())]
+pub struct PictureError {
+    pub path: PathBuf,
+    pub fault: PictureFault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PictureFault {
+    #[error("cannot be read: {message}")]
+    Unreadable { kind: io::ErrorKind, message: String },
+    #[error(transparent)]
+    NotAPicture(OtherFile),
+    #[error("the file is cut off, its end is missing; copy or download it again")]
+    CutOff,
+    #[error("it has no pixels")]
+    NoPixels,
+    #[error("{width}×{height} pixels are too many to decode; make it smaller")]
+    TooLarge { width: u32, height: u32 },
+    #[error("it cannot be decoded: {message}; if another program shows it, save it there as PNG or JPEG")]
+    Undecodable { message: String },
+    #[error(
+        "it has changed since the data was encoded: it had {}×{} patches, now {}×{}; choose the data again",
+        before.h, before.w, now.h, now.w
+    )]
+    Changed { before: Grid, now: Grid },
+}
+
+impl PictureFault {
+    pub(super) fn of(self, path: &Path) -> PictureError {
+        PictureError { path: path.to_owned(), fault: self }
+    }
+}
+
+impl From<io::Error> for PictureFault {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable { kind: error.kind(), message: error.to_string() }
+    }
+}
+
+impl From<image::ImageError> for PictureFault {
+    fn from(error: image::ImageError) -> Self {
+        match error {
+            image::ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::CutOff,
+            error => Self::Undecodable { message: error.to_string().trim_end_matches('.').to_owned() },
+        }
+    }
+}
+
+impl From<OtherFile> for PictureFault {
+    fn from(file: OtherFile) -> Self {
+        Self::NotAPicture(file)
+    }
+}
