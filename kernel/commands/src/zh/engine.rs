@@ -174,7 +174,7 @@ impl Chinese for Error {
                 "没有 output_dir 可写检查点；只要适配器请写 `save FOLDER`，否则请设置 output_dir".to_string()
             }
             Self::NothingToEvaluate { key } => format!(
-                "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并让 eval_strategy 为 steps 或                  epoch"
+                "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并让 eval_strategy 为 steps 或 epoch"
             ),
             Self::BestNeedsOutput => "load_best_model_at_end 需要检查点：请设置 output_dir".to_string(),
             Self::Schedule(error) => error.zh(),
@@ -228,7 +228,7 @@ impl Chinese for ScheduleError {
                 format!("`{value}` 不能作为 lr_scheduler_kwargs 中 {key} 的值：应为 {expected}")
             }
             Self::MinLr { schedule } => format!(
-                "lr_scheduler_type={schedule} 需要 min_lr 或 min_lr_rate，只能有一个，例如                  lr_scheduler_kwargs=min_lr_rate:0.1"
+                "lr_scheduler_type={schedule} 需要 min_lr 或 min_lr_rate，只能有一个，例如 lr_scheduler_kwargs=min_lr_rate:0.1"
             ),
         }
     }

@@ -83,8 +83,8 @@ settings! {
         /// Quantizes the linear layers as the model is loaded, to 4 bits (NF4) or 8 (LLM.int8); none leaves them as they are.
         /// 加载时量化线性层：4 比特（NF4）或 8 比特（LLM.int8）；none 表示不量化。
         quantization_bit: Option<QuantizationBit> = None;
-        /// Where a model comes from that is no folder: huggingface or modelscope; none leaves it to USE_MODELSCOPE_HUB.
-        /// 不是文件夹的模型和数据集从哪里下载：huggingface 或 modelscope；none 由 USE_MODELSCOPE_HUB 决定。
+        /// The hub that models and data sets come from: huggingface or modelscope; none leaves it to USE_MODELSCOPE_HUB.
+        /// 模型和数据集从哪个站下载：huggingface 或 modelscope；none 由 USE_MODELSCOPE_HUB 决定。
         hub: Option<Hub> = None;
         /// The branch, tag or commit of a hub's model.
         /// 模型在模型站上的分支、标签或提交。
