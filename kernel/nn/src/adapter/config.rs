@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_quote::message;
+use tunebook_quote::quote;
 
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
@@ -137,14 +139,19 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
         value.as_f64().filter(|v| valid(*v)).ok_or_else(|| AdapterError::Key {
             path: path.into(),
             key,
-            value: value.to_string(),
+            value: quote(&value.to_string()),
             expected,
         })
     };
     let switch = |key: &'static str| match map.get(key).unwrap_or(&Value::Null) {
         Value::Null => Ok(false),
         Value::Bool(on) => Ok(*on),
-        value => Err(AdapterError::Key { path: path.into(), key, value: value.to_string(), expected: "true or false" }),
+        value => Err(AdapterError::Key {
+            path: path.into(),
+            key,
+            value: quote(&value.to_string()),
+            expected: "true or false",
+        }),
     };
     Ok(LoraConfig {
         r: number("r", "a whole number of at least 1", |v| v >= 1.0 && v.fract() == 0.0)? as usize,
@@ -182,12 +189,14 @@ fn patterns<T: Copy>(
         let parsed = parse(value).ok_or_else(|| AdapterError::Key {
             path: path.into(),
             key,
-            value: json!({ text: value }).to_string(),
+            value: quote(&json!({ text: value }).to_string()),
             expected,
         })?;
-        patterns.push(text, parsed).map_err(|problem| {
-            let pattern = text.clone();
-            AdapterError::Pattern { path: path.into(), key, pattern, problem }
+        patterns.push(text, parsed).map_err(|problem| AdapterError::Pattern {
+            path: path.into(),
+            key,
+            pattern: quote(text),
+            problem: message(&problem),
         })?;
     }
     Ok(patterns)
@@ -195,7 +204,7 @@ fn patterns<T: Copy>(
 
 fn refuse_unsupported(path: &Path, map: &Map<String, Value>) -> Result<()> {
     let refuse = |key: &str, value: &Value| {
-        Err(AdapterError::Unsupported { path: path.into(), key: key.to_string(), value: value.to_string() }.into())
+        Err(AdapterError::Unsupported { path: path.into(), key: quote(key), value: quote(&value.to_string()) }.into())
     };
     match map.get("peft_type") {
         Some(value) if value == "LORA" => {}

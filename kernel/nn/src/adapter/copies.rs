@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use candle_core::Var;
+use tunebook_quote::quote_end;
 
 use super::Adapter;
 use super::TensorShape;
@@ -28,7 +29,7 @@ pub(super) fn load(folder: &Path, shapes: &[TensorShape]) -> Result<Adapter> {
     let mut tensors = BTreeMap::new();
     for (name, floats) in tensor_file::read(&path)? {
         let Some(shape) = shapes.iter().find(|shape| shape.name == name) else {
-            return Err(AdapterError::UnknownWeight { path, name }.into());
+            return Err(AdapterError::UnknownWeight { path, name: quote_end(&name) }.into());
         };
         if floats.dims != shape.dims {
             let (expected, found) = (shape.dims.clone(), floats.dims);

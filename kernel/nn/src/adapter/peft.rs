@@ -10,6 +10,7 @@ use candle_core::Var;
 use safetensors::SafeTensors;
 use tunebook_files::NewFolder;
 use tunebook_files::replace_file;
+use tunebook_quote::quote_end;
 
 use super::Adapter;
 use super::LinearShape;
@@ -157,7 +158,7 @@ impl<'a> File<'a> {
         let mut pieces: Vec<[Option<Var>; 3]> = vec![[None, None, None]; linears.len()];
         let mut others = BTreeMap::new();
         for (name, var) in self.tensors {
-            let unknown = || AdapterError::UnknownTensor { path: path.clone(), name: name.clone() };
+            let unknown = || AdapterError::UnknownTensor { path: path.clone(), name: quote_end(&name) };
             let (module, piece) = parse_tensor_name(&name).ok_or_else(unknown)?;
             if module == HEAD && config.ensure_weight_tying && is_tied(tensors) {
                 // The embedding's copy once more.
@@ -168,8 +169,8 @@ impl<'a> File<'a> {
                 Some(piece) => {
                     let id = ids.get(module.as_str()).ok_or_else(|| AdapterError::UnknownModule {
                         path: path.clone(),
-                        name: name.clone(),
-                        module: module.clone(),
+                        name: quote_end(&name),
+                        module: quote_end(&module),
                     })?;
                     let r = config.rank_of(&module) * if self.pissa { 2 } else { 1 };
                     match piece {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use tunebook_quote::quote;
+
 use super::LinearShape;
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
@@ -67,7 +69,7 @@ fn names_nothing(entry: &str, linears: &[LinearShape], frozen: FrozenParts) -> A
             names.push(last);
         }
     }
-    let (target, names) = (entry.to_string(), names.join(", "));
+    let (target, names) = (quote(entry), names.join(", "));
     if linears.iter().any(|linear| linear.name.contains(entry)) {
         AdapterError::FrozenTarget { target, names }
     } else {

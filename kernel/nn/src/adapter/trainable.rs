@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tunebook_quote::quote;
+
 use super::TensorShape;
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
@@ -102,7 +104,7 @@ fn module_outside_layers(tensor: &str) -> Option<&str> {
 
 fn unknown(key: &'static str, module: &str, names: BTreeSet<&str>) -> crate::Error {
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
-    AdapterError::UnknownTrainable { key, module: module.to_string(), names }.into()
+    AdapterError::UnknownTrainable { key, module: quote(module), names }.into()
 }
 
 fn something(chosen: Vec<&TensorShape>) -> Result<Vec<&TensorShape>> {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_quote::quote;
 
 use super::config_error::ConfigError;
 use crate::error::Error;
@@ -140,7 +141,7 @@ impl Config {
         let vision = parse_vision(root.get("vision_config").unwrap_or(&Value::Null))?;
         let token = |key: &'static str, default: u32| match root.get(key).unwrap_or(&Value::Null) {
             Value::Null => Ok(default),
-            id => u32::deserialize(id).map_err(|_| ConfigError::TokenId { key, value: id.to_string() }),
+            id => u32::deserialize(id).map_err(|_| ConfigError::TokenId { key, value: quote(&id.to_string()) }),
         };
         // transformers 5 keeps it at the top, 4.52 to 4.57 in text_config.
         let tied = |value: &Value| value.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false);
@@ -194,7 +195,7 @@ fn check_architecture(root: &Value) -> Parsed<()> {
     if named == Some(ARCHITECTURE) || (named.is_none() && model_type == Some("qwen2_5_vl")) {
         return Ok(());
     }
-    let found = named.or(model_type).map(str::to_string);
+    let found = named.or(model_type).map(quote);
     Err(ConfigError::Architecture { found, expected: ARCHITECTURE })
 }
 
@@ -209,7 +210,7 @@ fn check_quantization(root: &Value) -> Parsed<()> {
         (_, true) => Some(8),
         _ => config.get("bits").and_then(Value::as_u64),
     };
-    Err(ConfigError::Quantized { method: method.to_string(), bits })
+    Err(ConfigError::Quantized { method: quote(method), bits })
 }
 
 fn parse_text(root: &Value) -> Parsed<TextConfig> {
@@ -228,13 +229,13 @@ fn parse_text(root: &Value) -> Parsed<TextConfig> {
     let rope = rope.unwrap_or(&spread);
     let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
     if !matches!(kind, "mrope" | "default") {
-        return Err(ConfigError::RopeType { found: kind.to_string() });
+        return Err(ConfigError::RopeType { found: quote(kind) });
     }
     if let Some(theta) = rope.get("rope_theta").or_else(|| keys.get("rope_theta")).and_then(Value::as_f64) {
         text.rope_theta = theta;
     }
     if let Some(section) = rope.get("mrope_section") {
-        let (key, value) = ("mrope_section".to_string(), section.to_string());
+        let (key, value) = ("mrope_section".to_string(), quote(&section.to_string()));
         text.mrope_section = Deserialize::deserialize(section).map_err(|_| ConfigError::Value { key, value })?;
     }
     Ok(text)
@@ -266,13 +267,13 @@ fn parse_section<T: DeserializeOwned>(section: &'static str, keys: Map<String, V
         let (key, value) = wrong.map_or((section.to_string(), json!(keys).to_string()), |(key, value)| {
             (format!("{section}.{key}"), value.to_string())
         });
-        ConfigError::Value { key, value }
+        ConfigError::Value { key, value: quote(&value) }
     })
 }
 
 fn check_activation(key: &'static str, keys: &Map<String, Value>) -> Parsed<()> {
     match keys.get("hidden_act") {
-        Some(found) if found != "silu" => Err(ConfigError::Activation { key, found: found.to_string() }),
+        Some(found) if found != "silu" => Err(ConfigError::Activation { key, found: quote(&found.to_string()) }),
         _ => Ok(()),
     }
 }
@@ -407,6 +408,24 @@ mod tests {
             config["quantization_config"] = quantization;
             let message = Config::parse(&config).unwrap_err().to_string();
             assert!(message.contains(method) && message.contains("quantization_bit"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_cut() {
+        let long = "x".repeat(100_000);
+        for (key, value) in [
+            ("architectures", json!([long])),
+            ("hidden_size", json!(long)),
+            ("hidden_act", json!(long)),
+            ("image_token_id", json!(long)),
+            ("rope_scaling", json!({"type": long})),
+            ("quantization_config", json!({"quant_method": long})),
+        ] {
+            let mut wrong = flat();
+            wrong[key] = value;
+            let message = Config::parse(&wrong).unwrap_err().to_string();
+            assert!(message.len() < 400, "{key}: {} bytes", message.len());
         }
     }
 }
