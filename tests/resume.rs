@@ -15,6 +15,7 @@ use tunebook_engine::report::TrainEnd;
 
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
+use crate::fixtures::tiny_with;
 
 type Start = fn(&mut Session);
 
@@ -296,6 +297,17 @@ fn settings_are_taken_over_and_what_differs_is_said() {
     fresh.load(&fixture("tiny-nested"), &cx).unwrap();
     let error = resume_error(&mut fresh, &output, &cx);
     assert!(error.contains("made with another model"), "{error}");
+    // Of the same shapes.
+    let other = tiny_with(|weights| {
+        let norm = weights.get_mut("model.norm.weight").unwrap();
+        *norm = (&*norm * 1.01).unwrap();
+    });
+    fresh.load(other.path(), &cx).unwrap();
+    let error = resume_error(&mut fresh, &output, &cx);
+    assert!(error.contains("made with another model") && error.contains("the hash of its weights"), "{error}");
+    // As it was, in other files.
+    fresh.load(tiny_with(|_| {}).path(), &cx).unwrap();
+    fresh.resume(Some(&output), &|_| false, &cx).unwrap();
 
     // An adapter alone, and a damaged file.
     first.save(&place.path().join("saved")).unwrap();

@@ -1,8 +1,10 @@
 //! A model folder, loaded: network, tokenizer, image processor, generation defaults.
 
+use std::hash::Hasher;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -15,6 +17,7 @@ use tunebook_nn::Precision;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::checkpoint::StoredDType;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use twox_hash::XxHash3_64;
 
 use crate::device;
 use crate::error::Error;
@@ -35,9 +38,23 @@ pub struct Model {
     pub processor: ImageProcessor,
     pub generation: GenerationConfig,
     pub report: LoadReport,
+    fingerprint: OnceLock<String>,
 }
 
 impl Model {
+    /// A hash by which the weights are known again; see [`Qwen2_5Vl::sample_weights`].
+    pub fn fingerprint(&self) -> &str {
+        self.fingerprint.get_or_init(|| {
+            let mut hash = XxHash3_64::new();
+            self.net.sample_weights(|name, shape, bytes| {
+                hash.write(name.as_bytes());
+                shape.iter().for_each(|size| hash.write_u64(*size as u64));
+                hash.write(bytes);
+            });
+            format!("{:016x}", hash.finish())
+        })
+    }
+
     /// Loads the folder; weights stay where they are mapped.
     ///
     /// # Errors
@@ -71,7 +88,7 @@ impl Model {
             unused: net.unused.clone(),
             elapsed: start.elapsed(),
         };
-        Ok(Self { net, tokenizer, processor, generation, report })
+        Ok(Self { net, tokenizer, processor, generation, report, fingerprint: OnceLock::new() })
     }
 
     /// Quantizes the linear layers.

@@ -47,6 +47,7 @@ pub fn model_mark(model: &Model) -> ModelMark {
         parameters: report.parameters,
         dtype: report.dtype.clone(),
         quantized: report.quantized.map(|bit| format!("{} bits", bit.show())),
+        weights: Some(model.fingerprint().to_string()),
     }
 }
 
@@ -120,10 +121,16 @@ pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
 /// The checkpoint was made with a model of another kind, or one that forms products otherwise.
 pub fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
     let quantized = |mark: &ModelMark| mark.quantized.clone().unwrap_or_else(|| "no quantization".to_string());
+    // A checkpoint of an earlier version does not tell.
+    let weights = |mark: &ModelMark| match (&then.weights, &mark.weights) {
+        (Some(_), Some(weights)) => weights.clone(),
+        _ => String::new(),
+    };
     let facts = [
         ("parameters", then.parameters.to_string(), now.parameters.to_string()),
         ("products in", then.dtype.clone(), now.dtype.clone()),
         ("linear layers in", quantized(then), quantized(now)),
+        ("the hash of its weights", weights(then), weights(now)),
     ];
     let other: Vec<_> = facts.iter().filter(|(_, then, now)| then != now).collect();
     if other.is_empty() {

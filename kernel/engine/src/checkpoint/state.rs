@@ -39,6 +39,9 @@ pub struct ModelMark {
     /// How products are formed.
     pub dtype: String,
     pub quantized: Option<String>,
+    /// A hash of the weights; earlier versions wrote none.
+    #[serde(default)]
+    pub weights: Option<String>,
 }
 
 /// By what encoded data is known again.

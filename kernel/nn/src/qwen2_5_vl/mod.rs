@@ -172,6 +172,23 @@ impl Qwen2_5Vl {
             .try_for_each(|tensor| self.checkpoint.check_finite(tensor.name, tensor.dtype, tensor.bytes))
     }
 
+    /// Shows a part of the checkpoint by which other weights are told from these: of each tensor, in the order of their names
+    /// in memory, the name, the shape and some bytes. That takes milliseconds, where reading all would take as long as the
+    /// disk needs.
+    pub fn sample_weights(&self, mut show: impl FnMut(&str, &[usize], &[u8])) {
+        const BLOCKS: usize = 4;
+        const BLOCK: usize = 64;
+        let mut stored = self.checkpoint.stored();
+        stored.sort_by_key(|tensor| tensor.canonical);
+        for tensor in stored {
+            for block in 0..BLOCKS {
+                let last = tensor.bytes.len().saturating_sub(BLOCK);
+                let start = last / (BLOCKS - 1) * block;
+                show(tensor.canonical, tensor.shape, &tensor.bytes[start..(start + BLOCK).min(tensor.bytes.len())]);
+            }
+        }
+    }
+
     /// Positions of one sequence of tokens with pictures of `grids`.
     ///
     /// # Errors
