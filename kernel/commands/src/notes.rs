@@ -56,6 +56,14 @@ impl Say for Note {
                 let place = checkpoint.display();
                 say!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
             }
+            Self::FromNextData { keys } => {
+                let keys = keys.join(", ");
+                say!(
+                    lang,
+                    "changed since the data was chosen, and used from the next `data` on: {keys}",
+                    "选择数据之后改过，从下一次 `data` 起才有效：{keys}"
+                )
+            }
             Self::OtherBits => {
                 const OTHER_BITS: Text = both(
                     "too little memory is free for as many tokens at a time as before: the training goes on in smaller parts, \

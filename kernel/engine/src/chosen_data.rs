@@ -52,6 +52,8 @@ pub struct ChosenData {
     pub report: DataReport,
     /// By what checkpoints know it again.
     pub mark: DataMark,
+    /// The settings that it was read with.
+    pub settings: Settings,
 }
 
 /// Which samples.
@@ -105,7 +107,7 @@ impl ChosenData {
             train: fingerprint(train.iter().map(Vec::as_slice)),
             eval: fingerprint(eval.iter().map(std::slice::from_ref)),
         };
-        Ok(Self { train, eval, skipped, report, mark })
+        Ok(Self { train, eval, skipped, report, mark, settings: settings.clone() })
     }
 
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.

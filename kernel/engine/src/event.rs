@@ -80,6 +80,8 @@ pub enum Note {
     LeftOut(Box<Skipped>),
     /// A training that ends with an error is kept in a checkpoint.
     Kept { checkpoint: PathBuf },
+    /// Settings by which samples are encoded have changed since the data was chosen.
+    FromNextData { keys: Vec<String> },
     /// There is too little memory for as many tokens at once as before, so that sums differ in their last bits.
     OtherBits,
     /// What an earlier training has left in an output folder is now in this one.

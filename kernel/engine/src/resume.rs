@@ -51,9 +51,23 @@ pub fn model_mark(model: &Model) -> ModelMark {
     }
 }
 
-/// The settings that a checkpoint holds: all that a training is made with.
-pub fn settings_to_keep(settings: &Settings) -> BTreeMap<String, String> {
-    declarations().iter().filter(|s| is_kept(s)).map(|s| (s.name.to_string(), s.get(settings))).collect()
+/// The settings that a checkpoint holds: all that a training is made with; those of the data as the `data` was read with.
+pub fn settings_to_keep(settings: &Settings, data: &Settings) -> BTreeMap<String, String> {
+    let value = |s: &Declaration| s.get(if is_of_samples(s) { data } else { settings });
+    declarations().iter().filter(|s| is_kept(s)).map(|s| (s.name.to_string(), value(s))).collect()
+}
+
+/// Whether samples are read and encoded by a setting, so that another value counts from the next `data` on.
+fn is_of_samples(setting: &Declaration) -> bool {
+    matches!(setting.group, Group::Data | Group::Prompt | Group::Pictures) && setting.name != "dataset"
+}
+
+/// The settings by which samples are encoded that have changed since the `data` was read; where it lies is left out.
+pub fn changed_since_data(settings: &Settings, data: &Settings) -> Vec<String> {
+    let changed = |s: &&Declaration| {
+        is_of_samples(s) && !["dataset_dir", "media_dir"].contains(&s.name) && s.get(settings) != s.get(data)
+    };
+    declarations().iter().filter(changed).map(|s| s.name.to_string()).collect()
 }
 
 fn is_kept(setting: &Declaration) -> bool {

@@ -87,6 +87,8 @@ pub struct Session {
     conversation: Conversation,
     /// The system prompt that was told last; none is the template's own, of which nothing is said.
     told_system: Option<String>,
+    /// The settings of the data of which was told last that they have changed.
+    told_changed: Vec<String>,
     features: Features,
 }
 
@@ -204,9 +206,14 @@ impl Session {
 
     /// `steps` optimizer steps on the active adapter, or to the end of `num_train_epochs`.
     pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
-        let processor = self.processor()?;
         let model = self.model.as_mut().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
+        let processor = processor(model, &data.settings)?;
+        let keys = resume::changed_since_data(&self.settings, &data.settings);
+        if self.told_changed != keys && !keys.is_empty() {
+            cx.emit(Event::Note(Note::FromNextData { keys: keys.clone() }));
+        }
+        self.told_changed = keys;
         let settings = &self.settings;
         // A step is faster, and gives their memory back, where weights lie in the file.
         model.net.text.unpack();
@@ -246,7 +253,7 @@ impl Session {
             None => Some(ChosenData::read(&marks.data.names, model, &processor(model, &settings)?, &settings, cx)?),
         };
         let data = read.as_ref().or(self.data.as_ref()).ok_or(Error::NoData)?;
-        resume::check_data(&folder, &marks.data, &data.mark, &resume::data_settings(marks, &self.settings))?;
+        resume::check_data(&folder, &marks.data, &data.mark, &resume::data_settings(marks, &data.settings))?;
         let (name, names) = (marks.adapter.clone(), marks.data.names.clone());
         let (adapter, run) = Run::resume(opened.load(&model.net)?, output.to_path_buf());
         let (step, micro_batches) = (run.step(), run.open_micro_batches());
@@ -269,9 +276,9 @@ impl Session {
     /// # Errors
     /// There is no data, adapter or `output_dir`; the disk refuses.
     pub fn checkpoint(&mut self, cx: &Context) -> Result<PathBuf> {
-        let processor = self.processor()?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
+        let processor = processor(model, &data.settings)?;
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let material = Material { model, name, adapter, data, processor: &processor, settings: &self.settings };
         run.checkpoint(&material, cx)
@@ -344,7 +351,7 @@ impl Session {
         adapter: Option<&str>,
         cx: &Context,
     ) -> Result<EvaluateReport> {
-        let processor = self.processor()?;
+        let processor = self.processor_for(names)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
@@ -363,7 +370,7 @@ impl Session {
         on_prediction: &mut dyn FnMut(&Prediction),
         cx: &Context,
     ) -> Result<PredictReport> {
-        let processor = self.processor()?;
+        let processor = self.processor_for(names)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
@@ -437,7 +444,7 @@ impl Session {
     /// A file cannot be written.
     pub fn keep(&mut self, cx: &Context) -> Result<Vec<PathBuf>> {
         let (Some(model), Some(data)) = (&self.model, &self.data) else { return Ok(Vec::new()) };
-        let processor = processor(model, &self.settings)?;
+        let processor = processor(model, &data.settings)?;
         let elsewhere = Settings { output_dir: None, ..self.settings.clone() };
         let mut kept = Vec::new();
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
@@ -484,6 +491,14 @@ impl Session {
 
     fn model(&self) -> Result<&Model> {
         self.model.as_ref().ok_or(Error::NoModel)
+    }
+
+    /// That of other data sets, or of the data that is chosen, which keeps the limits of pixels that it was read with.
+    fn processor_for(&self, names: &[String]) -> Result<ImageProcessor> {
+        match (names, &self.data) {
+            ([], Some(data)) => processor(self.model()?, &data.settings),
+            _ => self.processor(),
+        }
     }
 
     fn processor(&self) -> Result<ImageProcessor> {

@@ -177,7 +177,7 @@ impl Run {
                 model: resume::model_mark(model),
                 data: data.mark.clone(),
                 adapter: name.to_string(),
-                settings: resume::settings_to_keep(settings),
+                settings: resume::settings_to_keep(settings, &data.settings),
             };
             Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
         };
