@@ -80,6 +80,8 @@ fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
         let mut child = start(place.path(), &script(&format!("output_dir={}", output.display()), 100000));
         wait_for_step(&mut child, 5);
         send(&child, signal);
+        // A terminal that is closed sends one, and its shell another.
+        send(&child, signal);
         let ended = child.wait_with_output().unwrap();
         assert_eq!(code(ended.status), Some(128 + number), "{}", String::from_utf8_lossy(&ended.stderr));
         assert_eq!(checkpoints(&output).len(), 1, "{signal}");
@@ -102,13 +104,20 @@ fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
 #[cfg(unix)]
 #[test]
 fn without_an_output_dir_it_is_kept_among_the_users_data_and_the_next_session_names_it() {
-    let home = tempfile::tempdir().unwrap();
-    let mut child = start(home.path(), &script("", 100000));
+    // Ctrl-C ends a script as well.
+    for (signal, status) in [("-TERM", 143), ("-INT", 130)] {
+        let home = tempfile::tempdir().unwrap();
+        without_an_output_dir_it_is_kept(home.path(), signal, status);
+    }
+}
+
+fn without_an_output_dir_it_is_kept(home: &Path, signal: &str, status: i32) {
+    let mut child = start(home, &script("", 100000));
     wait_for_step(&mut child, 3);
-    send(&child, "-TERM");
+    send(&child, signal);
     let ended = child.wait_with_output().unwrap();
-    assert_eq!(code(ended.status), Some(143));
-    let recovery = home.path().join("tunebook/recovery");
+    assert_eq!(code(ended.status), Some(status));
+    let recovery = home.join("tunebook/recovery");
     let [folder] = &fs::read_dir(&recovery).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>()[..] else {
         panic!("one training in {}", recovery.display());
     };
@@ -116,11 +125,11 @@ fn without_an_output_dir_it_is_kept_among_the_users_data_and_the_next_session_na
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(told.contains(&checkpoint.display().to_string()), "{told}");
 
-    let next = start(home.path(), "status\n").wait_with_output().unwrap();
+    let next = start(home, "status\n").wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&next.stdout).into_owned();
     assert!(told.contains(&checkpoint.display().to_string()), "{told}");
     let script = format!("load tiny\nresume {}\ntrain 1\n", checkpoint.display());
-    assert!(start(home.path(), &script).wait_with_output().unwrap().status.success());
+    assert!(start(home, &script).wait_with_output().unwrap().status.success());
 }
 
 #[cfg(unix)]

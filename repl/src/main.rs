@@ -68,8 +68,9 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     #[cfg(unix)]
     let ending = signals::Ending::on_signals(Arc::clone(&host))?;
     let screen = Screen::new(host.language().clone());
+    let is_typed = command.is_none() && io::stdin().is_terminal();
     let ended = match command {
-        None if io::stdin().is_terminal() => interactive::run(&host, &rust, &screen),
+        None if is_typed => interactive::run(&host, &rust, &screen),
         None => script::run(&host, &rust, &screen),
         Some(Command::Run { file }) => screen.follow(host.file(file)),
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
@@ -77,7 +78,13 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),
     };
     #[cfg(unix)]
-    ending.join();
+    {
+        ending.join();
+        // Ctrl-C ends a script, and with it the session.
+        if !is_typed && host.cancel().is_cancelled() {
+            ending.keep();
+        }
+    }
     Ok(match ended? {
         // As a shell reports a program that Ctrl-C ended.
         _ if host.cancel().is_cancelled() => ExitCode::from(130),

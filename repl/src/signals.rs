@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use rustix::termios::Termios;
 use signal_hook::consts::SIGHUP;
@@ -21,6 +23,9 @@ use tunebook_commands::Output;
 use tunebook_commands::Say;
 
 use crate::echo;
+
+/// Signals that come so soon after the first are one request with it.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Ends the program when it is asked to.
 pub struct Ending {
@@ -44,12 +49,18 @@ impl Ending {
         let mut signals = Signals::new(asked)?;
         let listening = Arc::clone(&ending);
         thread::Builder::new().name("signals".to_string()).spawn(move || {
+            let mut first: Option<Instant> = None;
             for signal in signals.forever() {
-                match listening.has_begun.swap(true, Ordering::SeqCst) {
-                    true => listening.exit(signal),
-                    false => {
-                        let ending = Arc::clone(&listening);
-                        thread::spawn(move || ending.keep_and_exit(signal));
+                match first {
+                    // A closed terminal sends one by itself and one by its shell, a service manager two kinds.
+                    Some(first) if first.elapsed() < TOGETHER => {}
+                    Some(_) => listening.exit(signal),
+                    None => {
+                        first = Some(Instant::now());
+                        if !listening.has_begun.swap(true, Ordering::SeqCst) {
+                            let ending = Arc::clone(&listening);
+                            thread::spawn(move || ending.keep_and_exit(signal));
+                        }
                     }
                 }
             }
@@ -70,6 +81,12 @@ impl Ending {
     }
 
     fn keep_and_exit(&self, signal: i32) -> ! {
+        self.keep();
+        self.exit(signal)
+    }
+
+    /// Has what was trained written to the disk, and says where.
+    pub fn keep(&self) {
         for message in self.host.end() {
             let text = match message {
                 Message::Event(Event::Note(note)) => note.say(self.host.language().get()),
@@ -80,7 +97,6 @@ impl Ending {
             // Nobody may be there to read it.
             let _ = writeln!(io::stderr(), "\n{text}");
         }
-        self.exit(signal)
     }
 
     /// As a shell reports a program that a signal ended.

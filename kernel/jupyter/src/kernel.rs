@@ -133,7 +133,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
         // Nobody has decided to give up what was trained. A second signal ends it at once.
         tokio::select! {
             () = done(kernel.host.end()) => {}
-            () = terminated() => {}
+            () = terminated_again() => {}
         }
     }
     tokio::time::sleep(LINGER).await;
@@ -167,6 +167,12 @@ async fn terminated() {
         () = listen(SignalKind::hangup()) => {}
         () = listen(SignalKind::user_defined1()) => {}
     }
+}
+
+/// The same for a second request: signals that come within a second of the first are one with it.
+async fn terminated_again() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    terminated().await;
 }
 
 #[cfg(not(unix))]

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::evaluate::mean_loss;
 use crate::event::Context;
 use crate::event::Event;
+use crate::event::Note;
 use crate::output::Log;
 use crate::output::OutputFolder;
 use crate::pictures::Features;
@@ -107,11 +108,12 @@ impl Run {
 
     /// Does what is due when `train` comes back, and tells of the best evaluation. What has been learned so far is there
     /// to use, also where somebody stopped early.
-    pub(super) fn end(&mut self, material: &Material, end: TrainEnd) -> Result<Option<BestReport>> {
+    pub(super) fn end(&mut self, material: &Material, end: TrainEnd, cx: &Context) -> Result<Option<BestReport>> {
         let settings = material.settings;
         let is_new = self.open_micro_batches() > 0 || self.saved != self.step();
         if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
-            self.write_checkpoint(material)?;
+            let kept = self.write_checkpoint(material)?;
+            kept.into_iter().for_each(|checkpoint| cx.emit(Event::Note(Note::Kept { checkpoint })));
         }
         let mut report = self.state.best().map(|best| BestReport {
             step: best.step,

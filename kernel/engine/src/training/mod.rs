@@ -252,7 +252,7 @@ impl Run {
         if end == TrainEnd::Paused && self.step() >= total_steps {
             end = TrainEnd::Finished;
         }
-        let best = self.end(material, end)?;
+        let best = self.end(material, end, cx)?;
         let made = &self.state.records[first..];
         let elapsed = start.elapsed();
         Ok(TrainReport {
