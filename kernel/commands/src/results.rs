@@ -34,7 +34,7 @@ const WIDEST_TABLE: usize = 160;
 /// Loss and perplexity.
 pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
-    let (done, time) = (done(report.done, report.total, SAMPLE, lang), seconds(report.elapsed, lang));
+    let (done, time) = (done(report.done, report.total - report.left_out, SAMPLE, lang), seconds(report.elapsed, lang));
     let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out, lang);
     if let Some(folder) = &report.folder {
         let folder = folder.display();
@@ -66,7 +66,7 @@ pub fn prediction(report: &Prediction, page: Page) -> String {
 /// The mean scores.
 pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
-    let (done, time) = (done(report.done, report.total, ANSWER, lang), seconds(report.elapsed, lang));
+    let (done, time) = (done(report.done, report.total - report.left_out, ANSWER, lang), seconds(report.elapsed, lang));
     let mut note = say!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
     note += &bad_samples(report.left_out, lang);
     if report.cut > 0 {

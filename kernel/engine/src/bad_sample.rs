@@ -33,15 +33,20 @@ pub fn of_sample(sample: &Encoded, error: Error) -> Error {
 pub struct BadSamples {
     /// Each is named once, however often its turn comes.
     known: Vec<Skipped>,
-    /// How often a bad sample was left out.
-    count: usize,
+    /// Those that this call has left out.
+    left_out: Vec<Skipped>,
     in_a_row: usize,
 }
 
 impl BadSamples {
-    /// How often a bad sample was left out.
+    /// A call begins.
+    pub fn begin(&mut self) {
+        self.left_out.clear();
+    }
+
+    /// How many samples this call has left out.
     pub fn count(&self) -> usize {
-        self.count
+        self.left_out.len()
     }
 
     pub fn last(&self) -> Option<&Skipped> {
@@ -56,10 +61,12 @@ impl BadSamples {
         if settings.on_bad_sample == OnBadSample::Stop {
             return Err(Error::BadSample(Box::new(sample)));
         }
-        self.count += 1;
         self.in_a_row += 1;
         if self.in_a_row >= MOST_IN_A_ROW {
             return Err(Error::BadSamplesInARow { count: self.in_a_row, last: Box::new(sample) });
+        }
+        if !self.left_out.contains(&sample) {
+            self.left_out.push(sample.clone());
         }
         if !self.known.contains(&sample) {
             cx.emit(Event::Note(Note::LeftOut(Box::new(sample.clone()))));

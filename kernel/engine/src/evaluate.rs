@@ -115,7 +115,7 @@ pub fn evaluate(
     let settings = asking.settings;
     let list: Vec<&Encoded> = samples.list.iter().map(Cow::as_ref).collect();
     let mut bad = BadSamples::default();
-    let MeanLoss { loss, done, batches } = mean_loss(&list, asking, features, &mut bad, cx)?;
+    let MeanLoss { loss, done, batches, is_stopped } = mean_loss(&list, asking, features, &mut bad, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
     }
@@ -134,7 +134,7 @@ pub fn evaluate(
         elapsed: start.elapsed(),
         folder: None,
     };
-    if let Some(folder) = settings.output_dir.as_deref().filter(|_| done == list.len()) {
+    if let Some(folder) = settings.output_dir.as_deref().filter(|_| !is_stopped) {
         let mut metrics = Results::from([
             ("epoch".to_string(), json!(chosen.epoch)),
             ("eval_loss".to_string(), json!(loss)),
@@ -151,9 +151,11 @@ pub fn evaluate(
 pub struct MeanLoss {
     /// The mean over batches of their mean cross-entropies; NaN without any.
     pub loss: f64,
-    /// Samples that it is of; fewer than all after a stop.
+    /// Samples that it is of.
     pub done: usize,
     pub batches: usize,
+    /// Whether samples are left that were not looked at.
+    pub is_stopped: bool,
 }
 
 /// See [`evaluate`]. Bad samples are added to `bad`.
@@ -167,41 +169,43 @@ pub fn mean_loss(
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<MeanLoss> {
-    let (mut sum, mut done, mut batches) = (0.0, 0, 0);
+    let (mut sum, mut done, mut batches, mut seen) = (0.0, 0, 0, 0);
     for batch in samples.chunks(asking.settings.per_device_eval_batch_size) {
-        cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
+        cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
         match batch_loss(batch.to_vec(), asking, features, bad, cx) {
             Err(Error::Cancelled) => break,
             loss => {
-                let loss = loss?;
-                batches += usize::from(loss.is_some());
-                sum += loss.unwrap_or(0.0);
+                if let Some((loss, samples)) = loss? {
+                    sum += loss;
+                    done += samples;
+                    batches += 1;
+                }
             }
         }
-        done += batch.len();
+        seen += batch.len();
     }
-    cx.emit(Event::Progress { task: Task::Evaluating, done, total: samples.len() });
-    if let (0, 1.., Some(last)) = (batches, done, bad.last()) {
+    cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
+    if let (0, 1.., Some(last)) = (batches, seen, bad.last()) {
         return Err(Error::BadSample(Box::new(last.clone())));
     }
-    Ok(MeanLoss { loss: sum / batches as f64, done, batches })
+    Ok(MeanLoss { loss: sum / batches as f64, done, batches, is_stopped: seen < samples.len() })
 }
 
-/// The mean cross-entropy of the samples of a batch that can be used; none if none can.
+/// The mean cross-entropy of the samples of a batch that can be used, and how many those are; none if none can.
 fn batch_loss(
     mut batch: Vec<&Encoded>,
     asking: Asking,
     features: &mut Features,
     bad: &mut BadSamples,
     cx: &Context,
-) -> Result<Option<f64>> {
+) -> Result<Option<(f64, usize)>> {
     let Asking { model, adapter, processor, settings } = asking;
     let (net, stop) = (&model.net, || cx.is_cancelled());
     while !batch.is_empty() {
         match MicroBatches::new(net, adapter, processor, features, std::slice::from_ref(&batch), true, &stop) {
             Ok(micro_batch) => {
                 bad.end_row();
-                return Ok(Some(micro_batch.loss(net, adapter, &stop)?));
+                return Ok(Some((micro_batch.loss(net, adapter, &stop)?, batch.len())));
             }
             Err(Error::BadSample(sample)) => {
                 batch.retain(|other| other.origin != sample.origin);

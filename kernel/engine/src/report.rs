@@ -265,7 +265,7 @@ pub struct TrainReport {
     pub loss: Option<f64>,
     /// The best evaluation of the training.
     pub best: Option<BestReport>,
-    /// How often a bad sample was left out.
+    /// Bad samples that this call has left out.
     pub left_out: usize,
     pub tokens_per_second: f64,
     pub elapsed: Duration,
@@ -371,7 +371,7 @@ pub struct EvaluateReport {
     pub loss: f64,
     /// `exp(loss)`
     pub perplexity: f64,
-    /// Samples that were evaluated or left out; fewer than `total` after a stop.
+    /// Samples that were evaluated; fewer than `total` after a stop, or where bad samples were left out.
     pub done: usize,
     pub total: usize,
     /// Bad samples that were left out.

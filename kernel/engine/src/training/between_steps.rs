@@ -88,7 +88,7 @@ impl Run {
         let samples: Vec<&Encoded> = data.eval.iter().collect();
         let asking = Asking { model, adapter: Some(adapter), processor, settings };
         let found = mean_loss(&samples, asking, features, &mut self.bad_samples, cx)?;
-        if found.done < samples.len() {
+        if found.is_stopped {
             return Ok(None);
         }
         let took = start.elapsed();
@@ -101,7 +101,7 @@ impl Run {
             tokens: self.state.tokens,
             elapsed: self.state.elapsed.as_secs_f64(),
             seconds: took.as_secs_f64(),
-            samples: samples.len(),
+            samples: found.done,
             batches: found.batches,
         }))
     }

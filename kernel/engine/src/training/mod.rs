@@ -159,7 +159,7 @@ impl Run {
         check(material)?;
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
-        let left_out_before = self.bad_samples.count();
+        self.bad_samples.begin();
         let mut total_steps = self.total_steps(samples.len(), settings);
         let last_of = |total: usize| steps.map_or(total, |n| total.min(first.saturating_add(n)));
         let mut last = last_of(total_steps);
@@ -262,7 +262,7 @@ impl Run {
             total_steps,
             loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
             best,
-            left_out: self.bad_samples.count() - left_out_before,
+            left_out: self.bad_samples.count(),
             tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
