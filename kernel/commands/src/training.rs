@@ -54,8 +54,8 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     if report.steps == 0 && report.end == TrainEnd::Finished {
         return say!(
             lang,
-            "all {total} steps are made; for more, raise num_train_epochs, as in `train epochs=6`{best}",
-            "{total} 步都已训练完；要继续，请调大 num_train_epochs，例如 `train epochs=6`{best}"
+            "all {total} steps are made; for more, raise num_train_epochs (or max_steps){best}",
+            "{total} 步都已训练完；要继续，请调大 num_train_epochs（或 max_steps）{best}"
         );
     }
     let end = match report.end {

@@ -55,8 +55,7 @@ const ELSEWHERE: Why =
     why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
 const NEW_TOKENS: Why = why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
 
-/// Of a key that takes every value that it can have.
-const NEVER: Why = why("", "");
+const TRUE_OR_FALSE: Why = why("it is true or false", "只能是 true 或 false");
 
 /// Name, values that change nothing, why others cannot be followed.
 const NEUTRAL: &[(&str, &[&str], Why)] = &[
@@ -65,10 +64,10 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
         &["sft"],
         why("the only stage is supervised fine-tuning; write stage: sft", "只有监督微调阶段；请写 stage: sft"),
     ),
-    ("do_train", &["true", "false"], NEVER),
-    ("do_eval", &["true", "false"], NEVER),
-    ("do_predict", &["true", "false"], NEVER),
-    ("predict_with_generate", &["true", "false"], NEVER),
+    ("do_train", &["true", "false"], TRUE_OR_FALSE),
+    ("do_eval", &["true", "false"], TRUE_OR_FALSE),
+    ("do_predict", &["true", "false"], TRUE_OR_FALSE),
+    ("predict_with_generate", &["true", "false"], TRUE_OR_FALSE),
     (
         "evaluation_strategy",
         &["no", "false"],
@@ -107,8 +106,8 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
             "乘积用 float32 或 bfloat16 计算；请写 bf16: true 或去掉这一项",
         ),
     ),
-    ("bf16", OFF, NEVER),
-    ("pure_bf16", OFF, NEVER),
+    ("bf16", OFF, TRUE_OR_FALSE),
+    ("pure_bf16", OFF, TRUE_OR_FALSE),
     (
         "fp8",
         OFF,
