@@ -125,6 +125,28 @@ fn what_trains_embedding_or_head_by_itself_is_exported_with_both() {
 }
 
 #[test]
+fn tensors_that_are_missing_are_all_named() {
+    // As saved out of torch's DataParallel, with the embedding under another name.
+    let folder = tiny_with(|weights| {
+        let embedding = weights.remove("model.embed_tokens.weight").unwrap();
+        weights.insert("module.embed.weight".to_string(), embedding);
+        weights.retain(|name, _| !name.ends_with("k_proj.bias"));
+    });
+    let (emit, cancel) = (|_| {}, Cancel::default());
+    let cx = Context { emit: &emit, cancel: &cancel };
+    let error = Session::default().load(folder.path(), &cx).unwrap_err();
+    let place = folder.path().display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{place} lacks 4 of the model's tensors: model.embed_tokens.weight, \
+             model.layers.{{0..2}}.self_attn.k_proj.bias (it holds others: module.embed.weight); the checkpoint is \
+             incomplete or of another architecture"
+        )
+    );
+}
+
+#[test]
 fn tensors_that_the_model_does_not_have_are_named() {
     let folder = tiny_with(|weights| {
         let extra = weights["model.norm.weight"].clone();

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::qwen2_5_vl::tensor_names::fold_layers;
 use crate::tensor_file::widened;
 use crate::weight_files::weight_files;
 
@@ -183,8 +184,15 @@ impl Checkpoint {
         stored.collect()
     }
 
+    /// That there are no tensors `names`, but `others`, which [`fold_layers`] has folded.
+    pub(crate) fn missing(&self, names: &[String], others: Vec<String>) -> Error {
+        let published: Vec<_> = names.iter().map(|name| published_name(name)).collect();
+        let names = fold_layers(&published.iter().map(String::as_str).collect::<Vec<_>>());
+        Error::MissingTensors { place: self.place.clone(), count: published.len(), names, others }
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
-        self.tensors.get(name).ok_or_else(|| Error::MissingTensor { place: self.place.clone(), name: name.to_string() })
+        self.tensors.get(name).ok_or_else(|| self.missing(&[name.to_string()], Vec::new()))
     }
 }
 

@@ -38,8 +38,22 @@ pub enum Error {
     Gguf { path: PathBuf },
     #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]
     Damaged { path: PathBuf, problem: String },
-    #[error("{place} has no tensor `{name}`; the checkpoint is incomplete or of another architecture")]
-    MissingTensor { place: PathBuf, name: String },
+    #[error(
+        "{path} was written to or cut off after the model was loaded from it, so that its weights are no longer the same; \
+         `load` the model again when the file is whole"
+    )]
+    WeightsChanged { path: PathBuf },
+    /// Both in short, see [`fold_layers`](crate::qwen2_5_vl::tensor_names::fold_layers); `others` are tensors of the files
+    /// that the model does not have.
+    #[error(
+        "{place} lacks {count} of the model's tensors: {}{}; the checkpoint is incomplete or of another architecture",
+        few(names),
+        match others.is_empty() {
+            true => String::new(),
+            false => format!(" (it holds others: {})", few(others)),
+        }
+    )]
+    MissingTensors { place: PathBuf, count: usize, names: Vec<String>, others: Vec<String> },
     #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error(
@@ -66,6 +80,13 @@ pub enum Error {
     Stopped,
     #[error(transparent)]
     Tensor(candle_core::Error),
+}
+
+/// The first of some names.
+pub fn few(names: &[String]) -> String {
+    const MOST: usize = 6;
+    let (shown, more) = names.split_at(names.len().min(MOST));
+    shown.join(", ") + if more.is_empty() { "" } else { ", …" }
 }
 
 impl From<candle_core::Error> for Error {

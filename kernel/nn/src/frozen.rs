@@ -79,6 +79,12 @@ impl FrozenMatrix {
         Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
     }
 
+    /// In place of one that is missing: it has no elements, and is never multiplied with.
+    pub(crate) fn missing(rows: usize, cols: usize) -> Self {
+        let bytes = Bytes::Owned(Arc::new([]));
+        Self { bytes, dtype: FrozenDType::F32, packed: Arc::default(), uploaded: None, rows, cols }
+    }
+
     /// A matrix of its own, for weights that do not come from a file.
     pub fn from_f32(values: &[f32], rows: usize, cols: usize) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows}x{cols} matrix needs {} values", rows * cols);

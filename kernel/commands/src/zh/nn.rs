@@ -2,6 +2,7 @@
 
 use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
+use tunebook_nn::error::few;
 use tunebook_nn::qwen2_5_vl::ConfigError;
 
 use super::Chinese;
@@ -39,8 +40,20 @@ impl Chinese for Error {
             Self::Damaged { path, problem } => {
                 format!("{} 已损坏（{problem}）；请从更早的检查点继续，或重新复制这个文件", path.display())
             }
-            Self::MissingTensor { place, name } => {
-                format!("{} 没有张量 `{name}`；检查点不完整，或属于别的架构", place.display())
+            Self::WeightsChanged { path } => format!(
+                "加载模型之后，{} 被改写或截短，权重已不是原来的；请在文件完整后重新 `load` 模型",
+                path.display()
+            ),
+            Self::MissingTensors { place, count, names, others } => {
+                let others = match others.is_empty() {
+                    true => String::new(),
+                    false => format!("（另有模型没有的：{}）", few(others)),
+                };
+                format!(
+                    "{} 缺少模型的 {count} 个张量：{}{others}；检查点不完整，或属于别的架构",
+                    place.display(),
+                    few(names)
+                )
             }
             Self::Shape { path, name, expected, found } => {
                 format!("{} 中的张量 `{name}` 形状是 {found:?}，config.json 却要求 {expected:?}", path.display())

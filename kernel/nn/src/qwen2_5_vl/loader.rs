@@ -9,26 +9,29 @@ use crate::adapter::LinearShape;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::frozen::FrozenMatrix;
 
 use super::linear::Linear;
 use super::parameter::Matrix;
 use super::parameter::Norm;
 use super::parameter::Vector;
 
-/// Takes tensors and keeps the lists of them.
+/// Takes tensors and keeps the lists of them. One that is missing is listed, too, and has a place holder, so that all that
+/// are missing can be named.
 pub struct Loader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub precision: Precision,
     pub device: &'a Device,
     pub linears: Vec<LinearShape>,
     pub tensors: Vec<TensorShape>,
+    pub missing: Vec<String>,
 }
 
 impl Loader<'_> {
     /// The layer `name`, `[rows, cols]`, with its bias where the architecture has one.
     ///
     /// # Errors
-    /// A tensor is missing or of another shape; so with the others.
+    /// A tensor is of another shape; so with the others.
     pub fn linear(&mut self, name: String, rows: usize, cols: usize, bias: bool) -> Result<Linear> {
         let weight = self.matrix(format!("{name}.weight"), rows, cols)?;
         let bias = bias.then(|| self.vector(format!("{name}.bias"), rows)).transpose()?;
@@ -44,6 +47,10 @@ impl Loader<'_> {
     }
 
     pub fn matrix(&mut self, name: String, rows: usize, cols: usize) -> Result<Matrix> {
+        if !self.checkpoint.contains(&name) {
+            self.missing.push(name.clone());
+            return Ok(Matrix { name, frozen: FrozenMatrix::missing(rows, cols) });
+        }
         let frozen = self.checkpoint.matrix(&name, rows, cols)?;
         let dims = self.checkpoint.dims(&name)?.to_vec();
         self.tensors.push(TensorShape { name: name.clone(), dims, tied: false });
@@ -51,6 +58,10 @@ impl Loader<'_> {
     }
 
     fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
+        if !self.checkpoint.contains(&name) {
+            self.missing.push(name.clone());
+            return Ok(Vector { name, frozen: Tensor::zeros(0, DType::F32, self.device)? });
+        }
         let frozen = Tensor::from_vec(self.checkpoint.vector(&name, length)?, length, self.device)?;
         self.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
         Ok(Vector { name, frozen })

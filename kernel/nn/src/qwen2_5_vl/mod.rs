@@ -81,7 +81,11 @@ impl Qwen2_5Vl {
     pub fn load(folder: &Path, precision: Option<Precision>, device: Device) -> Result<Self> {
         let config = Config::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let stored_dtype = checkpoint.stored_dtype(EMBEDDING)?;
+        let stored_dtype = match checkpoint.contains(EMBEDDING) {
+            true => checkpoint.stored_dtype(EMBEDDING)?,
+            // It will be among what is missing.
+            false => StoredDType::F32,
+        };
         let precision = precision.unwrap_or(match stored_dtype {
             // bfloat16 would round what float16 holds.
             StoredDType::F32 | StoredDType::F16 => Precision::F32,
@@ -91,17 +95,26 @@ impl Qwen2_5Vl {
             Precision::F32 => FrozenDType::F32,
             Precision::Bf16 => FrozenDType::Bf16,
         });
-        let mut loader =
-            Loader { checkpoint: &checkpoint, precision, device: &device, linears: Vec::new(), tensors: Vec::new() };
+        let mut loader = Loader {
+            checkpoint: &checkpoint,
+            precision,
+            device: &device,
+            linears: Vec::new(),
+            tensors: Vec::new(),
+            missing: Vec::new(),
+        };
         let text = TextModel::load(&config, &mut loader)?;
         let vision = VisionModel::load(&config, &mut loader)?;
-        let Loader { linears, tensors, .. } = loader;
+        let Loader { linears, tensors, missing, .. } = loader;
         let own = tensors.iter().filter(|tensor| !tensor.tied);
         let parameters = own.map(|tensor| tensor.dims.iter().product::<usize>()).sum();
         let known: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         // Frequencies are computed; old files have them all the same.
         let unused = checkpoint.unused(|name| known.contains(name) || name.ends_with(".inv_freq"));
         let unused = fold_layers(&unused);
+        if !missing.is_empty() {
+            return Err(checkpoint.missing(&missing, unused));
+        }
         let quantized = None;
         Ok(Self {
             config,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tunebook_quote::quote;
+
 /// Names that differ only in their first number are one: `model.layers.{0..35}.x`. In the order of what is around the
-/// number.
+/// number, and cut as quotations are.
 pub fn fold_layers(names: &[&str]) -> Vec<String> {
     let mut folded: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for name in names {
@@ -12,7 +14,7 @@ pub fn fold_layers(names: &[&str]) -> Vec<String> {
     }
     let whole = |((before, after), mut numbers): ((&str, &str), Vec<usize>)| {
         numbers.sort_unstable();
-        format!("{before}{}{after}", ranges(&numbers))
+        quote(&format!("{before}{}{after}", ranges(&numbers)))
     };
     folded.into_iter().map(whole).collect()
 }
