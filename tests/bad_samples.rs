@@ -129,7 +129,7 @@ fn a_picture_that_is_gone_leaves_the_training_without_its_sample() {
             let report = session.train(None, cx).unwrap();
             (session, report)
         });
-        assert_eq!((report.left_out, report.steps), (2, session.step()), "each counts once");
+        assert_eq!((report.left_out.len(), report.steps), (2, session.step()), "each counts once");
         let named = left_out(&notes);
         assert_eq!(named.len(), 2, "{named:?}");
         assert!(named[0].contains("4.png") && named[1].contains("5.png"), "{named:?}");
@@ -187,6 +187,29 @@ fn a_training_that_stops_at_a_bad_sample_is_kept_and_goes_on() {
 }
 
 #[test]
+fn what_is_left_out_in_training_is_listed_beside_what_was_left_out_before() {
+    let output = tempfile::tempdir().unwrap();
+    let folder = output.path().to_str().unwrap();
+    let data = Data::new(&[3, 4, 5], &[]);
+    let list = || {
+        let text = fs::read_to_string(output.path().join("skipped_samples.jsonl")).unwrap();
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["index"].as_u64().unwrap();
+        text.lines().map(line).collect::<Vec<_>>()
+    };
+    fs::remove_file(data.picture(3)).unwrap();
+    notes(|cx| {
+        let mut session = data.session(&fixture("tiny"), &[("output_dir", folder)], cx);
+        fs::remove_file(data.picture(4)).unwrap();
+        session.train(Some(6), cx).unwrap();
+        assert_eq!(list(), [3, 4]);
+        fs::remove_file(data.picture(5)).unwrap();
+        session.train(None, cx).unwrap();
+        assert_eq!(session.skipped().iter().map(|skipped| skipped.origin.index).collect::<Vec<_>>(), [3, 4, 5]);
+    });
+    assert_eq!(list(), [3, 4, 5], "once each");
+}
+
+#[test]
 fn samples_whose_loss_is_not_finite_are_told_from_the_others() {
     let model = spoiled("visual.blocks.0.attn.qkv.weight");
     let data = Data::new(&[2, 7], &[]);
@@ -197,7 +220,7 @@ fn samples_whose_loss_is_not_finite_are_told_from_the_others() {
         (session, report)
     });
     let named = left_out(&notes);
-    assert_eq!((report.left_out, named.len()), (2, 2), "{named:?}");
+    assert_eq!((report.left_out.len(), named.len()), (2, 2), "{named:?}");
     assert!(named.iter().all(|name| name.contains("the model's loss on it is not finite")), "{named:?}");
     assert_eq!(session.step(), 6);
     assert!(session.tensors(None).unwrap().iter().all(|tensor| tensor.values.iter().all(|value| value.is_finite())));
@@ -251,9 +274,10 @@ fn evaluation_and_prediction_leave_bad_samples_out_as_well() {
         let mut session = data.session(&fixture("tiny"), &settings, cx);
         fs::remove_file(data.picture(2)).unwrap();
         let found = session.evaluate(&[], None, None, cx).unwrap();
-        assert_eq!((found.left_out, found.done, found.total, found.loss), (1, 11, 12, expected.loss));
+        assert_eq!((found.left_out.len(), found.done, found.total, found.loss), (1, 11, 12, expected.loss));
         let predicted = session.predict(&[], Some(3), None, &mut |_| {}, cx).unwrap();
-        assert_eq!((predicted.left_out, predicted.done, predicted.total), (1, 2, 3));
+        assert_eq!((predicted.left_out.len(), predicted.done, predicted.total), (1, 2, 3));
+        assert_eq!(session.skipped(), predicted.left_out, "once");
         let mut stops = session.settings().clone();
         stops.set("on_bad_sample", "stop").unwrap();
         session.set(stops);

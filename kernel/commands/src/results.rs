@@ -34,8 +34,9 @@ const WIDEST_TABLE: usize = 160;
 /// Loss and perplexity.
 pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
-    let (done, time) = (done(report.done, report.total - report.left_out, SAMPLE, lang), seconds(report.elapsed, lang));
-    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out, lang);
+    let (done, time) =
+        (done(report.done, report.total - report.left_out.len(), SAMPLE, lang), seconds(report.elapsed, lang));
+    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out.len(), lang);
     if let Some(folder) = &report.folder {
         let folder = folder.display();
         note += &say!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
@@ -66,9 +67,10 @@ pub fn prediction(report: &Prediction, page: Page) -> String {
 /// The mean scores.
 pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
-    let (done, time) = (done(report.done, report.total - report.left_out, ANSWER, lang), seconds(report.elapsed, lang));
+    let (done, time) =
+        (done(report.done, report.total - report.left_out.len(), ANSWER, lang), seconds(report.elapsed, lang));
     let mut note = say!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
-    note += &bad_samples(report.left_out, lang);
+    note += &bad_samples(report.left_out.len(), lang);
     if report.cut > 0 {
         let answers = count(report.cut, ANSWER, lang);
         note += &say!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");

@@ -82,7 +82,7 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     let (made, time) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang));
     let rate = Some(report.tokens_per_second).filter(|rate| *rate > 0.0);
     let rate = rate.map(|rate| say!(lang, ", {rate:.0} tokens/s", "，{rate:.0} token/秒")).unwrap_or_default();
-    let end = end + &bad_samples(report.left_out, lang);
+    let end = end + &bad_samples(report.left_out.len(), lang);
     say!(lang, "{made} in {time}{loss}{rate}; {end}{best}", "{made}，用时 {time}{loss}{rate}；{end}{best}")
 }
 
@@ -157,7 +157,7 @@ mod tests {
             total_steps: 100,
             loss: Some(1.0),
             best: Some(best),
-            left_out: 0,
+            left_out: Vec::new(),
             tokens_per_second: 123.4,
             elapsed: Duration::from_secs(5),
         };

@@ -28,12 +28,20 @@ pub fn of_sample(sample: &Encoded, error: Error) -> Error {
     }
 }
 
+/// Adds those of `bad` that `skipped` does not list yet.
+pub fn list(skipped: &mut Vec<Skipped>, bad: &[Skipped]) {
+    for sample in bad {
+        if !skipped.contains(sample) {
+            skipped.push(sample.clone());
+        }
+    }
+}
+
 /// The bad samples that were met, in training or in one evaluation.
 #[derive(Default)]
 pub struct BadSamples {
     /// Each is named once, however often its turn comes.
     known: Vec<Skipped>,
-    /// Those that this call has left out.
     left_out: Vec<Skipped>,
     in_a_row: usize,
 }
@@ -44,9 +52,14 @@ impl BadSamples {
         self.left_out.clear();
     }
 
-    /// How many samples this call has left out.
-    pub fn count(&self) -> usize {
-        self.left_out.len()
+    /// All that were met so far.
+    pub fn known(&self) -> &[Skipped] {
+        &self.known
+    }
+
+    /// Those that this call has left out.
+    pub fn left_out(&self) -> &[Skipped] {
+        &self.left_out
     }
 
     pub fn last(&self) -> Option<&Skipped> {

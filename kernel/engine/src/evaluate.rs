@@ -130,7 +130,7 @@ pub fn evaluate(
         perplexity: loss.exp(),
         done,
         total: list.len(),
-        left_out: bad.count(),
+        left_out: bad.left_out().to_vec(),
         elapsed: start.elapsed(),
         folder: None,
     };

@@ -87,8 +87,8 @@ pub fn predict(
         let bad = bad.last().map(|last| Error::BadSample(Box::new(last.clone())));
         return Err(bad.unwrap_or(Error::Cancelled));
     }
-    let left_out = bad.count();
-    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len() + left_out, total });
+    let left_out = bad.left_out().to_vec();
+    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len() + left_out.len(), total });
     let report = PredictReport {
         samples: samples.name.clone(),
         held_out: samples.held_out,
@@ -102,7 +102,7 @@ pub fn predict(
         elapsed: start.elapsed(),
         folder: settings.output_dir.clone(),
     };
-    if let Some(folder) = settings.output_dir.as_deref().filter(|_| report.done + left_out == total) {
+    if let Some(folder) = settings.output_dir.as_deref().filter(|_| report.done + report.left_out.len() == total) {
         let named = report.scores.named();
         let mut metrics: Results =
             named.iter().map(|(name, score)| (format!("predict_{name}"), json!(score))).collect();

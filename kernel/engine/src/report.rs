@@ -266,7 +266,7 @@ pub struct TrainReport {
     /// The best evaluation of the training.
     pub best: Option<BestReport>,
     /// Bad samples that this call has left out.
-    pub left_out: usize,
+    pub left_out: Vec<Skipped>,
     pub tokens_per_second: f64,
     pub elapsed: Duration,
 }
@@ -375,7 +375,7 @@ pub struct EvaluateReport {
     pub done: usize,
     pub total: usize,
     /// Bad samples that were left out.
-    pub left_out: usize,
+    pub left_out: Vec<Skipped>,
     pub elapsed: Duration,
     /// Where the results were written to.
     pub folder: Option<PathBuf>,
@@ -409,7 +409,7 @@ pub struct PredictReport {
     pub done: usize,
     pub total: usize,
     /// Bad samples that were left out.
-    pub left_out: usize,
+    pub left_out: Vec<Skipped>,
     pub new_tokens: usize,
     /// Predictions that `max_new_tokens` has cut.
     pub cut: usize,

@@ -14,6 +14,7 @@ use tunebook_quote::quote;
 
 use crate::adapters::Adapters;
 use crate::adapters::Chosen;
+use crate::bad_sample;
 use crate::checkpoint::Opened;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
@@ -81,7 +82,8 @@ pub struct Session {
     given: Map<String, Value>,
     model: Option<Model>,
     data: Option<ChosenData>,
-    /// What the last call of [`Session::data`] left out, also where it left out everything.
+    /// What the last call of [`Session::data`] left out, also where it left out everything, and what has turned out to be
+    /// unusable since.
     skipped: Vec<Skipped>,
     adapters: Adapters,
     conversation: Conversation,
@@ -135,7 +137,8 @@ impl Session {
         Ok(report)
     }
 
-    /// The samples that the last call of [`Session::data`] left out, by data set, file and place in it.
+    /// The samples that the last call of [`Session::data`] left out, by data set, file and place in it; then those whose
+    /// turn has come since, and that could not be used.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
@@ -219,7 +222,9 @@ impl Session {
         model.net.text.unpack();
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let material = Material { model, name, adapter, data, processor: &processor, settings };
-        run.train(&material, &mut self.features, steps, cx)
+        let trained = run.train(&material, &mut self.features, steps, cx);
+        bad_sample::list(&mut self.skipped, run.bad_samples());
+        trained
     }
 
     /// Goes on from a checkpoint: its adapter is turned on, and the next [`Session::train`] makes the very next
@@ -357,7 +362,9 @@ impl Session {
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
         let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
-        evaluate::evaluate(&samples, &chosen, asking, &mut self.features, cx)
+        let report = evaluate::evaluate(&samples, &chosen, asking, &mut self.features, cx)?;
+        bad_sample::list(&mut self.skipped, &report.left_out);
+        Ok(report)
     }
 
     /// Generates an answer to every sample and scores it; which samples and with which adapter as
@@ -376,7 +383,9 @@ impl Session {
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
         let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
-        predict::predict(&samples, &chosen, asking, &mut self.features, on_prediction, cx)
+        let report = predict::predict(&samples, &chosen, asking, &mut self.features, on_prediction, cx)?;
+        bad_sample::list(&mut self.skipped, &report.left_out);
+        Ok(report)
     }
 
     /// Puts one question to the base model and to `adapters` (names or folders), or to all live ones. The conversation

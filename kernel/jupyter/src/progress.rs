@@ -387,7 +387,7 @@ mod tests {
             total_steps: 40,
             loss: Some(2.0),
             best: None,
-            left_out: 0,
+            left_out: Vec::new(),
             tokens_per_second: 200.0,
             elapsed: Duration::from_millis(1500),
         });

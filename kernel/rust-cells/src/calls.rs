@@ -125,7 +125,7 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
         Request::History {} => value(session.history().iter().map(step).collect::<Vec<_>>()),
         Request::Evaluations {} => value(session.evaluations().iter().map(evaluation).collect::<Vec<_>>()),
         Request::Evaluate {} => match silently("evaluate".to_string(), session)? {
-            Output::Evaluated(report) if report.done + report.left_out == report.total => value(Evaluation {
+            Output::Evaluated(report) if report.done + report.left_out.len() == report.total => value(Evaluation {
                 step: session.step(),
                 loss: report.loss as f32,
                 perplexity: report.perplexity as f32,
@@ -204,7 +204,7 @@ fn predict(session: &mut Session, stage: &Stage) -> Result<Part> {
     let output = run("predict", session, &Stage { show: &gather, ..*stage })?;
     let predictions = predictions.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(match output {
-        Output::Predicted(report) if report.done + report.left_out == report.total => {
+        Output::Predicted(report) if report.done + report.left_out.len() == report.total => {
             let scores = report.scores.named().map(|(name, score)| (name.to_string(), score)).to_vec();
             value(Predictions { predictions, scores })
         }

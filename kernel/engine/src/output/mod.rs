@@ -120,14 +120,15 @@ impl OutputFolder {
         &self.folder
     }
 
-    /// Tells of the samples that were left out of the data; without any there is no such file.
+    /// Lists samples that were left out, each once; without any there is no such file.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_skipped(&self, samples: &[Skipped]) -> Result<()> {
-        match samples {
-            [] => delete(&self.folder.join(SKIPPED_SAMPLES)),
-            samples => self.write(SKIPPED_SAMPLES, skipped::lines(samples).as_bytes()),
+    pub fn add_skipped(&self, samples: &[Skipped]) -> Result<()> {
+        let before = std::fs::read_to_string(self.folder.join(SKIPPED_SAMPLES)).unwrap_or_default();
+        match skipped::lines_but(&before, samples) {
+            new if new.is_empty() => Ok(()),
+            new => self.write(SKIPPED_SAMPLES, (before + &new).as_bytes()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `skipped_samples.jsonl`: a line for every sample that was left out.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use tunebook_data::SkipKind;
 use tunebook_data::Skipped;
@@ -14,8 +16,9 @@ struct Line<'a> {
     reason: String,
 }
 
-/// The lines of the file.
-pub(super) fn lines(samples: &[Skipped]) -> String {
+/// The lines of those samples that `before` does not list.
+pub(super) fn lines_but(before: &str, samples: &[Skipped]) -> String {
+    let listed: HashSet<&str> = before.lines().collect();
     let line = |Skipped { origin, reason }: &Skipped| {
         let line = Line {
             dataset: &origin.dataset,
@@ -25,7 +28,8 @@ pub(super) fn lines(samples: &[Skipped]) -> String {
             reason: reason.to_string(),
         };
         // Texts and numbers can always be written.
-        serde_json::to_string(&line).unwrap_or_default() + "\n"
+        serde_json::to_string(&line).unwrap_or_default()
     };
-    samples.iter().map(line).collect()
+    let new = samples.iter().map(line).filter(|line| !listed.contains(line.as_str()));
+    new.map(|line| line + "\n").collect()
 }

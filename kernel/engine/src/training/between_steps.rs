@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use tunebook_data::Encoded;
+use tunebook_data::Skipped;
 
 use super::Material;
 use super::Run;
@@ -88,6 +89,7 @@ impl Run {
         let samples: Vec<&Encoded> = data.eval.iter().collect();
         let asking = Asking { model, adapter: Some(adapter), processor, settings };
         let found = mean_loss(&samples, asking, features, &mut self.bad_samples, cx)?;
+        self.list_bad_samples()?;
         if found.is_stopped {
             return Ok(None);
         }
@@ -157,10 +159,20 @@ impl Run {
             }
             _ => OutputFolder::create(folder, settings.overwrite_output_dir, name, cx)?,
         };
-        output.write_skipped(&data.skipped)?;
+        output.add_skipped(&data.skipped)?;
         self.output = Some(output);
         self.resumed = None;
         Ok(())
+    }
+
+    /// Adds those that were met to the list in the output folder.
+    pub(super) fn list_bad_samples(&self) -> Result<()> {
+        self.output.as_ref().map_or(Ok(()), |output| output.add_skipped(self.bad_samples.known()))
+    }
+
+    /// Samples that training or an evaluation in between has left out.
+    pub fn bad_samples(&self) -> &[Skipped] {
+        self.bad_samples.known()
     }
 
     fn log(&mut self, material: &Material) -> Result<()> {

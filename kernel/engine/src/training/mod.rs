@@ -262,7 +262,7 @@ impl Run {
             total_steps,
             loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
             best,
-            left_out: self.bad_samples.count(),
+            left_out: self.bad_samples.left_out().to_vec(),
             tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
@@ -352,6 +352,7 @@ impl Run {
                 micro_batches.iter_mut().for_each(|samples| samples.retain(|other| other.origin != sample.origin));
                 self.bad_samples.leave_out(sample, material.settings, cx)?;
             }
+            self.list_bad_samples()?;
             micro_batches.retain(|samples| !samples.is_empty());
         }
         Ok(Computed::default())
