@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_samples;
 mod binary;
 mod brought_adapters;
+mod changed_weights;
 mod chat;
 mod configs;
 mod data;

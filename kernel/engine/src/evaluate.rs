@@ -205,7 +205,9 @@ fn batch_loss(
         match MicroBatches::new(net, adapter, processor, features, std::slice::from_ref(&batch), true, &stop) {
             Ok(micro_batch) => {
                 bad.end_row();
-                return Ok(Some((micro_batch.loss(net, adapter, &stop)?, batch.len())));
+                let loss = micro_batch.loss(net, adapter, &stop)?;
+                net.check_unchanged()?;
+                return Ok(Some((loss, batch.len())));
             }
             Err(Error::BadSample(sample)) => {
                 batch.retain(|other| other.origin != sample.origin);

@@ -62,7 +62,7 @@ pub fn export(
     finite::check(adapter)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(write_error)?;
-    let merge = Merge::new(&model.report.path, adapter, &model.net)?;
+    let merge = Merge::new(adapter, &model.net);
     check_space(parent, merge.bytes())?;
 
     let new = NewFolder::beside(folder).map_err(write_error)?;
@@ -92,7 +92,7 @@ pub fn export_into(
 ) -> Result<Vec<String>> {
     let write_error = |source| Error::Write { path: output.to_path_buf(), source };
     finite::check(adapter)?;
-    let merge = Merge::new(&model.report.path, adapter, &model.net)?;
+    let merge = Merge::new(adapter, &model.net);
     check_space(output, merge.bytes())?;
     let new = NewFolder::within(output).map_err(write_error)?;
     let files = write(new.path(), model, &merge, export_size, cx)?;
@@ -120,6 +120,7 @@ fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Con
         !cx.is_cancelled()
     };
     let weights = merge.write(folder, (export_size * 1e9) as u64, &go_on)?.ok_or(Error::Cancelled)?;
+    model.net.check_unchanged()?;
     files.extend(weights);
     Ok(files)
 }

@@ -59,6 +59,7 @@ pub fn generate(
     for made in 1..=choice.max_new_tokens {
         let logits = net.text.logits(&net.text.norm(&hidden, pass)?, pass)?;
         let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+        net.check_unchanged()?;
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(finite::why(model, adapter));
         }

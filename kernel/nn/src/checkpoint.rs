@@ -1,12 +1,10 @@
 //! Memory-mapped safetensors: one file, or shards with an index.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
@@ -15,6 +13,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::mapped_file::MappedFile;
 use crate::qwen2_5_vl::tensor_names::fold_layers;
 use crate::tensor_file::widened;
 use crate::weight_files::weight_files;
@@ -30,6 +29,7 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 /// Published files use an older naming (`model.layers.0…`, `visual.blocks.0…`); both are read.
 pub struct Checkpoint {
     place: PathBuf,
+    files: Vec<Arc<MappedFile>>,
     tensors: HashMap<String, Entry>,
     /// What products read where float16 is stored.
     float16: FrozenDType,
@@ -63,28 +63,30 @@ pub(crate) struct StoredTensor<'a> {
     pub bytes: &'a [u8],
 }
 
-struct MappedFile {
-    path: PathBuf,
-    map: Arc<Mmap>,
-}
-
 impl Checkpoint {
     /// Maps every weight file of a model folder, see [`weight_files`].
     ///
     /// # Errors
     /// A file that is missing, truncated, malformed or of a kind that is not read, by name.
     pub fn open(folder: &Path) -> Result<Self> {
-        let mut tensors = HashMap::new();
+        let (mut files, mut tensors) = (Vec::new(), HashMap::new());
         for path in weight_files(folder)? {
             let file = Arc::new(MappedFile::open(path)?);
             tensors.extend(file.entries()?.into_iter().map(|(name, entry)| (canonical_name(&name), entry)));
+            files.push(file);
         }
-        Ok(Self { place: folder.to_path_buf(), tensors, float16: FrozenDType::F32 })
+        Ok(Self { place: folder.to_path_buf(), files, tensors, float16: FrozenDType::F32 })
     }
 
     /// Has products read `dtype` where float16 is stored, instead of float32.
     pub fn with_float16_as(self, dtype: FrozenDType) -> Self {
         Self { float16: dtype, ..self }
+    }
+
+    /// # Errors
+    /// A file was written to or cut off since it was mapped. One that another was renamed to is still there as it was.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        self.files.iter().try_for_each(|file| file.check_unchanged())
     }
 
     /// In which dtype a tensor is stored.
@@ -226,15 +228,6 @@ impl Entry {
 }
 
 impl MappedFile {
-    fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        // SAFETY: the mapping is read-only. Another process that shortens the file while it is mapped
-        // would break it, as it would any program that maps its weights; tunebook itself replaces files
-        // by renaming, which leaves existing mappings whole.
-        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::Read { path: path.clone(), source })?;
-        Ok(Self { path, map: Arc::new(map) })
-    }
-
     fn entries(self: &Arc<Self>) -> Result<Vec<(String, Entry)>> {
         let bytes: &[u8] = &self.map;
         let start = bytes.as_ptr() as usize;

@@ -4,11 +4,14 @@
 //! patches and positions come in, hidden states, losses and gradients come out.
 
 pub mod adapter;
+#[cfg(unix)]
+mod bus_error;
 pub mod checkpoint;
 pub mod error;
 mod float16;
 pub mod frozen;
 pub mod gradients;
+mod mapped_file;
 pub mod merge;
 pub mod ops;
 pub mod quantize;

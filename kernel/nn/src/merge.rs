@@ -25,18 +25,14 @@ use crate::tensor_file;
 /// A checkpoint and the adapter that is merged into it, read from the checkpoint's own files: a model that was loaded in
 /// fewer bits is written with its full weights.
 pub struct Merge<'a> {
-    checkpoint: Checkpoint,
+    checkpoint: &'a Checkpoint,
     adapter: &'a Adapter,
     net: &'a Qwen2_5Vl,
 }
 
 impl<'a> Merge<'a> {
-    /// Maps the weights of the model folder `base`, out of which `net` was loaded.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::open`].
-    pub fn new(base: &Path, adapter: &'a Adapter, net: &'a Qwen2_5Vl) -> Result<Self> {
-        Ok(Self { checkpoint: Checkpoint::open(base)?, adapter, net })
+    pub fn new(adapter: &'a Adapter, net: &'a Qwen2_5Vl) -> Self {
+        Self { checkpoint: net.checkpoint(), adapter, net }
     }
 
     /// Whether the merged model's head is its embedding. A LoRA that trained one of them by itself makes two of them.

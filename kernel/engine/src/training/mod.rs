@@ -157,6 +157,8 @@ impl Run {
     ) -> Result<TrainReport> {
         let Material { data: ChosenData { train: samples, .. }, settings, .. } = material;
         check(material)?;
+        // While the weight files are as they were loaded.
+        material.model.fingerprint();
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
         self.bad_samples.begin();
@@ -384,12 +386,29 @@ impl Run {
             layers: memory.layers(settings.memory)?,
         };
         let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.gradients, look_up)?;
+        if let Err(error) = model.net.check_unchanged() {
+            self.drop_window();
+            return Err(error.into());
+        }
         Ok(loss.map(|loss| Computed { loss, tokens, micro_batches: count }))
+    }
+
+    /// Micro-batches since the last optimizer step go, and will not be made again.
+    fn drop_window(&mut self) {
+        self.gradients = Gradients::default();
+        self.state.losses.clear();
+        self.state.left_out = 0;
     }
 
     /// Keeps a training that ends with `error` in a checkpoint, if it can go on.
     fn failed(&mut self, error: Error, material: &Material, cx: &Context) -> Error {
-        let goes_on = matches!(error, Error::BadSample(_) | Error::BadSamplesInARow { .. } | Error::NotFinite { .. });
+        let goes_on = matches!(
+            error,
+            Error::BadSample(_)
+                | Error::BadSamplesInARow { .. }
+                | Error::NotFinite { .. }
+                | Error::Model(tunebook_nn::Error::WeightsChanged { .. })
+        );
         if goes_on && material.settings.save_strategy != SaveStrategy::No {
             // What is wrong is told by the first error.
             if let Ok(Some(checkpoint)) = self.write_checkpoint(material) {

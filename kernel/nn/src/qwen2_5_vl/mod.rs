@@ -174,6 +174,19 @@ impl Qwen2_5Vl {
         self.linears.iter().map(|linear| linear.rows * linear.cols).sum()
     }
 
+    /// What was computed before is right if this succeeds afterwards.
+    ///
+    /// # Errors
+    /// A weight file was written to or cut off since the model was loaded.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.checkpoint.check_unchanged()
+    }
+
+    /// The files that it was loaded from.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
     /// Reads all of the checkpoint's tensors.
     ///
     /// # Errors
