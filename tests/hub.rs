@@ -107,15 +107,22 @@ fn an_interrupted_download_goes_on_with_the_next_load() {
 
 #[test]
 fn a_damaged_file_is_named_and_never_used() {
-    for (hub, folder) in [("hub=huggingface", "hub"), ("hub=modelscope", "ms")] {
+    let config = "config.json";
+    // What is not stored with LFS has but the name that git gives it.
+    for (hub, file, algorithm, folder) in [
+        ("hub=huggingface", SHARD, "SHA-256", "hub"),
+        ("hub=huggingface", config, "git SHA-1", "hub"),
+        ("hub=modelscope", SHARD, "SHA-256", "ms"),
+        ("hub=modelscope", config, "SHA-256", "ms"),
+    ] {
         let user = User::new();
-        user.hub.set(Mishaps { damage: Some(SHARD), ..Mishaps::default() });
+        user.hub.set(Mishaps { damage: Some(file), ..Mishaps::default() });
         let (status, _, err) = user.run(&format!("load Qwen/tiny {hub}"));
         assert_eq!(status, 1);
-        assert!(err.contains(&format!("{SHARD} is damaged: its SHA-256 is ")), "{err}");
-        assert!(err.contains(&format!("instead of {}", user.hub.sha256(SHARD))), "{err}");
-        let left = incomplete(&user.home.path().join(folder));
-        assert!(left.is_none_or(|(_, size)| size == 0));
+        assert!(err.contains(&format!("{file} is damaged: its {algorithm} is ")), "{err}");
+        let right = if algorithm == "SHA-256" { user.hub.sha256(file) } else { user.hub.git_sha1(file) };
+        assert!(err.contains(&format!("instead of {right}")), "{err}");
+        assert_eq!(incomplete(&user.home.path().join(folder)), None);
         user.hub.set(Mishaps::default());
         assert!(user.run(&format!("load Qwen/tiny {hub}")).1.contains(LOADED));
     }

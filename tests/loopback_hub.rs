@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
+use sha1::Sha1;
 use sha2::Digest;
 use sha2::Sha256;
 
@@ -96,6 +97,11 @@ impl LoopbackHub {
     /// The SHA-256 of a file.
     pub fn sha256(&self, name: &str) -> String {
         sha256(self.shared.content(name).unwrap())
+    }
+
+    /// What git calls a file.
+    pub fn git_sha1(&self, name: &str) -> String {
+        git_sha1(self.shared.content(name).unwrap())
     }
 }
 
@@ -192,11 +198,12 @@ impl Shared {
 
     fn hugging_face_listing(&self) -> Value {
         let sibling = |(name, content): &(String, Vec<u8>)| {
-            let (size, hash) = (content.len(), sha256(content));
+            let size = content.len();
             match name.ends_with(".safetensors") {
-                true => json!({"rfilename": name, "size": size, "blobId": hash[..40],
-                    "lfs": {"sha256": hash, "size": size, "pointerSize": 134}}),
-                false => json!({"rfilename": name, "size": size, "blobId": hash[..40]}),
+                // The blob is LFS's pointer to the content.
+                true => json!({"rfilename": name, "size": size, "blobId": git_sha1(b"pointer"),
+                    "lfs": {"sha256": sha256(content), "size": size, "pointerSize": 134}}),
+                false => json!({"rfilename": name, "size": size, "blobId": git_sha1(content)}),
             }
         };
         json!({"sha": COMMIT, "siblings": self.files.iter().map(sibling).collect::<Vec<_>>()})
@@ -218,5 +225,14 @@ fn reply(out: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::
 }
 
 fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(content))
+}
+
+/// What git calls a file of this content.
+fn git_sha1(content: &[u8]) -> String {
+    hexadecimal(&Sha1::digest([format!("blob {}\0", content.len()).as_bytes(), content].concat()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -56,8 +56,8 @@ impl Chinese for HubError {
             Self::Size { file, expected, found } => {
                 format!("{file} 收到 {found} 字节，应为 {expected} 字节；它已删除，请重试")
             }
-            Self::Checksum { file, expected, found } => {
-                format!("{file} 已损坏：SHA-256 是 {found}，应为 {expected}；它已删除，请重试")
+            Self::Checksum { file, algorithm, expected, found } => {
+                format!("{file} 已损坏：{algorithm} 是 {found}，应为 {expected}；它已删除，请重试")
             }
         }
     }

@@ -1,21 +1,15 @@
 //! Files that are fetched, checked and put in their places.
 //!
-//! A file grows as `….incomplete` beside its place, stays there when the download is stopped or breaks off, and is
-//! renamed once its size and SHA-256 are right.
+//! A file grows beside its place ([`Partial`]), stays there when the download is stopped or breaks off, and is renamed
+//! once its size and checksum are right.
 
 use std::fs;
 use std::fs::File;
-use std::fs::OpenOptions;
-use std::fs::TryLockError;
-use std::io::Read;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
-use sha2::Digest;
-use sha2::Sha256;
 use tunebook_files::replace_file;
 use ureq::Agent;
 use ureq::http::StatusCode;
@@ -28,17 +22,20 @@ use super::HubError;
 use super::RemoteFile;
 use super::Repository;
 use super::Source;
+use super::checksum::Checksum;
+use super::partial::Partial;
 use super::request;
 use super::request::Content;
 use crate::error::Error;
 use crate::error::Result;
+use crate::event::Cancel;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 
 /// How often a connection may break without a byte in between.
 const TRIES: usize = 5;
-/// The first of the growing pauses between tries.
+/// The first of the partial pauses between tries.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the progress is told.
 const TELL: Duration = Duration::from_millis(100);
@@ -50,7 +47,7 @@ const SMALL: u64 = 16 << 20;
 /// # Errors
 /// A file is refused, breaks off too often or is damaged, the disk is full, or a stop is asked for.
 pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
-    let missing: Vec<_> = files.iter().filter(|file| !is_there(file)).collect();
+    let missing: Vec<_> = files.iter().filter(|file| !is_there(file, cx.cancel)).collect();
     let total: u64 = missing.iter().map(|file| file.size).sum();
     if total > 0 {
         cx.emit(Event::Note(Note::Download {
@@ -102,55 +99,45 @@ enum Outcome {
 
 impl Run<'_> {
     fn fetch(&mut self, file: &RemoteFile) -> Result<()> {
-        let partial = suffixed(&file.blob, ".incomplete");
-        make_folder(&partial)?;
-        let mut growing = Growing::open(&partial, file)?;
+        let mut partial = Partial::open(file, self.cx.cancel)?;
         // Another program may have finished it in between.
-        if file.blob.is_file() && is_right(&file.blob, file) {
-            return Ok(());
+        if is_right(&file.blob, file, self.cx.cancel) {
+            return partial.discard();
         }
         let mut failures = 0;
         loop {
-            let before = growing.length;
+            let before = partial.length();
             let resumed = before > 0;
-            if let Outcome::Broken(problem) = self.fetch_rest(file, &mut growing)? {
-                failures = if growing.length > before { 1 } else { failures + 1 };
+            if let Outcome::Broken(problem) = self.fetch_rest(file, &mut partial)? {
+                failures = if partial.length() > before { 1 } else { failures + 1 };
                 if failures >= TRIES {
                     return Err(HubError::Broken { file: file.path.clone(), times: TRIES, problem }.into());
                 }
                 request::wait(PAUSE * (1 << failures), self.cx.cancel)?;
                 continue;
             }
-            match growing.check(file) {
-                Ok(()) => break,
-                // What was there before may have been the beginning of another version.
-                Err(_) if resumed => growing.clear()?,
-                Err(error) => {
-                    growing.clear()?;
-                    return Err(error.into());
-                }
+            let Err(error) = check(&mut partial, file) else { return partial.finish() };
+            // What was there before may have been the beginning of another version.
+            if !resumed {
+                partial.discard()?;
+                return Err(error.into());
             }
+            partial.clear()?;
         }
-        // Some systems do not rename what is open.
-        drop(growing);
-        fs::rename(&partial, &file.blob).map_err(|source| unwritten(&file.blob, source))
     }
 
     /// One request for all that is missing of a file.
-    fn fetch_rest(&mut self, file: &RemoteFile, growing: &mut Growing) -> Result<Outcome> {
-        if growing.length > file.size {
-            growing.clear()?;
-        }
-        self.tell(file, growing.length, true);
-        if growing.length == file.size {
+    fn fetch_rest(&mut self, file: &RemoteFile, partial: &mut Partial) -> Result<Outcome> {
+        self.tell(file, partial.length(), true);
+        if partial.length() == file.size {
             return Ok(Outcome::Complete);
         }
         let mut request = self.agent.get(&file.url).header(ACCEPT_ENCODING, "identity");
         if let Some(token) = self.source.token() {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        if growing.length > 0 {
-            request = request.header(RANGE, format!("bytes={}-", growing.length));
+        if partial.length() > 0 {
+            request = request.header(RANGE, format!("bytes={}-", partial.length()));
         }
         let answer = match request::away(self.cx.cancel, move || request.call())? {
             Ok(answer) => answer,
@@ -159,29 +146,29 @@ impl Run<'_> {
         let status = answer.status();
         if status == StatusCode::PARTIAL_CONTENT {
             let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-            if !range.is_some_and(|range| range.starts_with(&format!("bytes {}-", growing.length))) {
-                growing.clear()?;
+            if !range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.length()))) {
+                partial.clear()?;
                 return Ok(Outcome::Broken("it sent another part than it was asked for".to_string()));
             }
         } else if status == StatusCode::RANGE_NOT_SATISFIABLE {
-            growing.clear()?;
+            partial.clear()?;
             return Ok(Outcome::Broken("it has no such part".to_string()));
         } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Ok(Outcome::Broken(format!("status {}", status.as_u16())));
         } else if !status.is_success() {
             return Err(self.refusal(file, answer));
-        } else if growing.length > 0 {
+        } else if partial.length() > 0 {
             // The whole file comes once more.
-            growing.clear()?;
+            partial.clear()?;
         }
         let content = Content::of(answer);
         loop {
             match content.next(self.cx.cancel)? {
                 Ok(Some(piece)) => {
-                    growing.add(&piece)?;
-                    self.tell(file, growing.length, false);
+                    partial.add(&piece)?;
+                    self.tell(file, partial.length(), false);
                 }
-                Ok(None) if growing.length >= file.size => return Ok(Outcome::Complete),
+                Ok(None) if partial.length() >= file.size => return Ok(Outcome::Complete),
                 Ok(None) => return Ok(Outcome::Broken("the connection ended early".to_string())),
                 Err(error) => return Ok(Outcome::Broken(error.to_string())),
             }
@@ -210,76 +197,31 @@ impl Run<'_> {
     }
 }
 
-/// A file that is not all there yet. It belongs to one program at a time.
-struct Growing {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    hash: Sha256,
-}
-
-impl Growing {
-    fn open(path: &Path, wanted: &RemoteFile) -> Result<Self> {
-        let unreadable = |source| Error::Read { path: path.to_path_buf(), source };
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)
-            .map_err(|source| unwritten(path, source))?;
-        // Where a disk knows no locks, none is held.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(HubError::Busy { path: path.to_path_buf() }.into());
-        }
-        let length = file.metadata().map_err(unreadable)?.len();
-        let mut hash = Sha256::new();
-        if wanted.sha256.is_some() {
-            hash_into(&mut hash, &mut file).map_err(unreadable)?;
-        }
-        Ok(Self { path: path.to_path_buf(), file, length, hash })
+fn check(partial: &mut Partial, file: &RemoteFile) -> std::result::Result<(), HubError> {
+    let (name, found) = (file.path.clone(), partial.length());
+    if found != file.size {
+        return Err(HubError::Size { file: name, expected: file.size, found });
     }
-
-    fn add(&mut self, piece: &[u8]) -> Result<()> {
-        self.file.write_all(piece).map_err(|source| unwritten(&self.path, source))?;
-        self.hash.update(piece);
-        self.length += piece.len() as u64;
-        Ok(())
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.file.set_len(0).map_err(|source| unwritten(&self.path, source))?;
-        (self.length, self.hash) = (0, Sha256::new());
-        Ok(())
-    }
-
-    fn check(&mut self, wanted: &RemoteFile) -> std::result::Result<(), HubError> {
-        let (file, found) = (wanted.path.clone(), hexadecimal(&self.hash.finalize_reset()));
-        if self.length != wanted.size {
-            return Err(HubError::Size { file, expected: wanted.size, found: self.length });
-        }
-        match &wanted.sha256 {
-            Some(expected) if !expected.eq_ignore_ascii_case(&found) => {
-                Err(HubError::Checksum { file, expected: expected.clone(), found })
-            }
-            _ => Ok(()),
-        }
-    }
+    let Err(found) = partial.check() else { return Ok(()) };
+    let (algorithm, expected) =
+        file.checksum.as_ref().map(|checksum| (checksum.algorithm(), checksum.text())).unwrap_or_default();
+    Err(HubError::Checksum { file: name, algorithm, expected: expected.to_string(), found })
 }
 
 /// Whether a file of the cache is that of the hub.
-fn is_there(file: &RemoteFile) -> bool {
+fn is_there(file: &RemoteFile, cancel: &Cancel) -> bool {
     let path = if file.place.is_file() { &file.place } else { &file.blob };
-    is_right(path, file)
+    is_right(path, file, cancel)
 }
 
-fn is_right(path: &Path, file: &RemoteFile) -> bool {
+fn is_right(path: &Path, file: &RemoteFile, cancel: &Cancel) -> bool {
     let has_size = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == file.size);
-    let has_content = |expected: &str| {
-        let mut hash = Sha256::new();
-        let read = File::open(path).and_then(|mut file| hash_into(&mut hash, &mut file));
-        read.is_ok() && expected.eq_ignore_ascii_case(&hexadecimal(&hash.finalize()))
+    let has_content = |checksum: &Checksum| {
+        let mut hasher = checksum.hasher(file.size);
+        let read = File::open(path).and_then(|mut file| hasher.read(&mut file, cancel));
+        matches!(read, Ok(true)) && checksum.check(hasher).is_ok()
     };
-    has_size && (file.size > SMALL || file.sha256.as_deref().is_none_or(has_content))
+    has_size && (file.size > SMALL || file.checksum.as_ref().is_none_or(has_content))
 }
 
 /// Makes a file found in its place, if that is another one than where its content lies.
@@ -310,32 +252,16 @@ fn relative(to: &Path, from: &Path) -> PathBuf {
         .collect()
 }
 
-fn hash_into(hash: &mut Sha256, file: &mut File) -> std::io::Result<()> {
-    let mut chunk = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(()),
-            count => hash.update(&chunk[..count]),
-        }
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_os_string();
-    path.push(suffix);
-    path.into()
-}
-
-fn make_folder(path: &Path) -> Result<()> {
+/// Makes the folder that a file is in.
+///
+/// # Errors
+/// The disk refuses.
+pub fn make_folder(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(|source| unwritten(folder, source))
 }
 
-fn unwritten(path: &Path, source: std::io::Error) -> Error {
+pub fn unwritten(path: &Path, source: std::io::Error) -> Error {
     Error::Write { path: path.to_path_buf(), source }
 }
 

@@ -54,6 +54,6 @@ pub enum HubError {
     Broken { file: String, times: usize, problem: String },
     #[error("{file} came with {found} bytes instead of {expected}; it is deleted, try again")]
     Size { file: String, expected: u64, found: u64 },
-    #[error("{file} is damaged: its SHA-256 is {found} instead of {expected}; it is deleted, try again")]
-    Checksum { file: String, expected: String, found: String },
+    #[error("{file} is damaged: its {algorithm} is {found} instead of {expected}; it is deleted, try again")]
+    Checksum { file: String, algorithm: &'static str, expected: String, found: String },
 }

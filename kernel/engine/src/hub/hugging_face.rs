@@ -22,6 +22,7 @@ use super::RemoteFile;
 use super::Repository;
 use super::Source;
 use super::below;
+use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
 use super::request;
@@ -110,13 +111,14 @@ impl HuggingFace {
         let sha256 = large.and_then(|large| large.get("sha256")?.as_str());
         let size = large.and_then(|large| large.get("size")).or_else(|| entry.get("size"))?.as_u64()?;
         let name = sha256.or_else(|| entry.get("blobId")?.as_str())?;
+        let checksum = if sha256.is_some() { Checksum::sha256(name) } else { Checksum::git(name) };
         let pinned = Repo::with_revision(repository.id.clone(), repo_type(repository.kind), commit.to_string());
         let encoded: Vec<_> = path.split('/').map(request::encoded).collect();
         Some(RemoteFile {
             path: path.to_string(),
             url: self.api.repo(pinned).url(&encoded.join("/")),
             size,
-            sha256: sha256.map(str::to_string),
+            checksum,
             blob: below(&self.folder_of(repository).join("blobs"), name)?,
             place: below(&self.cache_of(repository).pointer_path(commit), path)?,
         })

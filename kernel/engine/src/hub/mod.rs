@@ -4,11 +4,13 @@
 //! Each hub says which files there are, where they come from and where they belong ([`Listing`]); fetching, checking
 //! and going on after a break are the same for both ([`download`]).
 
+mod checksum;
 mod download;
 mod environment;
 mod error;
 mod hugging_face;
 mod model_scope;
+mod partial;
 mod request;
 mod selection;
 
@@ -30,6 +32,7 @@ use crate::event::Note;
 use crate::nearest::nearest;
 use crate::settings::Hub;
 use crate::settings::Settings;
+use checksum::Checksum;
 use hugging_face::HuggingFace;
 use model_scope::ModelScope;
 
@@ -123,8 +126,8 @@ struct RemoteFile {
     path: String,
     url: String,
     size: u64,
-    /// Of its content in hexadecimal, where the hub knows it.
-    sha256: Option<String>,
+    /// Of its content, where the hub knows it.
+    checksum: Option<Checksum>,
     /// Where the content is stored.
     blob: PathBuf,
     /// Where it is found: the same, or a link to it.

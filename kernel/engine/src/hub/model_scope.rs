@@ -15,6 +15,7 @@ use super::RemoteFile;
 use super::Repository;
 use super::Source;
 use super::below;
+use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
 use super::request;
@@ -120,14 +121,14 @@ impl ModelScope {
 
     fn file(&self, repository: &Repository, folder: &Path, entry: &Value) -> Option<RemoteFile> {
         let path = entry.get("Path")?.as_str()?;
-        let sha256 = entry.get("Sha256").and_then(Value::as_str).filter(|hash| hash.len() == 64);
+        let sha256 = entry.get("Sha256").and_then(Value::as_str);
         let (revision, file) = (request::encoded(revision(repository)), request::encoded(path));
         let place = below(folder, path)?;
         Some(RemoteFile {
             path: path.to_string(),
             url: format!("{}?Revision={revision}&FilePath={file}", self.address(repository)),
             size: entry.get("Size")?.as_u64()?,
-            sha256: sha256.map(str::to_string),
+            checksum: sha256.and_then(Checksum::sha256),
             blob: place.clone(),
             place,
         })
