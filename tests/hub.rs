@@ -22,6 +22,7 @@ use crate::fixtures::fixture;
 use crate::loopback_hub::COMMIT;
 use crate::loopback_hub::LoopbackHub;
 use crate::loopback_hub::Mishaps;
+use crate::loopback_hub::Moved;
 
 const SHARD: &str = "model-00002-of-00002.safetensors";
 const LOADED: &str = "414,288 parameters";
@@ -161,6 +162,47 @@ fn a_token_is_asked_for_and_kept_from_other_hosts() {
     for seen in user.hub.seen() {
         let is_hub = seen.host.starts_with("127.0.0.1");
         assert_eq!(seen.token.as_deref(), is_hub.then_some("hf_secret"), "{seen:?}");
+    }
+}
+
+#[test]
+fn another_port_gets_no_token() {
+    let tokens = [("HF_TOKEN", "secret"), ("MODELSCOPE_API_TOKEN", "secret")];
+    let port = |hub: &LoopbackHub| hub.endpoint.rsplit_once(':').unwrap().1.to_string();
+    for setting in ["hub=huggingface", "hub=modelscope"] {
+        for files_only in [true, false] {
+            let other = LoopbackHub::serve(&fixture("tiny"), "Qwen/tiny");
+            // The same address, another name for it, and what looks like the first host and is a user's name.
+            for host in ["127.0.0.1", "localhost", "127.0.0.1@localhost"] {
+                let user = User::new();
+                let endpoint = format!("http://{host}:{}", port(&other));
+                user.hub.set(Mishaps { moved: Some(Moved { endpoint, files_only }), ..Mishaps::default() });
+                let (status, out, err) = user.run_with(&tokens, &format!("load Qwen/tiny {setting}"));
+                assert!(status == 0 && out.contains(LOADED), "{out}{err}");
+                assert!(user.hub.seen().iter().all(|seen| seen.token.as_deref() == Some("secret")));
+                let seen = other.seen();
+                assert!(!seen.is_empty() && seen.iter().all(|seen| seen.token.is_none()), "{host} {setting}: {seen:?}");
+            }
+        }
+    }
+    // The same host, scheme and port keep it: that is how the hub gives out a private repository's small files.
+    let user = User::new();
+    user.hub.set(Mishaps { token: Some("secret"), sent_on: true, ..Mishaps::default() });
+    let (status, out, err) = user.run_with(&tokens, "load Qwen/tiny");
+    assert!(status == 0 && out.contains(LOADED), "{out}{err}");
+}
+
+#[test]
+fn what_is_sent_in_circles_or_nowhere_is_no_answer() {
+    let user = User::new();
+    for (endpoint, problem) in [
+        (user.hub.endpoint.clone(), "too many redirects"),
+        ("file://localhost".to_string(), "bad uri"),
+        ("http://[".to_string(), "bad uri: http://[/"),
+    ] {
+        user.hub.set(Mishaps { moved: Some(Moved { endpoint, files_only: false }), ..Mishaps::default() });
+        let (status, _, err) = user.run("load Qwen/tiny");
+        assert!(status == 1 && err.contains("Hugging Face cannot be reached") && err.contains(problem), "{err}");
     }
 }
 

@@ -30,10 +30,21 @@ pub struct Mishaps {
     pub cut: Option<(&'static str, usize)>,
     /// Nothing more comes of this file after so many bytes.
     pub stall: Option<(&'static str, usize)>,
+    /// Where all requests, or all but those for listings, are sent on to, instead of being answered.
+    pub moved: Option<Moved>,
+    /// Small files are sent on to another path of the same host, as on Hugging Face.
+    pub sent_on: bool,
     /// One bit of this file is wrong.
     pub damage: Option<&'static str>,
     /// It cannot say which files there are.
     pub out_of_order: bool,
+}
+
+/// Another host, and whether only files have moved there.
+#[derive(Clone)]
+pub struct Moved {
+    pub endpoint: String,
+    pub files_only: bool,
 }
 
 /// A request as it came.
@@ -130,7 +141,7 @@ impl Shared {
         let files = ["", "/datasets"].map(|kind| format!("{kind}/{id}/resolve/{COMMIT}/"));
         let file = files
             .iter()
-            .chain([&format!("/storage/{id}/")])
+            .chain([&format!("/storage/{id}/"), &format!("/api/resolve-cache/{id}/")])
             .find_map(|prefix| path.strip_prefix(prefix.as_str()))
             .or_else(|| parameter("FilePath").filter(|_| of_kind("/api/v1", "/repo")));
         let from = headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
@@ -145,6 +156,9 @@ impl Shared {
         let is_storage = path.starts_with("/storage/");
         if !is_storage && mishaps.token.is_some_and(|needed| token.as_deref() != Some(needed)) {
             return reply(&mut stream, "401 Unauthorized", "X-Error-Code: GatedRepo\r\n", b"Access is restricted.");
+        }
+        if let Some(moved) = mishaps.moved.as_ref().filter(|moved| file.is_some() || !moved.files_only) {
+            return reply(&mut stream, "302 Found", &format!("Location: {}{target}\r\n", moved.endpoint), b"");
         }
         if mishaps.out_of_order && file.is_none() {
             return reply(&mut stream, "503 Service Unavailable", "", b"");
@@ -166,6 +180,10 @@ impl Shared {
         if path.contains("/resolve/") && name.ends_with(".safetensors") {
             let location = format!("Location: http://localhost:{}/storage/{id}/{name}\r\n", self.port);
             return reply(&mut stream, "302 Found", &location, b"");
+        }
+        if path.contains("/resolve/") && mishaps.sent_on {
+            let location = format!("Location: /api/resolve-cache/{id}/{name}\r\n");
+            return reply(&mut stream, "307 Temporary Redirect", &location, b"");
         }
         self.send(&mut stream, name, content, from.unwrap_or(0), &mishaps)
     }

@@ -11,12 +11,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_files::replace_file;
-use ureq::Agent;
 use ureq::http::StatusCode;
-use ureq::http::header::ACCEPT_ENCODING;
-use ureq::http::header::AUTHORIZATION;
 use ureq::http::header::CONTENT_RANGE;
-use ureq::http::header::RANGE;
 
 use super::HubError;
 use super::RemoteFile;
@@ -26,6 +22,7 @@ use super::checksum::Checksum;
 use super::partial::Partial;
 use super::request;
 use super::request::Content;
+use super::request::What;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
@@ -58,7 +55,7 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
             cache: source.cache().to_path_buf(),
         }));
     }
-    let mut run = Run { agent: request::agent(), source, repository, cx, before: 0, total, told: None };
+    let mut run = Run { source, repository, cx, before: 0, total, told: None };
     for file in missing {
         if let Err(error) = run.fetch(file) {
             if matches!(error, Error::Cancelled) {
@@ -81,7 +78,6 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 struct Run<'a> {
-    agent: Agent,
     source: &'a dyn Source,
     repository: &'a Repository,
     cx: &'a Context<'a>,
@@ -132,14 +128,8 @@ impl Run<'_> {
         if partial.length() == file.size {
             return Ok(Outcome::Complete);
         }
-        let mut request = self.agent.get(&file.url).header(ACCEPT_ENCODING, "identity");
-        if let Some(token) = self.source.token() {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        if partial.length() > 0 {
-            request = request.header(RANGE, format!("bytes={}-", partial.length()));
-        }
-        let answer = match request::away(self.cx.cancel, move || request.call())? {
+        let what = What::File { from: partial.length() };
+        let answer = match self.source.client().get(&file.url, what, self.cx.cancel)? {
             Ok(answer) => answer,
             Err(error) => return Ok(Outcome::Broken(request::plain(&error))),
         };
@@ -181,7 +171,7 @@ impl Run<'_> {
             return request::refusal(self.source.names(), self.repository, &file.url, answer, self.cx.cancel);
         }
         let (names, id) = (Box::new(self.source.names().clone()), self.repository.id.clone());
-        let (with_token, page) = (self.source.token().is_some(), self.source.page(self.repository));
+        let (with_token, page) = (self.source.client().has_token(), self.source.page(self.repository));
         HubError::Denied { names, id, status, with_token, page }.into()
     }
 

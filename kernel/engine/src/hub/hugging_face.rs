@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hf_hub::Cache;
 use hf_hub::CacheRepo;
@@ -26,18 +25,18 @@ use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
 use super::request;
+use super::request::Client;
+use super::request::What;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
-
-const LISTING_TIME: Duration = Duration::from_secs(120);
 
 /// The hub that HF_ENDPOINT names, with the cache and the token of `huggingface_hub`.
 pub struct HuggingFace {
     api: Api,
     cache: Cache,
     names: Names,
-    token: Option<String>,
+    client: Client,
     is_offline: bool,
 }
 
@@ -63,7 +62,7 @@ impl HuggingFace {
             .or_else(|| std::fs::read_to_string(token_file?).ok())
             .map(|token| token.trim().to_string())
             .filter(|token| !token.is_empty());
-        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token.clone());
+        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(None);
         if let Some(endpoint) = environment::first(&["HF_ENDPOINT"]) {
             builder = builder.with_endpoint(endpoint.trim().trim_end_matches('/').to_string());
         }
@@ -76,7 +75,8 @@ impl HuggingFace {
             other: "modelscope",
         };
         let is_offline = environment::is_on("HF_HUB_OFFLINE") || environment::is_on("TRANSFORMERS_OFFLINE");
-        Ok(Self { api, cache, names, token, is_offline })
+        let client = Client::new(&names.endpoint, token);
+        Ok(Self { api, cache, names, client, is_offline })
     }
 
     fn cache_of(&self, repository: &Repository) -> CacheRepo {
@@ -90,7 +90,7 @@ impl HuggingFace {
     fn refused(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
         let status = answer.status().as_u16();
         let code = answer.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
-        let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.token.is_some());
+        let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.client.has_token());
         match (status, code) {
             (_, "RevisionNotFound") => HubError::NoRevision { names, id, revision: repository.revision.clone() }.into(),
             (401 | 403, "GatedRepo") | (403, _) => {
@@ -138,8 +138,8 @@ impl Source for HuggingFace {
         format!("{}/{}", self.names.endpoint, repo(repository).url())
     }
 
-    fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+    fn client(&self) -> &Client {
+        &self.client
     }
 
     fn is_offline(&self) -> bool {
@@ -147,15 +147,8 @@ impl Source for HuggingFace {
     }
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
-        let request = self.api.repo(repo(repository)).info_request().query("blobs", "true");
-        let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
-        let request = request
-            .config()
-            .http_status_as_error(false)
-            .timeout_connect(Some(request::PATIENCE))
-            .timeout_global(Some(LISTING_TIME))
-            .build();
-        let answer = request::away(cancel, move || request.call())?;
+        let url = format!("{}/api/{}?blobs=true", self.names.endpoint, repo(repository).api_url());
+        let answer = self.client.get(&url, What::Listing, cancel)?;
         let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
             return Err(self.refused(repository, &url, answer, cancel));

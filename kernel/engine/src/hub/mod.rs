@@ -35,6 +35,7 @@ use crate::settings::Settings;
 use checksum::Checksum;
 use hugging_face::HuggingFace;
 use model_scope::ModelScope;
+use request::Client;
 
 /// The models that `load` is made for, to name the one that was meant and to complete what is typed.
 pub const KNOWN_MODELS: &[&str] = &[
@@ -144,7 +145,8 @@ trait Source {
     /// Where a browser finds a repository, its licence and the way to get access.
     fn page(&self, repository: &Repository) -> String;
 
-    fn token(&self) -> Option<&str>;
+    /// To ask it with.
+    fn client(&self) -> &Client;
 
     /// Whether the network must be left alone.
     fn is_offline(&self) -> bool;

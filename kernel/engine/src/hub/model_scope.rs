@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tunebook_quote::quote;
-use ureq::http::header::AUTHORIZATION;
 
 use super::HubError;
 use super::Kind;
@@ -19,6 +18,8 @@ use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
 use super::request;
+use super::request::Client;
+use super::request::What;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
@@ -31,7 +32,7 @@ const PAGE: usize = 200;
 pub struct ModelScope {
     cache: PathBuf,
     names: Names,
-    token: Option<String>,
+    client: Client,
 }
 
 impl ModelScope {
@@ -53,7 +54,8 @@ impl ModelScope {
         };
         let cache = folder.ok_or(HubError::NoCache { variable: "MODELSCOPE_CACHE" })?;
         let token = environment::first(&["MODELSCOPE_API_TOKEN"]).map(|token| token.trim().to_string());
-        Ok(Self { cache, names, token })
+        let client = Client::new(&names.endpoint, token);
+        Ok(Self { cache, names, client })
     }
 
     /// A folder that an older library made, or the one that today's would make.
@@ -82,11 +84,7 @@ impl ModelScope {
         };
         let revision = request::encoded(revision(repository));
         let url = format!("{}/{suffix}?Revision={revision}&Recursive=True{paging}", self.address(repository));
-        let mut request = request::agent().get(&url);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let answer = request::away(cancel, move || request.call())?;
+        let answer = self.client.get(&url, What::Listing, cancel)?;
         let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
         if !answer.status().is_success() {
             return Err(self.refused(repository, &url, answer, cancel));
@@ -103,7 +101,7 @@ impl ModelScope {
     }
 
     fn refused(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
-        let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.token.is_some());
+        let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.client.has_token());
         match answer.status().as_u16() {
             status @ (401 | 403) => {
                 HubError::Denied { names, id, status, with_token, page: self.page(repository) }.into()
@@ -148,8 +146,8 @@ impl Source for ModelScope {
         format!("{}/{}/{}", self.names.endpoint, segment(repository.kind), repository.id)
     }
 
-    fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+    fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Its library knows no such switch.

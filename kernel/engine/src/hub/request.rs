@@ -14,9 +14,14 @@ use serde_json::Value;
 use tunebook_quote::message;
 use ureq::Agent;
 use ureq::Body;
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
 use ureq::http::StatusCode;
+use ureq::http::header::ACCEPT_ENCODING;
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::header::LOCATION;
+use ureq::http::header::RANGE;
+use url::Origin;
+use url::Url;
 
 use super::HubError;
 use super::Names;
@@ -29,21 +34,97 @@ use crate::event::Cancel;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a listing may take as a whole.
+const LISTING_TIME: Duration = Duration::from_secs(120);
+/// As many as browsers and Python's libraries follow, or fewer.
+const REDIRECTS: usize = 10;
 const CHUNK: usize = 1 << 20;
 /// Chunks that have come and are not written yet.
 const AHEAD: usize = 8;
 
-/// An agent that hands every answer over, whatever its status, and a token only to the host it is for.
-pub fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-        .timeout_resolve(Some(PATIENCE))
-        .timeout_connect(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE))
-        .user_agent(concat!("tunebook/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
+/// Asks a hub. Redirects are followed here: ureq takes another port of a host for the same host, and would hand the token
+/// to whoever listens there.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    token: Option<String>,
+    /// Scheme, host and port that the token is for.
+    origin: Option<Origin>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub enum What {
+    Listing,
+    /// A file's bytes from this one on.
+    File {
+        from: u64,
+    },
+}
+
+impl Client {
+    pub fn new(endpoint: &str, token: Option<String>) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_resolve(Some(PATIENCE))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .user_agent(concat!("tunebook/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: agent.into(), token, origin: Url::parse(endpoint).ok().map(|url| url.origin()) }
+    }
+
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The answer, whatever its status.
+    ///
+    /// # Errors
+    /// A stop is asked for. Within it: there is no answer.
+    pub fn get(&self, url: &str, what: What, cancel: &Cancel) -> Result<std::result::Result<Answer, ureq::Error>> {
+        let (client, url) = (self.clone(), url.to_string());
+        away(cancel, move || client.follow(&url, what))
+    }
+
+    fn follow(&self, url: &str, what: What) -> std::result::Result<Answer, ureq::Error> {
+        let mut url = Url::parse(url).map_err(|_| ureq::Error::BadUri(url.to_string()))?;
+        let mut token = self.token.as_ref().filter(|_| self.origin.as_ref() == Some(&url.origin()));
+        for _ in 0..=REDIRECTS {
+            let answer = self.ask(&url, token, what)?;
+            let Some(next) = redirect(&answer, &url)? else { return Ok(answer) };
+            token = token.filter(|_| next.origin() == url.origin());
+            url = next;
+        }
+        Err(ureq::Error::TooManyRedirects)
+    }
+
+    fn ask(&self, url: &Url, token: Option<&String>, what: What) -> std::result::Result<Answer, ureq::Error> {
+        let mut request = self.agent.get(url.as_str());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        match what {
+            What::Listing => request.config().timeout_global(Some(LISTING_TIME)).build().call(),
+            What::File { from } => {
+                request = request.header(ACCEPT_ENCODING, "identity");
+                if from > 0 {
+                    request = request.header(RANGE, format!("bytes={from}-"));
+                }
+                request.call()
+            }
+        }
+    }
+}
+
+/// Where an answer sends on to.
+fn redirect(answer: &Answer, url: &Url) -> std::result::Result<Option<Url>, ureq::Error> {
+    let location = answer.headers().get(LOCATION).filter(|_| matches!(answer.status().as_u16(), 301..=303 | 307 | 308));
+    let Some(location) = location else { return Ok(None) };
+    let location = String::from_utf8_lossy(location.as_bytes());
+    let next = url.join(&location).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
+    next.map(Some).ok_or_else(|| ureq::Error::BadUri(location.into_owned()))
 }
 
 /// What an address may hold as it is.
