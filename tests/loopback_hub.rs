@@ -30,6 +30,10 @@ pub struct Mishaps {
     pub cut: Option<(&'static str, usize)>,
     /// Nothing more comes of this file after so many bytes.
     pub stall: Option<(&'static str, usize)>,
+    /// So many more files with long names are listed.
+    pub crowd: usize,
+    /// The listing never ends.
+    pub endless: bool,
     /// Where all requests, or all but those for listings, are sent on to, instead of being answered.
     pub moved: Option<Moved>,
     /// Small files are sent on to another path of the same host, as on Hugging Face.
@@ -163,15 +167,27 @@ impl Shared {
         if mishaps.out_of_order && file.is_none() {
             return reply(&mut stream, "503 Service Unavailable", "", b"");
         }
+        if mishaps.endless && file.is_none() {
+            return endless(&mut stream);
+        }
         if of_kind("/api", "/revision/main") && parameter("blobs") == Some("true") {
-            return reply(&mut stream, "200 OK", "", self.hugging_face_listing().to_string().as_bytes());
+            let listing = self.hugging_face_listing(mishaps.crowd);
+            return reply(&mut stream, "200 OK", "", listing.to_string().as_bytes());
+        }
+        if of_kind("/api", &format!("/tree/{COMMIT}")) && parameter("recursive") == Some("true") {
+            let page = parameter("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+            let (nodes, next) = self.hugging_face_tree(mishaps.crowd, page);
+            let link = format!("Link: <{path}?recursive=true&cursor={}>; rel=\"next\"\r\n", page + 1);
+            let link = if next { link } else { String::new() };
+            return reply(&mut stream, "200 OK", &link, nodes.to_string().as_bytes());
         }
         if path.starts_with(&format!("/api/models/{id}/revision/")) {
             return reply(&mut stream, "404 Not Found", "X-Error-Code: RevisionNotFound\r\n", b"{}");
         }
         let is_listed = of_kind("/api/v1", "/repo/files") || of_kind("/api/v1", "/repo/tree");
         if is_listed && parameter("Revision") == Some("master") {
-            return reply(&mut stream, "200 OK", "", self.model_scope_listing().to_string().as_bytes());
+            let listing = self.model_scope_listing(mishaps.crowd);
+            return reply(&mut stream, "200 OK", "", listing.to_string().as_bytes());
         }
         let Some((name, content)) = file.and_then(|name| Some((name, self.content(name)?))) else {
             return reply(&mut stream, "404 Not Found", "X-Error-Code: RepoNotFound\r\n", b"{}");
@@ -214,7 +230,9 @@ impl Shared {
         }
     }
 
-    fn hugging_face_listing(&self) -> Value {
+    /// What comes with a repository: no more than 50,000 files, and first those that nobody needs.
+    fn hugging_face_listing(&self, crowd: usize) -> Value {
+        let extra = (0..crowd).map(|i| json!({"rfilename": crowded(i), "size": 1, "blobId": git_sha1(b"1")}));
         let sibling = |(name, content): &(String, Vec<u8>)| {
             let size = content.len();
             match name.ends_with(".safetensors") {
@@ -224,14 +242,48 @@ impl Shared {
                 false => json!({"rfilename": name, "size": size, "blobId": git_sha1(content)}),
             }
         };
-        json!({"sha": COMMIT, "siblings": self.files.iter().map(sibling).collect::<Vec<_>>()})
+        let siblings = extra.chain(self.files.iter().map(sibling)).take(50_000);
+        json!({"sha": COMMIT, "siblings": siblings.collect::<Vec<_>>()})
     }
 
-    fn model_scope_listing(&self) -> Value {
+    /// A page of all files and folders, and whether another one follows.
+    fn hugging_face_tree(&self, crowd: usize, page: usize) -> (Value, bool) {
+        const PAGE: usize = 20_000;
+        let folder = json!({"type": "directory", "path": "onnx", "size": 0, "oid": git_sha1(b"tree")});
+        let extra = (0..crowd).map(|i| json!({"type": "file", "path": crowded(i), "size": 1, "oid": git_sha1(b"1")}));
+        let node = |(name, content): &(String, Vec<u8>)| {
+            let size = content.len();
+            match name.ends_with(".safetensors") {
+                true => json!({"type": "file", "path": name, "size": size, "oid": git_sha1(b"pointer"),
+                    "lfs": {"oid": sha256(content), "size": size, "pointerSize": 134}}),
+                false => json!({"type": "file", "path": name, "size": size, "oid": git_sha1(content)}),
+            }
+        };
+        let nodes: Vec<_> = extra.chain([folder]).chain(self.files.iter().map(node)).collect();
+        let is_last = (page + 1) * PAGE >= nodes.len();
+        (nodes.into_iter().skip(page * PAGE).take(PAGE).collect(), !is_last)
+    }
+
+    fn model_scope_listing(&self, crowd: usize) -> Value {
+        let extra = (0..crowd).map(|i| json!({"Path": crowded(i), "Type": "blob", "Size": 1}));
         let file = |(name, content): &(String, Vec<u8>)| json!({"Name": name, "Path": name, "Type": "blob", "Size": content.len(), "Sha256": sha256(content)});
         let folder = json!({"Name": "onnx", "Path": "onnx", "Type": "tree", "Size": 0});
-        let files: Vec<_> = self.files.iter().map(file).chain([folder]).collect();
+        let files: Vec<_> = extra.chain(self.files.iter().map(file)).chain([folder]).collect();
         json!({"Code": 200, "Success": true, "Message": "success", "Data": {"Files": files}})
+    }
+}
+
+/// A file of many.
+fn crowded(number: usize) -> String {
+    format!("{}/{number}.bin", "x".repeat(200))
+}
+
+/// Answers until the client goes away.
+fn endless(out: &mut TcpStream) -> std::io::Result<()> {
+    out.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")?;
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(1 << 16));
+    loop {
+        out.write_all(chunk.as_bytes())?;
     }
 }
 

@@ -42,6 +42,10 @@ impl Chinese for HubError {
                 format!("{url} 回答 {status}{text}")
             }
             Self::Answer { url, problem } => format!("{url} 的回答与预期不同：{problem}"),
+            Self::LongListing { url, megabytes } => {
+                format!("{url} 列出的文件名超过 {megabytes} MB；没有哪个模型站的仓库有这么多文件")
+            }
+            Self::Entry { url, file } => format!("{url} 列出的 `{file}` 的名称、大小或哈希值不可能属于仓库中的文件"),
             Self::NoModel { id, missing, found } => format!(
                 "{id} 没有 {missing}（共 {found} 个文件）；这里的模型需要 config.json、tokenizer.json 和 *.safetensors"
             ),

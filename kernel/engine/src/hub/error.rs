@@ -41,6 +41,10 @@ pub enum HubError {
     Status { url: String, status: u16, text: String },
     #[error("{url} answers with something else than expected: {problem}")]
     Answer { url: String, problem: String },
+    #[error("{url} lists more than {megabytes} MB of names; no hub's repository has so many")]
+    LongListing { url: String, megabytes: u64 },
+    #[error("{url} lists `{file}` with a name, size or hash that a file of a repository cannot have")]
+    Entry { url: String, file: String },
     #[error("{id} has no {missing} ({found} files); a model here needs config.json, tokenizer.json and *.safetensors")]
     NoModel { id: String, missing: &'static str, found: usize },
     #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv or parquet",

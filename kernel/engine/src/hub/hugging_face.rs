@@ -11,7 +11,8 @@ use hf_hub::Repo;
 use hf_hub::RepoType;
 use hf_hub::api::sync::Api;
 use hf_hub::api::sync::ApiBuilder;
-use serde_json::Value;
+use serde::Deserialize;
+use tunebook_quote::quote;
 
 use super::HubError;
 use super::Kind;
@@ -24,12 +25,16 @@ use super::below;
 use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
+use super::pages;
+use super::pages::Pages;
 use super::request;
 use super::request::Client;
-use super::request::What;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
+
+/// As many files as this are not all in the list that comes with a repository, or may not be; pages have them all.
+const MANY: usize = 50_000;
 
 /// The hub that HF_ENDPOINT names, with the cache and the token of `huggingface_hub`.
 pub struct HuggingFace {
@@ -105,23 +110,104 @@ impl HuggingFace {
         }
     }
 
-    fn file(&self, repository: &Repository, commit: &str, entry: &Value) -> Option<RemoteFile> {
-        let path = entry.get("rfilename")?.as_str()?;
-        let large = entry.get("lfs").filter(|large| large.is_object());
-        let sha256 = large.and_then(|large| large.get("sha256")?.as_str());
-        let size = large.and_then(|large| large.get("size")).or_else(|| entry.get("size"))?.as_u64()?;
-        let name = sha256.or_else(|| entry.get("blobId")?.as_str())?;
-        let checksum = if sha256.is_some() { Checksum::sha256(name) } else { Checksum::git(name) };
+    /// The files of a commit, page by page.
+    fn tree(&self, repository: &Repository, commit: &str, pages: &mut Pages, cancel: &Cancel) -> Result<Vec<Entry>> {
+        let kind = if repository.kind == Kind::Model { "models" } else { "datasets" };
+        let mut url = format!("{}/api/{kind}/{}/tree/{commit}?recursive=true", self.names.endpoint, repository.id);
+        let mut entries = Vec::new();
+        loop {
+            let answer = pages.ask(&url)?;
+            if !answer.status().is_success() {
+                return Err(self.refused(repository, &url, answer, cancel));
+            }
+            let next = request::next_page(&answer, &url);
+            let nodes: Vec<Node> = pages::parsed(&url, &pages.read(&url, answer)?)?;
+            entries.extend(nodes.into_iter().filter(|node| node.kind != "directory").map(Entry::from));
+            let Some(next) = next else { return Ok(entries) };
+            url = next;
+        }
+    }
+
+    fn file(&self, repository: &Repository, commit: &str, entry: &Entry) -> Option<RemoteFile> {
+        let (name, checksum, size) = match &entry.large {
+            Some((sha256, size)) => (sha256, Some(Checksum::sha256(sha256)?), *size),
+            None => {
+                let name = entry.blob.as_ref()?;
+                (name, Checksum::git(name), entry.size?)
+            }
+        };
         let pinned = Repo::with_revision(repository.id.clone(), repo_type(repository.kind), commit.to_string());
-        let encoded: Vec<_> = path.split('/').map(request::encoded).collect();
+        let encoded: Vec<_> = entry.path.split('/').map(request::encoded).collect();
         Some(RemoteFile {
-            path: path.to_string(),
+            path: entry.path.clone(),
             url: self.api.repo(pinned).url(&encoded.join("/")),
             size,
             checksum,
             blob: below(&self.folder_of(repository).join("blobs"), name)?,
-            place: below(&self.cache_of(repository).pointer_path(commit), path)?,
+            place: below(&self.cache_of(repository).pointer_path(commit), &entry.path)?,
         })
+    }
+}
+
+/// What `/api/models/ID/revision/NAME?blobs=true` says.
+#[derive(Deserialize)]
+struct Info {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<SiblingLfs>,
+}
+
+#[derive(Deserialize)]
+struct SiblingLfs {
+    sha256: String,
+    size: u64,
+}
+
+/// What `/api/models/ID/tree/COMMIT` says of a file or folder.
+#[derive(Deserialize)]
+struct Node {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    size: Option<u64>,
+    oid: Option<String>,
+    lfs: Option<NodeLfs>,
+}
+
+#[derive(Deserialize)]
+struct NodeLfs {
+    oid: String,
+    size: u64,
+}
+
+/// A file, from either.
+struct Entry {
+    path: String,
+    size: Option<u64>,
+    /// The name that git gives to the file, or to what stands for it where it is a large one.
+    blob: Option<String>,
+    /// SHA-256 and size of the content that LFS keeps.
+    large: Option<(String, u64)>,
+}
+
+impl From<Sibling> for Entry {
+    fn from(sibling: Sibling) -> Self {
+        let large = sibling.lfs.map(|lfs| (lfs.sha256, lfs.size));
+        Self { path: sibling.rfilename, size: sibling.size, blob: sibling.blob_id, large }
+    }
+}
+
+impl From<Node> for Entry {
+    fn from(node: Node) -> Self {
+        Self { path: node.path, size: node.size, blob: node.oid, large: node.lfs.map(|lfs| (lfs.oid, lfs.size)) }
     }
 }
 
@@ -148,26 +234,28 @@ impl Source for HuggingFace {
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
         let url = format!("{}/api/{}?blobs=true", self.names.endpoint, repo(repository).api_url());
-        let answer = self.client.get(&url, What::Listing, cancel)?;
-        let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
+        let mut pages = Pages::new(&self.client, &self.names, &repository.id, cancel);
+        let answer = pages.ask(&url)?;
         if !answer.status().is_success() {
             return Err(self.refused(repository, &url, answer, cancel));
         }
-        let info = request::json(&url, answer, &self.names, &repository.id, cancel)?;
-        let wrong = |problem: &str| HubError::Answer { url: url.clone(), problem: problem.to_string() };
-        let is_commit = |sha: &&str| sha.len() >= 7 && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let commit =
-            info.get("sha").and_then(Value::as_str).filter(is_commit).ok_or_else(|| wrong("there is no `sha`"))?;
-        let entries = info.get("siblings").and_then(Value::as_array).ok_or_else(|| wrong("there are no `siblings`"))?;
+        let Info { sha: commit, siblings } = pages::parsed(&url, &pages.read(&url, answer)?)?;
+        if !is_commit(&commit) {
+            return Err(HubError::Answer { url: quote(&url), problem: "`sha` is no commit".to_string() }.into());
+        }
+        let entries = match siblings.len() < MANY {
+            true => siblings.into_iter().map(Entry::from).collect(),
+            false => self.tree(repository, &commit, &mut pages, cancel)?,
+        };
         let files = entries.iter().map(|entry| {
-            let problem = || wrong(&format!("a file lacks its name, size or hash: {entry}"));
-            self.file(repository, commit, entry).ok_or_else(problem)
+            let wrong = || HubError::Entry { url: quote(&url), file: quote(&entry.path) };
+            self.file(repository, &commit, entry).ok_or_else(wrong)
         });
         let reference = below(&self.folder_of(repository).join("refs"), &repository.revision);
         Ok(Listing {
-            folder: self.cache_of(repository).pointer_path(commit),
+            folder: self.cache_of(repository).pointer_path(&commit),
             files: files.collect::<std::result::Result<_, _>>()?,
-            reference: reference.filter(|_| repository.revision != commit).map(|path| (path, commit.to_string())),
+            reference: reference.filter(|_| repository.revision != commit).map(|path| (path, commit)),
         })
     }
 
@@ -177,6 +265,10 @@ impl Source for HuggingFace {
         let folder = self.cache_of(repository).pointer_path(commit.trim());
         folder.is_dir().then_some(folder)
     }
+}
+
+fn is_commit(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn repo(repository: &Repository) -> Repo {

@@ -10,10 +10,12 @@ mod environment;
 mod error;
 mod hugging_face;
 mod model_scope;
+mod pages;
 mod partial;
 mod request;
 mod selection;
 
+use std::collections::HashSet;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
@@ -206,7 +208,8 @@ fn snapshot(
         Err(error) => return Err(error),
     };
     let paths = select(repository, files.iter().map(|file| file.path.clone()).collect())?;
-    files.retain(|file| paths.contains(&file.path));
+    let mut needed: HashSet<_> = paths.iter().collect();
+    files.retain(|file| needed.remove(&file.path));
     // What is wrong with a small file shows before the large ones have come.
     files.sort_by_key(|file| file.size);
     download::all(&files, source.as_ref(), repository, cx)?;

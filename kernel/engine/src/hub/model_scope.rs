@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde::Deserialize;
 use tunebook_quote::quote;
 
 use super::HubError;
@@ -17,9 +17,10 @@ use super::below;
 use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
+use super::pages;
+use super::pages::Pages;
 use super::request;
 use super::request::Client;
-use super::request::What;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
@@ -77,27 +78,28 @@ impl ModelScope {
     }
 
     /// The entries of one answer.
-    fn entries(&self, repository: &Repository, page: usize, cancel: &Cancel) -> Result<Vec<Value>> {
+    fn entries(&self, repository: &Repository, page: usize, pages: &mut Pages, cancel: &Cancel) -> Result<Vec<Entry>> {
         let (suffix, paging) = match repository.kind {
             Kind::Model => ("files", String::new()),
             Kind::Dataset => ("tree", format!("&PageNumber={page}&PageSize={PAGE}")),
         };
         let revision = request::encoded(revision(repository));
         let url = format!("{}/{suffix}?Revision={revision}&Recursive=True{paging}", self.address(repository));
-        let answer = self.client.get(&url, What::Listing, cancel)?;
-        let answer = answer.map_err(|error| request::unreachable(&self.names, &repository.id, &error))?;
+        let answer = pages.ask(&url)?;
         if !answer.status().is_success() {
             return Err(self.refused(repository, &url, answer, cancel));
         }
-        let mut reply = request::json(&url, answer, &self.names, &repository.id, cancel)?;
-        let files = reply.pointer_mut("/Data/Files").map(Value::take).or_else(|| Some(reply.get_mut("Data")?.take()));
-        match files {
-            Some(Value::Array(files)) => Ok(files),
-            _ => {
-                let message = reply.get("Message").and_then(Value::as_str).unwrap_or("there are no `Files`");
-                Err(HubError::Answer { url, problem: quote(message) }.into())
+        let content = pages.read(&url, answer)?;
+        let files = match pages::parsed::<Reply<Files>>(&url, &content) {
+            Ok(reply) => Ok(reply.data.files),
+            Err(error) => pages::parsed::<Reply<Vec<Entry>>>(&url, &content).map(|reply| reply.data).map_err(|_| error),
+        };
+        files.map_err(|error| match pages::parsed::<Failure>(&url, &content) {
+            Ok(Failure { success: false, message }) => {
+                HubError::Answer { url: quote(&url), problem: quote(&message) }.into()
             }
-        }
+            _ => error.into(),
+        })
     }
 
     fn refused(&self, repository: &Repository, url: &str, answer: request::Answer, cancel: &Cancel) -> Error {
@@ -117,20 +119,50 @@ impl ModelScope {
         }
     }
 
-    fn file(&self, repository: &Repository, folder: &Path, entry: &Value) -> Option<RemoteFile> {
-        let path = entry.get("Path")?.as_str()?;
-        let sha256 = entry.get("Sha256").and_then(Value::as_str);
-        let (revision, file) = (request::encoded(revision(repository)), request::encoded(path));
-        let place = below(folder, path)?;
+    fn file(&self, repository: &Repository, folder: &Path, entry: &Entry) -> Option<RemoteFile> {
+        let (revision, file) = (request::encoded(revision(repository)), request::encoded(&entry.path));
+        let place = below(folder, &entry.path)?;
         Some(RemoteFile {
-            path: path.to_string(),
+            path: entry.path.clone(),
             url: format!("{}?Revision={revision}&FilePath={file}", self.address(repository)),
-            size: entry.get("Size")?.as_u64()?,
-            checksum: sha256.and_then(Checksum::sha256),
+            size: entry.size?,
+            checksum: entry.sha256.as_deref().and_then(Checksum::sha256),
             blob: place.clone(),
             place,
         })
     }
+}
+
+/// An answer: `{"Code": 200, "Message": "success", "Data": {"Files": [..]}}`, or `"Data": [..]`.
+#[derive(Deserialize)]
+struct Reply<T> {
+    #[serde(rename = "Data")]
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Files {
+    #[serde(rename = "Files")]
+    files: Vec<Entry>,
+}
+
+/// An answer that has no data says why.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    #[serde(default)]
+    success: bool,
+    message: String,
+}
+
+/// A file or a folder.
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    path: String,
+    r#type: Option<String>,
+    size: Option<u64>,
+    sha256: Option<String>,
 }
 
 impl Source for ModelScope {
@@ -156,18 +188,23 @@ impl Source for ModelScope {
     }
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
-        let mut entries = self.entries(repository, 1, cancel)?;
-        let mut pages = 1;
-        while repository.kind == Kind::Dataset && entries.len() == pages * PAGE {
-            pages += 1;
-            entries.extend(self.entries(repository, pages, cancel)?);
+        let mut pages = Pages::new(&self.client, &self.names, &repository.id, cancel);
+        let mut entries = self.entries(repository, 1, &mut pages, cancel)?;
+        let mut page = 1;
+        while repository.kind == Kind::Dataset && entries.len() == page * PAGE {
+            page += 1;
+            let more = self.entries(repository, page, &mut pages, cancel)?;
+            // A host that knows no pages gives the first one again.
+            if more.first() == entries.first() {
+                break;
+            }
+            entries.extend(more);
         }
         let folder = self.folder(repository);
-        let is_file = |entry: &&Value| entry.get("Type").and_then(Value::as_str) != Some("tree");
+        let is_file = |entry: &&Entry| entry.r#type.as_deref() != Some("tree");
         let files = entries.iter().filter(is_file).map(|entry| {
-            let problem = format!("a file lacks its name or size: {entry}");
-            let url = self.address(repository);
-            self.file(repository, &folder, entry).ok_or(HubError::Answer { url, problem })
+            let wrong = || HubError::Entry { url: quote(&self.address(repository)), file: quote(&entry.path) };
+            self.file(repository, &folder, entry).ok_or_else(wrong)
         });
         Ok(Listing { files: files.collect::<std::result::Result<_, _>>()?, folder, reference: None })
     }

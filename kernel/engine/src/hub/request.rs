@@ -10,14 +10,13 @@ use std::time::Duration;
 use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
-use serde_json::Value;
-use tunebook_quote::message;
 use ureq::Agent;
 use ureq::Body;
 use ureq::http::Response;
 use ureq::http::StatusCode;
 use ureq::http::header::ACCEPT_ENCODING;
 use ureq::http::header::AUTHORIZATION;
+use ureq::http::header::LINK;
 use ureq::http::header::LOCATION;
 use ureq::http::header::RANGE;
 use url::Origin;
@@ -127,6 +126,16 @@ fn redirect(answer: &Answer, url: &Url) -> std::result::Result<Option<Url>, ureq
     next.map(Some).ok_or_else(|| ureq::Error::BadUri(location.into_owned()))
 }
 
+/// The address of the page that follows an answer, as GitHub's header `Link` gives it, too.
+pub fn next_page(answer: &Answer, url: &str) -> Option<String> {
+    let links = answer.headers().get(LINK)?.to_str().ok()?;
+    let next = links.split('<').find_map(|link| {
+        let (address, rest) = link.split_once('>')?;
+        rest.contains("rel=\"next\"").then_some(address)
+    })?;
+    Some(Url::parse(url).ok()?.join(next).ok()?.into())
+}
+
 /// What an address may hold as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -161,18 +170,6 @@ pub fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send 
 /// A stop is asked for.
 pub fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
     away(cancel, move || thread::sleep(duration))
-}
-
-/// The JSON of an answer.
-///
-/// # Errors
-/// It breaks off, or is none.
-pub fn json(url: &str, answer: Answer, names: &Names, id: &str, cancel: &Cancel) -> Result<Value> {
-    let text = away(cancel, move || answer.into_body().read_to_string())?;
-    let text = text.map_err(|error| unreachable(names, id, &error))?;
-    let problem =
-        |error: serde_json::Error| HubError::Answer { url: url.to_string(), problem: message(&error.to_string()) };
-    Ok(serde_json::from_str(&text).map_err(problem)?)
 }
 
 pub fn unreachable(names: &Names, id: &str, error: &ureq::Error) -> HubError {
@@ -237,6 +234,24 @@ impl Content {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Ok(None)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_in_a_header() {
+        let answer = |link: &str| Response::builder().header(LINK, link).body(Body::builder().data("")).unwrap();
+        let next = |link: &str| next_page(&answer(link), "http://hub/api/tree/1?a=b");
+        let page = "http://hub/api/tree/1?cursor=x%3D";
+        assert_eq!(next(&format!("<{page}>; rel=\"next\"")).as_deref(), Some(page));
+        assert_eq!(next(&format!("<http://hub/0>; rel=\"prev\", <{page}>; rel=\"next\"")).as_deref(), Some(page));
+        assert_eq!(next("</api/tree/1?cursor=x%3D>; rel=\"next\"").as_deref(), Some(page));
+        for none in ["", "<", "http://hub", "<http://hub/0>; rel=\"prev\"", "<http://[>; rel=\"next\""] {
+            assert_eq!(next(none), None, "{none}");
         }
     }
 }
