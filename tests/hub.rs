@@ -1,15 +1,10 @@
 //! Models out of hubs, as a user meets them: the binary against a hub on the loopback device.
 
 use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
 use std::process::Command;
-use std::process::Stdio;
-use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use tempfile::TempDir;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Settings;
@@ -17,15 +12,16 @@ use tunebook_engine::hub::Part;
 use tunebook_engine::hub::dataset;
 use tunebook_engine::settings::Hub;
 
-use crate::binary::tunebook;
 use crate::fixtures::fixture;
+use crate::hub_user::LOADED;
+use crate::hub_user::SHARD;
+use crate::hub_user::User;
+use crate::hub_user::finish;
+use crate::hub_user::incomplete;
+use crate::hub_user::wait_for;
 use crate::loopback_hub::COMMIT;
 use crate::loopback_hub::LoopbackHub;
 use crate::loopback_hub::Mishaps;
-use crate::loopback_hub::Moved;
-
-const SHARD: &str = "model-00002-of-00002.safetensors";
-const LOADED: &str = "414,288 parameters";
 
 #[test]
 fn hugging_face_is_downloaded_once_and_lies_where_its_library_looks() {
@@ -68,18 +64,6 @@ fn hugging_face_is_downloaded_once_and_lies_where_its_library_looks() {
 }
 
 #[test]
-fn a_broken_connection_is_taken_up_where_it_broke() {
-    let user = User::new();
-    user.hub.set(Mishaps { cut: Some((SHARD, 100_000)), ..Mishaps::default() });
-    let (status, out, err) = user.run("load Qwen/tiny");
-    assert_eq!((status, err.as_str()), (0, ""));
-    assert!(out.contains(LOADED), "{out}");
-    let parts: Vec<_> = user.hub.seen().into_iter().filter(|seen| seen.what == SHARD).map(|seen| seen.from).collect();
-    // Each request is sent on to the storage.
-    assert_eq!(parts, [None, None, Some(100_000), Some(100_000)]);
-}
-
-#[test]
 #[cfg(unix)]
 fn an_interrupted_download_goes_on_with_the_next_load() {
     for (hub, setting) in [("hub/models--Qwen--tiny/blobs", ""), ("ms/models/Qwen--tiny/snapshots", "hub=modelscope")] {
@@ -103,125 +87,6 @@ fn an_interrupted_download_goes_on_with_the_next_load() {
         let part = user.hub.seen().into_iter().find(|seen| seen.what == SHARD).unwrap();
         assert_eq!(part.from, Some(300_000));
         assert!(!partial.exists());
-    }
-}
-
-#[test]
-fn a_damaged_file_is_named_and_never_used() {
-    let config = "config.json";
-    // What is not stored with LFS has but the name that git gives it.
-    for (hub, file, algorithm, folder) in [
-        ("hub=huggingface", SHARD, "SHA-256", "hub"),
-        ("hub=huggingface", config, "git SHA-1", "hub"),
-        ("hub=modelscope", SHARD, "SHA-256", "ms"),
-        ("hub=modelscope", config, "SHA-256", "ms"),
-    ] {
-        let user = User::new();
-        user.hub.set(Mishaps { damage: Some(file), ..Mishaps::default() });
-        let (status, _, err) = user.run(&format!("load Qwen/tiny {hub}"));
-        assert_eq!(status, 1);
-        assert!(err.contains(&format!("{file} is damaged: its {algorithm} is ")), "{err}");
-        let right = if algorithm == "SHA-256" { user.hub.sha256(file) } else { user.hub.git_sha1(file) };
-        assert!(err.contains(&format!("instead of {right}")), "{err}");
-        assert_eq!(incomplete(&user.home.path().join(folder)), None);
-        user.hub.set(Mishaps::default());
-        assert!(user.run(&format!("load Qwen/tiny {hub}")).1.contains(LOADED));
-    }
-}
-
-#[test]
-fn a_beginning_of_another_version_is_thrown_away() {
-    let user = User::new();
-    let blobs = user.home.path().join("hub/models--Qwen--tiny/blobs");
-    std::fs::create_dir_all(&blobs).unwrap();
-    std::fs::write(blobs.join(format!("{}.incomplete", user.hub.sha256(SHARD))), vec![7; 1000]).unwrap();
-    let (status, out, err) = user.run("load Qwen/tiny");
-    assert!(status == 0 && out.contains(LOADED), "{out}{err}");
-}
-
-#[test]
-fn a_token_is_asked_for_and_kept_from_other_hosts() {
-    let user = User::new();
-    user.hub.set(Mishaps { token: Some("hf_secret"), ..Mishaps::default() });
-    let (status, _, err) = user.run("load Qwen/tiny");
-    assert_eq!(status, 1);
-    let expected = "Hugging Face does not give out Qwen/tiny (401): it wants a token, which goes into HF_TOKEN";
-    assert!(err.contains(expected) && err.contains("/Qwen/tiny"), "{err}");
-    let (_, _, err) = user.run_with(&[("HF_TOKEN", "wrong")], "load Qwen/tiny");
-    assert!(err.contains("your token (HF_TOKEN) lacks the right"), "{err}");
-    let (_, _, err) = user.run("load Qwen/tiny hub=modelscope");
-    assert!(
-        err.contains("ModelScope does not give out Qwen/tiny (401)") && err.contains("MODELSCOPE_API_TOKEN"),
-        "{err}"
-    );
-    user.hub.seen();
-
-    std::fs::write(user.home.path().join("token"), "hf_secret\n").unwrap();
-    let (status, out, err) = user.run("load Qwen/tiny");
-    assert!(status == 0 && out.contains(LOADED) && !out.contains("secret"), "{out}{err}");
-    for seen in user.hub.seen() {
-        let is_hub = seen.host.starts_with("127.0.0.1");
-        assert_eq!(seen.token.as_deref(), is_hub.then_some("hf_secret"), "{seen:?}");
-    }
-}
-
-#[test]
-fn another_port_gets_no_token() {
-    let tokens = [("HF_TOKEN", "secret"), ("MODELSCOPE_API_TOKEN", "secret")];
-    let port = |hub: &LoopbackHub| hub.endpoint.rsplit_once(':').unwrap().1.to_string();
-    for setting in ["hub=huggingface", "hub=modelscope"] {
-        for files_only in [true, false] {
-            let other = LoopbackHub::serve(&fixture("tiny"), "Qwen/tiny");
-            // The same address, another name for it, and what looks like the first host and is a user's name.
-            for host in ["127.0.0.1", "localhost", "127.0.0.1@localhost"] {
-                let user = User::new();
-                let endpoint = format!("http://{host}:{}", port(&other));
-                user.hub.set(Mishaps { moved: Some(Moved { endpoint, files_only }), ..Mishaps::default() });
-                let (status, out, err) = user.run_with(&tokens, &format!("load Qwen/tiny {setting}"));
-                assert!(status == 0 && out.contains(LOADED), "{out}{err}");
-                assert!(user.hub.seen().iter().all(|seen| seen.token.as_deref() == Some("secret")));
-                let seen = other.seen();
-                assert!(!seen.is_empty() && seen.iter().all(|seen| seen.token.is_none()), "{host} {setting}: {seen:?}");
-            }
-        }
-    }
-    // The same host, scheme and port keep it: that is how the hub gives out a private repository's small files.
-    let user = User::new();
-    user.hub.set(Mishaps { token: Some("secret"), sent_on: true, ..Mishaps::default() });
-    let (status, out, err) = user.run_with(&tokens, "load Qwen/tiny");
-    assert!(status == 0 && out.contains(LOADED), "{out}{err}");
-}
-
-#[test]
-fn what_is_sent_in_circles_or_nowhere_is_no_answer() {
-    let user = User::new();
-    for (endpoint, problem) in [
-        (user.hub.endpoint.clone(), "too many redirects"),
-        ("file://localhost".to_string(), "bad uri"),
-        ("http://[".to_string(), "bad uri: http://[/"),
-    ] {
-        user.hub.set(Mishaps { moved: Some(Moved { endpoint, files_only: false }), ..Mishaps::default() });
-        let (status, _, err) = user.run("load Qwen/tiny");
-        assert!(status == 1 && err.contains("Hugging Face cannot be reached") && err.contains(problem), "{err}");
-    }
-}
-
-#[test]
-fn a_listing_may_be_long_and_come_in_pages() {
-    // 16 MB in one answer; and more files than such an answer has.
-    for crowd in [49_000, 60_000] {
-        for setting in ["hub=huggingface", "hub=modelscope"] {
-            let user = User::new();
-            user.hub.set(Mishaps { crowd, ..Mishaps::default() });
-            let (status, out, err) = user.run(&format!("load Qwen/tiny {setting}"));
-            assert!(status == 0 && out.contains(LOADED), "{crowd} {setting}: {out}{err}");
-        }
-    }
-    let user = User::new();
-    user.hub.set(Mishaps { endless: true, ..Mishaps::default() });
-    for setting in ["hub=huggingface", "hub=modelscope"] {
-        let (status, _, err) = user.run(&format!("load Qwen/tiny {setting}"));
-        assert!(status == 1 && err.contains("lists more than 128 MB of names"), "{err}");
     }
 }
 
@@ -385,84 +250,4 @@ fn downloads_a_data_set() {
     }
     let error = dataset(hub, "nowhere", part(None), &Settings::default(), &cx).unwrap_err();
     assert!(error.to_string().contains("`nowhere` is no name of a hub's repository"));
-}
-
-/// Somebody with a home of their own and a hub on the loopback device.
-struct User {
-    hub: LoopbackHub,
-    home: TempDir,
-}
-
-impl User {
-    fn new() -> Self {
-        Self { hub: LoopbackHub::serve(&fixture("tiny"), "Qwen/tiny"), home: tempfile::tempdir().unwrap() }
-    }
-
-    /// Pipes a script into the binary: its status and what it wrote.
-    fn run(&self, script: &str) -> (i32, String, String) {
-        self.run_with(&[], script)
-    }
-
-    fn run_with(&self, environment: &[(&str, &str)], script: &str) -> (i32, String, String) {
-        finish(self.start(environment, script))
-    }
-
-    fn start(&self, environment: &[(&str, &str)], script: &str) -> Child {
-        let file = self.home.path().join("script.tune");
-        std::fs::write(&file, script).unwrap();
-        let mut command = tunebook();
-        command.args(["run", "script.tune"]);
-        self.at_home(command).envs(environment.iter().copied()).spawn().unwrap()
-    }
-
-    /// A program that this user starts, with nothing of our own environment that concerns hubs.
-    fn at_home(&self, mut command: Command) -> Command {
-        let foreign =
-            ["HF_", "HUGGING", "MODELSCOPE_", "USE_MODELSCOPE", "TRANSFORMERS_", "HTTP", "http", "ALL_", "all_"];
-        for (name, _) in std::env::vars().filter(|(name, _)| foreign.iter().any(|prefix| name.starts_with(prefix))) {
-            command.env_remove(name);
-        }
-        command
-            .env("HF_ENDPOINT", &self.hub.endpoint)
-            .env("HF_HOME", self.home.path())
-            .env("MODELSCOPE_ENDPOINT", &self.hub.endpoint)
-            .env("MODELSCOPE_CACHE", self.home.path().join("ms"))
-            .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// What the hub was asked for since the last look.
-    fn asked(&self) -> Vec<String> {
-        self.hub.seen().into_iter().map(|seen| seen.what).collect()
-    }
-}
-
-fn finish(child: Child) -> (i32, String, String) {
-    let output = child.wait_with_output().unwrap();
-    // Long lines are broken between words.
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\n  ", " ");
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// The file below a folder that is not all there yet, and its size.
-fn incomplete(folder: &Path) -> Option<(PathBuf, u64)> {
-    std::fs::read_dir(folder).ok()?.flatten().find_map(|entry| match entry.path() {
-        path if path.is_dir() => incomplete(&path),
-        path if path.extension().is_some_and(|end| end == "incomplete") => Some((path, entry.metadata().ok()?.len())),
-        _ => None,
-    })
-}
-
-fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < Duration::from_secs(60), "it never came");
-        thread::sleep(Duration::from_millis(20));
-    }
 }

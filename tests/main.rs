@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod bad_hub;
 mod bad_input;
 mod bad_samples;
 mod binary;
@@ -20,6 +21,7 @@ mod fixtures;
 mod float16;
 mod gradients;
 mod hub;
+mod hub_user;
 mod jupyter;
 mod languages;
 mod logits;
