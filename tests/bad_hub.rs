@@ -35,13 +35,48 @@ fn a_damaged_file_is_named_and_never_used() {
         user.hub.set(Mishaps { damage: Some(file), ..Mishaps::default() });
         let (status, _, err) = user.run(&format!("load Qwen/tiny {hub}"));
         assert_eq!(status, 1);
-        assert!(err.contains(&format!("{file} is damaged: its {algorithm} is ")), "{err}");
+        let host = if file == SHARD && hub == "hub=huggingface" { "localhost" } else { "127.0.0.1" };
+        assert!(err.contains(&format!("{file} from {host}:")), "{err}");
+        assert!(err.contains(&format!(" is damaged: its {algorithm} is ")), "{err}");
         let right = if algorithm == "SHA-256" { user.hub.sha256(file) } else { user.hub.git_sha1(file) };
         assert!(err.contains(&format!("instead of {right}")), "{err}");
         assert_eq!(incomplete(&user.home.path().join(folder)), None);
         user.hub.set(Mishaps::default());
         assert!(user.run(&format!("load Qwen/tiny {hub}")).1.contains(LOADED));
     }
+}
+
+#[test]
+fn a_file_of_another_length_than_listed_is_asked_for_three_times() {
+    let name = "config.json";
+    let listed = std::fs::metadata(fixture("tiny").join(name)).unwrap().len();
+    for (hub, variable) in [("huggingface", "HF_ENDPOINT"), ("modelscope", "MODELSCOPE_ENDPOINT")] {
+        for (more, chunked) in [(-1, false), (-1, true), (1, false), (1, true), (-(listed as isize), false)] {
+            let user = User::new();
+            user.hub.set(Mishaps { other_size: Some((name, more)), chunked, ..Mishaps::default() });
+            let (status, _, err) = user.run(&format!("load Qwen/tiny hub={hub}"));
+            let host = user.hub.endpoint.strip_prefix("http://").unwrap();
+            let found = match (more, chunked) {
+                (1, true) => format!("more than {listed}"),
+                _ => listed.strict_add_signed(more as i64).to_string(),
+            };
+            let expected = format!("{host} sends {found} bytes of {name}, and http://{host} lists {listed} (3 tries)");
+            assert!(status == 1 && err.contains(&expected), "{err}");
+            assert!(err.contains(&format!("set {variable} to another host")), "{err}");
+            assert_eq!(user.asked().iter().filter(|asked| *asked == name).count(), 3);
+            assert_eq!(incomplete(user.home.path()), None);
+        }
+    }
+}
+
+#[test]
+fn a_host_that_never_sends_a_file_to_its_end_is_given_up() {
+    let user = User::new();
+    let name = "config.json";
+    user.hub.set(Mishaps { never_whole: Some((name, 100)), ..Mishaps::default() });
+    let (status, _, err) = user.run("load Qwen/tiny");
+    assert!(status == 1 && err.contains("config.json broke off 5 times without getting any further"), "{err}");
+    assert_eq!(user.asked().iter().filter(|asked| *asked == name).count(), 5);
 }
 
 #[test]

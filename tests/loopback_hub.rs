@@ -28,6 +28,12 @@ pub struct Mishaps {
     pub token: Option<&'static str>,
     /// The connection breaks once, after so many bytes of this file.
     pub cut: Option<(&'static str, usize)>,
+    /// Every connection breaks after so many bytes of this file, and it always begins at the first one.
+    pub never_whole: Option<(&'static str, usize)>,
+    /// This file has so many bytes more or, if negative, fewer than are listed.
+    pub other_size: Option<(&'static str, isize)>,
+    /// Answers do not say how long they are.
+    pub chunked: bool,
     /// Nothing more comes of this file after so many bytes.
     pub stall: Option<(&'static str, usize)>,
     /// So many more files with long names are listed.
@@ -205,13 +211,28 @@ impl Shared {
     }
 
     fn send(&self, out: &mut TcpStream, name: &str, all: &[u8], from: usize, mishaps: &Mishaps) -> std::io::Result<()> {
-        let mut content = all[from.min(all.len())..].to_vec();
+        let mut all = all.to_vec();
+        if let Some((_, more)) = mishaps.other_size.filter(|(file, _)| *file == name) {
+            all.resize(all.len().strict_add_signed(more), b' ');
+        }
+        let length = all.len();
+        let never_whole = mishaps.never_whole.filter(|(file, _)| *file == name);
+        let from = if never_whole.is_some() { 0 } else { from };
+        if from >= length && from > 0 {
+            return reply(out, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{length}\r\n"), b"");
+        }
+        let mut content = all.split_off(from);
         if let (Some(last), true) = (content.last_mut(), mishaps.damage == Some(name)) {
             *last ^= 1;
         }
         let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-        let range = format!("Content-Range: bytes {from}-{}/{}\r\n", all.len() - 1, all.len());
+        let range = format!("Content-Range: bytes {from}-{}/{length}\r\n", length.saturating_sub(1));
         let range = if from > 0 { range } else { String::new() };
+        if mishaps.chunked {
+            let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+            let chunk = [format!("{:x}\r\n", content.len()).as_bytes(), &content, b"\r\n0\r\n\r\n"].concat();
+            return out.write_all(&[head.as_bytes(), &chunk].concat());
+        }
         let head =
             format!("HTTP/1.1 {status}\r\n{range}Content-Length: {}\r\nConnection: close\r\n\r\n", content.len());
         out.write_all(head.as_bytes())?;
@@ -226,7 +247,7 @@ impl Shared {
                 out.set_read_timeout(Some(Duration::from_secs(60)))?;
                 out.read(&mut [0]).map(drop)
             }
-            _ => out.write_all(&content),
+            _ => out.write_all(&content[..never_whole.map_or(content.len(), |(_, bytes)| bytes)]),
         }
     }
 

@@ -55,13 +55,18 @@ impl Chinese for HubError {
             }
             Self::Busy { path } => format!("另一个程序正在下载 {}；请等它完成后再试", path.display()),
             Self::Broken { file, times, problem } => {
-                format!("{file} 连续 {times} 次中断，一个字节也没有收到（{problem}）；再执行同一命令会从那里继续")
+                format!("{file} 连续 {times} 次中断，没有任何进展（{problem}）；再执行同一命令会从那里继续")
             }
-            Self::Size { file, expected, found } => {
-                format!("{file} 收到 {found} 字节，应为 {expected} 字节；它已删除，请重试")
+            Self::Size { names, file, host, times, expected, found } => {
+                let found = found.map_or_else(|| format!("超过 {expected} 字节"), |found| format!("{found} 字节"));
+                format!(
+                    "{host} 发来的 {file} 有 {found}，而 {} 列出的是 {expected} 字节（试了 {times} 次）：两者之一已过时；\
+                     请把 {} 设为别的主机，或试试 hub={}",
+                    names.endpoint, names.endpoint_variable, names.other
+                )
             }
-            Self::Checksum { file, algorithm, expected, found } => {
-                format!("{file} 已损坏：{algorithm} 是 {found}，应为 {expected}；它已删除，请重试")
+            Self::Checksum { file, host, algorithm, expected, found } => {
+                format!("从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}；它已删除，请重试")
             }
         }
     }

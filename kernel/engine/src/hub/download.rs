@@ -11,8 +11,10 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_files::replace_file;
+use tunebook_quote::quote_end;
 use ureq::http::StatusCode;
 use ureq::http::header::CONTENT_RANGE;
+use ureq::http::header::TRANSFER_ENCODING;
 
 use super::HubError;
 use super::RemoteFile;
@@ -21,6 +23,7 @@ use super::Source;
 use super::checksum::Checksum;
 use super::partial::Partial;
 use super::request;
+use super::request::Answer;
 use super::request::Content;
 use super::request::What;
 use crate::error::Error;
@@ -30,9 +33,11 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 
-/// How often a connection may break without a byte in between.
+/// How often a connection may break without getting any further.
 const TRIES: usize = 5;
-/// The first of the partial pauses between tries.
+/// How often a host may send another number of bytes than the listing says, or others than those of its hash.
+const WRONG_TRIES: usize = 3;
+/// The first of the growing pauses between tries.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the progress is told.
 const TELL: Duration = Duration::from_millis(100);
@@ -45,7 +50,8 @@ const SMALL: u64 = 16 << 20;
 /// A file is refused, breaks off too often or is damaged, the disk is full, or a stop is asked for.
 pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
     let missing: Vec<_> = files.iter().filter(|file| !is_there(file, cx.cancel)).collect();
-    let total: u64 = missing.iter().map(|file| file.size).sum();
+    // A listing may say anything of a size.
+    let total = missing.iter().fold(0_u64, |total, file| total.saturating_add(file.size));
     if total > 0 {
         cx.emit(Event::Note(Note::Download {
             id: repository.id.clone(),
@@ -55,7 +61,8 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
             cache: source.cache().to_path_buf(),
         }));
     }
-    let mut run = Run { source, repository, cx, before: 0, total, told: None };
+    let host = source.names().endpoint.clone();
+    let mut run = Run { source, repository, cx, before: 0, total, told: None, host };
     for file in missing {
         if let Err(error) = run.fetch(file) {
             if matches!(error, Error::Cancelled) {
@@ -63,7 +70,7 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
             }
             return Err(error);
         }
-        run.before += file.size;
+        run.before = run.before.saturating_add(file.size);
     }
     files.iter().try_for_each(link)
 }
@@ -85,11 +92,16 @@ struct Run<'a> {
     before: u64,
     total: u64,
     told: Option<Instant>,
+    /// The host that the last answer came from, to be named where its content is wrong.
+    host: String,
 }
 
-/// What a try came to, short of a refusal.
+/// What a request came to, short of a refusal.
 enum Outcome {
+    /// There are as many bytes as the listing says.
     Complete,
+    /// The host has another number of bytes, or more than it says itself.
+    OtherSize(Option<u64>),
     Broken(String),
 }
 
@@ -100,25 +112,35 @@ impl Run<'_> {
         if is_right(&file.blob, file, self.cx.cancel) {
             return partial.discard();
         }
-        let mut failures = 0;
+        let (mut most, mut broken, mut wrong) = (partial.length(), 0, 0);
         loop {
-            let before = partial.length();
-            let resumed = before > 0;
-            if let Outcome::Broken(problem) = self.fetch_rest(file, &mut partial)? {
-                failures = if partial.length() > before { 1 } else { failures + 1 };
-                if failures >= TRIES {
-                    return Err(HubError::Broken { file: file.path.clone(), times: TRIES, problem }.into());
+            let is_whole_answer = partial.length() == 0;
+            let outcome = self.fetch_rest(file, &mut partial)?;
+            if let Outcome::Broken(problem) = outcome {
+                // A host that breaks off earlier each time gets nowhere either.
+                broken = if partial.length() > most { 1 } else { broken + 1 };
+                most = most.max(partial.length());
+                if broken >= TRIES {
+                    return Err(HubError::Broken { file: quote_end(&file.path), times: TRIES, problem }.into());
                 }
-                request::wait(PAUSE * (1 << failures), self.cx.cancel)?;
+                request::wait(PAUSE * (1 << broken), self.cx.cancel)?;
                 continue;
             }
-            let Err(error) = check(&mut partial, file) else { return partial.finish() };
+            let error = match outcome {
+                Outcome::OtherSize(found) => self.other_size(file, found),
+                _ => match partial.check() {
+                    Ok(()) => return partial.finish(),
+                    Err(found) => self.other_content(file, found),
+                },
+            };
+            wrong += 1;
             // What was there before may have been the beginning of another version.
-            if !resumed {
+            if wrong == WRONG_TRIES || matches!(error, HubError::Checksum { .. }) && is_whole_answer {
                 partial.discard()?;
                 return Err(error.into());
             }
             partial.clear()?;
+            request::wait(PAUSE, self.cx.cancel)?;
         }
     }
 
@@ -133,36 +155,61 @@ impl Run<'_> {
             Ok(answer) => answer,
             Err(error) => return Ok(Outcome::Broken(request::plain(&error))),
         };
-        let status = answer.status();
-        if status == StatusCode::PARTIAL_CONTENT {
+        self.host = request::host(&answer);
+        let (status, announced) = (answer.status(), request::announced(&answer));
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Ok(Outcome::Broken(format!("status {}", status.as_u16())));
+        } else if !status.is_success() && status != StatusCode::RANGE_NOT_SATISFIABLE {
+            return Err(self.refusal(file, answer));
+        } else if let Some(found) = announced.filter(|found| *found != file.size) {
+            return Ok(Outcome::OtherSize(Some(found)));
+        } else if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(Outcome::OtherSize(Some(partial.length())));
+        } else if status == StatusCode::PARTIAL_CONTENT {
             let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
             if !range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.length()))) {
                 partial.clear()?;
                 return Ok(Outcome::Broken("it sent another part than it was asked for".to_string()));
             }
-        } else if status == StatusCode::RANGE_NOT_SATISFIABLE {
-            partial.clear()?;
-            return Ok(Outcome::Broken("it has no such part".to_string()));
-        } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Ok(Outcome::Broken(format!("status {}", status.as_u16())));
-        } else if !status.is_success() {
-            return Err(self.refusal(file, answer));
         } else if partial.length() > 0 {
             // The whole file comes once more.
             partial.clear()?;
         }
+        self.receive(answer, file, partial)
+    }
+
+    /// Adds what an answer holds.
+    fn receive(&mut self, answer: Answer, file: &RemoteFile, partial: &mut Partial) -> Result<Outcome> {
+        // Otherwise the end of a connection is the end of the file, or an early one.
+        let tells_its_end = answer.headers().contains_key(TRANSFER_ENCODING);
         let content = Content::of(answer);
         loop {
             match content.next(self.cx.cancel)? {
+                Ok(Some(piece)) if partial.length() + piece.len() as u64 > file.size => {
+                    return Ok(Outcome::OtherSize(None));
+                }
                 Ok(Some(piece)) => {
                     partial.add(&piece)?;
                     self.tell(file, partial.length(), false);
                 }
-                Ok(None) if partial.length() >= file.size => return Ok(Outcome::Complete),
+                Ok(None) if partial.length() == file.size => return Ok(Outcome::Complete),
+                Ok(None) if tells_its_end => return Ok(Outcome::OtherSize(Some(partial.length()))),
                 Ok(None) => return Ok(Outcome::Broken("the connection ended early".to_string())),
                 Err(error) => return Ok(Outcome::Broken(error.to_string())),
             }
         }
+    }
+
+    fn other_size(&self, file: &RemoteFile, found: Option<u64>) -> HubError {
+        let (names, host) = (Box::new(self.source.names().clone()), self.host.clone());
+        HubError::Size { names, file: quote_end(&file.path), host, times: WRONG_TRIES, expected: file.size, found }
+    }
+
+    fn other_content(&self, file: &RemoteFile, found: String) -> HubError {
+        let (algorithm, expected) =
+            file.checksum.as_ref().map(|checksum| (checksum.algorithm(), checksum.text())).unwrap_or_default();
+        let (file, host) = (quote_end(&file.path), self.host.clone());
+        HubError::Checksum { file, host, algorithm, expected: expected.into(), found: found.into() }
     }
 
     fn refusal(&self, file: &RemoteFile, answer: request::Answer) -> Error {
@@ -182,20 +229,9 @@ impl Run<'_> {
         }
         self.told = Some(Instant::now());
         let (file, size) = (file.path.clone(), file.size);
-        let (all_done, all) = (self.before + done.min(size), self.total);
+        let (all_done, all) = (self.before.saturating_add(done.min(size)), self.total);
         self.cx.emit(Event::Download { file, done, size, all_done, all });
     }
-}
-
-fn check(partial: &mut Partial, file: &RemoteFile) -> std::result::Result<(), HubError> {
-    let (name, found) = (file.path.clone(), partial.length());
-    if found != file.size {
-        return Err(HubError::Size { file: name, expected: file.size, found });
-    }
-    let Err(found) = partial.check() else { return Ok(()) };
-    let (algorithm, expected) =
-        file.checksum.as_ref().map(|checksum| (checksum.algorithm(), checksum.text())).unwrap_or_default();
-    Err(HubError::Checksum { file: name, algorithm, expected: expected.to_string(), found })
 }
 
 /// Whether a file of the cache is that of the hub.

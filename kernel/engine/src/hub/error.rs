@@ -53,11 +53,18 @@ pub enum HubError {
     #[error("another program downloads {} right now; wait for it, then try again", .path.display())]
     Busy { path: PathBuf },
     #[error(
-        "{file} broke off {times} times without a byte in between ({problem}); the same command goes on from there"
+        "{file} broke off {times} times without getting any further ({problem}); the same command goes on from there"
     )]
     Broken { file: String, times: usize, problem: String },
-    #[error("{file} came with {found} bytes instead of {expected}; it is deleted, try again")]
-    Size { file: String, expected: u64, found: u64 },
-    #[error("{file} is damaged: its {algorithm} is {found} instead of {expected}; it is deleted, try again")]
-    Checksum { file: String, algorithm: &'static str, expected: String, found: String },
+    #[error(
+        "{host} sends {} of {file}, and {} lists {expected} ({times} tries): one of the two is out of date; set {} to \
+         another host, or try hub={}",
+        .found.map_or_else(|| format!("more than {expected} bytes"), |found| format!("{found} bytes")),
+        .names.endpoint, .names.endpoint_variable, .names.other
+    )]
+    Size { names: Box<Names>, file: String, host: String, times: usize, expected: u64, found: Option<u64> },
+    #[error(
+        "{file} from {host} is damaged: its {algorithm} is {found} instead of {expected}; it is deleted, try again"
+    )]
+    Checksum { file: String, host: String, algorithm: &'static str, expected: Box<str>, found: Box<str> },
 }

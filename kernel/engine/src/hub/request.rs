@@ -10,12 +10,16 @@ use std::time::Duration;
 use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
+use tunebook_quote::quote;
 use ureq::Agent;
 use ureq::Body;
+use ureq::ResponseExt;
 use ureq::http::Response;
 use ureq::http::StatusCode;
 use ureq::http::header::ACCEPT_ENCODING;
 use ureq::http::header::AUTHORIZATION;
+use ureq::http::header::CONTENT_LENGTH;
+use ureq::http::header::CONTENT_RANGE;
 use ureq::http::header::LINK;
 use ureq::http::header::LOCATION;
 use ureq::http::header::RANGE;
@@ -134,6 +138,23 @@ pub fn next_page(answer: &Answer, url: &str) -> Option<String> {
         rest.contains("rel=\"next\"").then_some(address)
     })?;
     Some(Url::parse(url).ok()?.join(next).ok()?.into())
+}
+
+/// Host and port that an answer is from.
+pub fn host(answer: &Answer) -> String {
+    let uri = answer.get_uri();
+    let host = uri.host().unwrap_or_default();
+    quote(&uri.port_u16().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")))
+}
+
+/// How many bytes the whole file has of which an answer sends all or a part, if it says so.
+pub fn announced(answer: &Answer) -> Option<u64> {
+    let header = |name| answer.headers().get(name)?.to_str().ok();
+    match header(CONTENT_RANGE) {
+        Some(range) => range.rsplit_once('/')?.1.parse().ok(),
+        None if answer.status() == StatusCode::OK => header(CONTENT_LENGTH)?.parse().ok(),
+        None => None,
+    }
 }
 
 /// What an address may hold as it is.
