@@ -174,3 +174,25 @@ fn a_listing_may_be_long_and_come_in_pages() {
         assert!(status == 1 && err.contains("lists more than 128 MB of names"), "{err}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn a_cache_in_which_others_write_leads_nowhere() {
+    use std::os::unix::fs::symlink;
+    let user = User::new();
+    let folder = user.home.path().join("hub/models--Qwen--tiny");
+    let precious = user.home.path().join("precious");
+    std::fs::create_dir_all(folder.join("blobs")).unwrap();
+    std::fs::write(&precious, "precious").unwrap();
+    symlink(&precious, folder.join(format!("blobs/{}.incomplete", user.hub.sha256(SHARD)))).unwrap();
+    let (status, out, err) = user.run("load Qwen/tiny");
+    assert!(status == 0 && out.contains(LOADED), "{out}{err}");
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert_eq!(incomplete(user.home.path()), None);
+    // A branch whose file names no commit, but a folder elsewhere.
+    symlink(fixture("tiny"), user.home.path().join("elsewhere")).unwrap();
+    assert!(folder.join("snapshots/../../../elsewhere/config.json").is_file());
+    std::fs::write(folder.join("refs/main"), "../../../elsewhere").unwrap();
+    let (status, _, err) = user.run_with(&[("HF_HUB_OFFLINE", "1")], "load Qwen/tiny");
+    assert!(status == 1 && err.contains("is not (or not all) in"), "{err}");
+}

@@ -2,6 +2,7 @@
 //!
 //! Of that crate's own download this does not make use: it neither checks what has come nor can be stopped.
 
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -64,7 +65,7 @@ impl HuggingFace {
         let token_file =
             environment::first(&["HF_TOKEN_PATH"]).map(PathBuf::from).or_else(|| Some(home()?.join("token")));
         let token = environment::first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
-            .or_else(|| std::fs::read_to_string(token_file?).ok())
+            .or_else(|| fs::read_to_string(token_file?).ok())
             .map(|token| token.trim().to_string())
             .filter(|token| !token.is_empty());
         let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(None);
@@ -261,8 +262,11 @@ impl Source for HuggingFace {
 
     fn cached(&self, repository: &Repository) -> Option<PathBuf> {
         let reference = below(&self.folder_of(repository).join("refs"), &repository.revision)?;
-        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| repository.revision.clone());
-        let folder = self.cache_of(repository).pointer_path(commit.trim());
+        // Nothing but a commit, which leads to no other folder.
+        let is_small = fs::metadata(&reference).is_ok_and(|found| found.is_file() && found.len() < 100);
+        let commit = if is_small { fs::read_to_string(reference).ok()? } else { repository.revision.clone() };
+        let commit = Some(commit.trim()).filter(|commit| is_commit(commit))?;
+        let folder = self.cache_of(repository).pointer_path(commit);
         folder.is_dir().then_some(folder)
     }
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::fs::TryLockError;
+use std::io;
 use std::io::Write;
+use std::path::Path;
 use std::path::PathBuf;
 
 use super::HubError;
@@ -35,7 +37,7 @@ impl<'a> Partial<'a> {
         let path = PathBuf::from(path);
         make_folder(&path)?;
         let failed = |source| unwritten(&path, source);
-        let file = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(failed)?;
+        let file = open(&path).map_err(failed)?;
         // Where a disk knows no locks, none is held.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(HubError::Busy { path }.into());
@@ -113,6 +115,84 @@ impl<'a> Partial<'a> {
     }
 }
 
+/// Opens a file to go on with. A cache may be shared, or broken: a link would lead what is written elsewhere, a pipe would
+/// never end, and a file that has another name is somebody's. Such a thing gives way.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !is_ours_alone(&found)) {
+        fs::remove_file(path)?;
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).read(true);
+    #[cfg(unix)]
+    // If a link has come since.
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn is_ours_alone(found: &fs::Metadata) -> bool {
+    found.is_file() && std::os::unix::fs::MetadataExt::nlink(found) == 1
+}
+
+#[cfg(not(unix))]
+fn is_ours_alone(found: &fs::Metadata) -> bool {
+    found.is_file()
+}
+
 fn hasher(wanted: &RemoteFile) -> Option<Hasher> {
     wanted.checksum.as_ref().map(|checksum| checksum.hasher(wanted.size))
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_of_ours_gives_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (blob, other) = (folder.path().join("blob"), folder.path().join("other"));
+        let partial = folder.path().join("blob.incomplete");
+        let wanted = RemoteFile {
+            path: "a".to_string(),
+            url: String::new(),
+            size: 8,
+            checksum: None,
+            blob: blob.clone(),
+            place: blob.clone(),
+        };
+        let fetch = || {
+            let mut partial = Partial::open(&wanted, &Cancel::default()).unwrap();
+            partial.add(&b"complete"[partial.length() as usize..]).unwrap();
+            partial.finish().unwrap();
+            assert_eq!(fs::read(&blob).unwrap(), b"complete");
+            assert!(fs::symlink_metadata(&blob).unwrap().is_file());
+        };
+        let make_pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        // A link, a link that leads nowhere, another name of a file, a pipe; and what was there is gone on with.
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, &partial).unwrap();
+        fetch();
+        symlink(folder.path().join("nowhere"), &partial).unwrap();
+        fetch();
+        fs::hard_link(&other, &partial).unwrap();
+        fetch();
+        make_pipe(&partial);
+        fetch();
+        fs::write(&partial, "comp").unwrap();
+        fetch();
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+        assert!(!folder.path().join("nowhere").exists());
+        // The place itself may lead elsewhere, too.
+        fs::remove_file(&blob).unwrap();
+        symlink(&other, &blob).unwrap();
+        fetch();
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+        // A folder is in the way, and is said to be.
+        fs::create_dir(&partial).unwrap();
+        assert!(matches!(Partial::open(&wanted, &Cancel::default()), Err(Error::Write { .. })));
+    }
 }

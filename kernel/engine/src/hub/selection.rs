@@ -74,7 +74,8 @@ pub fn paths(folder: &Path) -> Vec<String> {
         for entry in fs::read_dir(folder.join(&prefix)).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-            if entry.path().is_dir() { folders.push(path) } else { found.push(path) }
+            // A link to a folder might lead in circles; no hub's library makes one.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) { folders.push(path) } else { found.push(path) }
         }
     }
     found
@@ -116,6 +117,20 @@ mod tests {
         let error = |paths: &[&str]| select(paths).unwrap_err().to_string();
         assert!(error(&["tokenizer.json", "model.safetensors"]).contains("has no config.json (2 files)"));
         assert!(error(&["config.json", "tokenizer.json", "pytorch_model.bin"]).contains("has no *.safetensors"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_are_not_followed() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::write(folder.path().join("data/a.json"), "[]").unwrap();
+        symlink("data/a.json", folder.path().join("b.json")).unwrap();
+        ["x", "y"].iter().for_each(|name| symlink("..", folder.path().join("data").join(name)).unwrap());
+        let mut found = super::paths(folder.path());
+        found.sort();
+        assert_eq!(found, ["b.json", "data/a.json", "data/x", "data/y"]);
     }
 
     #[test]
