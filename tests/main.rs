@@ -34,6 +34,7 @@ mod readme;
 mod recipe;
 mod resume;
 mod rust_cells;
+mod shared_cache;
 mod terminal;
 mod trainable;
 mod training;

@@ -28,6 +28,14 @@ impl Say for Note {
                     "从 {hub} 下载 {id}：{files}，{size}，存到 {cache}"
                 )
             }
+            Self::DownloadWaits { file, lock } => {
+                let lock = lock.display();
+                say!(
+                    lang,
+                    "another program is downloading {file} (lock: {lock}); waiting for it to finish, Ctrl-C cancels",
+                    "另一个程序正在下载 {file}（锁文件：{lock}）；正在等它完成，按 Ctrl-C 取消"
+                )
+            }
             Self::DownloadStopped => {
                 const STOPPED: Text = both(
                     "stopped; the files that have come stay, and the next attempt goes on from there",

@@ -70,6 +70,8 @@ pub enum Task {
 pub enum Note {
     /// So many files and bytes come from a hub to a cache.
     Download { id: String, hub: &'static str, files: usize, size: u64, cache: PathBuf },
+    /// Another program fetches this file, which is waited for; it holds this lock.
+    DownloadWaits { file: String, lock: PathBuf },
     /// What has come stays.
     DownloadStopped,
     /// A hub cannot be reached; what was downloaded before is taken.

@@ -53,7 +53,6 @@ impl Chinese for HubError {
                 let folder = folder.as_ref().map(|folder| format!(" 的 {folder} 中")).unwrap_or_default();
                 format!("{id}{folder} 没有能作为数据读取的文件；可读 json、jsonl、csv 和 parquet")
             }
-            Self::Busy { path } => format!("另一个程序正在下载 {}；请等它完成后再试", path.display()),
             Self::Broken { file, times, problem } => {
                 format!("{file} 连续 {times} 次中断，没有任何进展（{problem}）；再执行同一命令会从那里继续")
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::io::Read;
 
 use sha1::Sha1;
+use sha2::Digest;
 use sha2::Sha256;
 use sha2::digest::DynDigest;
 
@@ -59,7 +60,7 @@ impl Checksum {
 
     /// Whether it is that of the bytes that were hashed; else the hash that these have.
     pub fn check(&self, hasher: Hasher) -> Result<(), String> {
-        let found: String = hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hexadecimal(&hasher.0.finalize());
         if found.eq_ignore_ascii_case(self.text()) { Ok(()) } else { Err(found) }
     }
 }
@@ -86,6 +87,15 @@ impl Hasher {
         }
         Ok(false)
     }
+}
+
+/// The SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_hexadecimal(text: &str, length: usize) -> bool {

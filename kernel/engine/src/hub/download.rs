@@ -21,6 +21,7 @@ use super::RemoteFile;
 use super::Repository;
 use super::Source;
 use super::checksum::Checksum;
+use super::lock::Lock;
 use super::partial::Partial;
 use super::request;
 use super::request::Answer;
@@ -49,7 +50,9 @@ const SMALL: u64 = 16 << 20;
 /// # Errors
 /// A file is refused, breaks off too often or is damaged, the disk is full, or a stop is asked for.
 pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
-    let missing: Vec<_> = files.iter().filter(|file| !is_there(file, cx.cancel)).collect();
+    let unplaced = files.iter().filter(|file| !is_right(&file.place, file, cx.cancel));
+    let (missing, unlinked): (Vec<_>, Vec<_>) = unplaced.partition(|file| !is_right(&file.blob, file, cx.cancel));
+    cx.go_on()?;
     // A listing may say anything of a size.
     let total = missing.iter().fold(0_u64, |total, file| total.saturating_add(file.size));
     if total > 0 {
@@ -63,16 +66,11 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
     }
     let host = source.names().endpoint.clone();
     let mut run = Run { source, repository, cx, before: 0, total, told: None, host };
-    for file in missing {
-        if let Err(error) = run.fetch(file) {
-            if matches!(error, Error::Cancelled) {
-                cx.emit(Event::Note(Note::DownloadStopped));
-            }
-            return Err(error);
-        }
-        run.before = run.before.saturating_add(file.size);
+    let fetched = missing.into_iter().chain(unlinked).try_for_each(|file| run.fetch(file));
+    if matches!(fetched, Err(Error::Cancelled)) {
+        cx.emit(Event::Note(Note::DownloadStopped));
     }
-    files.iter().try_for_each(link)
+    fetched
 }
 
 /// Writes a small file of our own, as a whole or not at all.
@@ -106,12 +104,20 @@ enum Outcome {
 }
 
 impl Run<'_> {
+    /// Sees to it that a file is in its place.
     fn fetch(&mut self, file: &RemoteFile) -> Result<()> {
-        let mut partial = Partial::open(file, self.cx.cancel)?;
-        // Another program may have finished it in between.
-        if is_right(&file.blob, file, self.cx.cancel) {
-            return partial.discard();
+        let waits = || Note::DownloadWaits { file: quote_end(&file.path), lock: file.lock.clone() };
+        let _lock = Lock::wait(&file.lock, self.cx, || self.cx.emit(Event::Note(waits())))?;
+        // Another program may have fetched it in between.
+        if !is_right(&file.blob, file, self.cx.cancel) {
+            self.download(file)?;
         }
+        self.before = self.before.saturating_add(file.size);
+        link(file, self.cx.cancel)
+    }
+
+    fn download(&mut self, file: &RemoteFile) -> Result<()> {
+        let mut partial = Partial::open(file, self.cx.cancel)?;
         let (mut most, mut broken, mut wrong) = (partial.length(), 0, 0);
         loop {
             let is_whole_answer = partial.length() == 0;
@@ -235,11 +241,6 @@ impl Run<'_> {
 }
 
 /// Whether a file of the cache is that of the hub.
-fn is_there(file: &RemoteFile, cancel: &Cancel) -> bool {
-    let path = if file.place.is_file() { &file.place } else { &file.blob };
-    is_right(path, file, cancel)
-}
-
 fn is_right(path: &Path, file: &RemoteFile, cancel: &Cancel) -> bool {
     let has_size = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == file.size);
     let has_content = |checksum: &Checksum| {
@@ -251,8 +252,8 @@ fn is_right(path: &Path, file: &RemoteFile, cancel: &Cancel) -> bool {
 }
 
 /// Makes a file found in its place, if that is another one than where its content lies.
-fn link(file: &RemoteFile) -> Result<()> {
-    if file.place == file.blob || fs::metadata(&file.place).is_ok_and(|found| found.len() == file.size) {
+fn link(file: &RemoteFile, cancel: &Cancel) -> Result<()> {
+    if file.place == file.blob || is_right(&file.place, file, cancel) {
         return Ok(());
     }
     make_folder(&file.place)?;

@@ -50,8 +50,6 @@ pub enum HubError {
     #[error("{id} has no file that can be read as data{}; it takes json, jsonl, csv or parquet",
         .folder.as_ref().map(|folder| format!(" in {folder}")).unwrap_or_default())]
     NoData { id: String, folder: Option<String> },
-    #[error("another program downloads {} right now; wait for it, then try again", .path.display())]
-    Busy { path: PathBuf },
     #[error(
         "{file} broke off {times} times without getting any further ({problem}); the same command goes on from there"
     )]

@@ -146,6 +146,7 @@ impl HuggingFace {
             checksum,
             blob: below(&self.folder_of(repository).join("blobs"), name)?,
             place: below(&self.cache_of(repository).pointer_path(commit), &entry.path)?,
+            lock: below(&self.cache.path().join(".locks"), &format!("{}/{name}.lock", repo(repository).folder_name()))?,
         })
     }
 }

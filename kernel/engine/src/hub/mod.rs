@@ -9,6 +9,7 @@ mod download;
 mod environment;
 mod error;
 mod hugging_face;
+mod lock;
 mod model_scope;
 mod pages;
 mod partial;
@@ -135,6 +136,8 @@ struct RemoteFile {
     blob: PathBuf,
     /// Where it is found: the same, or a link to it.
     place: PathBuf,
+    /// What is locked while it is fetched, as the hub's own library does.
+    lock: PathBuf,
 }
 
 /// A hub as it can be reached from here.

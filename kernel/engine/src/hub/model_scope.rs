@@ -14,6 +14,7 @@ use super::RemoteFile;
 use super::Repository;
 use super::Source;
 use super::below;
+use super::checksum;
 use super::checksum::Checksum;
 use super::environment;
 use super::nearest_model;
@@ -129,6 +130,7 @@ impl ModelScope {
             checksum: entry.sha256.as_deref().and_then(Checksum::sha256),
             blob: place.clone(),
             place,
+            lock: self.cache.join(".lock").join(lock_name(repository, &entry.path)),
         })
     }
 }
@@ -219,6 +221,13 @@ fn segment(kind: Kind) -> &'static str {
         Kind::Model => "models",
         Kind::Dataset => "datasets",
     }
+}
+
+/// What `modelscope` locks while it fetches a file, under a name that is short whatever the file is called.
+fn lock_name(repository: &Repository, path: &str) -> String {
+    let kind = if repository.kind == Kind::Model { "model" } else { "dataset" };
+    let key = ["modelscope-hub-download-lock-v2", "file", kind, &repository.id, path].join("\0");
+    format!("file_{}.lock", checksum::sha256(key.as_bytes()))
 }
 
 /// Its first branch has another name; LLaMA-Factory translates it, too.

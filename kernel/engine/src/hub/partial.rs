@@ -3,13 +3,11 @@
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
-use std::fs::TryLockError;
 use std::io;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
-use super::HubError;
 use super::RemoteFile;
 use super::checksum::Hasher;
 use super::download::make_folder;
@@ -18,7 +16,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Cancel;
 
-/// What there is of a file. It belongs to one program at a time.
+/// What there is of a file. It belongs to the program that holds the file's lock.
 pub struct Partial<'a> {
     wanted: &'a RemoteFile,
     path: PathBuf,
@@ -30,7 +28,7 @@ pub struct Partial<'a> {
 
 impl<'a> Partial<'a> {
     /// # Errors
-    /// The disk refuses, another program has the file, or a stop is asked for.
+    /// The disk refuses, or a stop is asked for.
     pub fn open(wanted: &'a RemoteFile, cancel: &Cancel) -> Result<Self> {
         let mut path = wanted.blob.as_os_str().to_os_string();
         path.push(".incomplete");
@@ -38,10 +36,6 @@ impl<'a> Partial<'a> {
         make_folder(&path)?;
         let failed = |source| unwritten(&path, source);
         let file = open(&path).map_err(failed)?;
-        // Where a disk knows no locks, none is held.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(HubError::Busy { path }.into());
-        }
         let length = file.metadata().map_err(failed)?.len();
         let mut partial = Self { wanted, path, file, length, hasher: hasher(wanted) };
         if length > wanted.size {
@@ -163,6 +157,7 @@ mod tests {
             checksum: None,
             blob: blob.clone(),
             place: blob.clone(),
+            lock: folder.path().join("lock"),
         };
         let fetch = || {
             let mut partial = Partial::open(&wanted, &Cancel::default()).unwrap();
