@@ -207,10 +207,18 @@ impl Shared {
             let location = format!("Location: /api/resolve-cache/{id}/{name}\r\n");
             return reply(&mut stream, "307 Temporary Redirect", &location, b"");
         }
-        self.send(&mut stream, name, content, from.unwrap_or(0), &mishaps)
+        // ModelScope sends parts, too, but does not say so by the status.
+        let part = if path.starts_with("/api/v1/") { "200 OK" } else { "206 Partial Content" };
+        self.send(&mut stream, (name, content), (from.unwrap_or(0), part), &mishaps)
     }
 
-    fn send(&self, out: &mut TcpStream, name: &str, all: &[u8], from: usize, mishaps: &Mishaps) -> std::io::Result<()> {
+    fn send(
+        &self,
+        out: &mut TcpStream,
+        (name, all): (&str, &[u8]),
+        (from, part): (usize, &str),
+        mishaps: &Mishaps,
+    ) -> std::io::Result<()> {
         let mut all = all.to_vec();
         if let Some((_, more)) = mishaps.other_size.filter(|(file, _)| *file == name) {
             all.resize(all.len().strict_add_signed(more), b' ');
@@ -225,7 +233,7 @@ impl Shared {
         if let (Some(last), true) = (content.last_mut(), mishaps.damage == Some(name)) {
             *last ^= 1;
         }
-        let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+        let status = if from > 0 { part } else { "200 OK" };
         let range = format!("Content-Range: bytes {from}-{}/{length}\r\n", length.saturating_sub(1));
         let range = if from > 0 { range } else { String::new() };
         if mishaps.chunked {

@@ -171,15 +171,15 @@ impl Run<'_> {
             return Ok(Outcome::OtherSize(Some(found)));
         } else if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(Outcome::OtherSize(Some(partial.length())));
-        } else if status == StatusCode::PARTIAL_CONTENT {
-            let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-            if !range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.length()))) {
-                partial.clear()?;
-                return Ok(Outcome::Broken("it sent another part than it was asked for".to_string()));
-            }
-        } else if partial.length() > 0 {
-            // The whole file comes once more.
+        }
+        // The status does not tell: ModelScope sends parts with 200.
+        let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let goes_on = range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.length())));
+        if !goes_on && partial.length() > 0 {
             partial.clear()?;
+        }
+        if !goes_on && (range.is_some() || status == StatusCode::PARTIAL_CONTENT) {
+            return Ok(Outcome::Broken("it sent another part than it was asked for".to_string()));
         }
         self.receive(answer, file, partial)
     }
