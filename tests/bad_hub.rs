@@ -1,10 +1,14 @@
 //! Hubs, and hosts on the way to them, that break off, lie, or are after a token.
 
+use serde_json::Value;
+use serde_json::json;
+
 use crate::fixtures::fixture;
 use crate::hub_user::LOADED;
 use crate::hub_user::SHARD;
 use crate::hub_user::User;
 use crate::hub_user::incomplete;
+use crate::loopback_hub::COMMIT;
 use crate::loopback_hub::LoopbackHub;
 use crate::loopback_hub::Mishaps;
 use crate::loopback_hub::Moved;
@@ -173,6 +177,47 @@ fn a_listing_may_be_long_and_come_in_pages() {
         let (status, _, err) = user.run(&format!("load Qwen/tiny {setting}"));
         assert!(status == 1 && err.contains("lists more than 128 MB of names"), "{err}");
     }
+}
+
+#[test]
+fn what_a_host_says_is_quoted_in_part() {
+    let long = format!("\u{1b}]0;title\u{7}{}", "é".repeat(50_000));
+    let quoted = format!("\\u{{1b}}]0;title\\u{{7}}{}…", "é".repeat(69));
+    let hugging_face = |sha: &str, siblings: Value| json!({"sha": sha, "siblings": siblings}).to_string();
+    let model_scope = |files: Value| json!({"Success": true, "Data": {"Files": files}}).to_string();
+    let failure = json!({"Success": false, "Message": long, "Data": null}).to_string();
+    let node = json!([{"rfilename": long, "size": 1, "blobId": "1"}]);
+    let user = User::new();
+    for (hub, status, content, quotes) in [
+        ("huggingface", "418 I'm a teapot", long.clone(), true),
+        ("modelscope", "418 I'm a teapot", long.clone(), true),
+        ("huggingface", "200 OK", hugging_face(&long, json!([])), false),
+        ("huggingface", "200 OK", hugging_face(COMMIT, json!(long)), false),
+        ("huggingface", "200 OK", hugging_face(COMMIT, node), true),
+        ("modelscope", "200 OK", failure, true),
+        ("modelscope", "200 OK", model_scope(json!([{"Path": long}])), true),
+        ("modelscope", "200 OK", long.clone(), false),
+    ] {
+        user.hub.set(Mishaps { says: Some((status, content)), ..Mishaps::default() });
+        for language in ["en", "zh"] {
+            let (status, _, err) = user.run(&format!("lang {language}\nload Qwen/tiny hub={hub}"));
+            assert!(status == 1 && err.chars().count() < 800 && !err.contains('\u{1b}'), "{hub}: {err}");
+            assert_eq!(err.split_whitespace().collect::<String>().contains(&quoted), quotes, "{hub}: {err}");
+        }
+    }
+    for endpoint in [format!("http://{}", "x".repeat(50_000)), format!("http://[{}", "x".repeat(50_000))] {
+        user.hub.set(Mishaps {
+            moved: Some(Moved { endpoint: endpoint.clone(), files_only: false }),
+            ..Mishaps::default()
+        });
+        for environment in [&[][..], &[("HF_ENDPOINT", endpoint.as_str())]] {
+            let (status, _, err) = user.run_with(environment, "load Qwen/tiny");
+            assert!(status == 1 && err.chars().count() < 800, "{err}");
+        }
+    }
+    user.hub.set(Mishaps::default());
+    let (_, _, err) = user.run(&format!("load Qwen/tiny model_revision={}", "x".repeat(10_000)));
+    assert!(err.contains("has no revision `xxx") && err.chars().count() < 800, "{err}");
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Mishaps {
     pub stall: Option<(&'static str, usize)>,
     /// So many more files with long names are listed.
     pub crowd: usize,
+    /// The status and content of every answer.
+    pub says: Option<(&'static str, String)>,
     /// The listing never ends.
     pub endless: bool,
     /// Where all requests, or all but those for listings, are sent on to, instead of being answered.
@@ -166,6 +168,9 @@ impl Shared {
         let is_storage = path.starts_with("/storage/");
         if !is_storage && mishaps.token.is_some_and(|needed| token.as_deref() != Some(needed)) {
             return reply(&mut stream, "401 Unauthorized", "X-Error-Code: GatedRepo\r\n", b"Access is restricted.");
+        }
+        if let Some((status, content)) = &mishaps.says {
+            return reply(&mut stream, status, "", content.as_bytes());
         }
         if let Some(moved) = mishaps.moved.as_ref().filter(|moved| file.is_some() || !moved.files_only) {
             return reply(&mut stream, "302 Found", &format!("Location: {}{target}\r\n", moved.endpoint), b"");

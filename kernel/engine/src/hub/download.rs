@@ -11,6 +11,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_files::replace_file;
+use tunebook_quote::quote;
 use tunebook_quote::quote_end;
 use ureq::http::StatusCode;
 use ureq::http::header::CONTENT_RANGE;
@@ -201,7 +202,7 @@ impl Run<'_> {
                 Ok(None) if partial.length() == file.size => return Ok(Outcome::Complete),
                 Ok(None) if tells_its_end => return Ok(Outcome::OtherSize(Some(partial.length()))),
                 Ok(None) => return Ok(Outcome::Broken("the connection ended early".to_string())),
-                Err(error) => return Ok(Outcome::Broken(error.to_string())),
+                Err(error) => return Ok(Outcome::Broken(quote(&error.to_string()))),
             }
         }
     }
@@ -234,7 +235,7 @@ impl Run<'_> {
             return;
         }
         self.told = Some(Instant::now());
-        let (file, size) = (file.path.clone(), file.size);
+        let (file, size) = (quote_end(&file.path), file.size);
         let (all_done, all) = (self.before.saturating_add(done.min(size)), self.total);
         self.cx.emit(Event::Download { file, done, size, all_done, all });
     }

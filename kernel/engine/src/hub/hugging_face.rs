@@ -41,6 +41,8 @@ const MANY: usize = 50_000;
 pub struct HuggingFace {
     api: Api,
     cache: Cache,
+    /// The host, as addresses begin with it.
+    endpoint: String,
     names: Names,
     client: Client,
     is_offline: bool,
@@ -73,16 +75,17 @@ impl HuggingFace {
             builder = builder.with_endpoint(endpoint.trim().trim_end_matches('/').to_string());
         }
         let api = builder.build().map_err(|error| Error::Other(error.to_string()))?;
+        let endpoint = endpoint(&api);
         let names = Names {
             hub: "Hugging Face",
-            endpoint: endpoint(&api),
+            endpoint: quote(&endpoint),
             endpoint_variable: "HF_ENDPOINT",
             token_variable: "HF_TOKEN",
             other: "modelscope",
         };
         let is_offline = environment::is_on("HF_HUB_OFFLINE") || environment::is_on("TRANSFORMERS_OFFLINE");
-        let client = Client::new(&names.endpoint, token);
-        Ok(Self { api, cache, names, client, is_offline })
+        let client = Client::new(&endpoint, token);
+        Ok(Self { api, cache, endpoint, names, client, is_offline })
     }
 
     fn cache_of(&self, repository: &Repository) -> CacheRepo {
@@ -98,7 +101,7 @@ impl HuggingFace {
         let code = answer.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
         let (names, id, with_token) = (Box::new(self.names.clone()), repository.id.clone(), self.client.has_token());
         match (status, code) {
-            (_, "RevisionNotFound") => HubError::NoRevision { names, id, revision: repository.revision.clone() }.into(),
+            (_, "RevisionNotFound") => HubError::NoRevision { names, id, revision: quote(&repository.revision) }.into(),
             (401 | 403, "GatedRepo") | (403, _) => {
                 HubError::Denied { names, id, status, with_token, page: self.page(repository) }.into()
             }
@@ -114,7 +117,7 @@ impl HuggingFace {
     /// The files of a commit, page by page.
     fn tree(&self, repository: &Repository, commit: &str, pages: &mut Pages, cancel: &Cancel) -> Result<Vec<Entry>> {
         let kind = if repository.kind == Kind::Model { "models" } else { "datasets" };
-        let mut url = format!("{}/api/{kind}/{}/tree/{commit}?recursive=true", self.names.endpoint, repository.id);
+        let mut url = format!("{}/api/{kind}/{}/tree/{commit}?recursive=true", self.endpoint, repository.id);
         let mut entries = Vec::new();
         loop {
             let answer = pages.ask(&url)?;
@@ -223,7 +226,7 @@ impl Source for HuggingFace {
     }
 
     fn page(&self, repository: &Repository) -> String {
-        format!("{}/{}", self.names.endpoint, repo(repository).url())
+        quote(&format!("{}/{}", self.endpoint, repo(repository).url()))
     }
 
     fn client(&self) -> &Client {
@@ -235,7 +238,7 @@ impl Source for HuggingFace {
     }
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing> {
-        let url = format!("{}/api/{}?blobs=true", self.names.endpoint, repo(repository).api_url());
+        let url = format!("{}/api/{}?blobs=true", self.endpoint, repo(repository).api_url());
         let mut pages = Pages::new(&self.client, &self.names, &repository.id, cancel);
         let answer = pages.ask(&url)?;
         if !answer.status().is_success() {

@@ -102,7 +102,7 @@ pub fn dataset(hub: Hub, id: &str, part: Part, settings: &Settings, cx: &Context
 /// What is to be had under a name.
 struct Repository {
     kind: Kind,
-    /// `owner/name`
+    /// `owner/name`, short and plain enough to be shown as it is.
     id: String,
     /// A branch, a tag or a commit.
     revision: String,
@@ -166,7 +166,7 @@ trait Source {
 #[derive(Clone, Debug)]
 pub struct Names {
     pub hub: &'static str,
-    /// The host in use.
+    /// The host in use, to be shown.
     pub endpoint: String,
     /// The environment variable that names another host.
     pub endpoint_variable: &'static str,
@@ -222,7 +222,11 @@ fn snapshot(
     Ok((folder, paths))
 }
 
-/// `owner/name`, if that is what a name is: two parts of letters, digits, `-`, `_` and `.`, as the hubs have them.
+/// Hugging Face's own limit.
+const ID_LENGTH: usize = 96;
+
+/// `owner/name`, if that is what a name is: two parts of letters, digits, `-`, `_` and `.`, as the hubs have them, and no
+/// longer than theirs.
 fn repository_id(name: &Path) -> Option<String> {
     let parts: Vec<_> = name.components().collect();
     let [Component::Normal(owner), Component::Normal(name)] = parts[..] else { return None };
@@ -231,7 +235,8 @@ fn repository_id(name: &Path) -> Option<String> {
         let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         part.chars().all(is_inside) && !part.starts_with(['-', '.']) && !part.ends_with(['-', '.'])
     };
-    (is_part(owner) && is_part(name)).then(|| format!("{owner}/{name}"))
+    let is_short = owner.len() + 1 + name.len() <= ID_LENGTH;
+    (is_short && is_part(owner) && is_part(name)).then(|| format!("{owner}/{name}"))
 }
 
 /// The model that was meant by the name of one that is not there.
@@ -242,11 +247,16 @@ fn nearest_model(id: &str) -> Option<String> {
     known.iter().find(|(lower, _)| *lower == found).map(|(_, name)| name.to_string())
 }
 
-/// A path of a repository below a folder of ours; `None` if it would lead out of it.
+/// Names may have 255 bytes on most disks, and paths 4,096, of which a cache needs some.
+const PATH_LENGTH: usize = 2048;
+
+/// A path of a repository below a folder of ours; `None` if it would lead out of it, or if no disk could have it.
 fn below(folder: &Path, path: &str) -> Option<PathBuf> {
     let parts: Vec<_> = path.split('/').collect();
-    let is_plain = |part: &&str| !matches!(*part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
-    parts.iter().all(is_plain).then(|| parts.iter().fold(folder.to_path_buf(), |path, part| path.join(part)))
+    let is_plain =
+        |part: &&str| !matches!(*part, "" | "." | "..") && !part.contains(['\\', ':', '\0']) && part.len() < 256;
+    (path.len() < PATH_LENGTH && parts.iter().all(is_plain))
+        .then(|| parts.iter().fold(folder.to_path_buf(), |path, part| path.join(part)))
 }
 
 #[cfg(test)]
@@ -260,12 +270,16 @@ mod tests {
         for path in ["nowhere", "a/b/c", "/a/b", "./a", "../a", "a/..", "~/a", "a/b c", "-a/b", "a/.b", "", "ä/b"] {
             assert_eq!(id(path), None, "{path}");
         }
+        let long = |length| format!("a/{}", "b".repeat(length));
+        assert_eq!((id(&long(94)), id(&long(95))), (Some(long(94)), None));
     }
 
     #[test]
     fn no_file_leads_out_of_its_folder() {
         let folder = Path::new("cache");
         assert_eq!(below(folder, "a/b.json"), Some(folder.join("a").join("b.json")));
+        assert_eq!(below(folder, &"a".repeat(256)), None);
+        assert_eq!(below(folder, &vec!["a"; 2000].join("/")), None);
         for path in ["../a", "a/../../b", "/etc/passwd", "", "a//b", "a\\..\\b", "c:/a", "."] {
             assert_eq!(below(folder, path), None, "{path}");
         }

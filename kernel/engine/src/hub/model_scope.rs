@@ -33,6 +33,8 @@ const PAGE: usize = 200;
 /// The hub that MODELSCOPE_ENDPOINT names, with the cache of the `modelscope` library.
 pub struct ModelScope {
     cache: PathBuf,
+    /// The host, as addresses begin with it.
+    endpoint: String,
     names: Names,
     client: Client,
 }
@@ -47,17 +49,18 @@ impl ModelScope {
         let folder = cache.map(Path::to_path_buf).or_else(named).or_else(|| environment::cache("modelscope"));
         let endpoint = environment::first(&["MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"]);
         let endpoint = endpoint.map_or_else(|| ENDPOINT.to_string(), |endpoint| with_scheme(endpoint.trim()));
+        let endpoint = endpoint.trim_end_matches('/').to_string();
         let names = Names {
             hub: "ModelScope",
-            endpoint: endpoint.trim_end_matches('/').to_string(),
+            endpoint: quote(&endpoint),
             endpoint_variable: "MODELSCOPE_ENDPOINT",
             token_variable: "MODELSCOPE_API_TOKEN",
             other: "huggingface",
         };
         let cache = folder.ok_or(HubError::NoCache { variable: "MODELSCOPE_CACHE" })?;
         let token = environment::first(&["MODELSCOPE_API_TOKEN"]).map(|token| token.trim().to_string());
-        let client = Client::new(&names.endpoint, token);
-        Ok(Self { cache, names, client })
+        let client = Client::new(&endpoint, token);
+        Ok(Self { cache, endpoint, names, client })
     }
 
     /// A folder that an older library made, or the one that today's would make.
@@ -75,7 +78,7 @@ impl ModelScope {
     }
 
     fn address(&self, repository: &Repository) -> String {
-        format!("{}/api/v1/{}/{}/repo", self.names.endpoint, segment(repository.kind), repository.id)
+        format!("{}/api/v1/{}/{}/repo", self.endpoint, segment(repository.kind), repository.id)
     }
 
     /// The entries of one answer.
@@ -110,7 +113,7 @@ impl ModelScope {
                 HubError::Denied { names, id, status, with_token, page: self.page(repository) }.into()
             }
             404 if repository.revision != "main" => {
-                HubError::NoRevision { names, id, revision: repository.revision.clone() }.into()
+                HubError::NoRevision { names, id, revision: quote(&repository.revision) }.into()
             }
             404 => {
                 let nearest = nearest_model(&id);
@@ -177,7 +180,7 @@ impl Source for ModelScope {
     }
 
     fn page(&self, repository: &Repository) -> String {
-        format!("{}/{}/{}", self.names.endpoint, segment(repository.kind), repository.id)
+        quote(&format!("{}/{}/{}", self.endpoint, segment(repository.kind), repository.id))
     }
 
     fn client(&self) -> &Client {

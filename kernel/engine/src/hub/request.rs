@@ -205,18 +205,21 @@ pub fn refusal(names: &Names, repository: &Repository, url: &str, answer: Answer
         let (names, id) = (Box::new(names.clone()), repository.id.clone());
         return HubError::Unreachable { names, id, problem: format!("status {}", status.as_u16()) }.into();
     }
-    let body = away(cancel, move || answer.into_body().with_config().limit(4096).lossy_utf8(true).read_to_string());
-    let line = body.ok().and_then(std::result::Result::ok).unwrap_or_default();
-    let text = line.lines().next().unwrap_or_default().chars().take(160).collect();
-    HubError::Status { url: url.to_string(), status: status.as_u16(), text }.into()
+    let read = move || {
+        let mut content = Vec::new();
+        answer.into_body().into_reader().take(4096).read_to_end(&mut content).map(|_| content)
+    };
+    let content = away(cancel, read).ok().and_then(std::result::Result::ok).unwrap_or_default();
+    let text = quote(String::from_utf8_lossy(&content).lines().next().unwrap_or_default());
+    HubError::Status { url: quote(url), status: status.as_u16(), text }.into()
 }
 
-/// The problem of a request in words, without the library's own prefixes.
+/// The problem of a request in words, without the library's own prefixes. It may quote an address that a host has given.
 pub fn plain(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Io(error) => quote(&error.to_string()),
         ureq::Error::Timeout(_) => format!("no answer for {} s", PATIENCE.as_secs()),
-        other => other.to_string(),
+        other => quote(&other.to_string()),
     }
 }
 

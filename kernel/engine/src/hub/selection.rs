@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use tunebook_quote::quote;
 
 use super::HubError;
 use super::Part;
@@ -53,7 +54,7 @@ pub fn dataset(repository: &Repository, paths: Vec<String>, part: Part) -> Resul
         }
     }
     if needed.is_empty() {
-        let folder = part.folder.map(str::to_string);
+        let folder = part.folder.map(quote);
         return Err(HubError::NoData { id: repository.id.clone(), folder }.into());
     }
     needed.sort();
