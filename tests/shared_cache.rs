@@ -61,6 +61,19 @@ fn two_programs_fetch_each_file_once() {
 
 #[test]
 #[cfg(unix)]
+fn what_is_there_needs_nothing_written() {
+    for hub in HUBS {
+        let user = User::new();
+        let load = format!("load Qwen/tiny hub={hub}");
+        assert!(user.run(&load).1.contains(LOADED));
+        let before = files(user.home.path());
+        assert!(user.run(&load).1.contains(LOADED));
+        assert_eq!(files(user.home.path()), before);
+    }
+}
+
+#[test]
+#[cfg(unix)]
 fn what_a_killed_program_was_downloading_another_goes_on_with() {
     for hub in HUBS {
         let user = User::new();
@@ -114,6 +127,24 @@ fn locks(hub: &str) -> BTreeMap<String, String> {
     let text = fs::read(fixture("hub/locks.json")).unwrap();
     let mut found: Value = serde_json::from_slice(&text).unwrap();
     serde_json::from_value(found[hub].take()).unwrap()
+}
+
+/// The files of a cache, and what of them changes when they are written or replaced.
+#[cfg(unix)]
+fn files(folder: &Path) -> Vec<(std::path::PathBuf, u64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    for entry in folder.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        if metadata.is_dir() {
+            found.extend(files(&path));
+        } else if !path.ends_with("script.tune") {
+            found.push((path, metadata.ino(), metadata.mtime_nsec()));
+        }
+    }
+    found.sort();
+    found
 }
 
 fn cache(user: &User, hub: &str) -> std::path::PathBuf {

@@ -74,12 +74,19 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
     fetched
 }
 
-/// Writes a small file of our own, as a whole or not at all.
+/// Writes a small file of our own, as a whole or not at all. One that says the same is left, in a cache that may be only
+/// to read.
 ///
 /// # Errors
 /// The disk refuses.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    if path.is_file() && fs::read(path).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
     make_folder(path)?;
+    if let Some(folder) = path.parent() {
+        tunebook_files::sweep(folder);
+    }
     replace_file(path, content).map_err(|source| unwritten(path, source))
 }
 
