@@ -40,6 +40,8 @@ pub struct Mishaps {
     pub crowd: usize,
     /// The status and content of every answer.
     pub says: Option<(&'static str, String)>,
+    /// Files come at some 3 MB/s.
+    pub slow: bool,
     /// The listing never ends.
     pub endless: bool,
     /// Where all requests, or all but those for listings, are sent on to, instead of being answered.
@@ -260,6 +262,10 @@ impl Shared {
                 out.set_read_timeout(Some(Duration::from_secs(60)))?;
                 out.read(&mut [0]).map(drop)
             }
+            _ if mishaps.slow => content.chunks(1 << 16).try_for_each(|piece| {
+                thread::sleep(Duration::from_millis(20));
+                out.write_all(piece)
+            }),
             _ => out.write_all(&content[..never_whole.map_or(content.len(), |(_, bytes)| bytes)]),
         }
     }

@@ -9,6 +9,9 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
 
 use crate::fixtures::fixture;
@@ -120,6 +123,41 @@ fn a_stop_ends_the_wait_for_another_program() {
         assert_eq!((status, err.as_str()), (130, ""));
         assert!(out.contains(waits) && !out.contains("after"), "{out}");
     }
+}
+
+#[test]
+#[ignore = "60 kills take minutes"]
+#[cfg(unix)]
+fn a_download_that_is_killed_again_and_again_is_whole_in_the_end() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut random = ChaCha8Rng::seed_from_u64(25);
+    let (mut kills, mut resumed) = (0, 0);
+    for round in 0..20 {
+        let hub = HUBS[round % 2];
+        let load = format!("load Qwen/tiny hub={hub}");
+        let user = User::new();
+        user.hub.set(Mishaps { slow: true, ..Mishaps::default() });
+        let mut killed = 0;
+        while killed < 3 {
+            let mut child = user.start(&[], &load);
+            thread::sleep(Duration::from_millis(random.next_u64() % 1500));
+            child.kill().unwrap();
+            if child.wait().unwrap().signal().is_none() {
+                // It was through: what is left to come of a model is soon too little to be met.
+                fs::remove_dir_all(cache(&user, hub)).unwrap();
+                continue;
+            }
+            killed += 1;
+        }
+        kills += killed;
+        user.hub.seen();
+        let (status, out, err) = finish(user.start(&[], &load));
+        assert!(status == 0 && err.is_empty() && out.contains(LOADED), "{out}{err}");
+        resumed += usize::from(user.hub.seen().iter().any(|seen| seen.from.is_some()));
+        check(&user, hub);
+    }
+    println!("{kills} kills; {resumed} of 20 downloads went on within a file");
+    assert!(kills == 60 && resumed > 0);
 }
 
 /// Where each file of the tiny model has its lock below a hub's cache, as the hub's own library says.
