@@ -26,6 +26,7 @@ use tunebook_commands::Host;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::RecipeTask;
+use tunebook_commands::colourless;
 use tunebook_commands::version;
 use tunebook_rust_cells::RustCells;
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         // Whoever read our output has gone: as a shell reports a program that SIGPIPE ended.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
         Err(error) => {
-            eprintln!("tunebook: {error}");
+            eprintln!("tunebook: {}", colourless(&error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -14,6 +14,7 @@ use tunebook_commands::Language;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::Say;
+use tunebook_commands::colourless;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::both;
 use tunebook_commands::page;
@@ -136,7 +137,7 @@ impl Screen {
         let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
         let text = say!(self.lang(), "{label} {text}", "{label}{text}");
         let text = if self.live { page::wrap(&text, 2, self.page().width) } else { text };
-        let text = printable(&text);
+        let text = colourless(&text);
         let styled = if self.color { console::style(label).red().bold().to_string() } else { label.to_string() };
         writeln!(io::stderr(), "{}", text.replacen(label, &styled, 1))
     }
@@ -149,7 +150,8 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn line(&self, text: &str) -> io::Result<()> {
-        writeln!(io::stdout(), "{}", printable(text))
+        let text = if self.color { printable(text) } else { colourless(text) };
+        writeln!(io::stdout(), "{text}")
     }
 
     /// Writes what is no answer.
@@ -157,7 +159,7 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub fn aside(&self, text: &str) -> io::Result<()> {
-        self.line(&self.page().faint(&page::wrap(text, 2, self.page().width)))
+        self.line(&self.page().faint(&colourless(&page::wrap(text, 2, self.page().width))))
     }
 
     fn output(&self, output: &Output) -> io::Result<()> {
@@ -169,7 +171,7 @@ impl Screen {
 
     fn write(&self, piece: &str) -> io::Result<()> {
         let mut out = io::stdout();
-        out.write_all(printable(piece).as_bytes())?;
+        out.write_all(colourless(piece).as_bytes())?;
         out.flush()
     }
 }

@@ -46,6 +46,7 @@ pub use lang::Lang;
 pub use lang::Language;
 pub use lang::Say;
 pub use output::Output;
+pub use printable::colourless;
 pub use printable::printable;
 pub use run::run;
 pub use rust::RustError;

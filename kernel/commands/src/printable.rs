@@ -2,20 +2,33 @@
 
 use std::borrow::Cow;
 
-/// `text` in which colours, line feeds and tabs are left and every other control character is shown instead of sent:
-/// one that begins an escape sequence could set the clipboard, hide text or move the cursor.
+use tunebook_quote::steers;
+
+/// `text` in which colours, line feeds and tabs are left and every other character that steers is shown instead of
+/// sent: one that begins an escape sequence could set the clipboard, hide text or move the cursor.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control() && !is_plain(c)) {
+    shown(text, colour)
+}
+
+/// The same without colours, for what came from outside and is yet to be coloured by us: it shall not look like a word
+/// of ours.
+pub fn colourless(text: &str) -> Cow<'_, str> {
+    shown(text, |_| None)
+}
+
+/// What `kept` finds at a place stays as it is.
+fn shown(text: &str, kept: fn(&str) -> Option<&str>) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let colour = colour(rest);
-        let length = colour.map_or(c.len_utf8(), str::len);
-        match colour {
-            Some(colour) => shown.push_str(colour),
-            None if c.is_control() && !is_plain(c) => shown.push(visible(c)),
+        let kept = kept(rest);
+        let length = kept.map_or(c.len_utf8(), str::len);
+        match kept {
+            Some(kept) => shown.push_str(kept),
+            None if is_hidden(c) => shown.push(visible(c)),
             None => shown.push(c),
         }
         rest = &rest[length..];
@@ -23,8 +36,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-fn is_plain(c: char) -> bool {
-    matches!(c, '\n' | '\t')
+/// Line feeds and tabs steer, but no text can be written without them.
+fn is_hidden(c: char) -> bool {
+    steers(c) && !matches!(c, '\n' | '\t')
 }
 
 /// The sequence with which `text` begins, if it is one of those that only colour text or make it bold or faint.
@@ -68,9 +82,17 @@ mod tests {
             ("\u{9b}31m", "\u{fffd}31m"),
             ("\x1b[", "␛["),
             ("\x1b", "␛"),
+            // What follows would be drawn from right to left.
+            ("safe\u{202e}gnp.exe\u{2066}\u{2069}", "safe\u{fffd}gnp.exe\u{fffd}\u{fffd}"),
         ] {
             assert_eq!(printable(text), shown, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_coloured_yet_keeps_no_colours() {
+        assert_eq!(colourless("\x1b[31merror:\x1b[0m a\n\tb"), "␛[31merror:␛[0m a\n\tb");
+        assert_eq!(colourless("学习率 🦀"), "学习率 🦀");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::output::Table;
 use crate::page::Page;
 use crate::page::padded;
 use crate::page::wrap;
+use crate::printable::colourless;
 use crate::quantities::ANSWER;
 use crate::quantities::LAYER;
 use crate::quantities::Noun;
@@ -58,6 +59,7 @@ pub fn prediction(report: &Prediction, page: Page) -> String {
     let names = NAMES.map(|name| name.in_lang(page.lang));
     let indent = 3 + names.iter().map(|name| name.width()).max().unwrap_or(0);
     let block = |name: &str, text: &str| {
+        let text = colourless(text);
         let lines = text.trim_end().lines().map(|line| wrap(&format!("{:indent$}{line}", ""), indent, page.width));
         format!("  {} {}", padded(name, indent - 3), lines.collect::<Vec<_>>().join("\n").trim_start())
     };
@@ -131,7 +133,9 @@ fn left_out(report: &CompareReport, page: Page) -> String {
 
 /// The answers side by side, or one below the other where the page is narrow.
 pub fn compared(report: &CompareReport, page: Page) -> String {
-    let answers = report.answers.iter().map(|answer| (answer.name.as_str(), answer.report.text.trim_end()));
+    let answers: Vec<_> =
+        report.answers.iter().map(|answer| (&*answer.name, colourless(answer.report.text.trim_end()))).collect();
+    let answers = answers.iter().map(|(name, answer)| (*name, &**answer));
     let ends: Vec<_> = report.answers.iter().map(|answer| text::answer(&answer.report, page.lang)).collect();
     let drawn = match are_side_by_side(report, page) {
         true => {

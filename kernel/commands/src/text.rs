@@ -35,6 +35,7 @@ use crate::output::Table;
 use crate::page::Page;
 use crate::page::padded;
 use crate::page::wrap;
+use crate::printable::colourless;
 use crate::quantities::LAYER;
 use crate::quantities::PACK;
 use crate::quantities::PICTURE;
@@ -215,6 +216,7 @@ fn sample(report: &SampleReport, page: Page) -> String {
                 count => format!("{}×{count}", token.text),
             })
             .collect();
+        let written = colourless(&written);
         match run[0].supervised {
             true => text += &page.bright(&format!("⟦{written}⟧")),
             false => text += &written,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Lang;
+use tunebook_commands::colourless;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
@@ -32,7 +33,7 @@ pub fn so_far(answers: &[(String, String)]) -> Value {
     let texts = row("td", "white-space:pre-wrap", &mut answers.iter().map(|(_, text)| text.clone()));
     let lines: Vec<_> = answers.iter().map(|(name, text)| format!("{name}\n{text}")).collect();
     json!({
-        "text/plain": lines.join("\n"),
+        "text/plain": colourless(&lines.join("\n")),
         "text/html": format!("<table><thead>{names}</thead><tbody>{texts}</tbody></table>"),
     })
 }

@@ -6,10 +6,10 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Lang;
 use tunebook_commands::Output;
+use tunebook_commands::colourless;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
 use tunebook_commands::page;
-use tunebook_commands::printable;
 use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
@@ -25,7 +25,7 @@ const WIDTH: usize = 88;
 
 /// `output` as plain text, without escapes, which a saved notebook would keep.
 pub fn text(output: &Output, lang: Lang) -> String {
-    printable(&text::render(output, page::Page { width: WIDTH, color: false, lang })).into_owned()
+    colourless(&text::render(output, page::Page { width: WIDTH, color: false, lang })).into_owned()
 }
 
 /// The same for a place that breaks lines itself.
@@ -52,7 +52,8 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
             }
         }
         Output::Picture(path) => {
-            let name = path.display();
+            let name = path.display().to_string();
+            let name = colourless(&name);
             data["text/plain"] = json!(say!(lang, "picture {name}", "图片 {name}"));
             data["text/html"] = json!(picture::html(path, lang));
         }

@@ -6,6 +6,7 @@ use tunebook_commands::Error;
 use tunebook_commands::Lang;
 use tunebook_commands::RustError;
 use tunebook_commands::Say;
+use tunebook_commands::colourless;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
 use tunebook_commands::rust;
@@ -27,7 +28,7 @@ pub(crate) struct Failure {
 impl Failure {
     pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
         let report = error.report().map(str::to_string);
-        Self { name: name(error), line: line.clone(), message: error.say(lang), report, lang }
+        Self { name: name(error), line: line.clone(), message: colourless(&error.say(lang)).into_owned(), report, lang }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
@@ -47,7 +48,7 @@ impl Failure {
 
     /// The content of an `error` message.
     pub fn content(&self) -> Value {
-        let command = self.line.text.lines().next().unwrap_or_default();
+        let command = colourless(self.line.text.lines().next().unwrap_or_default());
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let ends = both("; ", "；").in_lang(self.lang);
         let (cause, remedy) = match self.message.split_once(ends) {

@@ -7,6 +7,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::Output;
 use tunebook_commands::Say;
+use tunebook_commands::colourless;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
@@ -40,7 +41,7 @@ impl<'a> Page<'a> {
 
     pub fn event(&mut self, event: Event) {
         match event {
-            Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &text),
+            Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &colourless(&text)),
             Event::Note(note) => self.note(&note.say(self.lang())),
             Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
             Event::Advice(advice) => self.note(&advice.say(self.lang())),

@@ -9,6 +9,7 @@ use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::Say;
+use tunebook_commands::colourless;
 use tunebook_commands::lang::both;
 use tunebook_commands::quantities::seconds;
 use tunebook_commands::say;
@@ -305,7 +306,7 @@ impl Download {
         let part = |done: u64, all: u64| done as f64 / all.max(1) as f64;
         let line = |text: &str, part: f64| format!("{}<div>{}</div>", bar(part), escape(text));
         json!({
-            "text/plain": format!("{file}\n{all}"),
+            "text/plain": colourless(&format!("{file}\n{all}")),
             "text/html": format!(
                 "<div style=\"max-width:600px\">{}{}</div>",
                 line(&file, part(self.done, self.size)),

@@ -38,9 +38,15 @@ pub fn message(text: &str) -> String {
     }
 }
 
+/// Whether a terminal obeys the character instead of drawing it: control characters, and those that turn the direction in
+/// which what follows is drawn, so that a name can look like another one.
+pub fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Line feeds and what else a terminal would obey, written as Rust and Python write them.
 fn printable(text: &str) -> String {
-    let written = |c: char| match c.is_control() {
+    let written = |c: char| match steers(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };
