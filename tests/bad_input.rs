@@ -1,7 +1,9 @@
 //! Bad input gets a message that says what, where and what to do; the session goes on as it was.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use serde_json::json;
@@ -11,6 +13,7 @@ use tunebook_commands::Message;
 use tunebook_commands::page::Page;
 use tunebook_commands::text::render;
 
+use crate::binary::tunebook;
 use crate::fixtures::fixture;
 
 /// A session that is typed at.
@@ -301,6 +304,27 @@ fn settings_verbs_and_folders() {
     typed.refuses(&format!("train 1 output_dir={}", file.join("below").display()), &["file/below"]);
     typed.answers("train 1");
     typed.answers(&format!("save {}", folder.path().join("saved").display()));
+}
+
+/// What the program says on standard error when it fails with these arguments and this standard input.
+fn complaint(arguments: &[&str], input: &[u8]) -> String {
+    let mut command = tunebook();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    String::from_utf8(ended.stderr).unwrap()
+}
+
+#[test]
+fn a_connection_file_steers_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.json");
+    let transport = format!("\u{1b}]52;c;cm0=\u{7}{}", "x".repeat(5_000));
+    fs::write(&file, json!({"transport": transport}).to_string()).unwrap();
+    let said = complaint(&["kernel", "start", "--connection-file", file.to_str().unwrap()], b"");
+    assert!(said.contains("␛]52;c") && !said.contains('\u{1b}') && said.len() < 1000, "{said}");
 }
 
 #[test]

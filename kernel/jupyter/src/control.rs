@@ -1,6 +1,9 @@
 //! The control socket: what is answered whatever the shell does.
 
 use serde_json::json;
+use tunebook_commands::colourless;
+use tunebook_quote::message;
+use tunebook_quote::quote;
 use zeromq::SocketRecv;
 
 use crate::info;
@@ -18,7 +21,7 @@ pub(crate) async fn serve<S: SocketRecv>(mut socket: Receiver<S>, replies: Repli
         let message = match socket.receive().await {
             Ok(message) => message,
             Err(problem) => {
-                eprintln!("a message on control was dropped: {problem}");
+                eprintln!("a message on control was dropped: {}", colourless(&message(&problem)));
                 pause().await;
                 continue;
             }
@@ -47,7 +50,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) -> bool {
         }
         "kernel_info_request" => reply("kernel_info_reply", info::reply(kernel.host.language().get())),
         "debug_request" => reply("debug_reply", refusal("there is no debugger")),
-        kind => eprintln!("`{kind}` on control is not known"),
+        kind => eprintln!("`{}` on control is not known", quote(kind)),
     }
     false
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tunebook_quote::message;
+
 /// The result of serving or installing the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -12,7 +14,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{} is no connection file of Jupyter: {source}; give the file that Jupyter wrote", .path.display())]
+    #[error("{} is no connection file of Jupyter: {}; give the file that Jupyter wrote", .path.display(), message(&.source.to_string()))]
     ConnectionFile { path: PathBuf, source: serde_json::Error },
     #[error("{} signs messages with `{scheme}`; only hmac-sha256 is known", .path.display())]
     SignatureScheme { path: PathBuf, scheme: String },

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::cell;
+use tunebook_commands::colourless;
 use tunebook_commands::complete;
 use tunebook_commands::inspect;
+use tunebook_quote::message;
+use tunebook_quote::quote;
 use tunebook_rust_cells::Completion;
 use tunebook_rust_cells::Completions;
 use zeromq::SocketRecv;
@@ -39,7 +42,7 @@ pub(crate) async fn serve<S: SocketRecv>(
             }
             Ok(message) => respond(&message, &replies, &kernel),
             Err(problem) => {
-                eprintln!("a message on shell was dropped: {problem}");
+                eprintln!("a message on shell was dropped: {}", colourless(&message(&problem)));
                 pause().await;
             }
         }
@@ -75,7 +78,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
         "comm_msg" | "comm_close" => {}
         // Older clients send it here.
         "shutdown_request" => reply("shutdown_reply", Err("`shutdown_request` belongs on control".to_string())),
-        kind => eprintln!("`{kind}` on shell is not known"),
+        kind => eprintln!("`{}` on shell is not known", quote(kind)),
     }
 }
 

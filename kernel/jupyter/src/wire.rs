@@ -29,6 +29,7 @@ use jupyter_zmq_client::peer_identity_for_session;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_quote::quote;
 use uuid::Uuid;
 use zeromq::SocketRecv;
 use zeromq::SocketSend;
@@ -54,7 +55,7 @@ impl Address {
         let info: ConnectionInfo = serde_json::from_slice(&text)
             .map_err(|source| Error::ConnectionFile { path: path.to_path_buf(), source })?;
         if !matches!(info.signature_scheme.as_str(), "" | "hmac-sha256") {
-            return Err(Error::SignatureScheme { path: path.to_path_buf(), scheme: info.signature_scheme });
+            return Err(Error::SignatureScheme { path: path.to_path_buf(), scheme: quote(&info.signature_scheme) });
         }
         Ok(Self(info))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::SafeTensors;
+use tunebook_quote::message;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -232,7 +233,7 @@ impl MappedFile {
         let bytes: &[u8] = &self.map;
         let start = bytes.as_ptr() as usize;
         let parsed = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::Safetensors { path: self.path.clone(), problem: e.to_string() })?;
+            .map_err(|e| Error::Safetensors { path: self.path.clone(), problem: message(&e.to_string()) })?;
         Ok(parsed
             .iter()
             .map(|(name, view)| {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tunebook_quote::message;
+
 use crate::adapter::AdapterError;
 use crate::qwen2_5_vl::ConfigError;
 
@@ -15,7 +17,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not valid JSON: {source}")]
+    #[error("{path} is not valid JSON: {}", message(&source.to_string()))]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {problem}")]
     Config { path: PathBuf, problem: ConfigError },

@@ -17,6 +17,8 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_files::replace_file_with;
+use tunebook_quote::message;
+use tunebook_quote::quote_end;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -100,13 +102,13 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Floats<'static>>> {
     // would break it; tunebook itself replaces files by renaming, which leaves mappings whole.
     let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;
     let damaged = |problem: String| Error::Damaged { path: path.to_path_buf(), problem };
-    let tensors = SafeTensors::deserialize(&map).map_err(|error| damaged(error.to_string()))?;
+    let tensors = SafeTensors::deserialize(&map).map_err(|error| damaged(message(&error.to_string())))?;
     let floats = |(name, view): (&str, safetensors::tensor::TensorView)| match view.dtype() {
         Dtype::F32 => {
             let values: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             Ok((name.to_string(), Floats { dims: view.shape().to_vec(), values: values.into() }))
         }
-        other => Err(damaged(format!("tensor `{name}` is stored as {other:?}, not F32"))),
+        other => Err(damaged(format!("tensor `{}` is stored as {other:?}, not F32", quote_end(name)))),
     };
     tensors.iter().map(floats).collect()
 }
@@ -137,6 +139,20 @@ mod tests {
         assert_eq!(again["b"].dims, [2, 3]);
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&again["b"].values), bits(&values));
+    }
+
+    #[test]
+    fn what_is_quoted_of_a_header_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let long = "x".repeat(5000);
+        for (name, dtype) in [("a", &*long), (&*long, "I32")] {
+            let header = json!({name: {"dtype": dtype, "shape": [1], "data_offsets": [0, 4]}}).to_string();
+            let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 4]].concat();
+            std::fs::write(&path, bytes).unwrap();
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains("xxx") && message.len() < 600, "{message}");
+        }
     }
 
     #[test]

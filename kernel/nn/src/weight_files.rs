@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_quote::quote_end;
+
 use crate::error::Error;
 use crate::error::Result;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// Most of the files that are missing that a message names.
+const NAMED: usize = 10;
 
 /// `model.safetensors`, or else the shards that `model.safetensors.index.json` names, which is the order in which
 /// transformers looks: an index may be left over from an earlier model. Without either, shards that are complete by their
@@ -28,7 +32,7 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let shards: Vec<_> = names.iter().filter_map(|name| shard_count(name).map(|count| (name, count))).collect();
     let Some((_, count)) = shards.first() else { return Err(other_format(folder, &names)) };
     let missing: Vec<_> =
-        (1..=*count).map(|number| shard_name(number, *count)).filter(|n| !names.contains(n)).collect();
+        (1..=*count).map(|number| shard_name(number, *count)).filter(|n| !names.contains(n)).take(NAMED).collect();
     match missing.is_empty() {
         true => Ok(shards.iter().map(|(name, _)| folder.join(name)).collect()),
         false => Err(Error::MissingShards { place: folder.to_path_buf(), files: missing }),
@@ -45,7 +49,8 @@ fn indexed(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<_> = parsed.weight_map.into_values().collect();
     files.sort();
     files.dedup();
-    let missing: Vec<_> = files.iter().filter(|name| !folder.join(name).exists()).cloned().collect();
+    let missing: Vec<_> =
+        files.iter().filter(|name| !folder.join(name).exists()).take(NAMED).map(|name| quote_end(name)).collect();
     match missing.is_empty() {
         true => Ok(files.into_iter().map(|name| folder.join(name)).collect()),
         false => Err(Error::MissingShards { place: index.to_path_buf(), files: missing }),
@@ -115,6 +120,18 @@ mod tests {
             let message = found(files).unwrap_err().to_string();
             assert!(message.contains(SHARDS[1]) && !message.contains(SHARDS[0]), "{message}");
         }
+    }
+
+    #[test]
+    fn of_many_that_are_missing_some_are_named() {
+        // By its own name one of more files than there can be.
+        let message = found(&["model-00001-of-99999999999.safetensors"]).unwrap_err().to_string();
+        assert!(message.contains("model-00011-of-99999999999") && message.len() < 600, "{message}");
+        let index = format!(r#"{{"weight_map": {{"a": "{}"}}}}"#, "x".repeat(5000));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(INDEX), index).unwrap();
+        let message = weight_files(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("…xxx") && message.len() < 400, "{message}");
     }
 
     #[test]

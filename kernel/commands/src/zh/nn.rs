@@ -4,6 +4,7 @@ use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
 use tunebook_nn::error::few;
 use tunebook_nn::qwen2_5_vl::ConfigError;
+use tunebook_quote::message;
 
 use super::Chinese;
 use super::io;
@@ -13,7 +14,9 @@ impl Chinese for Error {
         match self {
             Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
             Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
-            Self::Json { path, source } => format!("{} 不是有效的 JSON：{source}", path.display()),
+            Self::Json { path, source } => {
+                format!("{} 不是有效的 JSON：{}", path.display(), message(&source.to_string()))
+            }
             Self::Config { path, problem } => format!("{}：{}", path.display(), problem.zh()),
             Self::Safetensors { path, problem } => {
                 format!("{} 不是完整的 safetensors 文件（{problem}）；请重新下载", path.display())

@@ -10,6 +10,7 @@ use candle_core::Var;
 use safetensors::SafeTensors;
 use tunebook_files::NewFolder;
 use tunebook_files::replace_file;
+use tunebook_quote::message;
 use tunebook_quote::quote_end;
 
 use super::Adapter;
@@ -127,7 +128,7 @@ impl<'a> File<'a> {
     fn read(path: &'a Path) -> Result<Self> {
         let malformed = |error: safetensors::SafeTensorError| AdapterError::Safetensors {
             path: path.into(),
-            problem: error.to_string(),
+            problem: message(&error.to_string()),
         };
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
@@ -137,7 +138,7 @@ impl<'a> File<'a> {
         for (name, tensor) in file.iter() {
             let values = widened(tensor.dtype(), tensor.data()).ok_or_else(|| AdapterError::DType {
                 path: path.into(),
-                name: name.to_string(),
+                name: quote_end(name),
                 dtype: format!("{:?}", tensor.dtype()),
             })?;
             tensors.insert(name.to_string(), Var::from_vec(values, tensor.shape(), &Device::Cpu)?);
