@@ -318,6 +318,11 @@ fn complaint(arguments: &[&str], input: &[u8]) -> String {
 }
 
 #[test]
+fn a_pipe_that_is_no_text_is_named_with_its_line() {
+    assert_eq!(complaint(&[], b"print one\r\nprint \xff\r\n"), "error: stdin:2 is not UTF-8 text; save it as UTF-8\n");
+}
+
+#[test]
 fn a_connection_file_steers_no_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.json");

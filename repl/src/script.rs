@@ -11,6 +11,9 @@ use tunebook_rust_cells::RustCells;
 use crate::screen::End;
 use crate::screen::Screen;
 
+/// What standard input is called in errors.
+const FILE: &str = "stdin";
+
 /// Carries out the lines of standard input as they come; ends at the first error.
 ///
 /// # Errors
@@ -18,13 +21,16 @@ use crate::screen::Screen;
 pub fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
     let mut pending = String::new();
     let mut first = 1;
-    let mut input = io::stdin().lock().lines();
+    let mut input = io::stdin().lock().split(b'\n');
     loop {
         let line = input.next().transpose()?;
         let is_last = line.is_none();
         let number = first + pending.lines().count();
         if let Some(line) = line {
-            pending.push_str(&line);
+            match script::text(line, FILE, number) {
+                Ok(line) => pending.push_str(line.strip_suffix('\r').unwrap_or(&line)),
+                Err(error) => return Ok(End::Failed(error)),
+            }
             if !script::is_complete(&pending) {
                 pending.push('\n');
                 continue;
@@ -32,7 +38,7 @@ pub fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
         }
         for line in script::lines(&pending) {
             let located = |error| Error::InScript {
-                file: "stdin".to_string(),
+                file: FILE.to_string(),
                 line: first + line.number - 1,
                 error: Box::new(error),
             };

@@ -39,6 +39,8 @@ pub enum Error {
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]
     InScript { file: String, line: usize, error: Box<Error> },
+    #[error("{file}:{line} is not UTF-8 text; save it as UTF-8")]
+    NotUtf8 { file: String, line: usize },
     #[error("{} is run by a script that it runs itself; take out one of the two `run` lines", .path.display())]
     Recursion { path: PathBuf },
     #[error("something in tunebook broke ({0}); that is a bug. The session is still there, but save and restart soon")]

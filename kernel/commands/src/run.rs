@@ -60,8 +60,9 @@ pub fn run_file(path: &Path, session: &mut Session, stage: &Stage) -> Result<Out
     if stage.scripts.iter().any(|running| running == path) {
         return Err(Error::Recursion { path: path.to_path_buf() });
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
+    let text = script::text(bytes, &path.display().to_string(), 1)?;
     let scripts: Vec<PathBuf> = stage.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
     let stage = Stage { scripts: &scripts, ..*stage };
     for line in script::lines(&text) {

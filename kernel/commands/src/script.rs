@@ -1,5 +1,7 @@
 //! Text as commands, each on a line of its own, with blocks of Rust between them.
 
+use crate::error::Error;
+use crate::error::Result;
 use crate::rust;
 
 /// A command and the number of its first line, counted from 1.
@@ -7,6 +9,19 @@ use crate::rust;
 pub struct Line {
     pub number: usize,
     pub text: String,
+}
+
+/// The text of `bytes`, which begin with line `first` of `file`, without a byte order mark.
+///
+/// # Errors
+/// They are not UTF-8.
+pub fn text(bytes: Vec<u8>, file: &str, first: usize) -> Result<String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = first + good.iter().filter(|byte| **byte == b'\n').count();
+        Error::NotUtf8 { file: file.to_string(), line }
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
 /// The commands of `text`: a `\` at the end of a line joins the next one to it; empty lines and comments are left out. A
@@ -68,6 +83,14 @@ mod tests {
         let found = lines("# set up\nload m\n\n  train 5 \\\n    lr=1e-4 \\\n\nplot # loss\n");
         let found: Vec<_> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
         assert_eq!(found, [(2, "load m"), (4, "train 5 lr=1e-4 "), (7, "plot # loss")]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_with_their_line() {
+        let problem = text(b"load m\ntrain \xff\n".to_vec(), "a.tune", 1).unwrap_err().to_string();
+        assert!(problem.starts_with("a.tune:2 is not UTF-8"), "{problem}");
+        // As Notepad writes it.
+        assert_eq!(text("\u{feff}load 模型".into(), "a.tune", 1).unwrap(), "load 模型");
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl Chinese for Error {
             }
             Self::NobodyToTalk => "单独的 `chat` 会进入对话，需要有人在提示符前；请写 `chat TEXT`".to_string(),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
+            Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本；请把它存为 UTF-8"),
             Self::Recursion { path } => {
                 format!("{} 被它自己运行的脚本运行；请去掉其中一行 `run`", path.display())
             }
