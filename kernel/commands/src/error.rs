@@ -29,6 +29,10 @@ pub enum Error {
     Usage { problem: Box<Said>, usage: &'static str },
     #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
     OptionInText { key: String },
+    #[error("`image=` names no picture; write image=FILE")]
+    NoPicture,
+    #[error("pictures are read from files; download {url} first, for example with `curl -LO`, and give the file")]
+    RemotePicture { url: String },
     #[error("nothing is trained yet with the adapter that is on; `train 5` makes five steps")]
     NothingTrained,
     #[error(

@@ -4,20 +4,31 @@ use std::path::PathBuf;
 
 use tunebook_engine::Session;
 
+use tunebook_quote::quote_end;
+
+use crate::error::Error;
+use crate::error::Result;
 use crate::parse;
 use crate::parse::Args;
 
 /// The pictures that `image=` names. One that is not where the program runs may be one of the data sets, as their files
-/// name it: in `media_dir`, or else `dataset_dir`.
-pub fn pictures(session: &Session, args: &Args) -> Vec<PathBuf> {
+/// name it: in `media_dir`, or else `dataset_dir`. Windows writes `\` between folders.
+///
+/// # Errors
+/// A name is empty, or the address of a picture on the web.
+pub fn pictures(session: &Session, args: &Args) -> Result<Vec<PathBuf>> {
     let settings = session.settings();
     let folder = settings.media_dir.as_deref().unwrap_or(&settings.dataset_dir);
     let find = |name: &str| {
-        let path = parse::path(name);
-        match path.exists() {
-            true => path,
-            false => Some(folder.join(&path)).filter(|path| path.exists()).unwrap_or(path),
+        let name = name.strip_prefix("file://").unwrap_or(name);
+        match name {
+            "" => return Err(Error::NoPicture),
+            _ if name.contains("://") => return Err(Error::RemotePicture { url: quote_end(name) }),
+            _ => {}
         }
+        let places = |name: &str| [parse::path(name), folder.join(parse::path(name))];
+        let mut found = [places(name), places(&name.replace('\\', "/"))].into_iter().flatten();
+        Ok(found.find(|path| path.exists()).unwrap_or_else(|| parse::path(name)))
     };
     args.options("image").map(find).collect()
 }
@@ -38,8 +49,21 @@ mod tests {
         session.set(settings);
         let (_, args) = parse::parse("chat image=a.png image=Cargo.toml image=b.png Hi").unwrap().unwrap();
         assert_eq!(
-            pictures(&session, &args),
+            pictures(&session, &args).unwrap(),
             [&folder.path().join("a.png"), Path::new("Cargo.toml"), Path::new("b.png")]
         );
+        let (_, args) = parse::parse(r"chat image=src\lib.rs image=src\gone.rs Hi").unwrap().unwrap();
+        assert_eq!(pictures(&session, &args).unwrap(), [Path::new("src/lib.rs"), Path::new(r"src\gone.rs")]);
+    }
+
+    #[test]
+    fn a_picture_that_is_no_file_is_refused() {
+        let problem = |line| {
+            let (_, args) = parse::parse(line).unwrap().unwrap();
+            pictures(&Session::default(), &args).unwrap_err().to_string()
+        };
+        let remote = problem("chat image=https://a.org/cat.png Hi");
+        assert!(remote.contains("download https://a.org/cat.png first"), "{remote}");
+        assert!(problem("chat image= Hi").contains("image=FILE"));
     }
 }

@@ -36,8 +36,9 @@ pub struct Words {
     pub open_quote: Option<usize>,
 }
 
-/// Splits a line at white space. `'…'` is literal, within `"…"` a backslash escapes `"` and `\`, elsewhere it escapes
-/// anything. A word that begins with `#` begins a comment.
+/// Splits a line at white space. `'…'` is literal, within `"…"` a backslash escapes `"` and `\`, elsewhere whatever
+/// would end a word or be taken out of it. Before anything else it stays, as in Windows' paths. A word that begins with
+/// `#` begins a comment.
 pub fn split(line: &str) -> Words {
     let mut found = Words::default();
     let mut chars = line.char_indices().peekable();
@@ -61,7 +62,10 @@ pub fn split(line: &str) -> Words {
             match (quote, c) {
                 (None, '\'' | '"') => quote = Some((at, c)),
                 (Some((_, open)), c) if c == open => quote = None,
-                (None, '\\') => word.text.extend(chars.next().map(|(_, c)| c)),
+                (None, '\\') => match chars.next_if(|(_, c)| is_special(*c)) {
+                    Some((_, c)) => word.text.push(c),
+                    None => word.text.push('\\'),
+                },
                 (Some((_, '"')), '\\') => match chars.next_if(|(_, c)| matches!(c, '"' | '\\')) {
                     Some((_, c)) => word.text.push(c),
                     None => word.text.push('\\'),
@@ -81,8 +85,12 @@ pub fn split(line: &str) -> Words {
 
 /// `text` with a backslash before whatever would end a word or be taken out of it.
 pub fn escaped(text: &str) -> String {
-    let special = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '\\' | '#');
-    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+    text.chars().flat_map(|c| is_special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+/// Whether the character means something between words or to a word, unless a backslash stands before it.
+fn is_special(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\'' | '"' | '\\' | '#')
 }
 
 fn is_key(text: &str) -> bool {
@@ -107,6 +115,10 @@ mod tests {
     fn words_are_quoted_as_in_a_shell() {
         assert_eq!(texts("load  path/to/model"), ["load", "path/to/model"]);
         assert_eq!(texts(r#"load "a b" 'c "d"' e\ f"#), ["load", "a b", "c \"d\"", "e f"]);
+        assert_eq!(
+            texts(r"load C:\models\new D:\my\ models a\\b \# \"),
+            ["load", r"C:\models\new", r"D:\my models", r"a\b", "#", "\\"]
+        );
         assert_eq!(texts(r#"print "say \"hi\" \n""#), ["print", r#"say "hi" \n"#]);
         assert_eq!(texts("print \"\""), ["print", ""]);
         assert_eq!(texts("图 画"), ["图", "画"]);

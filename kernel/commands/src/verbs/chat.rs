@@ -55,7 +55,7 @@ pub static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    let images = pictures(session, args);
+    let images = pictures(session, args)?;
     match (args.text.as_str(), images.is_empty()) {
         ("", true) => {
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;

@@ -68,7 +68,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     if args.text.is_empty() {
         return Err(VERB.usage_error(said!("`compare` needs a question", "`compare` 需要一个问题")));
     }
-    let images = pictures(session, args);
+    let images = pictures(session, args)?;
     let adapters: Vec<_> = args.options("adapter").map(str::to_string).collect();
     Ok(Output::Compared(session.compare(&args.text, &images, &adapters, &stage.context)?))
 }

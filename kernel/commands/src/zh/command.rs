@@ -23,6 +23,10 @@ impl Chinese for Error {
             Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有关闭：{rest}"),
             Self::Usage { problem, usage } => format!("{}；用法：{usage}", problem.say(Lang::Zh)),
             Self::OptionInText { key } => format!("`{key}=` 应写在文字前面；如果它本来就是文字，请给文字加上引号"),
+            Self::NoPicture => "`image=` 后面没有图片；请写 image=FILE".to_string(),
+            Self::RemotePicture { url } => {
+                format!("图片要从文件读取；请先下载 {url}（例如用 `curl -LO`），再写出文件名")
+            }
             Self::NothingTrained => "启用的适配器还没有训练过；`train 5` 训练五步".to_string(),
             Self::NothingEvaluated => {
                 "启用的适配器在训练中没有做过评估；请用 `data NAME val_size=0.1` 留出样本".to_string()
