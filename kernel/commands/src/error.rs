@@ -19,6 +19,10 @@ pub enum Error {
     UnknownOption { verb: &'static str, key: String, nearest: Option<String> },
     #[error("`{verb}` has no `{key}`; set it with `set {key}={value}`")]
     SettingOfAnother { verb: &'static str, key: &'static str, value: String },
+    #[error("write `{key}={value}`, without blanks around the `=`")]
+    Spaced { key: String, value: String },
+    #[error("a value of several words needs quotes; write {key}=\"{value}\", if that is meant")]
+    Unquoted { key: String, value: String },
     #[error("`{key}` has no value; write `{key}=VALUE`")]
     NoValue { key: String },
     #[error("`{key}` is given twice; give it once")]

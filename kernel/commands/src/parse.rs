@@ -99,6 +99,7 @@ fn words_and_options(
     counts: std::ops::RangeInclusive<usize>,
 ) -> Result<Args> {
     closed(line, split)?;
+    let all = rest;
     let mut args = Args::default();
     let mut rest = rest.iter();
     while let Some(word) = rest.next() {
@@ -111,6 +112,10 @@ fn words_and_options(
             }
         }
     }
+    // `set` says by itself what it takes no word of.
+    if let Some(error) = spaced(all).filter(|_| verb.name == "set" && !args.words.is_empty()) {
+        return Err(error);
+    }
     match args.words.len() {
         given if given < *counts.start() => {
             let name = verb.name;
@@ -118,10 +123,36 @@ fn words_and_options(
         }
         given if given > *counts.end() => {
             let (name, word) = (verb.name, quote(&args.words[*counts.end()]));
-            Err(verb.usage_error(said!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`")))
+            Err(spaced(all).unwrap_or_else(|| {
+                verb.usage_error(said!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`"))
+            }))
         }
         _ => Ok(args),
     }
+}
+
+/// What is wrong where a word too many comes of blanks: around a `=`, or in a value.
+fn spaced(words: &[Word]) -> Option<Error> {
+    let is_setting = |word: &Word| declaration(&word.text).is_ok();
+    for (index, pair) in words.windows(2).enumerate() {
+        let value = |at: usize| words.get(index + at).map_or("VALUE", |word| word.text.as_str());
+        match pair {
+            [key, equals] if is_setting(key) && equals.text.starts_with('=') => {
+                let value = if equals.text == "=" { value(2) } else { &equals.text[1..] };
+                return Some(Error::Spaced { key: key.text.clone(), value: quote(value) });
+            }
+            [word, behind] if behind.option().is_none() && !is_setting(behind) => match word.option() {
+                Some((key, Some(""))) => return Some(Error::Spaced { key: quote(&key), value: quote(&behind.text) }),
+                Some((key, Some(value))) => {
+                    let value = quote(&format!("{value} {}", behind.text));
+                    return Some(Error::Unquoted { key: quote(&key), value });
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Options come first. From the first word that is none, the line is text: as it is, or unquoted if it begins with a
@@ -267,6 +298,22 @@ mod tests {
         assert!(parse("   ").unwrap().is_none());
         assert!(parse("# only a comment").unwrap().is_none());
         assert_eq!(args("load \"a=b c\"").words, ["a=b c"]);
+    }
+
+    #[test]
+    fn blanks_too_many_are_named() {
+        for line in [
+            "set learning_rate = 1e-4",
+            "set learning_rate= 1e-4",
+            "set learning_rate =1e-4",
+            "train 5 learning_rate = 1e-4",
+        ] {
+            let problem = error(line);
+            assert!(problem.contains("write `learning_rate=1e-4`, without blanks"), "{line}: {problem}");
+        }
+        assert!(error("set default_system=Answer briefly").contains("write default_system=\"Answer briefly\""));
+        assert!(error("train 5 output_dir=my folder").contains("write output_dir=\"my folder\""));
+        assert!(error("train 5 6").contains("does not take `6`"));
     }
 
     #[test]

@@ -18,6 +18,10 @@ impl Chinese for Error {
             Self::SettingOfAnother { verb, key, value } => {
                 format!("`{verb}` 没有 `{key}`；请用 `set {key}={value}` 设置")
             }
+            Self::Spaced { key, value } => format!("请写 `{key}={value}`，`=` 两边不要有空格"),
+            Self::Unquoted { key, value } => {
+                format!("由几个词组成的值要加引号；如果是这个意思，请写 {key}=\"{value}\"")
+            }
             Self::NoValue { key } => format!("`{key}` 没有值；请写 `{key}=VALUE`"),
             Self::Twice { key } => format!("`{key}` 写了两次；只写一次"),
             Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有关闭：{rest}"),
