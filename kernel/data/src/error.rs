@@ -48,6 +48,8 @@ pub enum DatasetError {
     Remote { name: String, key: &'static str, place: String },
     #[error("{} is not a .json, .jsonl, .csv or .parquet file", path.display())]
     FileType { path: PathBuf },
+    #[error("{} is compressed; unpack it with `{command} {}`, and name the file that comes out", path.display(), path.display())]
+    Compressed { path: PathBuf, command: &'static str },
     #[error("{} must hold records: a JSON array of objects, or one object a line", path.display())]
     NotRecords { path: PathBuf },
     #[error("{} holds no .json, .jsonl, .csv or .parquet file", path.display())]

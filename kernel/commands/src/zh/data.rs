@@ -56,6 +56,10 @@ impl Chinese for DatasetError {
                 "数据集 `{name}` 在别处（{key} {place}）；请下载它的文件，并用 file_name 代替 {key} 写出文件或文件夹的名称"
             ),
             Self::FileType { path } => format!("{} 不是 .json、.jsonl、.csv 或 .parquet 文件", path.display()),
+            Self::Compressed { path, command } => {
+                let path = path.display();
+                format!("{path} 是压缩文件；请用 `{command} {path}` 解压，再写解压出来的文件")
+            }
             Self::NotRecords { path } => {
                 format!("{} 应是记录：由对象组成的 JSON 数组，或每行一个对象", path.display())
             }

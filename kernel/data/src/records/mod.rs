@@ -58,7 +58,7 @@ pub(crate) fn read_records(
             Some(FileType::Json) => json::read(&path)?,
             Some(FileType::Csv) => csv::read(&path)?,
             Some(FileType::Parquet) => parquet::read(&path, room, store, heard)?,
-            None => return Err(DatasetError::FileType { path }),
+            None => return Err(other_type(path)),
         };
         let origin = |index| Origin { dataset: Arc::clone(&dataset), file: file.clone(), index };
         records.extend(values.into_iter().take(room).enumerate().map(|(index, value)| (origin(index), value)));
@@ -81,6 +81,20 @@ impl FileType {
             _ => None,
         }
     }
+}
+
+/// What to say of a file of no type that is read.
+fn other_type(path: PathBuf) -> DatasetError {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let command = match ending.to_ascii_lowercase().as_str() {
+        "gz" | "tgz" => "gunzip -k",
+        "zst" => "zstd -d",
+        "bz2" => "bunzip2 -k",
+        "xz" => "unxz -k",
+        "zip" => "unzip",
+        _ => return DatasetError::FileType { path },
+    };
+    DatasetError::Compressed { path, command }
 }
 
 fn files(source: &Path) -> Result<Vec<PathBuf>, DatasetError> {
@@ -131,6 +145,10 @@ mod tests {
     fn other_files_are_refused() {
         assert!(matches!(read("a.txt", "x\n1\n"), Err(DatasetError::FileType { .. })));
         assert!(matches!(read("a", "[]"), Err(DatasetError::FileType { .. })));
+        for (name, command) in [("a.json.gz", "gunzip -k"), ("a.jsonl.zst", "zstd -d"), ("a.ZIP", "unzip")] {
+            let message = read(name, "x").unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(command), "{message}");
+        }
         let store = PictureStore { folder: Path::new(".") };
         let missing = read_records("set", &[PathBuf::from("nowhere.json")], None, store, &|_, _| true);
         let missing = missing.unwrap_err().to_string();
