@@ -202,7 +202,9 @@ fn data_sets() {
     let text = fs::read_to_string(folder.path().join("set.json")).unwrap();
     let bad: Value = serde_json::from_str::<Value>(&text).unwrap()[0].clone();
     fs::write(folder.path().join("set.json"), json!([bad]).to_string()).unwrap();
-    typed.refuses(&format!("data set dataset_dir={path}"), &["no sample", "narrator"]);
+    typed.refuses(&format!("data set dataset_dir={path}"), &["no sample", "the only one was skipped", "narrator"]);
+    fs::write(folder.path().join("set.json"), "[]").unwrap();
+    typed.refuses(&format!("data set dataset_dir={path}"), &["no sample of set can be used: there is none"]);
     typed.answers("train 1");
 }
 

@@ -57,11 +57,7 @@ pub enum Error {
     NoCudaDevice { problem: String },
     #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
     AdapterExists { name: String },
-    #[error(
-        "no sample of {names} can be used ({} were skipped{})",
-        .skipped.len(),
-        .skipped.first().map(|first| format!("; the first: {first}")).unwrap_or_default()
-    )]
+    #[error("no sample of {names} can be used{}", why_none(.skipped))]
     NoSamples { names: String, skipped: Vec<Skipped> },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
@@ -222,6 +218,15 @@ fn way_back(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(checkpoint) => format!("go back with `resume {}`", checkpoint.display()),
         None => "make a new adapter with `lora`".to_string(),
+    }
+}
+
+/// Why there is no sample.
+fn why_none(skipped: &[Skipped]) -> String {
+    match skipped {
+        [] => ": there is none".to_string(),
+        [one] => format!(" (the only one was skipped: {one})"),
+        [first, ..] => format!(" ({} were skipped; the first: {first})", skipped.len()),
     }
 }
 

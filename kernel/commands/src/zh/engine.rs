@@ -62,10 +62,13 @@ impl Chinese for Error {
             Self::AdapterExists { name } => {
                 format!("已有名为 `{name}` 的适配器；请用 `adapter drop {name}` 丢弃它，或换一个名称")
             }
-            Self::NoSamples { names, skipped } => {
-                let (count, first) = (skipped.len(), first_skipped(skipped.first(), Lang::Zh));
-                format!("{names} 中没有能用的样本（略去了 {count} 个{first}）")
-            }
+            Self::NoSamples { names, skipped } => match &skipped[..] {
+                [] => format!("{names} 中一个样本也没有"),
+                [first, ..] => {
+                    let (count, first) = (skipped.len(), first_skipped(Some(first), Lang::Zh));
+                    format!("{names} 中没有能用的样本（略去了 {count} 个{first}）")
+                }
+            },
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
             Self::OutputExists { path, found } => format!(
                 "{} 中已有训练（{found}）；请换一个 output_dir，或设置 overwrite_output_dir=true",
