@@ -100,6 +100,8 @@ fn model_folders() {
     let load = format!("load {}", folder.path().display());
     typed.refuses(&load, &["model-00002-of-00002.safetensors", "download it again"]);
 
+    fs::write(&shard, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1040256\n").unwrap();
+    typed.refuses(&load, &["model-00002-of-00002.safetensors is a Git LFS pointer", "git lfs pull"]);
     fs::remove_file(&shard).unwrap();
     typed.refuses(&load, &["model-00002-of-00002.safetensors"]);
     fs::write(&shard, &bytes).unwrap();

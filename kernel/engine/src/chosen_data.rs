@@ -29,6 +29,7 @@ use crate::event::Note;
 use crate::event::Task;
 use crate::hub;
 use crate::hub::Part;
+use crate::instead::explained;
 use crate::model::Model;
 use crate::report::DataReport;
 use crate::report::PictureReport;
@@ -94,7 +95,7 @@ impl ChosenData {
         let eval = encode.rows(&eval, Task::EncodingEval)?;
         let skipped = in_order(train.iter().chain(&eval));
         if train.iter().all(std::result::Result::is_err) {
-            return Err(Error::NoSamples { names: names.join(","), skipped });
+            return Err(explained(Error::NoSamples { names: names.join(","), skipped }));
         }
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();

@@ -9,6 +9,8 @@ use tunebook_data::Skipped;
 use tunebook_quote::message;
 
 use crate::advice::Remedies;
+use crate::instead::Instead;
+use crate::instead::explained;
 use crate::settings::Declaration;
 
 /// The result of a verb.
@@ -39,6 +41,8 @@ pub enum Error {
     Cancelled,
     #[error("{path} is not valid JSON: {}", message(&source.to_string()))]
     Json { path: PathBuf, source: serde_json::Error },
+    #[error("{} {what}", .path.display())]
+    Instead { path: PathBuf, what: Instead },
     #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
     NoFolder { path: PathBuf },
     #[error("{path} is a file; load the folder that it lies in, with its config.json")]
@@ -172,11 +176,11 @@ pub enum Error {
     #[error(transparent)]
     Encode(EncodeError),
     #[error(transparent)]
-    Image(#[from] tunebook_data::ImageError),
+    Image(tunebook_data::ImageError),
     #[error(transparent)]
     Template(#[from] tunebook_data::TemplateError),
     #[error(transparent)]
-    Tokenizer(#[from] tunebook_data::TokenizerError),
+    Tokenizer(tunebook_data::TokenizerError),
 }
 
 impl From<candle_core::Error> for Error {
@@ -190,7 +194,7 @@ impl From<tunebook_nn::Error> for Error {
     fn from(error: tunebook_nn::Error) -> Self {
         match error {
             tunebook_nn::Error::Stopped => Self::Cancelled,
-            error => Self::Model(error),
+            error => explained(Self::Model(error)),
         }
     }
 }
@@ -199,7 +203,7 @@ impl From<DatasetError> for Error {
     fn from(error: DatasetError) -> Self {
         match error {
             DatasetError::Cancelled => Self::Cancelled,
-            error => Self::Dataset(error),
+            error => explained(Self::Dataset(error)),
         }
     }
 }
@@ -210,6 +214,18 @@ impl From<EncodeError> for Error {
             EncodeError::Cancelled => Self::Cancelled,
             error => Self::Encode(error),
         }
+    }
+}
+
+impl From<tunebook_data::ImageError> for Error {
+    fn from(error: tunebook_data::ImageError) -> Self {
+        explained(Self::Image(error))
+    }
+}
+
+impl From<tunebook_data::TokenizerError> for Error {
+    fn from(error: tunebook_data::TokenizerError) -> Self {
+        explained(Self::Tokenizer(error))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::event::Note;
 use crate::event::Task;
 use crate::finite;
+use crate::instead::explained;
 use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::output::results;
@@ -72,7 +73,7 @@ impl<'a> Samples<'a> {
         let (samples, skipped) = read_samples(names, model, processor, settings, cx)?;
         let names = names.join(",");
         if samples.is_empty() {
-            return Err(Error::NoSamples { names, skipped });
+            return Err(explained(Error::NoSamples { names, skipped }));
         }
         if let Some(first) = skipped.first() {
             let (names, first) = (names.clone(), Some(Box::new(first.clone())));

@@ -23,6 +23,7 @@ mod file_state;
 mod finite;
 pub mod generate;
 pub mod hub;
+pub mod instead;
 mod memory;
 mod methods;
 pub mod metrics;

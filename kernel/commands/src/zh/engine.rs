@@ -2,6 +2,7 @@
 
 use tunebook_engine::Error;
 use tunebook_engine::ScheduleError;
+use tunebook_engine::instead::Instead;
 use tunebook_engine::recipe::RecipeError;
 use tunebook_quote::message;
 
@@ -42,6 +43,7 @@ impl Chinese for Error {
             Self::NoCudaDevice { problem } => {
                 format!("没有可用的 CUDA 设备（{problem}）；`set device=cpu` 用 CPU 计算")
             }
+            Self::Instead { path, what } => format!("{} {}", path.display(), what.zh()),
             Self::NoFolder { path } => {
                 format!("没有文件夹 {}；模型从 config.json 所在的文件夹加载", path.display())
             }
@@ -191,6 +193,22 @@ impl Chinese for Error {
             Self::Image(error) => error.zh(),
             Self::Template(error) => error.zh(),
             Self::Tokenizer(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for Instead {
+    fn zh(&self) -> String {
+        match self {
+            Self::LfsPointer => {
+                "只是 Git LFS 指针，不是文件本身；请在它所在的文件夹里运行 `git lfs pull` 取得文件".to_string()
+            }
+            Self::WebPage => "是被当作文件存下来的网页；请重新下载，链接要用带 `resolve` 而不是 `blob` 的".to_string(),
+            Self::Zip => {
+                "是 ZIP 压缩包（Excel 和 PyTorch 的文件也是）；请解压，或另存为正确的格式，表格存为 UTF-8 的 CSV"
+                    .to_string()
+            }
+            Self::Archive(name) => format!("是 {name} 压缩包；请解压，使用其中的文件"),
         }
     }
 }
