@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use serde_json::Map;
 use serde_json::Value;
+use serde_saphyr::UserMessageFormatter;
 use tunebook_quote::message;
 use tunebook_quote::quote;
 
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::nearest::nearest;
 use crate::settings;
+use crate::settings::LONGEST_PATH;
 use crate::settings::Settings;
 use keys::Effect;
 pub use keys::Why;
@@ -88,8 +90,10 @@ impl Recipe {
     /// that would change the result and is not built: all of them are named.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        let mut map: Map<String, Value> = serde_saphyr::from_str(&text)
-            .map_err(|error| RecipeError::Yaml { path: path.to_path_buf(), problem: message(&error.to_string()) })?;
+        let mut map: Map<String, Value> = serde_saphyr::from_str(&text).map_err(|error| {
+            let problem = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+            RecipeError::Yaml { path: path.to_path_buf(), problem: message(&problem) }
+        })?;
         map.extend(arguments::read(overrides)?);
         Self::follow(map)
     }
@@ -228,7 +232,12 @@ impl Recipe {
 fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
     let value = &text(given)[..];
     if key == "model_name_or_path" {
-        return Ok(true);
+        let refused = || RecipeError::Refused {
+            key: key.to_string(),
+            value: quote(value),
+            why: keys::why("no path is that long", "路径不会这么长"),
+        };
+        return if value.len() <= LONGEST_PATH { Ok(true) } else { Err(refused().into()) };
     }
     if key == "adapter_name_or_path" && value.contains(',') {
         let why = keys::why(

@@ -143,6 +143,15 @@ fn nothing_that_changes_the_result_is_ignored() {
 fn what_is_wrong_is_named() {
     assert_eq!(error("learning_rat: 1"), "there is no recipe key named `learning_rat` (did you mean `learning_rate`?)");
     assert!(error("report_too: none").contains("did you mean `report_to`?"));
+    let yaml = |text: &str| read(text, &[]).unwrap_err().to_string();
+    assert!(
+        yaml("a: 1\nb: [").contains("is not a YAML recipe") && !yaml("a: [").contains("error:"),
+        "{}",
+        yaml("a: [")
+    );
+    assert!(!yaml("a: 1\na: 2\n").contains("Policy"), "{}", yaml("a: 1\na: 2\n"));
+    let long = yaml(&format!("model_name_or_path: {}\n", "x".repeat(5000)));
+    assert!(long.contains("no path is that long") && long.len() < 300, "{long}");
     assert!(read("a: [", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("- a\n", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("do_train: true\ndataset: d\n", &[]).unwrap_err().to_string().contains("model_name_or_path"));

@@ -29,6 +29,7 @@ pub use tied::Owner;
 pub use tied::Tied;
 pub use value::AnyText;
 pub use value::Kind;
+pub(crate) use value::LONGEST_PATH;
 pub use value::Mapping;
 pub use value::shown;
 

@@ -160,11 +160,14 @@ impl Value for AnyText {
 /// An empty text where a value is shown.
 const EMPTY: &str = "\"\"";
 
+/// Bytes that no path of any system is longer than.
+pub const LONGEST_PATH: usize = 4096;
+
 impl Value for PathBuf {
     const KIND: Kind = Kind::Path;
 
     fn parse(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| Self::from(text))
+        (1..=LONGEST_PATH).contains(&text.len()).then(|| Self::from(text))
     }
 
     fn show(&self) -> String {
