@@ -32,6 +32,7 @@ mod pictures;
 mod quantized;
 mod readme;
 mod recipe;
+mod reliability;
 mod resume;
 mod rust_cells;
 mod shared_cache;
