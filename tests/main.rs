@@ -27,6 +27,8 @@ mod languages;
 mod logits;
 mod loopback_hub;
 mod not_finite;
+#[cfg(unix)]
+mod outside;
 mod own_head;
 mod pictures;
 mod quantized;

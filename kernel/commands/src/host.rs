@@ -171,7 +171,7 @@ fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Ca
     let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
     let job = AssertUnwindSafe(|| match job {
         Job::Line(line) => run::run(&line, session, &stage),
-        Job::File(path) => run::run_file(&path, session, &stage),
+        Job::File(path) => run::run_given(&path, session, &stage),
         Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &stage),
         Job::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &stage),
         Job::Call(call) => {

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod chart;
 pub mod complete;
 pub mod error;
+mod given_file;
 pub mod highlight;
 mod host;
 pub mod inspect;

@@ -9,6 +9,7 @@ use tunebook_engine::settings::EvalStrategy;
 use tunebook_engine::settings::FinetuningType;
 
 use crate::error::Result;
+use crate::given_file;
 use crate::lang::both;
 use crate::log;
 use crate::output::Output;
@@ -22,7 +23,7 @@ use crate::verbs::predict::predict;
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
 pub fn train(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
-    let recipe = Recipe::from_arguments(arguments)?.for_running()?;
+    let recipe = given(arguments, stage)?.for_running()?;
     if let Some(checkpoint) = recipe.checkpoint().filter(|_| recipe.trains()) {
         stage.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
     }
@@ -67,9 +68,14 @@ fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, stage: &Stag
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
 pub fn export(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
-    let (recipe, folder) = Recipe::from_arguments(arguments)?.for_export()?;
+    let (recipe, folder) = given(arguments, stage)?.for_export()?;
     prepare(&recipe, session, stage)?;
     Ok(Output::Exported(session.export(&folder, None, &stage.context)?))
+}
+
+/// What the program was called with.
+fn given(arguments: &[String], stage: &Stage) -> Result<Recipe> {
+    Ok(Recipe::from_arguments(arguments, |file| given_file::read_to_string(file, &stage.context))?)
 }
 
 /// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter (if it trains one, or

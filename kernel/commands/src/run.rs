@@ -9,6 +9,7 @@ use tunebook_engine::settings::Owner;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::given_file;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
@@ -60,8 +61,21 @@ pub fn run_file(path: &Path, session: &mut Session, stage: &Stage) -> Result<Out
     if stage.scripts.iter().any(|running| running == path) {
         return Err(Error::Recursion { path: path.to_path_buf() });
     }
-    let bytes =
-        std::fs::read(path).map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
+    let bytes = tunebook_files::read(path)
+        .map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
+    run_lines(path, bytes, session, stage)
+}
+
+/// The same with a file that the program was called with, see [`given_file`].
+///
+/// # Errors
+/// As [`run_file`].
+pub fn run_given(path: &Path, session: &mut Session, stage: &Stage) -> Result<Output> {
+    let bytes = given_file::read(path, &stage.context)?;
+    run_lines(path, bytes, session, stage)
+}
+
+fn run_lines(path: &Path, bytes: Vec<u8>, session: &mut Session, stage: &Stage) -> Result<Output> {
     let text = script::text(bytes, &path.display().to_string(), 1)?;
     let scripts: Vec<PathBuf> = stage.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
     let stage = Stage { scripts: &scripts, ..*stage };

@@ -13,7 +13,7 @@ use crate::DatasetError;
 /// # Errors
 /// The file cannot be read, or is in another encoding: the likely one is named.
 pub(crate) fn read(path: &Path) -> Result<String, DatasetError> {
-    let bytes = std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let bytes = tunebook_files::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
         let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..]);
         return match text {

@@ -238,6 +238,6 @@ impl GenerationConfig {
 /// # Errors
 /// There is none, or it holds something else.
 pub fn read_json(path: PathBuf) -> Result<Value> {
-    let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let text = tunebook_files::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
 }

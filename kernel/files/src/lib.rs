@@ -1,6 +1,8 @@
-//! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between.
+//! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between. And those
+//! that others have written, read only if they are files.
 
 mod folder;
+mod regular;
 mod temporary;
 
 use std::fs::File;
@@ -12,6 +14,10 @@ use tempfile::NamedTempFile;
 
 pub use folder::NewFolder;
 pub use folder::remove;
+pub use regular::NotAFile;
+pub use regular::open;
+pub use regular::read;
+pub use regular::read_to_string;
 pub use temporary::host;
 pub use temporary::sweep;
 

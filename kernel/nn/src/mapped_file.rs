@@ -32,7 +32,7 @@ impl MappedFile {
     /// The file cannot be read.
     pub fn open(path: PathBuf) -> Result<Self> {
         let read_error = |source| Error::Read { path: path.clone(), source };
-        let file = File::open(&path).map_err(read_error)?;
+        let file = tunebook_files::open(&path).map_err(read_error)?;
         // SAFETY: the mapping is read-only. Another program that writes to the file changes what is read, which
         // `check_unchanged` tells; one that cuts it off makes reading fail with a signal, which `Guard` answers.
         let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -97,7 +96,7 @@ pub(crate) fn header<'a>(
 /// The file cannot be read, is not whole, or holds something else than float32.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Floats<'static>>> {
     let read_error = |source| Error::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(read_error)?;
+    let file = tunebook_files::open(path).map_err(read_error)?;
     // SAFETY: the mapping is read-only and ends with this function. Another process that shortens the file meanwhile
     // would break it; tunebook itself replaces files by renaming, which leaves mappings whole.
     let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;

@@ -44,7 +44,7 @@ fn indexed(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text = std::fs::read(index).map_err(|source| Error::Read { path: index.into(), source })?;
+    let text = tunebook_files::read(index).map_err(|source| Error::Read { path: index.into(), source })?;
     let parsed: Index = serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.into(), source })?;
     let mut files: Vec<_> = parsed.weight_map.into_values().collect();
     files.sort();

@@ -61,7 +61,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         (Some("show"), None) => Ok(Output::Text(show(&session.recipe(), stage.lang()))),
         (Some("save"), Some(file)) => save(&session.recipe(), &parse::path(file), stage.lang()),
         (Some("load"), Some(file)) => {
-            let read = Recipe::read(&parse::path(file), &[])?;
+            let read = Recipe::read(&parse::path(file))?;
             recipe::prepare(&read, session, stage)?;
             Ok(Output::Nothing)
         }

@@ -10,6 +10,8 @@ mod hub;
 mod nn;
 mod pictures;
 
+use tunebook_files::NotAFile;
+
 use crate::lang::Lang;
 use crate::lang::Say;
 
@@ -35,6 +37,9 @@ fn nearest(nearest: &Option<String>) -> String {
 /// What the system says of a file.
 fn io(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
+    if let Some(found) = NotAFile::of(error) {
+        return found.zh();
+    }
     match error.kind() {
         ErrorKind::NotFound => "没有这个文件或文件夹".to_string(),
         ErrorKind::PermissionDenied => "没有权限".to_string(),
@@ -45,5 +50,16 @@ fn io(error: &std::io::Error) -> String {
         ErrorKind::ReadOnlyFilesystem => "文件系统只读".to_string(),
         ErrorKind::InvalidData => "不是有效的 UTF-8 文字".to_string(),
         _ => error.to_string(),
+    }
+}
+
+impl Chinese for NotAFile {
+    fn zh(&self) -> String {
+        match self {
+            Self::Pipe => "这是管道；请把它输出的内容写到文件里，再写该文件的名字",
+            Self::Socket => "这是套接字，不是文件",
+            Self::Device => "这是设备，不是文件",
+        }
+        .to_string()
     }
 }

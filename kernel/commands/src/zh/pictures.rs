@@ -40,6 +40,7 @@ impl Chinese for PictureFault {
             Self::Unreadable { kind, message } => {
                 format!("读不了：{}", io(&std::io::Error::new(*kind, message.clone())))
             }
+            Self::NotAFile(found) => format!("读不了：{}", found.zh()),
             Self::NotAPicture(file) => file.zh(),
             Self::CutOff => "文件不完整，缺少结尾；请重新复制或下载".to_string(),
             Self::NoPixels => "图片没有像素".to_string(),

@@ -70,7 +70,8 @@ impl Config {
     }
 
     fn parse(path: PathBuf) -> Result<Self, ImageError> {
-        let text = std::fs::read_to_string(&path).map_err(|source| ImageError::Read { path: path.clone(), source })?;
+        let text =
+            tunebook_files::read_to_string(&path).map_err(|source| ImageError::Read { path: path.clone(), source })?;
         match serde_json::from_str(&text) {
             Ok(keys) => Ok(Self { path, keys }),
             Err(error) => {

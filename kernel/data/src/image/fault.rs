@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tunebook_files::NotAFile;
+
 use super::{Grid, OtherFile};
 
 /// A picture file that cannot be used.
@@ -17,6 +19,8 @@ pub struct PictureError {
 pub enum PictureFault {
     #[error("cannot be read: {message}")]
     Unreadable { kind: io::ErrorKind, message: String },
+    #[error("cannot be read: {0}")]
+    NotAFile(NotAFile),
     #[error(transparent)]
     NotAPicture(OtherFile),
     #[error("the file is cut off, its end is missing; copy or download it again")]
@@ -42,7 +46,10 @@ impl PictureFault {
 
 impl From<io::Error> for PictureFault {
     fn from(error: io::Error) -> Self {
-        Self::Unreadable { kind: error.kind(), message: error.to_string() }
+        match NotAFile::of(&error) {
+            Some(found) => Self::NotAFile(found),
+            None => Self::Unreadable { kind: error.kind(), message: error.to_string() },
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Picture files: their size without decoding, and their pixels as RGB on white, upright.
 
-use std::fs;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
@@ -78,7 +77,7 @@ struct File {
 }
 
 fn open(path: &Path) -> Result<File, PictureFault> {
-    let mut file = fs::File::open(path)?;
+    let mut file = tunebook_files::open(path)?;
     let mut start = Vec::with_capacity(FIRST_BYTES);
     (&mut file).take(FIRST_BYTES as u64).read_to_end(&mut start)?;
     let format = format(&start)?;
@@ -197,6 +196,6 @@ mod tests {
         let message = dimensions(&path).unwrap_err().to_string();
         assert!(message.contains("a.png: the file holds text"), "{message}");
         let message = dimensions(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("cannot be read: Is a directory"), "{message}");
+        assert!(message.contains("cannot be read: is a directory"), "{message}");
     }
 }

@@ -1,6 +1,5 @@
 //! Records of Parquet files, and the pictures in them.
 
-use std::fs::File;
 use std::path::Path;
 
 use parquet::errors::ParquetError;
@@ -18,7 +17,7 @@ use crate::picture_store::PictureStore;
 pub(super) fn read(path: &Path, most: usize, store: PictureStore, heard: Heard) -> Result<Vec<Value>, DatasetError> {
     /// Rows between two words about it.
     const EVERY: usize = 64;
-    let file = File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let file = tunebook_files::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     let bad =
         |error: ParquetError| DatasetError::Parquet { path: path.to_owned(), message: message(&error.to_string()) };
     let reader = SerializedFileReader::new(file).map_err(bad)?;

@@ -87,7 +87,7 @@ impl Opened {
             version: u32,
         }
         let path = folder.join(STATE);
-        let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = tunebook_files::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let json = |source| Error::Json { path: path.clone(), source };
         let Versioned { version } = serde_json::from_slice(&text).map_err(json)?;
         if version != VERSION {

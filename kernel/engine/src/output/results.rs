@@ -60,7 +60,7 @@ pub(crate) fn save(folder: &Path, split: &str, results: &Results) -> Result<[Str
     let names = [format!("{split}_results.json"), "all_results.json".to_string()];
     let [own, all] = names.each_ref().map(|name| folder.join(name));
     // What cannot be read is no results, and is written anew.
-    let before = std::fs::read(&all).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let before = tunebook_files::read(&all).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut together: Results = before.unwrap_or_default();
     together.extend(results.clone());
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_path_buf(), source })?;

@@ -71,26 +71,33 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// What `llamafactory-cli train` is given: a file and overrides, or arguments without a file, as the web page's Preview
-    /// shows them.
+    /// What `llamafactory-cli train` is given: a file, which `read` reads, and overrides (`key=value`, `--key value`), or
+    /// arguments without a file, as the web page's Preview shows them.
     ///
     /// # Errors
     /// As [`Recipe::read`].
-    pub fn from_arguments(arguments: &[String]) -> Result<Self> {
+    pub fn from_arguments(arguments: &[String], read: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         match arguments.split_first() {
-            Some((file, overrides)) if !file.starts_with("--") => Self::read(Path::new(file), overrides),
+            Some((file, overrides)) if !file.starts_with("--") => {
+                Self::lay_over(Path::new(file), &read(Path::new(file))?, overrides)
+            }
             _ => Self::follow(arguments::read(arguments)?),
         }
     }
 
-    /// Reads a YAML or JSON file and lays overrides over it (`key=value`, `--key value`), as `llamafactory-cli train` does.
+    /// Reads a YAML or JSON file.
     ///
     /// # Errors
     /// The file cannot be read, or it has keys that are unknown (the nearest one is named), out of range, or of a value
     /// that would change the result and is not built: all of them are named.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        let mut map: Map<String, Value> = serde_saphyr::from_str(&text).map_err(|error| {
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            tunebook_files::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        Self::lay_over(path, &text, &[])
+    }
+
+    fn lay_over(path: &Path, text: &str, overrides: &[String]) -> Result<Self> {
+        let mut map: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| {
             let problem = error.without_snippet().render_with_formatter(&UserMessageFormatter);
             RecipeError::Yaml { path: path.to_path_buf(), problem: message(&problem) }
         })?;

@@ -48,10 +48,12 @@ val_size: 0.0
 ";
 
 fn read(text: &str, overrides: &[&str]) -> Result<Recipe> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("recipe.yaml");
-    std::fs::write(&path, text).unwrap();
-    Recipe::read(&path, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())
+    let arguments: Vec<_> = ["recipe.yaml"].iter().chain(overrides).map(|text| text.to_string()).collect();
+    Recipe::from_arguments(&arguments, |_| Ok(text.to_string()))
+}
+
+fn pasted(command: &str) -> Recipe {
+    Recipe::from_arguments(&in_a_shell(command), |file| panic!("{} is not given", file.display())).unwrap()
 }
 
 fn error(line: &str) -> String {
@@ -225,7 +227,7 @@ fn a_command_is_that_of_the_preview_button() {
         let again = Written::new(model, true, &recipe.settings, &recipe.given);
         assert_eq!(again.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
         // What is pasted from there into a shell means the same.
-        let pasted = Recipe::from_arguments(&in_a_shell(case["command"].as_str().unwrap())).unwrap();
+        let pasted = pasted(case["command"].as_str().unwrap());
         assert_eq!(
             (pasted.model, pasted.settings),
             (recipe.model.clone(), recipe.settings.clone()),
@@ -345,7 +347,7 @@ fn no_system_prompt_comes_back_as_none() {
     assert_eq!(recipe.settings.default_system, Some(settings::AnyText(String::new())));
     let written = Written::new(Some("m"), true, &recipe.settings, &Map::new());
     assert!(written.yaml().contains("\ndefault_system: \"\"\n"), "{}", written.yaml());
-    let pasted = Recipe::from_arguments(&in_a_shell(&written.command())).unwrap();
+    let pasted = pasted(&written.command());
     assert_eq!(pasted.settings.default_system, recipe.settings.default_system);
     assert_eq!(read(&format!("{TUTORIAL}default_system: null\n"), &[]).unwrap().settings.default_system, None);
 }

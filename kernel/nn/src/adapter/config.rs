@@ -130,7 +130,7 @@ const PLAIN_STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 /// Reads an `adapter_config.json`. Which layers are adapted is for the tensors to say, since PEFT's
 /// `target_modules` may be a regular expression; the target is left at [`LoraTarget::All`].
 pub(super) fn read(path: &Path) -> Result<LoraConfig> {
-    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = tunebook_files::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let map: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.into(), source })?;
     refuse_unsupported(path, &map)?;

@@ -130,7 +130,7 @@ impl<'a> File<'a> {
             path: path.into(),
             problem: message(&error.to_string()),
         };
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let bytes = tunebook_files::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
         let pissa = metadata.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(PISSA));

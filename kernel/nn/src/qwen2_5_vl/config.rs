@@ -128,7 +128,7 @@ impl Config {
     /// not supported, by name.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
-        let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = tunebook_files::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let root: Value = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
         Self::parse(&root).map_err(|problem| Error::Config { path, problem })
     }

@@ -1,0 +1,46 @@
+//! The file that the program was called with: a script or a recipe. Unlike all others it may be a pipe, as of `/dev/stdin` or
+//! a shell's `<(…)`, on which a stop does not wait.
+
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::Duration;
+
+use tunebook_engine::Context;
+use tunebook_engine::Error;
+
+/// How long a stop waits to be noticed.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// The text of a file of any kind.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8; or reading it was stopped.
+pub(crate) fn read_to_string(path: &Path, cx: &Context) -> Result<String, Error> {
+    let text = String::from_utf8(read(path, cx)?);
+    text.map_err(|error| Error::Read {
+        path: path.to_path_buf(),
+        source: io::Error::new(ErrorKind::InvalidData, error),
+    })
+}
+
+/// The contents of a file of any kind.
+///
+/// # Errors
+/// It cannot be read, or reading it was stopped.
+pub(crate) fn read(path: &Path, cx: &Context) -> Result<Vec<u8>, Error> {
+    let (sender, received) = mpsc::channel();
+    let of = path.to_path_buf();
+    // The process does not wait for this thread at its end.
+    thread::spawn(move || sender.send(std::fs::read(of)));
+    loop {
+        match received.recv_timeout(LOOK_UP) {
+            Ok(read) => return read.map_err(|source| Error::Read { path: path.to_path_buf(), source }),
+            Err(RecvTimeoutError::Timeout) if !cx.is_cancelled() => {}
+            Err(_) => return Err(Error::Cancelled),
+        }
+    }
+}
