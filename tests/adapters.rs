@@ -43,7 +43,7 @@ fn an_adapter_that_we_saved_gives_the_same_logits_again() {
     session.set(settings);
     session.load(&fixture("tiny"), &cx).unwrap();
     session.data(&["creatures".to_string()], &cx).unwrap();
-    session.lora(None).unwrap();
+    session.lora(None, &cx).unwrap();
     session.train(Some(6), &cx).unwrap();
     session.save(&folder.join("adapter")).unwrap();
 

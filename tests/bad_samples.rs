@@ -75,7 +75,7 @@ impl Data {
         session.set(chosen);
         session.load(model, cx).unwrap();
         session.data(&["set".to_string()], cx).unwrap();
-        session.lora(None).unwrap();
+        session.lora(None, cx).unwrap();
         session
     }
 }

@@ -68,7 +68,7 @@ fn session(model: &Path, output: &Path, cx: &Context) -> Session {
     session.set(settings);
     session.load(model, cx).unwrap();
     session.data(&["creatures".to_string()], cx).unwrap();
-    session.lora(None).unwrap();
+    session.lora(None, cx).unwrap();
     session
 }
 

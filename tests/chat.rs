@@ -47,7 +47,7 @@ fn ask_both(cached: &mut Session, other: &mut Session, text: &str, images: &[Pat
     let mut settings = other.settings().clone();
     settings.seed += 1;
     other.set(settings);
-    other.lora(None).unwrap();
+    other.lora(None, cx).unwrap();
     let expected = other.chat(text, images, cx).unwrap();
     assert_eq!(expected.cached_tokens, 0, "{text}");
     assert_eq!((&found.text, found.new_tokens, found.end), (&expected.text, expected.new_tokens, expected.end));
@@ -176,7 +176,7 @@ fn the_model_is_asked_with_the_system_prompt_that_it_is_trained_with() {
     assert_eq!(tokens, botany);
     assert!(said.len() == 1 && said[0].contains("“You are a botanist. Say what it is.”"), "{said:?}");
     // It is said once, and an adapter changes nothing of it.
-    session.lora(None).unwrap();
+    session.lora(None, &cx).unwrap();
     assert_eq!(asked(&mut session), (botany, Vec::new()));
     session.compare("What is it?", &[], &[], &cx).unwrap();
     assert!(notes.lock().unwrap().is_empty());
@@ -226,7 +226,7 @@ fn what_another_adapter_has_read_does_not_count() {
     let cx = quiet(&cancel);
     let mut session = session(&cx);
     session.data(&["creatures".to_string()], &cx).unwrap();
-    session.lora(Some("a")).unwrap();
+    session.lora(Some("a"), &cx).unwrap();
     assert_eq!(session.chat("One", &[], &cx).unwrap().cached_tokens, 0);
     assert!(session.chat("Two", &[], &cx).unwrap().cached_tokens > 0);
     session.train(Some(1), &cx).unwrap();

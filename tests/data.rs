@@ -159,7 +159,7 @@ fn a_pack_is_learned_as_its_samples_are() {
         ]);
         set(&mut session, settings);
         let report = choose(&mut session, "creatures").unwrap();
-        session.lora(None).unwrap();
+        with_context(|cx| session.lora(None, cx)).unwrap();
         with_context(|cx| session.train(Some(3), cx)).unwrap();
         let steps: Vec<_> = session.history().iter().map(|step| (step.loss, step.grad_norm)).collect();
         (report, steps)
@@ -196,7 +196,7 @@ fn a_training_writes_what_was_left_out() {
     let skipped: Vec<_> = session.skipped().iter().map(|skipped| skipped.origin.to_string()).collect();
     assert_eq!(skipped, ["b.json[0]", "b.json[2]"]);
     assert!(!output.exists());
-    session.lora(None).unwrap();
+    with_context(|cx| session.lora(None, cx)).unwrap();
     with_context(|cx| session.train(Some(1), cx)).unwrap();
     let text = std::fs::read_to_string(output.join("skipped_samples.jsonl")).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -153,7 +153,7 @@ fn held_out_samples_are_evaluated_and_without_them_the_training_samples_with_a_n
 
     set(&mut session, &[("val_size", "5")]);
     session.data(&["creatures".to_string()], &quiet).unwrap();
-    session.lora(Some("fresh")).unwrap();
+    session.lora(Some("fresh"), &quiet).unwrap();
     let report = session.evaluate(&[], None, None, &cx).unwrap();
     assert_eq!((report.samples.as_str(), report.held_out, report.done), ("creatures", true, 5));
     // A new adapter changes nothing yet.

@@ -2,6 +2,8 @@
 //! once, and a stop is heard.
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Write;
 use std::path::Path;
 use std::process::Child;
@@ -134,6 +136,16 @@ fn ctrl_c_ends_the_wait_for_a_pipe() {
 }
 
 #[test]
+fn ctrl_c_stops_the_iterations_of_pissa() {
+    let model = fixture("tiny");
+    let set = format!("set pissa_init=true pissa_iter={}", i64::MAX);
+    let mut child = start(limited(), &format!("load {}\n{set}\nprint ready\nlora\n", model.display()));
+    let output = child.stdout.as_mut().unwrap();
+    assert!(BufReader::new(output).lines().any(|line| line.unwrap() == "ready"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    ends_by_ctrl_c(child);
+}
+
 #[test]
 #[test]
 #[test]

@@ -109,7 +109,7 @@ fn what_trains_embedding_or_head_by_itself_is_exported_with_both() {
         (own_head.path(), "lm_head"),
     ] {
         let mut session = session(folder, &[("additional_target", target)], &cx);
-        session.lora(None).unwrap();
+        session.lora(None, &cx).unwrap();
         session.train(Some(2), &cx).unwrap();
         let place = tempfile::tempdir().unwrap();
         let (saved, exported) = (place.path().join("saved"), place.path().join("exported"));

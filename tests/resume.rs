@@ -17,11 +17,11 @@ use crate::binary::tunebook;
 use crate::fixtures::fixture;
 use crate::fixtures::tiny_with;
 
-type Start = fn(&mut Session);
+type Start = fn(&mut Session, &Context);
 
-const LORA: Start = |session| drop(session.lora(None).unwrap());
-const FREEZE: Start = |session| drop(session.freeze(None).unwrap());
-const FULL: Start = |session| drop(session.full(None).unwrap());
+const LORA: Start = |session, cx| drop(session.lora(None, cx).unwrap());
+const FREEZE: Start = |session, _| drop(session.freeze(None).unwrap());
+const FULL: Start = |session, _| drop(session.full(None).unwrap());
 
 /// 12 samples in micro-batches of 2 and windows of 4: an epoch is a window of 4 micro-batches and one of 2.
 const COMMON: [(&str, &str); 11] = [
@@ -50,7 +50,7 @@ fn session(model: &Path, output: &Path, start: Start, settings: &[(&str, &str)],
     session.set(chosen);
     session.load(model, cx).unwrap();
     session.data(&["creatures".to_string()], cx).unwrap();
-    start(&mut session);
+    start(&mut session, cx);
     session
 }
 

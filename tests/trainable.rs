@@ -91,7 +91,7 @@ fn trainable(net: &Qwen2_5Vl, arguments: &Map<String, Value>) -> Vec<(String, us
                 modules_to_save: names("additional_target", ""),
                 ..LoraConfig::default()
             };
-            let vars = net.lora(config, 0).unwrap().vars();
+            let vars = net.lora(config, 0, &|| false).unwrap().vars();
             return vars.into_iter().map(|(name, var)| (name, var.elem_count())).collect();
         }
     };

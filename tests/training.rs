@@ -52,7 +52,7 @@ fn prepare(data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) ->
     session.data(&[data.to_string()], cx).unwrap();
     match start {
         Start::Adapter(name) => session.adapter_load(&fixture(&format!("train/{name}")), None),
-        Start::Lora => session.lora(None),
+        Start::Lora => session.lora(None, cx),
         Start::Freeze => session.freeze(None),
         Start::Full => session.full(None),
     }

@@ -34,7 +34,7 @@ fn session(output: Option<&Path>, settings: &[(&str, &str)], cx: &Context) -> Se
     session.set(chosen);
     session.load(&fixture("tiny"), cx).unwrap();
     session.data(&["creatures".to_string()], cx).unwrap();
-    session.lora(None).unwrap();
+    session.lora(None, cx).unwrap();
     session
 }
 

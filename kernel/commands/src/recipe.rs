@@ -100,7 +100,7 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<
         (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
         // The model itself is asked.
         (None, None, _) if recipe.only_evaluates() => Output::Nothing,
-        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None)?),
+        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None, &stage.context)?),
         (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
         (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
     };

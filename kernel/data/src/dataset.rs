@@ -1,5 +1,6 @@
 //! Data sets as rows of samples.
 
+use std::io::Read;
 use std::path::Path;
 
 use sha1::{Digest, Sha1};
@@ -15,6 +16,8 @@ use crate::{DatasetEntry, DatasetError, HubDataset, Sample, Skipped, Source};
 /// the same ones as LLaMA-Factory, which leaves out faulty ones only after it has chosen.
 pub type Row = Result<Sample, Skipped>;
 
+/// Rows between two words about them.
+pub(crate) const EVERY: usize = 64;
 /// Reads data sets one after another.
 pub struct DatasetReader<'a> {
     media_dir: &'a Path,
@@ -68,7 +71,12 @@ impl<'a> DatasetReader<'a> {
             None => (0..records.len()).collect(),
         };
         chosen.truncate(self.max_samples.unwrap_or(usize::MAX));
-        let row = |index: usize| {
+        let total = chosen.len();
+        let row = |(done, index): (usize, usize)| {
+            // Pictures inside of records are written to files here.
+            if done.is_multiple_of(EVERY) && !(self.heard)(done, total) {
+                return Err(DatasetError::Cancelled);
+            }
             let (origin, record) = &records[index];
             let places = Places { media_dir: self.media_dir, data_file: &origin.file, store: self.store };
             match convert(record, entry, places, origin.clone()) {
@@ -77,7 +85,7 @@ impl<'a> DatasetReader<'a> {
                 Err(Fault::Stop(error)) => Err(error),
             }
         };
-        chosen.into_iter().map(row).collect()
+        chosen.into_iter().enumerate().map(row).collect()
     }
 
     /// `count` of `len` records: all of them in a shuffled order, cut to `count` or filled up by chance.
@@ -96,14 +104,25 @@ impl DatasetEntry {
     /// The file's SHA-1, where `file_sha1` says another one: the file was changed, or is not whole.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn other_sha1(&self) -> Result<Option<String>, DatasetError> {
+    /// The file cannot be read, or `go_on` says no.
+    pub fn other_sha1(&self, go_on: &dyn Fn() -> bool) -> Result<Option<String>, DatasetError> {
         let (Some(expected), Source::Files(files)) = (self.file_sha1.as_deref(), &self.source) else {
             return Ok(None);
         };
         let Some(path) = files.first().filter(|path| path.is_file()) else { return Ok(None) };
-        let bytes = std::fs::read(path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
-        let found: String = Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let read_error = |source| DatasetError::Read { path: path.clone(), source };
+        let mut file = tunebook_files::open(path).map_err(read_error)?;
+        let (mut hash, mut chunk) = (Sha1::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut chunk).map_err(read_error)? {
+                0 => break,
+                length => hash.update(&chunk[..length]),
+            }
+            if !go_on() {
+                return Err(DatasetError::Cancelled);
+            }
+        }
+        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((!found.eq_ignore_ascii_case(expected)).then_some(found))
     }
 }
@@ -149,12 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_is_heard_between_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = entry(dir.path(), 1000, "");
+        let heard = |done, _| done < 500;
+        let mut reader = DatasetReader::new(dir.path(), dir.path(), None, 42).heard_by(&heard);
+        assert!(matches!(reader.read(&entry), Err(DatasetError::Cancelled)));
+    }
+
+    #[test]
     fn a_file_that_is_not_the_one_meant_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let sha1 = entry(dir.path(), 5, r#", "file_sha1": "0""#).other_sha1().unwrap().unwrap();
+        let sha1 = entry(dir.path(), 5, r#", "file_sha1": "0""#).other_sha1(&|| true).unwrap().unwrap();
         assert_eq!(sha1.len(), 40);
         let more = format!(r#", "file_sha1": "{}""#, sha1.to_uppercase());
-        assert_eq!(entry(dir.path(), 5, &more).other_sha1().unwrap(), None);
-        assert_eq!(entry(dir.path(), 5, "").other_sha1().unwrap(), None);
+        assert_eq!(entry(dir.path(), 5, &more).other_sha1(&|| true).unwrap(), None);
+        assert_eq!(entry(dir.path(), 5, "").other_sha1(&|| true).unwrap(), None);
     }
 }

@@ -182,7 +182,7 @@ fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>>
     let mut sets = Vec::with_capacity(names.len());
     for name in names {
         let mut entry = info.entry(name)?;
-        if let Some(sha1) = entry.other_sha1()? {
+        if let Some(sha1) = entry.other_sha1(&|| !cx.is_cancelled())? {
             cx.emit(Event::Note(Note::OtherSha1 { name: name.clone(), sha1 }));
         }
         if let Source::Hub(dataset) = &entry.source {

@@ -149,9 +149,10 @@ impl Session {
     }
 
     /// Makes a new LoRA adapter from the settings and turns it on.
-    pub fn lora(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+    pub fn lora(&mut self, name: Option<&str>, cx: &Context) -> Result<AdapterReport> {
         let settings = &self.settings;
-        let adapter = self.model()?.net.lora(methods::lora_config(settings), settings.seed)?;
+        let stop = || cx.is_cancelled();
+        let adapter = self.model()?.net.lora(methods::lora_config(settings), settings.seed, &stop)?;
         self.adapters.add(name, adapter)?;
         self.forget_origin();
         self.settings.finetuning_type = FinetuningType::Lora;

@@ -2,7 +2,6 @@
 
 use candle_core::DType;
 use candle_core::Device;
-use candle_core::Result;
 use candle_core::Tensor;
 use nalgebra::DMatrix;
 use nalgebra::Dyn;
@@ -12,6 +11,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tunebook_gemm::Precision;
 
+use crate::error::Error;
+use crate::error::Result;
 use crate::frozen::FrozenMatrix;
 use crate::ops::linear;
 use crate::ops::linear_backward;
@@ -24,7 +25,16 @@ const START: u64 = 4 << 32;
 ///
 /// With `iterations`, Halko, Martinsson and Tropp 2011 (arXiv 0909.4061, algorithm 4.4) on `rank` random vectors, as
 /// `torch.svd_lowrank`; without, with twice as many vectors and until the singular values stand still.
-pub fn principal(weight: &FrozenMatrix, rank: usize, iterations: Option<usize>, seed: u64) -> Result<(Tensor, Tensor)> {
+///
+/// # Errors
+/// The weight has no singular values, or `stop`, which is asked before each iteration, says so.
+pub fn principal(
+    weight: &FrozenMatrix,
+    rank: usize,
+    iterations: Option<usize>,
+    seed: u64,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Tensor, Tensor)> {
     const MOST: usize = 500;
     let (outputs, inputs) = (weight.rows, weight.cols);
     let most = outputs.min(inputs);
@@ -38,6 +48,9 @@ pub fn principal(weight: &FrozenMatrix, rank: usize, iterations: Option<usize>, 
     let mut left = product(weight, &start, Side::Outputs)?.qr().q();
     let mut before = None;
     for _ in 0..iterations.unwrap_or(MOST) {
+        if stop() {
+            return Err(Error::Stopped);
+        }
         let right = product(weight, &left, Side::Inputs)?.qr();
         if iterations.is_none() {
             let values = svd(right.r())?.singular_values.rows(0, rank).into_owned();
@@ -79,7 +92,7 @@ fn product(weight: &FrozenMatrix, vectors: &DMatrix<f64>, to: Side) -> Result<DM
 
 /// The columns of a matrix as the rows of a tensor of this shape.
 fn rows_of(matrix: &DMatrix<f64>, shape: (usize, usize)) -> Result<Tensor> {
-    Tensor::from_vec(matrix.iter().map(|&value| value as f32).collect(), shape, &Device::Cpu)
+    Ok(Tensor::from_vec(matrix.iter().map(|&value| value as f32).collect(), shape, &Device::Cpu)?)
 }
 
 fn svd(matrix: DMatrix<f64>) -> Result<SVD<f64, Dyn, Dyn>> {
@@ -87,8 +100,9 @@ fn svd(matrix: DMatrix<f64>) -> Result<SVD<f64, Dyn, Dyn>> {
     matrix.try_svd(true, true, f64::EPSILON, 10_000).ok_or_else(undecomposed)
 }
 
-fn undecomposed() -> candle_core::Error {
-    candle_core::Error::Msg("a weight has no singular values: some of its elements are not finite".to_string())
+fn undecomposed() -> Error {
+    let problem = "a weight has no singular values: some of its elements are not finite";
+    Error::Tensor(candle_core::Error::Msg(problem.to_string()))
 }
 
 #[cfg(test)]
@@ -111,7 +125,7 @@ mod tests {
             let weight = matrix(outputs, inputs, &values);
             let rest = matrix(outputs, inputs, &[0.0, 0.0, 0.0, 0.5, 0.4, 0.3]);
             for iterations in [None, Some(16)] {
-                let (a, b) = principal(&weight, 3, iterations, 7).unwrap();
+                let (a, b) = principal(&weight, 3, iterations, 7, &|| false).unwrap();
                 let mut row = vec![0f32; inputs];
                 let (a, b) = (a.to_vec2::<f32>().unwrap(), b.to_vec2::<f32>().unwrap());
                 for (o, b) in b.iter().enumerate() {
@@ -132,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_weight_that_is_not_finite_is_refused() {
-        let message = principal(&FrozenMatrix::from_f32(&[f32::NAN; 12], 3, 4), 2, None, 1).unwrap_err().to_string();
+        let message =
+            principal(&FrozenMatrix::from_f32(&[f32::NAN; 12], 3, 4), 2, None, 1, &|| false).unwrap_err().to_string();
         assert!(message.contains("not finite"), "{message}");
     }
 }

@@ -45,6 +45,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
-    Ok(Output::Adapter(session.lora(args.word(0))?))
+fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+    Ok(Output::Adapter(session.lora(args.word(0), &stage.context)?))
 }

@@ -10,13 +10,12 @@ use tunebook_quote::message;
 
 use super::Heard;
 use crate::DatasetError;
+use crate::dataset::EVERY;
 use crate::picture_store::PictureStore;
 
 /// The first `most` rows, read one by one. Bytes are pictures: they are written to files, and stand in the record as
 /// their path. So does the struct of `bytes` and `path` which Hugging Face's data sets keep a picture in.
 pub(super) fn read(path: &Path, most: usize, store: PictureStore, heard: Heard) -> Result<Vec<Value>, DatasetError> {
-    /// Rows between two words about it.
-    const EVERY: usize = 64;
     let file = tunebook_files::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     let bad =
         |error: ParquetError| DatasetError::Parquet { path: path.to_owned(), message: message(&error.to_string()) };

@@ -148,7 +148,7 @@ fn what_two_sequences_begin_with_may_be_there_once() {
     let net = net();
     let modules_to_save = vec!["embed_tokens".to_string()];
     let config = LoraConfig { frozen: NONE_FROZEN, modules_to_save, ..LoraConfig::default() };
-    let adapter = net.lora(config, 3).unwrap();
+    let adapter = net.lora(config, 3, &|| false).unwrap();
     disturb(&adapter);
     let [twice, once] = [false, true].map(|shared| step(&net, &adapter, &Batch::new(&net, shared)));
     check_same(&twice, &once);
@@ -158,21 +158,24 @@ fn what_two_sequences_begin_with_may_be_there_once() {
 fn lora_with_dropout_on_all_parts() {
     let net = net();
     let config = LoraConfig { lora_dropout: 0.2, frozen: NONE_FROZEN, ..LoraConfig::default() };
-    check(&net, &net.lora(config, 3).unwrap());
+    check(&net, &net.lora(config, 3, &|| false).unwrap());
 }
 
 #[test]
 fn dora_with_a_trained_embedding() {
     let net = net();
     let modules_to_save = vec!["embed_tokens".to_string()];
-    check(&net, &net.lora(LoraConfig { use_dora: true, modules_to_save, ..LoraConfig::default() }, 3).unwrap());
+    check(
+        &net,
+        &net.lora(LoraConfig { use_dora: true, modules_to_save, ..LoraConfig::default() }, 3, &|| false).unwrap(),
+    );
 }
 
 #[test]
 fn pissa() {
     let net = net();
     let init_lora_weights = InitLoraWeights::Pissa { niter: Some(4) };
-    check(&net, &net.lora(LoraConfig { r: 4, init_lora_weights, ..LoraConfig::default() }, 3).unwrap());
+    check(&net, &net.lora(LoraConfig { r: 4, init_lora_weights, ..LoraConfig::default() }, 3, &|| false).unwrap());
 }
 
 #[test]
@@ -194,5 +197,5 @@ fn quantized_weights_that_were_uploaded() {
     });
     assert!(end.unwrap().is_continue());
     assert!(told.is_sorted() && told.last().is_some_and(|(done, total)| done == total));
-    check(&net, &net.lora(LoraConfig::default(), 3).unwrap());
+    check(&net, &net.lora(LoraConfig::default(), 3, &|| false).unwrap());
 }

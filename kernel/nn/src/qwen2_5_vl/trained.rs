@@ -33,8 +33,9 @@ impl Qwen2_5Vl {
     /// - `modules_to_save` are copied.
     ///
     /// # Errors
-    /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model.
-    pub fn lora(&self, config: LoraConfig, seed: u64) -> Result<Adapter> {
+    /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model; [`Error::Stopped`](crate::Error::Stopped) if `stop`, which is
+    /// asked while PiSSA takes its time, says so.
+    pub fn lora(&self, config: LoraConfig, seed: u64, stop: &dyn Fn() -> bool) -> Result<Adapter> {
         let mut adapter = Adapter::new(config.clone(), &self.linears, seed)?;
         for (id, weight) in self.weights().enumerate() {
             let Some(lora) = adapter.get_mut(id) else { continue };
@@ -47,7 +48,7 @@ impl Qwen2_5Vl {
                 if self.quantized.is_some() {
                     return Err(AdapterError::Quantized { what: "pissa_init" }.into());
                 }
-                let (a, b) = principal(weight, r, niter, seed)?;
+                let (a, b) = principal(weight, r, niter, seed, stop)?;
                 let root = f64::from(scaling).sqrt();
                 let [a, b] = [(a / root)?, (b / root)?];
                 lora.a.set(&a)?;
