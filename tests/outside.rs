@@ -147,6 +147,16 @@ fn ctrl_c_stops_the_iterations_of_pissa() {
 }
 
 #[test]
+fn no_picture_is_enlarged_without_end() {
+    let picture = fixture("pictures/wide.png");
+    for pixels in ["1000000000000", "9000000000000000000"] {
+        let (model, picture) = (fixture("tiny"), picture.display());
+        let set = format!("load {}\nset image_min_pixels={pixels} image_max_pixels={pixels}", model.display());
+        let script = format!("{set}\nchat max_new_tokens=1 image={picture} What?\n");
+        refuses(&script, &["wide.png", "lower image_min_pixels"]);
+    }
+}
+
 #[test]
 #[test]
 /// As on a full disk.

@@ -2,9 +2,12 @@
 
 NAME.EXT                a picture
 pixels.safetensors      NAME.EXT [H,W,3] uint8: RGB, the EXIF orientation applied, transparency on white
+
+And fixtures/bombs.json: pictures of which sizes Pillow refuses as decompression bombs.
 """
 
 import io
+import json
 import shutil
 import struct
 import zlib
@@ -24,12 +27,29 @@ WIDTH, HEIGHT = 35, 27
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
+    bombs()
     for name, data in [*jpegs(), *pngs(), *others()]:
         (OUT / name).write_bytes(data)
     pixels = {path.name: np.array(open_picture(path).convert("RGB")) for path in sorted(OUT.iterdir())}
     save_file(pixels, OUT / "pixels.safetensors", metadata=versions("pillow", "simplejpeg"))
     (OUT / "pixels.safetensors").chmod(0o644)
     print(f"decode: {len(pixels)} pictures, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e3:.0f} kB")
+
+
+def bombs():
+    """Sizes around Pillow's limit, and whether it refuses to open a picture of them."""
+    edge = 2 * Image.MAX_IMAGE_PIXELS
+    sizes = [(9459, 9459), (9460, 9460), (10, edge // 10), (10, edge // 10 + 1), (13377, 13377), (13378, 13377), (23000, 23000)]
+    cases = []
+    for width, height in sizes:
+        try:
+            Image._decompression_bomb_check((width, height))
+            refused = False
+        except Image.DecompressionBombError:
+            refused = True
+        cases.append({"width": width, "height": height, "refused": refused})
+    text = json.dumps({"versions": versions("pillow"), "sizes": cases}, indent=1)
+    (FIXTURES / "bombs.json").write_text(text + "\n")
 
 
 def colours(width=WIDTH, height=HEIGHT):

@@ -45,6 +45,9 @@ impl Chinese for PictureFault {
             Self::CutOff => "文件不完整，缺少结尾；请重新复制或下载".to_string(),
             Self::NoPixels => "图片没有像素".to_string(),
             Self::TooLarge { width, height } => format!("{width}×{height} 像素太大，无法解码；请缩小图片"),
+            Self::EnlargedTooMuch { width, height } => {
+                format!("它会被放大到 {width}×{height} 像素，太大了；请调低 image_min_pixels")
+            }
             Self::Undecodable { message } => {
                 format!("无法解码：{message}；如果别的程序能打开它，请另存为 PNG 或 JPEG")
             }

@@ -29,6 +29,8 @@ pub enum PictureFault {
     NoPixels,
     #[error("{width}×{height} pixels are too many to decode; make it smaller")]
     TooLarge { width: u32, height: u32 },
+    #[error("it would be enlarged to {width}×{height} pixels, which are too many; lower image_min_pixels")]
+    EnlargedTooMuch { width: u32, height: u32 },
     #[error("it cannot be decoded: {message}; if another program shows it, save it there as PNG or JPEG")]
     Undecodable { message: String },
     #[error(

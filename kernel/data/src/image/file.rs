@@ -13,8 +13,12 @@ use super::palette::is_indexed;
 use super::rgb::on_white;
 use super::whole::is_whole;
 
-/// The largest picture that is decoded, in bytes of its pixels.
-const MAX_BYTES: u64 = 512 << 20;
+/// The most pixels of a picture. Pillow takes more for a decompression bomb: a file of some kilobytes that decodes to
+/// gigabytes. LLaMA-Factory ends at one.
+pub(super) const MOST_PIXELS: u64 = 2 * 89_478_485;
+/// The most bytes of a picture's pixels as its file has them: three a pixel. Those of more channels or bits are limited
+/// to fewer pixels.
+const MOST_BYTES: u64 = 3 * MOST_PIXELS + 2;
 
 /// Width and height of the upright picture, from the file's header. A file whose end is missing is an error here
 /// already, so that it is found when data is encoded and not hours later: formats whose end cannot be found by their
@@ -99,7 +103,8 @@ fn check_size(decoder: &impl ImageDecoder) -> Result<(), PictureFault> {
     if width == 0 || height == 0 {
         return Err(PictureFault::NoPixels);
     }
-    match decoder.total_bytes() > MAX_BYTES {
+    let pixels = u64::from(width) * u64::from(height);
+    match pixels > MOST_PIXELS || decoder.total_bytes() > MOST_BYTES {
         true => Err(PictureFault::TooLarge { width, height }),
         false => Ok(()),
     }
@@ -112,6 +117,7 @@ fn is_transparent(image: &DynamicImage) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use image::GrayImage;
     use rayon::prelude::*;
     use safetensors::SafeTensors;
 
@@ -171,21 +177,41 @@ mod tests {
         }
     }
 
+    /// A picture is as large as Pillow takes it, and found to be larger by its header alone.
     #[test]
-    fn a_giant_is_found_by_its_header_alone() {
+    fn a_giant_is_refused_where_pillow_refuses_it() {
+        let cases = fixtures::json("bombs.json");
+        for case in cases["sizes"].as_array().unwrap() {
+            let [width, height] = ["width", "height"].map(|side| case[side].as_u64().unwrap() as u32);
+            match dimensions_of_png(GrayImage::new(2, 2).into(), width, height) {
+                Ok(found) => assert_eq!((found, case["refused"].as_bool()), ((width, height), Some(false))),
+                Err(error) => {
+                    assert_eq!(error.fault, PictureFault::TooLarge { width, height });
+                    assert_eq!(case["refused"], true, "{case}");
+                }
+            }
+        }
+        let message = dimensions_of_png(RgbImage::new(2, 2).into(), 51200, 51200).unwrap_err().to_string();
+        assert!(message.contains("51200×51200 pixels are too many"), "{message}");
+        let deep = DynamicImage::new_rgba16(2, 2);
+        assert!(dimensions_of_png(deep, 9459, 9459).is_err(), "eight bytes a pixel");
+    }
+
+    /// What is said of a PNG file whose header says another size.
+    fn dimensions_of_png(image: DynamicImage, width: u32, height: u32) -> Result<(u32, u32), PictureError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.png");
-        RgbImage::new(2, 2).save(&path).unwrap();
+        image.save(&path).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         // Width and height, and the checksum of the header that says so.
-        bytes[16..24].copy_from_slice(&[0, 0, 200, 0, 0, 0, 200, 0]);
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
         let checksum = bytes[12..29].iter().fold(u32::MAX, |sum, byte| {
             (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1)))
         });
         bytes[29..33].copy_from_slice(&(!checksum).to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
-        let message = dimensions(&path).unwrap_err().to_string();
-        assert!(message.contains("51200×51200 pixels are too many"), "{message}");
+        dimensions(&path)
     }
 
     #[test]

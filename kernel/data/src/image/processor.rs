@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::file::{dimensions, read_picture};
+use super::file::{MOST_PIXELS, dimensions, read_picture};
 use super::patches::patches;
 use super::resize::{Resample, resize};
 use super::{Grid, ImageError, ImageRef, PictureError, PictureFault, Pixels};
@@ -33,6 +33,12 @@ pub struct ImageProcessor {
     pub image_min_pixels: usize,
 }
 
+/// LLaMA-Factory's resizes, and the size that transformers' makes of the last one.
+struct Resizes {
+    before: Vec<((u32, u32), Resample)>,
+    last: (u32, u32),
+}
+
 impl ImageProcessor {
     /// The same with other limits of the pre-resize.
     ///
@@ -55,8 +61,8 @@ impl ImageProcessor {
     /// # Errors
     /// A file that is missing, cut off, or no picture.
     pub fn look(&self, path: &Path) -> Result<ImageRef, PictureError> {
-        let (width, height) = dimensions(path)?;
-        let (width, height) = self.smart_resize(self.pre_size((width, height)));
+        let steps = self.resizes(dimensions(path)?, false).map_err(|fault| fault.of(path))?;
+        let (width, height) = steps.last;
         Ok(ImageRef { path: path.to_owned(), grid: self.grid(width, height) })
     }
 
@@ -79,18 +85,25 @@ impl ImageProcessor {
     pub fn resized(&self, path: &Path) -> Result<RgbImage, PictureError> {
         let picture = read_picture(path)?;
         let mut image = picture.rgb;
-        let mut size = image.dimensions();
-        for (next, resample) in self.pre_resizes(size, picture.indexed) {
-            image = resize(&image, next.0, next.1, resample);
-            size = next;
+        let steps = self.resizes(image.dimensions(), picture.indexed).map_err(|fault| fault.of(path))?;
+        for ((width, height), resample) in steps.before {
+            image = resize(&image, width, height, resample);
         }
-        let (width, height) = self.smart_resize(size);
+        let (width, height) = steps.last;
         Ok(resize(&image, width, height, Resample::Torch))
     }
 
-    /// The size that a picture has before transformers' resize.
-    fn pre_size(&self, size: (u32, u32)) -> (u32, u32) {
-        self.pre_resizes(size, false).last().map_or(size, |(size, _)| *size)
+    /// All that happens to the size of a picture.
+    ///
+    /// # Errors
+    /// It would be enlarged to more pixels than any picture may have.
+    fn resizes(&self, size: (u32, u32), indexed: bool) -> Result<Resizes, PictureFault> {
+        let before = self.pre_resizes(size, indexed);
+        let last = self.smart_resize(before.last().map_or(size, |(size, _)| *size));
+        match before.iter().map(|(size, _)| *size).chain([last]).find(|size| area(*size) > MOST_PIXELS) {
+            Some((width, height)) => Err(PictureFault::EnlargedTooMuch { width, height }),
+            None => Ok(Resizes { before, last }),
+        }
     }
 
     /// LLaMA-Factory's steps before the image processor: within the pixel limits (while a picture with a palette
@@ -184,8 +197,27 @@ pub(super) mod tests {
         }
     }
 
+    fn pre_size(processor: &ImageProcessor, size: (u32, u32)) -> (u32, u32) {
+        processor.pre_resizes(size, false).last().map_or(size, |(size, _)| *size)
+    }
+
+    #[test]
+    fn nothing_is_enlarged_without_end() {
+        let path = fixtures::path("pictures/wide.png");
+        for pixels in [1_000_000_000, 1_000_000_000_000, 9_000_000_000_000_000_000] {
+            let by_settings = hub().with_limits(pixels, pixels).unwrap();
+            let by_folder = ImageProcessor { min_pixels: pixels, max_pixels: pixels, ..hub() };
+            for processor in [by_settings, by_folder] {
+                let expected = |fault| matches!(fault, PictureFault::EnlargedTooMuch { .. });
+                assert!(expected(processor.look(&path).unwrap_err().fault), "{pixels}");
+                assert!(expected(processor.resized(&path).unwrap_err().fault), "{pixels}");
+            }
+        }
+        assert!(hub().with_limits(usize::MAX, 1).unwrap().look(&path).is_ok());
+    }
+
     fn final_size(processor: &ImageProcessor, width: u32, height: u32) -> ((u32, u32), usize) {
-        let size = processor.smart_resize(processor.pre_size((width, height)));
+        let size = processor.resizes((width, height), false).unwrap().last;
         (size, processor.tokens(processor.grid(size.0, size.1)))
     }
 
@@ -213,10 +245,10 @@ pub(super) mod tests {
                 assert_eq!(final_size(&examples, width, height), expected, "{width}x{height}");
             }
         }
-        assert_eq!(default.pre_size((4000, 3000)), (886, 665));
-        assert_eq!(default.pre_size((1920, 1080)), (1024, 576));
-        assert_eq!(default.pre_size((20, 20)), (32, 32));
-        assert_eq!(default.pre_size((640, 480)), (640, 480));
+        assert_eq!(pre_size(&default, (4000, 3000)), (886, 665));
+        assert_eq!(pre_size(&default, (1920, 1080)), (1024, 576));
+        assert_eq!(pre_size(&default, (20, 20)), (32, 32));
+        assert_eq!(pre_size(&default, (640, 480)), (640, 480));
     }
 
     /// The same, of more sizes, measured.
@@ -230,7 +262,7 @@ pub(super) mod tests {
             let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
             let processor = hub().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
             let (width, height) = pair(&case["image"]);
-            assert_eq!(processor.pre_size((width, height)), pair(&case["pre_resized"]), "{case}");
+            assert_eq!(pre_size(&processor, (width, height)), pair(&case["pre_resized"]), "{case}");
             let (size, tokens) = final_size(&processor, width, height);
             assert_eq!(size, pair(&case["resized"]), "{case}");
             assert_eq!(tokens as u64, case["image_tokens"].as_u64().unwrap(), "{case}");

@@ -5,6 +5,8 @@
 //! weights are rounded to integers. (Pillow 13 goes along columns first where that is much cheaper, which the
 //! resizes needed here, proportional or of one side, never are.)
 
+use std::borrow::Cow;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
@@ -36,14 +38,14 @@ pub(crate) fn resize(image: &RgbImage, width: u32, height: u32, resample: Resamp
     if resample == Resample::Nearest {
         return nearest_pixels(image, width, height);
     }
-    let mut image = image.clone();
+    let mut image = Cow::Borrowed(image);
     if width != image.width() {
-        image = resize_rows(&image, width, resample);
+        image = Cow::Owned(resize_rows(&image, width, resample));
     }
     if height != image.height() {
-        image = resize_columns(&image, height, resample);
+        image = Cow::Owned(resize_columns(&image, height, resample));
     }
-    image
+    image.into_owned()
 }
 
 fn nearest_pixels(image: &RgbImage, width: u32, height: u32) -> RgbImage {
