@@ -158,6 +158,14 @@ fn no_picture_is_enlarged_without_end() {
 }
 
 #[test]
+fn no_record_is_repeated_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("set.jsonl"), r#"{"instruction": "a", "output": "b"}"#).unwrap();
+    write_info(folder.path(), &json!({"file_name": "set.jsonl", "num_samples": 100_000_000}));
+    let data = format!("data set dataset_dir={}", folder.path().display());
+    refuses(&format!("load {}\n{data}\n", fixture("tiny").display()), &["`set`", "num_samples: 100000000"]);
+}
+
 #[test]
 /// As on a full disk.
 #[test]

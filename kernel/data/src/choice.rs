@@ -1,5 +1,6 @@
 //! Which rows of several data sets a run takes, in which order, and which of them it holds back.
 
+use crate::dataset::MOST_REPEATED;
 use crate::numpy_random::Generator;
 
 /// How several data sets become one.
@@ -24,6 +25,10 @@ pub enum ChoiceError {
     ProbabilitySum { sum: f64 },
     #[error("interleave_probs gives {index} (counted from 0) no chance, but mix_strategy=interleave_over waits for it")]
     NeverExhausted { index: usize },
+    #[error(
+        "interleave_probs gives a data set so little chance that {most} samples are taken before it is used up; raise it"
+    )]
+    TooRare { most: usize },
     #[error("val_size {val_size} of {samples} samples leaves none to train on; lower it")]
     NothingLeft { val_size: f64, samples: usize },
 }
@@ -54,7 +59,7 @@ pub fn mix(
         (MixStrategy::InterleaveOver, None) => {
             (0..most).flat_map(|row| sets(lengths).map(move |(set, len)| (set, row % len))).collect()
         }
-        (_, Some(probabilities)) => draw(lengths, strategy, probabilities, seed),
+        (_, Some(probabilities)) => draw(lengths, strategy, probabilities, seed)?,
     };
     Ok(rows)
 }
@@ -63,7 +68,13 @@ fn sets(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> {
     lengths.iter().copied().enumerate()
 }
 
-fn draw(lengths: &[usize], strategy: MixStrategy, probabilities: &[f64], seed: u64) -> Vec<(usize, usize)> {
+fn draw(
+    lengths: &[usize],
+    strategy: MixStrategy,
+    probabilities: &[f64],
+    seed: u64,
+) -> Result<Vec<(usize, usize)>, ChoiceError> {
+    let most = lengths.iter().sum::<usize>().max(MOST_REPEATED);
     let mut cumulated: Vec<_> = probabilities
         .iter()
         .scan(0.0, |sum, probability| {
@@ -84,7 +95,10 @@ fn draw(lengths: &[usize], strategy: MixStrategy, probabilities: &[f64], seed: u
             _ => exhausted.iter().any(|done| *done),
         };
         if done {
-            return rows;
+            return Ok(rows);
+        }
+        if rows.len() == most {
+            return Err(ChoiceError::TooRare { most });
         }
         let set = random.choice(&cumulated);
         rows.push((set, next[set]));
@@ -182,6 +196,7 @@ mod tests {
         assert!(mixed(MixStrategy::InterleaveUnder, &[0.5, 0.6]).to_string().contains("1.1"));
         assert!(matches!(mixed(MixStrategy::InterleaveUnder, &[1.5, -0.5]), ChoiceError::ProbabilitySum { .. }));
         assert_eq!(mixed(MixStrategy::InterleaveOver, &[1.0, 0.0]), ChoiceError::NeverExhausted { index: 1 });
+        assert_eq!(mixed(MixStrategy::InterleaveOver, &[1e-300, 1.0]), ChoiceError::TooRare { most: 10_000_000 });
         for val_size in [1.0, 5.0, 8.0] {
             assert_eq!(split(5, val_size, 1), Err(ChoiceError::NothingLeft { val_size, samples: 5 }));
         }

@@ -18,6 +18,9 @@ pub type Row = Result<Sample, Skipped>;
 
 /// Rows between two words about them.
 pub(crate) const EVERY: usize = 64;
+/// The most rows that fewer records are repeated for.
+pub(crate) const MOST_REPEATED: usize = 10_000_000;
+
 /// Reads data sets one after another.
 pub struct DatasetReader<'a> {
     media_dir: &'a Path,
@@ -67,6 +70,10 @@ impl<'a> DatasetReader<'a> {
         let first = self.max_samples.filter(|_| entry.num_samples.is_none());
         let records = read_records(&entry.name, files, first, self.store, self.heard)?;
         let mut chosen = match entry.num_samples {
+            Some(count) if count > records.len().max(MOST_REPEATED) => {
+                let name = quote(&entry.name);
+                return Err(DatasetError::NumSamples { name, num_samples: count, most: MOST_REPEATED });
+            }
             Some(count) => self.choose(records.len(), count),
             None => (0..records.len()).collect(),
         };
@@ -174,6 +181,16 @@ mod tests {
         let heard = |done, _| done < 500;
         let mut reader = DatasetReader::new(dir.path(), dir.path(), None, 42).heard_by(&heard);
         assert!(matches!(reader.read(&entry), Err(DatasetError::Cancelled)));
+    }
+
+    #[test]
+    fn records_are_not_repeated_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [100_000_000_u64, u64::MAX] {
+            let entry = entry(dir.path(), 10, &format!(r#", "num_samples": {count}"#));
+            let error = DatasetReader::new(dir.path(), dir.path(), None, 42).read(&entry).unwrap_err().to_string();
+            assert!(error.contains(&format!("num_samples: {count}")) && error.contains("10000000"), "{error}");
+        }
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub enum DatasetError {
     Csv { path: PathBuf, message: String },
     #[error("{} cannot be read as Parquet: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
+    #[error(
+        "the data set `{name}` has `num_samples: {num_samples}`, but records are repeated for at most {most} samples; lower it"
+    )]
+    NumSamples { name: String, num_samples: usize, most: usize },
     #[error("reading was interrupted")]
     Cancelled,
     #[error("cannot write {}, a picture out of {}: {source}", path.display(), file.display())]

@@ -68,6 +68,9 @@ impl Chinese for DatasetError {
             }
             Self::Csv { path, message } => format!("{} 不是有效的 CSV 文件：{message}", path.display()),
             Self::Parquet { path, message } => format!("{} 不能作为 Parquet 读取：{message}", path.display()),
+            Self::NumSamples { name, num_samples, most } => {
+                format!("数据集 `{name}` 的 `num_samples: {num_samples}` 太大：记录最多重复到 {most} 个样本；请调低")
+            }
             Self::Cancelled => "读取已停止".to_string(),
             Self::Picture { path, file, source } => {
                 format!("写不了 {}（{} 中的图片）：{}", path.display(), file.display(), io(source))
@@ -195,6 +198,9 @@ impl Chinese for ChoiceError {
             Self::NeverExhausted { index } => format!(
                 "interleave_probs 中第 {index} 个（从 0 数起）概率为 0，mix_strategy=interleave_over 却要等它取完"
             ),
+            Self::TooRare { most } => {
+                format!("interleave_probs 中有的数据集概率太小：取了 {most} 个样本还没取完它；请调高")
+            }
             Self::NothingLeft { val_size, samples } => {
                 format!("{samples} 个样本中留出 val_size {val_size}，就没有可训练的了；请调小")
             }
