@@ -167,5 +167,17 @@ fn no_record_is_repeated_without_end() {
 }
 
 #[test]
+fn an_image_processor_of_another_model_is_refused() {
+    const NAME: &str = "preprocessor_config.json";
+    for (key, value) in [("patch_size", 1_u64 << 31), ("merge_size", 2000), ("temporal_patch_size", 1 << 20)] {
+        let folder = tiny_without(NAME);
+        let text = fs::read_to_string(fixture("tiny").join(NAME)).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config[key] = json!(value);
+        fs::write(folder.path().join(NAME), config.to_string()).unwrap();
+        refuses(&format!("load {}\n", folder.path().display()), &[key, &value.to_string(), "config.json"]);
+    }
+}
+
 /// As on a full disk.
 #[test]

@@ -129,6 +129,11 @@ pub enum Error {
          to different models"
     )]
     OtherTokenizer { path: PathBuf, config: u32, found: u32 },
+    #[error(
+        "the image processor of {path} has {key} {found}, but config.json asks for {config}: preprocessor_config.json (or \
+         processor_config.json) belongs to another model"
+    )]
+    OtherProcessor { path: PathBuf, key: &'static str, config: usize, found: usize },
     #[error("{path} holds no checkpoint that can be gone on from; training writes them to output_dir every save_steps")]
     NoCheckpoint { path: PathBuf },
     #[error(

@@ -71,6 +71,7 @@ impl Model {
         let tokenizer = Tokenizer::from_folder(folder)?;
         check_tokens(folder, &net, &tokenizer)?;
         let processor = ImageProcessor::from_folder(folder)?;
+        check_processor(folder, &net, &processor)?;
         let generation = GenerationConfig::read(folder, tokenizer.special().im_end)?;
         let report = LoadReport {
             name: folder.display().to_string(),
@@ -188,6 +189,20 @@ fn check_tokens(folder: &Path, net: &Qwen2_5Vl, tokenizer: &Tokenizer) -> Result
         return Ok(());
     }
     Err(Error::OtherTokenizer { path: folder.join("config.json"), config, found })
+}
+
+/// The image processor must cut pictures into the patches that the vision tower takes.
+fn check_processor(folder: &Path, net: &Qwen2_5Vl, processor: &ImageProcessor) -> Result<()> {
+    let vision = &net.config.vision;
+    let pairs = [
+        ("patch_size", vision.patch_size, processor.patch_size),
+        ("temporal_patch_size", vision.temporal_patch_size, processor.temporal_patch_size),
+        ("merge_size", vision.spatial_merge_size, processor.merge_size),
+    ];
+    match pairs.into_iter().find(|(_, config, found)| config != found) {
+        Some((key, config, found)) => Err(Error::OtherProcessor { path: folder.to_path_buf(), key, config, found }),
+        None => Ok(()),
+    }
 }
 
 /// How a model answers unless it is told otherwise (`generation_config.json`).

@@ -149,6 +149,11 @@ impl Chinese for Error {
                  这两个文件属于不同的模型",
                 path.display()
             ),
+            Self::OtherProcessor { path, key, config, found } => format!(
+                "{} 的图像处理器的 {key} 是 {found}，config.json 要求的却是 {config}：preprocessor_config.json（或 \
+                 processor_config.json）属于别的模型",
+                path.display()
+            ),
             Self::NoCheckpoint { path } => {
                 format!("{} 中没有可以继续的检查点；训练每 save_steps 步把检查点写到 output_dir", path.display())
             }
