@@ -86,7 +86,7 @@ fn trainable(net: &Qwen2_5Vl, arguments: &Map<String, Value>) -> Vec<(String, us
             let config = LoraConfig {
                 r: arguments.get("lora_rank").map_or(8, |r| r.as_u64().unwrap() as usize),
                 use_dora: flag("use_dora", false),
-                target: LoraTarget::parse(&text("lora_target", "all")),
+                target: LoraTarget::parse(&text("lora_target", "all")).unwrap(),
                 frozen,
                 modules_to_save: names("additional_target", ""),
                 ..LoraConfig::default()

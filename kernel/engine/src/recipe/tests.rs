@@ -72,7 +72,7 @@ fn a_recipe_is_followed() {
         lora_rank: 64,
         lora_alpha: Some(128.0),
         lora_dropout: 0.1,
-        lora_target: tunebook_nn::adapter::LoraTarget::parse("q_proj,v_proj"),
+        lora_target: tunebook_nn::adapter::LoraTarget::parse("q_proj,v_proj").unwrap(),
         learning_rate: 2e-4,
         warmup_ratio: 0.1,
         logging_steps: 10,

@@ -126,7 +126,7 @@ settings! {
         interleave_probs: Option<Vec<f64>> = None;
         /// Samples held back to evaluate on: a share up to 1, a number above.
         /// 验证集比例：不大于 1 是比例，大于 1 是个数。
-        val_size: f64 = 0.0, Limits::From(0.0);
+        val_size: f64 = 0.0, Limits::Within(0.0, 1e9);
         /// Data sets to evaluate on, instead of val_size.
         /// 用来评估的数据集，代替 val_size。
         eval_dataset: Vec<String> = Vec::new();
@@ -480,9 +480,16 @@ mod tests {
         assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
         assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));
         assert!(error("cutoff_len", "3").contains("from 4 to 131072"));
-        for (key, value) in
-            [("lr", "nan"), ("lr", "fast"), ("seed", "-1"), ("plot_loss", "maybe"), ("template", "llama")]
-        {
+        for (key, value) in [
+            ("lr", "nan"),
+            ("val_size", "1e300"),
+            ("lora_target", ","),
+            ("lora_target", ""),
+            ("lr", "fast"),
+            ("seed", "-1"),
+            ("plot_loss", "maybe"),
+            ("template", "llama"),
+        ] {
             error(key, value);
         }
         error("image_max_pixels", "99999999999*99999999999");

@@ -107,9 +107,10 @@ impl Value for i64 {
 
 /// A number as it is set.
 pub fn shown(number: f64) -> String {
-    match number != 0.0 && number.abs() < 1e-3 {
-        true => format!("{number:e}"),
-        false => number.to_string(),
+    // Beyond 2^53 not every whole number can be told from its neighbours.
+    match number.abs() {
+        0.0 | 1e-3..9e15 => number.to_string(),
+        _ => format!("{number:e}"),
     }
 }
 
@@ -233,7 +234,7 @@ impl Value for LoraTarget {
     const KIND: Kind = Kind::List;
 
     fn parse(text: &str) -> Option<Self> {
-        Some(Self::parse(text))
+        Self::parse(text)
     }
 
     fn show(&self) -> String {

@@ -22,13 +22,14 @@ pub enum LoraTarget {
 }
 
 impl LoraTarget {
-    /// Reads `all` or a list such as `q_proj,v_proj`.
-    pub fn parse(text: &str) -> Self {
+    /// Reads `all` or a list such as `q_proj,v_proj`, which names something.
+    pub fn parse(text: &str) -> Option<Self> {
         let names: Vec<_> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-        if names.is_empty() || names == ["all"] {
-            return Self::All;
+        match names[..] {
+            [] => None,
+            ["all"] => Some(Self::All),
+            _ => Some(Self::List(names.into_iter().map(str::to_string).collect())),
         }
-        Self::List(names.into_iter().map(str::to_string).collect())
     }
 
     /// The ids of the layers, ascending.
