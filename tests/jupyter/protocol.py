@@ -1,7 +1,10 @@
 """What a notebook relies on: interrupts, cells in line, several clients, and messages that are not as they should be."""
 
+import contextlib
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -181,6 +184,24 @@ class Protocol(unittest.TestCase):
         send(header, b'{"hist_access_type": "search"}')
         self.assertEqual(reply_to(self.kc, header["msg_id"])["status"], "ok")
         self.ok("print still here")
+
+    def test_a_peer_without_the_key_may_announce_anything(self):
+        greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+        kinds = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER", "iopub": "SUB", "hb": "REQ"}
+        for channel, kind in kinds.items():
+            ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind.encode()
+            port = self.manager.get_connection_info()[channel + "_port"]
+            for length in (2**30, 2**36, 2**40, 2**62, 2**64 - 1):
+                with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as peer:
+                    peer.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready)
+                    peer.sendall(b"\x02" + struct.pack(">Q", length))
+                    with contextlib.suppress(ConnectionResetError):
+                        while peer.recv(1000):
+                            pass
+                self.assertTrue(self.manager.is_alive(), (channel, length))
+        self.assertTrue(self.kc.is_alive())
+        self.ok("print still here")
+        self.ok("print " + "x" * 30_000_000)
 
 
 class EndAndStart(unittest.TestCase):

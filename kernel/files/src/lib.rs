@@ -19,6 +19,7 @@ pub use regular::open;
 pub use regular::read;
 pub use regular::read_to_string;
 pub use temporary::host;
+pub use temporary::private_folder;
 pub use temporary::sweep;
 
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.

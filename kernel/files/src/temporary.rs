@@ -1,11 +1,13 @@
 //! Names of what is being written, and what a process that died has left under such names.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::Builder;
+use tempfile::TempDir;
 
 /// Being written, or being deleted.
 const UNFINISHED: &str = ".part";
@@ -29,6 +31,22 @@ pub(crate) fn builder(prefix: &str) -> Builder<'_, 'static> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     builder
+}
+
+/// A folder for files that live as long as this process, in the system's folder for such; only its owner may enter it. What
+/// processes that died have left there is deleted first.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn private_folder(name: &str) -> io::Result<TempDir> {
+    let place = std::env::temp_dir();
+    sweep(&place);
+    let prefix = prefix(name);
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(place)
 }
 
 /// The name of a temporary folder whose contents are complete.

@@ -11,6 +11,8 @@ mod curve;
 mod display;
 mod error;
 mod execute;
+#[cfg(unix)]
+mod frame_limit;
 #[cfg(test)]
 mod frontend_tests;
 mod history;
@@ -20,6 +22,8 @@ mod kernel;
 mod outcome;
 mod page;
 mod picture;
+#[cfg(unix)]
+mod port;
 mod progress;
 mod request;
 mod sample;

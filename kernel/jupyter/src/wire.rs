@@ -20,19 +20,19 @@ use jupyter_zmq_client::create_client_control_connection;
 use jupyter_zmq_client::create_client_iopub_connection;
 use jupyter_zmq_client::create_client_shell_connection_with_identity;
 use jupyter_zmq_client::create_client_stdin_connection_with_identity;
-use jupyter_zmq_client::create_kernel_control_connection;
-use jupyter_zmq_client::create_kernel_heartbeat_connection;
-use jupyter_zmq_client::create_kernel_iopub_xpub_connection;
-use jupyter_zmq_client::create_kernel_shell_connection;
-use jupyter_zmq_client::create_kernel_stdin_connection;
 use jupyter_zmq_client::peer_identity_for_session;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tempfile::TempDir;
 use tunebook_quote::quote;
 use uuid::Uuid;
+use zeromq::RepSocket;
+use zeromq::RouterSocket;
+use zeromq::Socket;
 use zeromq::SocketRecv;
 use zeromq::SocketSend;
+use zeromq::XPubSocket;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -71,6 +71,24 @@ impl Address {
             Transport::TCP => std::net::TcpStream::connect((self.0.ip.as_str(), self.0.shell_port)).is_ok(),
             Transport::IPC => Path::new(&format!("{}-{}", self.0.ip, self.0.shell_port)).exists(),
         }
+    }
+
+    /// A socket at one of the ports. Everybody on the machine can reach those of TCP, so that what comes there is looked
+    /// through first, and the socket itself is in `folder`.
+    async fn listen<S: Socket>(&self, channel: &'static str, port: u16, folder: &Path) -> Result<S> {
+        let mut socket = S::new();
+        let bound = match self.0.transport {
+            #[cfg(unix)]
+            Transport::TCP => match crate::port::open(&self.0.ip, port, folder.join(port.to_string())).await {
+                Ok(listener) => socket.bind_listener(listener).await,
+                Err(error) => Err(error.into()),
+            },
+            #[cfg(not(unix))]
+            Transport::TCP => socket.bind(&format!("tcp://{}:{port}", self.0.ip)).await,
+            Transport::IPC => socket.bind(&format!("ipc://{}-{port}", self.0.ip)).await,
+        };
+        bound.map_err(|error| Error::Bind { channel, problem: error.to_string() })?;
+        Ok(socket)
     }
 }
 
@@ -129,6 +147,8 @@ pub struct KernelSockets {
     pub control: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
     pub stdin: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
     pub iopub: Publisher,
+    /// Where they are, behind their ports. It goes with this value.
+    _folder: TempDir,
 }
 
 impl KernelSockets {
@@ -136,22 +156,27 @@ impl KernelSockets {
     ///
     /// # Errors
     /// A port is taken.
-    pub async fn bind(Address(info): &Address) -> Result<Self> {
+    pub async fn bind(address: &Address) -> Result<Self> {
+        let info = &address.0;
         let session = Uuid::new_v4().to_string();
-        let bind = |channel| {
-            move |error: jupyter_zmq_client::RuntimeError| Error::Bind { channel, problem: error.to_string() }
+        let folder = tunebook_files::private_folder("kernel").map_err(Error::Start)?;
+        let at = folder.path();
+        let heartbeat: RepSocket = address.listen("heartbeat", info.hb_port, at).await?;
+        let shell: RouterSocket = address.listen("shell", info.shell_port, at).await?;
+        let control: RouterSocket = address.listen("control", info.control_port, at).await?;
+        let stdin: RouterSocket = address.listen("stdin", info.stdin_port, at).await?;
+        let iopub: XPubSocket = address.listen("iopub", info.iopub_port, at).await?;
+        let halves = |socket: RouterSocket| {
+            let (sender, receiver) = Connection::new(socket, &info.key, &session).split();
+            (Receiver(receiver), Sender(sender))
         };
-        let heartbeat = create_kernel_heartbeat_connection(info).await.map_err(bind("heartbeat"))?;
-        let shell = create_kernel_shell_connection(info, &session).await.map_err(bind("shell"))?.split();
-        let control = create_kernel_control_connection(info, &session).await.map_err(bind("control"))?.split();
-        let stdin = create_kernel_stdin_connection(info, &session).await.map_err(bind("stdin"))?.split();
-        let iopub = create_kernel_iopub_xpub_connection(info, &session).await.map_err(bind("iopub"))?;
         Ok(Self {
             heartbeat: Heartbeat(heartbeat),
-            shell: (Receiver(shell.1), Sender(shell.0)),
-            control: (Receiver(control.1), Sender(control.0)),
-            stdin: (Receiver(stdin.1), Sender(stdin.0)),
-            iopub: Publisher(iopub),
+            shell: halves(shell),
+            control: halves(control),
+            stdin: halves(stdin),
+            iopub: Publisher(Connection::new(iopub, &info.key, &session)),
+            _folder: folder,
         })
     }
 }
@@ -274,13 +299,13 @@ impl Publisher {
 }
 
 /// Sends back whatever comes.
-pub struct Heartbeat(jupyter_zmq_client::KernelHeartbeatConnection);
+pub struct Heartbeat(RepSocket);
 
 impl Heartbeat {
     /// # Errors
     /// The other end is gone.
     pub async fn beat(&mut self) -> std::result::Result<(), String> {
-        let ping = self.0.socket.recv().await.map_err(|error| error.to_string())?;
-        self.0.socket.send(ping).await.map_err(|error| error.to_string())
+        let ping = self.0.recv().await.map_err(|error| error.to_string())?;
+        self.0.send(ping).await.map_err(|error| error.to_string())
     }
 }
