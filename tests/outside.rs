@@ -181,3 +181,20 @@ fn an_image_processor_of_another_model_is_refused() {
 
 /// As on a full disk.
 #[test]
+fn a_file_beyond_the_limit_of_its_size_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    let script = format!("load {}\nlora rank=64\nsave {}\n", fixture("tiny").display(), adapter.display());
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -f 64; exec timeout 60 \"$TB\""])
+        .env("TB", tunebook().get_program())
+        .env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = start(command, &script).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said.contains("cannot write") && said.contains("File too large"), "{said}");
+    let left = fs::read_dir(folder.path()).unwrap().flatten().flat_map(|entry| fs::read_dir(entry.path()).unwrap());
+    assert_eq!(left.count(), 0, "nothing is left");
+}

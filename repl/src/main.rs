@@ -51,6 +51,8 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> io::Result<ExitCode> {
     let lang = Lang::from_environment();
+    #[cfg(unix)]
+    signals::survive_size_limits()?;
     let command = match cli.command {
         Some(Command::Version) => {
             println!("{}", version());

@@ -15,6 +15,7 @@ use rustix::termios::Termios;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGUSR1;
+use signal_hook::consts::SIGXFSZ;
 use signal_hook::iterator::Signals;
 use tunebook_commands::Event;
 use tunebook_commands::Host;
@@ -104,6 +105,15 @@ impl Ending {
         echo::restore(&self.terminal);
         process::exit(128 + signal)
     }
+}
+
+/// Has a write beyond `ulimit -f` or a file system's limit fail as on a full disk, instead of ending the program.
+///
+/// # Errors
+/// The system gives no handler.
+pub fn survive_size_limits() -> io::Result<()> {
+    // Unlike a signal that is ignored, one with a handler is as it was in the programs that are started, as for Rust cells.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Whether the program was started with a signal ignored, as by `nohup`.

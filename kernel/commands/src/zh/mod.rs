@@ -47,6 +47,8 @@ fn io(error: &std::io::Error) -> String {
         ErrorKind::IsADirectory => "这是一个文件夹".to_string(),
         ErrorKind::NotADirectory => "这不是文件夹".to_string(),
         ErrorKind::StorageFull => "磁盘已满".to_string(),
+        ErrorKind::QuotaExceeded => "超出了磁盘配额".to_string(),
+        ErrorKind::FileTooLarge => "超出了文件大小的上限（ulimit -f）".to_string(),
         ErrorKind::ReadOnlyFilesystem => "文件系统只读".to_string(),
         ErrorKind::InvalidData => "不是有效的 UTF-8 文字".to_string(),
         _ => error.to_string(),
