@@ -92,7 +92,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         // As a shell reports a program that Ctrl-C ended.
         _ if host.cancel().is_cancelled() => ExitCode::from(130),
         End::Failed(error) => {
-            screen.error(&error)?;
+            screen.last_error(&error)?;
             ExitCode::FAILURE
         }
         End::Done | End::Quit | End::Conversation => ExitCode::SUCCESS,

@@ -106,7 +106,7 @@ impl Screen {
                     }
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(End::Failed(Error::Panic("no answer".to_string()))),
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Failed(Error::Lost)),
             };
             trains |= matches!(message, Message::Event(Event::Plan(_) | Event::MicroBatch { .. }));
             match message {
@@ -125,16 +125,28 @@ impl Screen {
         }
     }
 
-    /// Writes an error to standard error.
+    /// Writes an error to standard error, after which the session goes on.
     ///
     /// # Errors
     /// It is closed.
     pub fn error(&self, error: &Error) -> io::Result<()> {
+        self.write_error(error, &error.say_in_session(self.lang()))
+    }
+
+    /// The same of an error that ends it.
+    ///
+    /// # Errors
+    /// As [`Screen::error`].
+    pub fn last_error(&self, error: &Error) -> io::Result<()> {
+        self.write_error(error, &error.say(self.lang()))
+    }
+
+    fn write_error(&self, error: &Error, text: &str) -> io::Result<()> {
         if let Some(report) = error.report() {
             let report = if self.color { report.into() } else { console::strip_ansi_codes(report) };
             writeln!(io::stderr(), "{}", printable(&report))?;
         }
-        let (label, text) = (both("error:", "错误：").in_lang(self.lang()), error.say(self.lang()));
+        let label = both("error:", "错误：").in_lang(self.lang());
         let text = say!(self.lang(), "{label} {text}", "{label}{text}");
         let text = if self.live { page::wrap(&text, 2, self.page().width) } else { text };
         let text = colourless(&text);

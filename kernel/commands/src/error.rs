@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::lang::Lang;
 use crate::lang::Said;
+use crate::lang::Say;
+use crate::lang::Text;
+use crate::lang::both;
 use crate::rust::RustError;
+use crate::say;
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -51,8 +56,11 @@ pub enum Error {
     NotUtf8 { file: String, line: usize },
     #[error("{} is run by a script that it runs itself; take out one of the two `run` lines", .path.display())]
     Recursion { path: PathBuf },
-    #[error("something in tunebook broke ({0}); that is a bug. The session is still there, but save and restart soon")]
+    #[error("something in tunebook broke ({0}); that is a bug")]
     Panic(String),
+    /// The thread that owned the session is gone.
+    #[error("the engine has ended, which is a bug; the session is gone, start tunebook again")]
+    Lost,
     #[error(transparent)]
     Rust(#[from] RustError),
     #[error(transparent)]
@@ -62,6 +70,27 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error as it is told where the session goes on: with what is left of it. Where a script ends with the error, so does
+    /// the session.
+    pub fn say_in_session(&self, lang: Lang) -> String {
+        let error = self.say(lang);
+        match self.left().map(|left| left.in_lang(lang)) {
+            Some(left) => say!(lang, "{error}; {left}", "{error}；{left}"),
+            None => error,
+        }
+    }
+
+    fn left(&self) -> Option<Text> {
+        match self {
+            Self::Panic(_) => {
+                Some(both("the session is still there, but save and restart soon", "会话还在，但请尽快保存并重新启动"))
+            }
+            Self::Rust(error) => error.left(),
+            Self::InScript { error, .. } => error.left(),
+            _ => None,
+        }
+    }
+
     /// Where the compiler found what it refuses, drawn in several lines with colours.
     pub fn report(&self) -> Option<&str> {
         match self {
@@ -74,4 +103,29 @@ impl Error {
 
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script that fails ends its session.
+    #[test]
+    fn only_a_session_that_goes_on_is_said_to_be_there() {
+        let of_rust = Error::Rust(RustError::Died { how: "killed".to_string() });
+        for (error, left) in
+            [(Error::Panic("x".to_string()), "session is still there"), (of_rust, "training are still there")]
+        {
+            let located = Error::InScript { file: "a.tune".to_string(), line: 2, error: Box::new(error) };
+            assert!(located.say_in_session(Lang::En).contains(left));
+            for lang in [Lang::En, Lang::Zh] {
+                let (ends, goes_on) = (located.say(lang), located.say_in_session(lang));
+                assert!(
+                    goes_on.starts_with(&ends) && !ends.contains("still there") && !ends.contains("还在"),
+                    "{ends}"
+                );
+            }
+        }
+        assert_eq!(Error::NothingTrained.say_in_session(Lang::En), Error::NothingTrained.to_string());
+    }
 }

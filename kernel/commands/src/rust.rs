@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use proc_macro2::TokenStream;
 
+use crate::lang::Text;
+use crate::lang::both;
 use crate::parse::without_percent;
 
 /// Begins a cell, or a block that ends with an empty line.
@@ -58,22 +60,34 @@ pub enum RustError {
     Compile { message: String, report: String },
     #[error("{message}; nothing of this cell was run")]
     Refused { message: String },
-    #[error("the cell panicked: {message}; the session and earlier variables are as they were")]
+    #[error("the cell panicked: {message}")]
     Panicked { message: String },
     /// An error that `?` has passed on.
     #[error("{message}")]
     Failed { message: String },
-    #[error("stopped; the session and the variables are still there")]
+    #[error("stopped")]
     Interrupted,
-    #[error(
-        "stopped; the cell did not end by itself, so its process was ended: variables are gone, model, adapters and \
-         training are still there"
-    )]
+    #[error("stopped; the cell did not end by itself, so its process was ended")]
     Killed,
-    #[error(
-        "the process of the Rust cells has ended ({how}); variables are gone, model, adapters and training are still there"
-    )]
+    #[error("the process of the Rust cells has ended ({how})")]
     Died { how: String },
+}
+
+impl RustError {
+    /// What is left of a session that goes on.
+    pub(crate) fn left(&self) -> Option<Text> {
+        match self {
+            Self::Panicked { .. } => {
+                Some(both("the session and earlier variables are as they were", "会话和之前的变量保持不变"))
+            }
+            Self::Interrupted => Some(both("the session and the variables are still there", "会话和变量都还在")),
+            Self::Killed | Self::Died { .. } => Some(both(
+                "variables are gone, model, adapters and training are still there",
+                "变量已丢失，模型、适配器和训练都还在",
+            )),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

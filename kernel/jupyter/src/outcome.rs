@@ -5,7 +5,6 @@ use serde_json::json;
 use tunebook_commands::Error;
 use tunebook_commands::Lang;
 use tunebook_commands::RustError;
-use tunebook_commands::Say;
 use tunebook_commands::colourless;
 use tunebook_commands::lang::Text;
 use tunebook_commands::lang::both;
@@ -28,7 +27,8 @@ pub(crate) struct Failure {
 impl Failure {
     pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
         let report = error.report().map(str::to_string);
-        Self { name: name(error), line: line.clone(), message: colourless(&error.say(lang)).into_owned(), report, lang }
+        let message = colourless(&error.say_in_session(lang)).into_owned();
+        Self { name: name(error), line: line.clone(), message, report, lang }
     }
 
     /// The user stopped it; `said` is what the command said at its end.

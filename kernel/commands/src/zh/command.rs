@@ -41,7 +41,8 @@ impl Chinese for Error {
             Self::Recursion { path } => {
                 format!("{} 被它自己运行的脚本运行；请去掉其中一行 `run`", path.display())
             }
-            Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷；会话还在，请尽快保存并重新启动"),
+            Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷"),
+            Self::Lost => "引擎已结束，这是程序缺陷；会话已不在，请重新启动 tunebook".to_string(),
             Self::Rust(error) => error.zh(),
             Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
@@ -63,15 +64,11 @@ impl Chinese for RustError {
             Self::Compile { message, report: _ } | Self::Refused { message } => {
                 format!("{message}；这个单元格没有运行任何内容")
             }
-            Self::Panicked { message } => format!("单元格发生 panic：{message}；会话和之前的变量保持不变"),
+            Self::Panicked { message } => format!("单元格发生 panic：{message}"),
             Self::Failed { message } => message.clone(),
-            Self::Interrupted => "已停止；会话和变量都还在".to_string(),
-            Self::Killed => {
-                "已停止；单元格没有自行结束，因此结束了它的进程：变量已丢失，模型、适配器和训练都还在".to_string()
-            }
-            Self::Died { how } => {
-                format!("Rust 单元格的进程已结束（{how}）；变量已丢失，模型、适配器和训练都还在")
-            }
+            Self::Interrupted => "已停止".to_string(),
+            Self::Killed => "已停止；单元格没有自行结束，因此结束了它的进程".to_string(),
+            Self::Died { how } => format!("Rust 单元格的进程已结束（{how}）"),
         }
     }
 }
