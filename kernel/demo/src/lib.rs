@@ -55,8 +55,9 @@ impl Demo {
     /// # Errors
     /// A file cannot be written.
     pub fn install() -> Result<Self, DemoError> {
-        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
-        Self::install_in(&cache.join("tunebook").join(concat!("demo-", env!("CARGO_PKG_VERSION"))))
+        let folder = concat!("demo-", env!("CARGO_PKG_VERSION"));
+        let own = tunebook_files::own_folder(dirs::cache_dir());
+        Self::install_in(&own.map_err(|source| DemoError::Write { path: std::env::temp_dir(), source })?.join(folder))
     }
 
     /// The same in `folder`.

@@ -172,7 +172,7 @@ pub fn read_samples(
 fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>> {
     let info = DatasetInfo::read(&settings.dataset_dir)?;
     let media_dir = settings.media_dir.as_deref().unwrap_or(info.dataset_dir());
-    let pictures = pictures_folder();
+    let pictures = pictures_folder()?;
     let heard = |done, total| {
         cx.emit(Event::Progress { task: Task::Reading, done, total });
         !cx.is_cancelled()
@@ -215,8 +215,9 @@ fn rows_if_any(names: &[String], settings: &Settings, cx: &Context) -> Result<Ve
 
 /// Where pictures go that lie inside a data set's file. They are named by their content, so that the folder can be
 /// deleted while no session runs.
-fn pictures_folder() -> PathBuf {
-    dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook").join("pictures")
+fn pictures_folder() -> Result<PathBuf> {
+    let own = tunebook_files::own_folder(dirs::cache_dir());
+    Ok(own.map_err(|source| Error::Write { path: std::env::temp_dir(), source })?.join("pictures"))
 }
 
 /// What encoding needs.

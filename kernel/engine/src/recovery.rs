@@ -5,22 +5,28 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::checkpoint::folder;
+use crate::error::Error;
+use crate::error::Result;
 
 /// The user's folder of what earlier sessions have left.
-fn recovery() -> PathBuf {
-    dirs::data_dir().unwrap_or_else(std::env::temp_dir).join("tunebook").join("recovery")
+fn recovery() -> Result<PathBuf> {
+    let own = tunebook_files::own_folder(dirs::data_dir());
+    Ok(own.map_err(|source| Error::Write { path: std::env::temp_dir(), source })?.join("recovery"))
 }
 
 /// A new output folder there for the training of an adapter.
-pub fn place(adapter: &str) -> PathBuf {
+///
+/// # Errors
+/// There is no home, and the folder for such users is somebody else's.
+pub fn place(adapter: &str) -> Result<PathBuf> {
     let adapter: String = adapter.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
     let seconds = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-    recovery().join(format!("{adapter}-{seconds}-{}", std::process::id()))
+    Ok(recovery()?.join(format!("{adapter}-{seconds}-{}", std::process::id())))
 }
 
 /// The checkpoints there, the newest first. They stay until they are deleted.
 pub fn checkpoints() -> Vec<PathBuf> {
-    let entries = fs::read_dir(recovery()).into_iter().flatten().flatten();
+    let entries = recovery().into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let mut found: Vec<_> = entries
         .filter_map(|entry| Some((entry.metadata().and_then(|m| m.modified()).ok()?, folder::latest(&entry.path())?)))
         .collect();

@@ -460,7 +460,7 @@ impl Session {
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
             let settings = if is_active { &self.settings } else { &elsewhere };
             let material = Material { model, name, adapter, data, processor: &processor, settings };
-            kept.extend(run.keep(&material, &recovery::place(name), cx)?);
+            kept.extend(run.keep(&material, cx)?);
         }
         Ok(kept)
     }

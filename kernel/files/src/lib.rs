@@ -2,6 +2,7 @@
 //! that others have written, read only if they are files.
 
 mod folder;
+mod own_folder;
 mod regular;
 mod temporary;
 
@@ -14,6 +15,7 @@ use tempfile::NamedTempFile;
 
 pub use folder::NewFolder;
 pub use folder::remove;
+pub use own_folder::own_folder;
 pub use regular::NotAFile;
 pub use regular::open;
 pub use regular::read;

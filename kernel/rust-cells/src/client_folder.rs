@@ -24,21 +24,20 @@ const FILES: [(&str, &str); 9] = files!(
     "src/wire.rs"
 );
 
-/// Writes the crate below `cache`, unless it is there, and returns its folder. Every version has one of its own, and it
+/// Writes the crate into `own`, unless it is there, and returns its folder. Every version has one of its own, and it
 /// appears whole, so that programs side by side do not disturb each other.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write(cache: &Path) -> io::Result<PathBuf> {
+pub fn write(own: &Path) -> io::Result<PathBuf> {
     let all: String = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
     let name = format!("client-{}-{:016x}", env!("CARGO_PKG_VERSION"), XxHash3_64::oneshot(all.as_bytes()));
-    let folder = cache.join("tunebook").join(name);
+    let folder = own.join(name);
     if folder.is_dir() {
         return Ok(folder);
     }
-    let place = folder.parent().unwrap_or(cache);
-    fs::create_dir_all(place)?;
-    let fresh = tempfile::Builder::new().prefix(".client-").tempdir_in(place)?;
+    fs::create_dir_all(own)?;
+    let fresh = tempfile::Builder::new().prefix(".client-").tempdir_in(own)?;
     fs::create_dir(fresh.path().join("src"))?;
     for (name, text) in FILES {
         fs::write(fresh.path().join(name), text)?;
@@ -63,6 +62,6 @@ mod tests {
         }
         fs::remove_file(folder.join("Cargo.toml")).unwrap();
         assert_eq!(write(cache.path()).unwrap(), folder);
-        assert_eq!(fs::read_dir(cache.path().join("tunebook")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1);
     }
 }

@@ -82,8 +82,8 @@ impl Evaluator {
         let problem = |problem: &dyn std::fmt::Display| RustError::Start { problem: problem.to_string() };
         let cell = Arc::new(Cell::default());
         let server = Server::start(host, &cell).map_err(|error| problem(&error))?;
-        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
-        let client = client_folder::write(&cache).map_err(|error| problem(&error))?;
+        let own = tunebook_files::own_folder(dirs::cache_dir()).map_err(|error| problem(&error))?;
+        let client = client_folder::write(&own).map_err(|error| problem(&error))?;
         let mut command = Command::new(std::env::current_exe().map_err(|error| problem(&error))?);
         command.env(tunebook_client::SOCKET, server.socket()).env(tunebook_client::TOKEN, server.token());
         let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| problem(&error))?;

@@ -40,6 +40,7 @@ use crate::output::Log;
 use crate::output::OutputFolder;
 use crate::output::TrainingState;
 use crate::pictures::Features;
+use crate::recovery;
 use crate::report::EvaluationRecord;
 use crate::report::SaveReport;
 use crate::report::StepRecord;
@@ -292,13 +293,15 @@ impl Run {
         self.kept == self.state.micro_batches
     }
 
-    /// Writes a checkpoint before the process ends: to the output folder, or where that cannot be used, to `recovery`.
+    /// Writes a checkpoint before the process ends: to the output folder, or where that cannot be used, to the
+    /// user's [`recovery`] folder.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn keep(&mut self, material: &Material, recovery: &Path, cx: &Context) -> Result<Option<PathBuf>> {
+    pub fn keep(&mut self, material: &Material, cx: &Context) -> Result<Option<PathBuf>> {
         if self.open_output(material, cx).is_err() || self.output.is_none() {
-            self.output = Some(OutputFolder::create(recovery, false, &material.model.report.name, cx)?);
+            self.output =
+                Some(OutputFolder::create(&recovery::place(material.name)?, false, &material.model.report.name, cx)?);
         }
         self.write_checkpoint(material)
     }
