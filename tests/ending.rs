@@ -78,6 +78,12 @@ fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("checkpoint-")).collect()
 }
 
+/// How many hidden files a folder has.
+fn hidden(folder: &Path) -> usize {
+    let names = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with('.')).count()
+}
+
 #[cfg(unix)]
 #[test]
 fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
@@ -94,6 +100,7 @@ fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
         let ended = child.wait_with_output().unwrap();
         assert_eq!(code(ended.status), Some(128 + number), "{}", String::from_utf8_lossy(&ended.stderr));
         assert_eq!(checkpoints(&output).len(), 1, "{signal}");
+        assert_eq!(hidden(&output), 0, "{signal}: the lock goes with the session");
 
         // It goes on, and what it logs is what a training logs that nobody has ended.
         let step = losses(&output).len();
@@ -106,6 +113,7 @@ fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
             assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         }
         assert_eq!(losses(&output), losses(&whole), "{signal} after {step} steps");
+        assert_eq!(hidden(&output) + hidden(&whole), 0, "{signal}");
     }
     assert!(!place.path().join("tunebook/recovery").exists(), "all of it is in output_dir");
 }

@@ -88,7 +88,9 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             ending.keep();
         }
     }
-    Ok(match ended? {
+    let ended = ended?;
+    host.close().into_iter().for_each(drop);
+    Ok(match ended {
         // As a shell reports a program that Ctrl-C ended.
         _ if host.cancel().is_cancelled() => ExitCode::from(130),
         End::Failed(error) => {

@@ -129,15 +129,23 @@ impl Host {
         &self.cancel
     }
 
-    /// Stops what is running, and keeps what was trained and is not on the disk; see [`Session::keep`]. The process is about
-    /// to end.
+    /// Ends the session when what it does is done, so that nothing of it stays behind: an output folder is given back. The
+    /// process is about to end.
+    pub fn close(&self) -> Receiver<Message> {
+        self.call(|session, _| drop(std::mem::take(session)))
+    }
+
+    /// Stops what is running, keeps what was trained and is not on the disk, and ends the session; see [`Session::keep`].
     pub fn end(&self) -> Receiver<Message> {
         self.cancel.cancel();
-        self.call(|session, stage| match session.keep(&stage.context) {
-            Ok(kept) => {
-                kept.into_iter().for_each(|checkpoint| stage.context.emit(Event::Note(Note::Kept { checkpoint })))
+        self.call(|session, stage| {
+            match session.keep(&stage.context) {
+                Ok(kept) => {
+                    kept.into_iter().for_each(|checkpoint| stage.context.emit(Event::Note(Note::Kept { checkpoint })))
+                }
+                Err(error) => (stage.show)(Output::Stderr(Error::from(error).say(stage.lang()))),
             }
-            Err(error) => (stage.show)(Output::Stderr(Error::from(error).say(stage.lang()))),
+            drop(std::mem::take(session));
         })
     }
 

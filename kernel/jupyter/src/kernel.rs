@@ -128,7 +128,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
     kernel.interrupt();
     if asked {
         // A client that asked for the end waits some seconds for it, in which a checkpoint can be completed.
-        let _ = tokio::time::timeout(CHECKPOINT, done(kernel.host.call(|_, _| {}))).await;
+        let _ = tokio::time::timeout(CHECKPOINT, done(kernel.host.close())).await;
     } else {
         // Nobody has decided to give up what was trained. A second signal ends it at once.
         tokio::select! {
