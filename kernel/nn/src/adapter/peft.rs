@@ -43,6 +43,8 @@ const WRAPPER: &str = "base_model.model.";
 const PISSA: &str = "tunebook.pissa";
 
 pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Adapter> {
+    // Of a process that died while it replaced the two files, one may be the old one still.
+    tunebook_files::sweep(folder);
     let path = folder.join(WEIGHTS);
     if !path.exists() && folder.join("adapter_model.bin").exists() {
         return Err(AdapterError::Pickle { path: folder.into() }.into());

@@ -208,6 +208,25 @@ mod folders {
         assert_eq!(again.module_count(), 6, "{}", loaded.config.unwrap().target);
     }
 
+    /// The new weights have their place already, and the new configuration does not.
+    #[cfg(unix)]
+    #[test]
+    fn an_adapter_that_a_process_died_over_is_loaded_whole() {
+        let linears = linears(TINY);
+        let folder = tempfile::tempdir().unwrap();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let rest = folder.path().join(format!(".files-{}@{}-abc.complete", dead.id(), tunebook_files::host()));
+        let [old, new] = [2, 4].map(|rank| Adapter::new(config(rank, "q_proj"), &linears, 42).unwrap());
+        old.save(folder.path(), &linears, "tiny").unwrap();
+        new.save(&rest, &linears, "tiny").unwrap();
+        let weights = "adapter_model.safetensors";
+        std::fs::rename(rest.join(weights), folder.path().join(weights)).unwrap();
+        let loaded = Adapter::load(folder.path(), &linears).unwrap();
+        assert_eq!((loaded.config.as_ref().unwrap().r, contents(&loaded)), (4, contents(&new)));
+        assert!(!rest.exists());
+    }
+
     #[test]
     fn an_adapter_of_peft_loads_and_is_saved_as_peft_saved_it() {
         let linears = linears(TINY);
