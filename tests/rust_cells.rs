@@ -1,6 +1,10 @@
 //! Rust among the commands of a pipe, and where there is no Rust. Notebooks' cells are in `jupyter/rust_cells.py`.
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Write;
+use std::path::Path;
+use std::process::Child;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
@@ -9,17 +13,60 @@ use crate::binary::rust_homes;
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
 
-/// Runs lines in a home of their own, so that the client is written anew, without the network.
+/// A session in a home of its own, so that the client is written anew, without the network.
+fn session(home: &Path) -> Command {
+    let mut command = tunebook();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(home);
+    command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).envs(rust_homes());
+    let temporary = home.join("tmp");
+    std::fs::create_dir_all(&temporary).unwrap();
+    command.env("CARGO_NET_OFFLINE", "true").env("TMPDIR", temporary);
+    command
+}
+
+/// Runs lines to their end, after which nothing is left of Rust but the client.
 fn pipe(lines: &str, prepare: impl FnOnce(&mut Command)) -> Output {
     let home = tempfile::tempdir().unwrap();
-    let mut command = tunebook();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(home.path());
-    command.env("HOME", home.path()).env("XDG_CACHE_HOME", home.path().join("cache")).envs(rust_homes());
-    command.env("CARGO_NET_OFFLINE", "true");
+    let mut command = session(home.path());
     prepare(&mut command);
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(temporary(home.path()), Vec::<String>::new());
+    output
+}
+
+/// What is in the folder for temporary files.
+fn temporary(home: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(home.join("tmp")).unwrap().flatten();
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+/// Starts a session with a line of Rust, and waits until it has shown `answer`.
+fn running(home: &Path, line: &str, answer: &str) -> Child {
+    let mut child = session(home).stderr(Stdio::null()).spawn().unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == answer), "{answer}");
+    child
+}
+
+#[test]
+fn what_rust_has_compiled_goes_with_the_session_or_when_the_next_one_begins() {
+    let home = tempfile::tempdir().unwrap();
+    let mut killed = running(home.path(), "rust 20 + 22", "42");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let left = temporary(home.path());
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    // A cell that would go on for ever ends with its session.
+    let mut ended = running(home.path(), "rust { println!(\"on\"); loop {} }", "on");
+    let of_this = temporary(home.path());
+    assert!(of_this.len() == 1 && of_this != left, "{left:?}, then {of_this:?}");
+    assert!(Command::new("kill").arg(ended.id().to_string()).status().unwrap().success());
+    assert_eq!(ended.wait().unwrap().code(), Some(143));
+    assert_eq!(temporary(home.path()), Vec::<String>::new());
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
     #[cfg(unix)]
-    let ending = signals::Ending::on_signals(Arc::clone(&host))?;
+    let ending = signals::Ending::on_signals(Arc::clone(&host), Arc::clone(&rust))?;
     let screen = Screen::new(host.language().clone());
     let is_typed = command.is_none() && io::stdin().is_terminal();
     let ended = match command {
@@ -88,6 +88,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             ending.keep();
         }
     }
+    rust.close();
     let ended = ended?;
     host.close().into_iter().for_each(drop);
     Ok(match ended {

@@ -22,6 +22,7 @@ use tunebook_commands::Host;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::Say;
+use tunebook_rust_cells::RustCells;
 
 use crate::echo;
 
@@ -31,6 +32,7 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// Ends the program when it is asked to.
 pub struct Ending {
     host: Arc<Host>,
+    rust: Arc<RustCells>,
     /// As it was at the start, where there is one.
     terminal: Option<Termios>,
     has_begun: AtomicBool,
@@ -43,9 +45,9 @@ impl Ending {
     ///
     /// # Errors
     /// The system gives no handler or no thread.
-    pub fn on_signals(host: Arc<Host>) -> io::Result<Arc<Self>> {
+    pub fn on_signals(host: Arc<Host>, rust: Arc<RustCells>) -> io::Result<Arc<Self>> {
         let terminal = io::stdin().is_terminal().then(echo::terminal).flatten();
-        let ending = Arc::new(Self { host, terminal, has_begun: AtomicBool::new(false) });
+        let ending = Arc::new(Self { host, rust, terminal, has_begun: AtomicBool::new(false) });
         let asked: Vec<_> = [SIGHUP, SIGTERM, SIGUSR1].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let mut signals = Signals::new(asked)?;
         let listening = Arc::clone(&ending);
@@ -83,6 +85,7 @@ impl Ending {
 
     fn keep_and_exit(&self, signal: i32) -> ! {
         self.keep();
+        self.rust.close();
         self.exit(signal)
     }
 

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 from support import FIXTURES, READY, finish, kernel, reply_to, run, text_of, wait_for
@@ -192,6 +194,16 @@ class RustCells(unittest.TestCase):
         self.assertIn("Vec<i32>", found["data"]["text/plain"])
         for text, status in [("%%rust\nfn f() {\n\n", "incomplete"), ("%%rust\n1\n\n", "complete"), ("rust 1", "complete")]:
             self.assertEqual(reply_to(self.kc, self.kc.is_complete(text))["status"], status)
+
+
+class Shutdown(unittest.TestCase):
+    def test_what_was_compiled_goes_with_the_kernel(self):
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.dict(os.environ, TMPDIR=folder):
+            with kernel() as (manager, kc):
+                self.assertEqual(run(kc, rust("1 + 1"))[0]["status"], "ok")
+                self.assertNotEqual(os.listdir(folder), [])
+                manager.shutdown_kernel()
+                self.assertEqual(os.listdir(folder), [])
 
 
 if __name__ == "__main__":

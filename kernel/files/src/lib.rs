@@ -21,8 +21,10 @@ pub use regular::open;
 pub use regular::read;
 pub use regular::read_to_string;
 pub use temporary::host;
+pub use temporary::path_of_this_process;
 pub use temporary::private_folder;
 pub use temporary::sweep;
+pub use temporary::sweep_of;
 
 /// Writes `contents` beside `path` and renames it into place. Whoever has the old file open or mapped keeps it.
 ///

@@ -40,7 +40,7 @@ pub(crate) fn builder(prefix: &str) -> Builder<'_, 'static> {
 /// The folder cannot be made.
 pub fn private_folder(name: &str) -> io::Result<TempDir> {
     let place = std::env::temp_dir();
-    sweep(&place);
+    sweep_of(&place, name);
     let prefix = prefix(name);
     let mut builder = Builder::new();
     builder.prefix(&prefix).suffix(UNFINISHED);
@@ -76,6 +76,24 @@ pub fn sweep(folder: &Path) {
             let _ = fs::rename(path, place);
         } else if is_ours(UNFINISHED) || is_ours(OLD) {
             let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+    }
+}
+
+/// A path in a folder that many share, such as the system's for temporary files, for what this process needs as long as it
+/// lives. `unique` is what others cannot know. Nothing is made; see [`sweep_of`].
+pub fn path_of_this_process(folder: &Path, name: &str, unique: &str) -> PathBuf {
+    folder.join(format!("{}{unique}{UNFINISHED}", prefix(name)))
+}
+
+/// Deletes in a folder that many share what processes that died have left there under `name`, and nothing else.
+pub fn sweep_of(folder: &Path, name: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (file, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let is_of_name = writer(&file).is_some_and(|writer| writer.name == name);
+        if is_of_name && file.ends_with(UNFINISHED) && is_dead(&file, &path) {
+            // What cannot be deleted is in nobody's way.
+            let _ = fs::remove_dir_all(path);
         }
     }
 }
@@ -175,6 +193,24 @@ mod tests {
         assert_eq!(names(), [&stays[..4], &["checkpoint-2", "new", "there"].map(String::from)].concat());
         assert_eq!(fs::read_to_string(place("new")).unwrap(), "whole");
         assert_eq!(fs::read_to_string(place("there")).unwrap(), "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn in_a_shared_folder_only_what_has_the_name_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dead, host) = (dead(), host());
+        let left = folder.path().join(format!(".rust-{dead}@{host}-abc.part"));
+        let stays = [
+            path_of_this_process(folder.path(), "rust", "abc"),
+            folder.path().join(format!(".rust-{dead}@{host}-abc.complete")),
+            folder.path().join(format!(".other-{dead}@{host}-abc.part")),
+        ];
+        fs::create_dir(&left).unwrap();
+        stays.iter().for_each(|path| fs::create_dir(path).unwrap());
+        fs::write(left.join("file"), "").unwrap();
+        sweep_of(folder.path(), "rust");
+        assert!(!left.exists() && stays.iter().all(|path| path.exists()));
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
             () = terminated_again() => {}
         }
     }
+    kernel.rust.close();
     tokio::time::sleep(LINGER).await;
     Ok(())
 }

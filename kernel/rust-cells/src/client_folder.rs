@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_files::NewFolder;
 use twox_hash::XxHash3_64;
 
 /// The files of the crate.
@@ -37,14 +38,14 @@ pub fn write(own: &Path) -> io::Result<PathBuf> {
         return Ok(folder);
     }
     fs::create_dir_all(own)?;
-    let fresh = tempfile::Builder::new().prefix(".client-").tempdir_in(own)?;
-    fs::create_dir(fresh.path().join("src"))?;
+    let new = NewFolder::beside(&folder)?;
+    fs::create_dir(new.path().join("src"))?;
     for (name, text) in FILES {
-        fs::write(fresh.path().join(name), text)?;
+        fs::write(new.path().join(name), text)?;
     }
-    let renamed = fs::rename(fresh.path(), &folder);
+    let replaced = new.replace(&folder);
     // Another program may have been faster.
-    if renamed.is_err() && !folder.is_dir() { renamed.map(|()| folder) } else { Ok(folder) }
+    if replaced.is_err() && !folder.is_dir() { replaced.map(|()| folder) } else { Ok(folder) }
 }
 
 #[cfg(test)]

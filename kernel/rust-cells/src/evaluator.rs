@@ -32,6 +32,8 @@ use crate::client_folder;
 use crate::compile_report;
 use crate::server::Server;
 use crate::toolchain;
+use crate::workplace;
+use crate::workplace::Workplace;
 
 /// How often a running cell is looked after.
 const POLL: Duration = Duration::from_millis(20);
@@ -65,7 +67,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// Something of Rust is missing, or does not work.
-    pub fn start(host: &Arc<Host>, messages: &Sender<Message>) -> Result<Self, RustError> {
+    pub fn start(host: &Arc<Host>, workplace: &Workplace, messages: &Sender<Message>) -> Result<Self, RustError> {
         toolchain::check()?;
         let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
         let lang = host.language().get();
@@ -81,13 +83,18 @@ impl Evaluator {
         }
         let problem = |problem: &dyn std::fmt::Display| RustError::Start { problem: problem.to_string() };
         let cell = Arc::new(Cell::default());
-        let server = Server::start(host, &cell).map_err(|error| problem(&error))?;
+        let folder = workplace.open().map_err(|error| problem(&error))?;
+        let server = Server::start(&folder, host, &cell).map_err(|error| problem(&error))?;
         let own = tunebook_files::own_folder(dirs::cache_dir()).map_err(|error| problem(&error))?;
         let client = client_folder::write(&own).map_err(|error| problem(&error))?;
         let mut command = Command::new(std::env::current_exe().map_err(|error| problem(&error))?);
         command.env(tunebook_client::SOCKET, server.socket()).env(tunebook_client::TOKEN, server.token());
+        // A session that a cell starts has a folder of its own.
+        command.env_remove(workplace::VARIABLE);
         let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| problem(&error))?;
         let mut context = CommandContext::with_eval_context(context);
+        let process = context.process_handle();
+        workplace.runs(Arc::clone(&process));
         // Cells steer what computes elsewhere; compiled faster, they are there sooner. `:opt 2` is there for others.
         context.set_opt_level("1").map_err(|error| problem(&error))?;
         let prelude = format!(
@@ -95,7 +102,6 @@ impl Evaluator {
             client.display().to_string()
         );
         context.execute(&prelude).map_err(|error| problem(&error))?;
-        let process = context.process_handle();
         Ok(Self { context, outputs, process, host: Arc::clone(host), cell, _server: server })
     }
 

@@ -26,6 +26,8 @@ mod server;
 mod toolchain;
 #[cfg(not(feature = "evcxr"))]
 mod without;
+#[cfg(feature = "evcxr")]
+mod workplace;
 
 #[cfg(feature = "evcxr")]
 pub use rust_cells::RustCells;

@@ -17,6 +17,8 @@ use tunebook_commands::rust;
 
 use crate::Completions;
 use crate::evaluator::Evaluator;
+use crate::workplace;
+use crate::workplace::Workplace;
 
 /// How long somebody waits for what can stand at the cursor.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,6 +31,8 @@ pub fn runtime_hook() {
         unsafe { std::env::set_var("RUST_BACKTRACE", "0") };
     }
     evcxr::runtime_hook();
+    // SAFETY: as above.
+    unsafe { workplace::choose() };
 }
 
 /// Carries out commands and Rust. Nothing is started before the first Rust.
@@ -43,6 +47,7 @@ pub struct RustCells {
 struct State {
     is_ready: AtomicBool,
     is_busy: AtomicBool,
+    workplace: Workplace,
 }
 
 enum Job {
@@ -80,6 +85,11 @@ impl RustCells {
         self.ask(|answer| Job::Inspect { code: code.to_string(), cursor: cursor - offset, answer }).flatten()
     }
 
+    /// Ends a cell that runs, and deletes what Rust has compiled. The process is about to end.
+    pub fn close(&self) {
+        self.state.workplace.close();
+    }
+
     fn ask<T>(&self, job: impl FnOnce(Sender<T>) -> Job) -> Option<T> {
         if !self.state.is_ready.load(Ordering::SeqCst) || self.state.is_busy.load(Ordering::SeqCst) {
             return None;
@@ -115,7 +125,7 @@ fn serve(host: &Arc<Host>, state: &State, jobs: &Receiver<Job>) {
                 host.cancel().reset();
                 let ready = match evaluator.take() {
                     Some(ready) => Ok(ready),
-                    None => Evaluator::start(host, &messages),
+                    None => Evaluator::start(host, &state.workplace, &messages),
                 };
                 let result = ready.and_then(|ready| evaluator.insert(ready).run(&code, &messages));
                 state.is_ready.store(evaluator.is_some(), Ordering::SeqCst);

@@ -7,11 +7,11 @@ use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use tempfile::TempDir;
 use tunebook_client::Part;
 use tunebook_client::Request;
 use tunebook_client::wire;
@@ -21,25 +21,24 @@ use tunebook_commands::Host;
 use crate::calls;
 use crate::cell::Cell;
 
-/// The socket, in a folder that only its owner may enter and that goes with it.
+/// The socket.
 pub struct Server {
-    folder: TempDir,
+    socket: PathBuf,
     token: String,
 }
 
-const NAME: &str = "session.sock";
+const NAME: &str = "s";
 
 impl Server {
-    /// Serves until the process ends; what calls show goes to `cell`.
+    /// Serves in `folder`, which only its owner may enter, until the process ends; what calls show goes to `cell`.
     ///
     /// # Errors
     /// There is no place for a socket, or no thread.
-    pub fn start(host: &Arc<Host>, cell: &Arc<Cell>) -> io::Result<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("tunebook-").permissions(Permissions::from_mode(0o700)).tempdir()?;
+    pub fn start(folder: &Path, host: &Arc<Host>, cell: &Arc<Cell>) -> io::Result<Self> {
+        let socket = folder.join(NAME);
         let token = uuid::Uuid::new_v4().to_string();
-        let listener = UnixListener::bind(folder.path().join(NAME))?;
-        fs::set_permissions(folder.path().join(NAME), Permissions::from_mode(0o600))?;
+        let listener = UnixListener::bind(&socket)?;
+        fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
         let (host, cell, expected) = (Arc::clone(host), Arc::clone(cell), token.clone());
         thread::Builder::new().name("session".to_string()).spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -48,15 +47,22 @@ impl Server {
                 let _ = thread::Builder::new().spawn(move || serve(&stream, &expected, &host, &cell));
             }
         })?;
-        Ok(Self { folder, token })
+        Ok(Self { socket, token })
     }
 
-    pub fn socket(&self) -> PathBuf {
-        self.folder.path().join(NAME)
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub fn token(&self) -> &str {
         &self.token
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Another one may be started in the folder.
+        let _ = fs::remove_file(&self.socket);
     }
 }
 

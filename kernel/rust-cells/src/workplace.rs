@@ -1,0 +1,94 @@
+//! The folder of a session's Rust: what its cells are compiled to, and the socket of `session()`. It goes with the session,
+//! and what a process that was killed has left goes when the next session starts Rust.
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+
+/// Short, since the path of a socket has room for about 100 bytes.
+const NAME: &str = "rust";
+/// Where evcxr asks for a folder.
+pub const VARIABLE: &str = "EVCXR_TMPDIR";
+/// How often it is tried to delete the folder, while a compiler still writes there, and what is waited between.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has evcxr use the folder, unless the user names one.
+///
+/// # Safety
+/// No other thread may read or change the environment meanwhile.
+pub unsafe fn choose() {
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: as the caller promises.
+        unsafe { std::env::set_var(VARIABLE, CHOSEN.get_or_init(path)) };
+    }
+}
+
+fn temporary() -> PathBuf {
+    let folder = std::env::temp_dir();
+    std::path::absolute(&folder).unwrap_or(folder)
+}
+
+fn path() -> PathBuf {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    tunebook_files::path_of_this_process(&temporary(), NAME, &unique[..6])
+}
+
+/// The folder, once there is one, and the process that runs cells.
+#[derive(Default)]
+pub struct Workplace {
+    folder: Mutex<Option<PathBuf>>,
+    process: Mutex<Option<Arc<Mutex<Child>>>>,
+}
+
+impl Workplace {
+    /// Makes the folder, which only its owner may enter.
+    ///
+    /// # Errors
+    /// The system's folder for temporary files cannot be written to.
+    pub fn open(&self) -> io::Result<PathBuf> {
+        let mut folder = lock(&self.folder);
+        if let Some(folder) = &*folder {
+            return Ok(folder.clone());
+        }
+        tunebook_files::sweep_of(&temporary(), NAME);
+        let place = CHOSEN.get().cloned().unwrap_or_else(path);
+        DirBuilder::new().mode(0o700).create(&place)?;
+        Ok(folder.insert(place).clone())
+    }
+
+    /// What is ended with the session.
+    pub fn runs(&self, process: Arc<Mutex<Child>>) {
+        *lock(&self.process) = Some(process);
+    }
+
+    /// Ends the process, whatever it does, and deletes the folder.
+    pub fn close(&self) {
+        if let Some(process) = lock(&self.process).take() {
+            // It may have ended by itself.
+            let _ = lock(&process).kill();
+        }
+        let Some(folder) = lock(&self.folder).take() else { return };
+        for _ in 0..TRIES {
+            if fs::remove_dir_all(&folder).is_ok() {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
