@@ -34,6 +34,8 @@ mod pictures;
 mod quantized;
 mod readme;
 mod recipe;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+// Killing at a system call is done as Linux has it.
 mod reliability;
 mod resume;
 mod rust_cells;
