@@ -40,6 +40,7 @@ mod reliability;
 mod resume;
 mod rust_cells;
 mod shared_cache;
+mod snapshot;
 mod terminal;
 mod trainable;
 mod training;

@@ -147,6 +147,8 @@ pub enum Error {
     NoTrainingState { path: PathBuf },
     #[error("{path} has no tensor `{name}`; the checkpoint is incomplete, go on from an earlier one")]
     MissingState { path: PathBuf, name: String },
+    #[error("the snapshot is of another adapter: it has no tensor `{name}`")]
+    OtherSnapshot { name: String },
     #[error("{path} is of version {version}, which this tunebook cannot read; use the tunebook that wrote it")]
     StateVersion { path: PathBuf, version: u32 },
     #[error("{path} was made with another model: {what}; load that one first, with the same settings")]

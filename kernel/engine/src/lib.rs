@@ -48,6 +48,7 @@ pub mod settings;
 mod system_prompt;
 mod tensor_values;
 mod training;
+pub mod training_state;
 
 pub use chosen_data::Split;
 pub use error::Error;

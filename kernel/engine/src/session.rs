@@ -66,6 +66,7 @@ use crate::settings::Tied;
 use crate::system_prompt;
 use crate::training::Material;
 use crate::training::Run;
+use crate::training_state::Snapshot;
 
 pub use held_settings::HeldSettings;
 pub use held_settings::tell_taken_back;
@@ -288,6 +289,25 @@ impl Session {
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let material = Material { model, name, adapter, data, processor: &processor, settings: &self.settings };
         run.checkpoint(&material, cx)
+    }
+
+    /// Copies what the active adapter and its training are at present, so that [`Session::restore`] can go back to it.
+    ///
+    /// # Errors
+    /// No adapter is on; its device fails.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
+        run.snapshot(adapter)
+    }
+
+    /// Makes the active adapter and its training what they were: what comes next has the bits that it would have had then,
+    /// if data and settings are the same.
+    ///
+    /// # Errors
+    /// No adapter is on; the snapshot is of one with other parameters; its device fails.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        run.restore(adapter, snapshot)
     }
 
     /// Every optimizer step made so far with the active adapter.

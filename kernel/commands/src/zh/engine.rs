@@ -168,6 +168,7 @@ impl Chinese for Error {
             Self::MissingState { path, name } => {
                 format!("{} 没有张量 `{name}`；检查点不完整，请从更早的继续", path.display())
             }
+            Self::OtherSnapshot { name } => format!("这份快照属于别的适配器：其中没有张量 `{name}`"),
             Self::StateVersion { path, version } => {
                 format!("{} 的版本是 {version}，这个 tunebook 读不了；请用写它的 tunebook", path.display())
             }

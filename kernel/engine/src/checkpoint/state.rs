@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::Serialize;
 use tunebook_files::replace_file;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::gradients::Gradients;
 use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::tensor_file;
 
@@ -16,9 +15,9 @@ use super::STATE;
 use super::TENSORS;
 use crate::error::Error;
 use crate::error::Result;
-use crate::optimizer::AdamW;
 use crate::output::Log;
 use crate::run_state::RunState;
+use crate::training_state::TrainingState;
 
 /// What a checkpoint was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,26 +110,17 @@ impl Opened {
             adapter.set_lora_alpha(alpha);
         }
         let path = folder.join(TENSORS);
-        let mut tensors = tensor_file::read(&path)?;
-        let parameters = adapter.vars();
-        let missing = |name: String| Error::MissingState { path, name };
-        let optimizer = AdamW::restore(optimizer_step, &parameters, &mut tensors).map_err(missing)?;
-        let mut gradients = Gradients::default();
-        for (name, parameter) in &parameters {
-            if let Some(sum) = tensors.remove(&gradient(name)) {
-                gradients.put(parameter, sum.values.into_owned())?;
-            }
-        }
-        Ok(Checkpoint { adapter, optimizer, gradients, run, log })
+        let tensors = tensor_file::read(&path)?;
+        let state = TrainingState::from_tensors(run, optimizer_step, &adapter.vars(), tensors)?;
+        let state = state.map_err(|name| Error::MissingState { path, name })?;
+        Ok(Checkpoint { adapter, state, log })
     }
 }
 
 /// A training as it stood.
 pub struct Checkpoint {
     pub adapter: Adapter,
-    pub optimizer: AdamW,
-    pub gradients: Gradients,
-    pub run: RunState,
+    pub state: TrainingState,
     pub log: Log,
 }
 
@@ -139,37 +129,18 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn write(
-        folder: &Path,
-        marks: Marks,
-        adapter: &Adapter,
-        (optimizer, gradients): (&AdamW, &Gradients),
-        (run, log): (&RunState, &Log),
-    ) -> Result<()> {
-        let parameters = adapter.vars();
-        let mut tensors: Vec<_> = optimizer.tensors(&parameters).collect();
-        for (name, parameter) in &parameters {
-            if let Some(sum) = gradients.get(parameter) {
-                let values = sum.flatten_all()?.to_vec1::<f32>()?.into();
-                tensors.push((gradient(name), tensor_file::Floats { dims: sum.dims().to_vec(), values }));
-            }
-        }
-        tensor_file::write(&folder.join(TENSORS), &[], tensors)?;
+    pub fn write(folder: &Path, marks: Marks, adapter: &Adapter, training: &TrainingState, log: &Log) -> Result<()> {
+        tensor_file::write(&folder.join(TENSORS), &[], training.tensors(&adapter.vars())?)?;
         let state = State {
             version: VERSION,
             marks,
             lora_alpha: adapter.config.as_ref().map(|config| config.lora_alpha),
-            optimizer_step: optimizer.steps(),
-            run: run.clone(),
+            optimizer_step: training.optimizer.steps(),
+            run: training.run.clone(),
             log: log.clone(),
         };
         let path = folder.join(STATE);
         let text = serde_json::to_vec(&state).map_err(|source| Error::Json { path: path.clone(), source })?;
         replace_file(&path, &text).map_err(|source| Error::Write { path, source })
     }
-}
-
-/// The name of the sum of a parameter's gradients.
-fn gradient(parameter: &str) -> String {
-    format!("gradient.{parameter}")
 }

@@ -53,6 +53,20 @@ impl Log {
         }
     }
 
+    /// As it was after `steps` steps and `evaluations` evaluations.
+    pub fn until(&self, steps: usize, evaluations: usize) -> Self {
+        let mut log = Self::default();
+        for entry in &self.entries {
+            match entry {
+                Entry::Step(record) if record.step <= steps => log.steps = record.step,
+                Entry::Evaluation(_) if log.evaluations < evaluations => log.evaluations += 1,
+                _ => break,
+            }
+            log.entries.push(entry.clone());
+        }
+        log
+    }
+
     /// The steps and their losses.
     pub fn losses(&self) -> Vec<(f64, f64)> {
         let loss = |entry: &Entry| match entry {

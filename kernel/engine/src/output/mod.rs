@@ -37,9 +37,9 @@ const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
 
-/// What a training has come to.
+/// What a training has come to, as its folder shows it.
 #[derive(Clone, Copy)]
-pub struct TrainingState<'a> {
+pub struct Trained<'a> {
     pub run: &'a RunState,
     pub adapter: &'a Adapter,
     pub linears: &'a [LinearShape],
@@ -132,11 +132,16 @@ impl OutputFolder {
         }
     }
 
+    /// What had been logged after `steps` steps and `evaluations` evaluations.
+    pub fn log_until(&self, steps: usize, evaluations: usize) -> Log {
+        self.log.until(steps, evaluations)
+    }
+
     /// Logs what is new.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn log(&mut self, state: TrainingState) -> Result<()> {
+    pub fn log(&mut self, state: Trained) -> Result<()> {
         let RunState { records, evaluations, .. } = state.run;
         let new = self.log.catch_up(records, evaluations, state.settings.logging_steps);
         trainer_log::append(&self.folder.join(TRAINER_LOG), new)
@@ -149,7 +154,7 @@ impl OutputFolder {
     /// A file cannot be written.
     pub fn checkpoint(
         &self,
-        state: TrainingState,
+        state: Trained,
         best: Option<usize>,
         write: impl FnOnce(&Path, &Log) -> Result<()>,
     ) -> Result<PathBuf> {
@@ -177,7 +182,7 @@ impl OutputFolder {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn finish(&mut self, state: TrainingState) -> Result<SaveReport> {
+    pub fn finish(&mut self, state: Trained) -> Result<SaveReport> {
         self.log(state)?;
         let files = state.adapter.save(&self.folder, state.linears, &self.base_model)?;
         let mut files: Vec<_> = files.iter().map(|file| file.to_string()).collect();

@@ -41,9 +41,9 @@ impl Training {
         RunState { records: self.run.records[..steps].to_vec(), evaluations, ..RunState::default() }
     }
 
-    fn state<'a>(&'a self, run: &'a RunState) -> TrainingState<'a> {
+    fn state<'a>(&'a self, run: &'a RunState) -> Trained<'a> {
         let Self { adapter, linears, settings, .. } = self;
-        TrainingState { run, adapter, linears, samples: 16, settings }
+        Trained { run, adapter, linears, samples: 16, settings }
     }
 
     /// Trains step by step into a new folder.

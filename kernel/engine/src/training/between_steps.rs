@@ -43,10 +43,10 @@ impl Run {
         let settings = material.settings;
         let step = self.step();
         let is_last = step >= total_steps;
-        let is_epoch = self.state.position.micro_batch == 0;
+        let is_epoch = self.state.run.position.micro_batch == 0;
         self.log(material)?;
         let evaluates = !material.data.eval.is_empty()
-            && self.state.evaluation().is_none()
+            && self.state.run.evaluation().is_none()
             && match settings.eval_strategy {
                 EvalStrategy::No => false,
                 EvalStrategy::Steps => is_last || step.is_multiple_of(settings.steps_between_evaluations()),
@@ -57,10 +57,10 @@ impl Run {
                 return Ok(Some(TrainEnd::Interrupted));
             };
             cx.emit(Event::Evaluated(record.clone()));
-            self.state.evaluations.push(record);
+            self.state.run.evaluations.push(record);
             self.log(material)?;
         }
-        let is_best = || self.state.best().is_some_and(|best| best.step == step);
+        let is_best = || self.state.run.best().is_some_and(|best| best.step == step);
         let saves = match settings.save_strategy {
             SaveStrategy::No => false,
             SaveStrategy::Steps => is_last || step.is_multiple_of(settings.save_steps),
@@ -71,7 +71,7 @@ impl Run {
             self.write_checkpoint(material)?;
             self.saved = step;
         }
-        let without_progress = self.state.without_progress();
+        let without_progress = self.state.run.without_progress();
         let stops = settings.early_stopping_steps.is_some_and(|most| without_progress >= most);
         Ok((evaluates && stops && !is_last).then_some(TrainEnd::StoppedEarly))
     }
@@ -94,14 +94,14 @@ impl Run {
             return Ok(None);
         }
         let took = start.elapsed();
-        self.state.elapsed += took;
+        self.state.run.elapsed += took;
         Ok(Some(EvaluationRecord {
             step: self.step(),
             total_steps,
             loss: found.loss,
-            epoch: self.state.records.last().map_or(0.0, |record| record.epoch),
-            tokens: self.state.tokens,
-            elapsed: self.state.elapsed.as_secs_f64(),
+            epoch: self.state.run.records.last().map_or(0.0, |record| record.epoch),
+            tokens: self.state.run.tokens,
+            elapsed: self.state.run.elapsed.as_secs_f64(),
             seconds: took.as_secs_f64(),
             samples: found.done,
             batches: found.batches,
@@ -117,12 +117,12 @@ impl Run {
             let kept = self.write_checkpoint(material)?;
             kept.into_iter().for_each(|checkpoint| cx.emit(Event::Note(Note::Kept { checkpoint })));
         }
-        let mut report = self.state.best().map(|best| BestReport {
+        let mut report = self.state.run.best().map(|best| BestReport {
             step: best.step,
             eval_loss: best.loss,
             checkpoint: self.place(best.step),
             loaded: false,
-            evaluations_since: self.state.without_progress(),
+            evaluations_since: self.state.run.without_progress(),
         });
         let is_over = matches!(end, TrainEnd::Finished | TrainEnd::StoppedEarly);
         if is_over
@@ -136,7 +136,7 @@ impl Run {
         if end != TrainEnd::Paused
             && let Some(output) = &mut self.output
         {
-            output.finish(state(&self.state, material))?;
+            output.finish(state(&self.state.run, material))?;
         }
         Ok(report)
     }
@@ -176,7 +176,7 @@ impl Run {
     }
 
     fn log(&mut self, material: &Material) -> Result<()> {
-        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state, material)))
+        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state.run, material)))
     }
 
     /// Gives its folder; none without `output_dir`.
@@ -193,10 +193,10 @@ impl Run {
                 adapter: name.to_string(),
                 settings: resume::settings_to_keep(settings, &data.settings),
             };
-            Checkpoint::write(folder, marks, adapter, (&self.optimizer, &self.gradients), (&self.state, log))
+            Checkpoint::write(folder, marks, adapter, &self.state, log)
         };
-        let place = output.checkpoint(state(&self.state, material), self.best_to_keep(settings), write)?;
-        self.kept = self.state.micro_batches;
+        let place = output.checkpoint(state(&self.state.run, material), self.best_to_keep(settings), write)?;
+        self.kept = self.state.run.micro_batches;
         Ok(Some(place))
     }
 
@@ -205,7 +205,7 @@ impl Run {
         let asks_for_best = settings.load_best_model_at_end
             || settings.early_stopping_steps.is_some()
             || settings.save_strategy == SaveStrategy::Best;
-        self.state.best().map(|best| best.step).filter(|_| asks_for_best)
+        self.state.run.best().map(|best| best.step).filter(|_| asks_for_best)
     }
 
     /// The checkpoint of a step, if there is one.

@@ -34,11 +34,10 @@ use crate::memory::Trainable;
 use crate::micro_batch::Manner;
 use crate::micro_batch::MicroBatches;
 use crate::model::Model;
-use crate::optimizer::AdamW;
 use crate::optimizer::norm;
 use crate::output::Log;
 use crate::output::OutputFolder;
-use crate::output::TrainingState;
+use crate::output::Trained;
 use crate::pictures::Features;
 use crate::recovery;
 use crate::report::EvaluationRecord;
@@ -53,6 +52,8 @@ use crate::settings::EvalStrategy;
 use crate::settings::LrSchedulerType;
 use crate::settings::SaveStrategy;
 use crate::settings::Settings;
+use crate::training_state::Snapshot;
+use crate::training_state::TrainingState;
 
 use passes::Pass;
 use passes::Passes;
@@ -60,10 +61,7 @@ use passes::Passes;
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
 pub struct Run {
-    state: RunState,
-    optimizer: AdamW,
-    /// The sum of the gradients of the micro-batches since the last optimizer step.
-    gradients: Gradients,
+    state: TrainingState,
     /// Where `output_dir` says.
     output: Option<OutputFolder>,
     /// The output folder whose checkpoint this went on from, and what had been logged there.
@@ -100,27 +98,50 @@ pub struct Material<'a> {
 impl Run {
     /// The training that stopped at a checkpoint in the output folder `output`.
     pub fn resume(checkpoint: Checkpoint, output: PathBuf) -> (Adapter, Self) {
-        let Checkpoint { adapter, optimizer, gradients, run, log, .. } = checkpoint;
-        let (saved, kept, resumed) = (run.step(), run.micro_batches, Some((output, log)));
-        (adapter, Self { state: run, optimizer, gradients, resumed, saved, kept, ..Self::default() })
+        let Checkpoint { adapter, state, log } = checkpoint;
+        let (saved, kept, resumed) = (state.run.step(), state.run.micro_batches, Some((output, log)));
+        (adapter, Self { state, resumed, saved, kept, ..Self::default() })
+    }
+
+    /// Copies what the training and its `adapter` are at present.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn snapshot(&self, adapter: &Adapter) -> Result<Snapshot> {
+        self.state.snapshot(adapter)
+    }
+
+    /// Makes both what they were. What has been logged since then is taken back when the training goes on, and later
+    /// checkpoints are set aside.
+    ///
+    /// # Errors
+    /// The snapshot is of another adapter's training; the device fails.
+    pub fn restore(&mut self, adapter: &Adapter, snapshot: &Snapshot) -> Result<()> {
+        self.state.restore(adapter, snapshot)?;
+        self.saved = self.saved.min(self.step());
+        if let Some(output) = self.output.take() {
+            let log = output.log_until(self.step(), self.state.run.evaluations.len());
+            self.resumed = Some((output.folder().to_path_buf(), log));
+        }
+        Ok(())
     }
 
     pub fn records(&self) -> &[StepRecord] {
-        &self.state.records
+        &self.state.run.records
     }
 
     pub fn evaluations(&self) -> &[EvaluationRecord] {
-        &self.state.evaluations
+        &self.state.run.evaluations
     }
 
     /// Optimizer steps made.
     pub fn step(&self) -> usize {
-        self.state.step()
+        self.state.run.step()
     }
 
     /// Micro-batches since the last optimizer step.
     pub fn open_micro_batches(&self) -> usize {
-        self.state.open_micro_batches()
+        self.state.run.open_micro_batches()
     }
 
     /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
@@ -161,16 +182,16 @@ impl Run {
         // While the weight files are as they were loaded.
         material.model.fingerprint();
         let start = Instant::now();
-        let (elapsed_before, tokens_before, first) = (self.state.elapsed, self.state.tokens, self.step());
+        let (elapsed_before, tokens_before, first) = (self.state.run.elapsed, self.state.run.tokens, self.step());
         self.bad_samples.begin();
         let mut total_steps = self.total_steps(samples.len(), settings);
         let last_of = |total: usize| steps.map_or(total, |n| total.min(first.saturating_add(n)));
         let mut last = last_of(total_steps);
         let accumulation = settings.gradient_accumulation_steps;
         let sampler = sampler(samples.len(), settings);
-        self.state.position = self.position(settings);
+        self.state.run.position = self.position(settings);
         let mut passes = Passes {
-            position: self.state.position,
+            position: self.state.run.position,
             done: self.open_micro_batches(),
             accumulation,
             tokens: self.tokens_at_once(material, cx),
@@ -178,15 +199,15 @@ impl Run {
             sampler: sampler.clone(),
         };
         let count = last.saturating_sub(first).saturating_mul(accumulation);
-        self.watch.begin(material, passes.clone(), count, (&self.state.records, last), cx)?;
+        self.watch.begin(material, passes.clone(), count, (&self.state.run.records, last), cx)?;
         let mut pass = passes.advance();
         self.open_output(material, cx)?;
-        self.state.batch = settings.per_device_train_batch_size;
+        self.state.run.batch = settings.per_device_train_batch_size;
 
         let mut end = loop {
             // Between two steps. An earlier call may have been stopped before it came to this.
             if self.open_micro_batches() == 0 && self.step() > 0 {
-                self.state.elapsed = elapsed_before + start.elapsed();
+                self.state.run.elapsed = elapsed_before + start.elapsed();
                 if let Some(end) = self.between_steps(material, features, total_steps, cx)? {
                     break end;
                 }
@@ -214,7 +235,7 @@ impl Run {
                 Ok(computed) => computed,
                 Err(error) => {
                     if open == 0 {
-                        self.gradients = Gradients::default();
+                        self.state.gradients = Gradients::default();
                     }
                     match error {
                         Error::Cancelled => break TrainEnd::Interrupted,
@@ -224,22 +245,22 @@ impl Run {
             };
             // What is reported of a step is the sum.
             let loss = computed.loss / computed.micro_batches as f64;
-            self.state.losses.extend(iter::repeat_n(loss, computed.micro_batches));
-            self.state.left_out += count - computed.micro_batches;
-            self.state.micro_batches += count as u64;
-            self.state.tokens += computed.tokens;
-            self.state.position = next;
-            self.state.elapsed = elapsed_before + start.elapsed();
+            self.state.run.losses.extend(iter::repeat_n(loss, computed.micro_batches));
+            self.state.run.left_out += count - computed.micro_batches;
+            self.state.run.micro_batches += count as u64;
+            self.state.run.tokens += computed.tokens;
+            self.state.run.position = next;
+            self.state.run.elapsed = elapsed_before + start.elapsed();
             let done = self.open_micro_batches();
             let through = done as f64;
             cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done: through, total: accumulation });
 
             // The window is full, or the epoch is over: one optimizer step.
-            if done < accumulation && self.state.position.micro_batch != 0 {
+            if done < accumulation && self.state.run.position.micro_batch != 0 {
                 continue;
             }
-            if self.state.losses.is_empty() {
-                self.state.left_out = 0;
+            if self.state.run.losses.is_empty() {
+                self.state.run.left_out = 0;
                 total_steps = self.total_steps(samples.len(), settings);
                 last = last_of(total_steps);
                 continue;
@@ -249,14 +270,14 @@ impl Run {
                 Err(error) => return Err(self.failed(error, material, cx)),
             };
             cx.emit(Event::Step(record.clone()));
-            self.state.records.push(record);
-            self.watch.step(&self.state.records, settings, last, cx);
+            self.state.run.records.push(record);
+            self.watch.step(&self.state.run.records, settings, last, cx);
         };
         if end == TrainEnd::Paused && self.step() >= total_steps {
             end = TrainEnd::Finished;
         }
         let best = self.end(material, end, cx)?;
-        let made = &self.state.records[first..];
+        let made = &self.state.run.records[first..];
         let elapsed = start.elapsed();
         Ok(TrainReport {
             end,
@@ -266,7 +287,7 @@ impl Run {
             loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
             best,
             left_out: self.bad_samples.left_out().to_vec(),
-            tokens_per_second: (self.state.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
+            tokens_per_second: (self.state.run.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
         })
     }
@@ -282,15 +303,15 @@ impl Run {
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
-        let state = TrainingState { run: &self.state, adapter, linears: &model.net.linears, samples, settings };
+        let state = Trained { run: &self.state.run, adapter, linears: &model.net.linears, samples, settings };
         let report = OutputFolder::to_save(folder, &model.report.name)?.finish(state)?;
-        self.kept = self.state.micro_batches;
+        self.kept = self.state.run.micro_batches;
         Ok(report)
     }
 
     /// Whether nothing would be lost if the process ended now.
     pub fn is_kept(&self) -> bool {
-        self.kept == self.state.micro_batches
+        self.kept == self.state.run.micro_batches
     }
 
     /// Writes a checkpoint before the process ends: to the output folder, or where that cannot be used, to the
@@ -313,7 +334,7 @@ impl Run {
     pub fn checkpoint(&mut self, material: &Material, cx: &Context) -> Result<PathBuf> {
         self.open_output(material, cx)?;
         if let Some(output) = &mut self.output {
-            output.log(state(&self.state, material))?;
+            output.log(state(&self.state.run, material))?;
         }
         self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
     }
@@ -321,12 +342,12 @@ impl Run {
     /// See [`memory::tokens_at_once`].
     fn tokens_at_once(&mut self, material: &Material, cx: &Context) -> usize {
         let Material { model, adapter, settings, .. } = *material;
-        let before = self.state.tokens_at_once.filter(|_| self.state.micro_batches > 0);
+        let before = self.state.run.tokens_at_once.filter(|_| self.state.run.micro_batches > 0);
         let tokens = memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory, before);
         if before.is_some_and(|before| before != tokens) {
             cx.emit(Event::Note(Note::OtherBits));
         }
-        *self.state.tokens_at_once.insert(tokens)
+        *self.state.run.tokens_at_once.insert(tokens)
     }
 
     /// Adds the gradients of some micro-batches to the window's; bad samples are left out. Pictures of the samples that are
@@ -384,11 +405,11 @@ impl Run {
         let (tokens, made, labels) = (micro_batches.tokens(), micro_batches.made(), micro_batches.labels());
         let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
         let manner = Manner {
-            dropout: DropoutRun { seed: settings.seed, micro_batch: self.state.micro_batches },
+            dropout: DropoutRun { seed: settings.seed, micro_batch: self.state.run.micro_batches },
             neftune_noise_alpha: settings.neftune_noise_alpha,
             layers: memory.layers(settings.memory)?,
         };
-        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.gradients, look_up)?;
+        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.state.gradients, look_up)?;
         if let Err(error) = model.net.check_unchanged() {
             self.drop_window();
             return Err(error.into());
@@ -398,9 +419,9 @@ impl Run {
 
     /// Micro-batches since the last optimizer step go, and will not be made again.
     fn drop_window(&mut self) {
-        self.gradients = Gradients::default();
-        self.state.losses.clear();
-        self.state.left_out = 0;
+        self.state.gradients = Gradients::default();
+        self.state.run.losses.clear();
+        self.state.run.left_out = 0;
     }
 
     /// Keeps a training that ends with `error` in a checkpoint, if it can go on.
@@ -424,22 +445,22 @@ impl Run {
     /// Averages the window, clips, and moves the parameters.
     fn optimizer_step(&mut self, material: &Material, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
         let settings = material.settings;
-        let gradients = std::mem::take(&mut self.gradients);
-        let losses = std::mem::take(&mut self.state.losses);
-        self.state.left_out = 0;
+        let gradients = std::mem::take(&mut self.state.gradients);
+        let losses = std::mem::take(&mut self.state.run.losses);
+        self.state.run.left_out = 0;
         let count = losses.len() as f64;
         let parameters = material.adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count;
         let loss = losses.iter().sum::<f64>() / count;
-        let eval_losses: Vec<_> = self.state.evaluations.iter().map(|record| record.loss).collect();
+        let eval_losses: Vec<_> = self.state.run.evaluations.iter().map(|record| record.loss).collect();
         let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
         advice::check(self.step() + 1, loss, grad_norm, learning_rate)
             .map_err(|error| finite::weights(material.model, Some(material.adapter)).unwrap_or(error))?;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
-        self.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
+        self.state.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
         material.adapter.changed();
-        let RunState { position, tokens, elapsed, .. } = self.state;
+        let RunState { position, tokens, elapsed, .. } = self.state.run;
         Ok(StepRecord {
             step: self.step() + 1,
             total_steps,
@@ -455,8 +476,9 @@ impl Run {
     /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since
     /// continues at the same sample, or at most a batch before it.
     fn position(&self, settings: &Settings) -> Position {
-        let micro_batch = self.state.position.micro_batch * self.state.batch / settings.per_device_train_batch_size;
-        Position { micro_batch, ..self.state.position }
+        let micro_batch =
+            self.state.run.position.micro_batch * self.state.run.batch / settings.per_device_train_batch_size;
+        Position { micro_batch, ..self.state.run.position }
     }
 }
 
@@ -480,9 +502,9 @@ fn check(material: &Material) -> Result<()> {
     Ok(())
 }
 
-fn state<'a>(run: &'a RunState, material: &Material<'a>) -> TrainingState<'a> {
+fn state<'a>(run: &'a RunState, material: &Material<'a>) -> Trained<'a> {
     let Material { model, adapter, data, settings, .. } = *material;
-    TrainingState { run, adapter, linears: &model.net.linears, samples: data.train.len(), settings }
+    Trained { run, adapter, linears: &model.net.linears, samples: data.train.len(), settings }
 }
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {

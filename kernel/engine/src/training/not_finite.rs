@@ -45,7 +45,7 @@ impl Run {
             }
         }
         let step = self.step() + 1;
-        let learning_rate = self.state.records.last().map_or(settings.learning_rate, |record| record.learning_rate);
+        let learning_rate = self.state.run.records.last().map_or(settings.learning_rate, |record| record.learning_rate);
         if bad.is_empty() {
             return Err(Error::NotFinite { step, loss: f64::NAN, grad_norm: f64::NAN, learning_rate });
         }
@@ -78,7 +78,7 @@ impl Run {
 
     /// The last checkpoint from before the loss began to rise; without one, the last.
     fn checkpoint_before_rise(&self) -> Option<PathBuf> {
-        let lowest = self.state.records.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?.step;
+        let lowest = self.state.run.records.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?.step;
         let output = self.output.as_ref().map(OutputFolder::folder)?;
         folder::latest_until(output, lowest).or_else(|| folder::latest(output))
     }
