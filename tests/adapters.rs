@@ -17,7 +17,7 @@ use crate::logits::Case;
 fn an_adapter_that_peft_saved_gives_pefts_logits() {
     let case = Case::load("picture");
     for run in ["cosine", "linear_warmup", "two_pictures"] {
-        let adapter = Adapter::load(&fixture(&format!("train/{run}/adapter")), &case.model.net.linears).unwrap();
+        let adapter = Adapter::load(&fixture(&format!("train/{run}/adapter")), &case.model.net.shape).unwrap();
         let found: Vec<f32> = case.logits(Some(&adapter)).flatten_all().unwrap().to_vec1().unwrap();
         let expected = Tensors::read(&format!("train/{run}/logits.safetensors")).floats("logits");
         let difference = max_difference(&found, &expected);
@@ -48,7 +48,7 @@ fn an_adapter_that_we_saved_gives_the_same_logits_again() {
     session.save(&folder.join("adapter")).unwrap();
 
     let case = Case::load("picture");
-    let adapter = Adapter::load(&folder.join("adapter"), &case.model.net.linears).unwrap();
+    let adapter = Adapter::load(&folder.join("adapter"), &case.model.net.shape).unwrap();
     let logits = case.logits(Some(&adapter));
     candle_core::safetensors::save(&HashMap::from([("logits", logits.clone())]), folder.join("logits.safetensors"))
         .unwrap();
@@ -56,7 +56,7 @@ fn an_adapter_that_we_saved_gives_the_same_logits_again() {
     // The same once more, through a session that loads the folder, saves it, and is read again.
     session.adapter_load(&folder.join("adapter"), Some("again")).unwrap();
     session.save(&folder.join("again")).unwrap();
-    let again = Adapter::load(&folder.join("again"), &case.model.net.linears).unwrap();
+    let again = Adapter::load(&folder.join("again"), &case.model.net.shape).unwrap();
     let flat = |tensor: candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let found = flat(case.logits(Some(&again)));
     assert_eq!(found, flat(logits));

@@ -64,7 +64,7 @@ fn what_peft_computes_by_is_saved_again() {
         let folder = fixture(&format!("brought/{name}"));
         let saved = tempfile::tempdir().unwrap();
         let adapter = case.model.net.load_adapter(&folder).unwrap();
-        adapter.save(saved.path(), &case.model.net.linears, "tiny").unwrap();
+        adapter.save(saved.path(), &case.model.net.shape, "tiny").unwrap();
         let (found, expected) = (config(saved.path()), config(&folder));
         for key in ["r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora"] {
             assert_eq!(found[key], expected[key], "{name}: {key}");

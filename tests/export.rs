@@ -80,7 +80,7 @@ fn the_exported_model_gives_the_logits_of_checkpoint_and_adapter() {
     assert_eq!(beside, 1, "something is left beside the folder");
 
     let case = Case::load("picture");
-    let adapter = Adapter::load(&adapter, &case.model.net.linears).unwrap();
+    let adapter = Adapter::load(&adapter, &case.model.net.shape).unwrap();
     let flat = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let expected = flat(&case.logits(Some(&adapter)));
     let logits = Case::load_as("picture", Some(&folder)).logits(None);

@@ -10,7 +10,7 @@ use tunebook_engine::Session;
 use tunebook_engine::model::Model;
 use tunebook_engine::settings::Dtype;
 use tunebook_nn::QuantizationBit;
-use tunebook_nn::qwen2_5_vl::Pass;
+use tunebook_nn::layers::Pass;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;

@@ -12,7 +12,7 @@ use tunebook_engine::pictures::Features;
 use tunebook_engine::settings::Dtype;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
-use tunebook_nn::qwen2_5_vl::DropoutRun;
+use tunebook_nn::layers::DropoutRun;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
@@ -20,7 +20,7 @@ use crate::fixtures::max_difference;
 
 fn model() -> (Model, Adapter) {
     let model = Model::load(&fixture("tiny"), Dtype::Float32, Device::Cpu).unwrap();
-    let adapter = Adapter::load(&fixture("train/adapter_nonzero"), &model.net.linears).unwrap();
+    let adapter = Adapter::load(&fixture("train/adapter_nonzero"), &model.net.shape).unwrap();
     (model, adapter)
 }
 

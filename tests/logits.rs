@@ -21,9 +21,8 @@ use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
 use tunebook_nn::Error;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::qwen2_5_vl::KvCache;
-use tunebook_nn::qwen2_5_vl::Pass;
-use tunebook_nn::qwen2_5_vl::positions::rotary;
+use tunebook_nn::layers::KvCache;
+use tunebook_nn::layers::Pass;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
@@ -78,7 +77,7 @@ impl Case {
         let patches: Vec<_> = images.iter().map(|image| processor.load(image).unwrap().patches).collect();
         let pictures = patches.iter().zip(&grids);
         let features =
-            pictures.map(|(patches, grid)| model.net.vision.features(patches.clone(), &[*grid], Pass::default()));
+            pictures.map(|(patches, grid)| model.net.vision.forward(patches.clone(), &[*grid], Pass::default()));
         let prompt = Prompt { input_ids: slots.ids, features: features.collect::<Result<_, _>>().unwrap(), grids };
         Self {
             expected: Tensors::read(&format!("logits/{name}.safetensors")),
@@ -95,10 +94,10 @@ impl Case {
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
         let pass = Pass { adapter, ..Pass::default() };
         let grids = &self.prompt.grids;
-        let pictures = (!grids.is_empty()).then(|| net.vision.features(self.pixels.clone(), grids, pass).unwrap());
+        let pictures = (!grids.is_empty()).then(|| net.vision.forward(self.pixels.clone(), grids, pass).unwrap());
         let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), pass).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
-        let turn = rotary(&positions.thw, &net.config.text, &net.device).unwrap();
+        let turn = net.rotary(&positions.thw).unwrap();
         let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), pass).unwrap();
         net.text.logits(&net.text.norm(&hidden, pass).unwrap(), pass).unwrap()
     }
@@ -127,14 +126,14 @@ fn a_stop_is_heard_before_each_layer_and_leaves_nothing_behind() {
     let case = Case::load("picture");
     let (net, prompt) = (&case.model.net, &case.prompt);
     let positions = net.positions(&prompt.input_ids, &prompt.grids).unwrap();
-    let turn = rotary(&positions.thw, &net.config.text, &net.device).unwrap();
+    let turn = net.rotary(&positions.thw).unwrap();
     let x = net.embed(&prompt.input_ids, &prompt.features, Pass::default()).unwrap();
     let mut cache = KvCache::new(net.text.layers.len(), 512);
     for before in 0..2 {
         let asked = Cell::new(0);
         let stop = || asked.replace(asked.get() + 1) == before;
         let pass = Pass { stop: Some(&stop), ..Pass::default() };
-        let stopped = net.vision.features(case.pixels.clone(), &prompt.grids, pass);
+        let stopped = net.vision.forward(case.pixels.clone(), &prompt.grids, pass);
         assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);
         let stopped = net.text.read(x.clone(), &turn, &mut cache, 1, pass);
         assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);

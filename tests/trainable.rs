@@ -9,11 +9,11 @@ use candle_core::Device;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::FreezeConfig;
 use tunebook_nn::adapter::FrozenParts;
 use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::adapter::LoraTarget;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::fixtures::fixture;
 
@@ -25,7 +25,7 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn the_same_parameters_train() {
-    let net = Qwen2_5Vl::load(&fixture("tiny"), None, Device::Cpu).unwrap();
+    let net = VisionLanguageModel::load(&fixture("tiny"), None, Device::Cpu).unwrap();
     let cases = cases();
     assert_eq!(cases.len(), 30);
     for case in cases {
@@ -46,7 +46,7 @@ fn the_same_parameters_train() {
 fn as_many_train_on_the_3b_model() {
     let folder = tempfile::tempdir().unwrap();
     write_3b(folder.path());
-    let net = Qwen2_5Vl::load(folder.path(), None, Device::Cpu).unwrap();
+    let net = VisionLanguageModel::load(folder.path(), None, Device::Cpu).unwrap();
     assert_eq!(net.parameters, 3_754_622_976);
     for case in cases() {
         let arguments = case["arguments"].as_object().unwrap();
@@ -60,7 +60,7 @@ fn as_many_train_on_the_3b_model() {
 }
 
 /// What trains with LLaMA-Factory's `arguments`: names and numbers of elements.
-fn trainable(net: &Qwen2_5Vl, arguments: &Map<String, Value>) -> Vec<(String, usize)> {
+fn trainable(net: &VisionLanguageModel, arguments: &Map<String, Value>) -> Vec<(String, usize)> {
     let flag = |key: &str, default: bool| arguments.get(key).map_or(default, |value| value.as_bool().unwrap());
     let text =
         |key: &str, default: &str| arguments.get(key).map_or(default, |value| value.as_str().unwrap()).to_string();

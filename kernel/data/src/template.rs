@@ -28,7 +28,7 @@ pub struct Template {
     assistant: [&'static str; 2],
 }
 
-const QWEN2_VL: Template = Template {
+static QWEN2_VL: Template = Template {
     name: "qwen2_vl",
     default_system: Cow::Borrowed("You are a helpful assistant."),
     stop_word: "<|im_end|>",
@@ -37,6 +37,8 @@ const QWEN2_VL: Template = Template {
     observation: ["<|im_start|>user\n<tool_response>\n", "\n</tool_response><|im_end|>\n<|im_start|>assistant\n"],
     assistant: ["", "<|im_end|>\n"],
 };
+
+static TEMPLATES: [&Template; 1] = [&QWEN2_VL];
 
 /// A question and its answer. The first question carries the system message in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub struct Slots {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    #[error("there is no template `{name}`; the one for Qwen2.5-VL is `qwen2_vl`")]
+    #[error("there is no template `{name}`; there is {}", Template::NAMES.join(", "))]
     Unknown { name: String },
     #[error("{placeholders} <image> in the conversation, but {images} pictures")]
     ImageCount { placeholders: usize, images: usize },
@@ -72,6 +74,9 @@ pub enum TemplateError {
 }
 
 impl Template {
+    /// What the setting `template` may be.
+    pub const NAMES: &[&str] = &["qwen2_vl"];
+
     /// The template of Qwen2-VL and Qwen2.5-VL.
     pub fn qwen2_vl() -> &'static Self {
         &QWEN2_VL
@@ -82,10 +87,8 @@ impl Template {
     /// # Errors
     /// No such template.
     pub fn by_name(name: &str) -> Result<&'static Self, TemplateError> {
-        match name == QWEN2_VL.name {
-            true => Ok(&QWEN2_VL),
-            false => Err(TemplateError::Unknown { name: quote(name) }),
-        }
+        let known = TEMPLATES.iter().find(|template| template.name == name).copied();
+        known.ok_or_else(|| TemplateError::Unknown { name: quote(name) })
     }
 
     /// The same with another default system message, which may be empty.
@@ -338,6 +341,7 @@ mod tests {
         assert!(encode(&[Message::user("<|image_pad|>")], &[]).contains("write <image>"));
         assert!(encode(&[Message::assistant("a")], &[]).contains("take turns"));
         assert!(encode(&[], &[]).contains("take turns"));
-        assert!(Template::by_name("qwen").unwrap_err().to_string().contains("`qwen2_vl`"));
+        assert!(Template::by_name("qwen").unwrap_err().to_string().contains("qwen2_vl"));
+        assert_eq!(TEMPLATES.map(|template| template.name), Template::NAMES);
     }
 }

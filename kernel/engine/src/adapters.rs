@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::InitLoraWeights;
 use tunebook_nn::adapter::LoraConfig;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_quote::quote;
 
 use crate::error::Error;
@@ -99,8 +99,8 @@ impl Adapters {
     /// on, or none.
     ///
     /// # Errors
-    /// There is no such adapter, or as [`Qwen2_5Vl::load_adapter`].
-    pub fn choose(&self, choice: Option<&str>, net: &Qwen2_5Vl) -> Result<Chosen> {
+    /// There is no such adapter, or as [`VisionLanguageModel::load_adapter`].
+    pub fn choose(&self, choice: Option<&str>, net: &VisionLanguageModel) -> Result<Chosen> {
         let live = match choice {
             None => self.active,
             Some(name) => self.position(name),

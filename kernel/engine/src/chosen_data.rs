@@ -132,7 +132,7 @@ impl ChosenData {
                 }
             }
         }
-        let patch = model.net.config.vision.patch_size;
+        let patch = model.net.config.patch_size();
         let pictures = sample.images.iter().map(|image| PictureReport {
             path: image.path.clone(),
             grid_h: image.grid.h,

@@ -107,7 +107,7 @@ fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Con
         let source = model.report.path.join(name);
         if source.is_file() {
             let path = folder.join(name);
-            match name == CONFIG && model.net.config.tie_word_embeddings && !merge.is_tied() {
+            match name == CONFIG && model.net.config.tie_word_embeddings() && !merge.is_tied() {
                 true => write_untied(&source, path)?,
                 false => drop(std::fs::copy(&source, &path).map_err(|source| Error::Write { path, source })?),
             }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::qwen2_5_vl::Pass;
+use tunebook_nn::layers::Pass;
 
 use crate::error::Result;
 use crate::finite;

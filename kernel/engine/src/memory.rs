@@ -1,9 +1,8 @@
 //! How much memory a training step takes, and how much of it may be spent on speed.
 
-use tunebook_nn::Precision;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::ops::head_chunk;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::advice::Remedies;
 use crate::cgroup;
@@ -70,7 +69,12 @@ const TOKENS_AT_ONCE: usize = 1024;
 /// The most tokens of several micro-batches that go through the model together: none, unless all layers can keep their
 /// inner values for so many. A training that has begun goes on as `before` as long as that fits at all: the sums of
 /// gradients, and with them the bits, follow from it.
-pub fn tokens_at_once(net: &Qwen2_5Vl, trainable: Trainable, limit: Option<f64>, before: Option<usize>) -> usize {
+pub fn tokens_at_once(
+    net: &VisionLanguageModel,
+    trainable: Trainable,
+    limit: Option<f64>,
+    before: Option<usize>,
+) -> usize {
     let memory = StepMemory::new(net, trainable, TOKENS_AT_ONCE, TOKENS_AT_ONCE);
     let layers = memory.layers(limit);
     let is_wanted = match before {
@@ -82,30 +86,25 @@ pub fn tokens_at_once(net: &Qwen2_5Vl, trainable: Trainable, limit: Option<f64>,
 
 impl StepMemory {
     /// For a micro-batch of `tokens`, of which `labels` are learned.
-    pub fn new(net: &Qwen2_5Vl, trainable: Trainable, tokens: usize, labels: usize) -> Self {
+    pub fn new(net: &VisionLanguageModel, trainable: Trainable, tokens: usize, labels: usize) -> Self {
         let Trainable { parameters, ranks } = trainable;
-        let text = &net.config.text;
+        let (text, layers) = (&net.text.config, net.text.layers.len());
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
-        let kv = text.num_key_value_heads * text.head_dim();
-        let h = ranks.div_ceil(text.num_hidden_layers);
-        // Gate and up, and what they make with three gradients: in bf16 where products are.
-        let [gated, beside] = match net.precision {
-            Precision::F32 => [2, 4],
-            Precision::Bf16 => [1, 2],
-        };
-        let inner = tokens * (3 * text.hidden_size + 2 * kv + gated * text.intermediate_size + h);
-        let inputs = tokens * text.hidden_size * text.num_hidden_layers;
-        // The layer at hand, with ten values of the hidden width.
-        let working = inner + tokens * (beside * text.intermediate_size + 10 * text.hidden_size);
+        let of_a_layer = net.text.layers.first().map(|layer| [layer.saved_values(), layer.working_values()]);
+        let [saved, beside] = of_a_layer.unwrap_or_default();
+        // The h of each low-rank update is kept, too.
+        let inner = tokens * (saved + ranks.div_ceil(layers.max(1)));
+        let inputs = tokens * text.hidden_size * layers;
+        let working = inner + tokens * beside;
         let logits = labels.min(head_chunk(text.vocab_size)) * text.vocab_size;
         let free_on_device = device::free_bytes(&net.device);
-        let (copies, vision) = if free_on_device.is_some() { (2, net.vision.size()) } else { (4, 0) };
+        let (copies, vision) = if free_on_device.is_some() { (2, net.vision_size()) } else { (4, 0) };
         Self {
             weights: (net.text.size() + vision) as u64,
             needed: PROGRAM + f32s(copies * parameters + inputs + working.max(logits)),
             a_layer: f32s(inner).max(1),
             layer_weights: net.text.layers.first().map_or(0, |layer| layer.releasable() as u64),
-            layers: text.num_hidden_layers,
+            layers,
             free_on_device,
         }
     }

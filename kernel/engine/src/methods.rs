@@ -1,12 +1,12 @@
 //! From the settings to what trains: a LoRA adapter, or copies of the model's own weights.
 
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::FreezeConfig;
 use tunebook_nn::adapter::FrozenParts;
 use tunebook_nn::adapter::InitLoraWeights;
 use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::adapter::TensorShape;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 
 use crate::device;
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub fn lora_config(settings: &Settings) -> LoraConfig {
 ///
 /// # Errors
 /// A module that there is not, nothing is left to train, too little memory.
-pub fn freeze(net: &Qwen2_5Vl, settings: &Settings) -> Result<Adapter> {
+pub fn freeze(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
     let config = FreezeConfig {
         freeze_trainable_layers: settings.freeze_trainable_layers,
         freeze_trainable_modules: settings.freeze_trainable_modules.clone(),
@@ -49,11 +49,11 @@ pub fn freeze(net: &Qwen2_5Vl, settings: &Settings) -> Result<Adapter> {
 ///
 /// # Errors
 /// Nothing is left to train, too little memory.
-pub fn full(net: &Qwen2_5Vl, settings: &Settings) -> Result<Adapter> {
+pub fn full(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
     copies(net, &net.all_but(frozen(settings))?)
 }
 
-fn copies(net: &Qwen2_5Vl, tensors: &[&TensorShape]) -> Result<Adapter> {
+fn copies(net: &VisionLanguageModel, tensors: &[&TensorShape]) -> Result<Adapter> {
     let parameters: usize = tensors.iter().map(|tensor| tensor.dims.iter().product::<usize>()).sum();
     let (each, free) = match device::free_bytes(&net.device) {
         // A copy and its gradient, in f32; the optimizer's two moments are in CPU memory.

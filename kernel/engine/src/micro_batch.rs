@@ -7,17 +7,16 @@ use candle_core::Tensor;
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::ImageProcessor;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
+use tunebook_nn::layers::DropoutRun;
+use tunebook_nn::layers::Pass;
+use tunebook_nn::layers::Sequences;
 use tunebook_nn::ops::Labels;
 use tunebook_nn::ops::Segments;
 use tunebook_nn::ops::linear_cross_entropy;
 use tunebook_nn::ops::linear_cross_entropy_with_gradient;
-use tunebook_nn::qwen2_5_vl::DropoutRun;
-use tunebook_nn::qwen2_5_vl::Pass;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
-use tunebook_nn::qwen2_5_vl::Sequences;
-use tunebook_nn::qwen2_5_vl::positions::rotary;
 
 use crate::bad_sample::of_sample;
 use crate::common_prefix::common_prefix;
@@ -89,7 +88,7 @@ impl MicroBatches {
     /// [`BadSample`](crate::Error::BadSample): a picture cannot be read any more. Placeholders and pictures do not fit
     /// together; a stop.
     pub fn new(
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         features: &mut Features,
@@ -103,7 +102,7 @@ impl MicroBatches {
         // Rows of x.
         let (mut keys, mut queries) = (Vec::new(), Vec::new());
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
-        let image_token_id = net.config.image_token_id;
+        let image_token_id = net.config.image_token_id();
         // How many of its tokens: what comes after the last prediction is seen by none.
         let needed = |sample: &Encoded| {
             let last_learned = learned(sample).next_back().map(|(row, _)| row);
@@ -191,19 +190,19 @@ impl MicroBatches {
     ///
     /// # Errors
     /// Whatever candle reports; a stop.
-    pub fn loss(self, net: &Qwen2_5Vl, adapter: Option<&Adapter>, stop: &dyn Fn() -> bool) -> Result<f64> {
+    pub fn loss(self, net: &VisionLanguageModel, adapter: Option<&Adapter>, stop: &dyn Fn() -> bool) -> Result<f64> {
         if self.rows.is_empty() {
             return Ok(0.0);
         }
         let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
-        let rotary = rotary(&positions, &net.config.text, &net.device)?;
+        let rotary = net.rotary(&positions)?;
         let pass = Pass { adapter, dropout: None, stop: Some(stop) };
         let features = match pictures {
             Pictures::Features(features) => features,
-            Pictures::Patches { patches, grids } => vec![net.vision.features(patches, &grids, pass)?],
+            Pictures::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, pass)?],
         };
         let x = net.embed(&input_ids, &features, pass)?;
-        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
+        let mut x = Tensor::from_vec(x, (positions.len(), net.text.config.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
             pass.go_on()?;
@@ -226,7 +225,7 @@ impl MicroBatches {
     /// Whatever candle reports, or `look_up`, to be stopped; `gradients` then hold a part of the sums.
     pub fn backward(
         self,
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         adapter: &Adapter,
         manner: Manner,
         gradients: &mut Gradients,
@@ -236,16 +235,16 @@ impl MicroBatches {
             return Ok(Some(0.0));
         }
         let Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights } = self;
-        let rotary = rotary(&positions, &net.config.text, &net.device)?;
+        let rotary = net.rotary(&positions)?;
         let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout), stop: None };
-        let (features, seen) = match pictures {
+        let (features, vision_backward) = match pictures {
             Pictures::Features(features) => (features, None),
             Pictures::Patches { patches, grids } => {
-                let (features, seen) = net.vision.features_to_train(patches, &grids, pass)?;
-                (vec![features], Some(seen))
+                let (features, backward) = net.vision.forward_saving(patches, &grids, pass)?;
+                (vec![features], Some(backward))
             }
         };
-        let is_text = |id: &u32| *id != net.config.image_token_id;
+        let is_text = |id: &u32| *id != net.config.image_token_id();
         let mut x = net.embed(&input_ids, &features, pass)?;
         if manner.neftune_noise_alpha > 0.0 {
             let text: Vec<bool> = input_ids.iter().map(is_text).collect();
@@ -254,11 +253,11 @@ impl MicroBatches {
 
         let layers = &net.text.layers;
         let first_kept = layers.len().saturating_sub(manner.layers.kept);
-        let lowest = match seen.is_some() || net.text.embedding_trains(pass) {
+        let lowest = match vision_backward.is_some() || net.text.embedding_trains(pass) {
             true => 0,
             false => layers.iter().position(|layer| layer.trains(pass)).unwrap_or(layers.len()),
         };
-        let mut x = Tensor::from_vec(x, (positions.len(), net.config.text.hidden_size), &net.device)?;
+        let mut x = Tensor::from_vec(x, (positions.len(), net.text.config.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.iter().enumerate() {
             look_up(FORWARD * i as f64 / layers.len() as f64)?;
@@ -311,10 +310,10 @@ impl MicroBatches {
         }
         let ids: Vec<Option<u32>> = input_ids.iter().map(|id| Some(*id).filter(is_text)).collect();
         net.text.embed_backward(&ids, &dx, pass, gradients)?;
-        if let Some(seen) = seen {
+        if let Some(vision_backward) = vision_backward {
             let rows: Vec<u32> = (0u32..).zip(&input_ids).filter(|(_, id)| !is_text(id)).map(|(row, _)| row).collect();
             let dfeatures = dx.index_select(&Tensor::new(rows, &net.device)?, 0)?;
-            net.vision.backward(seen, &dfeatures, pass, gradients)?;
+            vision_backward(&dfeatures, gradients)?;
         }
         Ok(Some(loss))
     }

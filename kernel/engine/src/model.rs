@@ -12,11 +12,10 @@ use candle_core::Device;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Tokenizer;
-use tunebook_nn::Checkpoint;
 use tunebook_nn::Precision;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::checkpoint::StoredDType;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use twox_hash::XxHash3_64;
 
 use crate::device;
@@ -32,7 +31,7 @@ use crate::settings::QuantizationBit;
 
 /// Everything that a model folder holds.
 pub struct Model {
-    pub net: Qwen2_5Vl,
+    pub net: VisionLanguageModel,
     pub tokenizer: Tokenizer,
     /// With the limits of the folder's own file.
     pub processor: ImageProcessor,
@@ -42,7 +41,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A hash by which the weights are known again; see [`Qwen2_5Vl::sample_weights`].
+    /// A hash by which the weights are known again; see [`VisionLanguageModel::sample_weights`].
     pub fn fingerprint(&self) -> &str {
         self.fingerprint.get_or_init(|| {
             let mut hash = XxHash3_64::new();
@@ -67,7 +66,7 @@ impl Model {
             Dtype::Float32 => Some(Precision::F32),
             Dtype::Bfloat16 => Some(Precision::Bf16),
         };
-        let net = Qwen2_5Vl::load(folder, precision, device)?;
+        let net = VisionLanguageModel::load(folder, precision, device)?;
         let tokenizer = Tokenizer::from_folder(folder)?;
         check_tokens(folder, &net, &tokenizer)?;
         let processor = ImageProcessor::from_folder(folder)?;
@@ -76,16 +75,16 @@ impl Model {
         let report = LoadReport {
             name: folder.display().to_string(),
             path: folder.to_path_buf(),
-            architecture: "Qwen2_5_VLForConditionalGeneration".to_string(),
+            architecture: net.family.architecture.to_string(),
             parameters: net.parameters,
             stored_dtype: stored_name(net.stored_dtype).to_string(),
             quantized: None,
             dtype: precision_name(net.precision).to_string(),
             device: device::name(&net.device),
-            text_layers: net.config.text.num_hidden_layers,
-            vision_layers: net.config.vision.depth,
-            vocabulary: net.config.text.vocab_size,
-            own_head: net.config.tie_word_embeddings && !net.text.is_tied(),
+            text_layers: net.text.layers.len(),
+            vision_layers: net.vision.depth(),
+            vocabulary: net.text.config.vocab_size,
+            own_head: net.config.tie_word_embeddings() && !net.text.is_tied(),
             unused: net.unused.clone(),
             elapsed: start.elapsed(),
         };
@@ -146,7 +145,7 @@ fn check_folder(folder: &Path) -> Result<()> {
     }
     let adapter = folder.join("adapter_config.json");
     if !adapter.exists() {
-        return Err(match Checkpoint::open(folder) {
+        return Err(match tunebook_nn::weight_files(folder) {
             Err(error @ tunebook_nn::Error::Gguf { .. }) => error.into(),
             _ => Error::NoConfig { path },
         });
@@ -183,8 +182,8 @@ fn precision_name(precision: Precision) -> &'static str {
 }
 
 /// config.json and tokenizer.json must mean the same token by `<|image_pad|>`.
-fn check_tokens(folder: &Path, net: &Qwen2_5Vl, tokenizer: &Tokenizer) -> Result<()> {
-    let (config, found) = (net.config.image_token_id, tokenizer.special().image_pad);
+fn check_tokens(folder: &Path, net: &VisionLanguageModel, tokenizer: &Tokenizer) -> Result<()> {
+    let (config, found) = (net.config.image_token_id(), tokenizer.special().image_pad);
     if config == found {
         return Ok(());
     }
@@ -192,12 +191,12 @@ fn check_tokens(folder: &Path, net: &Qwen2_5Vl, tokenizer: &Tokenizer) -> Result
 }
 
 /// The image processor must cut pictures into the patches that the vision tower takes.
-fn check_processor(folder: &Path, net: &Qwen2_5Vl, processor: &ImageProcessor) -> Result<()> {
-    let vision = &net.config.vision;
+fn check_processor(folder: &Path, net: &VisionLanguageModel, processor: &ImageProcessor) -> Result<()> {
+    let config = &net.config;
     let pairs = [
-        ("patch_size", vision.patch_size, processor.patch_size),
-        ("temporal_patch_size", vision.temporal_patch_size, processor.temporal_patch_size),
-        ("merge_size", vision.spatial_merge_size, processor.merge_size),
+        ("patch_size", config.patch_size(), processor.patch_size),
+        ("temporal_patch_size", config.temporal_patch_size(), processor.temporal_patch_size),
+        ("merge_size", config.spatial_merge_size(), processor.merge_size),
     ];
     match pairs.into_iter().find(|(_, config, found)| config != found) {
         Some((key, config, found)) => Err(Error::OtherProcessor { path: folder.to_path_buf(), key, config, found }),

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 use rand_chacha::rand_core::SeedableRng;
-use tunebook_nn::qwen2_5_vl::DropoutRun;
+use tunebook_nn::layers::DropoutRun;
 
 /// The random streams of the noise begin here; dropout's have the bit above.
 const NOISE: u64 = 1 << 62;

@@ -12,9 +12,9 @@ use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::ImageRef;
 use tunebook_data::Pixels;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::qwen2_5_vl::Pass;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_nn::layers::Pass;
 
 use crate::error::Result;
 use crate::feature_store::FeatureStore;
@@ -58,7 +58,7 @@ impl Features {
     /// The picture cannot be read any more, or has another size than when it was encoded; a stop.
     pub fn get(
         &mut self,
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         adapter: Option<&Adapter>,
         processor: &ImageProcessor,
         image: &ImageRef,
@@ -67,7 +67,7 @@ impl Features {
         let base = Pass { stop: Some(stop), ..Pass::default() };
         if adapter.is_some_and(Adapter::changes_pictures) {
             let pass = Pass { adapter, ..base };
-            return Ok(net.vision.features(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
+            return Ok(net.vision.forward(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
         }
         let key = PictureKey::of(image, processor);
         if let Some(features) = self.known.get(&key)? {
@@ -75,7 +75,7 @@ impl Features {
             return Ok(features);
         }
         let patches = self.patches(processor, image)?;
-        let features = net.vision.features(patches, &[grid_thw(image)], base)?;
+        let features = net.vision.forward(patches, &[grid_thw(image)], base)?;
         self.known.put(key, &features)?;
         Ok(features)
     }

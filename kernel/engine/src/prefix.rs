@@ -4,11 +4,10 @@ use candle_core::Device;
 use candle_core::Tensor;
 use candle_core::TensorId;
 use rayon::prelude::*;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::qwen2_5_vl::KvCache;
-use tunebook_nn::qwen2_5_vl::Pass;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
-use tunebook_nn::qwen2_5_vl::positions::rotary;
+use tunebook_nn::layers::KvCache;
+use tunebook_nn::layers::Pass;
 use twox_hash::XxHash3_64;
 
 use crate::common_prefix::common_prefix;
@@ -43,7 +42,7 @@ impl Prefix {
     /// Pictures and placeholders differ in number; the prefix keeps what is common.
     pub fn read_prompt(
         &mut self,
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         adapter: Option<&Adapter>,
         prompt: &Prompt,
         room: usize,
@@ -53,7 +52,7 @@ impl Prefix {
         if contents != self.adapter {
             *self = Self { adapter: contents, ..Self::default() };
         }
-        let (known, pictures) = self.common(prompt, net.config.image_token_id);
+        let (known, pictures) = self.common(prompt, net.config.image_token_id());
         self.tokens.truncate(known);
         self.pictures = prompt.features.iter().map(Tensor::id).collect();
         let layers = net.text.layers.len();
@@ -65,7 +64,7 @@ impl Prefix {
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
         let pass = Pass { adapter, stop: Some(stop), ..Pass::default() };
-        for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.config.text.hidden_size)) {
+        for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.text.config.hidden_size)) {
             last = match self.read(net, (tokens, positions), x.to_vec(), pass) {
                 Err(Error::Cancelled) => return Ok((None, known)),
                 hidden => Some(hidden?),
@@ -78,7 +77,7 @@ impl Prefix {
     /// prompt.
     pub fn read_token(
         &mut self,
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         adapter: Option<&Adapter>,
         token: u32,
         position: [u32; 3],
@@ -91,14 +90,14 @@ impl Prefix {
     /// The hidden state of the last of the new tokens, whose embeddings are `x`.
     fn read(
         &mut self,
-        net: &Qwen2_5Vl,
+        net: &VisionLanguageModel,
         (tokens, positions): (&[u32], &[[u32; 3]]),
         x: Vec<f32>,
         pass: Pass,
     ) -> Result<Tensor> {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
-        let turn = rotary(positions, &net.config.text, &net.device)?;
+        let turn = net.rotary(positions)?;
         let hidden = net.text.read(x, &turn, cache, 1, pass)?;
         self.tokens.extend_from_slice(tokens);
         Ok(hidden)

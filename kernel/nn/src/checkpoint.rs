@@ -12,24 +12,18 @@ use tunebook_quote::message;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::fold_layers::fold_layers;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
 use crate::mapped_file::MappedFile;
-use crate::qwen2_5_vl::tensor_names::fold_layers;
+use crate::models::TensorNames;
 use crate::tensor_file::widened;
 use crate::weight_files::weight_files;
 
-/// The embedding matrix.
-pub(crate) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
-/// The language model's head, where it is not the embedding.
-pub(crate) const HEAD: &str = "lm_head.weight";
-
-/// The tensors of a model folder, by the names that transformers gives them in memory
-/// (`model.language_model.layers.0…`, `model.visual.blocks.0…`, `lm_head.weight`).
-///
-/// Published files use an older naming (`model.layers.0…`, `visual.blocks.0…`); both are read.
+/// The tensors of a model folder, by the names that transformers gives them in memory.
 pub struct Checkpoint {
     place: PathBuf,
+    names: &'static TensorNames,
     files: Vec<Arc<MappedFile>>,
     tensors: HashMap<String, Entry>,
     /// What products read where float16 is stored.
@@ -65,18 +59,18 @@ pub(crate) struct StoredTensor<'a> {
 }
 
 impl Checkpoint {
-    /// Maps every weight file of a model folder, see [`weight_files`].
+    /// Maps every weight file of a model folder, see [`weight_files`]; `names` are those of the model's family.
     ///
     /// # Errors
     /// A file that is missing, truncated, malformed or of a kind that is not read, by name.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path, names: &'static TensorNames) -> Result<Self> {
         let (mut files, mut tensors) = (Vec::new(), HashMap::new());
         for path in weight_files(folder)? {
             let file = Arc::new(MappedFile::open(path)?);
-            tensors.extend(file.entries()?.into_iter().map(|(name, entry)| (canonical_name(&name), entry)));
+            tensors.extend(file.entries()?.into_iter().map(|(name, entry)| (names.canonical(&name), entry)));
             files.push(file);
         }
-        Ok(Self { place: folder.to_path_buf(), files, tensors, float16: FrozenDType::F32 })
+        Ok(Self { place: folder.to_path_buf(), names, files, tensors, float16: FrozenDType::F32 })
     }
 
     /// Has products read `dtype` where float16 is stored, instead of float32.
@@ -189,7 +183,7 @@ impl Checkpoint {
 
     /// That there are no tensors `names`, but `others`, which [`fold_layers`] has folded.
     pub(crate) fn missing(&self, names: &[String], others: Vec<String>) -> Error {
-        let published: Vec<_> = names.iter().map(|name| published_name(name)).collect();
+        let published: Vec<_> = names.iter().map(|name| self.names.published(name)).collect();
         let names = fold_layers(&published.iter().map(String::as_str).collect::<Vec<_>>());
         Error::MissingTensors { place: self.place.clone(), count: published.len(), names, others }
     }
@@ -270,30 +264,4 @@ fn is_finite(dtype: Dtype, bytes: &[u8]) -> bool {
         Dtype::F16 => halves(0x7c00),
         _ => true,
     }
-}
-
-/// The name that a tensor or a module has in published files.
-pub(crate) fn published_name(canonical: &str) -> String {
-    match canonical.strip_prefix("model.language_model.") {
-        Some(rest) => format!("model.{rest}"),
-        None => {
-            canonical.strip_prefix("model.").filter(|rest| rest.starts_with("visual.")).unwrap_or(canonical).to_string()
-        }
-    }
-}
-
-/// The in-memory name of a tensor, whichever naming its file uses.
-pub(crate) fn canonical_name(name: &str) -> String {
-    for (published, canonical) in [
-        ("model.language_model.", "model.language_model."),
-        ("model.visual.", "model.visual."),
-        ("language_model.model.", "model.language_model."),
-        ("visual.", "model.visual."),
-        ("model.", "model.language_model."),
-    ] {
-        if let Some(rest) = name.strip_prefix(published) {
-            return format!("{canonical}{rest}");
-        }
-    }
-    name.to_string()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tunebook_quote::message;
 
 use crate::adapter::AdapterError;
-use crate::qwen2_5_vl::ConfigError;
+use crate::models::ConfigError;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,7 +45,7 @@ pub enum Error {
          `load` the model again when the file is whole"
     )]
     WeightsChanged { path: PathBuf },
-    /// Both in short, see [`fold_layers`](crate::qwen2_5_vl::tensor_names::fold_layers); `others` are tensors of the files
+    /// Both in short, see [`fold_layers`](crate::fold_layers::fold_layers); `others` are tensors of the files
     /// that the model does not have.
     #[error(
         "{place} lacks {count} of the model's tensors: {}{}; the checkpoint is incomplete or of another architecture",
@@ -77,7 +77,7 @@ pub enum Error {
          per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
     )]
     DeviceMemory,
-    /// [`Pass::stop`](crate::qwen2_5_vl::Pass::stop) said so.
+    /// [`Pass::stop`](crate::layers::Pass::stop) said so.
     #[error("stopped")]
     Stopped,
     #[error(transparent)]

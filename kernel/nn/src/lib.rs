@@ -1,4 +1,4 @@
-//! Operations over candle tensors with their backward passes, the Qwen2.5-VL model built from them, and its adapters.
+//! Operations over candle tensors with their backward passes, the models built from them, and its adapters.
 //!
 //! It knows tensors and checkpoints, and nothing of data sets, sessions or commands: token ids, pixel
 //! patches and positions come in, hidden states, losses and gradients come out.
@@ -9,13 +9,15 @@ mod bus_error;
 pub mod checkpoint;
 pub mod error;
 mod float16;
+mod fold_layers;
 pub mod frozen;
 pub mod gradients;
+pub mod layers;
 mod mapped_file;
 pub mod merge;
+pub mod models;
 pub mod ops;
 pub mod quantize;
-pub mod qwen2_5_vl;
 mod svd;
 pub mod tensor_file;
 mod uploaded;
@@ -25,5 +27,7 @@ pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use error::Result;
 pub use frozen::FrozenMatrix;
+pub use models::VisionLanguageModel;
 pub use quantize::QuantizationBit;
 pub use tunebook_gemm::Precision;
+pub use weight_files::weight_files;

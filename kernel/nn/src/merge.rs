@@ -14,12 +14,11 @@ use serde_json::json;
 
 use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::EMBEDDING;
-use crate::checkpoint::HEAD;
 use crate::checkpoint::StoredTensor;
 use crate::error::Error;
 use crate::error::Result;
-use crate::qwen2_5_vl::Qwen2_5Vl;
+use crate::models::TensorNames;
+use crate::models::VisionLanguageModel;
 use crate::tensor_file;
 
 /// A checkpoint and the adapter that is merged into it, read from the checkpoint's own files: a model that was loaded in
@@ -27,17 +26,19 @@ use crate::tensor_file;
 pub struct Merge<'a> {
     checkpoint: &'a Checkpoint,
     adapter: &'a Adapter,
-    net: &'a Qwen2_5Vl,
+    net: &'a VisionLanguageModel,
 }
 
 impl<'a> Merge<'a> {
-    pub fn new(adapter: &'a Adapter, net: &'a Qwen2_5Vl) -> Self {
+    pub fn new(adapter: &'a Adapter, net: &'a VisionLanguageModel) -> Self {
         Self { checkpoint: net.checkpoint(), adapter, net }
     }
 
     /// Whether the merged model's head is its embedding. A LoRA that trained one of them by itself makes two of them.
     pub fn is_tied(&self) -> bool {
-        let apart = !self.adapter.ties_head() && [EMBEDDING, HEAD].iter().any(|n| self.adapter.tensor(n).is_some());
+        let names = self.net.shape.names;
+        let trains = |name| self.adapter.tensor(name).is_some();
+        let apart = !self.adapter.ties_head() && (trains(names.embedding) || trains(names.head));
         self.net.text.is_tied() && !apart
     }
 
@@ -54,13 +55,14 @@ impl<'a> Merge<'a> {
     /// The tensors before the adapter changes them: those of the checkpoint, with the head if and only if it is a matrix
     /// of its own.
     fn merged(&self) -> Vec<StoredTensor<'_>> {
+        let TensorNames { embedding, head, .. } = *self.net.shape.names;
         let mut tensors = self.checkpoint.stored();
         if self.is_tied() {
-            tensors.retain(|tensor| tensor.canonical != HEAD);
-        } else if !self.checkpoint.contains(HEAD)
-            && let Some(embedding) = tensors.iter().find(|tensor| tensor.canonical == EMBEDDING)
+            tensors.retain(|tensor| tensor.canonical != head);
+        } else if !self.checkpoint.contains(head)
+            && let Some(stored) = tensors.iter().find(|tensor| tensor.canonical == embedding)
         {
-            let head = StoredTensor { name: HEAD, canonical: HEAD, ..*embedding };
+            let head = StoredTensor { name: head, canonical: head, ..*stored };
             tensors.push(head);
         }
         tensors
@@ -144,7 +146,7 @@ impl<'a> Merge<'a> {
         let id = tensor
             .canonical
             .strip_suffix(".weight")
-            .and_then(|module| self.net.linears.iter().position(|linear| linear.name == module));
+            .and_then(|module| self.net.shape.linears.iter().position(|linear| linear.name == module));
         let Some((id, lora)) = id.and_then(|id| Some((id, self.adapter.get(id)?))) else { return Ok(None) };
         let (a, b) = lora.plain_factors()?;
         let update = (b.matmul(&a)? * lora.scaling)?.flatten_all()?.to_vec1::<f32>()?;
@@ -152,7 +154,7 @@ impl<'a> Merge<'a> {
         values.par_iter_mut().with_min_len(1 << 14).zip(&update).for_each(|(value, update)| *value += update);
         if let Some(magnitude) = &lora.magnitude {
             let lengths = magnitude.lengths.to_vec1::<f32>()?;
-            values.par_chunks_mut(self.net.linears[id].cols.max(1)).zip(&lengths).for_each(|(row, length)| {
+            values.par_chunks_mut(self.net.shape.linears[id].cols.max(1)).zip(&lengths).for_each(|(row, length)| {
                 let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
                 row.iter_mut().for_each(|value| *value *= length / norm);
             });

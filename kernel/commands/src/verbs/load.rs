@@ -19,7 +19,7 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "load MODEL [dtype= device= quantization_bit= hub= model_revision= cache_dir= image_max_pixels= \
             image_min_pixels=]",
-    help: both("load a Qwen2.5-VL model out of a folder or from a hub", "从文件夹或模型站加载 Qwen2.5-VL 模型"),
+    help: both("load a vision-language model from a folder or a hub", "从文件夹或模型站加载视觉语言模型"),
     details: both(
         "A folder is laid out as on the hubs: config.json, tokenizer.json, *.safetensors and so on. OWNER/NAME, \
          where there is no such folder, is downloaded from Hugging Face, or ModelScope with hub=modelscope or \

@@ -6,6 +6,7 @@ use tunebook_data::EncodeError;
 use tunebook_data::NoPictures;
 use tunebook_data::Role;
 use tunebook_data::SkipReason;
+use tunebook_data::Template;
 use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
 use tunebook_data::ToolError;
@@ -220,7 +221,7 @@ impl Chinese for EncodeError {
 impl Chinese for TemplateError {
     fn zh(&self) -> String {
         match self {
-            Self::Unknown { name } => format!("没有提示模板 `{name}`；Qwen2.5-VL 的是 `qwen2_vl`"),
+            Self::Unknown { name } => format!("没有提示模板 `{name}`；可用的是 {}", Template::NAMES.join("、")),
             Self::ImageCount { placeholders, images } => {
                 format!("对话中有 {placeholders} 个 <image>，图片却有 {images} 张")
             }

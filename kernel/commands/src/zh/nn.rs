@@ -3,7 +3,7 @@
 use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
 use tunebook_nn::error::few;
-use tunebook_nn::qwen2_5_vl::ConfigError;
+use tunebook_nn::models::ConfigError;
 use tunebook_quote::message;
 
 use super::Chinese;
@@ -89,7 +89,7 @@ impl Chinese for ConfigError {
         match self {
             Self::Architecture { found, expected } => {
                 let found = found.as_ref().map_or("没有写明模型".to_string(), |found| format!("写的是 {found}"));
-                format!("{found}，而 tunebook 训练的是 {expected}；请选择 Qwen2.5-VL 的文件夹")
+                format!("{found}，而 tunebook 训练的是 {expected}；请选择这种模型的文件夹")
             }
             Self::Quantized { method, bits } => {
                 let bits = bits.map(|bits| format!("，{bits} 比特")).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tunebook_data::Encoded;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
+use tunebook_nn::VisionLanguageModel;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -116,7 +116,7 @@ pub fn plan<F: Fn(usize) -> usize>(material: &Material, mut passes: Passes<F>, c
         least: gigabytes(step.least()),
         most: gigabytes(step.most()),
         kept: step.layers(settings.memory)?.kept,
-        layers: net.config.text.num_hidden_layers,
+        layers: net.text.layers.len(),
         limit: settings.memory,
         free: free.map(gigabytes),
         weights: gigabytes(net.text.size() as u64),
@@ -153,14 +153,14 @@ impl Size {
     }
 }
 
-fn memory(net: &Qwen2_5Vl, trainable: Trainable, sizes: &[Size]) -> StepMemory {
+fn memory(net: &VisionLanguageModel, trainable: Trainable, sizes: &[Size]) -> StepMemory {
     let sum = |what: fn(&Size) -> usize| sizes.iter().map(what).sum();
     StepMemory::new(net, trainable, sum(|size| size.tokens), sum(|size| size.labels))
 }
 
 /// What other settings would come to.
 struct WhatIf<'a> {
-    net: &'a Qwen2_5Vl,
+    net: &'a VisionLanguageModel,
     trainable: Trainable,
     is_lora: bool,
     sizes: Vec<Size>,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 use tunebook_files::replace_file;
+use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::qwen2_5_vl::Qwen2_5Vl;
 use tunebook_nn::tensor_file;
 
 use super::STATE;
@@ -103,7 +103,7 @@ impl Opened {
     ///
     /// # Errors
     /// A file is missing or damaged, or belongs to another model.
-    pub fn load(self, net: &Qwen2_5Vl) -> Result<Checkpoint> {
+    pub fn load(self, net: &VisionLanguageModel) -> Result<Checkpoint> {
         let Self { folder, state: State { lora_alpha, optimizer_step, run, log, .. } } = self;
         let mut adapter = net.load_adapter(&folder)?;
         if let Some(alpha) = lora_alpha {

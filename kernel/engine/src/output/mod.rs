@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use tunebook_data::Skipped;
 use tunebook_files::replace_file;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::adapter::LinearShape;
+use tunebook_nn::adapter::ModelShape;
 
 use crate::checkpoint::folder;
 use crate::error::Error;
@@ -42,7 +42,7 @@ const TRAINER_STATE: &str = "trainer_state.json";
 pub struct Trained<'a> {
     pub run: &'a RunState,
     pub adapter: &'a Adapter,
-    pub linears: &'a [LinearShape],
+    pub shape: &'a ModelShape,
     /// How many samples an epoch has.
     pub samples: usize,
     pub settings: &'a Settings,
@@ -160,7 +160,7 @@ impl OutputFolder {
     ) -> Result<PathBuf> {
         let place = folder::place(&self.folder, state.run.step());
         folder::write(&place, |folder| {
-            state.adapter.save(folder, state.linears, &self.base_model)?;
+            state.adapter.save(folder, state.shape, &self.base_model)?;
             let text = trainer_state::to_json(state.run, &self.log.entries, None, &self.folder, state.settings);
             let path = folder.join(TRAINER_STATE);
             replace_file(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })?;
@@ -184,7 +184,7 @@ impl OutputFolder {
     /// A file cannot be written.
     pub fn finish(&mut self, state: Trained) -> Result<SaveReport> {
         self.log(state)?;
-        let files = state.adapter.save(&self.folder, state.linears, &self.base_model)?;
+        let files = state.adapter.save(&self.folder, state.shape, &self.base_model)?;
         let mut files: Vec<_> = files.iter().map(|file| file.to_string()).collect();
         let mut add = |names: &[String]| {
             names.iter().for_each(|name| {

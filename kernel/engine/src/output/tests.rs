@@ -1,7 +1,9 @@
 use std::sync::LazyLock;
 
 use serde_json::Value;
+use tunebook_nn::adapter::LinearShape;
 use tunebook_nn::adapter::LoraConfig;
+use tunebook_nn::models::FAMILIES;
 
 use super::*;
 use crate::event::Cancel;
@@ -18,19 +20,20 @@ fn quiet() -> Context<'static> {
 struct Training {
     run: RunState,
     adapter: Adapter,
-    linears: Vec<LinearShape>,
+    shape: ModelShape,
     settings: Settings,
 }
 
 impl Training {
     fn new() -> Self {
         let name = "model.language_model.layers.0.self_attn.q_proj".to_string();
-        let linears = vec![LinearShape { name, rows: 6, cols: 4 }];
+        let mut shape = ModelShape::new(&FAMILIES[0].names);
+        shape.linears.push(LinearShape { name, rows: 6, cols: 4 });
         let config = LoraConfig { r: 2, lora_alpha: 4.0, ..LoraConfig::default() };
         Self {
             run: RunState { records: (1..=10).map(record).collect(), ..RunState::default() },
-            adapter: Adapter::new(config, &linears, 42).unwrap(),
-            linears,
+            adapter: Adapter::new(config, &shape, 42).unwrap(),
+            shape,
             settings: Settings { logging_steps: 4, save_steps: 5, ..Settings::default() },
         }
     }
@@ -42,8 +45,8 @@ impl Training {
     }
 
     fn state<'a>(&'a self, run: &'a RunState) -> Trained<'a> {
-        let Self { adapter, linears, settings, .. } = self;
-        Trained { run, adapter, linears, samples: 16, settings }
+        let Self { adapter, shape, settings, .. } = self;
+        Trained { run, adapter, shape, samples: 16, settings }
     }
 
     /// Trains step by step into a new folder.
@@ -103,7 +106,7 @@ fn the_folder_of_a_training_holds_what_the_report_says_and_checkpoints() {
         ["adapter_config.json", "adapter_model.safetensors", "trainer_state.json"]
     );
     for place in ["", "checkpoint-5"] {
-        let loaded = Adapter::load(&folder.path().join(place), &training.linears).unwrap();
+        let loaded = Adapter::load(&folder.path().join(place), &training.shape).unwrap();
         assert_eq!(loaded.parameter_count(), training.adapter.parameter_count());
     }
     assert_eq!(json(folder.path(), "adapter_config.json")["base_model_name_or_path"], "base");

@@ -8,6 +8,7 @@ mod value;
 
 use std::path::PathBuf;
 
+use tunebook_data::Template;
 use tunebook_nn::adapter::LoraTarget;
 use tunebook_quote::quote;
 pub(crate) use value::Value;
@@ -146,7 +147,7 @@ settings! {
     Prompt {
         /// How a conversation is written for the model.
         /// 提示模板：对话以什么格式写给模型。
-        template: String = "qwen2_vl".to_string(), Limits::Among(&["qwen2_vl"]);
+        template: String = "qwen2_vl".to_string(), Limits::Among(Template::NAMES);
         /// The system prompt of chat and compare, and of samples without one; none leaves it to the data, then to the template; "" is no system prompt.
         /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 由数据决定，其次由模板决定；"" 表示没有系统提示词。
         default_system / system: Option<AnyText> = None;

@@ -15,7 +15,7 @@ use tunebook_data::Position;
 use tunebook_data::Sampler;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
-use tunebook_nn::qwen2_5_vl::DropoutRun;
+use tunebook_nn::layers::DropoutRun;
 
 use crate::advice;
 use crate::advice::Watch;
@@ -303,7 +303,7 @@ impl Run {
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
-        let state = Trained { run: &self.state.run, adapter, linears: &model.net.linears, samples, settings };
+        let state = Trained { run: &self.state.run, adapter, shape: &model.net.shape, samples, settings };
         let report = OutputFolder::to_save(folder, &model.report.name)?.finish(state)?;
         self.kept = self.state.run.micro_batches;
         Ok(report)
@@ -401,7 +401,7 @@ impl Run {
         let micro_batches =
             MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &stop)?;
         features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
-        model.net.vision.release();
+        model.net.release_vision();
         let (tokens, made, labels) = (micro_batches.tokens(), micro_batches.made(), micro_batches.labels());
         let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
         let manner = Manner {
@@ -504,7 +504,7 @@ fn check(material: &Material) -> Result<()> {
 
 fn state<'a>(run: &'a RunState, material: &Material<'a>) -> Trained<'a> {
     let Material { model, adapter, data, settings, .. } = *material;
-    Trained { run, adapter, linears: &model.net.linears, samples: data.train.len(), settings }
+    Trained { run, adapter, shape: &model.net.shape, samples: data.train.len(), settings }
 }
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {

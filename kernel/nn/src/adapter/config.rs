@@ -12,9 +12,9 @@ use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
 use super::patterns::Patterns;
 use super::target::LoraTarget;
-use crate::checkpoint::published_name;
 use crate::error::Error;
 use crate::error::Result;
+use crate::models::TensorNames;
 
 /// How an adapter is made; the names are PEFT's.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,14 +77,14 @@ impl Default for LoraConfig {
 
 impl LoraConfig {
     /// The rank in the layer of this name.
-    pub fn rank_of(&self, module: &str) -> usize {
-        self.rank_pattern.get(&[module, &published_name(module)]).unwrap_or(self.r)
+    pub fn rank_of(&self, module: &str, names: &TensorNames) -> usize {
+        self.rank_pattern.get(&[module, &names.published(module)]).unwrap_or(self.r)
     }
 
     /// The factor of `B A` in the layer of this name.
-    pub fn scaling_of(&self, module: &str) -> f64 {
-        let r = self.rank_of(module) as f64;
-        let alpha = self.alpha_pattern.get(&[module, &published_name(module)]).unwrap_or(self.lora_alpha);
+    pub fn scaling_of(&self, module: &str, names: &TensorNames) -> f64 {
+        let r = self.rank_of(module, names) as f64;
+        let alpha = self.alpha_pattern.get(&[module, &names.published(module)]).unwrap_or(self.lora_alpha);
         alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 

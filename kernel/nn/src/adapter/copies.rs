@@ -8,7 +8,7 @@ use candle_core::Var;
 use tunebook_quote::quote_end;
 
 use super::Adapter;
-use super::TensorShape;
+use super::ModelShape;
 use super::error::AdapterError;
 use crate::error::Error;
 use crate::error::Result;
@@ -24,15 +24,15 @@ pub(super) fn save(tensors: &BTreeMap<String, Var>, folder: &Path) -> Result<()>
     tensor_file::write(&folder.join(FILE), &[], tensors)
 }
 
-pub(super) fn load(folder: &Path, shapes: &[TensorShape]) -> Result<Adapter> {
+pub(super) fn load(folder: &Path, shape: &ModelShape) -> Result<Adapter> {
     let path = folder.join(FILE);
     let mut tensors = BTreeMap::new();
     for (name, floats) in tensor_file::read(&path)? {
-        let Some(shape) = shapes.iter().find(|shape| shape.name == name) else {
+        let Some(tensor) = shape.tensors.iter().find(|tensor| tensor.name == name) else {
             return Err(AdapterError::UnknownWeight { path, name: quote_end(&name) }.into());
         };
-        if floats.dims != shape.dims {
-            let (expected, found) = (shape.dims.clone(), floats.dims);
+        if floats.dims != tensor.dims {
+            let (expected, found) = (tensor.dims.clone(), floats.dims);
             return Err(AdapterError::WeightShape { path, name, expected, found }.into());
         }
         tensors.insert(name, Var::from_vec(floats.values.into_owned(), floats.dims, &Device::Cpu)?);
@@ -40,5 +40,5 @@ pub(super) fn load(folder: &Path, shapes: &[TensorShape]) -> Result<Adapter> {
     if tensors.is_empty() {
         return Err(AdapterError::NoWeights { path }.into());
     }
-    Ok(Adapter::of_tensors(tensors))
+    Ok(Adapter::of_tensors(tensors, shape.names))
 }

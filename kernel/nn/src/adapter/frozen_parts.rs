@@ -1,27 +1,14 @@
 //! The three parts of a vision-language model, each of which may be kept from training.
 
-/// A part of the model, as LLaMA-Factory divides Qwen2.5-VL.
+/// A part of a model, as LLaMA-Factory divides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// `visual.patch_embed` and `visual.blocks`.
+    /// Pictures to features.
     VisionTower,
-    /// `visual.merger`.
+    /// Features of the tower to tokens of the language model.
     MultiModalProjector,
-    /// `language_model` and `lm_head`.
+    /// The language model with its head.
     LanguageModel,
-}
-
-impl Part {
-    /// The part to which a tensor or a module belongs, by its name.
-    pub fn of(name: &str) -> Self {
-        if name.starts_with("model.visual.merger") {
-            Self::MultiModalProjector
-        } else if name.starts_with("model.visual") {
-            Self::VisionTower
-        } else {
-            Self::LanguageModel
-        }
-    }
 }
 
 /// The parts that do not train, by the names and with the defaults of LLaMA-Factory's arguments.
@@ -39,9 +26,9 @@ impl Default for FrozenParts {
 }
 
 impl FrozenParts {
-    /// Whether what is called `name` is kept from training.
-    pub fn includes(&self, name: &str) -> bool {
-        match Part::of(name) {
+    /// Whether a part is kept from training.
+    pub fn includes(&self, part: Part) -> bool {
+        match part {
             Part::VisionTower => self.freeze_vision_tower,
             Part::MultiModalProjector => self.freeze_multi_modal_projector,
             Part::LanguageModel => self.freeze_language_model,

@@ -21,6 +21,7 @@ use rand_chacha::rand_core::RngCore;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::error::Result;
+use crate::models::TensorNames;
 
 pub use config::InitLoraWeights;
 pub use config::LoraConfig;
@@ -58,12 +59,36 @@ pub struct TensorShape {
     pub tied: bool,
 }
 
+/// What a model consists of, as far as adapters are concerned.
+#[derive(Clone, Debug)]
+pub struct ModelShape {
+    pub names: &'static TensorNames,
+    /// Every linear layer but the head, in the order of their ids.
+    pub linears: Vec<LinearShape>,
+    /// Every tensor.
+    pub tensors: Vec<TensorShape>,
+}
+
+impl ModelShape {
+    /// Of a model without layers and tensors.
+    pub fn new(names: &'static TensorNames) -> Self {
+        Self { names, linears: Vec::new(), tensors: Vec::new() }
+    }
+
+    /// Whether the model's head is its embedding.
+    fn is_tied(&self) -> bool {
+        self.tensors.iter().any(|tensor| tensor.name == self.names.head && tensor.tied)
+    }
+}
+
 /// A LoRA adapter (Hu et al. 2021, arXiv 2106.09685) over the linear layers of one model, or tensors that stand in for
 /// the model's own, or both. All of it trains.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     /// How the LoRA is made; none where only copies of the model's tensors train, as in freeze and full tuning.
     pub config: Option<LoraConfig>,
+    /// Those of the model.
+    names: &'static TensorNames,
     /// By id of the layer.
     modules: Vec<Option<Lora>>,
     /// By name.
@@ -73,17 +98,18 @@ pub struct Adapter {
 impl Adapter {
     /// A new LoRA adapter: `A` uniform in `±1/√in`, which is PEFT's `kaiming_uniform_(a=√5)`, and `B` zero, so that it
     /// changes nothing until it is trained. The same seed gives the same adapter. What else `config` may ask for (DoRA,
-    /// PiSSA, `modules_to_save`) needs the model's weights: see [`crate::qwen2_5_vl::Qwen2_5Vl::lora`].
+    /// PiSSA, `modules_to_save`) needs the model's weights: see [`VisionLanguageModel::lora`](crate::VisionLanguageModel::lora).
     ///
     /// # Errors
     /// A value of `config` is out of range, or its target names no layer that can be trained.
-    pub fn new(config: LoraConfig, linears: &[LinearShape], seed: u64) -> Result<Self> {
+    pub fn new(config: LoraConfig, shape: &ModelShape, seed: u64) -> Result<Self> {
         config.check()?;
-        let targeted = config.target.resolve(linears, config.frozen)?;
+        let ModelShape { names, linears, .. } = shape;
+        let targeted = config.target.resolve(shape, config.frozen)?;
         let mut modules = vec![None; linears.len()];
         for id in targeted {
             let LinearShape { ref name, rows, cols } = linears[id];
-            let r = config.rank_of(name);
+            let r = config.rank_of(name, names);
             let mut generator = ChaCha8Rng::seed_from_u64(seed);
             generator.set_stream(INITIALISATION + id as u64);
             let bound = 1.0 / (cols as f32).sqrt();
@@ -92,36 +118,32 @@ impl Adapter {
                 module: name.clone(),
                 a: Var::from_vec(a, (r, cols), &Device::Cpu)?,
                 b: Var::from_vec(vec![0f32; rows * r], (rows, r), &Device::Cpu)?,
-                scaling: config.scaling_of(name),
+                scaling: config.scaling_of(name, names),
                 magnitude: None,
                 initial: None,
             });
         }
-        Ok(Self { config: Some(config), modules, tensors: BTreeMap::new() })
+        Ok(Self { config: Some(config), names, modules, tensors: BTreeMap::new() })
     }
 
     /// Tensors that stand in for the model's own of those names.
-    pub(crate) fn of_tensors(tensors: BTreeMap<String, Var>) -> Self {
-        Self { config: None, modules: Vec::new(), tensors }
+    pub(crate) fn of_tensors(tensors: BTreeMap<String, Var>, names: &'static TensorNames) -> Self {
+        Self { config: None, names, modules: Vec::new(), tensors }
     }
 
-    /// Reads a folder that PEFT or [`Adapter::save`] wrote: `adapter_config.json` and `adapter_model.safetensors`.
-    /// The tensors may have today's names (`base_model.model.model.language_model.layers…`) or those of
-    /// transformers before 4.52 (`base_model.model.model.layers…`, `base_model.model.visual…`), and the adapter's
-    /// name (`.default`) may stand in them or not. One with `modules_to_save` needs the model's other tensors, too:
-    /// [`crate::qwen2_5_vl::Qwen2_5Vl::load_adapter`].
+    /// Reads a folder that PEFT or [`Adapter::save`] wrote: `adapter_config.json` and `adapter_model.safetensors`, or
+    /// copies of the model's own tensors. The tensors may have the names that transformers gives them today
+    /// (`base_model.model.model.language_model.layers…`) or those of its versions before 4.52
+    /// (`base_model.model.model.layers…`, `base_model.model.visual…`), and the adapter's name (`.default`) may stand in
+    /// them or not.
     ///
     /// # Errors
     /// A file is missing or malformed, asks for something other than LoRA, rsLoRA or DoRA, or does not fit the model: by
     /// file, key and tensor.
-    pub fn load(folder: &Path, linears: &[LinearShape]) -> Result<Self> {
-        peft::load(folder, linears, &[])
-    }
-
-    pub(crate) fn load_with(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Self> {
+    pub fn load(folder: &Path, shape: &ModelShape) -> Result<Self> {
         match folder.join(copies::FILE).exists() {
-            true => copies::load(folder, tensors),
-            false => peft::load(folder, linears, tensors),
+            true => copies::load(folder, shape),
+            false => peft::load(folder, shape),
         }
     }
 
@@ -131,15 +153,15 @@ impl Adapter {
     /// that began as PiSSA is written as the LoRA of twice the rank that does the same on the unchanged model; loaded here,
     /// it trains on as PiSSA.
     ///
-    /// Of copies of the model's own tensors, these in f32, which [`crate::qwen2_5_vl::Qwen2_5Vl::load_adapter`] reads; see
+    /// Of copies of the model's own tensors, these in f32, which [`Adapter::load`] reads; see
     /// [`crate::merge::Merge`] for a whole model.
     ///
     /// # Errors
     /// The folder cannot be made or written to. Files are written beside their place and renamed.
-    pub fn save(&self, folder: &Path, linears: &[LinearShape], base_model: &str) -> Result<&'static [&'static str]> {
+    pub fn save(&self, folder: &Path, shape: &ModelShape, base_model: &str) -> Result<&'static [&'static str]> {
         match &self.config {
             Some(config) => {
-                peft::save(self, config.clone(), folder, linears, base_model)?;
+                peft::save(self, config.clone(), folder, shape, base_model)?;
                 // Of an earlier training in the same folder, it would be read instead.
                 remove(&folder.join(copies::FILE))?;
                 Ok(&[peft::WEIGHTS, peft::CONFIG])
@@ -160,12 +182,12 @@ impl Adapter {
         if device.is_cpu() {
             return Ok(self);
         }
-        let Self { config, modules, tensors } = self;
+        let Self { config, names, modules, tensors } = self;
         let moved = modules.iter().map(|lora| lora.as_ref().map(|lora| lora.to_device(device)).transpose());
         let modules = moved.collect::<candle_core::Result<_>>()?;
         let moved = tensors.iter().map(|(name, var)| Ok((name.clone(), Var::from_tensor(&var.to_device(device)?)?)));
         let tensors = moved.collect::<candle_core::Result<_>>()?;
-        Ok(Self { config, modules, tensors })
+        Ok(Self { config, names, modules, tensors })
     }
 
     /// Takes over the numbers of another adapter that trains the same.
@@ -211,7 +233,7 @@ impl Adapter {
     pub fn set_lora_alpha(&mut self, alpha: f64) {
         let Some(config) = &mut self.config else { return };
         config.lora_alpha = alpha;
-        self.modules.iter_mut().flatten().for_each(|lora| lora.scaling = config.scaling_of(&lora.module));
+        self.modules.iter_mut().flatten().for_each(|lora| lora.scaling = config.scaling_of(&lora.module, self.names));
     }
 
     /// Whether a head that is the embedding trains with it. PEFT leaves it as it was, unless it is told otherwise.
@@ -235,7 +257,7 @@ impl Adapter {
     /// Whether it changes what the model makes of pictures, before the language model reads it.
     pub fn changes_pictures(&self) -> bool {
         let loras = self.loras().map(|lora| &lora.module);
-        loras.chain(self.tensors.keys()).any(|name| Part::of(name) != Part::LanguageModel)
+        loras.chain(self.tensors.keys()).any(|name| self.names.part(name) != Part::LanguageModel)
     }
 
     /// How many layers have a low-rank update.

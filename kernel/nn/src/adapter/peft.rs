@@ -14,10 +14,10 @@ use tunebook_quote::message;
 use tunebook_quote::quote_end;
 
 use super::Adapter;
-use super::LinearShape;
 use super::Lora;
 use super::LoraConfig;
 use super::Magnitude;
+use super::ModelShape;
 use super::TensorShape;
 use super::config;
 use super::config::InitLoraWeights;
@@ -26,11 +26,9 @@ use super::lora::Piece;
 use super::target::LoraTarget;
 use super::target::target_modules;
 use super::trainable::modules_to_save;
-use crate::checkpoint::EMBEDDING;
-use crate::checkpoint::HEAD;
-use crate::checkpoint::canonical_name;
 use crate::error::Error;
 use crate::error::Result;
+use crate::models::TensorNames;
 use crate::tensor_file;
 use crate::tensor_file::widened;
 
@@ -42,7 +40,7 @@ const WRAPPER: &str = "base_model.model.";
 /// file is a LoRA of twice the rank.
 const PISSA: &str = "tunebook.pissa";
 
-pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Adapter> {
+pub(super) fn load(folder: &Path, shape: &ModelShape) -> Result<Adapter> {
     // Of a process that died while it replaced the two files, one may be the old one still.
     tunebook_files::sweep(folder);
     let path = folder.join(WEIGHTS);
@@ -60,12 +58,12 @@ pub(super) fn load(folder: &Path, linears: &[LinearShape], tensors: &[TensorShap
     if file.pissa {
         halve(&mut config);
     }
-    let mut adapter = file.adapter(&config, linears, tensors)?;
-    let adapted: Vec<_> = (0..linears.len()).filter(|id| adapter.modules[*id].is_some()).collect();
-    if config.target.resolve(linears, config.frozen).ok() != Some(adapted) {
-        config.target = LoraTarget::List(target_modules(linears, |id| adapter.modules[id].is_some()));
+    let mut adapter = file.adapter(&config, shape)?;
+    let adapted: Vec<_> = (0..shape.linears.len()).filter(|id| adapter.modules[*id].is_some()).collect();
+    if config.target.resolve(shape, config.frozen).ok() != Some(adapted) {
+        config.target = LoraTarget::List(target_modules(shape, |id| adapter.modules[id].is_some()));
     }
-    config.ensure_weight_tying &= adapter.tensor(EMBEDDING).is_some() && is_tied(tensors);
+    config.ensure_weight_tying &= adapter.tensor(shape.names.embedding).is_some() && shape.is_tied();
     adapter.config = Some(config);
     Ok(adapter)
 }
@@ -74,7 +72,7 @@ pub(super) fn save(
     adapter: &Adapter,
     mut config: LoraConfig,
     folder: &Path,
-    linears: &[LinearShape],
+    shape: &ModelShape,
     base_model: &str,
 ) -> Result<()> {
     let error = |source| Error::Write { path: folder.into(), source };
@@ -94,13 +92,13 @@ pub(super) fn save(
     if !metadata.is_empty() {
         double(&mut config);
     }
-    if let Some(embedding) = adapter.tensor(EMBEDDING).filter(|_| config.ensure_weight_tying) {
-        tensors.insert(HEAD.to_string(), embedding.as_tensor().clone());
+    if let Some(embedding) = adapter.tensor(shape.names.embedding).filter(|_| config.ensure_weight_tying) {
+        tensors.insert(shape.names.head.to_string(), embedding.as_tensor().clone());
     }
     let tensors = tensors.iter().map(|(name, tensor)| (format!("{WRAPPER}{name}"), tensor));
     tensor_file::write(&new.path().join(WEIGHTS), metadata, tensors)?;
 
-    let targets = target_modules(linears, |id| adapter.get(id).is_some());
+    let targets = target_modules(shape, |id| adapter.get(id).is_some());
     replace_file(&new.path().join(CONFIG), config::to_json(&config, &targets, base_model).as_bytes()).map_err(error)?;
     new.merge().map_err(error)
 }
@@ -151,7 +149,8 @@ impl<'a> File<'a> {
         Ok(Self { path, tensors, pissa })
     }
 
-    fn adapter(self, config: &LoraConfig, linears: &[LinearShape], tensors: &[TensorShape]) -> Result<Adapter> {
+    fn adapter(self, config: &LoraConfig, shape: &ModelShape) -> Result<Adapter> {
+        let ModelShape { names, linears, tensors } = shape;
         let path = self.path.to_path_buf();
         let ids: HashMap<&str, usize> = linears.iter().enumerate().map(|(id, l)| (l.name.as_str(), id)).collect();
         let saved: HashMap<&str, &TensorShape> = modules_to_save(tensors, &config.modules_to_save)?
@@ -162,8 +161,8 @@ impl<'a> File<'a> {
         let mut others = BTreeMap::new();
         for (name, var) in self.tensors {
             let unknown = || AdapterError::UnknownTensor { path: path.clone(), name: quote_end(&name) };
-            let (module, piece) = parse_tensor_name(&name).ok_or_else(unknown)?;
-            if module == HEAD && config.ensure_weight_tying && is_tied(tensors) {
+            let (module, piece) = parse_tensor_name(&name, names).ok_or_else(unknown)?;
+            if module == names.head && config.ensure_weight_tying && shape.is_tied() {
                 // The embedding's copy once more.
                 continue;
             }
@@ -175,7 +174,7 @@ impl<'a> File<'a> {
                         name: quote_end(&name),
                         module: quote_end(&module),
                     })?;
-                    let r = config.rank_of(&module) * if self.pissa { 2 } else { 1 };
+                    let r = config.rank_of(&module, names) * if self.pissa { 2 } else { 1 };
                     match piece {
                         Piece::A => vec![r, linears[*id].cols],
                         Piece::B => vec![linears[*id].rows, r],
@@ -212,17 +211,12 @@ impl<'a> File<'a> {
                 return Err(missing(Piece::Magnitude).into());
             }
             let magnitude = magnitude.filter(|_| config.use_dora).map(Magnitude::new);
-            let (module, scaling) = (linear.name.clone(), config.scaling_of(&linear.name));
+            let (module, scaling) = (linear.name.clone(), config.scaling_of(&linear.name, names));
             let lora = Lora { module, a, b, scaling, magnitude, initial: None };
             modules.push(Some(if self.pissa { split(lora)? } else { lora }));
         }
-        Ok(Adapter { config: None, modules, tensors: others })
+        Ok(Adapter { config: None, names, modules, tensors: others })
     }
-}
-
-/// Whether the model's head is its embedding.
-fn is_tied(tensors: &[TensorShape]) -> bool {
-    tensors.iter().any(|tensor| tensor.name == HEAD && tensor.tied)
 }
 
 /// A PiSSA layer out of the LoRA of twice the rank that it was written as.
@@ -236,16 +230,16 @@ fn split(lora: Lora) -> Result<Lora> {
 }
 
 /// A module and which of its pieces a tensor is; or, of `modules_to_save`, the tensor. By their names today.
-fn parse_tensor_name(name: &str) -> Option<(String, Option<Piece>)> {
+fn parse_tensor_name(name: &str, names: &TensorNames) -> Option<(String, Option<Piece>)> {
     let name = name.strip_prefix(WRAPPER)?;
     let plain = name.strip_suffix(".weight").unwrap_or(name);
     let plain = plain.strip_suffix(".default").unwrap_or(plain);
     for (suffix, piece) in [(".lora_A", Piece::A), (".lora_B", Piece::B), (".lora_magnitude_vector", Piece::Magnitude)]
     {
         if let Some(module) = plain.strip_suffix(suffix) {
-            return Some((canonical_name(module), Some(piece)));
+            return Some((names.canonical(module), Some(piece)));
         }
     }
     let name = name.replace(".modules_to_save.default.", ".");
-    (!name.contains(".lora_")).then(|| (canonical_name(&name), None))
+    (!name.contains(".lora_")).then(|| (names.canonical(&name), None))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use tunebook_quote::quote;
 
-use super::LinearShape;
+use super::ModelShape;
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
 use super::frozen_parts::Part;
@@ -36,12 +36,13 @@ impl LoraTarget {
     ///
     /// # Errors
     /// An entry of the list names nothing, or nothing that can be trained.
-    pub(super) fn resolve(&self, linears: &[LinearShape], frozen: FrozenParts) -> Result<Vec<usize>> {
-        let trainable =
-            || linears.iter().enumerate().filter(|(_, linear)| !frozen.includes(&linear.name)).map(|(id, _)| id);
+    pub(super) fn resolve(&self, shape: &ModelShape, frozen: FrozenParts) -> Result<Vec<usize>> {
+        let linears = &shape.linears;
+        let part = |id: usize| shape.names.part(&linears[id].name);
+        let trainable = || (0..linears.len()).filter(|id| !frozen.includes(part(*id)));
         let entries = match self {
             Self::All => {
-                let ids = trainable().filter(|&id| Part::of(&linears[id].name) != Part::MultiModalProjector);
+                let ids = trainable().filter(|&id| part(id) != Part::MultiModalProjector);
                 let ids: Vec<_> = ids.collect();
                 if ids.is_empty() {
                     return Err(AdapterError::AllFrozen.into());
@@ -54,7 +55,7 @@ impl LoraTarget {
         for entry in entries {
             let named: Vec<_> = trainable().filter(|&id| linears[id].name.contains(entry)).collect();
             if named.is_empty() {
-                return Err(names_nothing(entry, linears, frozen).into());
+                return Err(names_nothing(entry, shape, frozen).into());
             }
             ids.extend(named);
         }
@@ -62,16 +63,16 @@ impl LoraTarget {
     }
 }
 
-fn names_nothing(entry: &str, linears: &[LinearShape], frozen: FrozenParts) -> AdapterError {
+fn names_nothing(entry: &str, shape: &ModelShape, frozen: FrozenParts) -> AdapterError {
     let mut names = Vec::new();
-    for linear in linears.iter().filter(|linear| !frozen.includes(&linear.name)) {
+    for linear in shape.linears.iter().filter(|linear| !frozen.includes(shape.names.part(&linear.name))) {
         let last = last_component(&linear.name);
         if !names.contains(&last) {
             names.push(last);
         }
     }
     let (target, names) = (quote(entry), names.join(", "));
-    if linears.iter().any(|linear| linear.name.contains(entry)) {
+    if shape.linears.iter().any(|linear| linear.name.contains(entry)) {
         AdapterError::FrozenTarget { target, names }
     } else {
         AdapterError::UnknownTarget { target, names }
@@ -94,7 +95,8 @@ impl fmt::Display for LoraTarget {
 /// layers there that the file has no tensors for. So a bare name stands only where all layers of that name are
 /// adapted, and others are named from `layers` or `blocks` on: not in full, since what comes before differs
 /// between versions of transformers (`model.layers…`, `model.language_model.layers…`).
-pub(super) fn target_modules(linears: &[LinearShape], adapted: impl Fn(usize) -> bool) -> Vec<String> {
+pub(super) fn target_modules(shape: &ModelShape, adapted: impl Fn(usize) -> bool) -> Vec<String> {
+    let linears = &shape.linears;
     let mut partly = BTreeSet::new();
     for (id, linear) in linears.iter().enumerate() {
         if !adapted(id) {
@@ -104,15 +106,11 @@ pub(super) fn target_modules(linears: &[LinearShape], adapted: impl Fn(usize) ->
     let mut entries = BTreeSet::new();
     for (_, linear) in linears.iter().enumerate().filter(|(id, _)| adapted(*id)) {
         let last = last_component(&linear.name);
-        entries.insert(if partly.contains(last) { within_tower(&linear.name) } else { last });
+        entries.insert(if partly.contains(last) { shape.names.within_tower(&linear.name) } else { last });
     }
     entries.into_iter().map(str::to_string).collect()
 }
 
 fn last_component(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
-}
-
-fn within_tower(name: &str) -> &str {
-    ["model.language_model.", "model.visual."].iter().find_map(|tower| name.strip_prefix(tower)).unwrap_or(name)
 }

@@ -34,10 +34,11 @@ const QWEN2_5_VL_3B: Sizes = Sizes {
 const TINY: Sizes =
     Sizes { layers: 3, hidden: 64, kv: 32, intermediate: 160, blocks: 4, vision_hidden: 48, vision_intermediate: 100 };
 
-fn linears(sizes: Sizes) -> Vec<LinearShape> {
+/// Qwen2.5-VL of these sizes, without tensors.
+fn shape(sizes: Sizes) -> ModelShape {
     let Sizes { layers, hidden, kv, intermediate, blocks, vision_hidden, vision_intermediate } = sizes;
-    let mut list = Vec::new();
-    let mut add = |name: String, rows, cols| list.push(LinearShape { name, rows, cols });
+    let mut shape = ModelShape::new(&crate::models::qwen2_5_vl::FAMILY.names);
+    let mut add = |name: String, rows, cols| shape.linears.push(LinearShape { name, rows, cols });
     for layer in 0..layers {
         let name = |rest| format!("model.language_model.layers.{layer}.{rest}");
         add(name("self_attn.q_proj"), hidden, hidden);
@@ -58,7 +59,7 @@ fn linears(sizes: Sizes) -> Vec<LinearShape> {
     }
     add("model.visual.merger.mlp.0".to_string(), 4 * vision_hidden, 4 * vision_hidden);
     add("model.visual.merger.mlp.2".to_string(), hidden, 4 * vision_hidden);
-    list
+    shape
 }
 
 fn config(r: usize, target: &str) -> LoraConfig {
@@ -83,7 +84,7 @@ mod targets {
 
     #[test]
     fn the_counts_of_peft_on_the_3b_model() {
-        let linears = linears(QWEN2_5_VL_3B);
+        let shape = shape(QWEN2_5_VL_3B);
         for (r, target, modules, parameters) in [
             (8, "all", 252, 14_966_784),
             (64, "all", 252, 119_734_272),
@@ -91,28 +92,28 @@ mod targets {
             (8, "q_proj, v_proj,k_proj,o_proj", 144, 3_686_400),
             (8, "layers.1.", 7, 415_744),
         ] {
-            let adapter = Adapter::new(config(r, target), &linears, 42).unwrap();
+            let adapter = Adapter::new(config(r, target), &shape, 42).unwrap();
             assert_eq!((adapter.module_count(), adapter.parameter_count()), (modules, parameters), "{target}");
         }
     }
 
     #[test]
     fn all_leaves_the_vision_tower_alone() {
-        let linears = linears(TINY);
-        let adapter = Adapter::new(config(4, "all"), &linears, 42).unwrap();
-        for (id, linear) in linears.iter().enumerate() {
+        let shape = shape(TINY);
+        let adapter = Adapter::new(config(4, "all"), &shape, 42).unwrap();
+        for (id, linear) in shape.linears.iter().enumerate() {
             assert_eq!(adapter.get(id).is_some(), linear.name.contains("language_model"), "{}", linear.name);
         }
-        assert!(adapter.get(linears.len()).is_none());
+        assert!(adapter.get(shape.linears.len()).is_none());
     }
 
     #[test]
     fn all_takes_the_parts_that_are_not_frozen_but_never_the_projector() {
-        let linears = linears(TINY);
+        let shape = shape(TINY);
         let adapted = |freeze_vision_tower, freeze_language_model| {
             let frozen =
                 FrozenParts { freeze_vision_tower, freeze_multi_modal_projector: false, freeze_language_model };
-            Adapter::new(LoraConfig { frozen, ..config(4, "all") }, &linears, 42)
+            Adapter::new(LoraConfig { frozen, ..config(4, "all") }, &shape, 42)
         };
         assert_eq!(adapted(false, false).unwrap().module_count(), 21 + 20);
         assert_eq!(adapted(false, true).unwrap().module_count(), 20);
@@ -122,7 +123,7 @@ mod targets {
 
     #[test]
     fn a_target_that_names_nothing_is_refused_with_what_there_is() {
-        let message = |target| Adapter::new(config(4, target), &linears(TINY), 42).unwrap_err().to_string();
+        let message = |target| Adapter::new(config(4, target), &shape(TINY), 42).unwrap_err().to_string();
         assert_eq!(
             message("q_proj,q_prj"),
             "lora_target `q_prj` names no linear layer; it can be `all`, or some of \
@@ -147,7 +148,7 @@ mod targets {
             (LoraConfig { lora_alpha: f64::NAN, ..good.clone() }, "lora_alpha"),
             (LoraConfig { lora_dropout: 1.0, ..good.clone() }, "lora_dropout"),
         ] {
-            let message = Adapter::new(bad, &linears(TINY), 42).unwrap_err().to_string();
+            let message = Adapter::new(bad, &shape(TINY), 42).unwrap_err().to_string();
             assert!(message.contains(key), "{message}");
         }
     }
@@ -158,8 +159,8 @@ mod initialisation {
 
     #[test]
     fn a_is_uniform_within_one_over_the_root_of_in_and_b_is_zero() {
-        let linears = linears(QWEN2_5_VL_3B);
-        let adapter = Adapter::new(config(8, "layers.0.mlp.down_proj"), &linears, 42).unwrap();
+        let shape = shape(QWEN2_5_VL_3B);
+        let adapter = Adapter::new(config(8, "layers.0.mlp.down_proj"), &shape, 42).unwrap();
         let lora = adapter.get(6).unwrap();
         assert_eq!((lora.a.dims(), lora.b.dims()), (&[8, 11008][..], &[2048, 8][..]));
         let bound = 1.0 / 11008f32.sqrt();
@@ -177,8 +178,8 @@ mod initialisation {
 
     #[test]
     fn a_layer_starts_alike_with_the_same_seed_whatever_else_is_targeted() {
-        let linears = linears(TINY);
-        let make = |target, seed| contents(&Adapter::new(config(4, target), &linears, seed).unwrap());
+        let shape = shape(TINY);
+        let make = |target, seed| contents(&Adapter::new(config(4, target), &shape, seed).unwrap());
         let (all, again, other) = (make("all", 42), make("all", 42), make("all", 43));
         assert_eq!(all, again);
         for (name, values) in make("v_proj", 42) {
@@ -195,16 +196,16 @@ mod folders {
 
     #[test]
     fn what_is_saved_is_loaded() {
-        let linears = linears(TINY);
+        let shape = shape(TINY);
         let folder = tempfile::tempdir().unwrap();
-        let adapter = Adapter::new(config(4, "q_proj,gate_proj"), &linears, 42).unwrap();
+        let adapter = Adapter::new(config(4, "q_proj,gate_proj"), &shape, 42).unwrap();
         let b = &adapter.get(0).unwrap().b;
         b.set(&b.ones_like().unwrap()).unwrap();
-        adapter.save(&folder.path().join("new/adapter"), &linears, "tiny").unwrap();
-        let loaded = Adapter::load(&folder.path().join("new/adapter"), &linears).unwrap();
+        adapter.save(&folder.path().join("new/adapter"), &shape, "tiny").unwrap();
+        let loaded = Adapter::load(&folder.path().join("new/adapter"), &shape).unwrap();
         assert_eq!(contents(&loaded), contents(&adapter));
         assert!(loaded.loras().all(|lora| lora.scaling == 2.0));
-        let again = Adapter::new(loaded.config.clone().unwrap(), &linears, 42).unwrap();
+        let again = Adapter::new(loaded.config.clone().unwrap(), &shape, 42).unwrap();
         assert_eq!(again.module_count(), 6, "{}", loaded.config.unwrap().target);
     }
 
@@ -212,31 +213,31 @@ mod folders {
     #[cfg(unix)]
     #[test]
     fn an_adapter_that_a_process_died_over_is_loaded_whole() {
-        let linears = linears(TINY);
+        let shape = shape(TINY);
         let folder = tempfile::tempdir().unwrap();
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         dead.wait().unwrap();
         let rest = folder.path().join(format!(".files-{}@{}-abc.complete", dead.id(), tunebook_files::host()));
-        let [old, new] = [2, 4].map(|rank| Adapter::new(config(rank, "q_proj"), &linears, 42).unwrap());
-        old.save(folder.path(), &linears, "tiny").unwrap();
-        new.save(&rest, &linears, "tiny").unwrap();
+        let [old, new] = [2, 4].map(|rank| Adapter::new(config(rank, "q_proj"), &shape, 42).unwrap());
+        old.save(folder.path(), &shape, "tiny").unwrap();
+        new.save(&rest, &shape, "tiny").unwrap();
         let weights = "adapter_model.safetensors";
         std::fs::rename(rest.join(weights), folder.path().join(weights)).unwrap();
-        let loaded = Adapter::load(folder.path(), &linears).unwrap();
+        let loaded = Adapter::load(folder.path(), &shape).unwrap();
         assert_eq!((loaded.config.as_ref().unwrap().r, contents(&loaded)), (4, contents(&new)));
         assert!(!rest.exists());
     }
 
     #[test]
     fn an_adapter_of_peft_loads_and_is_saved_as_peft_saved_it() {
-        let linears = linears(TINY);
+        let shape = shape(TINY);
         let folder = tempfile::tempdir().unwrap();
-        let adapter = Adapter::load(&fixture("adapter_nonzero"), &linears).unwrap();
+        let adapter = Adapter::load(&fixture("adapter_nonzero"), &shape).unwrap();
         assert_eq!(
             (adapter.module_count(), adapter.config.as_ref().unwrap().target.to_string()),
             (21, "all".to_string())
         );
-        adapter.save(folder.path(), &linears, "tiny").unwrap();
+        adapter.save(folder.path(), &shape, "tiny").unwrap();
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         let ours = read(folder.path().join("adapter_model.safetensors"));
         let theirs = read(fixture("adapter_nonzero/adapter_model.safetensors"));
@@ -251,21 +252,21 @@ mod folders {
 
     #[test]
     fn dora_and_saved_modules_load_and_are_saved_as_peft_saved_them() {
-        let linears = linears(TINY);
-        let tensors: Vec<_> = [
+        let without_tensors = shape(TINY);
+        let tensors = [
             ("model.visual.merger.mlp.2.weight", vec![64, 192]),
             ("model.visual.merger.mlp.2.bias", vec![64]),
             ("model.language_model.norm.weight", vec![64]),
             ("model.language_model.layers.0.input_layernorm.weight", vec![64]),
         ]
         .into_iter()
-        .map(|(name, dims)| TensorShape { name: name.to_string(), dims, tied: false })
-        .collect();
+        .map(|(name, dims)| TensorShape { name: name.to_string(), dims, tied: false });
+        let shape = ModelShape { tensors: tensors.collect(), ..without_tensors.clone() };
         for (name, modules, parameters) in [("adapter_dora", 6, 4128), ("adapter_additional", 7, 16_896)] {
             let folder = tempfile::tempdir().unwrap();
-            let adapter = Adapter::load_with(&fixture(name), &linears, &tensors).unwrap();
+            let adapter = Adapter::load(&fixture(name), &shape).unwrap();
             assert_eq!((adapter.module_count(), adapter.parameter_count()), (modules, parameters), "{name}");
-            adapter.save(folder.path(), &linears, "tiny").unwrap();
+            adapter.save(folder.path(), &shape, "tiny").unwrap();
             let read = |path: PathBuf| std::fs::read(path).unwrap();
             let ours = read(folder.path().join("adapter_model.safetensors"));
             let theirs = read(fixture(&format!("{name}/adapter_model.safetensors")));
@@ -276,22 +277,22 @@ mod folders {
                 assert_eq!(ours[key], theirs[key], "{name}: {key}");
             }
         }
-        let message = Adapter::load(&fixture("adapter_additional"), &linears).unwrap_err().to_string();
+        let message = Adapter::load(&fixture("adapter_additional"), &without_tensors).unwrap_err().to_string();
         assert!(message.contains("additional_target `merger.mlp.2` is no module of the model"), "{message}");
     }
 
     #[test]
     fn rslora_is_scaled_by_the_root_of_the_rank() {
-        let adapter = Adapter::load(&fixture("adapter_rslora"), &linears(TINY)).unwrap();
+        let adapter = Adapter::load(&fixture("adapter_rslora"), &shape(TINY)).unwrap();
         assert!(adapter.loras().all(|lora| lora.scaling == 16.0 / 2.0));
     }
 
     /// For PEFT it is a LoRA of twice the rank; here it goes on from where it was.
     #[test]
     fn pissa_is_saved_as_the_lora_that_does_the_same_and_loaded_as_it_was() {
-        let linears = linears(TINY);
+        let shape = shape(TINY);
         let folder = tempfile::tempdir().unwrap();
-        let mut adapter = Adapter::new(config(2, "q_proj"), &linears, 42).unwrap();
+        let mut adapter = Adapter::new(config(2, "q_proj"), &shape, 42).unwrap();
         let tensor = |seed: u64, shape: (usize, usize)| {
             candle_core::Tensor::from_vec(
                 (0..shape.0 * shape.1).map(|i| ((i as u64 * 37 + seed) % 19) as f32 - 9.0).collect(),
@@ -303,9 +304,9 @@ mod folders {
         for id in [0, 7, 14] {
             adapter.get_mut(id).unwrap().initial = Some([tensor(id as u64, (2, 64)), tensor(9, (64, 2))]);
         }
-        adapter.save(folder.path(), &linears, "tiny").unwrap();
+        adapter.save(folder.path(), &shape, "tiny").unwrap();
 
-        let loaded = Adapter::load(folder.path(), &linears).unwrap();
+        let loaded = Adapter::load(folder.path(), &shape).unwrap();
         assert_eq!(contents(&loaded), contents(&adapter));
         assert_eq!(loaded.get(7).unwrap().scaling, adapter.get(7).unwrap().scaling);
         let initial = |adapter: &Adapter| {
@@ -330,7 +331,7 @@ mod folders {
 
     #[test]
     fn older_names_and_the_name_of_the_adapter_are_understood() {
-        let adapter = Adapter::load(&fixture("adapter_nonzero"), &linears(TINY)).unwrap();
+        let adapter = Adapter::load(&fixture("adapter_nonzero"), &shape(TINY)).unwrap();
         for [old, new] in [["model.language_model.layers", "model.layers"], [".weight", ".default.weight"]] {
             let folder = Edited::new();
             folder.rename(|name| Some(name.replace(old, new)));
@@ -388,7 +389,7 @@ mod refusals {
         assert_refused(&folder, &["there is no adapter in", "adapter_config.json and adapter_model.safetensors"]);
         std::fs::write(folder.0.path().join("adapter_model.bin"), "").unwrap();
         assert_refused(&folder, &["adapter_model.bin only", "save it again"]);
-        let missing = Adapter::load(&folder.0.path().join("none"), &linears(TINY)).unwrap_err().to_string();
+        let missing = Adapter::load(&folder.0.path().join("none"), &shape(TINY)).unwrap_err().to_string();
         assert!(missing.contains("there is no adapter in"), "{missing}");
     }
 
@@ -495,7 +496,7 @@ impl Edited {
     }
 
     fn load(&self) -> Result<Adapter> {
-        Adapter::load(self.0.path(), &linears(TINY))
+        Adapter::load(self.0.path(), &shape(TINY))
     }
 
     fn remove(&self, name: &str) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tunebook_quote::quote;
 
+use super::ModelShape;
 use super::TensorShape;
 use super::error::AdapterError;
 use super::frozen_parts::FrozenParts;
@@ -29,13 +30,13 @@ impl FreezeConfig {
     /// A module that there is not; nothing is left to train.
     pub(crate) fn resolve<'a>(
         &self,
-        tensors: &'a [TensorShape],
+        shape: &'a ModelShape,
         layers: usize,
         frozen: FrozenParts,
     ) -> Result<Vec<&'a TensorShape>> {
         let count = usize::try_from(self.freeze_trainable_layers.unsigned_abs()).unwrap_or(layers).min(layers);
         let trained = if self.freeze_trainable_layers > 0 { layers - count..layers } else { 0..count };
-        let own = || tensors.iter().filter(|tensor| !tensor.tied);
+        let own = || shape.tensors.iter().filter(|tensor| !tensor.tied);
 
         let mut parts = Vec::new();
         let of_layers: BTreeSet<&str> = own().filter_map(|tensor| module_of_layer(&tensor.name)).collect();
@@ -56,9 +57,10 @@ impl FreezeConfig {
         }
         let projector = !frozen.freeze_multi_modal_projector;
         let chosen = own().filter(|tensor| {
-            let named = parts.iter().any(|part| tensor.name.contains(part))
-                || (projector && Part::of(&tensor.name) == Part::MultiModalProjector);
-            named && !frozen.includes(&tensor.name)
+            let part = shape.names.part(&tensor.name);
+            let named = parts.iter().any(|named| tensor.name.contains(named))
+                || (projector && part == Part::MultiModalProjector);
+            named && !frozen.includes(part)
         });
         something(chosen.collect())
     }
@@ -68,8 +70,9 @@ impl FreezeConfig {
 ///
 /// # Errors
 /// All are frozen.
-pub(crate) fn full(tensors: &[TensorShape], frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
-    something(tensors.iter().filter(|tensor| !tensor.tied && !frozen.includes(&tensor.name)).collect())
+pub(crate) fn full(shape: &ModelShape, frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
+    let trains = |tensor: &&TensorShape| !tensor.tied && !frozen.includes(shape.names.part(&tensor.name));
+    something(shape.tensors.iter().filter(trains).collect())
 }
 
 /// The tensors of the modules whose names end in one of `modules`, as PEFT's `modules_to_save` means it.

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::adapter::LinearShape;
+use crate::adapter::ModelShape;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -22,8 +23,7 @@ pub struct Loader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub precision: Precision,
     pub device: &'a Device,
-    pub linears: Vec<LinearShape>,
-    pub tensors: Vec<TensorShape>,
+    pub shape: ModelShape,
     pub missing: Vec<String>,
 }
 
@@ -35,8 +35,8 @@ impl Loader<'_> {
     pub fn linear(&mut self, name: String, rows: usize, cols: usize, bias: bool) -> Result<Linear> {
         let weight = self.matrix(format!("{name}.weight"), rows, cols)?;
         let bias = bias.then(|| self.vector(format!("{name}.bias"), rows)).transpose()?;
-        let id = self.linears.len();
-        self.linears.push(LinearShape { name, rows, cols });
+        let id = self.shape.linears.len();
+        self.shape.linears.push(LinearShape { name, rows, cols });
         let (precision, y_dtype, dx_dtype) = (self.precision, DType::F32, DType::F32);
         Ok(Linear { id, weight, bias, precision, y_dtype, dx_dtype })
     }
@@ -53,7 +53,7 @@ impl Loader<'_> {
         }
         let frozen = self.checkpoint.matrix(&name, rows, cols)?;
         let dims = self.checkpoint.dims(&name)?.to_vec();
-        self.tensors.push(TensorShape { name: name.clone(), dims, tied: false });
+        self.shape.tensors.push(TensorShape { name: name.clone(), dims, tied: false });
         Ok(Matrix { name, frozen })
     }
 
@@ -63,7 +63,7 @@ impl Loader<'_> {
             return Ok(Vector { name, frozen: Tensor::zeros(0, DType::F32, self.device)? });
         }
         let frozen = Tensor::from_vec(self.checkpoint.vector(&name, length)?, length, self.device)?;
-        self.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
+        self.shape.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
         Ok(Vector { name, frozen })
     }
 }

@@ -27,22 +27,22 @@ impl Sequences {
     }
 
     /// Of what was made for all tokens, the rows that are queries.
-    pub(super) fn queries(&self, x: Tensor) -> Result<Tensor> {
+    pub(crate) fn queries(&self, x: Tensor) -> Result<Tensor> {
         selected(x, self.queries.as_ref())
     }
 
     /// Of what was made for all tokens, the rows that are keys.
-    pub(super) fn keys(&self, x: Tensor) -> Result<Tensor> {
+    pub(crate) fn keys(&self, x: Tensor) -> Result<Tensor> {
         selected(x, self.keys.as_ref())
     }
 
     /// The gradient for all `tokens`, given that of the queries; of the others it is 0.
-    pub(super) fn queries_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
+    pub(crate) fn queries_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
         summed(dx, self.queries.as_ref(), tokens)
     }
 
     /// The gradient for all `tokens`, given that of the keys; a token that is several keys has the sum of theirs.
-    pub(super) fn keys_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
+    pub(crate) fn keys_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
         summed(dx, self.keys.as_ref(), tokens)
     }
 }

@@ -32,13 +32,13 @@ impl KvCache {
 
     /// Writes the keys and values, `[new, kv_heads · head_dim]`, of new tokens behind those of one layer, and gives
     /// all of that layer, `[tokens + new, kv_heads · head_dim]`.
-    pub(super) fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let [keys, values] = &mut self.layers[layer];
         Ok((keys.put(self.tokens, k)?, values.put(self.tokens, v)?))
     }
 
     /// Says that the new tokens have been appended to every layer.
-    pub(super) fn appended(&mut self, new: usize) {
+    pub(crate) fn appended(&mut self, new: usize) {
         self.tokens += new;
     }
 }

@@ -4,14 +4,14 @@ use candle_core::Result;
 use candle_core::Tensor;
 
 use crate::gradients::Gradients;
+use crate::layers::Linear;
+use crate::layers::Loader;
+use crate::layers::Norm;
+use crate::layers::Pass;
 use crate::ops::gelu;
 use crate::ops::gelu_backward;
 
 use super::config::VisionConfig;
-use super::linear::Linear;
-use super::linear::Pass;
-use super::loader::Loader;
-use super::parameter::Norm;
 use super::vision_block::EPS;
 
 /// Neighbouring patches to one token: norm, join, and a two-layer perceptron with the exact GELU.

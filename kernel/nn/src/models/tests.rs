@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use candle_core::Device;
 use candle_core::Tensor;
 
-use super::positions::rotary;
 use super::*;
 use crate::adapter::Adapter;
 use crate::adapter::FrozenParts;
 use crate::adapter::InitLoraWeights;
 use crate::adapter::LoraConfig;
 use crate::gradients::Gradients;
+use crate::layers::DropoutRun;
+use crate::layers::Sequences;
 use crate::ops::Labels;
 use crate::ops::Segments;
 use crate::ops::linear_cross_entropy;
@@ -31,9 +32,9 @@ const SHARED: usize = 3;
 /// What the last layer makes: the rows from the first learned one of each sequence on.
 const LEARNED: [usize; 3] = [0, 4, 6];
 
-fn net() -> Qwen2_5Vl {
+fn net() -> VisionLanguageModel {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny");
-    Qwen2_5Vl::load(&folder, Some(Precision::F32), Device::Cpu).unwrap()
+    VisionLanguageModel::load(&folder, Some(Precision::F32), Device::Cpu).unwrap()
 }
 
 /// How the two sequences see each other in all layers but the last, and in that; their tokens; and their places.
@@ -46,7 +47,7 @@ struct Batch {
 
 impl Batch {
     /// Tokens with which both sequences begin are there once if `shared`, otherwise twice.
-    fn new(net: &Qwen2_5Vl, shared: bool) -> Self {
+    fn new(net: &VisionLanguageModel, shared: bool) -> Self {
         let [_, second, end] = SEQUENCES;
         let again = second..second + SHARED;
         let row = |key: usize| match shared {
@@ -57,7 +58,8 @@ impl Batch {
         let made: Vec<usize> = (0..end).filter(|key| !(shared && again.contains(key))).collect();
         // A number for every token, the same for the same token.
         let number = |key: usize| if again.contains(&key) { key - second } else { key };
-        let id = |&key: &usize| if PICTURE.contains(&key) { net.config.image_token_id } else { 4 * number(key) as u32 };
+        let id =
+            |&key: &usize| if PICTURE.contains(&key) { net.config.image_token_id() } else { 4 * number(key) as u32 };
         let place = |&key: &usize| number(key) as u32;
         let segments = |q: &[usize]| Segments { q: q.into(), k: SEQUENCES.into(), causal: true };
         let keys = || shared.then(|| (0..end).map(row).collect());
@@ -72,18 +74,18 @@ impl Batch {
 }
 
 /// The loss, with and without gradients, and the gradients of all that trains.
-fn step(net: &Qwen2_5Vl, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
+fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
     let Batch { all, last, ids, places } = batch;
     let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }), stop: None };
     let mut gradients = Gradients::default();
-    let patches = random(7, 32 * net.config.vision.patch_values());
-    let turn = rotary(places, &net.config.text, &net.device).unwrap();
+    let patches = random(7, 32 * 3 * 2 * 14 * 14);
+    let turn = net.rotary(places).unwrap();
     let layers: Vec<_> = net.text.layers.iter().zip([all, all, last]).collect();
 
-    let (features, seen) = net.vision.features_to_train(patches, &GRIDS, pass).unwrap();
+    let (features, backward) = net.vision.forward_saving(patches, &GRIDS, pass).unwrap();
     assert!(!features.track_op(), "candle keeps what it is computed from");
     let x = net.embed(ids, &[features], pass).unwrap();
-    let mut x = Tensor::from_vec(x, (ids.len(), net.config.text.hidden_size), &net.device).unwrap();
+    let mut x = Tensor::from_vec(x, (ids.len(), net.text.config.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
     for (layer, sequences) in &layers {
         let mut inner = layer.inner(&x, &turn, sequences, pass).unwrap();
@@ -104,10 +106,10 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f
         dx = layer.backward(x, inner, &dx, (&turn, sequences), pass, &mut gradients).unwrap();
         assert!(!dx.track_op(), "candle keeps what it is computed from");
     }
-    let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id)).collect();
+    let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id())).collect();
     net.text.embed_backward(&of_text, &dx, pass, &mut gradients).unwrap();
     let dfeatures = dx.narrow(0, PICTURE.start, PICTURE.len()).unwrap();
-    net.vision.backward(seen, &dfeatures, pass, &mut gradients).unwrap();
+    backward(&dfeatures, &mut gradients).unwrap();
 
     let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let trained = adapter.vars().into_iter().map(|(name, var)| {
@@ -119,7 +121,7 @@ fn step(net: &Qwen2_5Vl, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f
 }
 
 /// Checks a step both ways, from an adapter that does something.
-fn check(net: &Qwen2_5Vl, adapter: &Adapter) {
+fn check(net: &VisionLanguageModel, adapter: &Adapter) {
     disturb(adapter);
     let [cpu, device] = both_ways(|| step(net, adapter, &Batch::new(net, true)));
     check_same(&cpu, &device);

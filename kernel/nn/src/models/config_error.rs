@@ -1,13 +1,16 @@
 //! What can be wrong with a `config.json`.
 
+/// A part of the file, or what is wrong with it.
+pub type Parsed<T> = std::result::Result<T, ConfigError>;
+
 /// A value that cannot be worked with, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "it describes {}, but tunebook trains {expected}; choose a Qwen2.5-VL folder",
+        "it describes {}, but tunebook trains {expected}; choose the folder of such a model",
         .found.as_deref().unwrap_or("no model")
     )]
-    Architecture { found: Option<String>, expected: &'static str },
+    Architecture { found: Option<String>, expected: String },
     #[error(
         "its weights are stored quantized ({method}{}), which cannot be trained on here; load the model that they were made \
          from, with quantization_bit=4 or quantization_bit=8",

@@ -15,16 +15,13 @@ use crate::adapter::LoraConfig;
 use crate::adapter::Magnitude;
 use crate::adapter::TensorShape;
 use crate::adapter::trainable;
-use crate::checkpoint::EMBEDDING;
 use crate::error::Result;
-use crate::frozen::FrozenMatrix;
 use crate::ops::dora_norms;
 use crate::svd::principal;
 
-use super::Qwen2_5Vl;
-use super::linear::Linear;
+use super::VisionLanguageModel;
 
-impl Qwen2_5Vl {
+impl VisionLanguageModel {
     /// A new LoRA adapter; see [`Adapter::new`]. It changes nothing until it is trained:
     ///
     /// - DoRA's magnitudes are the lengths of the weights' rows.
@@ -33,10 +30,10 @@ impl Qwen2_5Vl {
     /// - `modules_to_save` are copied.
     ///
     /// # Errors
-    /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model; [`Error::Stopped`](crate::Error::Stopped) if `stop`, which is
-    /// asked while PiSSA takes its time, says so.
+    /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model;
+    /// [`Error::Stopped`](crate::Error::Stopped) if `stop`, which is asked while PiSSA takes its time, says so.
     pub fn lora(&self, config: LoraConfig, seed: u64, stop: &dyn Fn() -> bool) -> Result<Adapter> {
-        let mut adapter = Adapter::new(config.clone(), &self.linears, seed)?;
+        let mut adapter = Adapter::new(config.clone(), &self.shape, seed)?;
         for (id, weight) in self.weights().enumerate() {
             let Some(lora) = adapter.get_mut(id) else { continue };
             let (scaling, r) = (lora.scaling as f32, lora.a.dims()[0]);
@@ -56,7 +53,7 @@ impl Qwen2_5Vl {
                 lora.initial = Some([a, b]);
             }
         }
-        for tensor in trainable::modules_to_save(&self.tensors, &config.modules_to_save)? {
+        for tensor in trainable::modules_to_save(&self.shape.tensors, &config.modules_to_save)? {
             adapter.put_tensor(tensor.name.clone(), self.copy(tensor)?);
         }
         adapter.to_device(&self.device)
@@ -67,7 +64,7 @@ impl Qwen2_5Vl {
     /// # Errors
     /// As [`Adapter::load`]; copies for a quantized model.
     pub fn load_adapter(&self, folder: &Path) -> Result<Adapter> {
-        let adapter = Adapter::load_with(folder, &self.linears, &self.tensors)?;
+        let adapter = Adapter::load(folder, &self.shape)?;
         if adapter.config.is_none() && self.quantized.is_some() {
             return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
         }
@@ -79,7 +76,7 @@ impl Qwen2_5Vl {
     /// # Errors
     /// A module that there is not; nothing is left to train.
     pub fn frozen_but(&self, config: &FreezeConfig, frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
-        config.resolve(&self.tensors, self.config.text.num_hidden_layers, frozen)
+        config.resolve(&self.shape, self.text.layers.len(), frozen)
     }
 
     /// What trains in full tuning.
@@ -87,7 +84,7 @@ impl Qwen2_5Vl {
     /// # Errors
     /// Nothing is left to train.
     pub fn all_but(&self, frozen: FrozenParts) -> Result<Vec<&TensorShape>> {
-        trainable::full(&self.tensors, frozen)
+        trainable::full(&self.shape, frozen)
     }
 
     /// Copies of the model's own `tensors`, in f32, to be trained in their place.
@@ -102,17 +99,12 @@ impl Qwen2_5Vl {
         for tensor in tensors {
             copies.insert(tensor.name.clone(), self.copy(tensor)?);
         }
-        Adapter::of_tensors(copies).to_device(&self.device)
+        Adapter::of_tensors(copies, self.shape.names).to_device(&self.device)
     }
 
     fn copy(&self, tensor: &TensorShape) -> Result<Var> {
         // A tied head is stored as the embedding.
-        let name = if tensor.tied { EMBEDDING } else { &tensor.name };
+        let name = if tensor.tied { self.shape.names.embedding } else { &tensor.name };
         Ok(Var::from_vec(self.checkpoint.values(name)?, tensor.dims.as_slice(), &Device::Cpu)?)
-    }
-
-    /// The weights of the linear layers, by their ids.
-    fn weights(&self) -> impl Iterator<Item = &FrozenMatrix> {
-        self.text.linears().chain(self.vision.linears()).map(Linear::weight)
     }
 }

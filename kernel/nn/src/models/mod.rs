@@ -1,23 +1,11 @@
-//! Qwen2.5-VL: module and tensor names are the checkpoint's, so that code and weights read side by side.
-//!
-//! Source: `modeling_qwen2_5_vl.py` of transformers; Bai et al. 2025, arXiv 2502.13923.
+//! Vision-language models: a language model, and a vision tower that makes tokens of pictures.
 
-pub mod config;
 mod config_error;
-pub mod kv_cache;
-pub mod linear;
-mod loader;
-mod low_rank;
-mod merger;
-mod parameter;
-pub mod positions;
-mod sequences;
-pub mod tensor_names;
-pub mod text;
+mod family;
+mod names;
+pub mod qwen2_5_vl;
 mod trained;
-pub mod vision;
-mod vision_block;
-pub mod windows;
+mod vision_tower;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -27,38 +15,43 @@ use candle_core::Device;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
-use crate::adapter::LinearShape;
-use crate::adapter::TensorShape;
+use crate::adapter::ModelShape;
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::EMBEDDING;
 use crate::checkpoint::StoredDType;
 use crate::error::Error;
 use crate::error::Result;
+use crate::fold_layers::fold_layers;
 use crate::frozen::FrozenDType;
+use crate::frozen::FrozenMatrix;
+use crate::layers::Linear;
+use crate::layers::Loader;
+use crate::layers::Matrix;
+use crate::layers::Pass;
+use crate::layers::Positions;
+use crate::layers::TextModel;
+use crate::layers::positions;
+use crate::ops::Rotary;
 use crate::ops::operand_dtype;
 use crate::quantize::QuantizationBit;
 
-pub use config::Config;
 pub use config_error::ConfigError;
-pub use kv_cache::KvCache;
-pub use linear::DropoutRun;
-pub use linear::Pass;
-use loader::Loader;
-pub use positions::Positions;
-pub use sequences::Sequences;
-use tensor_names::fold_layers;
-pub use text::TextModel;
-pub use vision::VisionModel;
+pub use config_error::Parsed;
+pub use family::FAMILIES;
+pub use family::Family;
+pub use family::ModelConfig;
+pub use family::read_config;
+pub use names::TensorNames;
+pub use vision_tower::VisionBackward;
+pub use vision_tower::VisionTower;
 
 /// A loaded model. Nothing in it ever changes: adapters are passed to it with every [`Pass`].
-pub struct Qwen2_5Vl {
-    pub config: Config,
+pub struct VisionLanguageModel {
+    pub family: &'static Family,
+    pub config: Box<dyn ModelConfig>,
     pub text: TextModel,
-    pub vision: VisionModel,
-    /// Every linear layer but the head, in the order of their ids.
-    pub linears: Vec<LinearShape>,
-    /// Every tensor.
-    pub tensors: Vec<TensorShape>,
+    pub vision: Box<dyn VisionTower>,
+    /// Its layers and tensors.
+    pub shape: ModelShape,
     /// Tensors of the checkpoint that are none of the model's, see [`fold_layers`].
     pub unused: Vec<String>,
     pub precision: Precision,
@@ -71,18 +64,18 @@ pub struct Qwen2_5Vl {
     checkpoint: Checkpoint,
 }
 
-impl Qwen2_5Vl {
+impl VisionLanguageModel {
     /// Maps the weights of a model folder. `precision` says how products are formed; `None` takes the dtype
     /// in which the weights are stored, and float32 for float16. What it computes lies on `device`, where the CPU's memory is not at hand:
-    /// [`Qwen2_5Vl::upload`] brings the weights there.
+    /// [`VisionLanguageModel::upload`] brings the weights there.
     ///
     /// # Errors
     /// Names the file, the tensor, and what was expected of it.
     pub fn load(folder: &Path, precision: Option<Precision>, device: Device) -> Result<Self> {
-        let config = Config::read(folder)?;
-        let checkpoint = Checkpoint::open(folder)?;
-        let stored_dtype = match checkpoint.contains(EMBEDDING) {
-            true => checkpoint.stored_dtype(EMBEDDING)?,
+        let (family, config) = read_config(folder)?;
+        let checkpoint = Checkpoint::open(folder, &family.names)?;
+        let stored_dtype = match checkpoint.contains(family.names.embedding) {
+            true => checkpoint.stored_dtype(family.names.embedding)?,
             // It will be among what is missing.
             false => StoredDType::F32,
         };
@@ -99,16 +92,15 @@ impl Qwen2_5Vl {
             checkpoint: &checkpoint,
             precision,
             device: &device,
-            linears: Vec::new(),
-            tensors: Vec::new(),
+            shape: ModelShape::new(&family.names),
             missing: Vec::new(),
         };
-        let text = TextModel::load(&config, &mut loader)?;
-        let vision = VisionModel::load(&config, &mut loader)?;
-        let Loader { linears, tensors, missing, .. } = loader;
-        let own = tensors.iter().filter(|tensor| !tensor.tied);
+        let text = TextModel::load(config.text(), config.tie_word_embeddings(), &mut loader)?;
+        let vision = config.load_vision(&mut loader)?;
+        let Loader { shape, missing, .. } = loader;
+        let own = shape.tensors.iter().filter(|tensor| !tensor.tied);
         let parameters = own.map(|tensor| tensor.dims.iter().product::<usize>()).sum();
-        let known: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let known: HashSet<&str> = shape.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         // Frequencies are computed; old files have them all the same.
         let unused = checkpoint.unused(|name| known.contains(name) || name.ends_with(".inv_freq"));
         let unused = fold_layers(&unused);
@@ -117,11 +109,11 @@ impl Qwen2_5Vl {
         }
         let quantized = None;
         Ok(Self {
+            family,
             config,
             text,
             vision,
-            linears,
-            tensors,
+            shape,
             unused,
             precision,
             device,
@@ -141,7 +133,7 @@ impl Qwen2_5Vl {
         mut progress: impl FnMut(usize, usize) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let (mut done, total) = (0, self.linear_parameters());
-        for (linear, shape) in self.text.linears_mut().chain(self.vision.linears_mut()).zip(&self.linears) {
+        for (linear, shape) in self.text.linears_mut().chain(self.vision.linears_mut()).zip(&self.shape.linears) {
             linear.quantize(bit);
             done += shape.rows * shape.cols;
             progress(done, total)?;
@@ -157,7 +149,7 @@ impl Qwen2_5Vl {
     /// # Errors
     /// The device has too little memory.
     pub fn upload<B>(&mut self, mut progress: impl FnMut(usize, usize) -> ControlFlow<B>) -> Result<ControlFlow<B>> {
-        let matrices: Vec<_> = self.text.matrices_mut().chain(self.vision.matrices_mut()).collect();
+        let matrices: Vec<&mut Matrix> = self.text.matrices_mut().chain(self.vision.matrices_mut()).collect();
         let (mut done, total) = (0, matrices.iter().map(|matrix| matrix.frozen.size()).sum());
         for matrix in matrices {
             matrix.frozen = matrix.frozen.uploaded(&self.device, operand_dtype(self.precision))?;
@@ -171,7 +163,7 @@ impl Qwen2_5Vl {
 
     /// Parameters of all linear layers but the head, without their biases.
     pub fn linear_parameters(&self) -> usize {
-        self.linears.iter().map(|linear| linear.rows * linear.cols).sum()
+        self.shape.linears.iter().map(|linear| linear.rows * linear.cols).sum()
     }
 
     /// What was computed before is right if this succeeds afterwards.
@@ -220,8 +212,31 @@ impl Qwen2_5Vl {
     /// # Errors
     /// As [`positions::rope_index`].
     pub fn positions(&self, input_ids: &[u32], grids: &[[usize; 3]]) -> Result<Positions> {
-        let merge = self.config.vision.spatial_merge_size;
-        positions::rope_index(input_ids, grids, self.config.image_token_id, merge)
+        let (image_token_id, merge) = (self.config.image_token_id(), self.config.spatial_merge_size());
+        positions::rope_index(input_ids, grids, image_token_id, merge)
+    }
+
+    /// The rotation of the language model's queries and keys at `positions`.
+    ///
+    /// # Errors
+    /// Whatever candle reports of the device.
+    pub fn rotary(&self, positions: &[[u32; 3]]) -> Result<Rotary> {
+        Ok(positions::rotary(positions, &self.text.config, &self.device)?)
+    }
+
+    /// What the matrices of the vision tower take in memory once they have been read, in bytes.
+    pub fn vision_size(&self) -> usize {
+        self.vision.matrices().iter().map(|matrix| matrix.frozen.size()).sum()
+    }
+
+    /// Lets the system take back the memory of the vision tower's weights; the next picture reads them from the file again.
+    pub fn release_vision(&self) {
+        self.vision.matrices().iter().for_each(|matrix| matrix.frozen.release());
+    }
+
+    /// The weights of the linear layers, by their ids.
+    fn weights(&self) -> impl Iterator<Item = &FrozenMatrix> {
+        self.text.linears().chain(self.vision.linears()).map(Linear::weight)
     }
 
     /// Embeddings of `input_ids`, `[T · hidden]`, with the rows of `features` (each `[tokens, hidden]`, in
@@ -230,13 +245,14 @@ impl Qwen2_5Vl {
     /// # Errors
     /// An id outside the vocabulary; image tokens and feature rows differ in number.
     pub fn embed(&self, input_ids: &[u32], features: &[Tensor], pass: Pass) -> Result<Vec<f32>> {
-        let hidden = self.config.text.hidden_size;
+        let hidden = self.text.config.hidden_size;
         let mut x = self.text.embed(input_ids, pass)?;
         let mut rows = Vec::new();
         for feature in features {
             rows.extend(feature.flatten_all()?.to_vec1::<f32>()?);
         }
-        let places = input_ids.iter().enumerate().filter(|(_, id)| **id == self.config.image_token_id);
+        let image_token_id = self.config.image_token_id();
+        let places = input_ids.iter().enumerate().filter(|(_, id)| **id == image_token_id);
         let places: Vec<usize> = places.map(|(place, _)| place).collect();
         if places.len() * hidden != rows.len() {
             return Err(Error::Input(format!(

@@ -8,8 +8,15 @@ use candle_core::Result;
 use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
-use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
+use crate::layers::Linear;
+use crate::layers::Loader;
+use crate::layers::Matrix;
+use crate::layers::Pass;
+use crate::layers::positions::inverse_frequencies;
+use crate::layers::positions::rotary_of;
+use crate::models::VisionBackward;
+use crate::models::VisionTower;
 use crate::ops::Rotary;
 use crate::ops::Segments;
 use crate::ops::Weight;
@@ -18,13 +25,7 @@ use crate::ops::linear;
 
 use super::config::Config;
 use super::config::VisionConfig;
-use super::linear::Linear;
-use super::linear::Pass;
-use super::loader::Loader;
 use super::merger::Merger;
-use super::parameter::Matrix;
-use super::positions::inverse_frequencies;
-use super::positions::rotary_of;
 use super::vision_block::VisionBlock;
 use super::windows::Windows;
 
@@ -41,15 +42,16 @@ pub struct VisionModel {
 }
 
 impl VisionModel {
-    pub(super) fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
+    pub fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
         let vision = &config.vision;
-        let prefix = "model.visual";
+        let names = loader.shape.names;
+        let prefix = names.vision_tower;
         let patch_embed = format!("{prefix}.patch_embed.proj.weight");
         let patch_embed = loader.matrix(patch_embed, vision.hidden_size, vision.patch_values())?;
         let blocks = (0..vision.depth)
             .map(|i| VisionBlock::load(&format!("{prefix}.blocks.{i}"), vision, loader))
             .collect::<crate::Result<_>>()?;
-        let merger = Merger::load(&format!("{prefix}.merger"), vision, loader)?;
+        let merger = Merger::load(names.projector, vision, loader)?;
         Ok(Self {
             config: vision.clone(),
             window: config.window_tokens(),
@@ -61,62 +63,9 @@ impl VisionModel {
         })
     }
 
-    /// The layers whose weights are quantized, in the order in which they are loaded.
-    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        let blocks = self.blocks.iter_mut().flat_map(VisionBlock::linears_mut);
-        blocks.chain([&mut self.merger.first, &mut self.merger.second])
-    }
-
-    /// Every matrix that products read.
-    pub(super) fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
-        let Self { patch_embed, blocks, merger, .. } = self;
-        let linears = blocks.iter_mut().flat_map(VisionBlock::linears_mut);
-        linears.chain([&mut merger.first, &mut merger.second]).map(|linear| &mut linear.weight).chain([patch_embed])
-    }
-
-    /// Features `[tokens, hidden]` of pictures: `patches` holds the rows of all of them, `[Σ t·h·w, 1176]`, in
-    /// the image processor's order (2 × 2 blocks in raster order); a token is one such block.
-    ///
-    /// # Errors
-    /// `patches` is not as long as the grids ask for.
-    pub fn features(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
-        self.matrices().for_each(FrozenMatrix::map);
-        let layout = self.layout(grids)?;
-        let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
-        for (i, block) in self.blocks.iter().enumerate() {
-            pass.go_on()?;
-            x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
-        }
-        Ok(layout.in_raster_order(&self.merger.forward(&x, pass)?)?)
-    }
-
-    /// The same, keeping what the backward pass needs: each block's input.
-    ///
-    /// # Errors
-    /// As [`VisionModel::features`].
-    pub fn features_to_train(
-        &self,
-        patches: Vec<f32>,
-        grids: &[[usize; 3]],
-        pass: Pass,
-    ) -> crate::Result<(Tensor, Seen)> {
-        self.matrices().for_each(FrozenMatrix::map);
-        let layout = self.layout(grids)?;
-        let patches = self.patches(patches, grids)?;
-        let mut x = self.embedded(&patches, &layout, pass)?;
-        let mut inputs = Vec::with_capacity(self.blocks.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            pass.go_on()?;
-            let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
-            inputs.push(std::mem::replace(&mut x, y));
-        }
-        let features = layout.in_raster_order(&self.merger.forward(&x, pass)?)?;
-        Ok((features, Seen { patches, inputs, merged: x, layout }))
-    }
-
     /// Adds the gradients of what trains to `gradients`, given that of the features. It goes no further down than there is
     /// something to train.
-    pub fn backward(&self, seen: Seen, dfeatures: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
+    fn backward(&self, seen: Seen, dfeatures: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
         let Seen { patches, inputs, merged, layout } = seen;
         let trained = self.patch_embed.trained(pass);
         let lowest = match trained {
@@ -133,6 +82,11 @@ impl VisionModel {
             add_weight_gradient(&sum, &permute(&dx, &layout.reverse, layout.block)?, &patches, self.precision)?;
         }
         Ok(())
+    }
+
+    /// Has the system map all weights at once.
+    fn map(&self) {
+        self.matrices().into_iter().for_each(|matrix| matrix.frozen.map());
     }
 
     /// The patches, `[Σ t·h·w, 1176]`.
@@ -170,24 +124,6 @@ impl VisionModel {
         })
     }
 
-    /// What the matrices take in memory once they have been read, in bytes.
-    pub fn size(&self) -> usize {
-        self.matrices().map(FrozenMatrix::size).sum()
-    }
-
-    /// Lets the system take back the memory of the weights; the next picture reads them from the file again.
-    pub fn release(&self) {
-        self.matrices().for_each(FrozenMatrix::release);
-    }
-
-    fn matrices(&self) -> impl Iterator<Item = &FrozenMatrix> {
-        self.linears().map(Linear::weight).chain([&self.patch_embed.frozen])
-    }
-
-    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.blocks.iter().flat_map(VisionBlock::linears).chain([&self.merger.first, &self.merger.second])
-    }
-
     /// The 2-D rotation: half of the frequencies turn with the patch's row, half with its column; both base
     /// 10000, in f32. Patches lie in window order.
     fn rotary(&self, grids: &[[usize; 3]], index: &[u32]) -> Result<Rotary> {
@@ -212,8 +148,68 @@ impl VisionModel {
     }
 }
 
+impl VisionTower for VisionModel {
+    /// `patches` are in the order of 2 × 2 blocks in raster order; a token is one such block.
+    fn forward(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
+        self.map();
+        let layout = self.layout(grids)?;
+        let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            pass.go_on()?;
+            x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+        }
+        Ok(layout.in_raster_order(&self.merger.forward(&x, pass)?)?)
+    }
+
+    /// Each block's input is kept.
+    fn forward_saving<'a>(
+        &'a self,
+        patches: Vec<f32>,
+        grids: &[[usize; 3]],
+        pass: Pass<'a>,
+    ) -> crate::Result<(Tensor, VisionBackward<'a>)> {
+        self.map();
+        let layout = self.layout(grids)?;
+        let patches = self.patches(patches, grids)?;
+        let mut x = self.embedded(&patches, &layout, pass)?;
+        let mut inputs = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            pass.go_on()?;
+            let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+            inputs.push(std::mem::replace(&mut x, y));
+        }
+        let features = layout.in_raster_order(&self.merger.forward(&x, pass)?)?;
+        let seen = Seen { patches, inputs, merged: x, layout };
+        Ok((features, Box::new(move |dfeatures, gradients| self.backward(seen, dfeatures, pass, gradients))))
+    }
+
+    fn linears(&self) -> Vec<&Linear> {
+        self.blocks.iter().flat_map(VisionBlock::linears).chain([&self.merger.first, &self.merger.second]).collect()
+    }
+
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let blocks = self.blocks.iter_mut().flat_map(VisionBlock::linears_mut);
+        blocks.chain([&mut self.merger.first, &mut self.merger.second]).collect()
+    }
+
+    fn matrices(&self) -> Vec<&Matrix> {
+        self.linears().into_iter().map(|linear| &linear.weight).chain([&self.patch_embed]).collect()
+    }
+
+    fn matrices_mut(&mut self) -> Vec<&mut Matrix> {
+        let Self { patch_embed, blocks, merger, .. } = self;
+        let linears = blocks.iter_mut().flat_map(VisionBlock::linears_mut);
+        let linears = linears.chain([&mut merger.first, &mut merger.second]);
+        linears.map(|linear| &mut linear.weight).chain([patch_embed]).collect()
+    }
+
+    fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
 /// What the backward pass reads of a forward pass.
-pub struct Seen {
+struct Seen {
     patches: Tensor,
     /// Of each block.
     inputs: Vec<Tensor>,

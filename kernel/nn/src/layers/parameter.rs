@@ -16,8 +16,8 @@ use super::linear::Pass;
 
 /// A matrix, read where the checkpoint maps it.
 pub struct Matrix {
-    pub(super) name: String,
-    pub(super) frozen: FrozenMatrix,
+    pub(crate) name: String,
+    pub(crate) frozen: FrozenMatrix,
 }
 
 impl Matrix {
@@ -34,9 +34,9 @@ impl Matrix {
 
 /// A vector: a bias, or the weight of a norm.
 pub struct Vector {
-    pub(super) name: String,
+    pub(crate) name: String,
     /// On the model's device.
-    pub(super) frozen: Tensor,
+    pub(crate) frozen: Tensor,
 }
 
 impl Vector {
@@ -61,8 +61,8 @@ impl Vector {
 
 /// RMSNorm with its weight.
 pub struct Norm {
-    pub(super) weight: Vector,
-    pub(super) eps: f32,
+    pub(crate) weight: Vector,
+    pub(crate) eps: f32,
 }
 
 impl Norm {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ops::Rotary;
 
-use super::config::TextConfig;
+use super::text_config::TextConfig;
 
 /// Temporal, height and width position of every token of one sequence, and `rope_delta`, which added to
 /// the count of tokens gives the position of the next generated one.
@@ -79,7 +79,7 @@ pub fn rotary(positions: &[[u32; 3]], config: &TextConfig, device: &Device) -> c
 }
 
 /// The tables of a rotation by `angles`, `half` of them a token.
-pub(super) fn rotary_of(
+pub(crate) fn rotary_of(
     angles: impl Iterator<Item = f32>,
     half: usize,
     device: &Device,
@@ -90,7 +90,7 @@ pub(super) fn rotary_of(
 }
 
 /// `theta^(-j / half)` for `j` in `0..half`.
-pub(super) fn inverse_frequencies(half: usize, theta: f64) -> Vec<f32> {
+pub(crate) fn inverse_frequencies(half: usize, theta: f64) -> Vec<f32> {
     (0..half).map(|j| 1.0 / (theta as f32).powf(j as f32 / half as f32)).collect()
 }
 

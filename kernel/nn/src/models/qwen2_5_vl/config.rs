@@ -1,8 +1,6 @@
 //! `config.json`, as transformers reads it: nested as it saves it since 4.52, or flat as the hub has it; what the file
 //! leaves out is the default of transformers' classes, and keys that they do not know are passed over.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
@@ -10,9 +8,15 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_quote::quote;
 
-use super::config_error::ConfigError;
-use crate::error::Error;
 use crate::error::Result;
+use crate::layers::Loader;
+use crate::layers::TextConfig;
+use crate::models::ConfigError;
+use crate::models::ModelConfig;
+use crate::models::Parsed;
+use crate::models::VisionTower;
+
+use super::vision::VisionModel;
 
 /// Sizes and special token ids of a Qwen2.5-VL checkpoint.
 #[derive(Clone, Debug)]
@@ -24,47 +28,6 @@ pub struct Config {
     /// Whether the head is meant to be the embedding matrix (3B) or a matrix of its own (7B). A checkpoint that has a
     /// head with other values than the embedding keeps it all the same.
     pub tie_word_embeddings: bool,
-}
-
-/// The language model, with the defaults of transformers' `Qwen2_5_VLTextConfig`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct TextConfig {
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    pub num_key_value_heads: usize,
-    pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies.
-    #[serde(skip)]
-    pub rope_theta: f64,
-    /// How many of the `head_dim / 2` frequencies follow the temporal, height and width position.
-    #[serde(skip)]
-    pub mrope_section: [usize; 3],
-}
-
-impl Default for TextConfig {
-    fn default() -> Self {
-        Self {
-            vocab_size: 152_064,
-            hidden_size: 8192,
-            intermediate_size: 29_568,
-            num_hidden_layers: 80,
-            num_attention_heads: 64,
-            num_key_value_heads: 8,
-            rms_norm_eps: 1e-5,
-            rope_theta: 1e6,
-            mrope_section: [16, 24, 24],
-        }
-    }
-}
-
-impl TextConfig {
-    pub fn head_dim(&self) -> usize {
-        self.hidden_size / self.num_attention_heads
-    }
 }
 
 /// The vision tower and its merger, with the defaults of transformers' `Qwen2_5_VLVisionConfig`.
@@ -116,26 +79,42 @@ impl VisionConfig {
     }
 }
 
-const ARCHITECTURE: &str = "Qwen2_5_VLForConditionalGeneration";
-
-type Parsed<T> = std::result::Result<T, ConfigError>;
-
-impl Config {
-    /// Reads `config.json` of a model folder.
-    ///
-    /// # Errors
-    /// The file is missing or malformed, belongs to another architecture or to quantized weights, or has a value that is
-    /// not supported, by name.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
-        let text = tunebook_files::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let root: Value = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
-        Self::parse(&root).map_err(|problem| Error::Config { path, problem })
+impl ModelConfig for Config {
+    fn text(&self) -> &TextConfig {
+        &self.text
     }
 
-    fn parse(root: &Value) -> Parsed<Self> {
-        check_architecture(root)?;
-        check_quantization(root)?;
+    fn image_token_id(&self) -> u32 {
+        self.image_token_id
+    }
+
+    fn tie_word_embeddings(&self) -> bool {
+        self.tie_word_embeddings
+    }
+
+    fn patch_size(&self) -> usize {
+        self.vision.patch_size
+    }
+
+    fn temporal_patch_size(&self) -> usize {
+        self.vision.temporal_patch_size
+    }
+
+    fn spatial_merge_size(&self) -> usize {
+        self.vision.spatial_merge_size
+    }
+
+    fn load_vision(&self, loader: &mut Loader) -> Result<Box<dyn VisionTower>> {
+        Ok(Box::new(VisionModel::load(self, loader)?))
+    }
+}
+
+impl Config {
+    /// Reads the contents of a `config.json`.
+    ///
+    /// # Errors
+    /// A value that is not supported, by name.
+    pub fn parse(root: &Value) -> Parsed<Self> {
         let text_root = root.get("text_config").filter(|v| v.is_object()).unwrap_or(root);
         let text = parse_text(text_root)?;
         let vision = parse_vision(root.get("vision_config").unwrap_or(&Value::Null))?;
@@ -187,30 +166,6 @@ impl Config {
     pub fn window_tokens(&self) -> usize {
         self.vision.window_size / self.vision.patch_size / self.vision.spatial_merge_size
     }
-}
-
-fn check_architecture(root: &Value) -> Parsed<()> {
-    let named = root.pointer("/architectures/0").and_then(Value::as_str);
-    let model_type = root.get("model_type").and_then(Value::as_str);
-    if named == Some(ARCHITECTURE) || (named.is_none() && model_type == Some("qwen2_5_vl")) {
-        return Ok(());
-    }
-    let found = named.or(model_type).map(quote);
-    Err(ConfigError::Architecture { found, expected: ARCHITECTURE })
-}
-
-/// Weights that are stored quantized are other tensors under the same names.
-fn check_quantization(root: &Value) -> Parsed<()> {
-    let config = |key: &str| root.get(key).filter(|value| value.is_object());
-    let Some(config) = config("quantization_config").or_else(|| config("compression_config")) else { return Ok(()) };
-    let method = config.get("quant_method").and_then(Value::as_str).unwrap_or("bitsandbytes");
-    let is_on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
-    let bits = match (is_on("load_in_4bit"), is_on("load_in_8bit")) {
-        (true, _) => Some(4),
-        (_, true) => Some(8),
-        _ => config.get("bits").and_then(Value::as_u64),
-    };
-    Err(ConfigError::Quantized { method: quote(method), bits })
 }
 
 fn parse_text(root: &Value) -> Parsed<TextConfig> {
@@ -295,7 +250,7 @@ mod tests {
 
     fn flat() -> Value {
         json!({
-            "architectures": [ARCHITECTURE], "vocab_size": 100, "hidden_size": 64, "intermediate_size": 160,
+            "vocab_size": 100, "hidden_size": 64, "intermediate_size": 160,
             "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
             "rope_theta": 1e6, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
             "image_token_id": 7, "vision_start_token_id": 8, "tie_word_embeddings": true,
@@ -318,7 +273,7 @@ mod tests {
             json!({"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}),
         );
         let nested = json!({
-            "architectures": [ARCHITECTURE], "text_config": text, "vision_config": flat["vision_config"],
+            "text_config": text, "vision_config": flat["vision_config"],
             "image_token_id": 7, "vision_start_token_id": 8
         });
         let (a, b) = (Config::parse(&flat).unwrap(), Config::parse(&nested).unwrap());
@@ -327,13 +282,6 @@ mod tests {
         assert_eq!(a.text.mrope_section, [2, 3, 3]);
         assert_eq!(a.vision.patch_values(), 1176);
         assert_eq!(a.window_tokens(), 4);
-    }
-
-    #[test]
-    fn another_architecture_is_named() {
-        let mut other = flat();
-        other["architectures"] = json!(["LlamaForCausalLM"]);
-        assert!(Config::parse(&other).unwrap_err().to_string().contains("LlamaForCausalLM"));
     }
 
     #[test]
@@ -394,33 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn quantized_weights_are_refused_by_their_method() {
-        let cases = [
-            (json!({"quant_method": "awq", "bits": 4}), "awq, 4 bits"),
-            (json!({"quant_method": "gptq", "bits": 8}), "gptq, 8 bits"),
-            (json!({"load_in_4bit": true, "load_in_8bit": false}), "bitsandbytes, 4 bits"),
-            (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "bitsandbytes, 8 bits"),
-            (json!({"quant_method": "compressed-tensors", "format": "pack-quantized"}), "compressed-tensors"),
-            (json!({"quant_method": "fp8"}), "fp8"),
-        ];
-        for (quantization, method) in cases {
-            let mut config = flat();
-            config["quantization_config"] = quantization;
-            let message = Config::parse(&config).unwrap_err().to_string();
-            assert!(message.contains(method) && message.contains("quantization_bit"), "{message}");
-        }
-    }
-
-    #[test]
     fn what_is_quoted_is_cut() {
         let long = "x".repeat(100_000);
         for (key, value) in [
-            ("architectures", json!([long])),
             ("hidden_size", json!(long)),
             ("hidden_act", json!(long)),
             ("image_token_id", json!(long)),
             ("rope_scaling", json!({"type": long})),
-            ("quantization_config", json!({"quant_method": long})),
         ] {
             let mut wrong = flat();
             wrong[key] = value;

@@ -52,23 +52,23 @@ const DROPOUT: u64 = 1 << 63;
 
 /// `y = x Wᵀ + b`, and what an adapter on this layer makes of it: see [`ActiveLora::forward`].
 pub struct Linear {
-    /// Index in [`super::Qwen2_5Vl::linears`].
-    pub(super) id: usize,
-    pub(super) weight: Matrix,
-    pub(super) bias: Option<Vector>,
-    pub(super) precision: Precision,
+    /// Index in [`ModelShape::linears`](crate::adapter::ModelShape::linears).
+    pub(crate) id: usize,
+    pub(crate) weight: Matrix,
+    pub(crate) bias: Option<Vector>,
+    pub(crate) precision: Precision,
     /// In what y is written, f32 or bf16.
-    pub(super) y_dtype: DType,
+    pub(crate) y_dtype: DType,
     /// In what dx is written.
-    pub(super) dx_dtype: DType,
+    pub(crate) dx_dtype: DType,
 }
 
 impl Linear {
-    pub(super) fn quantize(&mut self, bit: QuantizationBit) {
+    pub(crate) fn quantize(&mut self, bit: QuantizationBit) {
         self.weight.frozen = self.weight.frozen.quantized(bit);
     }
 
-    pub(super) fn weight(&self) -> &FrozenMatrix {
+    pub(crate) fn weight(&self) -> &FrozenMatrix {
         &self.weight.frozen
     }
 

@@ -5,6 +5,10 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::gradients::Gradients;
+use crate::layers::Linear;
+use crate::layers::Loader;
+use crate::layers::Norm;
+use crate::layers::Pass;
 use crate::ops::Rotary;
 use crate::ops::Segments;
 use crate::ops::add;
@@ -16,10 +20,6 @@ use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
 use super::config::VisionConfig;
-use super::linear::Linear;
-use super::linear::Pass;
-use super::loader::Loader;
-use super::parameter::Norm;
 
 /// RMSNorm epsilon of the tower, fixed by the architecture.
 pub const EPS: f32 = 1e-6;

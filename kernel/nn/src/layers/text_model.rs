@@ -1,0 +1,223 @@
+//! The language model: embedding, decoder layers, final norm, and head.
+
+use candle_core::DType;
+use candle_core::Device;
+use candle_core::Result;
+use candle_core::Tensor;
+use candle_core::Var;
+use tunebook_gemm::Precision;
+
+use crate::adapter::Adapter;
+use crate::adapter::TensorShape;
+use crate::checkpoint::Checkpoint;
+use crate::gradients::Gradients;
+use crate::models::TensorNames;
+use crate::ops::Rotary;
+use crate::ops::Weight;
+use crate::ops::add_embedding_gradient;
+use crate::ops::linear;
+
+use super::decoder_layer::DecoderLayer;
+use super::kv_cache::KvCache;
+use super::linear::Linear;
+use super::linear::Pass;
+use super::loader::Loader;
+use super::parameter::Matrix;
+use super::parameter::Norm;
+use super::text_config::TextConfig;
+
+/// Whether a checkpoint has a head with other values than the embedding. transformers then takes it, even where
+/// config.json says that the two are tied: a merged `modules_to_save` leaves such files.
+fn has_own_head(checkpoint: &Checkpoint, names: &TensorNames) -> bool {
+    checkpoint.contains(names.head) && !checkpoint.are_equal(names.head, names.embedding)
+}
+
+/// A decoder-only language model with its head.
+pub struct TextModel {
+    pub config: TextConfig,
+    embed_tokens: Matrix,
+    pub layers: Vec<DecoderLayer>,
+    norm: Norm,
+    lm_head: Matrix,
+    /// Whether the head is the embedding.
+    tied: bool,
+    precision: Precision,
+    device: Device,
+}
+
+impl TextModel {
+    /// `tied` says whether the head is meant to be the embedding.
+    pub(crate) fn load(text: &TextConfig, tied: bool, loader: &mut Loader) -> crate::Result<Self> {
+        let names = loader.shape.names;
+        let prefix = names.language_model;
+        let (vocab, hidden) = (text.vocab_size, text.hidden_size);
+        let embed_tokens = loader.matrix(names.embedding.to_string(), vocab, hidden)?;
+        let layers = (0..text.num_hidden_layers)
+            .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, loader))
+            .collect::<crate::Result<_>>()?;
+        let norm = loader.norm(&format!("{prefix}.norm"), hidden, text.rms_norm_eps as f32)?;
+        let tied = tied && !has_own_head(loader.checkpoint, names);
+        let name = names.head.to_string();
+        let lm_head = if tied {
+            loader.shape.tensors.push(TensorShape { name: name.clone(), dims: vec![vocab, hidden], tied: true });
+            Matrix { name, frozen: embed_tokens.frozen.clone() }
+        } else {
+            loader.matrix(name, vocab, hidden)?
+        };
+        let (precision, device) = (loader.precision, loader.device.clone());
+        let config = text.clone();
+        Ok(Self { config, embed_tokens, layers, norm, lm_head, tied, precision, device })
+    }
+
+    /// The layers whose weights are quantized, in the order in which they are loaded.
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.layers.iter_mut().flat_map(DecoderLayer::linears_mut)
+    }
+
+    /// Every matrix that products read.
+    pub(crate) fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        let Self { layers, lm_head, .. } = self;
+        layers.iter_mut().flat_map(DecoderLayer::linears_mut).map(|linear| &mut linear.weight).chain([lm_head])
+    }
+
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flat_map(DecoderLayer::linears)
+    }
+
+    /// The embeddings of `input_ids`, `[T, hidden]`; the caller puts picture features over the placeholders.
+    ///
+    /// # Errors
+    /// An id is outside the vocabulary.
+    pub fn embed(&self, input_ids: &[u32], pass: Pass) -> crate::Result<Vec<f32>> {
+        let frozen = &self.embed_tokens.frozen;
+        if let Some(id) = input_ids.iter().find(|&&id| id as usize >= frozen.rows) {
+            return Err(crate::Error::Input(format!(
+                "token {id} is outside the model's vocabulary of {}: tokenizer.json belongs to another model",
+                frozen.rows
+            )));
+        }
+        if let Some(trained) = self.embed_tokens.trained(pass) {
+            let ids = Tensor::new(input_ids, &self.device)?;
+            return Ok(trained.index_select(&ids, 0)?.flatten_all()?.to_vec1()?);
+        }
+        let mut values = vec![0f32; input_ids.len() * frozen.cols];
+        for (&id, row) in input_ids.iter().zip(values.chunks_exact_mut(frozen.cols)) {
+            frozen.read_row(id as usize, row);
+        }
+        Ok(values)
+    }
+
+    /// Adds the gradient of the embedding, if it trains: `ids` are those of the rows that it made.
+    pub fn embed_backward(
+        &self,
+        ids: &[Option<u32>],
+        dx: &Tensor,
+        pass: Pass,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        match self.embed_tokens.trained(pass) {
+            Some(trained) => add_embedding_gradient(&gradients.sum(trained)?, ids, dx),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the adapter that is on trains the embedding.
+    pub fn embedding_trains(&self, pass: Pass) -> bool {
+        self.embed_tokens.trained(pass).is_some()
+    }
+
+    /// Whether the head is the embedding.
+    pub fn is_tied(&self) -> bool {
+        self.tied
+    }
+
+    /// What the matrices take in memory once they have been read, in bytes.
+    pub fn size(&self) -> usize {
+        let head = if self.tied { 0 } else { self.lm_head.frozen.size() };
+        self.linears().map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.frozen.size() + head
+    }
+
+    /// Whether [`TextModel::pack_next`] has nothing to do any more.
+    pub fn is_packed(&self) -> bool {
+        self.lm_head.frozen.pack_was_tried()
+    }
+
+    /// Keeps the weights of one more layer, or of the head after all layers, in fewer bits from now on, without loss, if
+    /// they are bf16 in a file and this CPU makes products with a single token faster so.
+    pub fn pack_next(&self) {
+        let is_packed = |layer: &&DecoderLayer| layer.linears().iter().all(|linear| linear.weight().pack_was_tried());
+        match self.layers.iter().find(|layer| !is_packed(layer)) {
+            Some(layer) => layer.linears().iter().for_each(|linear| linear.weight().pack()),
+            None => self.lm_head.frozen.pack(),
+        }
+    }
+
+    /// Reads all weights from the file again.
+    pub fn unpack(&mut self) {
+        self.matrices_mut().for_each(|matrix| matrix.frozen.unpack());
+        if self.tied {
+            self.embed_tokens.frozen = self.lm_head.frozen.clone();
+        }
+    }
+
+    /// Maps the head's weights at once after [`TextModel::release_head`].
+    pub fn map_head(&self) {
+        self.lm_head.frozen.map();
+    }
+
+    /// Lets the system take back the memory of the head's weights; the next product reads them from the file again.
+    pub fn release_head(&self) {
+        self.lm_head.frozen.release();
+    }
+
+    /// The final norm, before the head.
+    pub fn norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.norm.forward(x, pass)
+    }
+
+    /// The gradient of what goes into the final norm; that of its weight is added to `gradients`, if it trains.
+    pub fn norm_backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
+        self.norm.backward(x, dy, None, pass, gradients)
+    }
+
+    /// Logits `[T, vocabulary]` of normed hidden states.
+    pub fn logits(&self, normed: &Tensor, pass: Pass) -> Result<Tensor> {
+        linear(normed, self.lm_head(pass), None, None, self.precision, DType::F32)
+    }
+
+    /// The head's matrix, `[vocabulary, hidden]`.
+    pub fn lm_head<'a>(&'a self, pass: Pass<'a>) -> Weight<'a> {
+        self.trained_head(pass).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
+    }
+
+    /// The copy of the head that trains. A head that is the embedding trains with it where the adapter wants it so.
+    pub fn trained_head<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
+        let with_embedding = self.tied && pass.adapter.is_some_and(Adapter::ties_head);
+        let embedding = with_embedding.then(|| self.embed_tokens.trained(pass)).flatten();
+        self.lm_head.trained(pass).or(embedding)
+    }
+
+    /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives the hidden states of the
+    /// last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
+    ///
+    /// # Errors
+    /// Whatever candle reports; a stop. The cache then is as it was.
+    pub fn read(
+        &self,
+        x: Vec<f32>,
+        rotary: &Rotary,
+        cache: &mut KvCache,
+        wanted: usize,
+        pass: Pass,
+    ) -> crate::Result<Tensor> {
+        let tokens = x.len() / self.embed_tokens.frozen.cols;
+        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &self.device)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            pass.go_on()?;
+            let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
+            x = layer.forward_cached(&x, rotary, (cache, index), wanted, pass)?;
+        }
+        cache.appended(tokens);
+        Ok(x)
+    }
+}
