@@ -89,15 +89,17 @@ impl Host {
         let (cancel, snapshot, language) = (host.cancel.clone(), Arc::clone(&host.snapshot), host.language.clone());
         thread::Builder::new().name("engine".to_string()).spawn(move || {
             let mut session = Session::default();
-            for request in received {
+            for Request { job, reply } in received {
                 // From outside the pool every product would have to wake it, and wait.
-                rayon::scope(|_| carry_out(request, &mut session, &cancel, &language));
+                let done = rayon::scope(|_| carry_out(job, &reply, &mut session, &cancel, &language));
                 let now = Snapshot {
                     settings: session.settings().clone(),
                     adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
                     lang: language.get(),
                 };
                 *snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
+                // Whoever hears that it is done may ask for the snapshot at once.
+                let _ = reply.send(done);
             }
         })?;
         Ok(host)
@@ -168,7 +170,14 @@ impl Host {
     }
 }
 
-fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Cancel, language: &Language) {
+/// Gives the message that it is done.
+fn carry_out(
+    job: Job,
+    reply: &Sender<Message>,
+    session: &mut Session,
+    cancel: &Cancel,
+    language: &Language,
+) -> Message {
     if !matches!(job, Job::Call(_)) {
         cancel.reset();
     }
@@ -191,7 +200,7 @@ fn carry_out(Request { job, reply }: Request, session: &mut Session, cancel: &Ca
         let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
         Err(Error::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
     });
-    send(Message::Done(result.map(show)));
+    Message::Done(result.map(show))
 }
 
 #[cfg(test)]
