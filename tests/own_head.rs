@@ -147,6 +147,18 @@ fn tensors_that_are_missing_are_all_named() {
 }
 
 #[test]
+fn a_config_of_two_thousand_million_layers_is_an_error() {
+    let folder = tiny_with(|_| {});
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["num_hidden_layers"] = (i32::MAX as u64).into();
+    fs::write(&path, config.to_string()).unwrap();
+    let (emit, cancel) = (|_| {}, Cancel::default());
+    let error = Session::default().load(folder.path(), &Context { emit: &emit, cancel: &cancel }).unwrap_err();
+    assert!(error.to_string().contains("lacks 10000 of the model's tensors"), "{error}");
+}
+
+#[test]
 fn tensors_that_the_model_does_not_have_are_named() {
     let folder = tiny_with(|weights| {
         let extra = weights["model.norm.weight"].clone();

@@ -48,7 +48,7 @@ impl Loader<'_> {
 
     pub fn matrix(&mut self, name: String, rows: usize, cols: usize) -> Result<Matrix> {
         if !self.checkpoint.contains(&name) {
-            self.missing.push(name.clone());
+            self.miss(&name)?;
             return Ok(Matrix { name, frozen: FrozenMatrix::missing(rows, cols) });
         }
         let frozen = self.checkpoint.matrix(&name, rows, cols)?;
@@ -59,11 +59,20 @@ impl Loader<'_> {
 
     fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
         if !self.checkpoint.contains(&name) {
-            self.missing.push(name.clone());
+            self.miss(&name)?;
             return Ok(Vector { name, frozen: Tensor::zeros(0, DType::F32, self.device)? });
         }
         let frozen = Tensor::from_vec(self.checkpoint.vector(&name, length)?, length, self.device)?;
         self.shape.tensors.push(TensorShape { name: name.clone(), dims: vec![length], tied: false });
         Ok(Vector { name, frozen })
+    }
+
+    /// # Errors
+    /// So many are missing that config.json cannot mean it.
+    fn miss(&mut self, name: &str) -> Result<()> {
+        /// The largest models have some thousand tensors.
+        const MOST: usize = 10_000;
+        self.missing.push(name.to_string());
+        if self.missing.len() < MOST { Ok(()) } else { Err(self.checkpoint.missing(&self.missing, Vec::new())) }
     }
 }
