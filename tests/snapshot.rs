@@ -59,6 +59,7 @@ fn check(name: &str, start: Start, settings: &[(&str, &str)]) {
         session.restore(&snapshot).unwrap();
         assert_eq!(session.step(), 2, "{name}");
         session.train(Some(7), &quiet).unwrap();
+        assert_eq!(session.keep(&quiet).unwrap().len(), 1, "{name}: what is on the disk is of the first time");
         assert!(standing(&mut session, &parts, &quiet) == expected, "{name}: the second time");
         drop(session);
         std::fs::remove_dir_all(&parts).unwrap();

@@ -119,6 +119,8 @@ impl Run {
     pub fn restore(&mut self, adapter: &Adapter, snapshot: &Snapshot) -> Result<()> {
         self.state.restore(adapter, snapshot)?;
         self.saved = self.saved.min(self.step());
+        // As many micro-batches as are on the disk may now be others.
+        self.kept = 0;
         if let Some(output) = self.output.take() {
             let log = output.log_until(self.step(), self.state.run.evaluations.len());
             self.resumed = Some((output.folder().to_path_buf(), log));
