@@ -1,6 +1,5 @@
 //! What a file is by its first bytes, whatever its name says: a picture of a format that is read, or something else.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -42,7 +41,7 @@ impl OtherFile {
     /// What a file holds by its first bytes; none if it is a picture, or cannot be read.
     pub fn of(path: &Path) -> Option<Self> {
         let mut start = Vec::with_capacity(FIRST_BYTES);
-        File::open(path).ok()?.take(FIRST_BYTES as u64).read_to_end(&mut start).ok()?;
+        tunebook_files::open(path).ok()?.take(FIRST_BYTES as u64).read_to_end(&mut start).ok()?;
         format(&start).err()
     }
 }

@@ -85,7 +85,8 @@ pub fn paths(folder: &Path) -> Vec<String> {
 /// Whether a folder of the cache has all that a model needs: a download that broke off leaves one that has not.
 pub fn is_whole_model(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
-    let shards = fs::read(folder.join(INDEX)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let shards =
+        tunebook_files::read(&folder.join(INDEX)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let has_weights = match shards.as_ref().and_then(|index| index.get("weight_map")?.as_object()) {
         Some(map) => map.values().all(|shard| shard.as_str().is_some_and(has)),
         None => has(WHOLE),
