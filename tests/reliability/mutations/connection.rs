@@ -120,7 +120,7 @@ fn connected(place: &Path, socket: usize) -> Option<UnixStream> {
     stream.write_all(&all).ok().map(|()| stream)
 }
 
-/// The bytes of a changed message for a socket. The lengths of its frames are right.
+/// The bytes of a changed message for a socket: what its frames hold, how many they are, or their flags and lengths.
 fn changed(dice: &mut Dice, socket: usize) -> Vec<u8> {
     let mut frames = match socket {
         IOPUB => vec![b"\x01topic".to_vec()],
@@ -134,7 +134,8 @@ fn changed(dice: &mut Dice, socket: usize) -> Vec<u8> {
     if dice.once_in(8) && frames.len() > 1 {
         frames.remove(dice.below(frames.len()));
     }
-    framed(&frames)
+    let sent = framed(&frames);
+    if dice.once_in(8) { bytes::mutate(dice, &sent) } else { sent }
 }
 
 /// A request whose content is changed, and perhaps its code and its header.
