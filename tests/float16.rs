@@ -10,7 +10,7 @@ use tunebook_engine::Session;
 use tunebook_engine::model::Model;
 use tunebook_engine::settings::Dtype;
 use tunebook_nn::QuantizationBit;
-use tunebook_nn::layers::Pass;
+use tunebook_nn::layers::ForwardContext;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
@@ -53,9 +53,9 @@ fn in_bfloat16_and_quantized_it_is_the_model_that_was_stored_so() {
     let load = |folder: &Path| Model::load(folder, Dtype::Bfloat16, Device::Cpu).unwrap();
     let (half, rounded) = (load(half.path()), load(rounded.path()));
     let answer = |model: &Model| {
-        let x = model.net.embed(&[5, 6, 7], &[], Pass::default()).unwrap();
+        let x = model.net.embed(&[5, 6, 7], &[], ForwardContext::default()).unwrap();
         let x = candle_core::Tensor::from_vec(x, (3, 64), &Device::Cpu).unwrap();
-        model.net.text.logits(&x, Pass::default()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        model.net.text.logits(&x, ForwardContext::default()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     assert_eq!(answer(&half), answer(&rounded));
 

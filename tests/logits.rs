@@ -21,8 +21,8 @@ use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
 use tunebook_nn::Error;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::KvCache;
-use tunebook_nn::layers::Pass;
 
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
@@ -76,8 +76,8 @@ impl Case {
         let grids: Vec<_> = images.iter().map(|image| [image.grid.t, image.grid.h, image.grid.w]).collect();
         let patches: Vec<_> = images.iter().map(|image| processor.load(image).unwrap().patches).collect();
         let pictures = patches.iter().zip(&grids);
-        let features =
-            pictures.map(|(patches, grid)| model.net.vision.forward(patches.clone(), &[*grid], Pass::default()));
+        let features = pictures
+            .map(|(patches, grid)| model.net.vision.forward(patches.clone(), &[*grid], ForwardContext::default()));
         let prompt = Prompt { input_ids: slots.ids, features: features.collect::<Result<_, _>>().unwrap(), grids };
         Self {
             expected: Tensors::read(&format!("logits/{name}.safetensors")),
@@ -92,14 +92,14 @@ impl Case {
     pub fn logits(&self, adapter: Option<&Adapter>) -> Tensor {
         let net = &self.model.net;
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
-        let pass = Pass { adapter, ..Pass::default() };
+        let ctx = ForwardContext { adapter, ..ForwardContext::default() };
         let grids = &self.prompt.grids;
-        let pictures = (!grids.is_empty()).then(|| net.vision.forward(self.pixels.clone(), grids, pass).unwrap());
-        let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), pass).unwrap();
+        let pictures = (!grids.is_empty()).then(|| net.vision.forward(self.pixels.clone(), grids, ctx).unwrap());
+        let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), ctx).unwrap();
         let mut cache = KvCache::new(net.text.layers.len(), 512);
         let turn = net.rotary(&positions.thw).unwrap();
-        let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), pass).unwrap();
-        net.text.logits(&net.text.norm(&hidden, pass).unwrap(), pass).unwrap()
+        let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), ctx).unwrap();
+        net.text.logits(&net.text.norm(&hidden, ctx).unwrap(), ctx).unwrap()
     }
 
     fn greedy(&self, repetition_penalty: f64) -> Vec<i64> {
@@ -127,20 +127,23 @@ fn a_stop_is_heard_before_each_layer_and_leaves_nothing_behind() {
     let (net, prompt) = (&case.model.net, &case.prompt);
     let positions = net.positions(&prompt.input_ids, &prompt.grids).unwrap();
     let turn = net.rotary(&positions.thw).unwrap();
-    let x = net.embed(&prompt.input_ids, &prompt.features, Pass::default()).unwrap();
+    let x = net.embed(&prompt.input_ids, &prompt.features, ForwardContext::default()).unwrap();
     let mut cache = KvCache::new(net.text.layers.len(), 512);
     for before in 0..2 {
         let asked = Cell::new(0);
         let stop = || asked.replace(asked.get() + 1) == before;
-        let pass = Pass { stop: Some(&stop), ..Pass::default() };
-        let stopped = net.vision.forward(case.pixels.clone(), &prompt.grids, pass);
-        assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);
-        let stopped = net.text.read(x.clone(), &turn, &mut cache, 1, pass);
-        assert!(matches!(stopped, Err(Error::Stopped)) && asked.take() == before + 1);
+        let ctx = ForwardContext { stop: Some(&stop), ..ForwardContext::default() };
+        let stopped = net.vision.forward(case.pixels.clone(), &prompt.grids, ctx);
+        assert!(matches!(stopped, Err(Error::Cancelled)) && asked.take() == before + 1);
+        let stopped = net.text.read(x.clone(), &turn, &mut cache, 1, ctx);
+        assert!(matches!(stopped, Err(Error::Cancelled)) && asked.take() == before + 1);
         assert_eq!(cache.tokens(), 0);
     }
-    let hidden = net.text.read(x, &turn, &mut cache, prompt.input_ids.len(), Pass::default()).unwrap();
-    let logits = net.text.logits(&net.text.norm(&hidden, Pass::default()).unwrap(), Pass::default()).unwrap();
+    let hidden = net.text.read(x, &turn, &mut cache, prompt.input_ids.len(), ForwardContext::default()).unwrap();
+    let logits = net
+        .text
+        .logits(&net.text.norm(&hidden, ForwardContext::default()).unwrap(), ForwardContext::default())
+        .unwrap();
     let values = |logits: &Tensor| logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(values(&logits), values(&case.logits(None)));
 }

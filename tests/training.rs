@@ -273,7 +273,7 @@ fn a_step_that_is_no_number_is_not_made() {
 fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begins() {
     let plans = Mutex::new(Vec::new());
     let emit = |event| {
-        if let Event::Plan(plan) = event {
+        if let Event::MemoryEstimate(plan) = event {
             plans.lock().unwrap().push(plan);
         }
     };

@@ -108,7 +108,7 @@ impl Screen {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(End::Failed(Error::Lost)),
             };
-            trains |= matches!(message, Message::Event(Event::Plan(_) | Event::MicroBatch { .. }));
+            trains |= matches!(message, Message::Event(Event::MemoryEstimate(_) | Event::MicroBatch { .. }));
             match message {
                 Message::Done(result) if !is_read => return Ok(result.map_or_else(End::Failed, |()| drawing.end)),
                 Message::Done(result) => {
@@ -221,7 +221,7 @@ impl Drawing<'_> {
                 self.end_text()?;
                 screen.note(&note.say(lang))?;
             }
-            Event::Plan(plan) => {
+            Event::MemoryEstimate(plan) => {
                 self.progress.clear();
                 screen.aside(&plan.say(lang))?;
             }

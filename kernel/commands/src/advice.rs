@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tunebook_engine::Settings;
 use tunebook_engine::advice::Advice;
-use tunebook_engine::advice::Plan;
+use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::advice::Remedies;
 
 use crate::lang::Lang;
@@ -12,7 +12,7 @@ use crate::lang::Say;
 use crate::quantities::seconds;
 use crate::say;
 
-impl Say for Plan {
+impl Say for MemoryEstimate {
     fn say(&self, lang: Lang) -> String {
         let &Self { tokens, least, most, kept, layers, limit, free, weights } = self;
         let room = match (limit, free) {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_is_needed_and_what_there_is() {
-        let plan = Plan {
+        let plan = MemoryEstimate {
             tokens: 2000,
             least: 9.0,
             most: 12.0,
@@ -193,7 +193,7 @@ mod tests {
              reads them from the disk: quantization_bit=4 makes them smaller"
         );
         assert!(plan.say(Lang::Zh).contains("36 层中有 26 层要算两遍"));
-        let easy = Plan { kept: 36, free: Some(30.0), ..plan };
+        let easy = MemoryEstimate { kept: 36, free: Some(30.0), ..plan };
         assert_eq!(
             easy.say(Lang::En),
             "memory: up to 2000 tokens at a time take 12.0 GB, with nothing computed twice; 30.0 GB can be had"

@@ -1,9 +1,9 @@
 //! One question to several adapters.
 
 use crate::adapters::Chosen;
-use crate::conversation::Asking;
 use crate::conversation::Conversation;
 use crate::conversation::Question;
+use crate::conversation::RunContext;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
@@ -20,15 +20,15 @@ use crate::report::ComparedAnswer;
 pub fn compare(
     question: Question,
     chosen: &[Chosen],
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     cx: &Context,
 ) -> Result<CompareReport> {
     let mut answers = Vec::with_capacity(chosen.len());
     for Chosen { name, adapter, .. } in chosen {
         cx.emit(Event::Answering(name.clone()));
-        let asking = Asking { adapter: adapter.as_ref(), ..asking };
-        let report = Conversation::default().ask(question, asking, features, cx)?;
+        let run = RunContext { adapter: adapter.as_ref(), ..run };
+        let report = Conversation::default().ask(question, run, features, cx)?;
         let end = report.end;
         answers.push(ComparedAnswer { name: name.clone(), report });
         if end == AnswerEnd::Interrupted {

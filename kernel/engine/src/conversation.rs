@@ -51,7 +51,7 @@ pub struct Question<'a> {
 
 /// Whom a question is put to.
 #[derive(Clone, Copy)]
-pub struct Asking<'a> {
+pub struct RunContext<'a> {
     pub model: &'a Model,
     pub adapter: Option<&'a Adapter>,
     pub processor: &'a ImageProcessor,
@@ -81,11 +81,11 @@ impl Conversation {
     pub fn ask(
         &mut self,
         question: Question,
-        asking: Asking,
+        run: RunContext,
         features: &mut Features,
         cx: &Context,
     ) -> Result<ChatReport> {
-        let Asking { model, adapter, settings, .. } = asking;
+        let RunContext { model, adapter, settings, .. } = run;
         let Question { system, text, images } = question;
         let start = Instant::now();
         let missing = images.len().saturating_sub(text.matches(IMAGE_PLACEHOLDER).count());
@@ -94,7 +94,7 @@ impl Conversation {
         let images = [&self.images, images].concat();
 
         let stop = || cx.is_cancelled();
-        let prompt = self.prompt(system, (&messages, &images), asking, features, &stop)?;
+        let prompt = self.prompt(system, (&messages, &images), run, features, &stop)?;
         let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(messages.len() as u64));
         let mut pieces = model.tokenizer.decode_stream(true);
         let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
@@ -125,11 +125,11 @@ impl Conversation {
         &mut self,
         system: &str,
         (messages, images): (&[Message], &[PathBuf]),
-        asking: Asking,
+        run: RunContext,
         features: &mut Features,
         stop: &dyn Fn() -> bool,
     ) -> Result<Prompt> {
-        let Asking { model, adapter, processor, settings } = asking;
+        let RunContext { model, adapter, processor, settings } = run;
         let of = adapter.filter(|adapter| adapter.changes_pictures()).map(fingerprint).transpose()?;
         if of != self.pictures_of {
             self.pictures.clear();

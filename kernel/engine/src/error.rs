@@ -200,7 +200,7 @@ impl From<candle_core::Error> for Error {
 impl From<tunebook_nn::Error> for Error {
     fn from(error: tunebook_nn::Error) -> Self {
         match error {
-            tunebook_nn::Error::Stopped => Self::Cancelled,
+            tunebook_nn::Error::Cancelled => Self::Cancelled,
             error => explained(Self::Model(error)),
         }
     }

@@ -11,7 +11,7 @@ use crate::adapters::Chosen;
 use crate::bad_sample::BadSamples;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::read_samples;
-use crate::conversation::Asking;
+use crate::conversation::RunContext;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -108,20 +108,20 @@ impl<'a> Samples<'a> {
 pub fn evaluate(
     samples: &Samples,
     chosen: &Chosen,
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     cx: &Context,
 ) -> Result<EvaluateReport> {
     let start = Instant::now();
-    let settings = asking.settings;
+    let settings = run.settings;
     let list: Vec<&Encoded> = samples.list.iter().map(Cow::as_ref).collect();
     let mut bad = BadSamples::default();
-    let MeanLoss { loss, done, batches, is_stopped } = mean_loss(&list, asking, features, &mut bad, cx)?;
+    let MeanLoss { loss, done, batches, is_stopped } = mean_loss(&list, run, features, &mut bad, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
     }
     if !loss.is_finite() {
-        return Err(finite::why(asking.model, asking.adapter));
+        return Err(finite::why(run.model, run.adapter));
     }
     let mut report = EvaluateReport {
         samples: samples.name.clone(),
@@ -165,15 +165,15 @@ pub struct MeanLoss {
 /// As [`evaluate`], but for a stop.
 pub fn mean_loss(
     samples: &[&Encoded],
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<MeanLoss> {
     let (mut sum, mut done, mut batches, mut seen) = (0.0, 0, 0, 0);
-    for batch in samples.chunks(asking.settings.per_device_eval_batch_size) {
+    for batch in samples.chunks(run.settings.per_device_eval_batch_size) {
         cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
-        match batch_loss(batch.to_vec(), asking, features, bad, cx) {
+        match batch_loss(batch.to_vec(), run, features, bad, cx) {
             Err(Error::Cancelled) => break,
             loss => {
                 if let Some((loss, samples)) = loss? {
@@ -195,12 +195,12 @@ pub fn mean_loss(
 /// The mean cross-entropy of the samples of a batch that can be used, and how many those are; none if none can.
 fn batch_loss(
     mut batch: Vec<&Encoded>,
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<Option<(f64, usize)>> {
-    let Asking { model, adapter, processor, settings } = asking;
+    let RunContext { model, adapter, processor, settings } = run;
     let (net, stop) = (&model.net, || cx.is_cancelled());
     while !batch.is_empty() {
         match MicroBatches::new(net, adapter, processor, features, std::slice::from_ref(&batch), true, &stop) {

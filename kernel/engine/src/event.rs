@@ -9,7 +9,7 @@ use std::time::Duration;
 use tunebook_data::Skipped;
 
 use crate::advice::Advice;
-use crate::advice::Plan;
+use crate::advice::MemoryEstimate;
 use crate::error::Error;
 use crate::error::Result;
 use crate::report::EvaluationRecord;
@@ -24,7 +24,7 @@ pub enum Event {
     /// A file comes from a hub: so many of its bytes are here, and of all files that are to come.
     Download { file: String, done: u64, size: u64, all_done: u64, all: u64 },
     /// What the training that begins takes of the memory.
-    Plan(Plan),
+    MemoryEstimate(MemoryEstimate),
     /// This call of `train` goes on for about `time`, as long as `steps` steps take that are like the last one.
     Estimate { steps: usize, time: Duration },
     /// What is wrong with how the training goes.
@@ -142,7 +142,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`Error::Cancelled`] if it is to stop.
-    pub fn go_on(&self) -> Result<()> {
+    pub fn check_cancelled(&self) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::layers::Pass;
+use tunebook_nn::layers::ForwardContext;
 
 use crate::error::Result;
 use crate::finite;
@@ -50,14 +50,14 @@ pub fn generate(
     on_token: &mut dyn FnMut(u32) -> Result<()>,
 ) -> Result<Answer> {
     let net = &model.net;
-    let pass = Pass { adapter, ..Pass::default() };
+    let ctx = ForwardContext { adapter, ..ForwardContext::default() };
     let (hidden, cached_tokens) = prefix.read_prompt(net, adapter, prompt, choice.max_new_tokens, stop)?;
     let ended = |end| Ok(Answer { end, cached_tokens });
     let Some(mut hidden) = hidden else { return ended(AnswerEnd::Interrupted) };
     let mut sampler = Sampler::new(choice, &prompt.input_ids);
     let first = prompt.input_ids.len() as i64 + net.positions(&prompt.input_ids, &prompt.grids)?.delta;
     for made in 1..=choice.max_new_tokens {
-        let logits = net.text.logits(&net.text.norm(&hidden, pass)?, pass)?;
+        let logits = net.text.logits(&net.text.norm(&hidden, ctx)?, ctx)?;
         let logits = logits.flatten_all()?.to_vec1::<f32>()?;
         net.check_unchanged()?;
         if !logits.iter().all(|logit| logit.is_finite()) {

@@ -11,7 +11,7 @@ use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::DropoutRun;
-use tunebook_nn::layers::Pass;
+use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::Sequences;
 use tunebook_nn::ops::Labels;
 use tunebook_nn::ops::Segments;
@@ -196,20 +196,20 @@ impl MicroBatches {
         }
         let Self { input_ids, pictures, positions, sequences, rows, targets, weights, .. } = self;
         let rotary = net.rotary(&positions)?;
-        let pass = Pass { adapter, dropout: None, stop: Some(stop) };
+        let ctx = ForwardContext { adapter, dropout: None, stop: Some(stop) };
         let features = match pictures {
             Pictures::Features(features) => features,
-            Pictures::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, pass)?],
+            Pictures::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, ctx)?],
         };
-        let x = net.embed(&input_ids, &features, pass)?;
+        let x = net.embed(&input_ids, &features, ctx)?;
         let mut x = Tensor::from_vec(x, (positions.len(), net.text.config.hidden_size), &net.device)?;
         let layers = &net.text.layers;
         for (i, layer) in layers.iter().enumerate() {
-            pass.go_on()?;
-            x = layer.output(&mut layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?, pass)?;
+            ctx.check_cancelled()?;
+            x = layer.output(&mut layer.activations(&x, &rotary, sequences.of(i, layers.len()), ctx)?, ctx)?;
         }
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        Ok(linear_cross_entropy(&net.text.norm(&x, pass)?, net.text.lm_head(pass), labels, net.precision)?)
+        Ok(linear_cross_entropy(&net.text.norm(&x, ctx)?, net.text.lm_head(ctx), labels, net.precision)?)
     }
 
     /// The mean cross-entropy over the labelled tokens of each micro-batch, summed over them; its gradients are added to `gradients`.
@@ -236,16 +236,16 @@ impl MicroBatches {
         }
         let Self { input_ids, pictures, positions, sequences, tokens, rows, targets, weights } = self;
         let rotary = net.rotary(&positions)?;
-        let pass = Pass { adapter: Some(adapter), dropout: Some(manner.dropout), stop: None };
+        let ctx = ForwardContext { adapter: Some(adapter), dropout: Some(manner.dropout), stop: None };
         let (features, vision_backward) = match pictures {
             Pictures::Features(features) => (features, None),
             Pictures::Patches { patches, grids } => {
-                let (features, backward) = net.vision.forward_saving(patches, &grids, pass)?;
+                let (features, backward) = net.vision.forward_saving(patches, &grids, ctx)?;
                 (vec![features], Some(backward))
             }
         };
         let is_text = |id: &u32| *id != net.config.image_token_id();
-        let mut x = net.embed(&input_ids, &features, pass)?;
+        let mut x = net.embed(&input_ids, &features, ctx)?;
         if manner.neftune_noise_alpha > 0.0 {
             let text: Vec<bool> = input_ids.iter().map(is_text).collect();
             add_noise(&mut x, &text, (&sequences.all.segments.q, &tokens), manner.neftune_noise_alpha, manner.dropout);
@@ -253,9 +253,9 @@ impl MicroBatches {
 
         let layers = &net.text.layers;
         let first_kept = layers.len().saturating_sub(manner.layers.kept);
-        let lowest = match vision_backward.is_some() || net.text.embedding_trains(pass) {
+        let lowest = match vision_backward.is_some() || net.text.embedding_trains(ctx) {
             true => 0,
-            false => layers.iter().position(|layer| layer.trains(pass)).unwrap_or(layers.len()),
+            false => layers.iter().position(|layer| layer.trains(ctx)).unwrap_or(layers.len()),
         };
         let mut x = Tensor::from_vec(x, (positions.len(), net.text.config.hidden_size), &net.device)?;
         let mut passed = Vec::with_capacity(layers.len());
@@ -264,8 +264,8 @@ impl MicroBatches {
             if i < manner.layers.released {
                 layer.map();
             }
-            let mut inner = layer.inner(&x, &rotary, sequences.of(i, layers.len()), pass)?;
-            let y = layer.output(&mut inner, pass)?;
+            let mut inner = layer.activations(&x, &rotary, sequences.of(i, layers.len()), ctx)?;
+            let y = layer.output(&mut inner, ctx)?;
             if i < manner.layers.released {
                 layer.release();
             }
@@ -277,7 +277,7 @@ impl MicroBatches {
         }
 
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
-        let normed = net.text.norm(&x, pass)?;
+        let normed = net.text.norm(&x, ctx)?;
         // NaN and infinity go through to the sum.
         if !normed.sum_all()?.to_scalar::<f32>()?.is_finite() {
             return Ok(None);
@@ -285,14 +285,14 @@ impl MicroBatches {
         if manner.layers.released > 0 {
             net.text.map_head();
         }
-        let head = net.text.lm_head(pass);
-        let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head)).transpose()?;
+        let head = net.text.lm_head(ctx);
+        let head_sum = net.text.trained_head(ctx).map(|head| gradients.sum(head)).transpose()?;
         let (loss, dnormed) =
             linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref())?;
         if manner.layers.released > 0 {
             net.text.release_head();
         }
-        let mut dx = net.text.norm_backward(&x, &dnormed, pass, gradients)?;
+        let mut dx = net.text.norm_backward(&x, &dnormed, ctx, gradients)?;
 
         let there = passed.len() as f64;
         for (back, (i, x, inner)) in passed.into_iter().rev().enumerate() {
@@ -301,15 +301,15 @@ impl MicroBatches {
             if i < manner.layers.released {
                 layer.map();
             }
-            let again = || layer.inner(&x, &rotary, sequences, pass);
+            let again = || layer.activations(&x, &rotary, sequences, ctx);
             let inner = inner.map_or_else(again, Ok)?;
-            dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), pass, gradients)?;
+            dx = layer.backward(&x, &inner, &dx, (&rotary, sequences), ctx, gradients)?;
             if i < manner.layers.released {
                 layer.release();
             }
         }
         let ids: Vec<Option<u32>> = input_ids.iter().map(|id| Some(*id).filter(is_text)).collect();
-        net.text.embed_backward(&ids, &dx, pass, gradients)?;
+        net.text.embed_backward(&ids, &dx, ctx, gradients)?;
         if let Some(vision_backward) = vision_backward {
             let rows: Vec<u32> = (0u32..).zip(&input_ids).filter(|(_, id)| !is_text(id)).map(|(row, _)| row).collect();
             let dfeatures = dx.index_select(&Tensor::new(rows, &net.device)?, 0)?;

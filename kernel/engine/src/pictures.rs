@@ -14,7 +14,7 @@ use tunebook_data::ImageRef;
 use tunebook_data::Pixels;
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::layers::Pass;
+use tunebook_nn::layers::ForwardContext;
 
 use crate::error::Result;
 use crate::feature_store::FeatureStore;
@@ -64,10 +64,10 @@ impl Features {
         image: &ImageRef,
         stop: &dyn Fn() -> bool,
     ) -> Result<Tensor> {
-        let base = Pass { stop: Some(stop), ..Pass::default() };
+        let base = ForwardContext { stop: Some(stop), ..ForwardContext::default() };
         if adapter.is_some_and(Adapter::changes_pictures) {
-            let pass = Pass { adapter, ..base };
-            return Ok(net.vision.forward(self.patches(processor, image)?, &[grid_thw(image)], pass)?);
+            let ctx = ForwardContext { adapter, ..base };
+            return Ok(net.vision.forward(self.patches(processor, image)?, &[grid_thw(image)], ctx)?);
         }
         let key = PictureKey::of(image, processor);
         if let Some(features) = self.known.get(&key)? {

@@ -13,7 +13,7 @@ use tunebook_data::IGNORE_INDEX;
 use crate::adapters::Chosen;
 use crate::bad_sample::BadSamples;
 use crate::bad_sample::of_sample;
-use crate::conversation::Asking;
+use crate::conversation::RunContext;
 use crate::error::Error;
 use crate::error::Result;
 use crate::evaluate::Samples;
@@ -49,12 +49,12 @@ const PREDICTIONS: &str = "generated_predictions.jsonl";
 pub fn predict(
     samples: &Samples,
     chosen: &Chosen,
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     on_prediction: &mut dyn FnMut(&Prediction),
     cx: &Context,
 ) -> Result<PredictReport> {
-    let settings = asking.settings;
+    let settings = run.settings;
     let start = Instant::now();
     let total = samples.list.len();
     let mut file = settings.output_dir.clone().map(PredictionsFile::create).transpose()?;
@@ -64,7 +64,7 @@ pub fn predict(
     let mut bad = BadSamples::default();
     for (index, sample) in samples.list.iter().enumerate() {
         cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
-        let (text, tokens, end) = match answer(sample, index, &mut prefix, asking, features, cx) {
+        let (text, tokens, end) = match answer(sample, index, &mut prefix, run, features, cx) {
             Ok((.., AnswerEnd::Interrupted)) | Err(Error::Cancelled) => break,
             Err(Error::BadSample(sample)) => {
                 bad.leave_out(*sample, settings, cx)?;
@@ -73,7 +73,7 @@ pub fn predict(
             answered => answered?,
         };
         bad.end_row();
-        let (prompt, label) = prompt_and_label(sample, asking)?;
+        let (prompt, label) = prompt_and_label(sample, run)?;
         let prediction = Prediction { index, total, scores: Scores::new(&text, &label), prompt, predict: text, label };
         if let Some(file) = &mut file {
             file.append(&prediction)?;
@@ -118,18 +118,18 @@ fn answer(
     sample: &Encoded,
     index: usize,
     prefix: &mut Prefix,
-    asking: Asking,
+    run: RunContext,
     features: &mut Features,
     cx: &Context,
 ) -> Result<(String, usize, AnswerEnd)> {
-    let Asking { model, adapter, processor, settings } = asking;
+    let RunContext { model, adapter, processor, settings } = run;
     let stop = || cx.is_cancelled();
     let pictures = sample.images.iter().map(|image| {
         let features = features.get(&model.net, adapter, processor, image, &stop);
         features.map_err(|error| of_sample(sample, error))
     });
     let prompt = Prompt {
-        input_ids: sample.input_ids[..answer_start(sample, asking)].to_vec(),
+        input_ids: sample.input_ids[..answer_start(sample, run)].to_vec(),
         features: pictures.collect::<Result<_>>()?,
         grids: sample.images.iter().map(grid_thw).collect(),
     };
@@ -142,20 +142,20 @@ fn answer(
     Ok((model.tokenizer.decode(&tokens, true)?, tokens.len(), made.end))
 }
 
-fn prompt_and_label(sample: &Encoded, asking: Asking) -> Result<(String, String)> {
-    let (prompt, label) = sample.input_ids.split_at(answer_start(sample, asking));
-    let tokenizer = &asking.model.tokenizer;
+fn prompt_and_label(sample: &Encoded, run: RunContext) -> Result<(String, String)> {
+    let (prompt, label) = sample.input_ids.split_at(answer_start(sample, run));
+    let tokenizer = &run.model.tokenizer;
     Ok((tokenizer.decode(prompt, false)?, tokenizer.decode(label, true)?))
 }
 
 /// Where the last answer begins: with the last run of positions that are learned, or, where questions are learned too,
 /// behind the last `<|im_start|>assistant` and its line feed.
-fn answer_start(sample: &Encoded, asking: Asking) -> usize {
+fn answer_start(sample: &Encoded, run: RunContext) -> usize {
     let learned = |label: &i64| *label != IGNORE_INDEX;
     match sample.labels.first().is_some_and(learned) {
         false => sample.labels.iter().rposition(|label| !learned(label)).map_or(0, |last| last + 1),
         true => {
-            let im_start = asking.model.tokenizer.special().im_start;
+            let im_start = run.model.tokenizer.special().im_start;
             let last = sample.input_ids.iter().rposition(|id| *id == im_start);
             last.map_or(0, |last| (last + 3).min(sample.input_ids.len()))
         }

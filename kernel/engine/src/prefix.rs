@@ -6,8 +6,8 @@ use candle_core::TensorId;
 use rayon::prelude::*;
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::KvCache;
-use tunebook_nn::layers::Pass;
 use twox_hash::XxHash3_64;
 
 use crate::common_prefix::common_prefix;
@@ -60,12 +60,13 @@ impl Prefix {
 
         let new = &prompt.input_ids[known..];
         let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
-        let x = net.embed(new, &prompt.features[pictures..], Pass { adapter, ..Pass::default() })?;
+        let x =
+            net.embed(new, &prompt.features[pictures..], ForwardContext { adapter, ..ForwardContext::default() })?;
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
-        let pass = Pass { adapter, stop: Some(stop), ..Pass::default() };
+        let ctx = ForwardContext { adapter, stop: Some(stop), ..ForwardContext::default() };
         for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.text.config.hidden_size)) {
-            last = match self.read(net, (tokens, positions), x.to_vec(), pass) {
+            last = match self.read(net, (tokens, positions), x.to_vec(), ctx) {
                 Err(Error::Cancelled) => return Ok((None, known)),
                 hidden => Some(hidden?),
             };
@@ -82,9 +83,9 @@ impl Prefix {
         token: u32,
         position: [u32; 3],
     ) -> Result<Tensor> {
-        let pass = Pass { adapter, ..Pass::default() };
-        let x = net.text.embed(&[token], pass)?;
-        self.read(net, (&[token], &[position]), x, pass)
+        let ctx = ForwardContext { adapter, ..ForwardContext::default() };
+        let x = net.text.embed(&[token], ctx)?;
+        self.read(net, (&[token], &[position]), x, ctx)
     }
 
     /// The hidden state of the last of the new tokens, whose embeddings are `x`.
@@ -93,12 +94,12 @@ impl Prefix {
         net: &VisionLanguageModel,
         (tokens, positions): (&[u32], &[[u32; 3]]),
         x: Vec<f32>,
-        pass: Pass,
+        ctx: ForwardContext,
     ) -> Result<Tensor> {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
         let turn = net.rotary(positions)?;
-        let hidden = net.text.read(x, &turn, cache, 1, pass)?;
+        let hidden = net.text.read(x, &turn, cache, 1, ctx)?;
         self.tokens.extend_from_slice(tokens);
         Ok(hidden)
     }

@@ -19,9 +19,9 @@ use crate::checkpoint::Opened;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
 use crate::compare;
-use crate::conversation::Asking;
 use crate::conversation::Conversation;
 use crate::conversation::Question;
+use crate::conversation::RunContext;
 use crate::device;
 use crate::error::Error;
 use crate::error::Result;
@@ -64,8 +64,8 @@ use crate::settings::FinetuningType;
 use crate::settings::Settings;
 use crate::settings::Tied;
 use crate::system_prompt;
-use crate::training::Material;
 use crate::training::Run;
+use crate::training::TrainInputs;
 use crate::training_state::Snapshot;
 
 pub use held_settings::HeldSettings;
@@ -223,8 +223,8 @@ impl Session {
         // A step is faster, and gives their memory back, where weights lie in the file.
         model.net.text.unpack();
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let material = Material { model, name, adapter, data, processor: &processor, settings };
-        let trained = run.train(&material, &mut self.features, steps, cx);
+        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings };
+        let trained = run.train(&inputs, &mut self.features, steps, cx);
         bad_sample::list(&mut self.skipped, run.bad_samples());
         trained
     }
@@ -287,8 +287,8 @@ impl Session {
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let processor = processor(model, &data.settings)?;
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let material = Material { model, name, adapter, data, processor: &processor, settings: &self.settings };
-        run.checkpoint(&material, cx)
+        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings: &self.settings };
+        run.checkpoint(&inputs, cx)
     }
 
     /// Copies what the active adapter and its training are at present, so that [`Session::restore`] can go back to it.
@@ -349,9 +349,9 @@ impl Session {
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let adapter = self.adapters.active().map(|(adapter, _)| adapter);
-        let asking = Asking { model, adapter, processor: &processor, settings: &self.settings };
+        let run = RunContext { model, adapter, processor: &processor, settings: &self.settings };
         let question = Question { system: &system, text, images };
-        self.conversation.ask(question, asking, &mut self.features, cx)
+        self.conversation.ask(question, run, &mut self.features, cx)
     }
 
     /// With which system prompt `chat` and `compare` ask: `default_system`, or else the one that all samples of the data
@@ -382,8 +382,8 @@ impl Session {
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
-        let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
-        let report = evaluate::evaluate(&samples, &chosen, asking, &mut self.features, cx)?;
+        let run = RunContext { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
     }
@@ -403,8 +403,8 @@ impl Session {
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
-        let asking = Asking { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
-        let report = predict::predict(&samples, &chosen, asking, &mut self.features, on_prediction, cx)?;
+        let run = RunContext { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        let report = predict::predict(&samples, &chosen, run, &mut self.features, on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
     }
@@ -431,9 +431,9 @@ impl Session {
         chosen.insert(0, Chosen::base());
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let asking = Asking { model, adapter: None, processor: &processor, settings: &self.settings };
+        let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings };
         let question = Question { system: &system, text, images };
-        compare::compare(question, &chosen, asking, &mut self.features, cx)
+        compare::compare(question, &chosen, run, &mut self.features, cx)
     }
 
     /// Writes the model with an adapter merged into it to a new folder; `adapter` as for [`Session::evaluate`].
@@ -479,8 +479,8 @@ impl Session {
         let mut kept = Vec::new();
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
             let settings = if is_active { &self.settings } else { &elsewhere };
-            let material = Material { model, name, adapter, data, processor: &processor, settings };
-            kept.extend(run.keep(&material, cx)?);
+            let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings };
+            kept.extend(run.keep(&inputs, cx)?);
         }
         Ok(kept)
     }

@@ -14,7 +14,7 @@ use tunebook_commands::lang::both;
 use tunebook_commands::quantities::seconds;
 use tunebook_commands::say;
 use tunebook_engine::Task;
-use tunebook_engine::advice::Plan;
+use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
@@ -39,7 +39,7 @@ pub(crate) struct Progress {
     task: Option<(Task, usize, usize)>,
     download: Option<Download>,
     /// What the training takes.
-    plan: Option<Plan>,
+    plan: Option<MemoryEstimate>,
     /// The answers of a comparison so far, each with the name of who gives it.
     answers: Vec<(String, String)>,
     training: Option<Training>,
@@ -89,7 +89,7 @@ impl Progress {
                     training.evaluations.push((record.step as f64, record.loss));
                 }
             }
-            Event::Plan(plan) => self.plan = Some(plan),
+            Event::MemoryEstimate(plan) => self.plan = Some(plan),
             Event::Answering(name) => self.answers.push((name, String::new())),
             Event::Text(piece) => {
                 if let Some((_, answer)) = self.answers.last_mut() {
@@ -184,7 +184,7 @@ impl Training {
     }
 
     /// `task` is what goes on between two steps.
-    fn data(&self, task: Option<(Task, usize, usize)>, plan: Option<&Plan>, lang: Lang) -> Value {
+    fn data(&self, task: Option<(Task, usize, usize)>, plan: Option<&MemoryEstimate>, lang: Lang) -> Value {
         let task = task.filter(|_| self.report.is_none()).map(|task| task_text(task, lang));
         let task = task.as_deref();
         json!({"text/plain": self.text(task, lang), "text/html": self.html(task, plan, lang)})
@@ -261,7 +261,7 @@ impl Training {
         format!("{} {bar}{facts}", self.title(task, lang))
     }
 
-    fn html(&self, task: Option<&str>, plan: Option<&Plan>, lang: Lang) -> String {
+    fn html(&self, task: Option<&str>, plan: Option<&MemoryEstimate>, lang: Lang) -> String {
         let facts: String = self
             .facts(lang)
             .iter()

@@ -77,9 +77,9 @@ pub enum Error {
          per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
     )]
     DeviceMemory,
-    /// [`Pass::stop`](crate::layers::Pass::stop) said so.
+    /// [`ForwardContext::stop`](crate::layers::ForwardContext::stop) said so.
     #[error("stopped")]
-    Stopped,
+    Cancelled,
     #[error(transparent)]
     Tensor(candle_core::Error),
 }

@@ -49,7 +49,7 @@ pub fn principal(
     let mut before = None;
     for _ in 0..iterations.unwrap_or(MOST) {
         if stop() {
-            return Err(Error::Stopped);
+            return Err(Error::Cancelled);
         }
         let right = product(weight, &left, Side::Inputs)?.qr();
         if iterations.is_none() {

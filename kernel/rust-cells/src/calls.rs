@@ -71,7 +71,7 @@ pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(S
                     on_piece(text);
                 }
             }
-            Message::Event(Event::Plan(_) | Event::Estimate { .. }) | Message::Output(Output::Picture(_))
+            Message::Event(Event::MemoryEstimate(_) | Event::Estimate { .. }) | Message::Output(Output::Picture(_))
                 if !is_shown => {}
             Message::Done(result) => {
                 problem = result.err().map(|error| error.say(host.language().get())).unwrap_or_default();

@@ -78,7 +78,7 @@ impl Chinese for Error {
                  image_max_pixels 调低后训练，或用 device=cpu 加载"
                     .to_string()
             }
-            Self::Stopped => "已停止".to_string(),
+            Self::Cancelled => "已停止".to_string(),
             Self::Tensor(error) => format!("张量运算出错：{error}"),
         }
     }

@@ -3,7 +3,7 @@
 //! All of it is data: the numbers, and which settings would help. The sentences belong to whoever shows them.
 
 mod losses;
-mod plan;
+mod memory_estimate;
 mod speed;
 
 use std::mem::Discriminant;
@@ -16,13 +16,13 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::report::StepRecord;
 use crate::settings::Settings;
-use crate::training::Material;
-use crate::training::passes::Passes;
+use crate::training::TrainInputs;
+use crate::training::grouping::Grouping;
 
-pub use plan::Plan;
-pub use plan::Remedies;
-pub use plan::Remedy;
-use plan::plan;
+pub use memory_estimate::MemoryEstimate;
+pub use memory_estimate::Remedies;
+pub use memory_estimate::Remedy;
+use memory_estimate::memory_estimate;
 use speed::Speed;
 
 /// What is wrong with a training, and the numbers that show it.
@@ -49,12 +49,12 @@ pub enum Advice {
 /// Watches the training of one adapter. Each advice is given once, and again after a setting has changed that it was
 /// about.
 #[derive(Default)]
-pub struct Watch {
+pub struct TrainingMonitor {
     told: Vec<Discriminant<Advice>>,
     /// The settings that the advice so far was about, and the first record that was made with them.
     tuning: Option<Tuning>,
     since: usize,
-    planned: Option<Plan>,
+    planned: Option<MemoryEstimate>,
     is_timed: bool,
     speed: Speed,
 }
@@ -62,35 +62,35 @@ pub struct Watch {
 /// Learning rate, samples a micro-batch, micro-batches a step.
 type Tuning = (f64, usize, usize);
 
-impl Watch {
+impl TrainingMonitor {
     /// Says what the coming steps take, of `count` micro-batches in all.
     ///
     /// # Errors
     /// The memory does not suffice; what could be lowered is named, with what it would then take.
     pub(crate) fn begin(
         &mut self,
-        material: &Material,
-        passes: Passes<impl Fn(usize) -> usize>,
+        inputs: &TrainInputs,
+        passes: Grouping<impl Fn(usize) -> usize>,
         count: usize,
         (made, last): (&[StepRecord], usize),
         cx: &Context,
     ) -> Result<()> {
-        let settings = material.settings;
+        let settings = inputs.settings;
         let tuning =
             (settings.learning_rate, settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
         if self.tuning != Some(tuning) {
             self.told.clear();
             (self.tuning, self.since, self.is_timed) = (Some(tuning), made.len(), false);
         }
-        let plan = plan(material, passes, count)?;
+        let plan = memory_estimate(inputs, passes, count)?;
         if self.planned.as_ref().is_none_or(|told| !told.is_like(&plan)) {
-            cx.emit(Event::Plan(plan.clone()));
+            cx.emit(Event::MemoryEstimate(plan.clone()));
             self.planned = Some(plan);
         }
         if let Some(advice) = speed::few_threads() {
             self.tell(advice, cx);
         }
-        self.speed.begin(material.model);
+        self.speed.begin(inputs.model);
         self.estimate(made, last, cx);
         Ok(())
     }

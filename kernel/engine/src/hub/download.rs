@@ -53,7 +53,7 @@ const SMALL: u64 = 16 << 20;
 pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
     let unplaced = files.iter().filter(|file| !is_right(&file.place, file, cx.cancel));
     let (missing, unlinked): (Vec<_>, Vec<_>) = unplaced.partition(|file| !is_right(&file.blob, file, cx.cancel));
-    cx.go_on()?;
+    cx.check_cancelled()?;
     // A listing may say anything of a size.
     let total = missing.iter().fold(0_u64, |total, file| total.saturating_add(file.size));
     if total > 0 {

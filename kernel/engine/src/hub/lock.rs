@@ -43,7 +43,7 @@ impl Lock {
                 tell();
             }
             thread::sleep(LOOK);
-            cx.go_on()?;
+            cx.check_cancelled()?;
         }
     }
 }

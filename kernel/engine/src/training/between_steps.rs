@@ -7,13 +7,13 @@ use std::time::Instant;
 use tunebook_data::Encoded;
 use tunebook_data::Skipped;
 
-use super::Material;
 use super::Run;
+use super::TrainInputs;
 use super::state;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::Marks;
 use crate::checkpoint::folder;
-use crate::conversation::Asking;
+use crate::conversation::RunContext;
 use crate::error::Result;
 use crate::evaluate::mean_loss;
 use crate::event::Context;
@@ -35,17 +35,17 @@ impl Run {
     /// the training ends here.
     pub(super) fn between_steps(
         &mut self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         total_steps: usize,
         cx: &Context,
     ) -> Result<Option<TrainEnd>> {
-        let settings = material.settings;
+        let settings = inputs.settings;
         let step = self.step();
         let is_last = step >= total_steps;
         let is_epoch = self.state.run.position.micro_batch == 0;
-        self.log(material)?;
-        let evaluates = !material.data.eval.is_empty()
+        self.log(inputs)?;
+        let evaluates = !inputs.data.eval.is_empty()
             && self.state.run.evaluation().is_none()
             && match settings.eval_strategy {
                 EvalStrategy::No => false,
@@ -53,12 +53,12 @@ impl Run {
                 EvalStrategy::Epoch => is_last || is_epoch,
             };
         if evaluates {
-            let Some(record) = self.evaluate(material, features, total_steps, cx)? else {
+            let Some(record) = self.evaluate(inputs, features, total_steps, cx)? else {
                 return Ok(Some(TrainEnd::Interrupted));
             };
             cx.emit(Event::Evaluated(record.clone()));
             self.state.run.evaluations.push(record);
-            self.log(material)?;
+            self.log(inputs)?;
         }
         let is_best = || self.state.run.best().is_some_and(|best| best.step == step);
         let saves = match settings.save_strategy {
@@ -68,7 +68,7 @@ impl Run {
             SaveStrategy::Best => is_best(),
         };
         if self.saved != step && (saves || (settings.load_best_model_at_end && is_best())) {
-            self.write_checkpoint(material)?;
+            self.write_checkpoint(inputs)?;
             self.saved = step;
         }
         let without_progress = self.state.run.without_progress();
@@ -79,16 +79,16 @@ impl Run {
     /// The loss on what is held out; none if it was stopped.
     fn evaluate(
         &mut self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         total_steps: usize,
         cx: &Context,
     ) -> Result<Option<EvaluationRecord>> {
-        let Material { model, adapter, data, processor, settings, .. } = *material;
+        let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
         let start = Instant::now();
         let samples: Vec<&Encoded> = data.eval.iter().collect();
-        let asking = Asking { model, adapter: Some(adapter), processor, settings };
-        let found = mean_loss(&samples, asking, features, &mut self.bad_samples, cx)?;
+        let run = RunContext { model, adapter: Some(adapter), processor, settings };
+        let found = mean_loss(&samples, run, features, &mut self.bad_samples, cx)?;
         self.list_bad_samples()?;
         if found.is_stopped {
             return Ok(None);
@@ -110,11 +110,11 @@ impl Run {
 
     /// Does what is due when `train` comes back, and tells of the best evaluation. What has been learned so far is there
     /// to use, also where somebody stopped early.
-    pub(super) fn end(&mut self, material: &Material, end: TrainEnd, cx: &Context) -> Result<Option<BestReport>> {
-        let settings = material.settings;
+    pub(super) fn end(&mut self, inputs: &TrainInputs, end: TrainEnd, cx: &Context) -> Result<Option<BestReport>> {
+        let settings = inputs.settings;
         let is_new = self.open_micro_batches() > 0 || self.saved != self.step();
         if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
-            let kept = self.write_checkpoint(material)?;
+            let kept = self.write_checkpoint(inputs)?;
             kept.into_iter().for_each(|checkpoint| cx.emit(Event::Note(Note::Kept { checkpoint })));
         }
         let mut report = self.state.run.best().map(|best| BestReport {
@@ -130,20 +130,20 @@ impl Run {
             && report.as_ref().is_some_and(|best| best.step != self.step())
             && let Some(BestReport { checkpoint: Some(place), loaded, .. }) = &mut report
         {
-            material.adapter.copy_from(&material.model.net.load_adapter(place)?)?;
+            inputs.adapter.copy_from(&inputs.model.net.load_adapter(place)?)?;
             *loaded = true;
         }
         if end != TrainEnd::Paused
             && let Some(output) = &mut self.output
         {
-            output.finish(state(&self.state.run, material))?;
+            output.finish(state(&self.state.run, inputs))?;
         }
         Ok(report)
     }
 
     /// Takes the folder that `output_dir` names, where it is not the one in use.
-    pub(super) fn open_output(&mut self, material: &Material, cx: &Context) -> Result<()> {
-        let Material { model, settings, data, .. } = material;
+    pub(super) fn open_output(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<()> {
+        let TrainInputs { model, settings, data, .. } = inputs;
         if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
             return Ok(());
         }
@@ -175,14 +175,14 @@ impl Run {
         self.bad_samples.known()
     }
 
-    fn log(&mut self, material: &Material) -> Result<()> {
-        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state.run, material)))
+    fn log(&mut self, inputs: &TrainInputs) -> Result<()> {
+        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state.run, inputs)))
     }
 
     /// Gives its folder; none without `output_dir`.
-    pub(super) fn write_checkpoint(&mut self, material: &Material) -> Result<Option<PathBuf>> {
+    pub(super) fn write_checkpoint(&mut self, inputs: &TrainInputs) -> Result<Option<PathBuf>> {
         let Some(output) = &self.output else { return Ok(None) };
-        let Material { model, name, adapter, data, settings, .. } = *material;
+        let TrainInputs { model, name, adapter, data, settings, .. } = *inputs;
         let write = |folder: &Path, log: &Log| {
             if settings.save_only_model {
                 return Ok(());
@@ -195,7 +195,7 @@ impl Run {
             };
             Checkpoint::write(folder, marks, adapter, &self.state, log)
         };
-        let place = output.checkpoint(state(&self.state.run, material), self.best_to_keep(settings), write)?;
+        let place = output.checkpoint(state(&self.state.run, inputs), self.best_to_keep(settings), write)?;
         self.kept = self.state.run.micro_batches;
         Ok(Some(place))
     }

@@ -1,8 +1,8 @@
 //! The training loop.
 
 mod between_steps;
+pub(crate) mod grouping;
 mod not_finite;
-pub(crate) mod passes;
 
 use std::iter;
 use std::path::Path;
@@ -18,7 +18,7 @@ use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::DropoutRun;
 
 use crate::advice;
-use crate::advice::Watch;
+use crate::advice::TrainingMonitor;
 use crate::bad_sample::BadSamples;
 use crate::checkpoint::Checkpoint;
 use crate::chosen_data::ChosenData;
@@ -55,8 +55,8 @@ use crate::settings::Settings;
 use crate::training_state::Snapshot;
 use crate::training_state::TrainingState;
 
-use passes::Pass;
-use passes::Passes;
+use grouping::Grouping;
+use grouping::MicroBatchGroup;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -70,7 +70,7 @@ pub struct Run {
     saved: usize,
     /// Micro-batches as they were when the training was last written to the disk.
     kept: u64,
-    watch: Watch,
+    watch: TrainingMonitor,
     bad_samples: BadSamples,
 }
 
@@ -85,7 +85,7 @@ struct Computed {
 }
 
 /// What a training reads.
-pub struct Material<'a> {
+pub struct TrainInputs<'a> {
     pub model: &'a Model,
     /// The adapter's name in the session.
     pub name: &'a str,
@@ -174,15 +174,15 @@ impl Run {
     /// written.
     pub fn train(
         &mut self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         steps: Option<usize>,
         cx: &Context,
     ) -> Result<TrainReport> {
-        let Material { data: ChosenData { train: samples, .. }, settings, .. } = material;
-        check(material)?;
+        let TrainInputs { data: ChosenData { train: samples, .. }, settings, .. } = inputs;
+        check(inputs)?;
         // While the weight files are as they were loaded.
-        material.model.fingerprint();
+        inputs.model.fingerprint();
         let start = Instant::now();
         let (elapsed_before, tokens_before, first) = (self.state.run.elapsed, self.state.run.tokens, self.step());
         self.bad_samples.begin();
@@ -192,25 +192,25 @@ impl Run {
         let accumulation = settings.gradient_accumulation_steps;
         let sampler = sampler(samples.len(), settings);
         self.state.run.position = self.position(settings);
-        let mut passes = Passes {
+        let mut passes = Grouping {
             position: self.state.run.position,
             done: self.open_micro_batches(),
             accumulation,
-            tokens: self.tokens_at_once(material, cx),
+            tokens: self.tokens_at_once(inputs, cx),
             tokens_of: |index: usize| samples[index].iter().map(|sample| sample.input_ids.len()).sum(),
             sampler: sampler.clone(),
         };
         let count = last.saturating_sub(first).saturating_mul(accumulation);
-        self.watch.begin(material, passes.clone(), count, (&self.state.run.records, last), cx)?;
+        self.watch.begin(inputs, passes.clone(), count, (&self.state.run.records, last), cx)?;
         let mut pass = passes.advance();
-        self.open_output(material, cx)?;
+        self.open_output(inputs, cx)?;
         self.state.run.batch = settings.per_device_train_batch_size;
 
         let mut end = loop {
             // Between two steps. An earlier call may have been stopped before it came to this.
             if self.open_micro_batches() == 0 && self.step() > 0 {
                 self.state.run.elapsed = elapsed_before + start.elapsed();
-                if let Some(end) = self.between_steps(material, features, total_steps, cx)? {
+                if let Some(end) = self.between_steps(inputs, features, total_steps, cx)? {
                     break end;
                 }
             }
@@ -221,19 +221,19 @@ impl Run {
                 break TrainEnd::Interrupted;
             }
             // Some micro-batches: losses and gradients.
-            let Pass { micro_batches, next } = pass;
+            let MicroBatchGroup { micro_batches, next } = pass;
             let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
             let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
             pass = passes.advance();
             let coming = pass.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
             let (step, open, count) = (self.step() + 1, self.open_micro_batches(), chosen.len());
-            let look_up = |part: f64| {
+            let on_progress = |part: f64| {
                 let done = open as f64 + part * count as f64;
                 cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
                 // What others of the step have summed up is not to be lost.
-                if open == 0 { cx.go_on() } else { Ok(()) }
+                if open == 0 { cx.check_cancelled() } else { Ok(()) }
             };
-            let computed = match self.gradients(material, features, chosen, coming, &look_up, cx) {
+            let computed = match self.gradients(inputs, features, chosen, coming, &on_progress, cx) {
                 Ok(computed) => computed,
                 Err(error) => {
                     if open == 0 {
@@ -241,7 +241,7 @@ impl Run {
                     }
                     match error {
                         Error::Cancelled => break TrainEnd::Interrupted,
-                        error => return Err(self.failed(error, material, cx)),
+                        error => return Err(self.failed(error, inputs, cx)),
                     }
                 }
             };
@@ -267,9 +267,9 @@ impl Run {
                 last = last_of(total_steps);
                 continue;
             }
-            let record = match self.optimizer_step(material, sampler.micro_batches_per_epoch(), total_steps) {
+            let record = match self.optimizer_step(inputs, sampler.micro_batches_per_epoch(), total_steps) {
                 Ok(record) => record,
-                Err(error) => return Err(self.failed(error, material, cx)),
+                Err(error) => return Err(self.failed(error, inputs, cx)),
             };
             cx.emit(Event::Step(record.clone()));
             self.state.run.records.push(record);
@@ -278,7 +278,7 @@ impl Run {
         if end == TrainEnd::Paused && self.step() >= total_steps {
             end = TrainEnd::Finished;
         }
-        let best = self.end(material, end, cx)?;
+        let best = self.end(inputs, end, cx)?;
         let made = &self.state.run.records[first..];
         let elapsed = start.elapsed();
         Ok(TrainReport {
@@ -321,29 +321,29 @@ impl Run {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn keep(&mut self, material: &Material, cx: &Context) -> Result<Option<PathBuf>> {
-        if self.open_output(material, cx).is_err() || self.output.is_none() {
+    pub fn keep(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<Option<PathBuf>> {
+        if self.open_output(inputs, cx).is_err() || self.output.is_none() {
             self.output =
-                Some(OutputFolder::create(&recovery::place(material.name)?, false, &material.model.report.name, cx)?);
+                Some(OutputFolder::create(&recovery::place(inputs.name)?, false, &inputs.model.report.name, cx)?);
         }
-        self.write_checkpoint(material)
+        self.write_checkpoint(inputs)
     }
 
     /// Writes a checkpoint of where the training stands to `output_dir`.
     ///
     /// # Errors
     /// There is no `output_dir`, or it holds another training; a file cannot be written.
-    pub fn checkpoint(&mut self, material: &Material, cx: &Context) -> Result<PathBuf> {
-        self.open_output(material, cx)?;
+    pub fn checkpoint(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<PathBuf> {
+        self.open_output(inputs, cx)?;
         if let Some(output) = &mut self.output {
-            output.log(state(&self.state.run, material))?;
+            output.log(state(&self.state.run, inputs))?;
         }
-        self.write_checkpoint(material)?.ok_or(Error::NoOutputDir)
+        self.write_checkpoint(inputs)?.ok_or(Error::NoOutputDir)
     }
 
     /// See [`memory::tokens_at_once`].
-    fn tokens_at_once(&mut self, material: &Material, cx: &Context) -> usize {
-        let Material { model, adapter, settings, .. } = *material;
+    fn tokens_at_once(&mut self, inputs: &TrainInputs, cx: &Context) -> usize {
+        let TrainInputs { model, adapter, settings, .. } = *inputs;
         let before = self.state.run.tokens_at_once.filter(|_| self.state.run.micro_batches > 0);
         let tokens = memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory, before);
         if before.is_some_and(|before| before != tokens) {
@@ -356,29 +356,29 @@ impl Run {
     /// `coming` are read meanwhile.
     fn gradients<'a>(
         &mut self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         mut micro_batches: Vec<Vec<&Encoded>>,
         coming: impl Iterator<Item = &'a Encoded> + Clone,
-        look_up: &dyn Fn(f64) -> Result<()>,
+        on_progress: &dyn Fn(f64) -> Result<()>,
         cx: &Context,
     ) -> Result<Computed> {
         while !micro_batches.is_empty() {
-            let bad = match self.forward_backward(material, features, &micro_batches, coming.clone(), look_up) {
+            let bad = match self.forward_backward(inputs, features, &micro_batches, coming.clone(), on_progress) {
                 Ok(Some(computed)) => {
                     self.bad_samples.end_row();
                     return Ok(computed);
                 }
                 Ok(None) => {
                     let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
-                    self.not_finite(material, features, &samples, &|| cx.is_cancelled())?
+                    self.not_finite(inputs, features, &samples, &|| cx.is_cancelled())?
                 }
                 Err(Error::BadSample(sample)) => vec![*sample],
                 Err(error) => return Err(error),
             };
             for sample in bad {
                 micro_batches.iter_mut().for_each(|samples| samples.retain(|other| other.origin != sample.origin));
-                self.bad_samples.leave_out(sample, material.settings, cx)?;
+                self.bad_samples.leave_out(sample, inputs.settings, cx)?;
             }
             self.list_bad_samples()?;
             micro_batches.retain(|samples| !samples.is_empty());
@@ -389,17 +389,17 @@ impl Run {
     /// The same with all samples; none if the loss of one is not finite.
     fn forward_backward<'a>(
         &mut self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         micro_batches: &[Vec<&Encoded>],
         coming: impl Iterator<Item = &'a Encoded>,
-        look_up: &dyn Fn(f64) -> Result<()>,
+        on_progress: &dyn Fn(f64) -> Result<()>,
     ) -> Result<Option<Computed>> {
-        let Material { model, adapter, processor, settings, .. } = *material;
+        let TrainInputs { model, adapter, processor, settings, .. } = *inputs;
         let count = micro_batches.len();
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
         let share = !dropout && settings.neftune_noise_alpha == 0.0;
-        let stop = || look_up(0.0).is_err();
+        let stop = || on_progress(0.0).is_err();
         let micro_batches =
             MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &stop)?;
         features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
@@ -411,7 +411,7 @@ impl Run {
             neftune_noise_alpha: settings.neftune_noise_alpha,
             layers: memory.layers(settings.memory)?,
         };
-        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.state.gradients, look_up)?;
+        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.state.gradients, on_progress)?;
         if let Err(error) = model.net.check_unchanged() {
             self.drop_window();
             return Err(error.into());
@@ -427,7 +427,7 @@ impl Run {
     }
 
     /// Keeps a training that ends with `error` in a checkpoint, if it can go on.
-    fn failed(&mut self, error: Error, material: &Material, cx: &Context) -> Error {
+    fn failed(&mut self, error: Error, inputs: &TrainInputs, cx: &Context) -> Error {
         let goes_on = matches!(
             error,
             Error::BadSample(_)
@@ -435,9 +435,9 @@ impl Run {
                 | Error::NotFinite { .. }
                 | Error::Model(tunebook_nn::Error::WeightsChanged { .. })
         );
-        if goes_on && material.settings.save_strategy != SaveStrategy::No {
+        if goes_on && inputs.settings.save_strategy != SaveStrategy::No {
             // What is wrong is told by the first error.
-            if let Ok(Some(checkpoint)) = self.write_checkpoint(material) {
+            if let Ok(Some(checkpoint)) = self.write_checkpoint(inputs) {
                 cx.emit(Event::Note(Note::Kept { checkpoint }));
             }
         }
@@ -445,23 +445,23 @@ impl Run {
     }
 
     /// Averages the window, clips, and moves the parameters.
-    fn optimizer_step(&mut self, material: &Material, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
-        let settings = material.settings;
+    fn optimizer_step(&mut self, inputs: &TrainInputs, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
+        let settings = inputs.settings;
         let gradients = std::mem::take(&mut self.state.gradients);
         let losses = std::mem::take(&mut self.state.run.losses);
         self.state.run.left_out = 0;
         let count = losses.len() as f64;
-        let parameters = material.adapter.vars();
+        let parameters = inputs.adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count;
         let loss = losses.iter().sum::<f64>() / count;
         let eval_losses: Vec<_> = self.state.run.evaluations.iter().map(|record| record.loss).collect();
         let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
         advice::check(self.step() + 1, loss, grad_norm, learning_rate)
-            .map_err(|error| finite::weights(material.model, Some(material.adapter)).unwrap_or(error))?;
+            .map_err(|error| finite::weights(inputs.model, Some(inputs.adapter)).unwrap_or(error))?;
         // As torch's clip_grad_norm_; 0 means no clipping.
         let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
         self.state.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
-        material.adapter.changed();
+        inputs.adapter.changed();
         let RunState { position, tokens, elapsed, .. } = self.state.run;
         Ok(StepRecord {
             step: self.step() + 1,
@@ -485,8 +485,8 @@ impl Run {
 }
 
 /// Refuses settings that cannot be followed before anything is computed.
-fn check(material: &Material) -> Result<()> {
-    let settings = material.settings;
+fn check(inputs: &TrainInputs) -> Result<()> {
+    let settings = inputs.settings;
     schedule::check(settings)?;
     let needs_evaluation = [
         ("load_best_model_at_end", settings.load_best_model_at_end),
@@ -494,7 +494,7 @@ fn check(material: &Material) -> Result<()> {
         ("save_strategy=best", settings.save_strategy == SaveStrategy::Best),
         ("lr_scheduler_type=reduce_lr_on_plateau", settings.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau),
     ];
-    let evaluates = settings.eval_strategy != EvalStrategy::No && !material.data.eval.is_empty();
+    let evaluates = settings.eval_strategy != EvalStrategy::No && !inputs.data.eval.is_empty();
     if let Some((key, _)) = needs_evaluation.into_iter().find(|(_, is_set)| *is_set && !evaluates) {
         return Err(Error::NothingToEvaluate { key });
     }
@@ -504,8 +504,8 @@ fn check(material: &Material) -> Result<()> {
     Ok(())
 }
 
-fn state<'a>(run: &'a RunState, material: &Material<'a>) -> Trained<'a> {
-    let Material { model, adapter, data, settings, .. } = *material;
+fn state<'a>(run: &'a RunState, inputs: &TrainInputs<'a>) -> Trained<'a> {
+    let TrainInputs { model, adapter, data, settings, .. } = *inputs;
     Trained { run, adapter, shape: &model.net.shape, samples: data.train.len(), settings }
 }
 

@@ -7,8 +7,8 @@ use tunebook_data::SkipReason;
 use tunebook_data::Skipped;
 use tunebook_nn::adapter::Adapter;
 
-use super::Material;
 use super::Run;
+use super::TrainInputs;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
@@ -28,12 +28,12 @@ impl Run {
     /// has it without the adapter. [`Error::NotFinite`] if each has one by itself. A stop.
     pub(super) fn not_finite(
         &self,
-        material: &Material,
+        inputs: &TrainInputs,
         features: &mut Features,
         samples: &[&Encoded],
         stop: &dyn Fn() -> bool,
     ) -> Result<Vec<Skipped>> {
-        let Material { model, adapter, data, processor, settings, .. } = *material;
+        let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
         let mut is_finite = |sample: &Encoded, adapter: Option<&Adapter>| {
             let alone = MicroBatches::new(&model.net, adapter, processor, features, &[vec![sample]], false, stop)?;
             Ok::<_, Error>(alone.loss(&model.net, adapter, stop)?.is_finite())

@@ -17,8 +17,8 @@ use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
 use super::kv_cache::KvCache;
+use super::linear::ForwardContext;
 use super::linear::Linear;
-use super::linear::Pass;
 use super::loader::Loader;
 use super::parameter::Norm;
 use super::sequences::Sequences;
@@ -76,18 +76,24 @@ impl DecoderLayer {
 
     /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `sequences`, rotated by `rotary`. Its output is
     /// [`DecoderLayer::output`] of them, for the rows that are queries.
-    pub fn inner(&self, x: &Tensor, rotary: &Rotary, sequences: &Sequences, pass: Pass) -> Result<Inner> {
+    pub fn activations(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        sequences: &Sequences,
+        ctx: ForwardContext,
+    ) -> Result<Activations> {
         let mut h = Hs::default();
-        let [q, k, v] = self.qkv(x, rotary, pass, &mut h)?;
+        let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
         let (x, q) = (sequences.queries(x.clone())?, sequences.queries(q)?);
         let (k, v) = (sequences.keys(k)?, sequences.keys(v)?);
         let attended = attention(&q, &k, &v, &sequences.segments, [self.heads, self.kv_heads], self.precision)?;
-        self.inner_after_attention(&x, [q, k, v, attended], h, pass)
+        self.activations_after_attention(&x, [q, k, v, attended], h, ctx)
     }
 
     /// What the layer makes of its input, `[queries, hidden]`.
-    pub fn output(&self, inner: &mut Inner, pass: Pass) -> Result<Tensor> {
-        let (y, h) = self.down_proj.forward(&swiglu(&inner.gate, &inner.up)?, pass)?;
+    pub fn output(&self, inner: &mut Activations, ctx: ForwardContext) -> Result<Tensor> {
+        let (y, h) = self.down_proj.forward(&swiglu(&inner.gate, &inner.up)?, ctx)?;
         inner.h.down = h;
         add(&inner.middle, &y)
     }
@@ -97,43 +103,43 @@ impl DecoderLayer {
     pub fn backward(
         &self,
         x: &Tensor,
-        inner: &Inner,
+        inner: &Activations,
         dy: &Tensor,
         at: (&Rotary, &Sequences),
-        pass: Pass,
+        ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
         let (rotary, sequences) = at;
         let heads = [self.heads, self.kv_heads];
-        let Inner { q, k, v, attended, middle, gate, up, h } = inner;
+        let Activations { q, k, v, attended, middle, gate, up, h } = inner;
 
-        let dactivated = self.down_proj.backward(&swiglu(gate, up)?, h.down.as_ref(), dy, pass, gradients)?;
+        let dactivated = self.down_proj.backward(&swiglu(gate, up)?, h.down.as_ref(), dy, ctx, gradients)?;
         let [dgate, dup] = swiglu_backward(gate, up, &dactivated)?;
-        let normed = self.post_attention_layernorm.forward(middle, pass)?;
+        let normed = self.post_attention_layernorm.forward(middle, ctx)?;
         let dnormed = add(
-            &self.gate_proj.backward(&normed, h.gate.as_ref(), &dgate, pass, gradients)?,
-            &self.up_proj.backward(&normed, h.up.as_ref(), &dup, pass, gradients)?,
+            &self.gate_proj.backward(&normed, h.gate.as_ref(), &dgate, ctx, gradients)?,
+            &self.up_proj.backward(&normed, h.up.as_ref(), &dup, ctx, gradients)?,
         )?;
-        let dmiddle = self.post_attention_layernorm.backward(middle, &dnormed, Some(dy), pass, gradients)?;
+        let dmiddle = self.post_attention_layernorm.backward(middle, &dnormed, Some(dy), ctx, gradients)?;
 
-        let dattended = self.o_proj.backward(attended, h.o.as_ref(), &dmiddle, pass, gradients)?;
+        let dattended = self.o_proj.backward(attended, h.o.as_ref(), &dmiddle, ctx, gradients)?;
         let [dq, dk, dv] =
             attention_backward([q, k, v, attended], &dattended, &sequences.segments, heads, self.precision)?;
         let tokens = x.dim(0)?;
         let (dq, dmiddle) = (sequences.queries_backward(dq, tokens)?, sequences.queries_backward(dmiddle, tokens)?);
         let (dk, dv) = (sequences.keys_backward(dk, tokens)?, sequences.keys_backward(dv, tokens)?);
-        let normed = self.input_layernorm.forward(x, pass)?;
+        let normed = self.input_layernorm.forward(x, ctx)?;
         let dnormed = add(
-            &self.q_proj.backward(&normed, h.q.as_ref(), &rope_backward(&dq, rotary)?, pass, gradients)?,
+            &self.q_proj.backward(&normed, h.q.as_ref(), &rope_backward(&dq, rotary)?, ctx, gradients)?,
             &add(
-                &self.k_proj.backward(&normed, h.k.as_ref(), &rope_backward(&dk, rotary)?, pass, gradients)?,
-                &self.v_proj.backward(&normed, h.v.as_ref(), &dv, pass, gradients)?,
+                &self.k_proj.backward(&normed, h.k.as_ref(), &rope_backward(&dk, rotary)?, ctx, gradients)?,
+                &self.v_proj.backward(&normed, h.v.as_ref(), &dv, ctx, gradients)?,
             )?,
         )?;
-        self.input_layernorm.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
+        self.input_layernorm.backward(x, &dnormed, Some(&dmiddle), ctx, gradients)
     }
 
-    /// Of a token, how many f32 values' room [`Inner`] takes: gate and up are bf16 where products are.
+    /// Of a token, how many f32 values' room [`Activations`] takes: gate and up are bf16 where products are.
     pub fn saved_values(&self) -> usize {
         let [hidden, kv, ffn] = self.widths();
         let gated = match self.precision {
@@ -161,10 +167,10 @@ impl DecoderLayer {
     }
 
     /// Whether the adapter that is on trains anything here.
-    pub fn trains(&self, pass: Pass) -> bool {
-        self.linears().iter().any(|linear| linear.trains(pass))
-            || self.input_layernorm.trains(pass)
-            || self.post_attention_layernorm.trains(pass)
+    pub fn trains(&self, ctx: ForwardContext) -> bool {
+        self.linears().iter().any(|linear| linear.trains(ctx))
+            || self.input_layernorm.trains(ctx)
+            || self.post_attention_layernorm.trains(ctx)
     }
 
     /// What of the weights [`DecoderLayer::release`] gives back, in bytes.
@@ -190,47 +196,47 @@ impl DecoderLayer {
         rotary: &Rotary,
         (cache, index): (&mut KvCache, usize),
         wanted: usize,
-        pass: Pass,
+        ctx: ForwardContext,
     ) -> Result<Tensor> {
         let mut h = Hs::default();
-        let [q, k, v] = self.qkv(x, rotary, pass, &mut h)?;
+        let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
         let (k, v) = cache.append(index, &k, &v)?;
         let first = x.dim(0)? - wanted;
         let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
         let segments = Segments { q: [0, wanted].into(), k: [0, k.dim(0)?].into(), causal: true };
         let attended = attention(&q, &k, &v, &segments, [self.heads, self.kv_heads], self.precision)?;
-        self.output(&mut self.inner_after_attention(&x, [q, k, v, attended], h, pass)?, pass)
+        self.output(&mut self.activations_after_attention(&x, [q, k, v, attended], h, ctx)?, ctx)
     }
 
-    fn qkv(&self, x: &Tensor, rotary: &Rotary, pass: Pass, h: &mut Hs) -> Result<[Tensor; 3]> {
-        let normed = self.input_layernorm.forward(x, pass)?;
+    fn qkv(&self, x: &Tensor, rotary: &Rotary, ctx: ForwardContext, h: &mut Hs) -> Result<[Tensor; 3]> {
+        let normed = self.input_layernorm.forward(x, ctx)?;
         let (q, k, v);
-        (q, h.q) = self.q_proj.forward(&normed, pass)?;
-        (k, h.k) = self.k_proj.forward(&normed, pass)?;
-        (v, h.v) = self.v_proj.forward(&normed, pass)?;
+        (q, h.q) = self.q_proj.forward(&normed, ctx)?;
+        (k, h.k) = self.k_proj.forward(&normed, ctx)?;
+        (v, h.v) = self.v_proj.forward(&normed, ctx)?;
         Ok([rope(&q, rotary)?, rope(&k, rotary)?, v])
     }
 
-    fn inner_after_attention(
+    fn activations_after_attention(
         &self,
         x: &Tensor,
         [q, k, v, attended]: [Tensor; 4],
         mut h: Hs,
-        pass: Pass,
-    ) -> Result<Inner> {
+        ctx: ForwardContext,
+    ) -> Result<Activations> {
         let (o, gate, up);
-        (o, h.o) = self.o_proj.forward(&attended, pass)?;
+        (o, h.o) = self.o_proj.forward(&attended, ctx)?;
         let middle = add(x, &o)?;
-        let normed = self.post_attention_layernorm.forward(&middle, pass)?;
-        (gate, h.gate) = self.gate_proj.forward(&normed, pass)?;
-        (up, h.up) = self.up_proj.forward(&normed, pass)?;
-        Ok(Inner { q, k, v, attended, middle, gate, up, h })
+        let normed = self.post_attention_layernorm.forward(&middle, ctx)?;
+        (gate, h.gate) = self.gate_proj.forward(&normed, ctx)?;
+        (up, h.up) = self.up_proj.forward(&normed, ctx)?;
+        Ok(Activations { q, k, v, attended, middle, gate, up, h })
     }
 }
 
 /// What a layer's backward pass reads beside the input: the values that took a product to make. Keys and values are those
 /// of all tokens that are seen, all else belongs to the queries.
-pub struct Inner {
+pub struct Activations {
     /// Rotated queries, `[queries, heads · head_dim]`.
     q: Tensor,
     /// Rotated keys, `[keys, kv_heads · head_dim]`.

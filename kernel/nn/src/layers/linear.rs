@@ -20,7 +20,7 @@ use super::parameter::Vector;
 
 /// How the model is run.
 #[derive(Clone, Copy, Default)]
-pub struct Pass<'a> {
+pub struct ForwardContext<'a> {
     /// The adapter that is on; none runs the base model.
     pub adapter: Option<&'a Adapter>,
     /// In training, what dropout masks are drawn from. The same run number gives the same masks, so that a
@@ -30,13 +30,13 @@ pub struct Pass<'a> {
     pub stop: Option<&'a dyn Fn() -> bool>,
 }
 
-impl Pass<'_> {
+impl ForwardContext<'_> {
     /// Lets the next layer begin.
     ///
     /// # Errors
-    /// [`Error::Stopped`](crate::Error::Stopped) if it is to stop.
-    pub fn go_on(self) -> crate::Result<()> {
-        if self.stop.is_some_and(|stop| stop()) { Err(crate::Error::Stopped) } else { Ok(()) }
+    /// [`Error::Cancelled`](crate::Error::Cancelled) if it is to stop.
+    pub fn check_cancelled(self) -> crate::Result<()> {
+        if self.stop.is_some_and(|stop| stop()) { Err(crate::Error::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -73,14 +73,14 @@ impl Linear {
     }
 
     /// `x` is `[T, in]`, the result `[T, out]`, and beside it h, `[T, r]`, if an adapter is on this layer.
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
-        let bias = self.bias.as_ref().map(|bias| bias.values(pass));
-        Ok(match self.active(pass) {
+    pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<(Tensor, Option<Tensor>)> {
+        let bias = self.bias.as_ref().map(|bias| bias.values(ctx));
+        Ok(match self.active(ctx) {
             Some(lora) => {
                 let (y, h) = lora.forward(x, bias)?;
                 (y, Some(h))
             }
-            None => (linear(x, self.weight.weight(pass), bias, None, self.precision, self.y_dtype)?, None),
+            None => (linear(x, self.weight.weight(ctx), bias, None, self.precision, self.y_dtype)?, None),
         })
     }
 
@@ -91,33 +91,33 @@ impl Linear {
         x: &Tensor,
         h: Option<&Tensor>,
         dy: &Tensor,
-        pass: Pass,
+        ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
         if let Some(bias) = &self.bias {
-            bias.bias_backward(dy, pass, gradients)?;
+            bias.bias_backward(dy, ctx, gradients)?;
         }
-        if let Some(weight) = self.weight.trained(pass) {
+        if let Some(weight) = self.weight.trained(ctx) {
             add_weight_gradient(&gradients.sum(weight)?, dy, x, self.precision)?;
         }
-        match self.active(pass) {
+        match self.active(ctx) {
             Some(lora) => lora.backward(x, h, dy, gradients),
-            None => linear_backward(dy, self.weight.weight(pass), None, self.precision, self.dx_dtype),
+            None => linear_backward(dy, self.weight.weight(ctx), None, self.precision, self.dx_dtype),
         }
     }
 
     /// Whether the adapter that is on trains anything here.
-    pub fn trains(&self, pass: Pass) -> bool {
-        self.weight.trained(pass).is_some()
-            || self.bias.as_ref().is_some_and(|bias| bias.trained(pass).is_some())
-            || pass.adapter.is_some_and(|adapter| adapter.get(self.id).is_some())
+    pub fn trains(&self, ctx: ForwardContext) -> bool {
+        self.weight.trained(ctx).is_some()
+            || self.bias.as_ref().is_some_and(|bias| bias.trained(ctx).is_some())
+            || ctx.adapter.is_some_and(|adapter| adapter.get(self.id).is_some())
     }
 
-    fn active<'a>(&'a self, pass: Pass<'a>) -> Option<ActiveLora<'a>> {
-        let adapter = pass.adapter?;
+    fn active<'a>(&'a self, ctx: ForwardContext<'a>) -> Option<ActiveLora<'a>> {
+        let adapter = ctx.adapter?;
         let lora = adapter.get(self.id)?;
         let p = adapter.config.as_ref().map_or(0.0, |config| config.lora_dropout as f32);
-        let dropout = pass.dropout.filter(|_| p > 0.0).map(|run| Dropout {
+        let dropout = ctx.dropout.filter(|_| p > 0.0).map(|run| Dropout {
             p,
             seed: run.seed,
             stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,

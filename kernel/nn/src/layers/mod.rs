@@ -12,12 +12,12 @@ mod sequences;
 mod text_config;
 mod text_model;
 
+pub use decoder_layer::Activations;
 pub use decoder_layer::DecoderLayer;
-pub use decoder_layer::Inner;
 pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
+pub use linear::ForwardContext;
 pub use linear::Linear;
-pub use linear::Pass;
 pub(crate) use loader::Loader;
 pub use parameter::Matrix;
 pub use parameter::Norm;

@@ -12,7 +12,7 @@ use crate::ops::add_rms_norm_gradient;
 use crate::ops::rms_norm;
 use crate::ops::rms_norm_backward;
 
-use super::linear::Pass;
+use super::linear::ForwardContext;
 
 /// A matrix, read where the checkpoint maps it.
 pub struct Matrix {
@@ -22,13 +22,13 @@ pub struct Matrix {
 
 impl Matrix {
     /// What a pass multiplies with.
-    pub fn weight<'a>(&'a self, pass: Pass<'a>) -> Weight<'a> {
-        self.trained(pass).map_or(Weight::Frozen(&self.frozen), |var| Weight::Trained(var))
+    pub fn weight<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
+        self.trained(ctx).map_or(Weight::Frozen(&self.frozen), |var| Weight::Trained(var))
     }
 
     /// The copy that trains.
-    pub fn trained<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
-        pass.adapter?.tensor(&self.name)
+    pub fn trained<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
+        ctx.adapter?.tensor(&self.name)
     }
 }
 
@@ -41,18 +41,18 @@ pub struct Vector {
 
 impl Vector {
     /// What a pass reads.
-    pub fn values<'a>(&'a self, pass: Pass<'a>) -> &'a Tensor {
-        self.trained(pass).map_or(&self.frozen, |var| var)
+    pub fn values<'a>(&'a self, ctx: ForwardContext<'a>) -> &'a Tensor {
+        self.trained(ctx).map_or(&self.frozen, |var| var)
     }
 
     /// The copy that trains.
-    pub fn trained<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
-        pass.adapter?.tensor(&self.name)
+    pub fn trained<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
+        ctx.adapter?.tensor(&self.name)
     }
 
     /// As a bias that was added to rows whose gradient is dy, `[T, width]`: adds its own gradient, if it trains.
-    pub fn bias_backward(&self, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
-        match self.trained(pass) {
+    pub fn bias_backward(&self, dy: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<()> {
+        match self.trained(ctx) {
             Some(var) => add_bias_gradient(&gradients.sum(var)?, dy),
             None => Ok(()),
         }
@@ -66,8 +66,8 @@ pub struct Norm {
 }
 
 impl Norm {
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        rms_norm(x, self.weight.values(pass), self.eps)
+    pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        rms_norm(x, self.weight.values(ctx), self.eps)
     }
 
     /// dx, plus `residual`: what reaches x along the connection that passes the norm by. The gradient of the weight is
@@ -77,16 +77,16 @@ impl Norm {
         x: &Tensor,
         dy: &Tensor,
         residual: Option<&Tensor>,
-        pass: Pass,
+        ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        if let Some(var) = self.weight.trained(pass) {
+        if let Some(var) = self.weight.trained(ctx) {
             add_rms_norm_gradient(&gradients.sum(var)?, x, self.eps, dy)?;
         }
-        rms_norm_backward(x, self.weight.values(pass), self.eps, dy, residual)
+        rms_norm_backward(x, self.weight.values(ctx), self.eps, dy, residual)
     }
 
-    pub fn trains(&self, pass: Pass) -> bool {
-        self.weight.trained(pass).is_some()
+    pub fn trains(&self, ctx: ForwardContext) -> bool {
+        self.weight.trained(ctx).is_some()
     }
 }

@@ -19,8 +19,8 @@ use crate::ops::linear;
 
 use super::decoder_layer::DecoderLayer;
 use super::kv_cache::KvCache;
+use super::linear::ForwardContext;
 use super::linear::Linear;
-use super::linear::Pass;
 use super::loader::Loader;
 use super::parameter::Matrix;
 use super::parameter::Norm;
@@ -88,7 +88,7 @@ impl TextModel {
     ///
     /// # Errors
     /// An id is outside the vocabulary.
-    pub fn embed(&self, input_ids: &[u32], pass: Pass) -> crate::Result<Vec<f32>> {
+    pub fn embed(&self, input_ids: &[u32], ctx: ForwardContext) -> crate::Result<Vec<f32>> {
         let frozen = &self.embed_tokens.frozen;
         if let Some(id) = input_ids.iter().find(|&&id| id as usize >= frozen.rows) {
             return Err(crate::Error::Input(format!(
@@ -96,7 +96,7 @@ impl TextModel {
                 frozen.rows
             )));
         }
-        if let Some(trained) = self.embed_tokens.trained(pass) {
+        if let Some(trained) = self.embed_tokens.trained(ctx) {
             let ids = Tensor::new(input_ids, &self.device)?;
             return Ok(trained.index_select(&ids, 0)?.flatten_all()?.to_vec1()?);
         }
@@ -112,18 +112,18 @@ impl TextModel {
         &self,
         ids: &[Option<u32>],
         dx: &Tensor,
-        pass: Pass,
+        ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<()> {
-        match self.embed_tokens.trained(pass) {
+        match self.embed_tokens.trained(ctx) {
             Some(trained) => add_embedding_gradient(&gradients.sum(trained)?, ids, dx),
             None => Ok(()),
         }
     }
 
     /// Whether the adapter that is on trains the embedding.
-    pub fn embedding_trains(&self, pass: Pass) -> bool {
-        self.embed_tokens.trained(pass).is_some()
+    pub fn embedding_trains(&self, ctx: ForwardContext) -> bool {
+        self.embed_tokens.trained(ctx).is_some()
     }
 
     /// Whether the head is the embedding.
@@ -171,30 +171,36 @@ impl TextModel {
     }
 
     /// The final norm, before the head.
-    pub fn norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        self.norm.forward(x, pass)
+    pub fn norm(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        self.norm.forward(x, ctx)
     }
 
     /// The gradient of what goes into the final norm; that of its weight is added to `gradients`, if it trains.
-    pub fn norm_backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
-        self.norm.backward(x, dy, None, pass, gradients)
+    pub fn norm_backward(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        ctx: ForwardContext,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        self.norm.backward(x, dy, None, ctx, gradients)
     }
 
     /// Logits `[T, vocabulary]` of normed hidden states.
-    pub fn logits(&self, normed: &Tensor, pass: Pass) -> Result<Tensor> {
-        linear(normed, self.lm_head(pass), None, None, self.precision, DType::F32)
+    pub fn logits(&self, normed: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        linear(normed, self.lm_head(ctx), None, None, self.precision, DType::F32)
     }
 
     /// The head's matrix, `[vocabulary, hidden]`.
-    pub fn lm_head<'a>(&'a self, pass: Pass<'a>) -> Weight<'a> {
-        self.trained_head(pass).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
+    pub fn lm_head<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
+        self.trained_head(ctx).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
     }
 
     /// The copy of the head that trains. A head that is the embedding trains with it where the adapter wants it so.
-    pub fn trained_head<'a>(&self, pass: Pass<'a>) -> Option<&'a Var> {
-        let with_embedding = self.tied && pass.adapter.is_some_and(Adapter::ties_head);
-        let embedding = with_embedding.then(|| self.embed_tokens.trained(pass)).flatten();
-        self.lm_head.trained(pass).or(embedding)
+    pub fn trained_head<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
+        let with_embedding = self.tied && ctx.adapter.is_some_and(Adapter::ties_head);
+        let embedding = with_embedding.then(|| self.embed_tokens.trained(ctx)).flatten();
+        self.lm_head.trained(ctx).or(embedding)
     }
 
     /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives the hidden states of the
@@ -208,14 +214,14 @@ impl TextModel {
         rotary: &Rotary,
         cache: &mut KvCache,
         wanted: usize,
-        pass: Pass,
+        ctx: ForwardContext,
     ) -> crate::Result<Tensor> {
         let tokens = x.len() / self.embed_tokens.frozen.cols;
         let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &self.device)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            pass.go_on()?;
+            ctx.check_cancelled()?;
             let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
-            x = layer.forward_cached(&x, rotary, (cache, index), wanted, pass)?;
+            x = layer.forward_cached(&x, rotary, (cache, index), wanted, ctx)?;
         }
         cache.appended(tokens);
         Ok(x)

@@ -23,10 +23,10 @@ use crate::error::Result;
 use crate::fold_layers::fold_layers;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Loader;
 use crate::layers::Matrix;
-use crate::layers::Pass;
 use crate::layers::Positions;
 use crate::layers::TextModel;
 use crate::layers::positions;
@@ -44,7 +44,7 @@ pub use names::TensorNames;
 pub use vision_tower::VisionBackward;
 pub use vision_tower::VisionTower;
 
-/// A loaded model. Nothing in it ever changes: adapters are passed to it with every [`Pass`].
+/// A loaded model. Nothing in it ever changes: adapters are passed to it with every [`ForwardContext`].
 pub struct VisionLanguageModel {
     pub family: &'static Family,
     pub config: Box<dyn ModelConfig>,
@@ -244,9 +244,9 @@ impl VisionLanguageModel {
     ///
     /// # Errors
     /// An id outside the vocabulary; image tokens and feature rows differ in number.
-    pub fn embed(&self, input_ids: &[u32], features: &[Tensor], pass: Pass) -> Result<Vec<f32>> {
+    pub fn embed(&self, input_ids: &[u32], features: &[Tensor], ctx: ForwardContext) -> Result<Vec<f32>> {
         let hidden = self.text.config.hidden_size;
-        let mut x = self.text.embed(input_ids, pass)?;
+        let mut x = self.text.embed(input_ids, ctx)?;
         let mut rows = Vec::new();
         for feature in features {
             rows.extend(feature.flatten_all()?.to_vec1::<f32>()?);

@@ -76,38 +76,39 @@ impl Batch {
 /// The loss, with and without gradients, and the gradients of all that trains.
 fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
     let Batch { all, last, ids, places } = batch;
-    let pass = Pass { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }), stop: None };
+    let ctx =
+        ForwardContext { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }), stop: None };
     let mut gradients = Gradients::default();
     let patches = random(7, 32 * 3 * 2 * 14 * 14);
     let turn = net.rotary(places).unwrap();
     let layers: Vec<_> = net.text.layers.iter().zip([all, all, last]).collect();
 
-    let (features, backward) = net.vision.forward_saving(patches, &GRIDS, pass).unwrap();
+    let (features, backward) = net.vision.forward_saving(patches, &GRIDS, ctx).unwrap();
     assert!(!features.track_op(), "candle keeps what it is computed from");
-    let x = net.embed(ids, &[features], pass).unwrap();
+    let x = net.embed(ids, &[features], ctx).unwrap();
     let mut x = Tensor::from_vec(x, (ids.len(), net.text.config.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
     for (layer, sequences) in &layers {
-        let mut inner = layer.inner(&x, &turn, sequences, pass).unwrap();
-        let y = layer.output(&mut inner, pass).unwrap();
+        let mut inner = layer.activations(&x, &turn, sequences, ctx).unwrap();
+        let y = layer.output(&mut inner, ctx).unwrap();
         assert!(!y.track_op(), "candle keeps what it is computed from");
         passed.push((x, inner));
         x = y;
     }
     let labels = Labels { rows: &[0, 1, 3, 5], targets: &[9, 2, 7, 7], weights: &[0.25; 4] };
-    let normed = net.text.norm(&x, pass).unwrap();
-    let head = net.text.lm_head(pass);
-    let head_sum = net.text.trained_head(pass).map(|head| gradients.sum(head).unwrap());
+    let normed = net.text.norm(&x, ctx).unwrap();
+    let head = net.text.lm_head(ctx);
+    let head_sum = net.text.trained_head(ctx).map(|head| gradients.sum(head).unwrap());
     let loss = linear_cross_entropy(&normed, head, labels, net.precision).unwrap();
     let (again, dnormed) =
         linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref()).unwrap();
-    let mut dx = net.text.norm_backward(&x, &dnormed, pass, &mut gradients).unwrap();
+    let mut dx = net.text.norm_backward(&x, &dnormed, ctx, &mut gradients).unwrap();
     for ((layer, sequences), (x, inner)) in layers.iter().zip(&passed).rev() {
-        dx = layer.backward(x, inner, &dx, (&turn, sequences), pass, &mut gradients).unwrap();
+        dx = layer.backward(x, inner, &dx, (&turn, sequences), ctx, &mut gradients).unwrap();
         assert!(!dx.track_op(), "candle keeps what it is computed from");
     }
     let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id())).collect();
-    net.text.embed_backward(&of_text, &dx, pass, &mut gradients).unwrap();
+    net.text.embed_backward(&of_text, &dx, ctx, &mut gradients).unwrap();
     let dfeatures = dx.narrow(0, PICTURE.start, PICTURE.len()).unwrap();
     backward(&dfeatures, &mut gradients).unwrap();
 

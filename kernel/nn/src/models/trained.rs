@@ -31,7 +31,7 @@ impl VisionLanguageModel {
     ///
     /// # Errors
     /// As [`Adapter::new`]; a module that there is not; PiSSA on a quantized model;
-    /// [`Error::Stopped`](crate::Error::Stopped) if `stop`, which is asked while PiSSA takes its time, says so.
+    /// [`Error::Cancelled`](crate::Error::Cancelled) if `stop`, which is asked while PiSSA takes its time, says so.
     pub fn lora(&self, config: LoraConfig, seed: u64, stop: &dyn Fn() -> bool) -> Result<Adapter> {
         let mut adapter = Adapter::new(config.clone(), &self.shape, seed)?;
         for (id, weight) in self.weights().enumerate() {

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::gradients::Gradients;
+use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Matrix;
-use crate::layers::Pass;
 
 /// A vision tower with its projector: pictures to tokens of the language model's width.
 pub trait VisionTower: Send + Sync {
@@ -15,7 +15,7 @@ pub trait VisionTower: Send + Sync {
     ///
     /// # Errors
     /// `patches` is not as long as the grids ask for; a stop.
-    fn forward(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> Result<Tensor>;
+    fn forward(&self, patches: Vec<f32>, grids: &[[usize; 3]], ctx: ForwardContext) -> Result<Tensor>;
 
     /// The same, keeping what the backward pass needs.
     ///
@@ -25,7 +25,7 @@ pub trait VisionTower: Send + Sync {
         &'a self,
         patches: Vec<f32>,
         grids: &[[usize; 3]],
-        pass: Pass<'a>,
+        ctx: ForwardContext<'a>,
     ) -> Result<(Tensor, VisionBackward<'a>)>;
 
     /// The layers that an adapter may be on, in the order in which they were loaded.

@@ -4,10 +4,10 @@ use candle_core::Result;
 use candle_core::Tensor;
 
 use crate::gradients::Gradients;
+use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Loader;
 use crate::layers::Norm;
-use crate::layers::Pass;
 use crate::ops::gelu;
 use crate::ops::gelu_backward;
 
@@ -36,23 +36,23 @@ impl Merger {
     }
 
     /// `x` is `[T, hidden]`, the result `[T / block, out_hidden]`.
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let (hidden, _) = self.first.forward(&self.joined(x, pass)?, pass)?;
-        Ok(self.second.forward(&gelu(&hidden)?, pass)?.0)
+    pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        let (hidden, _) = self.first.forward(&self.joined(x, ctx)?, ctx)?;
+        Ok(self.second.forward(&gelu(&hidden)?, ctx)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
-    pub fn backward(&self, x: &Tensor, dy: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<Tensor> {
-        let joined = self.joined(x, pass)?;
-        let (hidden, h) = self.first.forward(&joined, pass)?;
-        let dactivated = self.second.backward(&gelu(&hidden)?, None, dy, pass, gradients)?;
+    pub fn backward(&self, x: &Tensor, dy: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<Tensor> {
+        let joined = self.joined(x, ctx)?;
+        let (hidden, h) = self.first.forward(&joined, ctx)?;
+        let dactivated = self.second.backward(&gelu(&hidden)?, None, dy, ctx, gradients)?;
         let dhidden = gelu_backward(&hidden, &dactivated)?;
-        let djoined = self.first.backward(&joined, h.as_ref(), &dhidden, pass, gradients)?;
-        self.ln_q.backward(x, &djoined.reshape(x.shape())?, None, pass, gradients)
+        let djoined = self.first.backward(&joined, h.as_ref(), &dhidden, ctx, gradients)?;
+        self.ln_q.backward(x, &djoined.reshape(x.shape())?, None, ctx, gradients)
     }
 
-    fn joined(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn joined(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
-        self.ln_q.forward(x, pass)?.reshape((rows / self.block, self.block * width))
+        self.ln_q.forward(x, ctx)?.reshape((rows / self.block, self.block * width))
     }
 }

@@ -9,10 +9,10 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::gradients::Gradients;
+use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Loader;
 use crate::layers::Matrix;
-use crate::layers::Pass;
 use crate::layers::positions::inverse_frequencies;
 use crate::layers::positions::rotary_of;
 use crate::models::VisionBackward;
@@ -65,17 +65,17 @@ impl VisionModel {
 
     /// Adds the gradients of what trains to `gradients`, given that of the features. It goes no further down than there is
     /// something to train.
-    fn backward(&self, seen: Seen, dfeatures: &Tensor, pass: Pass, gradients: &mut Gradients) -> Result<()> {
+    fn backward(&self, seen: Seen, dfeatures: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<()> {
         let Seen { patches, inputs, merged, layout } = seen;
-        let trained = self.patch_embed.trained(pass);
+        let trained = self.patch_embed.trained(ctx);
         let lowest = match trained {
             Some(_) => 0,
-            None => self.blocks.iter().position(|block| block.trains(pass)).unwrap_or(self.blocks.len()),
+            None => self.blocks.iter().position(|block| block.trains(ctx)).unwrap_or(self.blocks.len()),
         };
-        let mut dx = self.merger.backward(&merged, &layout.in_window_order(dfeatures, 1)?, pass, gradients)?;
+        let mut dx = self.merger.backward(&merged, &layout.in_window_order(dfeatures, 1)?, ctx, gradients)?;
         for (i, x) in inputs.iter().enumerate().skip(lowest).rev() {
             let at = (&layout.rotary, layout.segments(i, &self.config));
-            dx = self.blocks[i].backward(x, &dx, at, pass, gradients)?;
+            dx = self.blocks[i].backward(x, &dx, at, ctx, gradients)?;
         }
         if let Some(weight) = trained {
             let sum = gradients.sum(weight)?.flatten_from(1)?;
@@ -104,9 +104,9 @@ impl VisionModel {
     }
 
     /// What the first block reads, in window order.
-    fn embedded(&self, patches: &Tensor, layout: &Layout, pass: Pass) -> Result<Tensor> {
+    fn embedded(&self, patches: &Tensor, layout: &Layout, ctx: ForwardContext) -> Result<Tensor> {
         // As the matrix that the convolution's kernel is.
-        let trained = self.patch_embed.trained(pass).map(|kernel| kernel.flatten_from(1)).transpose()?;
+        let trained = self.patch_embed.trained(ctx).map(|kernel| kernel.flatten_from(1)).transpose()?;
         let weight = trained.as_ref().map_or(Weight::Frozen(&self.patch_embed.frozen), Weight::Trained);
         layout.in_window_order(&linear(patches, weight, None, None, self.precision, DType::F32)?, layout.block)
     }
@@ -150,15 +150,15 @@ impl VisionModel {
 
 impl VisionTower for VisionModel {
     /// `patches` are in the order of 2 × 2 blocks in raster order; a token is one such block.
-    fn forward(&self, patches: Vec<f32>, grids: &[[usize; 3]], pass: Pass) -> crate::Result<Tensor> {
+    fn forward(&self, patches: Vec<f32>, grids: &[[usize; 3]], ctx: ForwardContext) -> crate::Result<Tensor> {
         self.map();
         let layout = self.layout(grids)?;
-        let mut x = self.embedded(&self.patches(patches, grids)?, &layout, pass)?;
+        let mut x = self.embedded(&self.patches(patches, grids)?, &layout, ctx)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            pass.go_on()?;
-            x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+            ctx.check_cancelled()?;
+            x = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), ctx)?;
         }
-        Ok(layout.in_raster_order(&self.merger.forward(&x, pass)?)?)
+        Ok(layout.in_raster_order(&self.merger.forward(&x, ctx)?)?)
     }
 
     /// Each block's input is kept.
@@ -166,21 +166,21 @@ impl VisionTower for VisionModel {
         &'a self,
         patches: Vec<f32>,
         grids: &[[usize; 3]],
-        pass: Pass<'a>,
+        ctx: ForwardContext<'a>,
     ) -> crate::Result<(Tensor, VisionBackward<'a>)> {
         self.map();
         let layout = self.layout(grids)?;
         let patches = self.patches(patches, grids)?;
-        let mut x = self.embedded(&patches, &layout, pass)?;
+        let mut x = self.embedded(&patches, &layout, ctx)?;
         let mut inputs = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            pass.go_on()?;
-            let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), pass)?;
+            ctx.check_cancelled()?;
+            let y = block.forward(&x, &layout.rotary, layout.segments(i, &self.config), ctx)?;
             inputs.push(std::mem::replace(&mut x, y));
         }
-        let features = layout.in_raster_order(&self.merger.forward(&x, pass)?)?;
+        let features = layout.in_raster_order(&self.merger.forward(&x, ctx)?)?;
         let seen = Seen { patches, inputs, merged: x, layout };
-        Ok((features, Box::new(move |dfeatures, gradients| self.backward(seen, dfeatures, pass, gradients))))
+        Ok((features, Box::new(move |dfeatures, gradients| self.backward(seen, dfeatures, ctx, gradients))))
     }
 
     fn linears(&self) -> Vec<&Linear> {

@@ -5,10 +5,10 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::gradients::Gradients;
+use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Loader;
 use crate::layers::Norm;
-use crate::layers::Pass;
 use crate::ops::Rotary;
 use crate::ops::Segments;
 use crate::ops::add;
@@ -38,7 +38,7 @@ pub struct VisionBlock {
 }
 
 /// What the backward pass reads beside the input.
-struct Inner {
+struct Activations {
     /// Rotated queries, rotated keys, values, and what attention makes of them, each `[T, hidden]`.
     attention: [Tensor; 4],
     /// The residual stream between attention and feed-forward, `[T, hidden]`.
@@ -77,14 +77,14 @@ impl VisionBlock {
     }
 
     /// Whether the adapter that is on trains anything here.
-    pub fn trains(&self, pass: Pass) -> bool {
-        self.linears().iter().any(|linear| linear.trains(pass)) || self.norm1.trains(pass) || self.norm2.trains(pass)
+    pub fn trains(&self, ctx: ForwardContext) -> bool {
+        self.linears().iter().any(|linear| linear.trains(ctx)) || self.norm1.trains(ctx) || self.norm2.trains(ctx)
     }
 
     /// `x` is `[T, hidden]`, the patches of all `segments`.
-    pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Tensor> {
-        let Inner { middle, gate, up, .. } = self.inner(x, rotary, segments, pass)?;
-        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, pass)?.0)
+    pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, ctx: ForwardContext) -> Result<Tensor> {
+        let Activations { middle, gate, up, .. } = self.activations(x, rotary, segments, ctx)?;
+        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, ctx)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
@@ -93,41 +93,47 @@ impl VisionBlock {
         x: &Tensor,
         dy: &Tensor,
         (rotary, segments): (&Rotary, &Segments),
-        pass: Pass,
+        ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let Inner { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] } =
-            self.inner(x, rotary, segments, pass)?;
+        let Activations { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] } =
+            self.activations(x, rotary, segments, ctx)?;
 
-        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, None, dy, pass, gradients)?;
+        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, None, dy, ctx, gradients)?;
         let [dgate, dup] = swiglu_backward(&gate, &up, &dactivated)?;
-        let normed = self.norm2.forward(&middle, pass)?;
+        let normed = self.norm2.forward(&middle, ctx)?;
         let dnormed = add(
-            &self.gate_proj.backward(&normed, gate_h.as_ref(), &dgate, pass, gradients)?,
-            &self.up_proj.backward(&normed, up_h.as_ref(), &dup, pass, gradients)?,
+            &self.gate_proj.backward(&normed, gate_h.as_ref(), &dgate, ctx, gradients)?,
+            &self.up_proj.backward(&normed, up_h.as_ref(), &dup, ctx, gradients)?,
         )?;
-        let dmiddle = self.norm2.backward(&middle, &dnormed, Some(dy), pass, gradients)?;
+        let dmiddle = self.norm2.backward(&middle, &dnormed, Some(dy), ctx, gradients)?;
 
-        let dattended = self.proj.backward(&attended, proj_h.as_ref(), &dmiddle, pass, gradients)?;
+        let dattended = self.proj.backward(&attended, proj_h.as_ref(), &dmiddle, ctx, gradients)?;
         let [dq, dk, dv] =
             attention_backward([&q, &k, &v, &attended], &dattended, segments, [self.heads; 2], self.precision)?;
         let dqkv = Tensor::cat(&[rope_backward(&dq, rotary)?, rope_backward(&dk, rotary)?, dv], 1)?;
-        let normed = self.norm1.forward(x, pass)?;
-        let dnormed = self.qkv.backward(&normed, qkv_h.as_ref(), &dqkv, pass, gradients)?;
-        self.norm1.backward(x, &dnormed, Some(&dmiddle), pass, gradients)
+        let normed = self.norm1.forward(x, ctx)?;
+        let dnormed = self.qkv.backward(&normed, qkv_h.as_ref(), &dqkv, ctx, gradients)?;
+        self.norm1.backward(x, &dnormed, Some(&dmiddle), ctx, gradients)
     }
 
-    fn inner(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, pass: Pass) -> Result<Inner> {
+    fn activations(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        segments: &Segments,
+        ctx: ForwardContext,
+    ) -> Result<Activations> {
         let hidden = x.dim(1)?;
-        let (qkv, qkv_h) = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
+        let (qkv, qkv_h) = self.qkv.forward(&self.norm1.forward(x, ctx)?, ctx)?;
         let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
         let (q, k, v) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?, part(2)?);
         let attended = attention(&q, &k, &v, segments, [self.heads; 2], self.precision)?;
-        let (projected, proj_h) = self.proj.forward(&attended, pass)?;
+        let (projected, proj_h) = self.proj.forward(&attended, ctx)?;
         let middle = add(x, &projected)?;
-        let normed = self.norm2.forward(&middle, pass)?;
-        let (gate, gate_h) = self.gate_proj.forward(&normed, pass)?;
-        let (up, up_h) = self.up_proj.forward(&normed, pass)?;
-        Ok(Inner { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] })
+        let normed = self.norm2.forward(&middle, ctx)?;
+        let (gate, gate_h) = self.gate_proj.forward(&normed, ctx)?;
+        let (up, up_h) = self.up_proj.forward(&normed, ctx)?;
+        Ok(Activations { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] })
     }
 }

@@ -10,16 +10,16 @@ use crate::error::Result;
 use crate::memory::StepMemory;
 use crate::memory::Trainable;
 use crate::settings::Settings;
-use crate::training::Material;
-use crate::training::passes::Pass;
-use crate::training::passes::Passes;
+use crate::training::TrainInputs;
+use crate::training::grouping::Grouping;
+use crate::training::grouping::MicroBatchGroup;
 
 /// Micro-batches that are looked at in advance; a longer training repeats samples that were seen.
 const LOOK_AHEAD: usize = 20_000;
 
-/// What the largest of the coming passes takes: a micro-batch, or several that go through the model together.
+/// What the largest of the coming groups takes: a micro-batch, or several that go through the model together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct MemoryEstimate {
     /// Its tokens.
     pub tokens: usize,
     /// GB for the whole process if every layer is computed twice.
@@ -62,7 +62,7 @@ impl fmt::Display for Remedies {
     }
 }
 
-impl Plan {
+impl MemoryEstimate {
     /// Whether somebody who knows `self` learns nothing new from `other`: numbers as they are shown are the same, but
     /// for what is free, which changes all the time.
     pub fn is_like(&self, other: &Self) -> bool {
@@ -77,21 +77,25 @@ impl Plan {
     }
 }
 
-/// What the largest of the passes takes that make the next `count` micro-batches.
+/// What the largest of the groups takes that make up the next `count` micro-batches.
 ///
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
-pub fn plan<F: Fn(usize) -> usize>(material: &Material, mut passes: Passes<F>, count: usize) -> Result<Plan> {
-    let Material { model, adapter, data, settings, .. } = *material;
-    let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, material)).collect();
+pub fn memory_estimate<F: Fn(usize) -> usize>(
+    inputs: &TrainInputs,
+    mut groups: Grouping<F>,
+    count: usize,
+) -> Result<MemoryEstimate> {
+    let TrainInputs { model, adapter, data, settings, .. } = *inputs;
+    let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, inputs)).collect();
     let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);
     while seen < count.min(LOOK_AHEAD) {
-        let Pass { micro_batches, .. } = passes.advance();
+        let MicroBatchGroup { micro_batches, .. } = groups.advance();
         seen += micro_batches.len();
-        let pass: Vec<_> = micro_batches.into_iter().flatten().map(|index| sizes[index]).collect();
-        let tokens = pass.iter().map(|size| size.tokens).sum();
+        let group: Vec<_> = micro_batches.into_iter().flatten().map(|index| sizes[index]).collect();
+        let tokens = group.iter().map(|size| size.tokens).sum();
         if tokens > most {
-            (largest, most) = (pass, tokens);
+            (largest, most) = (group, tokens);
         }
     }
     let (net, trainable) = (&model.net, Trainable::of(adapter));
@@ -111,7 +115,7 @@ pub fn plan<F: Fn(usize) -> usize>(material: &Material, mut passes: Passes<F>, c
         }
         _ => {}
     }
-    Ok(Plan {
+    Ok(MemoryEstimate {
         tokens: most,
         least: gigabytes(step.least()),
         most: gigabytes(step.most()),
@@ -133,12 +137,12 @@ struct Size {
 }
 
 impl Size {
-    fn of(pack: &[Encoded], material: &Material) -> Self {
+    fn of(pack: &[Encoded], inputs: &TrainInputs) -> Self {
         let grids = pack.iter().flat_map(|sample| sample.grids());
         Self {
             tokens: pack.iter().map(|sample| sample.input_ids.len()).sum(),
             labels: pack.iter().map(|sample| sample.supervised_tokens()).sum(),
-            pictures: grids.map(|grid| material.processor.tokens(grid)).sum(),
+            pictures: grids.map(|grid| inputs.processor.tokens(grid)).sum(),
         }
     }
 
@@ -164,7 +168,7 @@ struct WhatIf<'a> {
     trainable: Trainable,
     is_lora: bool,
     sizes: Vec<Size>,
-    /// Those of the largest pass.
+    /// Those of the largest group.
     largest: Vec<Size>,
     settings: &'a Settings,
 }

@@ -4,7 +4,7 @@ use tunebook_data::Position;
 use tunebook_data::Sampler;
 
 /// Some micro-batches of one optimizer step, one after the other.
-pub struct Pass {
+pub struct MicroBatchGroup {
     /// The samples of each.
     pub micro_batches: Vec<Vec<usize>>,
     /// The position behind the last one.
@@ -17,7 +17,7 @@ pub struct Pass {
 /// The step is the same but for the order of sums; products with more rows make better use of the weights that they read,
 /// and what samples begin with is made once for all of them.
 #[derive(Clone)]
-pub struct Passes<F> {
+pub struct Grouping<F> {
     pub sampler: Sampler,
     pub position: Position,
     /// Micro-batches of the step that are done.
@@ -29,9 +29,9 @@ pub struct Passes<F> {
     pub tokens_of: F,
 }
 
-impl<F: Fn(usize) -> usize> Passes<F> {
+impl<F: Fn(usize) -> usize> Grouping<F> {
     /// The next pass; the one after it begins where this one ends.
-    pub fn advance(&mut self) -> Pass {
+    pub fn advance(&mut self) -> MicroBatchGroup {
         let (mut micro_batches, mut tokens) = (Vec::new(), 0);
         loop {
             let samples = self.sampler.micro_batch(self.position).to_vec();
@@ -47,7 +47,7 @@ impl<F: Fn(usize) -> usize> Passes<F> {
                 break;
             }
         }
-        Pass { micro_batches, next: self.position }
+        MicroBatchGroup { micro_batches, next: self.position }
     }
 }
 
@@ -61,8 +61,8 @@ mod tests {
         let sampler = Sampler::new(sizes.len(), 1, 4, 42, false);
         let position = Position { epoch: 0, micro_batch: done };
         let tokens_of = |sample: usize| sizes[sample];
-        let mut passes = Passes { sampler, position, done, accumulation: 4, tokens, tokens_of };
-        let sizes = |pass: Pass| pass.micro_batches.iter().map(|samples| sizes[samples[0]]).collect();
+        let mut passes = Grouping { sampler, position, done, accumulation: 4, tokens, tokens_of };
+        let sizes = |pass: MicroBatchGroup| pass.micro_batches.iter().map(|samples| sizes[samples[0]]).collect();
         let passes = std::iter::repeat_with(|| passes.advance());
         passes.take_while(|pass| pass.next < Position { epoch: 1, micro_batch: 1 }).map(sizes).collect()
     }
