@@ -25,6 +25,8 @@ use crate::binary::rust_homes;
 /// How often it is looked which checkpoints there are.
 const LOOK: Duration = Duration::from_micros(500);
 const KERNEL: usize = 60;
+/// How long a kernel may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 const RUST: usize = 40;
 /// How often each scenario is killed in a pipe: 140 times in all.
 const PIPE: [(&str, usize); 7] = [
@@ -124,8 +126,10 @@ fn kill(running: Vec<Child>) {
 
 /// A client that has a kernel run the lines of a scenario as one cell, and the kernel.
 fn kernel(world: &World, scenario: &Scenario) -> Vec<Child> {
-    let ports: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let ports = ports.iter().map(|listener| listener.local_addr().unwrap().port());
+    let listeners: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+    // The kernel is to have them.
+    drop(listeners);
     let names = ["shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"];
     let mut connection =
         json!({"transport": "tcp", "ip": "127.0.0.1", "key": "a-key", "signature_scheme": "hmac-sha256"});
@@ -138,7 +142,9 @@ fn kernel(world: &World, scenario: &Scenario) -> Vec<Child> {
         let mut command = world.command(Act::Lines(""));
         command.arg("attach").arg(&file).status().unwrap().success()
     };
+    let begin = Instant::now();
     while !answers() {
+        assert!(begin.elapsed() < PATIENCE, "the kernel does not answer: {}", world.output());
         thread::sleep(Duration::from_millis(50));
     }
     vec![start(&["attach"]), kernel]
