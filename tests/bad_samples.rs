@@ -94,7 +94,7 @@ fn notes<T>(run: impl FnOnce(&Context) -> T) -> (T, Vec<Note>) {
 
 /// Loss and gradient norm of every step.
 fn steps(session: &Session) -> Vec<(f64, f64)> {
-    session.history().iter().map(|record| (record.loss, record.grad_norm)).collect()
+    session.history().iter().map(|record| (record.loss(), record.grad_norm)).collect()
 }
 
 /// The names of samples that were left out, once each.

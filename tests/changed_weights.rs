@@ -92,7 +92,7 @@ fn train(model: &Path, output: &Path, change: Option<Change>) -> (Session, Resul
 }
 
 fn losses(session: &Session) -> Vec<f64> {
-    session.history().iter().map(|record| record.loss).collect()
+    session.history().iter().map(|record| record.loss()).collect()
 }
 
 #[test]

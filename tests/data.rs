@@ -161,7 +161,7 @@ fn a_pack_is_learned_as_its_samples_are() {
         let report = choose(&mut session, "creatures").unwrap();
         with_context(|cx| session.lora(None, cx)).unwrap();
         with_context(|cx| session.train(Some(3), cx)).unwrap();
-        let steps: Vec<_> = session.history().iter().map(|step| (step.loss, step.grad_norm)).collect();
+        let steps: Vec<_> = session.history().iter().map(|step| (step.loss(), step.grad_norm)).collect();
         (report, steps)
     };
     let (packed, found) = train(&[("packing", "true"), ("per_device_train_batch_size", "1")]);

@@ -4,14 +4,18 @@ use candle_core::Device;
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
 use tunebook_data::Origin;
-use tunebook_engine::micro_batch::LayerMemory;
-use tunebook_engine::micro_batch::Manner;
-use tunebook_engine::micro_batch::MicroBatches;
 use tunebook_engine::model::Model;
 use tunebook_engine::pictures::Features;
 use tunebook_engine::settings::Dtype;
+use tunebook_engine::step_metrics::StepMetrics;
+use tunebook_engine::training::collate::Collator;
+use tunebook_engine::training::collate::PackedBatch;
+use tunebook_engine::training::objective::CrossEntropy;
+use tunebook_engine::training::step::Step;
+use tunebook_engine::training::step::StepOptions;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
+use tunebook_nn::layers::CheckpointPlan;
 use tunebook_nn::layers::DropoutRun;
 
 use crate::fixtures::Tensors;
@@ -24,12 +28,32 @@ fn model() -> (Model, Adapter) {
     (model, adapter)
 }
 
-fn manner(kept: usize) -> Manner {
-    Manner {
+fn collate(model: &Model, adapter: &Adapter, samples: &[Vec<&Encoded>]) -> PackedBatch {
+    let mut collator = Collator {
+        net: &model.net,
+        adapter: Some(adapter),
+        processor: &model.processor,
+        features: &mut Features::default(),
+        shares_prefixes: true,
+        stop: &|| false,
+    };
+    collator.collate(samples).unwrap()
+}
+
+fn step(
+    model: &Model,
+    adapter: &Adapter,
+    batch: PackedBatch,
+    saved_layers: usize,
+    gradients: &mut Gradients,
+) -> StepMetrics {
+    let options = StepOptions {
         dropout: DropoutRun { seed: 0, micro_batch: 0 },
         neftune_noise_alpha: 0.0,
-        layers: LayerMemory { kept, released: 1 },
-    }
+        checkpoint_plan: CheckpointPlan { saved_layers, evicted_layers: 1 },
+    };
+    let step = Step { net: &model.net, adapter, objective: &CrossEntropy, options, on_progress: &|_| Ok(()) };
+    step.forward_backward(batch, gradients).unwrap().unwrap()
 }
 
 /// The sample of `gradients.safetensors`: the first of `creatures.json`.
@@ -47,25 +71,21 @@ fn sample(model: &Model, expected: &Tensors) -> Encoded {
 }
 
 #[test]
-fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
+fn gradients_are_pefts_whether_activations_are_saved_or_recomputed() {
     let (model, adapter) = model();
     let expected = Tensors::read("train/gradients.safetensors");
     let sample = sample(&model, &expected);
     assert!(sample.labels.contains(&IGNORE_INDEX));
-    let mut features = Features::default();
     // The mean over a sample that is there several times is its own; all but what it learns is then made once.
-    for (kept, times) in [(0, 1), (1, 1), (usize::MAX, 1), (0, 2), (usize::MAX, 3)] {
+    for (saved, times) in [(0, 1), (1, 1), (usize::MAX, 1), (0, 2), (usize::MAX, 3)] {
         let samples = [vec![&sample; times]];
-        let micro_batch =
-            MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &samples, true, &|| false)
-                .unwrap();
+        let batch = collate(&model, &adapter, &samples);
         let learned = sample.labels.iter().filter(|label| **label != IGNORE_INDEX).count();
-        assert_eq!(micro_batch.tokens(), times * sample.labels.len());
+        assert_eq!(batch.tokens(), times * sample.labels.len());
         assert_eq!(*sample.labels.last().unwrap(), i64::from(*sample.input_ids.last().unwrap()), "nothing follows it");
-        assert_eq!(micro_batch.made(), sample.labels.len() - 1 + (times - 1) * learned);
+        assert_eq!(batch.computed_tokens(), sample.labels.len() - 1 + (times - 1) * learned);
         let mut gradients = Gradients::default();
-        let loss =
-            micro_batch.backward(&model.net, &adapter, manner(kept), &mut gradients, &|_| Ok(())).unwrap().unwrap();
+        let loss = step(&model, &adapter, batch, saved, &mut gradients).loss();
         assert!((loss as f32 - expected.floats("loss")[0]).abs() <= 1e-5);
         for (name, var) in adapter.vars() {
             let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -75,7 +95,7 @@ fn gradients_are_pefts_whether_layers_are_kept_or_rebuilt() {
             let reference = expected.floats(&peft_name(&name));
             let largest = reference.iter().fold(0f32, |most, g| most.max(g.abs()));
             let difference = max_difference(&found, &reference);
-            assert!(difference <= 1e-4 * largest, "{name}, {kept} kept, {times} times: {difference} of {largest}");
+            assert!(difference <= 1e-4 * largest, "{name}, {saved} saved, {times} times: {difference} of {largest}");
         }
     }
 }
@@ -90,13 +110,7 @@ fn nothing_but_the_adapter_gets_a_gradient() {
     let (model, adapter) = model();
     let sample = sample(&model, &Tensors::read("train/gradients.safetensors"));
     let mut gradients = Gradients::default();
-    let mut features = Features::default();
-    let micro_batch =
-        MicroBatches::new(&model.net, Some(&adapter), &model.processor, &mut features, &[vec![&sample]], true, &|| {
-            false
-        })
-        .unwrap();
-    micro_batch.backward(&model.net, &adapter, manner(1), &mut gradients, &|_| Ok(())).unwrap();
+    step(&model, &adapter, collate(&model, &adapter, &[vec![&sample]]), 1, &mut gradients);
     assert_eq!(gradients.len(), adapter.vars().len());
     assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");
 }

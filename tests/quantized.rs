@@ -42,7 +42,7 @@ fn check(bit: &str, quantized: QuantizationBit) {
     let expected = steps["steps"].as_array().unwrap();
     assert_eq!(session.history().len(), expected.len());
     for (found, expected) in session.history().iter().zip(expected) {
-        for (key, found_value) in [("loss", found.loss), ("grad_norm", found.grad_norm)] {
+        for (key, found_value) in [("loss", found.loss()), ("grad_norm", found.grad_norm)] {
             let expected = expected[key].as_f64().unwrap();
             let relative = (found_value - expected).abs() / expected;
             assert!(relative <= 1e-4, "{bit} bits, step {}: {key} is {found_value}, not {expected}", found.step);

@@ -22,7 +22,7 @@ fn standing(session: &mut Session, output: &Path, cx: &Context) -> (Vec<Vec<u8>>
     let checkpoint = session.checkpoint(cx).unwrap();
     let names = ["adapter_model.safetensors", "trained_weights.safetensors", "optimizer.safetensors"];
     let records = session.history().iter();
-    let records = records.map(|record| [record.loss, record.grad_norm, record.learning_rate, record.epoch]).collect();
+    let records = records.map(|record| [record.loss(), record.grad_norm, record.learning_rate, record.epoch]).collect();
     (files(&checkpoint, &names), records, log(output))
 }
 

@@ -76,7 +76,7 @@ fn check(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Sess
     let mut worst = 0f64;
     for (found, expected) in session.history().iter().zip(expected) {
         let figures = [
-            ("loss", found.loss),
+            ("loss", found.loss()),
             ("grad_norm", found.grad_norm),
             ("learning_rate", found.learning_rate),
             ("epoch", found.epoch),

@@ -43,7 +43,7 @@ fn found(session: &Session) -> Vec<(usize, f64)> {
 }
 
 fn losses(session: &Session) -> Vec<f64> {
-    session.history().iter().map(|record| record.loss).collect()
+    session.history().iter().map(|record| record.loss()).collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {

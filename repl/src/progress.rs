@@ -151,7 +151,7 @@ impl Progress {
     /// An optimizer step is made.
     pub fn step(&mut self, record: &StepRecord) {
         let Some(training) = &mut self.training else { return };
-        training.last = Some((record.loss, record.learning_rate));
+        training.last = Some((record.loss(), record.learning_rate));
         if let Some((tokens, elapsed)) = training.before {
             training.rate = Some((record.tokens - tokens) as f64 / (record.elapsed - elapsed).max(1e-9));
         }

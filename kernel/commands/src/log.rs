@@ -7,6 +7,7 @@ use tunebook_engine::Context;
 use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_engine::report::StepRecord;
+use tunebook_engine::step_metrics::StepMetrics;
 
 use crate::error::Result;
 use crate::output::Output;
@@ -36,8 +37,8 @@ pub fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Resu
     Ok(Output::Trained(session.train(steps, &context)?))
 }
 
-/// The last step of a window, with the mean of its losses.
+/// The last step of a window, with the means of its metrics.
 fn mean(window: &[StepRecord]) -> Option<StepRecord> {
-    let loss = window.iter().map(|record| record.loss).sum::<f64>() / window.len() as f64;
-    window.last().map(|last| StepRecord { loss, ..last.clone() })
+    let metrics = StepMetrics::mean(window.iter().map(|record| &record.metrics))?;
+    window.last().map(|last| StepRecord { metrics, ..last.clone() })
 }

@@ -398,7 +398,8 @@ fn status(report: &Status, lang: Lang) -> String {
         (0, 0) => none(),
         (step, total) => say!(lang, "step {step} of {total}", "第 {step} 步，共 {total} 步"),
     };
-    if let Some(StepRecord { epoch, loss, .. }) = &report.last {
+    if let Some(last @ StepRecord { epoch, .. }) = &report.last {
+        let loss = last.loss();
         training += &say!(lang, ", epoch {epoch:.2}, loss {loss:.4}", "，第 {epoch:.2} 轮，损失 {loss:.4}");
     }
     let mut lines = vec![

@@ -20,7 +20,8 @@ use crate::say;
 
 /// A line of the log.
 pub fn step(record: &StepRecord, lang: Lang) -> String {
-    let &StepRecord { step, total_steps, loss, grad_norm, epoch, .. } = record;
+    let &StepRecord { step, total_steps, grad_norm, epoch, .. } = record;
+    let loss = record.loss();
     let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
     let step = format!("{step:>width$}");
     say!(

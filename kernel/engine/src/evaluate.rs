@@ -20,13 +20,15 @@ use crate::event::Note;
 use crate::event::Task;
 use crate::finite;
 use crate::instead::explained;
-use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::output::results;
 use crate::output::results::Results;
 use crate::pictures::Features;
 use crate::report::EvaluateReport;
 use crate::settings::Settings;
+use crate::training::collate::Collator;
+use crate::training::objective::CrossEntropy;
+use crate::training::step::evaluate_batch;
 
 /// Samples to evaluate on.
 pub struct Samples<'a> {
@@ -203,10 +205,11 @@ fn batch_loss(
     let RunContext { model, adapter, processor, settings } = run;
     let (net, stop) = (&model.net, || cx.is_cancelled());
     while !batch.is_empty() {
-        match MicroBatches::new(net, adapter, processor, features, std::slice::from_ref(&batch), true, &stop) {
-            Ok(micro_batch) => {
+        let mut collator = Collator { net, adapter, processor, features, shares_prefixes: true, stop: &stop };
+        match collator.collate(std::slice::from_ref(&batch)) {
+            Ok(packed) => {
                 bad.end_row();
-                let loss = micro_batch.loss(net, adapter, &stop)?;
+                let loss = evaluate_batch(net, adapter, &CrossEntropy, packed, &stop)?.loss();
                 net.check_unchanged()?;
                 return Ok(Some((loss, batch.len())));
             }

@@ -2,6 +2,7 @@
 
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::CheckpointPlan;
 use tunebook_nn::ops::head_chunk;
 
 use crate::advice::Remedies;
@@ -26,17 +27,6 @@ pub struct StepMemory {
     layers: usize,
     /// What is free of the memory of a device of its own, which has the weights already.
     free_on_device: Option<u64>,
-}
-
-/// What becomes of the layers' memory in a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerMemory {
-    /// How many of the last layers keep their inner values from the forward to the backward pass; the others make them
-    /// again, which costs up to a third of the step.
-    pub kept: usize,
-    /// How many of the first layers give their weights' memory back after each use, as the head then does too. Mapping
-    /// them again costs about one percent of the step if all do; the system keeps their bytes as long as it has room.
-    pub released: usize,
 }
 
 /// What of an adapter its memory depends on.
@@ -76,12 +66,12 @@ pub fn tokens_at_once(
     before: Option<usize>,
 ) -> usize {
     let memory = StepMemory::new(net, trainable, TOKENS_AT_ONCE, TOKENS_AT_ONCE);
-    let layers = memory.layers(limit);
+    let plan = memory.plan(limit);
     let is_wanted = match before {
         Some(before) => before > 0 && memory.free().is_none_or(|free| limit.is_some() || memory.working() <= free),
-        None => layers.as_ref().is_ok_and(|layers| layers.kept == memory.layers),
+        None => plan.as_ref().is_ok_and(|plan| plan.saved_layers == memory.layers),
     };
-    if is_wanted && layers.is_ok() { TOKENS_AT_ONCE } else { 0 }
+    if is_wanted && plan.is_ok() { TOKENS_AT_ONCE } else { 0 }
 }
 
 impl StepMemory {
@@ -129,23 +119,23 @@ impl StepMemory {
         self.least() + self.layers as u64 * self.a_layer
     }
 
-    /// As many layers keep their inner values as fit into `limit` GB for the whole process, weights being given back
+    /// As many layers save their activations as fit into `limit` GB for the whole process, weights being evicted
     /// first; without a limit, as fit into half of what is free beside the model's weights, all of which are given back, or
     /// into the memory of a device of its own.
     ///
     /// # Errors
     /// The step does not fit into `limit` even if no layer keeps anything.
-    pub fn layers(&self, limit: Option<f64>) -> Result<LayerMemory> {
+    pub fn plan(&self, limit: Option<f64>) -> Result<CheckpointPlan> {
         let fitting = |room: u64| self.layers.min((room / self.a_layer) as usize);
         let Some(gigabytes) = limit else {
             if let Some(free) = self.free_on_device {
                 // A tenth is left to what candle's own operations need in between.
                 let room = (free - free / 10).saturating_sub(self.needed);
-                return Ok(LayerMemory { kept: fitting(room), released: 0 });
+                return Ok(CheckpointPlan { saved_layers: fitting(room), evicted_layers: 0 });
             }
             // Where the system does not tell its free memory, nothing is risked.
             let room = (available_bytes().unwrap_or(0).saturating_sub(self.weights) / 2).saturating_sub(self.needed);
-            return Ok(LayerMemory { kept: fitting(room), released: self.layers });
+            return Ok(CheckpointPlan { saved_layers: fitting(room), evicted_layers: self.layers });
         };
         let least = self.least();
         let room = ((gigabytes * 1e9) as u64).checked_sub(least).ok_or_else(|| Error::Memory {
@@ -154,11 +144,11 @@ impl StepMemory {
             remedies: Remedies::default(),
         })?;
         let missing = (self.layers as u64 * self.a_layer).saturating_sub(room);
-        let released = match self.layer_weights {
+        let evicted_layers = match self.layer_weights {
             0 => 0,
             each => self.layers.min(missing.div_ceil(each) as usize),
         };
-        Ok(LayerMemory { kept: fitting(room + released as u64 * self.layer_weights), released })
+        Ok(CheckpointPlan { saved_layers: fitting(room + evicted_layers as u64 * self.layer_weights), evicted_layers })
     }
 }
 
@@ -212,8 +202,8 @@ mod tests {
     };
 
     fn layers(step: StepMemory, limit: f64) -> [usize; 2] {
-        let LayerMemory { kept, released } = step.layers(Some(limit)).unwrap();
-        [kept, released]
+        let CheckpointPlan { saved_layers, evicted_layers } = step.plan(Some(limit)).unwrap();
+        [saved_layers, evicted_layers]
     }
 
     #[test]
@@ -233,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_cannot_be_kept_names_what_it_would_take() {
-        let message = STEP.layers(Some(1.2)).unwrap_err().to_string();
+        let message = STEP.plan(Some(1.2)).unwrap_err().to_string();
         assert!(message.contains("memory=1.2") && message.contains("1.5 GB"), "{message}");
     }
 }

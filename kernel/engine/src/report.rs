@@ -10,6 +10,7 @@ use tunebook_data::Skipped;
 use crate::metrics::Scores;
 use crate::run_state::number;
 use crate::settings::QuantizationBit;
+use crate::step_metrics::StepMetrics;
 
 /// What `load` found.
 #[derive(Clone, Debug)]
@@ -205,9 +206,9 @@ pub struct StepRecord {
     /// 1 for the first step.
     pub step: usize,
     pub total_steps: usize,
-    /// Mean over the window's micro-batches of their mean cross-entropy.
-    #[serde(deserialize_with = "number")]
-    pub loss: f64,
+    /// Means over the step's micro-batches, of each of which `loss` is the mean cross-entropy.
+    #[serde(flatten)]
+    pub metrics: StepMetrics,
     /// Global L2 norm before clipping.
     #[serde(deserialize_with = "number")]
     pub grad_norm: f64,
@@ -218,6 +219,12 @@ pub struct StepRecord {
     pub tokens: usize,
     /// Seconds spent in training so far.
     pub elapsed: f64,
+}
+
+impl StepRecord {
+    pub fn loss(&self) -> f64 {
+        self.metrics.loss()
+    }
 }
 
 /// An evaluation in the course of a training.

@@ -9,6 +9,7 @@ use tunebook_data::Position;
 
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
+use crate::step_metrics::StepMetrics;
 
 /// Where a training stands. Every random number follows from the seed and from what is counted here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -17,10 +18,10 @@ pub struct RunState {
     pub position: Position,
     /// Samples a micro-batch, as `position` counts them.
     pub batch: usize,
-    /// The losses of the micro-batches since the last optimizer step.
-    #[serde(deserialize_with = "numbers")]
-    pub losses: Vec<f64>,
-    /// Micro-batches since the last optimizer step of which no sample could be used; they have no loss.
+    /// The metrics of the micro-batches since the last optimizer step. Earlier versions wrote their losses only.
+    #[serde(alias = "losses", deserialize_with = "metrics_or_losses")]
+    pub metrics: Vec<StepMetrics>,
+    /// Micro-batches since the last optimizer step of which no sample could be used; they have no metrics.
     #[serde(default)]
     pub left_out: usize,
     /// Micro-batches so far.
@@ -45,7 +46,7 @@ impl RunState {
 
     /// Micro-batches since the last optimizer step.
     pub fn open_micro_batches(&self) -> usize {
-        self.losses.len() + self.left_out
+        self.metrics.len() + self.left_out
     }
 
     /// The evaluation that found the lowest loss; of equal ones the first.
@@ -78,9 +79,19 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, 
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-    let numbers: Vec<Option<f64>> = Vec::deserialize(deserializer)?;
-    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+fn metrics_or_losses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StepMetrics>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Loss(Option<f64>),
+        Metrics(StepMetrics),
+    }
+    let written: Vec<Written> = Vec::deserialize(deserializer)?;
+    let metrics = |written| match written {
+        Written::Loss(loss) => StepMetrics::of_loss(loss.unwrap_or(f64::NAN)),
+        Written::Metrics(metrics) => metrics,
+    };
+    Ok(written.into_iter().map(metrics).collect())
 }
 
 #[cfg(test)]
@@ -124,10 +135,22 @@ mod tests {
     #[test]
     fn every_bit_of_a_number_comes_back_and_what_is_none_stays_so() {
         let numbers = [0.1 + 0.2, 2f64.sqrt() * 1e-7, f64::MIN_POSITIVE, 123456789.12345678];
-        let state = RunState { losses: [&numbers[..], &[f64::NAN]].concat(), ..after(&[f64::INFINITY, 1.0 / 3.0]) };
-        let again: RunState = serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap();
-        assert_eq!(again.losses[..4], numbers);
-        assert!(again.losses[4].is_nan() && again.evaluations[0].loss.is_nan());
+        let metrics = numbers.into_iter().chain([f64::NAN]).map(StepMetrics::of_loss).collect();
+        let state = RunState { metrics, ..after(&[f64::INFINITY, 1.0 / 3.0]) };
+        let written = serde_json::to_string(&state).unwrap();
+        let again: RunState = serde_json::from_str(&written).unwrap();
+        assert_eq!(again.metrics[..4], state.metrics[..4]);
+        assert!(again.metrics[4].loss().is_nan() && again.evaluations[0].loss.is_nan());
         assert_eq!(again.evaluations[1], state.evaluations[1]);
+    }
+
+    #[test]
+    fn the_losses_that_earlier_versions_wrote_are_read() {
+        let mut written = serde_json::to_value(RunState::default()).unwrap();
+        written.as_object_mut().unwrap().remove("metrics");
+        written["losses"] = serde_json::json!([0.5, null]);
+        let read: RunState = serde_json::from_value(written).unwrap();
+        assert_eq!(read.metrics[0], StepMetrics::of_loss(0.5));
+        assert!(read.metrics.len() == 2 && read.metrics[1].loss().is_nan());
     }
 }

@@ -204,7 +204,7 @@ impl Training {
     fn facts(&self, lang: Lang) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
-            facts.push((both("loss", "损失"), format!("{:.4}", last.loss)));
+            facts.push((both("loss", "损失"), format!("{:.4}", last.loss())));
             let eval_loss = self.evaluations.last().map(|(_, loss)| format!("{loss:.4}"));
             facts.extend(eval_loss.map(|loss| (both("eval loss", "评估损失"), loss)));
             facts.push((both("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
@@ -270,7 +270,7 @@ impl Training {
             })
             .collect();
         let steps: Vec<_> = self.records.iter().map(|record| record.step as f64).collect();
-        let losses: Vec<_> = self.records.iter().map(|record| record.loss).collect();
+        let losses: Vec<_> = self.records.iter().map(StepRecord::loss).collect();
         let curve =
             if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[], &self.evaluations) };
         let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.say(lang))));
@@ -345,13 +345,14 @@ mod tests {
     use tunebook_engine::report::EvaluationRecord;
 
     use super::*;
+    use tunebook_engine::step_metrics::StepMetrics;
 
     fn step(progress: &mut Progress, step: usize, loss: f64) {
         progress.event(Event::MicroBatch { step, last_step: 4, total_steps: 40, done: 1.0, total: 1 });
         progress.event(Event::Step(StepRecord {
             step,
             total_steps: 40,
-            loss,
+            metrics: StepMetrics::of_loss(loss),
             grad_norm: 1.0,
             learning_rate: 1e-4,
             epoch: 0.1 * step as f64,

@@ -237,7 +237,7 @@ fn adapter(report: AdapterReport) -> Adapter {
 fn step(record: &StepRecord) -> Step {
     Step {
         step: record.step,
-        loss: record.loss as f32,
+        loss: record.loss() as f32,
         grad_norm: record.grad_norm as f32,
         learning_rate: record.learning_rate,
         epoch: record.epoch,

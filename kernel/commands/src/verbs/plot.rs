@@ -57,7 +57,7 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     let points = |value: fn(&StepRecord) -> f64| history.iter().map(|r| (r.step as f64, value(r))).collect::<Vec<_>>();
     let found = || session.evaluations().iter().map(|record| (record.step as f64, record.loss)).collect::<Vec<_>>();
     let (name, points, evaluations) = match args.word(0) {
-        None | Some("loss") => ("loss", points(|record| record.loss), found()),
+        None | Some("loss") => ("loss", points(StepRecord::loss), found()),
         Some("eval_loss") => ("eval_loss", found(), Vec::new()),
         Some("lr" | "learning_rate") => ("learning_rate", points(|record| record.learning_rate), Vec::new()),
         Some("grad_norm") => ("grad_norm", points(|record| record.grad_norm), Vec::new()),

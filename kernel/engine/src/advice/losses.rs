@@ -25,7 +25,7 @@ pub fn advice(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
 /// saturated, and no step can mend that.
 fn no_gradient(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
     let last = records.last_chunk::<WINDOW>()?;
-    let loss = last[WINDOW - 1].loss;
+    let loss = last[WINDOW - 1].loss();
     (last.iter().all(|record| record.grad_norm == 0.0) && loss > LEARNED).then_some(Advice::NoGradient {
         steps: WINDOW,
         loss,
@@ -88,7 +88,7 @@ fn swinging(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
 }
 
 fn losses(records: &[StepRecord]) -> Vec<f64> {
-    records.iter().map(|record| record.loss).collect()
+    records.iter().map(StepRecord::loss).collect()
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -113,12 +113,13 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::step_metrics::StepMetrics;
 
     fn records(losses: impl Iterator<Item = f64>) -> Vec<StepRecord> {
         let record = |(index, loss): (usize, f64)| StepRecord {
             step: index + 1,
             total_steps: 100,
-            loss,
+            metrics: StepMetrics::of_loss(loss),
             grad_norm: 1.0,
             learning_rate: Settings::default().learning_rate,
             epoch: 0.0,

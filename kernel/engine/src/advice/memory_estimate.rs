@@ -81,11 +81,7 @@ impl MemoryEstimate {
 ///
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
-pub fn memory_estimate<F: Fn(usize) -> usize>(
-    inputs: &TrainInputs,
-    mut groups: Grouping<F>,
-    count: usize,
-) -> Result<MemoryEstimate> {
+pub fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count: usize) -> Result<MemoryEstimate> {
     let TrainInputs { model, adapter, data, settings, .. } = *inputs;
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, inputs)).collect();
     let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);
@@ -119,7 +115,7 @@ pub fn memory_estimate<F: Fn(usize) -> usize>(
         tokens: most,
         least: gigabytes(step.least()),
         most: gigabytes(step.most()),
-        kept: step.layers(settings.memory)?.kept,
+        kept: step.plan(settings.memory)?.saved_layers,
         layers: net.text.layers.len(),
         limit: settings.memory,
         free: free.map(gigabytes),

@@ -70,7 +70,7 @@ impl TrainingMonitor {
     pub(crate) fn begin(
         &mut self,
         inputs: &TrainInputs,
-        passes: Grouping<impl Fn(usize) -> usize>,
+        groups: Grouping,
         count: usize,
         (made, last): (&[StepRecord], usize),
         cx: &Context,
@@ -82,10 +82,10 @@ impl TrainingMonitor {
             self.told.clear();
             (self.tuning, self.since, self.is_timed) = (Some(tuning), made.len(), false);
         }
-        let plan = memory_estimate(inputs, passes, count)?;
-        if self.planned.as_ref().is_none_or(|told| !told.is_like(&plan)) {
-            cx.emit(Event::MemoryEstimate(plan.clone()));
-            self.planned = Some(plan);
+        let estimate = memory_estimate(inputs, groups, count)?;
+        if self.planned.as_ref().is_none_or(|told| !told.is_like(&estimate)) {
+            cx.emit(Event::MemoryEstimate(estimate.clone()));
+            self.planned = Some(estimate);
         }
         if let Some(advice) = speed::few_threads() {
             self.tell(advice, cx);

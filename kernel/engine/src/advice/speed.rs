@@ -69,6 +69,7 @@ fn slower(records: &[StepRecord]) -> Option<Advice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step_metrics::StepMetrics;
 
     /// Steps of 100 tokens that took so many seconds.
     fn records(seconds: impl Iterator<Item = f64>) -> Vec<StepRecord> {
@@ -78,7 +79,7 @@ mod tests {
             StepRecord {
                 step: index + 1,
                 total_steps: 100,
-                loss: 1.0,
+                metrics: StepMetrics::of_loss(1.0),
                 grad_norm: 1.0,
                 learning_rate: 1e-4,
                 epoch: 0.0,

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
+use crate::step_metrics::StepMetrics;
 
 /// What was logged so far, in order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct Log {
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Entry {
-    /// The last step of a window of `logging_steps`, with the mean of the window's losses.
+    /// The last step of a window of `logging_steps`, with the means of the window's metrics.
     Step(StepRecord),
     Evaluation(EvaluationRecord),
 }
@@ -36,8 +37,9 @@ impl Log {
             self.take_evaluations(evaluations, record.step - 1);
             if record.step.is_multiple_of(logging_steps) {
                 let window = &records[self.steps..=index];
-                let loss = window.iter().map(|record| record.loss).sum::<f64>() / window.len() as f64;
-                self.entries.push(Entry::Step(StepRecord { loss, ..record.clone() }));
+                let metrics = StepMetrics::mean(window.iter().map(|record| &record.metrics));
+                let metrics = metrics.unwrap_or_else(|| record.metrics.clone());
+                self.entries.push(Entry::Step(StepRecord { metrics, ..record.clone() }));
                 self.steps = index + 1;
             }
         }
@@ -70,7 +72,7 @@ impl Log {
     /// The steps and their losses.
     pub fn losses(&self) -> Vec<(f64, f64)> {
         let loss = |entry: &Entry| match entry {
-            Entry::Step(record) => Some((record.step as f64, record.loss)),
+            Entry::Step(record) => Some((record.step as f64, record.loss())),
             Entry::Evaluation(_) => None,
         };
         self.entries.iter().filter_map(loss).collect()

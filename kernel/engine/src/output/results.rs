@@ -20,7 +20,7 @@ pub(crate) type Results = BTreeMap<String, Value>;
 /// The metrics of a training; none where no step was made. `samples` is how many an epoch has.
 pub(super) fn train_results(records: &[StepRecord], samples: usize) -> Option<Results> {
     let last = records.last()?;
-    let loss = records.iter().map(|record| record.loss).sum::<f64>() / records.len() as f64;
+    let loss = records.iter().map(StepRecord::loss).sum::<f64>() / records.len() as f64;
     let mut results = Results::from([
         ("epoch".to_string(), json!(last.epoch)),
         ("num_input_tokens_seen".to_string(), json!(last.tokens)),

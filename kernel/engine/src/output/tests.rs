@@ -9,6 +9,7 @@ use super::*;
 use crate::event::Cancel;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
+use crate::step_metrics::StepMetrics;
 
 /// Nobody listens.
 fn quiet() -> Context<'static> {
@@ -68,7 +69,7 @@ fn record(step: usize) -> StepRecord {
     StepRecord {
         step,
         total_steps: 10,
-        loss: 2.0 - 0.125 * step as f64,
+        metrics: StepMetrics::of_loss(2.0 - 0.125 * step as f64),
         grad_norm: 0.5,
         learning_rate: 1e-4,
         epoch: step as f64 / 4.0,

@@ -36,9 +36,9 @@ impl Line {
     fn new(entry: &Entry) -> Self {
         match entry {
             Entry::Step(record) => {
-                let StepRecord { step, total_steps, loss, learning_rate, epoch, tokens, elapsed, .. } = *record;
+                let &StepRecord { step, total_steps, learning_rate, epoch, tokens, elapsed, .. } = record;
                 let line = Self::at(step, total_steps, epoch, tokens, elapsed);
-                Self { loss: Some(loss), lr: Some(learning_rate), ..line }
+                Self { loss: Some(record.loss()), lr: Some(learning_rate), ..line }
             }
             Entry::Evaluation(record) => {
                 let EvaluationRecord { step, total_steps, loss, epoch, tokens, elapsed, .. } = *record;

@@ -58,14 +58,17 @@ pub(super) fn to_json(
 
 fn entry(entry: &Entry) -> Value {
     match entry {
-        Entry::Step(record) => json!({
-            "epoch": record.epoch,
-            "grad_norm": record.grad_norm,
-            "learning_rate": record.learning_rate,
-            "loss": record.loss,
-            "num_input_tokens_seen": record.tokens,
-            "step": record.step,
-        }),
+        Entry::Step(record) => {
+            let mut metrics = Results::from([
+                ("epoch".to_string(), json!(record.epoch)),
+                ("grad_norm".to_string(), json!(record.grad_norm)),
+                ("learning_rate".to_string(), json!(record.learning_rate)),
+                ("num_input_tokens_seen".to_string(), json!(record.tokens)),
+                ("step".to_string(), json!(record.step)),
+            ]);
+            metrics.extend(record.metrics.iter().map(|(name, value)| (name.to_string(), json!(value))));
+            json!(metrics)
+        }
         Entry::Evaluation(record) => {
             let mut metrics = Results::from([
                 ("epoch".to_string(), json!(record.epoch)),

@@ -11,32 +11,33 @@ pub struct MicroBatchGroup {
     pub next: Position,
 }
 
-/// The passes from a position on: as many micro-batches each as have `tokens` together, one at least, and no
-/// more than are left of the optimizer step or the epoch.
+/// The groups from a position on, each of as many micro-batches as have no more than `limit` tokens together, of one at
+/// least, and of no more than are left of the optimizer step or the epoch.
 ///
-/// The step is the same but for the order of sums; products with more rows make better use of the weights that they read,
-/// and what samples begin with is made once for all of them.
+/// The step is the same but for the order of sums; matrix products with more rows make better use of the weights that they
+/// read, and a prefix that samples share is computed once for all of them.
 #[derive(Clone)]
-pub struct Grouping<F> {
+pub struct Grouping {
     pub sampler: Sampler,
     pub position: Position,
     /// Micro-batches of the step that are done.
     pub done: usize,
     /// Micro-batches of a step.
     pub accumulation: usize,
-    pub tokens: usize,
-    /// The tokens of a sample.
-    pub tokens_of: F,
+    /// The most tokens of a group of several micro-batches.
+    pub limit: usize,
+    /// The tokens of each sample.
+    pub tokens: Vec<usize>,
 }
 
-impl<F: Fn(usize) -> usize> Grouping<F> {
-    /// The next pass; the one after it begins where this one ends.
+impl Grouping {
+    /// The next group; the one after it begins where this one ends.
     pub fn advance(&mut self) -> MicroBatchGroup {
         let (mut micro_batches, mut tokens) = (Vec::new(), 0);
         loop {
             let samples = self.sampler.micro_batch(self.position).to_vec();
-            tokens += samples.iter().map(|&sample| (self.tokens_of)(sample)).sum::<usize>();
-            if !micro_batches.is_empty() && tokens > self.tokens {
+            tokens += samples.iter().map(|&sample| self.tokens[sample]).sum::<usize>();
+            if !micro_batches.is_empty() && tokens > self.limit {
                 break;
             }
             micro_batches.push(samples);
@@ -55,27 +56,27 @@ impl<F: Fn(usize) -> usize> Grouping<F> {
 mod tests {
     use super::*;
 
-    /// The tokens of each pass's micro-batches in two epochs of seven micro-batches, of which four make a step.
-    fn passes(tokens: usize, done: usize) -> Vec<Vec<usize>> {
+    /// The tokens of each group's micro-batches in two epochs of seven micro-batches, of which four make a step.
+    fn groups(limit: usize, done: usize) -> Vec<Vec<usize>> {
         let sizes = [10, 20, 30, 40, 50, 60, 70];
         let sampler = Sampler::new(sizes.len(), 1, 4, 42, false);
         let position = Position { epoch: 0, micro_batch: done };
-        let tokens_of = |sample: usize| sizes[sample];
-        let mut passes = Grouping { sampler, position, done, accumulation: 4, tokens, tokens_of };
-        let sizes = |pass: MicroBatchGroup| pass.micro_batches.iter().map(|samples| sizes[samples[0]]).collect();
-        let passes = std::iter::repeat_with(|| passes.advance());
-        passes.take_while(|pass| pass.next < Position { epoch: 1, micro_batch: 1 }).map(sizes).collect()
+        let tokens = sizes.to_vec();
+        let mut groups = Grouping { sampler, position, done, accumulation: 4, limit, tokens };
+        let sizes = |group: MicroBatchGroup| group.micro_batches.iter().map(|samples| sizes[samples[0]]).collect();
+        let groups = std::iter::repeat_with(|| groups.advance());
+        groups.take_while(|group| group.next < Position { epoch: 1, micro_batch: 1 }).map(sizes).collect()
     }
 
     #[test]
-    fn a_pass_has_as_many_micro_batches_as_there_is_room_for() {
-        assert_eq!(passes(60, 0), [vec![10, 20, 30], vec![40], vec![50], vec![60], vec![70]]);
-        assert_eq!(passes(0, 0), [[10], [20], [30], [40], [50], [60], [70]]);
+    fn a_group_has_as_many_micro_batches_as_there_is_room_for() {
+        assert_eq!(groups(60, 0), [vec![10, 20, 30], vec![40], vec![50], vec![60], vec![70]]);
+        assert_eq!(groups(0, 0), [[10], [20], [30], [40], [50], [60], [70]]);
     }
 
     #[test]
-    fn a_pass_ends_with_the_step_and_with_the_epoch() {
-        assert_eq!(passes(1000, 0), [vec![10, 20, 30, 40], vec![50, 60, 70]]);
-        assert_eq!(passes(1000, 2), [vec![30, 40], vec![50, 60, 70]]);
+    fn a_group_ends_with_the_step_and_with_the_epoch() {
+        assert_eq!(groups(1000, 0), [vec![10, 20, 30, 40], vec![50, 60, 70]]);
+        assert_eq!(groups(1000, 2), [vec![30, 40], vec![50, 60, 70]]);
     }
 }

@@ -1,12 +1,16 @@
 //! The training loop.
 
 mod between_steps;
+pub mod collate;
 pub(crate) mod grouping;
 mod not_finite;
+pub mod objective;
+pub mod step;
 
 use std::iter;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_data::Encoded;
@@ -31,8 +35,6 @@ use crate::finite;
 use crate::memory;
 use crate::memory::StepMemory;
 use crate::memory::Trainable;
-use crate::micro_batch::Manner;
-use crate::micro_batch::MicroBatches;
 use crate::model::Model;
 use crate::optimizer::norm;
 use crate::output::Log;
@@ -40,6 +42,7 @@ use crate::output::OutputFolder;
 use crate::output::Trained;
 use crate::pictures::Features;
 use crate::recovery;
+use crate::report::BestReport;
 use crate::report::EvaluationRecord;
 use crate::report::SaveReport;
 use crate::report::StepRecord;
@@ -52,11 +55,16 @@ use crate::settings::EvalStrategy;
 use crate::settings::LrSchedulerType;
 use crate::settings::SaveStrategy;
 use crate::settings::Settings;
+use crate::step_metrics::StepMetrics;
 use crate::training_state::Snapshot;
 use crate::training_state::TrainingState;
 
+use collate::Collator;
 use grouping::Grouping;
 use grouping::MicroBatchGroup;
+use objective::CrossEntropy;
+use step::Step;
+use step::StepOptions;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -70,18 +78,53 @@ pub struct Run {
     saved: usize,
     /// Micro-batches as they were when the training was last written to the disk.
     kept: u64,
-    watch: TrainingMonitor,
+    monitor: TrainingMonitor,
     bad_samples: BadSamples,
 }
 
 /// What some micro-batches came to.
-#[derive(Default)]
 struct Computed {
     /// Summed over them.
-    loss: f64,
+    metrics: StepMetrics,
     tokens: usize,
     /// How many had a sample that could be used.
     micro_batches: usize,
+}
+
+/// One call of [`Run::train`]: where it began, how far it goes, and what comes next.
+struct Call {
+    start: Instant,
+    /// Time and tokens of the calls before it.
+    elapsed_before: Duration,
+    tokens_before: usize,
+    /// Optimizer steps made before it.
+    first: usize,
+    /// How many are asked for; none makes all that are left.
+    steps: Option<usize>,
+    /// The step after which it ends.
+    last: usize,
+    total_steps: usize,
+    groups: Grouping,
+    /// The group that comes next: its images are read ahead.
+    next: MicroBatchGroup,
+}
+
+impl Call {
+    /// Time spent in training so far, earlier calls included.
+    fn elapsed(&self) -> Duration {
+        self.elapsed_before + self.start.elapsed()
+    }
+
+    /// The group whose turn it is.
+    fn advance(&mut self) -> MicroBatchGroup {
+        let coming = self.groups.advance();
+        std::mem::replace(&mut self.next, coming)
+    }
+}
+
+/// The step after which a call ends that is to make `steps`, or all.
+fn last_step(first: usize, steps: Option<usize>, total_steps: usize) -> usize {
+    steps.map_or(total_steps, |steps| total_steps.min(first.saturating_add(steps)))
 }
 
 /// What a training reads.
@@ -179,119 +222,135 @@ impl Run {
         steps: Option<usize>,
         cx: &Context,
     ) -> Result<TrainReport> {
+        let mut call = self.begin(inputs, steps, cx)?;
+        let end = loop {
+            // An earlier call may have been stopped before it came to this.
+            if self.is_between_steps() {
+                self.state.run.elapsed = call.elapsed();
+                if let Some(end) = self.between_steps(inputs, features, call.total_steps, cx)? {
+                    break end;
+                }
+            }
+            if self.step() >= call.last {
+                break if self.step() >= call.total_steps { TrainEnd::Finished } else { TrainEnd::Paused };
+            }
+            if cx.is_cancelled() {
+                break TrainEnd::Interrupted;
+            }
+            match self.micro_batch_group(inputs, features, &mut call, cx) {
+                Ok(()) => {}
+                Err(Error::Cancelled) => break TrainEnd::Interrupted,
+                Err(error) => return Err(self.failed(error, inputs, cx)),
+            }
+            if self.is_window_full(inputs.settings)
+                && let Err(error) = self.optimizer_step(inputs, &mut call, cx)
+            {
+                return Err(self.failed(error, inputs, cx));
+            }
+        };
+        let best = self.end(inputs, end, cx)?;
+        Ok(self.report(&call, end, best))
+    }
+
+    /// What a call of [`Run::train`] begins with.
+    fn begin(&mut self, inputs: &TrainInputs, steps: Option<usize>, cx: &Context) -> Result<Call> {
         let TrainInputs { data: ChosenData { train: samples, .. }, settings, .. } = inputs;
         check(inputs)?;
         // While the weight files are as they were loaded.
         inputs.model.fingerprint();
         let start = Instant::now();
-        let (elapsed_before, tokens_before, first) = (self.state.run.elapsed, self.state.run.tokens, self.step());
         self.bad_samples.begin();
-        let mut total_steps = self.total_steps(samples.len(), settings);
-        let last_of = |total: usize| steps.map_or(total, |n| total.min(first.saturating_add(n)));
-        let mut last = last_of(total_steps);
-        let accumulation = settings.gradient_accumulation_steps;
-        let sampler = sampler(samples.len(), settings);
+        let (first, total_steps) = (self.step(), self.total_steps(samples.len(), settings));
         self.state.run.position = self.position(settings);
-        let mut passes = Grouping {
+        let mut groups = Grouping {
+            sampler: sampler(samples.len(), settings),
             position: self.state.run.position,
             done: self.open_micro_batches(),
-            accumulation,
-            tokens: self.tokens_at_once(inputs, cx),
-            tokens_of: |index: usize| samples[index].iter().map(|sample| sample.input_ids.len()).sum(),
-            sampler: sampler.clone(),
+            accumulation: settings.gradient_accumulation_steps,
+            limit: self.tokens_at_once(inputs, cx),
+            tokens: samples.iter().map(|pack| pack.iter().map(|sample| sample.input_ids.len()).sum()).collect(),
         };
-        let count = last.saturating_sub(first).saturating_mul(accumulation);
-        self.watch.begin(inputs, passes.clone(), count, (&self.state.run.records, last), cx)?;
-        let mut pass = passes.advance();
+        let last = last_step(first, steps, total_steps);
+        let count = last.saturating_sub(first).saturating_mul(groups.accumulation);
+        self.monitor.begin(inputs, groups.clone(), count, (&self.state.run.records, last), cx)?;
         self.open_output(inputs, cx)?;
         self.state.run.batch = settings.per_device_train_batch_size;
+        let (elapsed_before, tokens_before) = (self.state.run.elapsed, self.state.run.tokens);
+        let next = groups.advance();
+        Ok(Call { start, elapsed_before, tokens_before, first, steps, last, total_steps, groups, next })
+    }
 
-        let mut end = loop {
-            // Between two steps. An earlier call may have been stopped before it came to this.
-            if self.open_micro_batches() == 0 && self.step() > 0 {
-                self.state.run.elapsed = elapsed_before + start.elapsed();
-                if let Some(end) = self.between_steps(inputs, features, total_steps, cx)? {
-                    break end;
-                }
-            }
-            if self.step() >= last {
-                break TrainEnd::Paused;
-            }
-            if cx.is_cancelled() {
-                break TrainEnd::Interrupted;
-            }
-            // Some micro-batches: losses and gradients.
-            let MicroBatchGroup { micro_batches, next } = pass;
-            let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
-            let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
-            pass = passes.advance();
-            let coming = pass.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
-            let (step, open, count) = (self.step() + 1, self.open_micro_batches(), chosen.len());
-            let on_progress = |part: f64| {
-                let done = open as f64 + part * count as f64;
-                cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done, total: accumulation });
-                // What others of the step have summed up is not to be lost.
-                if open == 0 { cx.check_cancelled() } else { Ok(()) }
-            };
-            let computed = match self.gradients(inputs, features, chosen, coming, &on_progress, cx) {
-                Ok(computed) => computed,
-                Err(error) => {
-                    if open == 0 {
-                        self.state.gradients = Gradients::default();
-                    }
-                    match error {
-                        Error::Cancelled => break TrainEnd::Interrupted,
-                        error => return Err(self.failed(error, inputs, cx)),
-                    }
-                }
-            };
-            // What is reported of a step is the sum.
-            let loss = computed.loss / computed.micro_batches as f64;
-            self.state.run.losses.extend(iter::repeat_n(loss, computed.micro_batches));
-            self.state.run.left_out += count - computed.micro_batches;
-            self.state.run.micro_batches += count as u64;
-            self.state.run.tokens += computed.tokens;
-            self.state.run.position = next;
-            self.state.run.elapsed = elapsed_before + start.elapsed();
-            let done = self.open_micro_batches();
-            let through = done as f64;
-            cx.emit(Event::MicroBatch { step, last_step: last, total_steps, done: through, total: accumulation });
+    /// Neither within a window nor before the first step.
+    fn is_between_steps(&self) -> bool {
+        self.open_micro_batches() == 0 && self.step() > 0
+    }
 
-            // The window is full, or the epoch is over: one optimizer step.
-            if done < accumulation && self.state.run.position.micro_batch != 0 {
-                continue;
-            }
-            if self.state.run.losses.is_empty() {
-                self.state.run.left_out = 0;
-                total_steps = self.total_steps(samples.len(), settings);
-                last = last_of(total_steps);
-                continue;
-            }
-            let record = match self.optimizer_step(inputs, sampler.micro_batches_per_epoch(), total_steps) {
-                Ok(record) => record,
-                Err(error) => return Err(self.failed(error, inputs, cx)),
-            };
-            cx.emit(Event::Step(record.clone()));
-            self.state.run.records.push(record);
-            self.watch.step(&self.state.run.records, settings, last, cx);
+    /// Whether an optimizer step is due: all micro-batches of the window are done, or the epoch is over.
+    fn is_window_full(&self, settings: &Settings) -> bool {
+        self.open_micro_batches() >= settings.gradient_accumulation_steps || self.state.run.position.micro_batch == 0
+    }
+
+    /// Adds the metrics and gradients of the next group of micro-batches to the window.
+    ///
+    /// # Errors
+    /// Those of [`Run::gradients`]; the group has left no trace then.
+    fn micro_batch_group(
+        &mut self,
+        inputs: &TrainInputs,
+        features: &mut Features,
+        call: &mut Call,
+        cx: &Context,
+    ) -> Result<()> {
+        let samples = &inputs.data.train;
+        let MicroBatchGroup { micro_batches, next } = call.advance();
+        let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
+        let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
+        let coming = call.next.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
+        let (open, count) = (self.open_micro_batches(), chosen.len());
+        let (step, last_step, total_steps) = (self.step() + 1, call.last, call.total_steps);
+        let total = call.groups.accumulation;
+        let emit = |done: f64| cx.emit(Event::MicroBatch { step, last_step, total_steps, done, total });
+        let on_progress = |fraction: f64| {
+            emit(open as f64 + fraction * count as f64);
+            // The sums of the window's other groups are not to be lost.
+            let stops = open == 0 && cx.is_cancelled();
+            if stops { Err(tunebook_nn::Error::Cancelled) } else { Ok(()) }
         };
-        if end == TrainEnd::Paused && self.step() >= total_steps {
-            end = TrainEnd::Finished;
-        }
-        let best = self.end(inputs, end, cx)?;
-        let made = &self.state.run.records[first..];
-        let elapsed = start.elapsed();
-        Ok(TrainReport {
+        let computed = self.gradients(inputs, features, chosen, coming, &on_progress, cx).inspect_err(|_| {
+            if open == 0 {
+                self.state.gradients = Gradients::default();
+            }
+        })?;
+        let run = &mut self.state.run;
+        let used = computed.map_or(0, |Computed { metrics, tokens, micro_batches }| {
+            // What is reported of a step is the sum.
+            run.metrics.extend(iter::repeat_n(metrics.divided_by(micro_batches), micro_batches));
+            run.tokens += tokens;
+            micro_batches
+        });
+        run.left_out += count - used;
+        run.micro_batches += count as u64;
+        run.position = next;
+        run.elapsed = call.elapsed();
+        emit(self.open_micro_batches() as f64);
+        Ok(())
+    }
+
+    fn report(&self, call: &Call, end: TrainEnd, best: Option<BestReport>) -> TrainReport {
+        let run = &self.state.run;
+        let made = &run.records[call.first..];
+        let elapsed = call.start.elapsed();
+        TrainReport {
             end,
             steps: made.len(),
             step: self.step(),
-            total_steps,
-            loss: (!made.is_empty()).then(|| made.iter().map(|r| r.loss).sum::<f64>() / made.len() as f64),
+            total_steps: call.total_steps,
+            loss: StepMetrics::mean(made.iter().map(|record| &record.metrics)).map(|mean| mean.loss()),
             best,
             left_out: self.bad_samples.left_out().to_vec(),
-            tokens_per_second: (self.state.run.tokens - tokens_before) as f64 / elapsed.as_secs_f64(),
+            tokens_per_second: (run.tokens - call.tokens_before) as f64 / elapsed.as_secs_f64(),
             elapsed,
-        })
+        }
     }
 
     /// Writes the adapter and the log of its training into `folder`; an epoch has `samples`.
@@ -352,22 +411,22 @@ impl Run {
         *self.state.run.tokens_at_once.insert(tokens)
     }
 
-    /// Adds the gradients of some micro-batches to the window's; bad samples are left out. Pictures of the samples that are
-    /// `coming` are read meanwhile.
+    /// Adds the gradients of some micro-batches to the window's; bad samples are left out, and it is none where no other is
+    /// left. Images of the samples that are `coming` are read meanwhile.
     fn gradients<'a>(
         &mut self,
         inputs: &TrainInputs,
         features: &mut Features,
         mut micro_batches: Vec<Vec<&Encoded>>,
         coming: impl Iterator<Item = &'a Encoded> + Clone,
-        on_progress: &dyn Fn(f64) -> Result<()>,
+        on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
         cx: &Context,
-    ) -> Result<Computed> {
+    ) -> Result<Option<Computed>> {
         while !micro_batches.is_empty() {
             let bad = match self.forward_backward(inputs, features, &micro_batches, coming.clone(), on_progress) {
                 Ok(Some(computed)) => {
                     self.bad_samples.end_row();
-                    return Ok(computed);
+                    return Ok(Some(computed));
                 }
                 Ok(None) => {
                     let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
@@ -383,7 +442,7 @@ impl Run {
             self.list_bad_samples()?;
             micro_batches.retain(|samples| !samples.is_empty());
         }
-        Ok(Computed::default())
+        Ok(None)
     }
 
     /// The same with all samples; none if the loss of one is not finite.
@@ -393,36 +452,42 @@ impl Run {
         features: &mut Features,
         micro_batches: &[Vec<&Encoded>],
         coming: impl Iterator<Item = &'a Encoded>,
-        on_progress: &dyn Fn(f64) -> Result<()>,
+        on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
     ) -> Result<Option<Computed>> {
         let TrainInputs { model, adapter, processor, settings, .. } = *inputs;
-        let count = micro_batches.len();
+        let net = &model.net;
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
-        let share = !dropout && settings.neftune_noise_alpha == 0.0;
-        let stop = || on_progress(0.0).is_err();
-        let micro_batches =
-            MicroBatches::new(&model.net, Some(adapter), processor, features, micro_batches, share, &stop)?;
+        let mut collator = Collator {
+            net,
+            adapter: Some(adapter),
+            processor,
+            features,
+            shares_prefixes: !dropout && settings.neftune_noise_alpha == 0.0,
+            stop: &|| on_progress(0.0).is_err(),
+        };
+        let batch = collator.collate(micro_batches)?;
         features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
-        model.net.release_vision();
-        let (tokens, made, labels) = (micro_batches.tokens(), micro_batches.made(), micro_batches.labels());
-        let memory = StepMemory::new(&model.net, Trainable::of(adapter), made, labels);
-        let manner = Manner {
+        net.release_vision();
+        let (tokens, labels) = (batch.tokens(), batch.labels().rows.len());
+        let memory = StepMemory::new(net, Trainable::of(adapter), batch.computed_tokens(), labels);
+        let options = StepOptions {
             dropout: DropoutRun { seed: settings.seed, micro_batch: self.state.run.micro_batches },
             neftune_noise_alpha: settings.neftune_noise_alpha,
-            layers: memory.layers(settings.memory)?,
+            checkpoint_plan: memory.plan(settings.memory)?,
         };
-        let loss = micro_batches.backward(&model.net, adapter, manner, &mut self.state.gradients, on_progress)?;
-        if let Err(error) = model.net.check_unchanged() {
+        let step = Step { net, adapter, objective: &CrossEntropy, options, on_progress };
+        let metrics = step.forward_backward(batch, &mut self.state.gradients)?;
+        if let Err(error) = net.check_unchanged() {
             self.drop_window();
             return Err(error.into());
         }
-        Ok(loss.map(|loss| Computed { loss, tokens, micro_batches: count }))
+        Ok(metrics.map(|metrics| Computed { metrics, tokens, micro_batches: micro_batches.len() }))
     }
 
     /// Micro-batches since the last optimizer step go, and will not be made again.
     fn drop_window(&mut self) {
         self.state.gradients = Gradients::default();
-        self.state.run.losses.clear();
+        self.state.run.metrics.clear();
         self.state.run.left_out = 0;
     }
 
@@ -444,35 +509,57 @@ impl Run {
         error
     }
 
-    /// Averages the window, clips, and moves the parameters.
-    fn optimizer_step(&mut self, inputs: &TrainInputs, per_epoch: usize, total_steps: usize) -> Result<StepRecord> {
-        let settings = inputs.settings;
-        let gradients = std::mem::take(&mut self.state.gradients);
-        let losses = std::mem::take(&mut self.state.run.losses);
+    /// The window's optimizer step, if one of its micro-batches could be used.
+    fn optimizer_step(&mut self, inputs: &TrainInputs, call: &mut Call, cx: &Context) -> Result<()> {
+        let samples = inputs.data.train.len();
         self.state.run.left_out = 0;
-        let count = losses.len() as f64;
-        let parameters = inputs.adapter.vars();
-        let grad_norm = norm(&gradients, &parameters)? / count;
-        let loss = losses.iter().sum::<f64>() / count;
-        let eval_losses: Vec<_> = self.state.run.evaluations.iter().map(|record| record.loss).collect();
-        let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
-        advice::check(self.step() + 1, loss, grad_norm, learning_rate)
-            .map_err(|error| finite::weights(inputs.model, Some(inputs.adapter)).unwrap_or(error))?;
-        // As torch's clip_grad_norm_; 0 means no clipping.
-        let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
-        self.state.optimizer.step(&parameters, &gradients, clip.min(1.0) / count, learning_rate, settings)?;
-        inputs.adapter.changed();
+        let Some(metrics) = StepMetrics::mean(self.state.run.metrics.iter()) else {
+            call.total_steps = self.total_steps(samples, inputs.settings);
+            call.last = last_step(call.first, call.steps, call.total_steps);
+            return Ok(());
+        };
+        let count = std::mem::take(&mut self.state.run.metrics).len();
+        let (grad_norm, learning_rate) = self.update_parameters(inputs, metrics.loss(), count, call.total_steps)?;
         let RunState { position, tokens, elapsed, .. } = self.state.run;
-        Ok(StepRecord {
+        let per_epoch = call.groups.sampler.micro_batches_per_epoch();
+        let record = StepRecord {
             step: self.step() + 1,
-            total_steps,
-            loss,
+            total_steps: call.total_steps,
+            metrics,
             grad_norm,
             learning_rate,
             epoch: position.epoch as f64 + position.micro_batch as f64 / per_epoch as f64,
             tokens,
             elapsed: elapsed.as_secs_f64(),
-        })
+        };
+        cx.emit(Event::Step(record.clone()));
+        self.state.run.records.push(record);
+        self.monitor.step(&self.state.run.records, inputs.settings, call.last, cx);
+        Ok(())
+    }
+
+    /// Averages the gradients of `count` micro-batches, clips them, and lets AdamW update the parameters. Gives the gradient's
+    /// norm before clipping, and the learning rate.
+    fn update_parameters(
+        &mut self,
+        inputs: &TrainInputs,
+        loss: f64,
+        count: usize,
+        total_steps: usize,
+    ) -> Result<(f64, f64)> {
+        let TrainInputs { model, adapter, settings, .. } = *inputs;
+        let gradients = std::mem::take(&mut self.state.gradients);
+        let parameters = adapter.vars();
+        let grad_norm = norm(&gradients, &parameters)? / count as f64;
+        let eval_losses: Vec<_> = self.state.run.evaluations.iter().map(|record| record.loss).collect();
+        let learning_rate = learning_rate(settings, self.step(), total_steps, &eval_losses);
+        advice::check(self.step() + 1, loss, grad_norm, learning_rate)
+            .map_err(|error| finite::weights(model, Some(adapter)).unwrap_or(error))?;
+        // As torch's clip_grad_norm_; 0 means no clipping.
+        let clip = if settings.max_grad_norm > 0.0 { settings.max_grad_norm / (grad_norm + 1e-6) } else { 1.0 };
+        self.state.optimizer.step(&parameters, &gradients, clip.min(1.0) / count as f64, learning_rate, settings)?;
+        adapter.changed();
+        Ok((grad_norm, learning_rate))
     }
 
     /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since

@@ -9,15 +9,17 @@ use tunebook_nn::adapter::Adapter;
 
 use super::Run;
 use super::TrainInputs;
+use super::collate::Collator;
+use super::objective::CrossEntropy;
+use super::step::evaluate_batch;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
 use crate::finite;
-use crate::micro_batch::MicroBatches;
 use crate::output::OutputFolder;
 use crate::pictures::Features;
 
-/// Other samples of the data that are asked where each sample of a pass has a loss that is not finite.
+/// Other samples of the data that are asked where each sample of a group has a loss that is not finite.
 const WITNESSES: usize = 4;
 
 impl Run {
@@ -35,8 +37,9 @@ impl Run {
     ) -> Result<Vec<Skipped>> {
         let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
         let mut is_finite = |sample: &Encoded, adapter: Option<&Adapter>| {
-            let alone = MicroBatches::new(&model.net, adapter, processor, features, &[vec![sample]], false, stop)?;
-            Ok::<_, Error>(alone.loss(&model.net, adapter, stop)?.is_finite())
+            let mut collator = Collator { net: &model.net, adapter, processor, features, shares_prefixes: false, stop };
+            let alone = collator.collate(&[vec![sample]])?;
+            Ok::<_, Error>(evaluate_batch(&model.net, adapter, &CrossEntropy, alone, stop)?.loss().is_finite())
         };
         let mut bad = Vec::new();
         for &sample in samples {
@@ -78,7 +81,7 @@ impl Run {
 
     /// The last checkpoint from before the loss began to rise; without one, the last.
     fn checkpoint_before_rise(&self) -> Option<PathBuf> {
-        let lowest = self.state.run.records.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?.step;
+        let lowest = self.state.run.records.iter().min_by(|a, b| a.loss().total_cmp(&b.loss()))?.step;
         let output = self.output.as_ref().map(OutputFolder::folder)?;
         folder::latest_until(output, lowest).or_else(|| folder::latest(output))
     }

@@ -1,6 +1,7 @@
 //! What models are made of, whatever their family: linear layers with what an adapter adds to them, norms, the decoder
 //! and its positions.
 
+mod decoder;
 mod decoder_layer;
 mod kv_cache;
 mod linear;
@@ -12,7 +13,8 @@ mod sequences;
 mod text_config;
 mod text_model;
 
-pub use decoder_layer::Activations;
+pub use decoder::CheckpointPlan;
+pub use decoder::SavedForward;
 pub use decoder_layer::DecoderLayer;
 pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
@@ -22,6 +24,7 @@ pub(crate) use loader::Loader;
 pub use parameter::Matrix;
 pub use parameter::Norm;
 pub use positions::Positions;
+pub use sequences::DecoderSequences;
 pub use sequences::Sequences;
 pub use text_config::TextConfig;
 pub use text_model::TextModel;

@@ -4,6 +4,7 @@ use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
 
+use crate::ops::Rotary;
 use crate::ops::Segments;
 
 /// Sequences whose tokens lie end to end in x, `[T, hidden]`: each sees its own. Tokens with which several of them begin
@@ -44,6 +45,23 @@ impl Sequences {
     /// The gradient for all `tokens`, given that of the keys; a token that is several keys has the sum of theirs.
     pub(crate) fn keys_backward(&self, dx: Tensor, tokens: usize) -> Result<Tensor> {
         summed(dx, self.keys.as_ref(), tokens)
+    }
+}
+
+/// Packed samples as the decoder layers see them.
+pub struct DecoderSequences {
+    /// Rotates queries and keys by their positions.
+    pub rotary: Rotary,
+    /// In all layers but the last, which compute every row.
+    pub all: Sequences,
+    /// In the last layer, which computes only the rows that something is asked of.
+    pub last: Sequences,
+}
+
+impl DecoderSequences {
+    /// What layer `index` of so many `layers` sees.
+    pub(crate) fn of(&self, index: usize, layers: usize) -> &Sequences {
+        if index + 1 == layers { &self.last } else { &self.all }
     }
 }
 
