@@ -14,6 +14,7 @@ mod chat;
 mod configs;
 mod data;
 mod demo;
+mod documents;
 mod ending;
 mod evaluation;
 mod export;
@@ -32,7 +33,6 @@ mod outside;
 mod own_head;
 mod pictures;
 mod quantized;
-mod readme;
 mod recipe;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 // Killing at a system call is done as Linux has it.

@@ -37,7 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", nargs="*", default=["all"], choices=[*benchmarks, "all"])
     parser.add_argument("--runs", type=int, default=5, help="how often each side runs (5)")
-    parser.add_argument("--update-readme", action="store_true", help="write all results so far into README.md")
+    parser.add_argument("--update-readme", action="store_true", help="write all results so far into tests/bench/README.md")
     arguments = parser.parse_args()
     names = list(benchmarks) if "all" in arguments.benchmark else arguments.benchmark
     tunebook = places.tunebook()

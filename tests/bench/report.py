@@ -1,4 +1,4 @@
-"""Results as a table, a JSON file and a part of the README."""
+"""Results as a table, a JSON file and a part of README.md beside this file."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ import subprocess
 from places import CACHE, CORES, ROOT, python
 
 RESULTS = CACHE / "results.json"
-README = ROOT / "README.md"
+README = ROOT / "tests/bench/README.md"
 START, END = "<!-- bench -->\n", "<!-- /bench -->"
 
 

@@ -1,0 +1,118 @@
+//! What the documents say of the code: the table of settings, the list of commands, and where links lead.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use tunebook_commands::verbs;
+use tunebook_engine::settings::declarations;
+
+const SETTINGS: &str = "repl/docs/settings.md";
+const START: &str = "<!-- settings: this table is made from the declarations; the tests compare it -->\n";
+const END: &str = "<!-- /settings -->";
+
+/// To bring the table up to date: `UPDATE_DOCS=1 cargo test --release -p tunebook-tests documents`.
+#[test]
+fn the_table_of_settings_is_up_to_date() {
+    let path = root().join(SETTINGS);
+    let document = fs::read_to_string(&path).unwrap();
+    let (before, rest) = document.split_once(START).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, format!("{before}{START}{}{END}{after}", table())).unwrap();
+        return;
+    }
+    assert_eq!(found, table());
+}
+
+fn table() -> String {
+    let mut table = "| setting | short | default | takes | |\n|---|---|---|---|---|\n".to_string();
+    for setting in declarations() {
+        let short = setting.aliases.iter().map(|alias| format!("`{alias}`")).collect::<Vec<_>>().join(", ");
+        let default = Some(setting.default()).filter(|value| !value.is_empty()).unwrap_or_default();
+        let (name, takes, help) = (setting.name, setting.expected(), setting.help());
+        table += &format!("| `{name}` | {short} | {default} | {takes} | {help} |\n");
+    }
+    table
+}
+
+#[test]
+fn every_verb_is_in_the_readme() {
+    let readme = read(Path::new("README.md"));
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| "));
+    let commands: BTreeSet<_> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter_map(|command| command.split(' ').next())
+        .collect();
+    let missing: Vec<_> = verbs().iter().map(|verb| verb.name).filter(|name| !commands.contains(name)).collect();
+    assert!(missing.is_empty(), "README.md lists no {missing:?}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        for link in links(&read(&document)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let leads =
+                root().join(&target).exists() && (anchor.is_empty() || anchors(&read(&target)).contains(anchor));
+            if !leads {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(document: &Path) -> String {
+    fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{}: {error}", document.display()))
+}
+
+/// The project's documents, as paths from the root.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![PathBuf::from("kernel/demo/model/README.md")];
+    for folder in ["", "repl/docs", "tests/bench", "tests/cuda", "tests/reference", "tests/reliability"] {
+        let names = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        documents.extend(
+            names.map(|name| Path::new(folder).join(name)).filter(|path| path.extension().is_some_and(|e| e == "md")),
+        );
+    }
+    assert!(documents.len() > 12, "{documents:?}");
+    documents
+}
+
+/// What the links of a document lead to, as they are written.
+fn links(text: &str) -> Vec<String> {
+    text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_string())).collect()
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let kept = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
+    headings
+        .map(|heading| heading.to_lowercase().chars().filter(|&c| kept(c)).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    let text = "# The `way` of it, 2\nsee [this](a/b.md#c) and ![that](d.png)";
+    assert_eq!(links(text), ["a/b.md#c", "d.png"]);
+    assert_eq!(anchors(text), BTreeSet::from(["the-way-of-it-2".to_string()]));
+}
