@@ -1,5 +1,8 @@
-//! A sample that turns out to be unusable when its turn comes: a picture that can no longer be read, or a loss that is
+//! Samples that turn out to be unusable when their turn comes: an image that can no longer be read, or a loss that is
 //! not finite.
+//!
+//! Such a sample is left out of its micro-batch (`on_bad_sample`), and a step is the mean over the micro-batches that
+//! have a sample left. It is no sign that the training has diverged; `training/not_finite.rs` tells the two apart.
 
 use tunebook_data::Encoded;
 use tunebook_data::ImageError;

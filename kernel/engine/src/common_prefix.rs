@@ -1,5 +1,13 @@
-//! What two sequences of tokens and pictures begin with in common. These tokens see nothing but each other, so that they
-//! are the same in every layer, and need not be made twice.
+//! The common prefix of two sequences of tokens and images.
+//!
+//! A token attends only to those before it. So a system prompt, or an image that is asked about several times, has the
+//! same hidden states in every sample that begins with it, and is computed once for all samples of a forward pass. The
+//! gradients of several samples add up in these rows. Losses and gradients are the same but for the order of sums, and
+//! tokens are counted as if nothing had been shared.
+//!
+//! A sample is compared only with the first one of its pass. Nothing is shared under dropout or NEFTune, which give
+//! each sample random numbers of its own. Of eight samples of 121 tokens that share 15, 12 % of the rows are not
+//! computed.
 
 /// How many tokens and whole pictures at the start of `ids` are those of `known`. Of the picture with an index, `picture`
 /// tells how many tokens of `ids` stand for it, and whether the other one with that index is the same.

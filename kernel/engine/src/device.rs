@@ -1,4 +1,4 @@
-//! Where a model computes.
+//! The device that a model computes on.
 
 use candle_core::Device;
 

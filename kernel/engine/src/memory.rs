@@ -1,4 +1,10 @@
 //! How much memory a training step takes, and how much of it may be spent on speed.
+//!
+//! Activation checkpointing has two stages here. If memory is short, layers and the head first give the pages of their
+//! memory-mapped weights back after each use. That is cheap to undo: the weights of a layer are mapped again in one
+//! call before its next use, which is faster than page by page, and lets them be fetched ahead. If that is not enough,
+//! only the last layers keep their activations from the forward to the backward pass, and the others recompute them
+//! from their input.
 
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;

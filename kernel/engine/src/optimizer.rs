@@ -1,4 +1,7 @@
 //! AdamW over f32 parameters.
+//!
+//! Its moments stay in CPU memory even if a device computes, as in ZeRO-Offload: what trains is small beside what
+//! computes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

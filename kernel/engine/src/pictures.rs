@@ -1,4 +1,8 @@
-//! Pictures as the language model reads them: features of the frozen vision tower, computed once.
+//! Images as the language model reads them: features of the frozen vision tower, computed once.
+//!
+//! Features are kept in memory, and beyond that in an unnamed temporary file. The images of the next pass are decoded
+//! and resized while the current one trains. Each image goes through the tower by itself, so its features have the same
+//! bits whatever it is batched with, and a resumed training equals one that was not stopped.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;

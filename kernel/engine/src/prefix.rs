@@ -1,4 +1,10 @@
-//! What a model has read, so that a prompt that begins alike is read from where it differs.
+//! The tokens that a model has read, with their keys and values, so that a prompt with the same beginning is read only
+//! from where it differs.
+//!
+//! A prefix is the same if its token ids, its images and the contents of the adapter are. The adapter is compared by a
+//! hash, so nothing has to announce that training has changed it. The prefix outlives a conversation: the next one, and
+//! each sample of a prediction, begins with the same system prompt. The last layer computes only the state of the last
+//! token of a prompt.
 
 use candle_core::Device;
 use candle_core::Tensor;

@@ -1,4 +1,7 @@
-//! Where a training is kept that was ended from outside and has no `output_dir`.
+//! Checkpoints of trainings that a signal ended and that have no `output_dir`.
+//!
+//! A signal stops what runs as Ctrl-C does. Then each training that is not on disk as it stands gets a checkpoint, in
+//! `output_dir` or else in a folder of the user's data folder, where the next session finds and names it.
 
 use std::fs;
 use std::path::PathBuf;

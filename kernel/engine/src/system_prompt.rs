@@ -1,4 +1,8 @@
-//! The system prompt: with which one samples are encoded, and with which one the model is asked.
+//! The system prompt with which samples are encoded and with which the model is asked.
+//!
+//! `default_system` is the system prompt of samples that have none, as in LLaMA-Factory, and of `chat` and `compare`.
+//! Without it, these use the system prompt that all samples of the data share, and otherwise the template's own. A
+//! conversation in which it changes is read again under the new one.
 
 use tunebook_data::Encoded;
 use tunebook_data::Row;

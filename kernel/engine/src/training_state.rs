@@ -1,4 +1,8 @@
-//! What a training is, apart from the weights that it trains; and going back to what it was.
+//! The state of a training apart from the weights that it trains, and going back to an earlier state.
+//!
+//! [`TrainingState`] holds where the training stands, the optimizer's moments and the gradients of the open
+//! accumulation window. Together with the adapter's values it determines everything that follows. A snapshot copies it
+//! in memory; a checkpoint is the same in a file.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,12 @@
-//! Models and data sets out of Hugging Face and ModelScope.
+//! Models and datasets from Hugging Face and ModelScope.
 //!
 //! What is downloaded lies where the hubs' own Python libraries keep it, so that neither downloads what the other has.
 //! Each hub says which files there are, where they come from and where they belong ([`Listing`]); fetching, checking
-//! and going on after a break are the same for both ([`download`]).
+//! and continuing an interrupted download are the same for both ([`download`]).
+//!
+//! A file is fetched under the lock that the hub's own library takes for it, and checked against the hash in the
+//! listing: SHA-256, or git's name of the blob. What a hub sends is limited: 128 MB of listing, as many bytes of a file
+//! as are listed, and 80 characters in an error.
 
 mod checksum;
 mod download;

@@ -1,4 +1,4 @@
-//! Questions to a hub over HTTP, each on a thread of its own, so that a stop need not wait for the network.
+//! Requests to a hub over HTTP, each on a thread of its own, so that a stop need not wait for the network.
 
 use std::io::Read;
 use std::sync::mpsc;

@@ -1,4 +1,9 @@
 //! The output folder of a training, as LLaMA-Factory and PEFT lay it out.
+//!
+//! An output folder belongs to one training. A locked file in it names the process that holds it. Before the first
+//! write, what another training has left there is moved to the folder `earlier`, and so are checkpoints of later steps
+//! than the one that a training resumes from: choosing the latest checkpoint and deleting old ones go by step number,
+//! so they must see the checkpoints of one run only.
 
 mod earlier;
 mod lock;

@@ -1,4 +1,4 @@
-//! The keys of LLaMA-Factory and of transformers' `TrainingArguments` that are no settings of ours.
+//! The keys of LLaMA-Factory and of transformers' `TrainingArguments` that are not settings here.
 
 /// Why a value of a key cannot be followed, in both languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,9 @@
-//! A LLaMA-Factory YAML as a session of ours, and a session as such a YAML: the same result, or a refusal that names
-//! the key.
+//! LLaMA-Factory's YAML recipes: read into a session, and written from one.
+//!
+//! Reading gives the same training as LLaMA-Factory, or refuses a key by its name. A key is a setting, or has no
+//! effect, or has no effect at some of its values; everything else is refused. The tests hold these tables against
+//! every argument of the real LLaMA-Factory. What a loaded recipe says beyond settings is kept, so that it is written
+//! as it was read; without a loaded recipe, what LLaMA-Factory's web page would write is written.
 
 mod arguments;
 mod keys;

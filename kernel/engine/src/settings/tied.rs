@@ -1,4 +1,11 @@
-//! Settings that came with something (the demo, a recipe, a checkpoint, a word on the line of `load`) and go with it.
+//! Settings that came with something (the demo, a recipe, a checkpoint, a word on the line of `load`) and leave with
+//! it.
+//!
+//! `demo`, `recipe load` and `resume` change settings that the user has not typed. For each, [`Tied`] remembers what it
+//! came with (a model, an adapter, datasets, the folder of `dataset_info.json`) and its value before. When another
+//! thing of that kind comes, the earlier value returns, unless the user has set it since. A typed setting stays, with
+//! two exceptions that belong to their line: a model's revision given to `load`, and a folder of images given to
+//! `data`.
 
 use std::path::PathBuf;
 

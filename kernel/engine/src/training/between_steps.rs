@@ -1,4 +1,7 @@
-//! What comes between two optimizer steps, and where a training begins and ends: log, evaluation, checkpoints.
+//! What happens between two optimizer steps, and where a training begins and ends: log, evaluation, checkpoints.
+//!
+//! Each of them is done if it is due and has not been done yet. This also runs before the first step of a call, so a
+//! stop in the middle of an evaluation only delays it.
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -1,4 +1,13 @@
 //! The training loop.
+//!
+//! A stop loses at most the micro-batches in flight. Before each layer, the pass reports its progress and checks for
+//! cancellation. If no micro-batch of the step is complete yet, it is abandoned at once with its gradients, because it
+//! can take a minute and more for a 3B model on a small machine. Otherwise it is completed, because its gradients go
+//! into the same sums as those before it.
+//!
+//! [`Run`] keeps the open accumulation window (losses and summed gradients), so the next call continues with the very
+//! next micro-batch and gives the run that was not interrupted: which micro-batches go together depends only on where
+//! the pass begins and on whether `memory` has room for it.
 
 mod between_steps;
 pub mod collate;

@@ -1,4 +1,9 @@
-//! Where a loss that is not finite comes from: from some of the samples, or from an adapter that has diverged.
+//! Where a loss that is not finite comes from: some of the samples, or an adapter that has diverged.
+//!
+//! Whether the last hidden states are finite is checked before the head, so nothing has been added to the gradients
+//! yet. Then each sample is tried alone. If all are bad, a few other samples of the data are tried with and without the
+//! adapter. Only if the adapter alone makes the difference has the training diverged; the error then names the last
+//! checkpoint from before the loss began to rise.
 
 use std::path::PathBuf;
 
