@@ -1,4 +1,9 @@
-//! Which rows of several data sets a run takes, in which order, and which of them it holds back.
+//! Which rows of several datasets a run takes, in which order, and which of them it holds out.
+//!
+//! LLaMA-Factory mixes datasets and holds samples out by index, and drops faulty records only afterwards. So a row is a
+//! sample or the reason why it is not one, and `mix`, `split` and `pack` work on positions. With the same seed they
+//! give the very samples that LLaMA-Factory takes, for which numpy's two random generators are implemented in
+//! `numpy_random`.
 
 use crate::dataset::MOST_REPEATED;
 use crate::numpy_random::Generator;

@@ -1,4 +1,4 @@
-//! How a turn is cut to the room that cutoff_len leaves.
+//! How a turn is truncated to the room that `cutoff_len` leaves.
 
 use crate::{Slots, Turn};
 

@@ -1,4 +1,4 @@
-//! Data sets as rows of samples.
+//! Datasets as rows of samples.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `dataset_info.json`: which data sets a folder offers, where their records lie and how their keys are called.
+//! `dataset_info.json`: which datasets a folder offers, where their records lie and what their keys are called.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Text out of tokens that arrive one by one.
+//! Text from tokens that arrive one by one.
 
 use crate::{Tokenizer, TokenizerError};
 

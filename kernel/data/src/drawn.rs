@@ -1,4 +1,4 @@
-//! Data sets whose pictures are drawn by code, as files in LLaMA-Factory's sharegpt form.
+//! Datasets of images that are drawn by code, as files in LLaMA-Factory's sharegpt form.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What can be wrong with a data set as a whole. What is wrong with one sample is a [`SkipReason`](crate::SkipReason).
+//! What can be wrong with a dataset as a whole. What is wrong with one sample is a [`SkipReason`](crate::SkipReason).
 
 use std::path::{Path, PathBuf};
 

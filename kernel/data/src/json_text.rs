@@ -1,5 +1,5 @@
 //! JSON as Python and LLaMA-Factory read it, which is more than JSON: `NaN`, `Infinity`, halves of surrogate pairs, and
-//! line feeds and tabs as they are within a text.
+//! unescaped line feeds and tabs within a string.
 
 use std::borrow::Cow;
 

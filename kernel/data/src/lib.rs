@@ -1,8 +1,14 @@
-//! What a vision-language model learns from: data sets by LLaMA-Factory's `dataset_info.json`, the chat template,
-//! pictures as patches, encoded samples, the order in which training sees them, and a small data set of our own.
+//! The data that a vision-language model learns from: datasets declared in LLaMA-Factory's `dataset_info.json`, the
+//! chat template, images as patches, encoded samples, the order in which training sees them, and a small dataset of our
+//! own.
 //!
-//! Nothing here knows a model or a tensor: token ids, labels and slices of f32 come out. What is wrong with one
-//! sample never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
+//! Nothing here knows a model or a tensor: token ids, labels and slices of f32 come out. What is wrong with one sample
+//! never stops a run ([`SkipReason`]); what is wrong with a file as a whole is an error that names it.
+//!
+//! Numbers from outside that decide how much memory is needed are limited, because Rust ends the process if an
+//! allocation fails, and everything trained so far would be lost. Images have at most as many pixels as Pillow opens,
+//! in their files and after every resize; records are repeated for at most ten million samples; and the image processor
+//! must cut the patch size that `config.json` names, since the weights have that size.
 
 mod batch;
 mod choice;

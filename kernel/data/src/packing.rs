@@ -1,4 +1,7 @@
 //! Which samples are packed into one.
+//!
+//! A pack is a list of samples. Attention runs within segments, so packed samples do not see each other and their
+//! positions start anew, without a mask.
 
 /// Groups of samples whose `lengths` add up to at most `capacity`, as LLaMA-Factory's greedy knapsack finds them: the
 /// longest sample first, then again and again the longest that still fits. Among samples of one length the last comes

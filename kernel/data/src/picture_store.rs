@@ -1,4 +1,7 @@
-//! Pictures that lie in a data file itself, as files of their own.
+//! Images inside data files (bytes in Parquet, data URLs and base64 in JSON), written out as files.
+//!
+//! They go to the user's cache folder under the hash of their content, so the rest of the program knows paths only. The
+//! folder (`tunebook/pictures`) may be deleted at any time between sessions.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Random numbers that depend on nothing but a seed: ChaCha, one stream a purpose.
+//! Random numbers that depend on nothing but a seed: ChaCha, with one stream for each purpose.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;

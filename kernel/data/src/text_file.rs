@@ -1,4 +1,4 @@
-//! Files of text: UTF-8, or UTF-16 that a byte order mark tells.
+//! Text files: UTF-8, or UTF-16 with a byte order mark.
 
 use std::path::Path;
 

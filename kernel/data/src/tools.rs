@@ -1,4 +1,4 @@
-//! Tools in a prompt, in the words that Qwen2.5 was taught with.
+//! Tools in a prompt, in the wording that Qwen2.5 was trained with.
 
 use serde_json::{Map, Value, json};
 

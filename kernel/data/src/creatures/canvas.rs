@@ -1,4 +1,4 @@
-//! Smooth shapes on a white picture: each shape is a signed distance, which gives soft edges and even outlines.
+//! Smooth shapes on a white image. Each shape is a signed distance, which gives soft edges and even outlines.
 
 use image::RgbImage;
 

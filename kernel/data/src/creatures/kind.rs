@@ -1,4 +1,4 @@
-//! What creatures there are, and the rules by which their parts say their name, type and temper.
+//! The kinds of creatures, and the rules by which their parts determine name, type and temper.
 
 /// A creature's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! A data set of our own: little creatures, drawn by code, with what there is to say about them.
+//! A dataset of our own: little creatures, drawn by code, with descriptions.
 //!
-//! A creature is put together from a colour, ears, a body and a tail, and everything about it follows from these:
-//! the colour says its type, colour, ears and body its name, the tail its temper. Some combinations are kept out
-//! of the training set; a model that names those has understood the rules.
+//! A creature is put together from a colour, ears, a body and a tail, and everything about it follows from these: the
+//! colour decides its type; colour, ears and body its name; the tail its temper. Some combinations are kept out of the
+//! training set; a model that names those has understood the rules.
 
 pub mod canvas;
 mod draw;

@@ -1,4 +1,4 @@
-//! What is said about a creature, in English and Chinese.
+//! The descriptions of a creature, in English and Chinese.
 
 use super::kind::Kind;
 

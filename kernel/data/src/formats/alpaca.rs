@@ -1,4 +1,4 @@
-//! Alpaca records: a question, an answer, and pairs of them from before, each under a key of its own.
+//! Alpaca records: a question, an answer, and earlier pairs of them, each under its own key.
 
 use serde_json::Value;
 

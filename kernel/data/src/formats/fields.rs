@@ -1,4 +1,4 @@
-//! What lies under the keys of a record.
+//! The values under the keys of a record.
 
 use std::borrow::Cow;
 

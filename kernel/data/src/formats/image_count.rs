@@ -1,4 +1,4 @@
-//! Why a record has another number of pictures than of `<image>`.
+//! Why a record has another number of images than of `<image>` placeholders.
 
 use tunebook_quote::quote;
 

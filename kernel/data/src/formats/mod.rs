@@ -1,7 +1,7 @@
-//! Records to [`Sample`]s, in the formats of LLaMA-Factory's data sets.
+//! Records to [`Sample`]s, in the formats of LLaMA-Factory's datasets.
 //!
-//! The rules are LLaMA-Factory's converters', with one difference: what makes it drop a sample silently or die (a
-//! missing key, a wrong `<image>` count, a missing picture) gives a reason to skip the sample, and the run goes on.
+//! The rules are those of LLaMA-Factory's converters, with one difference: what makes it drop a sample silently or fail
+//! (a missing key, a wrong number of `<image>`s, a missing image) is a reason to skip the sample, and the run goes on.
 
 mod alpaca;
 mod fields;

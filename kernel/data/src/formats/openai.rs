@@ -1,4 +1,4 @@
-//! OpenAI records: a list of messages, in which tool calls and their results are as OpenAI's interface has them.
+//! OpenAI records: a list of messages, with tool calls and their results as in OpenAI's interface.
 
 use serde_json::Value;
 

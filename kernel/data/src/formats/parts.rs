@@ -1,4 +1,7 @@
 //! Messages whose content is a list of parts, as OpenAI's interface, TRL and Qwen's own code have it.
+//!
+//! The parts become a text with `<image>` placeholders before a record's format is looked at, so the formats know texts
+//! only.
 
 use serde_json::Value;
 use tunebook_quote::quote;

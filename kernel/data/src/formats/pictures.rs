@@ -1,4 +1,4 @@
-//! Where the pictures of a record are: in files, or in the record itself.
+//! Where the images of a record are: in files, or in the record itself.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,12 @@
-//! JPEG files by libjpeg-turbo's decoder, which Pillow uses as well: other decoders round differently, and enlarge
-//! subsampled colours in another way.
+//! JPEG files, decoded by libjpeg-turbo.
+//!
+//! Pillow uses it too; other decoders round differently and upsample chroma with other filters. zune-jpeg, which the
+//! `image` crate uses, differs by 3 of 255 at most in images of noise, but by 55 where chroma is subsampled, which
+//! moves the loss of a drawing by about 1e-4.
+//!
+//! The decoder inside `mozjpeg` is libjpeg-turbo's and gives the same bits. It needs a C compiler, but neither nasm nor
+//! cmake; without nasm it takes up to twice as long as zune-jpeg. It reports an error by unwinding, which is caught
+//! here, so the profile's `panic` must stay `unwind`.
 
 use std::io::{self, BufRead};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

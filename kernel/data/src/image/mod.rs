@@ -1,4 +1,4 @@
-//! Pictures to patches, as LLaMA-Factory and transformers prepare them for Qwen2.5-VL.
+//! Images to patches, as LLaMA-Factory and transformers prepare them for Qwen2.5-VL.
 
 mod config;
 mod fault;

@@ -1,4 +1,4 @@
-//! Which pictures Pillow opens in its modes `P` and `1`: it resizes them by the nearest pixel.
+//! Which images Pillow opens in its modes `P` and `1`: it resizes them with the nearest-neighbour filter.
 
 use image::{ExtendedColorType, ImageFormat};
 

@@ -1,4 +1,4 @@
-//! Records out of files: JSON, lines of JSON, CSV, Parquet.
+//! Records from files: JSON, JSON Lines, CSV, Parquet.
 
 mod csv;
 mod json;

@@ -1,4 +1,4 @@
-//! Records of Parquet files, and the pictures in them.
+//! Records of Parquet files, and the images in them.
 
 use std::path::Path;
 
