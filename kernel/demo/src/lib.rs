@@ -1,8 +1,12 @@
-//! A model and data sets that come with the program: a tiny Qwen2.5-VL, which describes plain pictures; the creatures,
-//! whose names and types it has never been told; and plain shapes, which it knows.
+//! The demo: a tiny Qwen2.5-VL that describes plain images; creatures, whose names and types it has never seen; and
+//! plain shapes, which it knows.
 //!
-//! The model was trained by the program itself (`train.tune` says how, `model/README.md` how well), from pictures that
-//! `examples/make` draws. Here are only its files and where they go; loading them is the session's business.
+//! The program itself trained the model with the `full` method, on images that `examples/make` draws (`train.tune` says
+//! how, `model/README.md` how well). Here are only the files; loading them is up to the session.
+//!
+//! The names and types of creatures occur in no image's text. Their words are met in exercises that repeat text, as a
+//! language model that can spell a new name has seen its syllables. `shapes` asks what the model knows, so that
+//! forgetting through fine-tuning can be measured, and repaired by training on both.
 
 pub mod scene;
 pub mod shape;

@@ -1,4 +1,10 @@
 //! Folders, and groups of files, that are there whole or not at all.
+//!
+//! A new folder is filled under a hidden name with the process's id, flushed to disk, and then exchanged with the
+//! folder that it replaces (`renameat2`; elsewhere the old one steps aside, and comes back if the process dies just
+//! then). Files that belong together, such as an adapter's weights and configuration, are moved to their places when
+//! all are written; whoever writes there next completes an interrupted move. So a kill at any moment leaves the earlier
+//! folder, and leftovers that do not look like one.
 
 use std::fs;
 use std::io;

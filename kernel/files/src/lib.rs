@@ -1,5 +1,5 @@
-//! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between. And those
-//! that others have written, read only if they are files.
+//! Files that are there whole or not at all: a reader sees the old one or the new one, and nothing in between. Files
+//! that others have written are read only if they are regular files.
 
 mod folder;
 mod own_folder;

@@ -1,4 +1,7 @@
-//! Reading files whose names come from outside: in a data set, a model folder, on a line.
+//! Reading files whose names come from outside: from a dataset, a model folder or a command.
+//!
+//! Such a path may lead to a pipe that nobody writes to, or to a device without an end. So everything that is read goes
+//! through [`open`], which opens regular files only and does not wait.
 
 use std::fs::File;
 use std::fs::FileType;

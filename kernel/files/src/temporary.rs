@@ -1,4 +1,5 @@
-//! Names of what is being written, and what a process that died has left under such names.
+//! Hidden names of files and folders that are being written, and cleaning up what a process that died has left under
+//! such names. What belongs to a living process is left alone.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,8 @@
-//! What comes from outside, cut to what a message has room for.
+//! Text from outside, cut to what a message has room for.
 //!
-//! A value, key or role of somebody's file may be megabytes long, or hold what a terminal obeys. Messages quote at most
-//! [`MOST`] characters of it.
+//! A value, key or role in somebody's file may be megabytes long, or hold control characters that a terminal obeys.
+//! Messages quote at most [`MOST`] characters of it. They are cut where the error is made, so both languages, a
+//! notebook and a log show the same.
 
 /// Most characters of a quotation.
 pub const MOST: usize = 80;

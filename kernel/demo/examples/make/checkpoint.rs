@@ -1,4 +1,8 @@
 //! A random checkpoint to begin with, in the file layout of the published models.
+//!
+//! Three choices let so small a model learn to see within an hour on one core. White is 0 among the normalised pixels,
+//! so shapes stand out. The patch embedding starts from waves instead of noise, so outlines have channels of their own
+//! from the first step. Rotary positions turn fast enough to tell four columns apart.
 
 use std::error::Error;
 use std::fs;
