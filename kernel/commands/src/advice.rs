@@ -1,4 +1,4 @@
-//! What a training tells of itself, in words: what it takes, and one line for what is wrong with it.
+//! Advice in words: the memory that a training takes, and one line about what is wrong with it.
 
 use std::time::Duration;
 

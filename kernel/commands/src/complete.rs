@@ -1,4 +1,4 @@
-//! What can come next on a line: completion and hints.
+//! Completion and hints: what can come next on a line.
 
 use std::path::Path;
 

@@ -1,5 +1,7 @@
-//! The file that the program was called with: a script or a recipe. Unlike all others it may be a pipe, as of `/dev/stdin` or
-//! a shell's `<(…)`, on which a stop does not wait.
+//! The file that the program was called with: a script or a recipe.
+//!
+//! Unlike all other files it may be a pipe, such as `/dev/stdin` or a shell's `<(…)`. It is read on a thread of its
+//! own, which a stop leaves behind instead of waiting.
 
 use std::io;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! What the parts of a line are, for a face to colour.
+//! The parts of a line, for a face to colour.
 
 use std::ops::Range;
 

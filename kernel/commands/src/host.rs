@@ -1,4 +1,8 @@
-//! A thread that owns the session, and how a face talks to it.
+//! The host: a thread that owns the session, and how a face talks to it.
+//!
+//! The prompt and the Jupyter kernel submit lines and draw the events and outputs that come back; requests are carried
+//! out one after another. While the host works, completion and help are answered from a [`Snapshot`] and the
+//! declarations of verbs and settings.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;

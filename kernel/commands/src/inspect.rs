@@ -1,4 +1,4 @@
-//! Help in passing: for what the cursor is on, without asking the session.
+//! Help for the word at the cursor, without asking the session.
 
 use tunebook_engine::settings::declaration;
 

@@ -1,8 +1,13 @@
 //! The two languages, and how a text is written in both at once.
 //!
-//! A text stands where it is used, in English and Chinese side by side: [`both`] for one that is fixed, [`say!`] for
-//! one with values in it. What only one language says does not compile. What the other crates say in types (errors,
-//! notes, advice) is put into words by [`Say`], which their English has as `Display`.
+//! A text stands where it is used, in English and Chinese side by side: [`both`] for a fixed text, [`say!`] for one
+//! with values in it, which does not compile unless both languages have the same placeholders. The engine and the
+//! crates below it give types (errors, notes, advice); [`Say`] puts them into words, with their `Display` as the
+//! English.
+//!
+//! A message catalogue (fluent, rust-i18n) would need keys, and tests to find those that are missing at run time. With
+//! two languages, the compiler is that test. The language belongs to the host: LC_ALL and LANG choose the first one,
+//! `lang` changes it, and no file depends on it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

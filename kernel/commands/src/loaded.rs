@@ -1,4 +1,4 @@
-//! What was loaded, in words.
+//! The report of a loaded model, in words.
 
 use tunebook_engine::report::LoadReport;
 use tunebook_engine::settings::QuantizationBit;

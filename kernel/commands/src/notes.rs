@@ -1,4 +1,4 @@
-//! What is told in passing, in words: notes, what takes a while, and samples that are left out.
+//! Notes, long-running tasks and skipped samples, in words.
 
 use tunebook_data::SkipKind;
 use tunebook_data::Skipped;

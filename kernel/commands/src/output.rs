@@ -1,4 +1,4 @@
-//! What a command answers, for a face to draw.
+//! The answers of commands, for a face to draw.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A page of text: how wide it is, and how text is made to fit it.
+//! The width of a page, and fitting text to it.
 
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;

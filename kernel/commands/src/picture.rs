@@ -1,4 +1,4 @@
-//! Which files the pictures of a message are.
+//! Which files the images of a message are.
 
 use std::path::PathBuf;
 

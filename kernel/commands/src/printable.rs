@@ -1,4 +1,7 @@
-//! Text on its way to a terminal: what came from a data set, a model, a file's name or a hub must not steer it.
+//! Text on its way to a terminal.
+//!
+//! Text from a dataset, a model, a file name or a hub must not steer the terminal. Everything that a face writes goes
+//! through [`printable`], which lets colours and line feeds pass and shows every other control character as text.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What `evaluate`, `predict`, `compare` and `export` found, as tables and plain text.
+//! The results of `evaluate`, `predict`, `compare` and `export`, as tables and plain text.
 
 use comfy_table::ContentArrangement;
 use comfy_table::presets;

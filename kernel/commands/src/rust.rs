@@ -1,6 +1,6 @@
-//! Rust among commands: which lines are Rust, where a block of it ends, and why one was not carried out.
+//! Rust among commands: which lines are Rust, where a block of Rust ends, and why one was not carried out.
 //!
-//! Rust runs beside the engine's thread, since it drives the session; who carries it out is no matter of this crate.
+//! Rust runs on another thread than the engine's, since it drives the session. Running it is not part of this crate.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! What `train` and `resume` tell, as plain text.
+//! The reports of `train` and `resume`, as plain text.
 
 use tunebook_engine::report::BestReport;
 use tunebook_engine::report::Differing;

@@ -1,4 +1,5 @@
-//! What a verb is: everything that parsing, help, completion and running need to know of it, in one place.
+//! The declaration of a verb: everything that parsing, help, completion and running need to know about it, in one
+//! place.
 
 use tunebook_engine::Context;
 use tunebook_engine::Session;

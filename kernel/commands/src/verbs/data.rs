@@ -1,4 +1,4 @@
-//! `data`: which data sets to train on.
+//! `data`: which datasets to train on.
 
 use tunebook_data::DatasetInfo;
 use tunebook_data::Skipped;

@@ -1,4 +1,4 @@
-//! `help`: made from what verbs and settings declare of themselves.
+//! `help`: made from the declarations of verbs and settings.
 
 use tunebook_engine::Session;
 use tunebook_engine::nearest::nearest;

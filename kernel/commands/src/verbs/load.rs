@@ -1,4 +1,4 @@
-//! `load`: a model out of a folder.
+//! `load`: a model from a folder or a hub.
 
 use tunebook_engine::Session;
 use tunebook_engine::session::tell_taken_back;

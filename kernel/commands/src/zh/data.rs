@@ -1,4 +1,4 @@
-//! Data sets, samples and the tokenizer.
+//! Datasets, samples and the tokenizer.
 
 use tunebook_data::ChoiceError;
 use tunebook_data::DatasetError;

@@ -1,4 +1,4 @@
-//! Downloads that do not come.
+//! Downloads that fail.
 
 use tunebook_engine::hub::HubError;
 

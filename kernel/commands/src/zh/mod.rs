@@ -1,7 +1,7 @@
-//! Every error in Chinese, by its variant and its fields; English is what its `Display` says.
+//! Every error in Chinese, by its variant and its fields; the English is its `Display`.
 //!
-//! The `match`es name every variant and every field, so that an error without Chinese, or Chinese that leaves out a
-//! value, does not compile (or pass clippy). What other libraries say (the system, JSON, pictures) stays as they say it.
+//! The `match`es name every variant and every field, so an error without Chinese, or Chinese that leaves out a value,
+//! does not compile (or pass clippy). Messages of other libraries (the system, JSON, images) are passed on as they are.
 
 mod command;
 mod data;

@@ -1,4 +1,4 @@
-//! Picture files and the image processor.
+//! Image files and the image processor.
 
 use tunebook_data::ImageError;
 use tunebook_data::OtherFile;
