@@ -1,8 +1,10 @@
-//! How memory is handed out: small blocks by mimalloc, large ones by the system.
+//! The allocator: small blocks from mimalloc, large ones from the system.
 //!
-//! rust-analyzer looks through millions of small blocks before each Rust cell, and mimalloc lays blocks of a size side by
-//! side: that is 3 ms of a cell. Of large blocks it gives memory back to the system sooner than a training step wants it
-//! again, which costs 8 % of a step.
+//! Before each Rust cell, even a trivial one, rust-analyzer takes 13 to 19 ms to look through what it knows of the
+//! standard library, and spends most of that waiting for memory. mimalloc lays blocks of one size side by side, which
+//! saves 3 to 6 ms. With large blocks from mimalloc too, training was 8 % slower, or took 13 % more memory, because it
+//! gives memory back to the system sooner than the next step wants it. A Rust allocator is told the size of what it
+//! frees, so both can be had.
 
 use std::alloc::GlobalAlloc;
 use std::alloc::Layout;

@@ -1,4 +1,4 @@
-//! What the prompt knows while a line is typed: completion, hints, colours, and whether the line goes on.
+//! What the prompt does while a line is typed: completion, hints, colours, and whether the line continues.
 
 use std::borrow::Cow;
 

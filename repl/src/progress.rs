@@ -1,4 +1,4 @@
-//! Bars for what takes a while.
+//! Progress bars for commands that take a while.
 
 use std::time::Duration;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Draws what a request answers.
+//! Drawing the answers to a request.
 
 use std::io;
 use std::io::Write;

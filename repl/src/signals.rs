@@ -1,4 +1,4 @@
-//! Signals that ask the program to end: what was trained is kept first.
+//! Signals that ask the program to end. Before it does, what was trained is saved.
 
 use std::io;
 use std::io::IsTerminal;

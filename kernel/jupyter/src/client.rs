@@ -1,4 +1,4 @@
-//! A client of a running kernel, for the REPL: whoever is attached shares the kernel's session with its notebook.
+//! A client of a running kernel, for the prompt: it shares the kernel's session with the notebook.
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The control socket: what is answered whatever the shell does.
+//! The control socket: requests that are answered whatever the shell does.
 
 use serde_json::json;
 use tunebook_commands::colourless;

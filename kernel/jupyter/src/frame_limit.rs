@@ -1,5 +1,9 @@
-//! How much a peer may announce. The sockets' library reserves memory for a frame as soon as its length has come, whoever
-//! sends it, and a reservation that fails ends the process. So bytes are looked through before they reach it.
+//! A limit on the length of messages.
+//!
+//! The `zeromq` crate (0.7) reserves memory for a frame as soon as its header has arrived, whoever sends it, and a
+//! reservation that fails ends the process. Announcing a frame of 2^40 bytes needs no key, and the crate has no option
+//! that limits the length. So bytes are looked through before they reach it. This and `port.rs` can go when the crate
+//! has a limit; a codec of our own would be most of the crate, and libzmq a C++ library to build.
 
 /// The longest message that is passed on, in bytes of all its frames.
 const LONGEST: u64 = 64 << 20;

@@ -1,5 +1,5 @@
-//! The kernel over real sockets, as a frontend meets it: each test is what is said, in order. Whatever comes on iopub has
-//! to be expected.
+//! The kernel over real sockets, as a frontend meets it. Each test is a script of the messages in order; every message
+//! on iopub has to be expected.
 
 use std::path::Path;
 use std::time::Duration;

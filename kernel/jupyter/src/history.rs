@@ -1,4 +1,4 @@
-//! What was typed: in the file that the REPL reads and writes too, and in this kernel with its numbers and outputs.
+//! The history: in the file that the prompt reads and writes too, and in this kernel with numbers and outputs.
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What the kernel says of itself.
+//! The kernel's description of itself.
 
 use serde_json::Value;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The one writer of iopub, on which every client hears what any of them caused.
+//! The one writer of iopub, the socket on which every client hears what any of them caused.
 
 use std::time::Duration;
 

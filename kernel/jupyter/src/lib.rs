@@ -1,8 +1,8 @@
 //! The Jupyter face: the same commands over the same engine, in a notebook.
 //!
-//! Sockets and their protocol, rich display, and the kernelspec are here. It is no second command language and no second
-//! engine: what a cell means is `tunebook-commands`, and what it does is `tunebook-engine`, on its own thread. Every
-//! socket has one reader and one writer; cells run on a thread of their own, so that the others answer meanwhile.
+//! Sockets and their protocol, rich display and the kernelspec are here. What a cell means is up to
+//! `tunebook-commands`, and what it does is up to `tunebook-engine`, on its own thread. Every socket has one reader and
+//! one writer; cells run on a thread of their own, so the other sockets answer meanwhile.
 
 pub mod client;
 mod comparison;

@@ -1,4 +1,4 @@
-//! What a notebook is told of a command that did not finish.
+//! How a notebook is told of a command that failed.
 
 use serde_json::Value;
 use serde_json::json;

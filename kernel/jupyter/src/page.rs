@@ -1,4 +1,4 @@
-//! What a cell shows, from its first command to its last.
+//! The display of a cell, from its first command to its last.
 
 use serde_json::Value;
 use serde_json::json;

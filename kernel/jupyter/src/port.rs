@@ -1,5 +1,7 @@
-//! A port of the kernel, behind which one of its sockets listens where only its owner comes: each connection is passed on
-//! as long as it keeps to the [`FrameLimit`].
+//! A port of the kernel, in front of one of its sockets.
+//!
+//! Every user of the machine can connect to a port. So the sockets themselves listen in a folder that only their owner
+//! may enter, and each connection to the port is passed on to them as long as it keeps to the [`FrameLimit`].
 
 use std::io;
 use std::path::PathBuf;

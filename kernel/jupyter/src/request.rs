@@ -1,4 +1,4 @@
-//! What clients ask. A field that is missing takes the value that the specification gives it, or the least surprising
+//! The requests of clients. A missing field takes the value that the specification gives it, or the least surprising
 //! one: a client that leaves something out is answered all the same.
 
 use std::collections::BTreeMap;

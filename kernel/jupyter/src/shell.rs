@@ -1,5 +1,5 @@
-//! The shell socket. Cells wait in line for the executor; everything else is answered at once, from the declarations
-//! and the last snapshot of the session, also while a cell runs.
+//! The shell socket. Cells wait in line for the executor. Everything else is answered at once from the declarations and
+//! the last snapshot of the session, even while a cell runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What cells ask of the session, carried out as the commands are.
+//! Calls of `session()`, carried out as the commands are.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

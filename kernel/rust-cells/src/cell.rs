@@ -1,4 +1,4 @@
-//! The cell that runs: where what it causes is shown, and how it ends.
+//! The running cell: where its output is shown, and how it ends.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

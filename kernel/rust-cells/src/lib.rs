@@ -1,10 +1,16 @@
 //! Rust cells beside the commands: hosts evcxr, and gives its cells the live session over a socket.
 //!
 //! A cell is compiled and run in a process of its own. What it asks of `session()` (the crate `tunebook-client`, in
-//! `client/`) arrives here, is carried out by the [`Host`] as the commands are, and what that shows appears where the cell
+//! `client/`) arrives here over a Unix socket, in a folder of its owner's and with a token. The [`Host`] carries it out
+//! by the very commands, so messages and errors are the same without being written twice, and appear where the cell
 //! runs. This crate is no face: it prints nothing, and a face draws its messages as those of a command.
 //!
-//! Without the feature `evcxr` there are no Rust cells, and a line of Rust is refused.
+//! `session` is a function, since functions survive a panic and a restart, and variables do not. The client crate is
+//! embedded in the program and written to the cache folder under the hash of its text. It is a member of the workspace,
+//! so that it is compiled and tested, and the host uses its types.
+//!
+//! evcxr brings rust-analyzer, half of a cold build. Without the feature `evcxr` there are no Rust cells, and a line of
+//! Rust is refused.
 //!
 //! [`Host`]: tunebook_commands::Host
 

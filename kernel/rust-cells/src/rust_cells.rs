@@ -1,4 +1,7 @@
-//! What a face knows of Rust cells: lines go in, messages come out.
+//! Rust cells as a face sees them: lines go in, messages come out.
+//!
+//! `RustCells::carry_out` takes any line. Commands go to the host, Rust to a thread that owns evcxr, and both answer
+//! with the same messages, so a face draws them alike.
 
 use std::sync::Arc;
 use std::sync::OnceLock;

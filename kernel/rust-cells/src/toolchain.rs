@@ -1,4 +1,4 @@
-//! What Rust cells need of the system.
+//! The programs that Rust cells need.
 
 use std::path::Path;
 use std::process::Command;

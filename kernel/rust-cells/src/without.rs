@@ -1,4 +1,4 @@
-//! What there is without the feature `evcxr`.
+//! What stands in for Rust cells without the feature `evcxr`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
-//! The folder of a session's Rust: what its cells are compiled to, and the socket of `session()`. It goes with the session,
-//! and what a process that was killed has left goes when the next session starts Rust.
+//! The folder of a session's Rust cells: what they are compiled to, and the socket of `session()`.
+//!
+//! It lies among the temporary files and is deleted with the session; that of a killed process is deleted when the next
+//! session starts Rust. evcxr would delete its own folder only if it were dropped, and gives it a name that does not
+//! tell whose it is, so it is given ours through the environment, before there are other threads.
 
 use std::fs;
 use std::fs::DirBuilder;

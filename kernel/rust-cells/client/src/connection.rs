@@ -1,4 +1,4 @@
-//! The way to the process that holds the session.
+//! The connection to the process that holds the session.
 
 use std::env;
 use std::io::BufReader;

@@ -1,5 +1,7 @@
-//! What stands in for `println!` and `eprintln!` in cells. A cell that has panicked, or that an error has left by `?`, says
-//! so in a line on its standard output which nobody but evcxr sees; here the host is told as well.
+//! Replacements for `println!` and `eprintln!` in cells.
+//!
+//! evcxr does not tell its host that a cell has panicked or was left by an error through `?`; it has the cell print a
+//! line. These macros see that line and tell the host.
 
 use std::fmt::Arguments;
 

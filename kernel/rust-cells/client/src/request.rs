@@ -1,4 +1,4 @@
-//! What is asked of the session, and how an answer comes.
+//! Requests to the session, and their answers.
 
 use crate::wire::choice;
 

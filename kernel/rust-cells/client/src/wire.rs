@@ -1,5 +1,5 @@
-//! How values travel: numbers as little-endian bytes, a text or a list as its length and what is in it, a record as its
-//! fields in order. A frame is a length (u32) and so many bytes.
+//! The encoding of values: numbers as little-endian bytes, a text or a list as its length and its contents, a record as
+//! its fields in order. A frame is a length (u32) and that many bytes.
 
 use std::io;
 use std::io::Read;
