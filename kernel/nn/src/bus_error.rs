@@ -1,6 +1,8 @@
-//! Reading a mapped file behind the place where another program has cut it off: the system answers with SIGBUS, which
-//! would end the process, and with it all that is trained and not saved. Here such a read gives zeros, and the mapping is
-//! known to be broken from then on.
+//! Reading a mapped file beyond the place where another program has truncated it.
+//!
+//! The system answers such a read with SIGBUS, which would end the process, and with it everything that is trained and
+//! not saved. Here the read gives zeros, and the mapping is marked as broken, so that the process lives until it is
+//! checked.
 
 use std::sync::Once;
 use std::sync::OnceLock;

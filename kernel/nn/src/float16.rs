@@ -1,5 +1,8 @@
-//! Weights that are stored as float16. Products read float32 or bfloat16, so a matrix is converted when it is first
-//! multiplied with, and kept: in float32, which is exact, that takes twice the memory of the file, and in bfloat16 as much.
+//! Weights that are stored as float16.
+//!
+//! Matrix products read float32 or bfloat16, so a matrix is converted when it is first multiplied with, and kept: in
+//! float32, which is exact, it takes twice the memory of the file, and in bfloat16 as much. Kernels for a dtype that
+//! few of these models have would not pay.
 
 use std::ops::Range;
 use std::sync::Arc;

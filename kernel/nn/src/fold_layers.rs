@@ -1,4 +1,4 @@
-//! Long lists of tensors, in short.
+//! Long lists of tensor names, abbreviated.
 
 use std::collections::BTreeMap;
 

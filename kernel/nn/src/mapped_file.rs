@@ -1,4 +1,8 @@
-//! A weight file in memory, and whether it is still the file that was mapped.
+//! A memory-mapped weight file, and whether it is still the file that was mapped.
+//!
+//! What another program writes to the file shows through the mapping. So length and time of the file are compared after
+//! each pass and each token; a training then keeps a checkpoint, without the open accumulation window, and ends. If
+//! another file is renamed over it, the mapping stays intact.
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A model's weights with an adapter merged into them, written anew as safetensors.
+//! A model's weights with an adapter merged into them, written as safetensors.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -1,8 +1,10 @@
 //! Frozen weights in 4 or 8 bits, quantized when a model is loaded, as bitsandbytes quantizes them.
 //!
-//! What is left out is what bitsandbytes does to activations in 8 bits (LLM.int8 rounds them to 8 bits as well, but
-//! for a few large columns): here they stay as they are, and a product differs from the unquantized one only by its
-//! weights.
+//! Layers are quantized one at a time, and each gives its mapped pages back. `tunebook-gemm` decodes a run of codes
+//! where a product would have read a run of the checkpoint, forward and backward, so no decoded matrix ever exists.
+//!
+//! Unlike LLM.int8 in bitsandbytes, activations are not rounded to 8 bits: a product differs from the unquantized one
+//! only by its weights.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -1,4 +1,7 @@
-//! A frozen matrix in the memory of a device.
+//! A frozen matrix in the memory of a device: its elements, or the codes that they are decoded from for each product.
+//!
+//! The embedding, of which a step reads a few rows, stays in its file, and so do the weights that `export` and PiSSA
+//! read.
 
 use candle_core::DType;
 use candle_core::Device;

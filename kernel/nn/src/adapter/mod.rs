@@ -1,5 +1,10 @@
-//! What is trained on top of a model that never changes: LoRA adapters, in the folders in which PEFT keeps them, and
-//! copies of the model's own tensors.
+//! What is trained on top of a model that never changes.
+//!
+//! Everything that trains is an adapter: LoRA pairs A and B, in the folders in which PEFT keeps them, or float32 copies
+//! of the model's own tensors (`freeze`, `full`, and LoRA's `modules_to_save`), which the forward pass prefers to the
+//! frozen ones. So one loop, one optimizer, one checkpoint format and one `compare` serve all methods, and turning the
+//! adapter off gives the base model. DoRA adds a vector of magnitudes. PiSSA keeps the A and B that it began with and
+//! subtracts their product. `export` rounds float32 to the checkpoint's dtype once.
 
 mod config;
 mod copies;

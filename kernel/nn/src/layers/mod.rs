@@ -1,5 +1,11 @@
-//! What models are made of, whatever their family: linear layers with what an adapter adds to them, norms, the decoder
-//! and its positions.
+//! The layers that model families share: linear layers with what an adapter adds to them, norms, the decoder and its
+//! positions.
+//!
+//! A layer's backward pass is written out: it calls the `_backward` operations in reverse order. candle's autograd
+//! would give every frozen weight a gradient, start each gradient as zeros that it then adds to (three passes over
+//! memory and two allocations each), and hold every intermediate value. Here a layer keeps only the activations that
+//! took a matrix product to compute, and gradients of adapters are added straight into the sums of the accumulation
+//! window. candle's tensors remain the container.
 
 mod decoder;
 mod decoder_layer;

@@ -1,4 +1,4 @@
-//! The tensors of the model: as the checkpoint has them, unless the adapter that is on has a copy that is trained.
+//! The tensors of the model: the checkpoint's, unless the adapter that is on has a trained copy.
 
 use candle_core::Result;
 use candle_core::Tensor;

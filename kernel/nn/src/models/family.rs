@@ -1,4 +1,4 @@
-//! The families of models: which of them a folder belongs to, and what each does in its own way.
+//! Model families: which of them a folder belongs to, and what each does in its own way.
 
 use std::path::Path;
 

@@ -1,4 +1,14 @@
-//! Vision-language models: a language model, and a vision tower that makes tokens of pictures.
+//! Vision-language models: a language model, and a vision tower that turns images into tokens.
+//!
+//! A family of models is a folder here and a line in [`FAMILIES`]. The folder holds what the family does in its own
+//! way: reading `config.json` ([`ModelConfig`]), the vision tower ([`VisionTower`]), and the names of its tensors
+//! ([`TensorNames`]), from which adapters, merging and checkpoints take every prefix. What families share is in
+//! `layers`. The engine knows [`VisionLanguageModel`] and no family.
+//!
+//! The files decide what a model is. `config.json` is read with the defaults of transformers' classes, since some
+//! versions leave default values out. A head in the files that differs from the embedding is used whatever
+//! `tie_word_embeddings` says, as in transformers; code that depends on it asks the model, or the merged model, and
+//! never the config. Tensors that no layer asks for are reported by `load`.
 
 mod config_error;
 mod family;

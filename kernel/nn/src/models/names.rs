@@ -1,4 +1,4 @@
-//! How a family of models names its tensors.
+//! The names of a family's tensors.
 
 use crate::adapter::Part;
 

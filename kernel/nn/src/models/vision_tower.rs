@@ -1,4 +1,5 @@
-//! What every vision tower does.
+//! The interface of every vision tower. The backward pass is a closure that owns the activations of the forward pass,
+//! so each tower keeps what it needs.
 
 use candle_core::Tensor;
 
