@@ -1,4 +1,5 @@
-//! What the documents say of the code: the table of settings, the list of commands, and where links lead.
+//! What the documents say of the code: the table of settings, the list of commands, and the links, files and folders that
+//! they name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,9 @@ use tunebook_engine::settings::declarations;
 const SETTINGS: &str = "repl/docs/settings.md";
 const START: &str = "<!-- settings: this table is made from the declarations; the tests compare it -->\n";
 const END: &str = "<!-- /settings -->";
+
+/// What a path from the root of the repository begins with.
+const FOLDERS: [&str; 5] = ["kernel/", "repl/", "tests/", "notebooks/", ".ci/"];
 
 /// To bring the table up to date: `UPDATE_DOCS=1 cargo test --release -p tunebook-tests documents`.
 #[test]
@@ -73,6 +77,18 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
 }
 
+#[test]
+fn every_file_that_is_named_is_there() {
+    // Those beside tests and models name the files beside them.
+    let documents = documents().into_iter().filter(|path| !path.starts_with("tests") && !path.starts_with("kernel"));
+    let mut missing = Vec::new();
+    for document in documents {
+        let paths = named(&read(&document)).filter(|path| !root().join(path).exists()).collect::<BTreeSet<_>>();
+        missing.extend(paths.into_iter().map(|path| format!("{}: {path}", document.display())));
+    }
+    assert!(missing.is_empty(), "files that are not there:\n{}", missing.join("\n"));
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -110,9 +126,22 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The files and folders of the repository that a text names, by their paths from its root. A Rust file has to be named
+/// so.
+fn named(text: &str) -> impl Iterator<Item = String> {
+    let words = text
+        .split(|c: char| c.is_whitespace() || "`()[]|\",;#".contains(c))
+        .map(|word| word.trim_end_matches(['.', ':']));
+    let is_path = |word: &&str| FOLDERS.iter().any(|folder| word.starts_with(folder)) || word.ends_with(".rs");
+    // What begins with dots is a link, and looked at as such.
+    words.filter(is_path).filter(|word| !word.starts_with("..")).map(str::to_string)
+}
+
 #[test]
-fn links_and_anchors_are_found() {
-    let text = "# The `way` of it, 2\nsee [this](a/b.md#c) and ![that](d.png)";
+fn links_anchors_and_names_are_found() {
+    let text =
+        "# The `way` of it, 2\nsee [this](a/b.md#c) and ![that](d.png)\n`kernel/x/y.rs`, (tests/z.py).\nother.rs";
     assert_eq!(links(text), ["a/b.md#c", "d.png"]);
     assert_eq!(anchors(text), BTreeSet::from(["the-way-of-it-2".to_string()]));
+    assert_eq!(named(text).collect::<Vec<_>>(), ["kernel/x/y.rs", "tests/z.py", "other.rs"]);
 }
