@@ -22,16 +22,16 @@ pub struct Adapters {
     active: Option<usize>,
 }
 
-/// The adapter that a verb runs with for once.
+/// The adapter that one call of a verb uses.
 pub struct Chosen {
     /// `base` where it is none.
     pub name: String,
     pub adapter: Option<Adapter>,
-    /// How far it was trained here.
+    /// Epochs that it was trained for in this session.
     pub epoch: f64,
 }
 
-/// What the model without an adapter is called.
+/// The name of the model without an adapter.
 const BASE: &str = "base";
 
 impl Chosen {
@@ -138,7 +138,7 @@ impl Adapters {
         live.map(move |(index, live)| (live.name.as_str(), &live.adapter, &mut live.run, Some(index) == active))
     }
 
-    /// Every training starts anew; what the adapters have learned stays.
+    /// Resets every training; the adapters keep their weights.
     pub fn restart(&mut self) {
         self.list.iter_mut().for_each(|live| live.run = Run::default());
     }

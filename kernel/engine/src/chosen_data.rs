@@ -43,15 +43,15 @@ use crate::system_prompt;
 
 /// Encoded samples, and what `data` reported of them.
 pub struct ChosenData {
-    /// What training takes as one: a sample by itself, or with `packing` several that lie end to end and do not see
-    /// each other.
+    /// The units of training: a sample by itself, or with `packing` several that lie end to end and do not see each
+    /// other.
     pub train: Vec<Vec<Encoded>>,
-    /// What is held back for evaluation: `val_size` of the data sets, or `eval_dataset`.
+    /// The samples that are held out: `val_size` of the datasets, or `eval_dataset`.
     pub eval: Vec<Encoded>,
     /// What cannot be used, by data set, file and place in it.
     pub skipped: Vec<Skipped>,
     pub report: DataReport,
-    /// By what checkpoints know it again.
+    /// The fingerprint by which checkpoints recognise the data.
     pub mark: DataMark,
     /// The settings that it was read with.
     pub settings: Settings,
@@ -65,7 +65,7 @@ pub enum Split {
 }
 
 impl ChosenData {
-    /// Reads the data sets `names`, mixes them, holds some samples back, encodes and packs.
+    /// Reads the datasets `names`, mixes them, holds some samples out, encodes and packs.
     ///
     /// # Errors
     /// Settings that exclude each other; a data set that is not declared or cannot be read; no sample at all that can

@@ -36,7 +36,7 @@ pub struct Conversation {
     pictures: HashMap<PictureKey, Tensor>,
     /// The contents of the adapter that changed them.
     pictures_of: Option<u64>,
-    /// What the model has read of it.
+    /// The tokens that the model has read.
     prefix: Prefix,
 }
 
@@ -49,7 +49,7 @@ pub struct Question<'a> {
     pub images: &'a [PathBuf],
 }
 
-/// Whom a question is put to.
+/// The model and the adapter that are asked.
 #[derive(Clone, Copy)]
 pub struct RunContext<'a> {
     pub model: &'a Model,
@@ -71,9 +71,9 @@ impl Conversation {
         self.pictures.clear();
     }
 
-    /// Puts a question and streams the answer. Pictures whose `<image>` the text does not hold come in front of it. An
+    /// Asks a question and streams the answer. Images for which the text has no `<image>` come in front of it. An
     /// interrupted answer stays in the conversation as far as it came. The whole conversation is read with the system
-    /// prompt of the question, whatever it was before.
+    /// prompt of the question.
     ///
     /// # Errors
     /// A picture cannot be read, or placeholders and pictures differ in number; a stop before all pictures have been looked

@@ -32,16 +32,16 @@ use crate::training::step::evaluate_batch;
 
 /// Samples to evaluate on.
 pub struct Samples<'a> {
-    /// The data sets they are of.
+    /// The names of their datasets.
     pub name: String,
-    /// Whether they are those that `data` holds back.
+    /// Whether they are the samples that `data` holds out.
     pub held_out: bool,
     pub list: Vec<Cow<'a, Encoded>>,
 }
 
 impl<'a> Samples<'a> {
-    /// Those of the data sets `names`; without names, those that `data` holds back, and where it holds none back, those
-    /// that are trained on, which is said. No more than `most` (of each data set, where they are named).
+    /// The samples of the datasets `names`; without names, those that `data` holds out, or if it holds none out, the
+    /// training samples, which is announced. At most `most` (of each dataset, if they are named).
     ///
     /// # Errors
     /// No names and no data; a data set that cannot be read, or of which no sample can be used; an interrupt.

@@ -16,27 +16,27 @@ use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::report::SystemPrompt;
 
-/// What a running verb reports, in the order in which it happens.
+/// Events of a running verb, in the order in which they happen.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
     Progress { task: Task, done: usize, total: usize },
-    /// A file comes from a hub: so many of its bytes are here, and of all files that are to come.
+    /// Progress of a download: bytes of this file, and of all files that are needed.
     Download { file: String, done: u64, size: u64, all_done: u64, all: u64 },
-    /// What the training that begins takes of the memory.
+    /// The memory that the training takes, before its first step.
     MemoryEstimate(MemoryEstimate),
-    /// This call of `train` goes on for about `time`, as long as `steps` steps take that are like the last one.
+    /// This call of `train` takes about `time` more, if its remaining `steps` steps are like the last one.
     Estimate { steps: usize, time: Duration },
-    /// What is wrong with how the training goes.
+    /// Advice about the training.
     Advice(Advice),
-    /// `done` of `total` micro-batches in the window of optimizer step `step` are through, with the part that is done of
-    /// those that are on their way. This call of `train` ends with step `last_step`.
+    /// `done` of `total` micro-batches of optimizer step `step` are complete; the fraction counts those in flight. This
+    /// call of `train` ends with step `last_step`.
     MicroBatch { step: usize, last_step: usize, total_steps: usize, done: f64, total: usize },
     /// An optimizer step is complete.
     Step(StepRecord),
-    /// The text that comes next is the answer of an adapter, or of `base`.
+    /// The text that follows is the answer of an adapter, or of `base`.
     Answering(String),
-    /// Held-out samples were evaluated in the course of a training.
+    /// Held-out samples were evaluated during a training.
     Evaluated(EvaluationRecord),
     /// The next piece of generated text.
     Text(String),
@@ -44,7 +44,7 @@ pub enum Event {
     Note(Note),
 }
 
-/// What takes a while.
+/// A task that takes a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Records of a file.
@@ -68,37 +68,37 @@ pub enum Task {
 /// Something the user should know that is no error.
 #[derive(Clone, Debug)]
 pub enum Note {
-    /// So many files and bytes come from a hub to a cache.
+    /// A download begins: so many files and bytes, to a cache.
     Download { id: String, hub: &'static str, files: usize, size: u64, cache: PathBuf },
-    /// Another program fetches this file, which is waited for; it holds this lock.
+    /// Another program is fetching this file and holds this lock; the download waits for it.
     DownloadWaits { file: String, lock: PathBuf },
-    /// What has come stays.
+    /// The download was stopped; what has arrived is kept.
     DownloadStopped,
-    /// A hub cannot be reached; what was downloaded before is taken.
+    /// A hub cannot be reached; an earlier download is used.
     FromCache { id: String, hub: &'static str, problem: String },
-    /// Samples to evaluate on that are left out, and the first of them.
+    /// Samples to evaluate on that are skipped, and the first of them.
     CannotBeUsed { names: String, count: usize, first: Option<Box<Skipped>> },
     /// A sample turned out to be unusable when its turn came.
     LeftOut(Box<Skipped>),
-    /// A training that ends with an error is kept in a checkpoint.
+    /// A training that ends with an error was saved in a checkpoint.
     Kept { checkpoint: PathBuf },
-    /// Settings by which samples are encoded have changed since the data was chosen.
+    /// Settings that affect how samples are encoded have changed since the data was chosen.
     FromNextData { keys: Vec<String> },
-    /// There is too little memory for as many tokens at once as before, so that sums differ in their last bits.
+    /// There is less memory than before for several micro-batches at once, so sums differ in their last bits.
     OtherBits,
-    /// What an earlier training has left in an output folder is now in this one.
+    /// What an earlier training left in the output folder was moved to this folder.
     SetAside { folder: PathBuf },
-    /// There are no samples to evaluate on but those of the training.
+    /// There are no samples to evaluate on except those of the training.
     NothingHeldOut { names: String },
-    /// The file of a data set has another SHA-1 than `file_sha1` says.
+    /// The file of a dataset does not have the SHA-1 that `file_sha1` says.
     OtherSha1 { name: String, sha1: String },
-    /// Keys of a recipe that are accepted and do nothing.
+    /// Keys of a recipe that are accepted and have no effect.
     WithoutEffect { keys: Vec<String> },
-    /// Settings, as `key=value`, that are as they were before something came that is gone now.
+    /// Settings, as `key=value`, that returned to their earlier values because what they came with is gone.
     TakenBack { settings: Vec<String> },
     /// The model is asked with another system prompt than before.
     SystemPrompt(SystemPrompt),
-    /// A training goes on from a checkpoint by itself.
+    /// A training resumes from a checkpoint by itself.
     GoingOn { checkpoint: PathBuf },
 }
 
@@ -122,7 +122,7 @@ impl Cancel {
     }
 }
 
-/// What every verb is given: where its events go and whether it should stop.
+/// The context of a verb: where its events go, and whether it should stop.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub emit: &'a (dyn Fn(Event) + Sync),
@@ -138,10 +138,10 @@ impl Context<'_> {
         self.cancel.is_cancelled()
     }
 
-    /// Lets the verb go on.
+    /// Checks for cancellation.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if it is to stop.
+    /// [`Error::Cancelled`] if the verb should stop.
     pub fn check_cancelled(&self) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }

@@ -23,7 +23,8 @@ use crate::report::ExportReport;
 const TIED: &str = "tie_word_embeddings";
 const CONFIG: &str = "config.json";
 
-/// What a model folder holds beside its weights, as far as it is there: configuration, tokenizer, processor, licence.
+/// The files of a model folder beside its weights, those of them that exist: configuration, tokenizer, processor,
+/// licence.
 const COMPANIONS: [&str; 14] = [
     CONFIG,
     "generation_config.json",
@@ -45,8 +46,8 @@ const COMPANIONS: [&str; 14] = [
 /// [`Merge::write`]. All is written to a temporary folder beside it, which takes its place in the end.
 ///
 /// # Errors
-/// `folder` holds something already; the adapter has a value that is no number; the disk has no room for it; a file cannot be written; an interrupt. Nothing is
-/// left behind.
+/// `folder` is not empty; the adapter holds NaN or infinity; the disk has no room; a file cannot be written; an
+/// interrupt. Nothing is left behind.
 pub fn export(
     folder: &Path,
     model: &Model,
@@ -137,7 +138,7 @@ fn write_untied(source: &Path, path: PathBuf) -> Result<()> {
     std::fs::write(&path, format!("{config:#}\n")).map_err(|source| Error::Write { path, source })
 }
 
-/// Where the system does not tell its free space, writing will show.
+/// If the system does not tell its free space, writing will fail instead.
 fn check_space(folder: &Path, needed: u64) -> Result<()> {
     match fs4::available_space(folder) {
         Ok(free) if free < needed => {

@@ -21,7 +21,7 @@ pub struct Prompt {
     pub grids: Vec<[usize; 3]>,
 }
 
-/// How an answer came about.
+/// A generated answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub end: AnswerEnd,
@@ -29,11 +29,11 @@ pub struct Answer {
     pub cached_tokens: usize,
 }
 
-/// Up to this many tokens an answer would lose more by packing weights than it gains.
+/// For answers up to this length, packing weights costs more time than it saves.
 const BRIEF: usize = 16;
 
-/// Generates until an end token, `max_new_tokens`, or `stop`, without reading again what `prefix` says has been read;
-/// afterwards it holds the prompt and the answer. `on_token` hears each token as it is chosen, but not the end token.
+/// Generates until an end token, `max_new_tokens` or `stop`. Tokens that `prefix` already holds are not read again;
+/// afterwards it holds the prompt and the answer. `on_token` is called with each token except the end token.
 ///
 /// Every new token's position is the count of tokens before it plus the prompt's `rope_delta`, the same for all
 /// three axes.

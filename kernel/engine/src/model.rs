@@ -41,7 +41,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A hash by which the weights are known again; see [`VisionLanguageModel::sample_weights`].
+    /// A hash that identifies the weights; see [`VisionLanguageModel::sample_weights`].
     pub fn fingerprint(&self) -> &str {
         self.fingerprint.get_or_init(|| {
             let mut hash = XxHash3_64::new();
@@ -105,9 +105,9 @@ impl Model {
         Ok(())
     }
 
-    /// Keeps one more layer's bf16 weights in three quarters of their memory from now on, without loss: reading weights is
-    /// what a token takes its time for. Packing a layer takes about as long as a token does. Layers stay in the file if
-    /// there is no room, or if the adapter that is on has copies of weights, which are read instead.
+    /// Packs the bf16 weights of one more layer into 12 bits per element, without loss, because the time of a token is
+    /// that of reading the weights. Packing a layer takes about as long as a token. Layers stay in the file if there is
+    /// no room, or if the active adapter has copies of weights, which are read instead.
     pub fn pack_next(&self, adapter: Option<&Adapter>) {
         let text = &self.net.text;
         let room = || memory::available_bytes().is_some_and(|bytes| bytes > text.size() as u64);
@@ -134,7 +134,7 @@ impl Model {
     }
 }
 
-/// Says of a folder without config.json what it is instead.
+/// Names what a folder without config.json is instead.
 fn check_folder(folder: &Path) -> Result<()> {
     let path = folder.to_path_buf();
     if !folder.is_dir() {
@@ -154,7 +154,7 @@ fn check_folder(folder: &Path) -> Result<()> {
     Err(Error::AdapterFolder { path, base })
 }
 
-/// Tells how far a task is once it has taken a second, and ends it when it is to stop.
+/// Reports the progress of a task once it has taken a second, and ends it when it should stop.
 fn progress(task: Task, cx: &Context) -> impl FnMut(usize, usize) -> ControlFlow<Error> {
     const UNNOTICED: Duration = Duration::from_secs(1);
     let start = Instant::now();
@@ -204,7 +204,7 @@ fn check_processor(folder: &Path, net: &VisionLanguageModel, processor: &ImagePr
     }
 }
 
-/// How a model answers unless it is told otherwise (`generation_config.json`).
+/// The model's defaults for generation (`generation_config.json`).
 #[derive(Clone, Debug)]
 pub struct GenerationConfig {
     pub eos_token_ids: Vec<u32>,
@@ -216,7 +216,7 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// What the file does not say is transformers' default; a folder without the file answers greedily.
+    /// Missing values are transformers' defaults; without the file, decoding is greedy.
     fn read(folder: &Path, im_end: u32) -> Result<Self> {
         let path = folder.join("generation_config.json");
         let mut config = Self {

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::settings::Settings;
 use crate::tensor_values::with_values;
 
-/// Elements that are worth a task of their own.
+/// Elements per parallel task.
 const TASK: usize = 1 << 15;
 
 /// The L2 norm of the gradients of all `parameters` together.
@@ -136,7 +136,7 @@ fn moment_names(parameter: &str) -> [String; 2] {
     ["exp_avg", "exp_avg_sq"].map(|moment| format!("{moment}.{parameter}"))
 }
 
-/// How a parameter learns.
+/// Learning rate factor and weight decay of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct ParameterGroup {
     /// The factor of the learning rate.

@@ -12,10 +12,10 @@ use crate::run_state::number;
 use crate::settings::QuantizationBit;
 use crate::step_metrics::StepMetrics;
 
-/// What `load` found.
+/// The report of `load`.
 #[derive(Clone, Debug)]
 pub struct LoadReport {
-    /// What it was loaded by: a folder, or a hub's `owner/name`.
+    /// The name that was given: a folder, or a hub's `owner/name`.
     pub name: String,
     /// The folder it lies in.
     pub path: PathBuf,
@@ -24,42 +24,41 @@ pub struct LoadReport {
     pub parameters: usize,
     /// How the weights are stored: `float32`, `float16` or `bfloat16`.
     pub stored_dtype: String,
-    /// The device that computes, by its own name; none is the CPU.
+    /// The name of the device that computes; none is the CPU.
     pub device: Option<String>,
-    /// What the linear layers are quantized to.
+    /// Bits of the quantized linear layers.
     pub quantized: Option<QuantizationBit>,
-    /// How products are formed: `float32` or `bfloat16`.
+    /// Precision of matrix products: `float32` or `bfloat16`.
     pub dtype: String,
     pub text_layers: usize,
     pub vision_layers: usize,
     pub vocabulary: usize,
-    /// config.json says that head and embedding are one matrix, but the files have a head with other values, which is
-    /// taken.
+    /// config.json says that head and embedding are tied, but the files have a head with other values, which is used.
     pub own_head: bool,
-    /// Tensors of the files that the model does not have; those of several layers as one name.
+    /// Tensors of the files that the model does not have; the same tensor of several layers is one entry.
     pub unused: Vec<String>,
     pub elapsed: Duration,
 }
 
-/// What `data` kept and what it left out.
+/// The report of `data`: what was kept and what was skipped.
 #[derive(Clone, Debug)]
 pub struct DataReport {
     pub names: Vec<String>,
     /// To train on.
     pub samples: usize,
-    /// How many packs they make, where they are packed.
+    /// Number of packs, if samples are packed.
     pub packs: Option<usize>,
     pub eval_samples: usize,
-    /// The system prompt that all samples to train on begin with (empty: they have none), where it is the same and not
-    /// the template's own.
+    /// The system prompt that all training samples share (empty for none), if they share one and it is not the
+    /// template's own.
     pub system: Option<String>,
     pub skipped: Vec<SkippedKind>,
-    /// Of all samples, as are the numbers below.
+    /// Over all samples, like the numbers below.
     pub tokens: Spread,
     pub supervised_tokens: Spread,
-    /// Tokens a picture.
+    /// Tokens per image.
     pub picture_tokens: Spread,
-    /// Samples that `cutoff_len` has cut.
+    /// Samples that `cutoff_len` has truncated.
     pub truncated: usize,
     pub steps_per_epoch: usize,
 }
@@ -77,7 +76,7 @@ pub struct SystemPrompt {
 pub enum SystemPromptSource {
     /// `default_system`
     Setting,
-    /// The samples of the data, which all have it.
+    /// The samples of the data, which all share it.
     Data,
     /// The template, as its own default.
     Template,
@@ -91,7 +90,7 @@ pub struct SkippedKind {
 }
 
 impl SkippedKind {
-    /// By kinds, in the order in which they first come.
+    /// By kind, in order of first occurrence.
     pub fn count(skipped: &[Skipped]) -> Vec<Self> {
         let mut kinds: Vec<Self> = Vec::new();
         for skipped in skipped {
@@ -105,14 +104,14 @@ impl SkippedKind {
     }
 }
 
-/// How numbers are spread.
+/// The distribution of some numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
     pub count: usize,
     pub total: usize,
     pub min: usize,
     pub median: usize,
-    /// No more than 5 % are above it.
+    /// The 95th percentile.
     pub p95: usize,
     pub max: usize,
 }
@@ -144,8 +143,8 @@ pub struct SampleReport {
     pub pictures: Vec<PictureReport>,
 }
 
-/// A token and whether it is trained on. A character that is spread over several tokens is the last one's text.
-/// A run of image placeholders is one entry with its `count`.
+/// A token and whether it is a label. A character that is spread over several tokens is shown at the last of them. A
+/// run of image placeholders is one entry with its `count`.
 #[derive(Clone, Debug)]
 pub struct TokenReport {
     pub id: u32,
@@ -154,7 +153,7 @@ pub struct TokenReport {
     pub count: usize,
 }
 
-/// A picture of a sample and its patch grid.
+/// An image of a sample and its patch grid.
 #[derive(Clone, Debug)]
 pub struct PictureReport {
     pub path: PathBuf,
@@ -170,16 +169,16 @@ pub struct PictureReport {
 pub struct AdapterReport {
     pub name: String,
     pub active: bool,
-    /// How it is a LoRA; none where it is copies of the model's own weights.
+    /// Its LoRA configuration; none for copies of the model's own weights.
     pub lora: Option<LoraReport>,
     pub trainable_parameters: usize,
     pub all_parameters: usize,
     pub step: usize,
-    /// Of one that has just been loaded: the first tensor with a value that is no number.
+    /// After loading: the first tensor that holds NaN or infinity.
     pub not_finite: Option<String>,
 }
 
-/// What makes a LoRA adapter.
+/// The configuration of a LoRA adapter.
 #[derive(Clone, Debug)]
 pub struct LoraReport {
     /// LoRA, rsLoRA, DoRA or PiSSA.
@@ -187,16 +186,16 @@ pub struct LoraReport {
     pub rank: usize,
     pub alpha: f64,
     pub dropout: f64,
-    /// How many layers it changes.
+    /// Number of layers that it changes.
     pub modules: usize,
 }
 
-/// A tensor that trains.
+/// A trained tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorReport {
     pub name: String,
     pub shape: Vec<usize>,
-    /// Row by row.
+    /// In row-major order.
     pub values: Vec<f32>,
 }
 
@@ -206,13 +205,13 @@ pub struct StepRecord {
     /// 1 for the first step.
     pub step: usize,
     pub total_steps: usize,
-    /// Means over the step's micro-batches, of each of which `loss` is the mean cross-entropy.
+    /// Means over the micro-batches of the accumulation window; of each, `loss` is the mean cross-entropy of its labels.
     #[serde(flatten)]
     pub metrics: StepMetrics,
     /// Global L2 norm before clipping.
     #[serde(deserialize_with = "number")]
     pub grad_norm: f64,
-    /// The learning rate this step was made with.
+    /// The learning rate of this step.
     pub learning_rate: f64,
     pub epoch: f64,
     /// Input tokens seen so far.
@@ -230,7 +229,7 @@ impl StepRecord {
 /// An evaluation in the course of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
-    /// The optimizer step it came after.
+    /// The optimizer step after which it was made.
     pub step: usize,
     pub total_steps: usize,
     /// `eval_loss`, as `evaluate` computes it.
@@ -241,13 +240,13 @@ pub struct EvaluationRecord {
     pub tokens: usize,
     /// Seconds spent in training so far, those of evaluations included.
     pub elapsed: f64,
-    /// Seconds that it took itself.
+    /// Seconds that the evaluation itself took.
     pub seconds: f64,
     pub samples: usize,
     pub batches: usize,
 }
 
-/// Why `train` came back.
+/// Why `train` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainEnd {
     /// The steps that were asked for are done; more remain.
@@ -256,11 +255,11 @@ pub enum TrainEnd {
     Finished,
     /// `early_stopping_steps` evaluations in a row have found no lower loss.
     StoppedEarly,
-    /// Somebody asked to stop.
+    /// The user asked to stop.
     Interrupted,
 }
 
-/// What `train` did.
+/// The report of `train`.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
     pub end: TrainEnd,
@@ -272,7 +271,7 @@ pub struct TrainReport {
     pub loss: Option<f64>,
     /// The best evaluation of the training.
     pub best: Option<BestReport>,
-    /// Bad samples that this call has left out.
+    /// Samples that this call has skipped.
     pub left_out: Vec<Skipped>,
     pub tokens_per_second: f64,
     pub elapsed: Duration,
@@ -285,13 +284,13 @@ pub struct BestReport {
     pub eval_loss: f64,
     /// Its checkpoint, if there is one.
     pub checkpoint: Option<PathBuf>,
-    /// Whether the adapter is now as it was then.
+    /// Whether the adapter has returned to it.
     pub loaded: bool,
-    /// Evaluations since then.
+    /// Evaluations since the best one.
     pub evaluations_since: usize,
 }
 
-/// What `resume` went on from.
+/// The report of `resume`.
 #[derive(Clone, Debug)]
 pub struct ResumeReport {
     pub checkpoint: PathBuf,
@@ -299,17 +298,17 @@ pub struct ResumeReport {
     pub adapter: String,
     pub step: usize,
     pub total_steps: usize,
-    /// Micro-batches of the next step that were done.
+    /// Micro-batches of the next step that are complete.
     pub micro_batches: usize,
-    /// Settings that were taken over, as `key=value`.
+    /// Settings taken from the checkpoint, as `key=value`.
     pub taken: Vec<String>,
-    /// Settings that are other than they were.
+    /// Settings whose values have changed since the checkpoint.
     pub differing: Vec<Differing>,
-    /// What was read, where no data was chosen.
+    /// The data, if it was read because none was chosen.
     pub data: Option<DataReport>,
 }
 
-/// A setting that is other than it was.
+/// A setting whose value has changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Differing {
     pub key: String,
@@ -325,7 +324,7 @@ pub enum AnswerEnd {
     Interrupted,
 }
 
-/// What `chat` answered.
+/// The answer of `chat`.
 #[derive(Clone, Debug)]
 pub struct ChatReport {
     pub text: String,
@@ -334,17 +333,17 @@ pub struct ChatReport {
     /// Tokens at the start of the prompt that had been read in earlier turns.
     pub cached_tokens: usize,
     pub new_tokens: usize,
-    /// Until the first token was there.
+    /// Time to the first token.
     pub first_token: Option<Duration>,
     pub elapsed: Duration,
 }
 
-/// What `save` wrote.
+/// The report of `save`.
 #[derive(Clone, Debug)]
 pub struct SaveReport {
     pub folder: PathBuf,
     pub files: Vec<String>,
-    /// The first tensor with a value that is no number.
+    /// The first tensor that holds NaN or infinity.
     pub not_finite: Option<String>,
 }
 
@@ -358,15 +357,15 @@ pub struct Status {
     pub total_steps: usize,
     pub last: Option<StepRecord>,
     pub turns: usize,
-    /// The last training that was ended from outside and kept; see [`crate::recovery`].
+    /// The last training that was ended by a signal and saved; see [`crate::recovery`].
     pub recovered: Option<PathBuf>,
-    /// With which `chat` and `compare` ask.
+    /// The system prompt of `chat` and `compare`.
     pub system: Option<SystemPrompt>,
     /// Resident memory of the process, in bytes.
     pub resident_bytes: Option<u64>,
 }
 
-/// What `evaluate` found.
+/// The report of `evaluate`.
 #[derive(Clone, Debug)]
 pub struct EvaluateReport {
     /// The data sets of the samples.
@@ -384,7 +383,7 @@ pub struct EvaluateReport {
     /// Bad samples that were left out.
     pub left_out: Vec<Skipped>,
     pub elapsed: Duration,
-    /// Where the results were written to.
+    /// The folder that the results were written to.
     pub folder: Option<PathBuf>,
 }
 
@@ -396,12 +395,12 @@ pub struct Prediction {
     pub total: usize,
     pub prompt: String,
     pub predict: String,
-    /// The answer that was expected.
+    /// The expected answer.
     pub label: String,
     pub scores: Scores,
 }
 
-/// What `predict` found.
+/// The report of `predict`.
 #[derive(Clone, Debug)]
 pub struct PredictReport {
     /// The data sets of the samples.
@@ -418,14 +417,14 @@ pub struct PredictReport {
     /// Bad samples that were left out.
     pub left_out: Vec<Skipped>,
     pub new_tokens: usize,
-    /// Predictions that `max_new_tokens` has cut.
+    /// Predictions that `max_new_tokens` has truncated.
     pub cut: usize,
     pub elapsed: Duration,
-    /// Where they were written to.
+    /// The folder that they were written to.
     pub folder: Option<PathBuf>,
 }
 
-/// One question, and what each adapter answers.
+/// One question, and the answer of each adapter.
 #[derive(Clone, Debug)]
 pub struct CompareReport {
     pub question: String,
@@ -443,7 +442,7 @@ pub struct ComparedAnswer {
     pub report: ChatReport,
 }
 
-/// What `export` wrote.
+/// The report of `export`.
 #[derive(Clone, Debug)]
 pub struct ExportReport {
     pub folder: PathBuf,
@@ -451,7 +450,7 @@ pub struct ExportReport {
     /// The adapter that was merged, and how many layers it changes.
     pub adapter: String,
     pub layers: usize,
-    /// Of the weights.
+    /// Size of the weights.
     pub bytes: u64,
     pub elapsed: Duration,
 }

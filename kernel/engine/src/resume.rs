@@ -71,13 +71,13 @@ pub fn changed_since_data(settings: &Settings, data: &Settings) -> Vec<String> {
 }
 
 fn is_kept(setting: &Declaration) -> bool {
-    /// Of the machine or of the moment.
+    /// Settings of the machine or of one call.
     const OF_THE_MOMENT: [&str; 5] =
         ["memory", "output_dir", "overwrite_output_dir", "resume_from_checkpoint", "adapter_name_or_path"];
     !matches!(setting.group, Group::Model | Group::Generation | Group::Export) && !OF_THE_MOMENT.contains(&setting.name)
 }
 
-/// What has no part in what is learned.
+/// Settings that do not change the result of a training.
 const WITHOUT_WEIGHT: [&str; 8] = [
     "dataset_dir",
     "media_dir",
@@ -89,7 +89,7 @@ const WITHOUT_WEIGHT: [&str; 8] = [
     "save_only_model",
 ];
 
-/// The settings to go on with.
+/// The settings of a resumed training.
 pub struct Resumed {
     pub settings: Settings,
     /// As `key=value`.
@@ -121,7 +121,7 @@ pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, 
     Ok(resumed)
 }
 
-/// The settings of the data that are other than they were.
+/// The settings of the data whose values have changed.
 pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
     let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Prompt | Group::Pictures));
     let differing = |setting: &Declaration| {

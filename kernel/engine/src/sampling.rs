@@ -12,19 +12,19 @@ use candle_transformers::generation::LogitsProcessor;
 use crate::model::GenerationConfig;
 use crate::settings::Settings;
 
-/// How an answer is made.
+/// The decoding parameters of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// How a token is drawn; none takes the likeliest.
+    /// How a token is sampled; none is greedy decoding.
     pub sampling: Option<Sampling>,
-    /// Logits of tokens that are in the prompt or the answer are divided by it if positive, multiplied if negative.
+    /// Logits of tokens that occur in the prompt or the answer are divided by this if positive, multiplied if negative.
     pub repetition_penalty: f32,
     pub max_new_tokens: usize,
     pub seed: u64,
     pub eos_token_ids: Vec<u32>,
 }
 
-/// From which tokens one is drawn, and with what weights.
+/// From which tokens one is sampled, and with what weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by it; above 0.

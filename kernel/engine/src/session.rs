@@ -77,27 +77,27 @@ pub use held_settings::tell_taken_back;
 #[derive(Default)]
 pub struct Session {
     settings: Settings,
-    /// Which of them came with what.
+    /// The settings that came with a model, data or an adapter, and their values before.
     tied: Tied,
     /// The keys of the recipe that was loaded last, with their values.
     given: Map<String, Value>,
     model: Option<Model>,
     data: Option<ChosenData>,
-    /// What the last call of [`Session::data`] left out, also where it left out everything, and what has turned out to be
-    /// unusable since.
+    /// Samples that the last call of [`Session::data`] skipped, even if it skipped all of them, and samples that have
+    /// turned out to be unusable since.
     skipped: Vec<Skipped>,
     adapters: Adapters,
     conversation: Conversation,
-    /// The system prompt that was told last; none is the template's own, of which nothing is said.
+    /// The system prompt that was announced last; none is the template's own, which is not announced.
     told_system: Option<String>,
-    /// The settings of the data of which was told last that they have changed.
+    /// The changed settings of the data that were announced last.
     told_changed: Vec<String>,
     features: Features,
 }
 
 impl Session {
-    /// Loads a model: a folder, or what a hub has under that name (see [`hub::model`]). What was loaded before is
-    /// dropped with its data, adapters and conversation.
+    /// Loads a model from a folder, or from a hub under that name (see [`hub::model`]). The previous model is dropped
+    /// with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
         let folder = hub::model(name, &self.settings, cx)?;
         let mut model = Model::load(&folder, self.settings.dtype, device::open(self.settings.device)?)?;
@@ -111,16 +111,16 @@ impl Session {
         Ok(report)
     }
 
-    /// Drops the model, and with it data, adapters and conversation; the settings stay.
+    /// Drops the model with its data, adapters and conversation; the settings stay.
     pub fn unload(&mut self) -> Result<()> {
         self.model()?;
         *self = self.emptied();
         Ok(())
     }
 
-    /// Reads and encodes data sets that `dataset_info.json` in `settings.dataset_dir` names. The training of every
-    /// adapter starts anew with them; the adapters keep what they have learned. Settings that came with other data are
-    /// taken back, see [`Tied`](crate::settings::Tied).
+    /// Reads and encodes datasets that `dataset_info.json` in `settings.dataset_dir` declares. Every adapter keeps its
+    /// weights, but its training starts from step 0. Settings that came with other data return to their earlier values,
+    /// see [`Tied`](crate::settings::Tied).
     pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
         let model = self.model()?;
         let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());
@@ -138,8 +138,8 @@ impl Session {
         Ok(report)
     }
 
-    /// The samples that the last call of [`Session::data`] left out, by data set, file and place in it; then those whose
-    /// turn has come since, and that could not be used.
+    /// The samples that the last call of [`Session::data`] skipped, by dataset, file and position in it; then those
+    /// that turned out to be unusable when their turn came.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
@@ -149,7 +149,7 @@ impl Session {
         self.data.as_ref().ok_or(Error::NoData)?.sample(split, index, self.model()?)
     }
 
-    /// Makes a new LoRA adapter from the settings and turns it on.
+    /// Creates a LoRA adapter from the settings and turns it on.
     pub fn lora(&mut self, name: Option<&str>, cx: &Context) -> Result<AdapterReport> {
         let settings = &self.settings;
         let stop = || cx.is_cancelled();
@@ -160,8 +160,9 @@ impl Session {
         self.active_report()
     }
 
-    /// Makes copies of some of the model's own layers, as the settings choose them, and turns them on in place of the
-    /// model's: they are trained, and the model stays as it is. They are one of the session's adapters.
+    /// Freeze tuning: creates an adapter that holds float32 copies of some of the model's own layers, chosen by the
+    /// settings, and turns it on. The copies are trained and replace the frozen weights; the model itself does not
+    /// change.
     pub fn freeze(&mut self, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = methods::freeze(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
@@ -170,7 +171,7 @@ impl Session {
         self.active_report()
     }
 
-    /// The same with all of the model's weights that the settings do not freeze.
+    /// Full tuning: the same with all weights that the settings do not freeze.
     pub fn full(&mut self, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = methods::full(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
@@ -179,13 +180,13 @@ impl Session {
         self.active_report()
     }
 
-    /// Every adapter of the session, in the order in which they were made.
+    /// Every adapter of the session, in order of creation.
     pub fn adapters(&self) -> Vec<AdapterReport> {
         let base = self.model.as_ref().map_or(0, |model| model.net.parameters);
         self.adapters.reports(base)
     }
 
-    /// Loads a PEFT adapter folder and turns it on; without a name it takes the folder's.
+    /// Loads a PEFT adapter folder and turns it on; without a name it is called like the folder.
     pub fn adapter_load(&mut self, folder: &Path, name: Option<&str>) -> Result<AdapterReport> {
         let adapter = self.model()?.net.load_adapter(folder)?;
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
@@ -200,7 +201,7 @@ impl Session {
         self.active_report()
     }
 
-    /// Runs the base model; the adapters stay.
+    /// Turns the adapter off, so that the base model answers; the adapters stay loaded.
     pub fn adapter_off(&mut self) -> Result<()> {
         self.adapters.turn_off()
     }
@@ -209,7 +210,7 @@ impl Session {
         self.adapters.drop(name)
     }
 
-    /// `steps` optimizer steps on the active adapter, or to the end of `num_train_epochs`.
+    /// Trains the active adapter for `steps` optimizer steps, or to the end of `num_train_epochs`.
     pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
         let model = self.model.as_mut().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
@@ -229,15 +230,16 @@ impl Session {
         trained
     }
 
-    /// Goes on from a checkpoint: its adapter is turned on, and the next [`Session::train`] makes the very next
-    /// micro-batch, so that the rest of the training is bit for bit what it would have been. `from` is its folder, or an
-    /// output folder, of which the latest is meant; without it, `output_dir` is that.
+    /// Resumes from a checkpoint: its adapter is turned on, and the next [`Session::train`] continues with the very
+    /// next micro-batch, so the rest of the training has the same bits as without the interruption. `from` is the
+    /// checkpoint's folder, or an output folder, whose latest checkpoint is used; the default is `output_dir`.
     ///
-    /// The settings of the training are taken over, but for those that `is_meant` says are meant as they are. Its data is
-    /// read where none is chosen.
+    /// Settings are taken from the checkpoint, except those for which `is_meant` is true. Its datasets are read if no
+    /// data is chosen.
     ///
     /// # Errors
-    /// There is no checkpoint, or it is damaged; the model or the data is another one: it says what differs.
+    /// There is no checkpoint, or it is damaged; it belongs to another model or to other data, and the error says what
+    /// differs.
     pub fn resume(
         &mut self,
         from: Option<&Path>,
@@ -291,7 +293,8 @@ impl Session {
         run.checkpoint(&inputs, cx)
     }
 
-    /// Copies what the active adapter and its training are at present, so that [`Session::restore`] can go back to it.
+    /// Copies the values of the active adapter and the state of its training, so that [`Session::restore`] can go back
+    /// to them.
     ///
     /// # Errors
     /// No adapter is on; its device fails.
@@ -300,8 +303,8 @@ impl Session {
         run.snapshot(adapter)
     }
 
-    /// Makes the active adapter and its training what they were: what comes next has the bits that it would have had then,
-    /// if data and settings are the same.
+    /// Restores the active adapter and its training. What follows has the bits that it would have had then, if data and
+    /// settings are the same.
     ///
     /// # Errors
     /// No adapter is on; the snapshot is of one with other parameters; its device fails.
@@ -310,17 +313,17 @@ impl Session {
         run.restore(adapter, snapshot)
     }
 
-    /// Every optimizer step made so far with the active adapter.
+    /// The records of all optimizer steps of the active adapter.
     pub fn history(&self) -> &[StepRecord] {
         self.adapters.active().map_or(&[], |(_, run)| run.records())
     }
 
-    /// Optimizer steps made so far with the active adapter; 0 without one.
+    /// Number of optimizer steps of the active adapter; 0 without one.
     pub fn step(&self) -> usize {
         self.adapters.active().map_or(0, |(_, run)| run.step())
     }
 
-    /// The tensors that train of the active adapter, by their names in PEFT's files without `base_model.model.`; all of
+    /// The trained tensors of the active adapter, by their names in PEFT's files without `base_model.model.`: all of
     /// them, or the one of that name.
     pub fn tensors(&self, name: Option<&str>) -> Result<Vec<TensorReport>> {
         let (adapter, _) = self.adapters.active().ok_or(Error::NoAdapter)?;
@@ -337,13 +340,13 @@ impl Session {
         wanted.map(report).collect()
     }
 
-    /// Every evaluation made while the active adapter was trained.
+    /// The records of all evaluations during the training of the active adapter.
     pub fn evaluations(&self) -> &[EvaluationRecord] {
         self.adapters.active().map_or(&[], |(_, run)| run.evaluations())
     }
 
-    /// Adds a user turn (with pictures, in front of the text where it holds no `<image>`) and streams the answer. The
-    /// system prompt is [`Session::system_prompt`]; where it is not what it was, that is told.
+    /// Adds a user turn (with images, in front of the text if it holds no `<image>`) and streams the answer. The system
+    /// prompt is [`Session::system_prompt`]; a change of it is announced.
     pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
         let processor = self.processor()?;
         let system = self.tell_system_prompt(cx)?;
@@ -354,8 +357,8 @@ impl Session {
         self.conversation.ask(question, run, &mut self.features, cx)
     }
 
-    /// With which system prompt `chat` and `compare` ask: `default_system`, or else the one that all samples of the data
-    /// have, or else the template's own.
+    /// The system prompt of `chat` and `compare`: `default_system`, or else the one that all samples of the data share,
+    /// or else the template's own.
     ///
     /// # Errors
     /// There is no such template.
@@ -368,8 +371,8 @@ impl Session {
         self.conversation.clear();
     }
 
-    /// The loss on the data sets `names`, or on what is held out of the chosen ones; on the first `most` samples of it.
-    /// `adapter` is the name of a live adapter, a folder, or `base`; without it, it is the one that is on.
+    /// The loss on the datasets `names`, or on the samples that are held out of the chosen ones; on at most the first
+    /// `most` samples. `adapter` is the name of a live adapter, a folder, or `base`; the default is the one that is on.
     pub fn evaluate(
         &mut self,
         names: &[String],
@@ -388,8 +391,8 @@ impl Session {
         Ok(report)
     }
 
-    /// Generates an answer to every sample and scores it; which samples and with which adapter as
-    /// [`Session::evaluate`]. `on_prediction` hears each one.
+    /// Generates an answer to every sample and scores it. Samples and adapter are chosen as in [`Session::evaluate`].
+    /// `on_prediction` is called with each prediction.
     pub fn predict(
         &mut self,
         names: &[String],
@@ -409,8 +412,8 @@ impl Session {
         Ok(report)
     }
 
-    /// Puts one question to the base model and to `adapters` (names or folders), or to all live ones. The conversation
-    /// stays as it is.
+    /// Asks the base model and `adapters` (names or folders; all live ones if empty) the same question. The
+    /// conversation is not changed.
     pub fn compare(
         &mut self,
         text: &str,
@@ -444,8 +447,8 @@ impl Session {
         export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
     }
 
-    /// Writes the whole model into `output_dir`, beside what the training left there, where weights of the model itself were
-    /// trained; gives the files' names, none where an adapter was.
+    /// After freeze or full tuning, writes the whole model into `output_dir`, beside what the training left there, and
+    /// returns the names of the files; for a LoRA adapter it writes nothing.
     ///
     /// # Errors
     /// As [`Session::export`].
@@ -459,7 +462,7 @@ impl Session {
         }
     }
 
-    /// Writes the active adapter and the log of its training, as PEFT and LLaMA-Factory lay them out.
+    /// Writes the active adapter and its training log in the layout of PEFT and LLaMA-Factory.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
@@ -467,8 +470,8 @@ impl Session {
         run.save((model, adapter), samples, &self.settings, folder)
     }
 
-    /// Writes a checkpoint of each training that is not on the disk as it stands, before the process ends: to `output_dir`
-    /// that of the active adapter, and others to the user's [`recovery`] folder. Gives their folders.
+    /// Writes a checkpoint of each training that is not on disk as it stands, before the process ends: that of the
+    /// active adapter to `output_dir`, others to the user's [`recovery`] folder. Returns the folders.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -502,7 +505,7 @@ impl Session {
         }
     }
 
-    /// The system prompt in use; says so where it is not the one of the last time.
+    /// The system prompt in use; announces it if it is not the one of the last time.
     fn tell_system_prompt(&mut self, cx: &Context) -> Result<String> {
         let prompt = self.system_prompt()?;
         let new = (prompt.source != SystemPromptSource::Template).then(|| prompt.text.clone());
@@ -513,7 +516,7 @@ impl Session {
         Ok(prompt.text)
     }
 
-    /// What stays when the model goes.
+    /// What is kept when the model is dropped.
     fn emptied(&mut self) -> Self {
         let (settings, given) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.given));
         Self { settings, given, tied: std::mem::take(&mut self.tied), ..Self::default() }
@@ -523,7 +526,8 @@ impl Session {
         self.model.as_ref().ok_or(Error::NoModel)
     }
 
-    /// That of other data sets, or of the data that is chosen, which keeps the limits of pixels that it was read with.
+    /// The image processor for other datasets, or for the chosen data, which keeps the pixel limits that it was read
+    /// with.
     fn processor_for(&self, names: &[String]) -> Result<ImageProcessor> {
         match (names, &self.data) {
             ([], Some(data)) => processor(self.model()?, &data.settings),
