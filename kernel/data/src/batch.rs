@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::random::{SHUFFLE, shuffle};
 
-/// The order of training as Hugging Face's Trainer has it: each epoch is a permutation of the samples, cut into
-/// micro-batches; `gradient_accumulation_steps` of them make an optimizer step. The last micro-batch of an epoch
-/// may hold fewer samples, the last step of an epoch fewer micro-batches.
+/// The order of training as in transformers' `Trainer`: each epoch is a permutation of the samples, cut into
+/// micro-batches; `gradient_accumulation_steps` of them make an optimizer step. The last micro-batch of an epoch may
+/// hold fewer samples, the last step of an epoch fewer micro-batches.
 ///
-/// A sampler has no state that matters: everything follows from its numbers and a [`Position`], so training can
-/// stop between any two micro-batches, be saved as a position, and go on.
+/// Everything follows from the sampler's numbers and a [`Position`], so training can stop between any two
+/// micro-batches, be saved as a position, and continue.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     len: usize,
@@ -19,7 +19,7 @@ pub struct Sampler {
     accumulation: usize,
     seed: u64,
     shuffle: bool,
-    /// The epoch whose order was asked for last.
+    /// Cache: the order of the epoch that was asked for last.
     cached: Option<(usize, Vec<usize>)>,
 }
 
@@ -46,7 +46,7 @@ impl Sampler {
         self.micro_batches_per_epoch().div_ceil(self.accumulation)
     }
 
-    /// The samples of the micro-batch that comes at `at`; empty behind the end of the epoch.
+    /// The samples of the micro-batch at `at`; empty beyond the end of the epoch.
     pub fn micro_batch(&mut self, at: Position) -> &[usize] {
         let (len, batch) = (self.len, self.batch);
         let start = at.micro_batch.saturating_mul(batch).min(len);
@@ -54,7 +54,7 @@ impl Sampler {
         &self.order(at.epoch)[start..end]
     }
 
-    /// The position behind `at`: the next micro-batch, or the start of the next epoch.
+    /// The position after `at`: the next micro-batch, or the start of the next epoch.
     pub fn next(&self, at: Position) -> Position {
         match at.micro_batch + 1 < self.micro_batches_per_epoch() {
             true => Position { micro_batch: at.micro_batch + 1, ..at },

@@ -8,18 +8,18 @@
 use crate::dataset::MOST_REPEATED;
 use crate::numpy_random::Generator;
 
-/// How several data sets become one.
+/// How several datasets become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MixStrategy {
-    /// One behind the other.
+    /// One after the other.
     Concat,
-    /// By turns, until one is used up.
+    /// Interleaved, until one is exhausted.
     InterleaveUnder,
-    /// By turns, until all are used up; the shorter ones begin again.
+    /// Interleaved, until all are exhausted; the shorter ones begin again.
     InterleaveOver,
 }
 
-/// Probabilities or a share of samples that cannot be followed.
+/// Invalid probabilities, or an invalid share of samples.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ChoiceError {
     #[error("interleave_probs go with mix_strategy=interleave_under or interleave_over")]
@@ -38,11 +38,11 @@ pub enum ChoiceError {
     NothingLeft { val_size: f64, samples: usize },
 }
 
-/// The rows of data sets of these `lengths` as (data set, row), as `interleave_datasets` of Hugging Face's datasets
-/// takes them: by turns, or each from a set that is drawn with `probabilities`.
+/// The rows of datasets of these `lengths` as pairs (dataset, row), in the order of `interleave_datasets` of Hugging
+/// Face's datasets: by turns, or each from a dataset that is drawn with `probabilities`.
 ///
 /// # Errors
-/// Probabilities that do not fit the data sets.
+/// Probabilities that do not fit the datasets.
 pub fn mix(
     lengths: &[usize],
     strategy: MixStrategy,
@@ -133,9 +133,9 @@ fn check(probabilities: &[f64], sets: usize, strategy: MixStrategy) -> Result<()
     }
 }
 
-/// Splits `len` rows into those to train on and those to evaluate on, as LLaMA-Factory does by the `train_test_split`
-/// of Hugging Face's datasets: `val_size` up to 1 is a share, above it a number of rows; both come in a shuffled
-/// order. Without `val_size` all rows are there to train on, in their order.
+/// Splits `len` rows into training and evaluation rows, as LLaMA-Factory does with `train_test_split` of Hugging Face's
+/// datasets. `val_size` up to 1 is a share, above it a number of rows; both parts are shuffled. Without `val_size` all
+/// rows are for training, in their order.
 ///
 /// # Errors
 /// Nothing would be left to train on.

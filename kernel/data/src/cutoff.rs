@@ -2,7 +2,7 @@
 
 use crate::{Slots, Turn};
 
-/// Cuts a turn to `room` tokens; false where that leaves nothing of use.
+/// Truncates a turn to `room` tokens; false if nothing useful is left.
 pub(crate) fn cut(turn: &mut Turn, room: usize) -> bool {
     let (source, target) = (turn.source.ids.len(), turn.target.ids.len());
     let (mut keep_source, mut keep_target) = infer_seqlen(source, target, room);
@@ -19,7 +19,7 @@ pub(crate) fn cut(turn: &mut Turn, room: usize) -> bool {
 }
 
 impl Slots {
-    /// Keeps the first `len` ids, or fewer where a picture's block would be cut.
+    /// Keeps the first `len` ids, or fewer if that would cut through an image's block.
     fn truncate(&mut self, len: usize) {
         let cut_block = self.images.iter().position(|block| block.end > len);
         let len = match cut_block {
@@ -34,8 +34,8 @@ impl Slots {
     }
 }
 
-/// How a turn of `source` and `target` tokens shares `cutoff` places: LLaMA-Factory's function of this name. A
-/// short side keeps all it has, two long ones share in proportion.
+/// How a turn of `source` and `target` tokens shares `cutoff` places: LLaMA-Factory's function of this name. A short
+/// side is kept whole; two long ones share in proportion.
 pub fn infer_seqlen(source: usize, target: usize, cutoff: usize) -> (usize, usize) {
     let max_target = if target * 2 < cutoff {
         cutoff

@@ -12,16 +12,16 @@ use crate::picture_store::PictureStore;
 use crate::records::{Heard, read_records};
 use crate::{DatasetEntry, DatasetError, HubDataset, Sample, Skipped, Source};
 
-/// A record of a data set: a sample, or why it is none. It keeps its place, so that choosing samples by chance takes
-/// the same ones as LLaMA-Factory, which leaves out faulty ones only after it has chosen.
+/// A record of a dataset: a sample, or the reason why it is not one. It keeps its position, so that random choices
+/// select the same samples as LLaMA-Factory, which drops faulty ones only after choosing.
 pub type Row = Result<Sample, Skipped>;
 
-/// Rows between two words about them.
+/// Rows between two reports of progress.
 pub(crate) const EVERY: usize = 64;
-/// The most rows that fewer records are repeated for.
+/// The largest `num_samples` for which fewer records are repeated.
 pub(crate) const MOST_REPEATED: usize = 10_000_000;
 
-/// Reads data sets one after another.
+/// Reads datasets one after another.
 pub struct DatasetReader<'a> {
     media_dir: &'a Path,
     store: PictureStore<'a>,
@@ -31,10 +31,10 @@ pub struct DatasetReader<'a> {
 }
 
 impl<'a> DatasetReader<'a> {
-    /// Pictures are looked for in `media_dir` (LLaMA-Factory's default: the dataset_dir), then where their path itself
-    /// says, then beside the data set's file. Those that lie inside the file are written to the folder `pictures`. At
-    /// most the first `max_samples` records of each data set are taken. `seed` is that of the training; entries with
-    /// `num_samples` draw from it one after another.
+    /// Images are looked up in `media_dir` (LLaMA-Factory's default: the dataset_dir), then at their path as it is,
+    /// then beside the dataset's file. Images inside the file are written to the folder `pictures`. At most the first
+    /// `max_samples` records of each dataset are taken. `seed` is that of the training; entries with `num_samples` draw
+    /// from it one after another.
     pub fn new(media_dir: &'a Path, pictures: &'a Path, max_samples: Option<usize>, seed: u64) -> Self {
         Self {
             media_dir,
@@ -45,7 +45,7 @@ impl<'a> DatasetReader<'a> {
         }
     }
 
-    /// The same, of which `heard` hears while it reads.
+    /// The same, with `heard` called for progress and cancellation.
     pub fn heard_by(self, heard: Heard<'a>) -> Self {
         Self { heard, ..self }
     }
@@ -53,8 +53,8 @@ impl<'a> DatasetReader<'a> {
     /// The records of `entry` as rows.
     ///
     /// # Errors
-    /// Only a file that cannot be read or parsed, or is still on a hub, and a stop; what is wrong with a single record
-    /// makes its row a reason.
+    /// A file that cannot be read or parsed, or is still on a hub; a stop. What is wrong with a single record makes its
+    /// row a reason to skip it.
     pub fn read(&mut self, entry: &DatasetEntry) -> Result<Vec<Row>, DatasetError> {
         let files = match &entry.source {
             Source::Files(files) => files,
@@ -108,7 +108,7 @@ impl<'a> DatasetReader<'a> {
 }
 
 impl DatasetEntry {
-    /// The file's SHA-1, where `file_sha1` says another one: the file was changed, or is not whole.
+    /// The file's SHA-1, if it is not what `file_sha1` says: the file was changed, or is incomplete.
     ///
     /// # Errors
     /// The file cannot be read, or `go_on` says no.
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{DatasetInfo, fixtures};
 
-    /// A data set of records that count, whose entry has `more` keys.
+    /// A dataset of records that count, whose entry has `more` keys.
     fn entry(dir: &Path, len: usize, more: &str) -> DatasetEntry {
         let records: Vec<_> = (0..len).map(|i| format!(r#"{{"instruction": "{i}", "output": "a"}}"#)).collect();
         std::fs::write(dir.join("d.jsonl"), records.join("\n")).unwrap();

@@ -7,28 +7,28 @@ use tunebook_quote::{quote, quote_end};
 
 use crate::{DatasetError, Unsupported, json_text, text_file};
 
-/// The name that LLaMA-Factory gives the index of a data set folder.
+/// The name of the index of a dataset folder, as in LLaMA-Factory.
 pub const DATASET_INFO: &str = "dataset_info.json";
 
-/// The data sets of one folder, in the order of its `dataset_info.json`.
+/// The datasets of one folder, in the order of its `dataset_info.json`.
 ///
-/// Entries are only looked at when asked for by name: a file that also lists data sets of kinds which tunebook
-/// cannot read (preference pairs, hub data sets …) is fine.
+/// An entry is only examined when it is asked for by name, so the file may also list datasets of kinds that tunebook
+/// cannot read (preference pairs, video …).
 #[derive(Debug, Clone)]
 pub struct DatasetInfo {
     dataset_dir: PathBuf,
     entries: Map<String, Value>,
 }
 
-/// One data set: where its records are, and the names of their keys and roles.
+/// One dataset: where its records are, and the names of their keys and roles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetEntry {
     pub name: String,
     pub source: Source,
-    /// What the file's SHA-1 is said to be.
+    /// The expected SHA-1 of the file.
     pub file_sha1: Option<String>,
     pub formatting: Formatting,
-    /// Take so many records by chance, some more than once if there are fewer.
+    /// Draw this many records at random, some more than once if there are fewer.
     pub num_samples: Option<usize>,
     pub columns: Columns,
     pub tags: Tags,
@@ -42,7 +42,7 @@ pub enum Source {
     Hub(HubDataset),
 }
 
-/// A data set of a hub, under its name there.
+/// A dataset on a hub, by its name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubDataset {
     /// Its name on Hugging Face.
@@ -57,15 +57,15 @@ pub struct HubDataset {
 /// How a record holds a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formatting {
-    /// A question, an answer, and pairs of them from before, each under a key of its own.
+    /// A question, an answer and earlier pairs of them, each under its own key.
     Alpaca,
     /// A list of messages.
     Sharegpt,
-    /// A list of messages in which tool calls are as OpenAI's interface has them.
+    /// A list of messages with tool calls as in OpenAI's interface.
     Openai,
 }
 
-/// The keys of a record. One that has no name does not exist.
+/// The keys of a record. A key without a name does not exist.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
     pub prompt: Option<String>,
@@ -104,7 +104,7 @@ impl DatasetInfo {
         }
     }
 
-    /// The names of all data sets, whether or not tunebook can read them.
+    /// The names of all datasets, whether or not tunebook can read them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
@@ -114,11 +114,11 @@ impl DatasetInfo {
         &self.dataset_dir
     }
 
-    /// Looks up one data set.
+    /// Looks up one dataset.
     ///
     /// # Errors
-    /// No such name (the nearest one is told), or an entry of a kind that tunebook does not read: the key that
-    /// makes it so is named.
+    /// No such name (the error suggests the closest one), or an entry of a kind that tunebook does not read (the error
+    /// names the key).
     pub fn entry(&self, name: &str) -> Result<DatasetEntry, DatasetError> {
         let entry = self.entries.get(name).ok_or_else(|| self.undefined(name))?;
         let refuse = |what| DatasetError::Unsupported { name: quote(name), what };
@@ -199,8 +199,8 @@ impl DatasetInfo {
 }
 
 impl Columns {
-    /// LLaMA-Factory's reading: without `columns` every key has its default; with it, a key that is not listed
-    /// does not exist.
+    /// As LLaMA-Factory reads it: without `columns` every key has its default; with it, a key that is not listed does
+    /// not exist.
     fn read(columns: Option<&Value>) -> Result<Self, Unsupported> {
         let Some(columns) = columns else {
             return Ok(Self::default());

@@ -3,8 +3,8 @@
 use crate::{Tokenizer, TokenizerError};
 
 /// Decodes a stream of tokens. A character whose bytes are spread over several tokens is held back until it is
-/// whole, so what comes out is never broken UTF-8; bytes that cannot become a character come out as `U+FFFD`.
-/// All pieces together are the text of all tokens, but for a last character that was never finished.
+/// complete, so the output is always valid UTF-8; bytes that cannot become a character come out as `U+FFFD`. All pieces
+/// together are the text of all tokens, except a last character that was never finished.
 #[derive(Debug)]
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
@@ -18,7 +18,7 @@ impl<'a> DecodeStream<'a> {
         Self { tokenizer, skip_special_tokens, unfinished: Vec::new() }
     }
 
-    /// Takes the next token, gives the text that has become whole by it (often all of it, sometimes none).
+    /// Takes the next token and returns the text that it completes (often all of it, sometimes none).
     ///
     /// # Errors
     /// A token of a tokenizer that is not byte-level.

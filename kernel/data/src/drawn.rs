@@ -29,7 +29,7 @@ pub fn write_picture(path: &Path, image: &RgbImage) -> Result<(), DrawnError> {
     write(path, bytes.get_ref())
 }
 
-/// Writes `records` as the data set `name` in `dir`, to the file `NAME.json`.
+/// Writes `records` as the dataset `name` in `dir`, to the file `NAME.json`.
 ///
 /// # Errors
 /// It cannot be written.
@@ -37,7 +37,7 @@ pub fn write_records(dir: &Path, name: &str, records: Vec<Value>) -> Result<(), 
     write_json(&dir.join(format!("{name}.json")), &Value::Array(records))
 }
 
-/// Writes the `dataset_info.json` that declares these data sets, which [`write_records`] has written.
+/// Writes the `dataset_info.json` that declares these datasets, which [`write_records`] has written.
 ///
 /// # Errors
 /// It cannot be written.

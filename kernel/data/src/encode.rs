@@ -15,17 +15,17 @@ use crate::{
     TokenizerError,
 };
 
-/// The label of a position that is not learned.
+/// The label of a position that has no loss.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Settings of LLaMA-Factory's, with its defaults.
+/// LLaMA-Factory's settings for encoding, with its defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Most tokens of a sample.
+    /// Maximum number of tokens of a sample.
     pub cutoff_len: usize,
-    /// Learn the questions too.
+    /// Train on the questions too.
     pub train_on_prompt: bool,
-    /// Learn only the last answer; it also comes first where room is short.
+    /// Train only on the last answer, which then also has priority when the sample is truncated.
     pub mask_history: bool,
 }
 
@@ -35,15 +35,15 @@ impl Default for EncodeOptions {
     }
 }
 
-/// A sample as a model learns it. Pictures are references: their pixels are made when they are needed.
+/// A sample as the model is trained on it. Images are references; their pixels are computed when they are needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     pub input_ids: Vec<u32>,
-    /// As long as `input_ids`: the same id where it is learned, else [`IGNORE_INDEX`]. Not shifted.
+    /// As long as `input_ids`: the same id if the position is a label, else [`IGNORE_INDEX`]. Not shifted.
     pub labels: Vec<i64>,
-    /// The pictures whose blocks `input_ids` holds, in their order.
+    /// The images whose blocks `input_ids` holds, in order.
     pub images: Vec<ImageRef>,
-    /// Whether cutoff_len left something out.
+    /// Whether `cutoff_len` truncated the sample.
     pub truncated: bool,
     pub origin: Origin,
 }
@@ -53,7 +53,7 @@ impl Encoded {
         self.images.iter().map(|image| image.grid)
     }
 
-    /// How many positions are learned: labels but the first position's, which nothing predicts.
+    /// Number of labels, without the first position, which nothing predicts.
     pub fn supervised_tokens(&self) -> usize {
         let labels = self.labels.iter().skip(1);
         labels.filter(|label| **label != IGNORE_INDEX).count()
@@ -78,8 +78,8 @@ pub enum EncodeError {
 }
 
 impl Encoder<'_> {
-    /// Encodes all rows on all cores, in their order. `progress` hears the number of rows done so far, `cancelled` is
-    /// asked before each row; both are called from many threads.
+    /// Encodes all rows on all cores, in order. `progress` is called with the number of finished rows, `cancelled`
+    /// before each row; both from many threads.
     ///
     /// # Errors
     /// [`EncodeError::Cancelled`], or a tokenizer that fails. A sample that cannot be used is skipped.
@@ -104,14 +104,14 @@ impl Encoder<'_> {
         rows.par_iter().map(encode).collect()
     }
 
-    /// Encodes one sample; the inner error says why it cannot be used.
+    /// Encodes one sample; the inner error is the reason to skip it.
     ///
-    /// LLaMA-Factory's `SupervisedDatasetProcessor`, with one difference: it cuts through the middle of a
-    /// picture's tokens, and such a sample ends the run with `Image features and image tokens do not match`.
-    /// Here a question is never parted from its pictures: where the cut would take one, the question stays
-    /// whole at the expense of its answer, and where not even one token of the answer would be left, the turn is
-    /// left out with everything behind it (before it, with mask_history). An answer is cut before a picture
-    /// that does not fit. A sample of which nothing remains to be learned is skipped.
+    /// This is LLaMA-Factory's `SupervisedDatasetProcessor` with one difference: that one truncates in the middle of an
+    /// image's tokens, which ends its run with `Image features and image tokens do not match`. Here a question keeps
+    /// its images: if truncation would remove one, the question stays whole at the expense of its answer; if not even
+    /// one token of the answer would be left, the turn is dropped with everything after it (before it, with
+    /// `mask_history`). An answer is truncated before an image that does not fit. A sample without a label left is
+    /// skipped.
     ///
     /// # Errors
     /// A tokenizer that fails.
@@ -142,7 +142,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// Cuts the turns to cutoff_len and joins them.
+    /// Truncates the turns to `cutoff_len` and joins them.
     fn join(&self, sample: &Sample, turns: Vec<Turn>, images: Vec<ImageRef>) -> Result<Encoded, SkipReason> {
         let cutoff_len = self.options.cutoff_len;
         let total: usize = turns.iter().map(|turn| turn.source.ids.len() + turn.target.ids.len()).sum();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::json_text::JsonFault;
 
-/// A data set that cannot be read at all.
+/// Why a dataset cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     #[error("cannot read {}: {source}; check dataset_dir and file_name", path.display())]
@@ -68,7 +68,7 @@ pub enum DatasetError {
     Picture { path: PathBuf, file: PathBuf, source: std::io::Error },
 }
 
-/// What an entry of dataset_info.json has that is not read.
+/// A feature of an entry of `dataset_info.json` that is not supported.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Unsupported {
     #[error("an entry that is not a JSON object")]

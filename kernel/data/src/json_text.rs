@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Why a text is no JSON. Lines and columns count from 1.
+/// Why a text is not JSON. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JsonFault {
     pub(crate) line: usize,
@@ -13,17 +13,17 @@ pub(crate) struct JsonFault {
     pub(crate) message: String,
 }
 
-/// The value that the whole text is.
+/// Parses the whole text as one value.
 pub(crate) fn value(text: &str) -> Result<Value, JsonFault> {
     read(text, |text| serde_json::from_str(text))
 }
 
-/// Values one after the other.
+/// Parses a sequence of values.
 pub(crate) fn values(text: &str) -> Result<Vec<Value>, JsonFault> {
     read(text, |text| serde_json::Deserializer::from_str(text).into_iter().collect())
 }
 
-/// Reads JSON as it is, and where that fails, again with what Python allows beyond it written as JSON.
+/// Parses JSON as it is, and if that fails, again after rewriting what Python allows beyond JSON.
 fn read<T>(text: &str, read: impl Fn(&str) -> serde_json::Result<T>) -> Result<T, JsonFault> {
     let error = match read(text) {
         Ok(value) => return Ok(value),
@@ -36,7 +36,7 @@ fn read<T>(text: &str, read: impl Fn(&str) -> serde_json::Result<T>) -> Result<T
     read(&rewritten.text).map_err(|error| fault(text, &error, &rewritten))
 }
 
-/// The fault that an error in the rewritten text is in the original one.
+/// Translates the position of an error from the rewritten text to the original one.
 fn fault(original: &str, error: &serde_json::Error, rewritten: &Rewritten) -> JsonFault {
     let before = rewritten.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
     let place = rewritten.original_place(before + error.column().saturating_sub(1)).min(original.len());

@@ -3,11 +3,11 @@
 //! A pack is a list of samples. Attention runs within segments, so packed samples do not see each other and their
 //! positions start anew, without a mask.
 
-/// Groups of samples whose `lengths` add up to at most `capacity`, as LLaMA-Factory's greedy knapsack finds them: the
-/// longest sample first, then again and again the longest that still fits. Among samples of one length the last comes
-/// first. A sample that is longer than `capacity` is in no group.
+/// Groups of samples whose `lengths` add up to at most `capacity`, by LLaMA-Factory's greedy knapsack: the longest
+/// sample first, then repeatedly the longest that still fits; among samples of equal length the last comes first. A
+/// sample longer than `capacity` is in no group.
 ///
-/// LLaMA-Factory looks at [`PACKING_BATCH`] samples at a time, and so does this.
+/// As in LLaMA-Factory, [`PACKING_BATCH`] samples are packed at a time.
 pub fn pack(lengths: &[usize], capacity: usize) -> Vec<Vec<usize>> {
     let batches = lengths.chunks(PACKING_BATCH).enumerate();
     batches.flat_map(|(batch, lengths)| pack_batch(lengths, capacity, batch * PACKING_BATCH)).collect()

@@ -10,15 +10,15 @@ use tunebook_files::write_whole;
 
 use crate::DatasetError;
 
-/// The folder that the pictures of data files are written to. Their names are the hashes of their contents, so that the
-/// same picture is one file, whichever data set it comes from.
+/// The folder that images inside data files are written to. A file's name is the hash of its content, so the same image
+/// is one file, whichever dataset it comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct PictureStore<'a> {
     pub(crate) folder: &'a Path,
 }
 
 impl PictureStore<'_> {
-    /// Writes a picture out of the data file `from`, unless it is there already.
+    /// Writes an image of the data file `from`, unless it is there already.
     ///
     /// # Errors
     /// The folder cannot be written to.

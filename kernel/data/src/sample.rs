@@ -4,29 +4,29 @@ use std::path::PathBuf;
 
 use crate::Origin;
 
-/// Stands for a picture in a message; the i-th one of a conversation gets the i-th picture.
+/// The placeholder of an image in a message; the i-th one of a conversation stands for the i-th image.
 pub const IMAGE_PLACEHOLDER: &str = "<image>";
 
-/// Who says something. A tool's result stands where a user's message may stand, a call of tools where an
-/// assistant's may.
+/// The role of a message. A tool's result may stand in place of a user's message, a tool call in place of an
+/// assistant's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     User,
     Assistant,
-    /// What a tool gave.
+    /// The result of a tool.
     Observation,
-    /// One call of a tool, or several, as JSON.
+    /// One tool call, or several, as JSON.
     Function,
 }
 
-/// One turn of a conversation. `<image>` in its content stands for a picture.
+/// One message of a conversation. `<image>` in its content stands for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub role: Role,
     pub content: String,
 }
 
-/// A conversation to learn from: it begins with the user's side and ends with the assistant's.
+/// A conversation to train on: it begins with the user's side and ends with the assistant's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     pub messages: Vec<Message>,

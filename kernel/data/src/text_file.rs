@@ -7,8 +7,8 @@ use encoding_rs::Encoding;
 
 use crate::DatasetError;
 
-/// The text of a file, without its byte order mark. LLaMA-Factory takes UTF-8 only; what a byte order mark says is
-/// certain, so that it is followed.
+/// The text of a file, without its byte order mark. LLaMA-Factory accepts only UTF-8; a byte order mark is unambiguous,
+/// so it is followed.
 ///
 /// # Errors
 /// The file cannot be read, or is in another encoding: the likely one is named.

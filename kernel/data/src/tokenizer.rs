@@ -80,12 +80,12 @@ impl Tokenizer {
         self.special
     }
 
-    /// How many ids there are, the added tokens included.
+    /// Number of ids, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// Ids of `text`. Nothing is added around it; the text of a special token becomes that token.
+    /// Token ids of `text`, with nothing added around them; the text of a special token becomes that token.
     ///
     /// # Errors
     /// Those of the `tokenizers` crate.
@@ -94,7 +94,7 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Text of `ids`; bytes that are no UTF-8 become `U+FFFD`. Unknown ids are left out.
+    /// Text of `ids`; bytes that are not UTF-8 become `U+FFFD`. Unknown ids are dropped.
     ///
     /// # Errors
     /// Those of the `tokenizers` crate.

@@ -25,7 +25,7 @@ pub enum ToolError {
     Type,
 }
 
-/// What describes the tools of a JSON list in the system message; empty for none.
+/// The description of the tools of a JSON list for the system message; empty for none.
 pub(crate) fn tool_prompt(tools: &str) -> Result<String, ToolError> {
     if tools.is_empty() {
         return Ok(String::new());

@@ -27,7 +27,7 @@ pub const CREATURES_TRAIN: &str = "creatures";
 pub const CREATURES_HELD_OUT: &str = "creatures_held_out";
 
 /// Writes `count` creatures into `dir`: `images/*.png`, `creatures.json`, `creatures_held_out.json` (a fifth of
-/// them) and `dataset_info.json`, all in the form of LLaMA-Factory's sharegpt data sets. The same seed gives the
+/// them) and `dataset_info.json`, all in the form of LLaMA-Factory's sharegpt datasets. The same seed gives the
 /// same files, byte for byte. `sizes` are those of the pictures.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ pub fn write_creatures(dir: &Path, count: usize, seed: u64, sizes: Sizes) -> Res
     write_info(dir, &[CREATURES_TRAIN, CREATURES_HELD_OUT])
 }
 
-/// The same without `dataset_info.json`, for a folder that holds other data sets beside them.
+/// The same without `dataset_info.json`, for a folder that holds other datasets beside them.
 ///
 /// # Errors
 /// A folder or file that cannot be written.

@@ -3,7 +3,7 @@
 use super::kind::Kind;
 
 /// A conversation about the picture of `kind`: question, answer, question, answer … The form changes with `form`,
-/// so that a data set has captions and questions in both languages in turn.
+/// so that a dataset has captions and questions in both languages in turn.
 pub(super) fn conversation(kind: Kind, form: usize) -> Vec<String> {
     let (colour, element) = (kind.colour.words(), kind.colour.element());
     let (ears, body, tail, temper) = (kind.ears.words(), kind.body.words(), kind.tail.words(), kind.tail.temper());

@@ -5,7 +5,7 @@ use super::fields::missing;
 use super::*;
 use crate::{DatasetInfo, DatasetReader, NoPictures, Role, Row, fixtures};
 
-/// Reads a data set whose `entry` leaves out its file. Pictures come from the fixtures.
+/// Reads a dataset whose `entry` leaves out its file. Pictures come from the fixtures.
 fn read(entry: &Value, file: &str, bytes: &[u8]) -> (tempfile::TempDir, Vec<Row>) {
     let dir = tempfile::tempdir().unwrap();
     let mut entry = entry.clone();

@@ -13,16 +13,16 @@ use super::palette::is_indexed;
 use super::rgb::on_white;
 use super::whole::is_whole;
 
-/// The most pixels of a picture. Pillow takes more for a decompression bomb: a file of some kilobytes that decodes to
-/// gigabytes. LLaMA-Factory ends at one.
+/// Maximum number of pixels of an image. Pillow regards more as a decompression bomb, a file of some kilobytes that
+/// decodes to gigabytes, and LLaMA-Factory ends with its error.
 pub(super) const MOST_PIXELS: u64 = 2 * 89_478_485;
-/// The most bytes of a picture's pixels as its file has them: three a pixel. Those of more channels or bits are limited
-/// to fewer pixels.
+/// Maximum number of bytes of an image's pixels as stored: three per pixel. Images with more channels or bits may have
+/// fewer pixels.
 const MOST_BYTES: u64 = 3 * MOST_PIXELS + 2;
 
-/// Width and height of the upright picture, from the file's header. A file whose end is missing is an error here
-/// already, so that it is found when data is encoded and not hours later: formats whose end cannot be found by their
-/// structure, which are rare, are decoded for it.
+/// Width and height of the upright image, from the file's header. A file whose end is missing is an error here already,
+/// so that it is found when data is encoded and not hours later; files of rarer formats, whose structure does not show
+/// their end, are decoded for it.
 ///
 /// # Errors
 /// A file that is missing, cut off, or no picture.
@@ -44,7 +44,7 @@ pub(crate) fn dimensions(path: &Path) -> Result<(u32, u32), PictureError> {
     dimensions().map_err(|fault: PictureFault| fault.of(path))
 }
 
-/// A decoded picture.
+/// A decoded image.
 pub struct Picture {
     pub rgb: RgbImage,
     /// Whether the file keeps its colours in a palette (or is black and white), without transparency. Pillow
@@ -52,11 +52,11 @@ pub struct Picture {
     pub indexed: bool,
 }
 
-/// The picture, upright by its EXIF orientation, transparency laid on white.
+/// The image, upright by its EXIF orientation, transparency laid on white.
 ///
-/// LLaMA-Factory drops the alpha channel (what hides under it shows, or turns black by resizing) and ignores EXIF.
-/// tunebook differs from it on purpose: Qwen's own utilities lay transparency on white. Of 16-bit greys it keeps the
-/// high byte, where LLaMA-Factory makes all of them white but the first 255.
+/// LLaMA-Factory drops the alpha channel (hidden colours appear, or turn black by resizing) and ignores EXIF. tunebook
+/// differs on purpose: Qwen's own utilities lay transparency on white. Of 16-bit grey values it keeps the high byte,
+/// while LLaMA-Factory turns all but the first 255 white.
 ///
 /// # Errors
 /// A file that is missing, cut off, or no picture.

@@ -19,7 +19,7 @@ pub use file::{Picture, read_picture};
 pub use format::OtherFile;
 pub use processor::{DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageProcessor};
 
-/// Patches of a picture: `t` frames of `h` × `w`.
+/// The patch grid of an image: `t` frames of `h` × `w` patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     pub t: usize,
@@ -34,14 +34,14 @@ impl Grid {
     }
 }
 
-/// A picture of an encoded sample: where it is, and the grid it had when the sample was encoded.
+/// An image of an encoded sample: its path, and its grid when the sample was encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     pub path: PathBuf,
     pub grid: Grid,
 }
 
-/// A picture as the vision tower takes it.
+/// An image as the vision tower reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pixels {
     /// `[grid.patches(), channels · temporal_patch_size · patch_size²]`, row-major.

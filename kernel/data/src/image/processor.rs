@@ -33,7 +33,7 @@ pub struct ImageProcessor {
     pub image_min_pixels: usize,
 }
 
-/// LLaMA-Factory's resizes, and the size that transformers' makes of the last one.
+/// LLaMA-Factory's resizes, and the final size by transformers' `smart_resize`.
 struct Resizes {
     before: Vec<((u32, u32), Resample)>,
     last: (u32, u32),
@@ -51,12 +51,12 @@ impl ImageProcessor {
         Ok(Self { image_max_pixels, image_min_pixels, ..self })
     }
 
-    /// How many tokens stand for a picture: t·h·w / merge_size².
+    /// Number of tokens of an image: t·h·w / merge_size².
     pub fn tokens(&self, grid: Grid) -> usize {
         grid.patches() / (self.merge_size * self.merge_size)
     }
 
-    /// The grid that a picture file will have, from its header alone.
+    /// The grid of an image file, from its header alone.
     ///
     /// # Errors
     /// A file that is missing, cut off, or no picture.
@@ -66,7 +66,7 @@ impl ImageProcessor {
         Ok(ImageRef { path: path.to_owned(), grid: self.grid(width, height) })
     }
 
-    /// Reads a picture as the model takes it.
+    /// Reads an image as the model takes it.
     ///
     /// # Errors
     /// A file that cannot be decoded, or whose grid is no longer the one that it was encoded with.
@@ -78,7 +78,7 @@ impl ImageProcessor {
         }
     }
 
-    /// The picture as the model sees it: upright, on white, in its final size.
+    /// The image as the model sees it: upright, on white, in its final size.
     ///
     /// # Errors
     /// A file that cannot be decoded.
@@ -93,7 +93,7 @@ impl ImageProcessor {
         Ok(resize(&image, width, height, Resample::Torch))
     }
 
-    /// All that happens to the size of a picture.
+    /// All resizes of an image.
     ///
     /// # Errors
     /// It would be enlarged to more pixels than any picture may have.

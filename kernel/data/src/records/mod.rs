@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::DatasetError;
 use crate::picture_store::PictureStore;
 
-/// Where a sample comes from: the data set, the file, and its place among the file's records (from 0, as in a JSON
+/// Where a sample comes from: the dataset, the file, and its index among the file's records (from 0, as in a JSON
 /// array).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
@@ -29,10 +29,10 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Hears how many of a file's records are read, of how many, where reading them takes a while; false stops it.
+/// Called with the number of records read and their total while a long file is read; false stops it.
 pub type Heard<'a> = &'a dyn Fn(usize, usize) -> bool;
 
-/// The records of the data set `dataset`: those of files, and of folders' files in the order of their names; at most the
+/// The records of the dataset `dataset`: those of files, and of folders' files in the order of their names; at most the
 /// first `most`.
 ///
 /// A `.json` file holds an array, or, as LLaMA-Factory accepts too, one object after the other; a `.jsonl` file

@@ -14,7 +14,7 @@ use crate::dataset::EVERY;
 use crate::picture_store::PictureStore;
 
 /// The first `most` rows, read one by one. Bytes are pictures: they are written to files, and stand in the record as
-/// their path. So does the struct of `bytes` and `path` which Hugging Face's data sets keep a picture in.
+/// their path. So does the struct of `bytes` and `path` which Hugging Face's datasets keep a picture in.
 pub(super) fn read(path: &Path, most: usize, store: PictureStore, heard: Heard) -> Result<Vec<Value>, DatasetError> {
     let file = tunebook_files::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     let bad =
