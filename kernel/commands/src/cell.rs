@@ -8,8 +8,8 @@ use crate::script::Line;
 /// Makes the rest of a cell one message.
 const CHAT: &str = "%%chat";
 
-/// The commands of a cell: one a line, as in a script. If it begins with `%%chat`, perhaps with options behind that,
-/// the rest of it is one message; if it begins with `%%rust`, the rest of it is Rust.
+/// The commands of a cell, one a line, as in a script. If it begins with `%%chat`, perhaps followed by options, the
+/// rest of it is one message; if it begins with `%%rust`, the rest of it is Rust.
 pub fn lines(code: &str) -> Vec<Line> {
     if rust::begins_block(code) {
         return vec![Line { number: 1, text: code.trim_start().to_string() }];
@@ -25,7 +25,7 @@ pub fn lines(code: &str) -> Vec<Line> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Complete,
-    /// Another line is asked for.
+    /// It needs another line.
     Incomplete,
     /// It can be run, but will fail.
     Invalid,

@@ -24,16 +24,16 @@ use crate::verbs::set;
 use crate::words;
 use crate::words::Word;
 
-/// What can stand in place of the end of a line.
+/// A completion of the end of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The text to put there.
     pub text: String,
-    /// What it is; may be empty.
+    /// A description; may be empty.
     pub description: String,
 }
 
-/// The candidates for the word that ends at `cursor`, a byte offset, and where what they replace begins.
+/// The completions of the word that ends at `cursor` (a byte offset), and where the text that they replace begins.
 pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<Candidate>) {
     let Some(typed) = line.get(..cursor) else { return (cursor, Vec::new()) };
     let head = parse::without_percent(typed);

@@ -13,7 +13,7 @@ use crate::say;
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a line was not carried out; the session is as it was before.
+/// Why a line was not carried out; the session is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no command `{word}`{}; `help` lists them", hint(.nearest))]

@@ -32,16 +32,16 @@ use crate::recipe;
 use crate::run;
 use crate::verb::Stage;
 
-/// What comes back from a request, in order; the last one is `Done`.
+/// The messages of a request, in order; the last one is `Done`.
 #[derive(Debug)]
 pub enum Message {
     Event(Event),
-    /// One from every line of a script, and the last of the request itself.
+    /// One for every line of a script, and the last of the request itself.
     Output(Output),
     Done(Result<()>),
 }
 
-/// What is known of the session while it is busy, as it was after its last request.
+/// The state of the session after its last request, for questions while it is busy.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub settings: Settings,
@@ -57,12 +57,12 @@ pub struct Host {
     language: Language,
 }
 
-/// What is done with a recipe.
+/// What to do with a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecipeTask {
-    /// It trains, evaluates and predicts, as far as it says so.
+    /// Train, evaluate and predict, as far as the recipe says so.
     Train,
-    /// The model is written with its adapter merged in.
+    /// Write the model with its adapter merged in.
     Export,
 }
 
@@ -82,10 +82,10 @@ enum Job {
 type Call = Box<dyn FnOnce(&mut Session, &Stage) + Send>;
 
 impl Host {
-    /// Starts the thread, with an empty session that speaks `lang`.
+    /// Starts the thread, with an empty session whose language is `lang`.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(lang: Lang) -> std::io::Result<Self> {
         let (requests, received) = unbounded::<Request>();
         let host =
@@ -124,8 +124,8 @@ impl Host {
         self.submit(Job::Recipe { task, arguments })
     }
 
-    /// Does something with the session, where a stop that was asked for earlier still counts: it is a part of what was
-    /// asked to stop.
+    /// Calls a function with the session. A stop that was requested earlier still counts, since the call is part of
+    /// what should stop.
     pub fn call(&self, call: impl FnOnce(&mut Session, &Stage) + Send + 'static) -> Receiver<Message> {
         self.submit(Job::Call(Box::new(call)))
     }
@@ -135,13 +135,13 @@ impl Host {
         &self.cancel
     }
 
-    /// Ends the session when what it does is done, so that nothing of it stays behind: an output folder is given back. The
-    /// process is about to end.
+    /// Drops the session when the current request is done, so that nothing of it stays behind: its output folder is
+    /// unlocked. The process is about to end.
     pub fn close(&self) -> Receiver<Message> {
         self.call(|session, _| drop(std::mem::take(session)))
     }
 
-    /// Stops what is running, keeps what was trained and is not on the disk, and ends the session; see [`Session::keep`].
+    /// Stops the current request, saves trainings that are not on disk, and ends the session; see [`Session::keep`].
     pub fn end(&self) -> Receiver<Message> {
         self.cancel.cancel();
         self.call(|session, stage| {

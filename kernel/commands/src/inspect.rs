@@ -25,7 +25,7 @@ pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
         .or_else(|| verb.map(|verb| about_verb(verb, snapshot.lang)))
 }
 
-/// What there is to know of a verb or a setting.
+/// The help of a verb or a setting.
 fn about(topic: &str, Snapshot { settings, lang, .. }: &Snapshot) -> Option<String> {
     let verb = verb::find(topic).ok().map(|verb| about_verb(verb, *lang));
     verb.or_else(|| declaration(topic).ok().map(|setting| about_setting(setting, &setting.get(settings), *lang)))

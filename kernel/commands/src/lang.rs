@@ -22,14 +22,14 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// The one that the environment asks for: LC_ALL, or else LC_MESSAGES, or else LANG.
+    /// The language of the environment: LC_ALL, or else LC_MESSAGES, or else LANG.
     pub fn from_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
         Self::of_locale(&locale.unwrap_or_default())
     }
 
-    /// `zh_CN.UTF-8` is Chinese; what is not known is English.
+    /// `zh_CN.UTF-8` is Chinese; an unknown language is English.
     fn of_locale(locale: &str) -> Self {
         match locale.split(['_', '-', '.', '@']).next() {
             Some("zh") => Self::Zh,

@@ -19,7 +19,7 @@ use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
 
-/// What a command answers. [`crate::text::render`] writes each as plain text.
+/// The answer of a command. [`crate::text::render`] writes each as plain text.
 #[derive(Clone, Debug)]
 pub enum Output {
     Nothing,
@@ -31,32 +31,32 @@ pub enum Output {
     /// The adapter that was turned on.
     Adapter(AdapterReport),
     Adapters(Vec<AdapterReport>),
-    /// A line of the training's log: the last step of a window of `logging_steps`, with the window's mean loss.
+    /// A line of the training log: the last step of a window of `logging_steps`, with the mean loss of the window.
     Step(StepRecord),
-    /// An evaluation in the course of a training.
+    /// An evaluation during a training.
     Evaluation(EvaluationRecord),
     Trained(TrainReport),
     Resumed(Box<ResumeReport>),
     Plot(Plot),
     Evaluated(EvaluateReport),
-    /// One of those that are shown as they come.
+    /// One prediction, shown as soon as it is made.
     Prediction(Prediction),
     Predicted(PredictReport),
     Compared(CompareReport),
-    /// What a question is about, for a face that can show it.
+    /// An image of a question, for a face that can show it.
     Picture(PathBuf),
-    /// The answer's text was streamed already.
+    /// The report of an answer whose text has been streamed already.
     Answer(ChatReport),
-    /// A conversation is asked for: every line is a message until the user ends it.
+    /// The user wants a conversation: every line is a message until the user ends it.
     Conversation,
     Saved(SaveReport),
     Exported(ExportReport),
     Status(Box<Status>),
-    /// What a Rust cell displays: contents by MIME type; pictures are in base64.
+    /// The display of a Rust cell: contents by MIME type; images are in base64.
     Display(Vec<(String, String)>),
     /// A line of a Rust cell's standard error.
     Stderr(String),
-    /// What was shown so far is to go.
+    /// Clear what was shown so far.
     Clear,
     Quit,
 }
@@ -67,7 +67,7 @@ pub struct Table {
     pub title: String,
     pub headers: Vec<&'static str>,
     pub rows: Vec<Vec<String>>,
-    /// A line below the table.
+    /// A note below the table.
     pub note: String,
 }
 
@@ -78,10 +78,10 @@ pub struct Plot {
     pub name: &'static str,
     pub steps: Vec<f64>,
     pub values: Vec<f64>,
-    /// The same values smoothed as LLaMA-Factory does; empty where that is not done.
+    /// The same values, smoothed as in LLaMA-Factory; empty if they are not smoothed.
     pub smoothed: Vec<f64>,
-    /// Beside the loss of the training: the steps of evaluations and what they found.
+    /// For the training loss: the steps of evaluations and their losses.
     pub evaluations: Vec<(f64, f64)>,
-    /// Where it was drawn to.
+    /// The file that it was drawn to.
     pub file: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::lang::Lang;
 
-/// What text is written on.
+/// The page that text is written on.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// In columns of the terminal; a Chinese character takes two.

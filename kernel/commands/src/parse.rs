@@ -18,7 +18,7 @@ use crate::words;
 use crate::words::Word;
 use crate::words::Words;
 
-/// What a verb is given.
+/// The arguments of a verb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args {
     /// Words without a key, in order.
@@ -45,7 +45,7 @@ impl Args {
     /// The word at `index` as a whole number.
     ///
     /// # Errors
-    /// It is there and is none.
+    /// The word is not a whole number.
     pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
         let parse = |word: &str| {
             word.parse().map_err(|_| {
@@ -56,10 +56,11 @@ impl Args {
     }
 }
 
-/// Reads one line; `None` if it holds no command. A line that begins with `key=value` is one of `set`.
+/// Parses one line; `None` if it holds no command. A line that begins with `key=value` belongs to `set`.
 ///
 /// # Errors
-/// An unknown verb or key (the nearest one is named), a key without value, an open quote, too many or too few words.
+/// An unknown verb or key (the error suggests the closest one), a key without a value, an open quote, too many or too
+/// few words.
 pub fn parse(line: &str) -> Result<Option<(&'static Verb, Args)>> {
     let line = without_percent(line);
     let split = words::split(line);
@@ -155,8 +156,8 @@ fn spaced(words: &[Word]) -> Option<Error> {
     None
 }
 
-/// Options come first. From the first word that is none, the line is text: as it is, or unquoted if it begins with a
-/// quote.
+/// Options come first. From the first word that is not an option, the line is text: verbatim, or unquoted if it begins
+/// with a quote.
 fn options_and_text(verb: &'static Verb, line: &str, split: &Words, rest: &[Word]) -> Result<Args> {
     let mut args = Args::default();
     let mut rest = rest;

@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::parse;
 use crate::parse::Args;
 
-/// The pictures that `image=` names. One that is not where the program runs may be one of the data sets, as their files
-/// name it: in `media_dir`, or else `dataset_dir`. Windows writes `\` between folders.
+/// The files that `image=` names. A file that does not exist may be one of a dataset, named as in the dataset: it is
+/// looked up in `media_dir`, or else `dataset_dir`. `\` counts as `/`, as in paths from Windows.
 ///
 /// # Errors
 /// A name is empty, or the address of a picture on the web.

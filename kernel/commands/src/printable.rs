@@ -7,14 +7,14 @@ use std::borrow::Cow;
 
 use tunebook_quote::steers;
 
-/// `text` in which colours, line feeds and tabs are left and every other character that steers is shown instead of
-/// sent: one that begins an escape sequence could set the clipboard, hide text or move the cursor.
+/// `text` with colours, line feeds and tabs; every other control character is shown as a symbol instead of being sent.
+/// An escape sequence could set the clipboard, hide text or move the cursor.
 pub fn printable(text: &str) -> Cow<'_, str> {
     shown(text, colour)
 }
 
-/// The same without colours, for what came from outside and is yet to be coloured by us: it shall not look like a word
-/// of ours.
+/// The same without colours, for text from outside that tunebook will colour: it must not look like a message of
+/// tunebook's own.
 pub fn colourless(text: &str) -> Cow<'_, str> {
     shown(text, |_| None)
 }

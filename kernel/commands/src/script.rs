@@ -24,8 +24,8 @@ pub fn text(bytes: Vec<u8>, file: &str, first: usize) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
-/// The commands of `text`: a `\` at the end of a line joins the next one to it; empty lines and comments are left out. A
-/// block of Rust is one of them, from its `%%rust` to the empty line behind it.
+/// The commands of `text`. A `\` at the end of a line joins the next one to it; empty lines and comments are dropped. A
+/// block of Rust is one command, from `%%rust` to the empty line after it.
 pub fn lines(text: &str) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
     let mut joins = false;

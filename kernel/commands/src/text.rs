@@ -51,7 +51,7 @@ use crate::results;
 use crate::say;
 use crate::training;
 
-/// `output` as lines of text, without a line feed at the end; empty if there is nothing to say.
+/// `output` as plain text, without a line feed at the end; empty if there is nothing to show.
 pub fn render(output: &Output, page: Page) -> String {
     let lang = page.lang;
     match output {
@@ -95,7 +95,7 @@ fn displayed(contents: &[(String, String)], lang: Lang) -> String {
     })
 }
 
-/// How each answer of a comparison came about, for a face that has shown the answers as they came.
+/// The statistics of each answer of a comparison, for a face that has streamed the answers.
 pub fn compared_ends(report: &CompareReport, page: Page) -> String {
     results::ends(report, page)
 }
@@ -105,7 +105,7 @@ pub fn fits_side_by_side(report: &CompareReport, page: Page) -> bool {
     results::are_side_by_side(report, page)
 }
 
-/// What `output` shows as a table, for a face that draws tables itself.
+/// The table in `output`, for a face that draws tables itself.
 pub fn table(output: &Output, lang: Lang) -> Option<Table> {
     match output {
         Output::Table(table) => Some(table.clone()),

@@ -22,31 +22,31 @@ pub struct Verb {
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// The whole line, with what may be left out in brackets.
+    /// The usage line; optional parts are in brackets.
     pub usage: &'static str,
-    /// One line: what it does.
+    /// One line of help.
     pub help: Text,
-    /// What else there is to know of it; may be empty.
+    /// Further help; may be empty.
     pub details: Text,
-    /// Lines and what they do.
+    /// Example lines and what they do.
     pub examples: &'static [(&'static str, Text)],
     /// What may follow the verb.
     pub takes: Takes,
-    /// Keys of its own.
+    /// Options: keys that belong to this verb alone.
     pub options: &'static [VerbOption],
-    /// Settings that may be given along.
+    /// Groups of settings that may be set on the same line.
     pub settings: &'static [Group],
-    /// What can be the next word, given those that are there.
+    /// Completion of the next word, given those that are there.
     pub complete: fn(&[&str]) -> Complete,
     pub run: fn(&mut Session, &Args, &Stage) -> Result<Output>,
 }
 
-/// What may follow a verb beside options.
+/// The arguments of a verb besides options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// From so many to so many words.
+    /// From a minimum to a maximum number of words.
     Words(usize, usize),
-    /// The rest of the line, as it is.
+    /// The rest of the line, verbatim.
     Text,
 }
 
@@ -80,7 +80,7 @@ pub enum Complete {
     Words(&'static [&'static str]),
 }
 
-/// Where a command runs: what the engine gets, and where the outputs of a script go before it ends.
+/// The surroundings of a command: what the engine gets, and where the outputs of a script go before it ends.
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
     pub context: Context<'a>,
@@ -106,7 +106,7 @@ impl Verb {
 /// The verb of that name.
 ///
 /// # Errors
-/// There is none; the nearest is named.
+/// There is no such verb; the error suggests the closest one.
 pub fn find(word: &str) -> Result<&'static Verb> {
     let found = VERBS.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
     found.ok_or_else(|| Error::UnknownVerb { word: quote(word), nearest: nearest(word, names()) })
