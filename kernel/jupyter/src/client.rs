@@ -25,11 +25,11 @@ use crate::wire::Outgoing;
 use crate::wire::Receiver;
 use crate::wire::Sender;
 
-/// How long a kernel may take for what it answers at once.
+/// Time limit for requests that a kernel answers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what was shown before a question may take longer than the question itself, on its own socket.
 const SETTLE: Duration = Duration::from_millis(30);
-/// How often a kernel that is silent is asked whether it is there.
+/// Interval at which a silent kernel is asked whether it is alive.
 const ASK: Duration = Duration::from_secs(2);
 
 /// A client of a kernel.
@@ -42,7 +42,7 @@ pub struct Client {
     stdin: Outbox,
 }
 
-/// What was shown on account of a cell.
+/// An output of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// A cell is about to run.
@@ -159,7 +159,7 @@ impl Client {
         }
     }
 
-    /// What can stand at `cursor`, in bytes, and from where on, in bytes.
+    /// The completions at `cursor`, and where the text that they replace begins, both in bytes.
     pub fn complete(&self, line: &str, cursor: usize) -> (usize, Vec<String>) {
         let cursor_pos = line.get(..cursor).map_or(0, |before| before.chars().count());
         self.request(&self.shell, "complete_request", json!({"code": line, "cursor_pos": cursor_pos}));
@@ -170,7 +170,7 @@ impl Client {
         (start, matches.filter_map(|text| text.as_str().map(str::to_string)).collect())
     }
 
-    /// What stops the running cell, whosever it is, from any thread.
+    /// A handle that interrupts the running cell, whichever client sent it, from any thread.
     pub fn interrupter(&self) -> impl Fn() + Send + 'static {
         let control = self.control.clone();
         move || {

@@ -27,7 +27,7 @@ pub fn html(report: &CompareReport, lang: Lang) -> String {
     )
 }
 
-/// The answers that are made so far, each with the name of who gives it.
+/// The answers so far, each with the name of its adapter.
 pub fn so_far(answers: &[(String, String)]) -> Value {
     let names = row("th", "", &mut answers.iter().map(|(name, _)| name.clone()));
     let texts = row("td", "white-space:pre-wrap", &mut answers.iter().map(|(_, text)| text.clone()));

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-/// More points than that are not seen.
+/// Maximum number of points; more could not be distinguished.
 const MOST_POINTS: usize = 400;
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 220.0;
@@ -16,7 +16,7 @@ const RIGHT: f64 = 10.0;
 /// JupyterLab's blue where there is one.
 pub const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
 
-/// What evaluations found, beside the training.
+/// The colour of evaluations, beside that of the training.
 const EVALUATION: &str = "var(--jp-warn-color1, #ff7f0e)";
 
 /// `values` over `steps`, faint where there is a smoothed curve beside it, and what evaluations found at their steps.

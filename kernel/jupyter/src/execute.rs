@@ -33,10 +33,10 @@ use crate::stdin::Stdin;
 use crate::wire::Incoming;
 use crate::wire::Origin;
 
-/// How often a running command is looked after: progress is drawn, an interrupt is passed on.
+/// Interval at which a running command is polled: progress is drawn, an interrupt is passed on.
 const POLL: Duration = Duration::from_millis(100);
-/// How long a cell that failed waits with its reply for cells that were sent together with it, so that they are
-/// stopped too. A client that has its reply before it sends the next cell is never concerned.
+/// How long the reply of a failed cell is held back, so that cells that were sent together with it are stopped too. A
+/// client that waits for the reply before it sends the next cell is not affected.
 const BEHIND: Duration = Duration::from_millis(50);
 /// The prompt of a conversation, and what ends it.
 const PROMPT: Text = both("you: ", "你：");
@@ -55,7 +55,7 @@ impl Executor {
         Ok(Self(sender))
     }
 
-    /// Puts a cell at the end of the line.
+    /// Queues a cell.
     pub fn submit(&self, message: Incoming) {
         // The thread lives as long as the process.
         let _ = self.0.send(message);
@@ -95,7 +95,7 @@ impl Cells {
         }
     }
 
-    /// Runs a cell and replies; the cells that were sent behind it and are not to be run come back.
+    /// Runs a cell and replies; returns the queued cells that are not to be run.
     fn execute(&mut self, request: &request::Execute, origin: &Origin) -> Vec<Incoming> {
         let counts = request.store_history && !request.silent;
         self.count += usize::from(counts);
@@ -132,7 +132,7 @@ impl Cells {
         }
     }
 
-    /// Runs the commands of a cell until one fails; what a pager is to show comes back.
+    /// Runs the commands of a cell until one fails; returns the text for a pager.
     fn cell(&self, request: &request::Execute, origin: &Origin, page: &mut Page) -> Result<Vec<Value>, Failure> {
         if let Some(topic) = cell::question(&request.code) {
             let line = Line { number: 1, text: format!("help {topic}") };

@@ -7,9 +7,9 @@
 
 /// The longest message that is passed on, in bytes of all its frames.
 const LONGEST: u64 = 64 << 20;
-/// What the library keeps of a frame beside its bytes, about.
+/// Approximate overhead of a frame in the library, in bytes.
 const FRAME: u64 = 64;
-/// The length of what a peer greets with.
+/// The length of a peer's greeting.
 const GREETING: u64 = 64;
 
 /// A frame has more than [`LONGEST`] bytes, or a message has, with all its frames.

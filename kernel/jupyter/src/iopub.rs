@@ -11,12 +11,12 @@ use crate::wire::Origin;
 use crate::wire::Outgoing;
 use crate::wire::Publisher;
 
-/// How long streamed text is gathered before it is sent: a message a line would drown a browser.
+/// How long streamed text is gathered before it is sent; one message per line would overload a browser.
 const GATHER: Duration = Duration::from_millis(80);
 /// Text that is longer does not wait.
 const MOST_GATHERED: usize = 1 << 16;
 
-/// Sends on iopub, from any thread; messages leave in the order in which they were handed in.
+/// Sends on iopub from any thread; messages leave in the order in which they are submitted.
 #[derive(Clone)]
 pub struct IoPub(mpsc::UnboundedSender<Letter>);
 

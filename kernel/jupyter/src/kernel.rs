@@ -39,7 +39,7 @@ const CHECKPOINT: Duration = Duration::from_secs(4);
 /// How long the sockets may take to send what is left, at the end.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Serves until a client asks for the end, at first in the language of the environment.
+/// Serves until a client requests shutdown, at first in the language of the environment.
 ///
 /// # Errors
 /// The connection file cannot be used, a port is taken.
@@ -49,7 +49,7 @@ pub fn serve(connection_file: &Path, history: Option<&Path>) -> Result<()> {
     runtime.map_err(Error::Start)?.block_on(run(&address, history, Lang::from_environment()))
 }
 
-/// What the tasks share.
+/// State that the tasks share.
 pub(crate) struct Kernel {
     pub host: Arc<Host>,
     pub rust: Arc<RustCells>,
@@ -59,7 +59,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Stops what runs at its next safe point, and with it the cell.
+    /// Stops the running command at its next safe point, and with it the cell.
     pub fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
         self.host.cancel().cancel();
@@ -151,8 +151,8 @@ async fn done(messages: Receiver<Message>) {
     let _ = is_done.await;
 }
 
-/// Comes back at a signal that asks the process to end: of `kill` and `docker stop`, of a terminal or SSH session that is
-/// closed, and of Slurm before a job's time is up.
+/// Returns at a signal that asks the process to end: `kill` and `docker stop`, a closed terminal or SSH session, and
+/// Slurm's before the time limit.
 #[cfg(unix)]
 async fn terminated() {
     use tokio::signal::unix::SignalKind;
@@ -200,8 +200,8 @@ async fn interrupt_on_signal(kernel: Arc<Kernel>) {
     }
 }
 
-/// Comes back when the server that started this kernel is gone, since then nobody can ask for the end. Jupyter's servers
-/// set `JPY_PARENT_PID`; a kernel that was started without it belongs to nobody.
+/// Returns when the server that started this kernel is gone, since then nobody can shut it down. Jupyter's servers set
+/// `JPY_PARENT_PID`; a kernel started without it has no parent.
 #[cfg(unix)]
 async fn orphaned() {
     use std::os::unix::process::parent_id;
@@ -219,7 +219,7 @@ async fn orphaned() {
     std::future::pending().await
 }
 
-/// So that a socket that fails at once, again and again, does not take a core.
+/// Pause after an error, so that a socket that fails again and again does not occupy a core.
 pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }

@@ -13,7 +13,7 @@ use tunebook_commands::say;
 use tunebook_commands::script::Line;
 use tunebook_engine::Error as EngineError;
 
-/// A command that did not finish: which, why, and what to do.
+/// A command that failed: which one, why, and what to do.
 #[derive(Debug)]
 pub(crate) struct Failure {
     name: &'static str,

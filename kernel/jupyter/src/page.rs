@@ -26,7 +26,7 @@ pub(crate) struct Page<'a> {
     count: usize,
     silent: bool,
     language: Language,
-    /// What the last command answered: if no other output follows, it is the value of the cell.
+    /// The output of the last command: if no other follows, it is the value of the cell.
     pending: Option<Output>,
     progress: Progress,
     /// What was said last, as plain text.
@@ -52,7 +52,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Shows an output; one that is none comes back.
+    /// Shows an output; returns it if it is not for the page.
     pub fn output(&mut self, output: Output) -> Option<Output> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
             self.last_text = Some(display::line(&output, self.lang())).filter(|text| !text.is_empty());
@@ -98,7 +98,7 @@ impl<'a> Page<'a> {
         self.language.get()
     }
 
-    /// Says something that is no result.
+    /// Shows a message that is not a result.
     pub fn note(&mut self, text: &str) {
         self.stream(Stream::Stderr, &format!("{text}\n"));
     }
@@ -113,14 +113,14 @@ impl<'a> Page<'a> {
         self.send(kind, json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
     }
 
-    /// A command is over: what it draws next is drawn anew.
+    /// Ends a command: later progress is drawn in a new display.
     pub fn settle(&mut self) {
         self.progress.settle();
         self.draw_progress();
         self.progress = Progress::new(self.language.clone());
     }
 
-    /// What a command that was stopped said of it. The cell fails with that, and has no value.
+    /// The message of a stopped command. The cell fails with it and has no value.
     pub fn take_last_text(&mut self) -> Option<String> {
         self.pending = None;
         self.last_text.take()

@@ -11,11 +11,11 @@ use tunebook_commands::say;
 
 use crate::display::escape;
 
-/// A picture is shown no larger.
+/// Largest displayed width and height, in pixels.
 const LARGEST: u32 = 280;
 
-/// The picture as a JPEG in base64, in the size that `size` makes of its own (width and height); none if it cannot be
-/// read any more.
+/// The image as a JPEG in base64, in the size that `size` computes from its own (width and height); none if it cannot
+/// be read any more.
 pub fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<String> {
     let picture = tunebook_data::read_picture(path).ok()?.rgb;
     let (width, height) = size(picture.dimensions());
@@ -25,7 +25,7 @@ pub fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<
     Some(STANDARD.encode(file.into_inner()))
 }
 
-/// The picture for a page, at most [`LARGEST`] pixels wide and high.
+/// The image for a page, at most [`LARGEST`] pixels wide and high.
 pub fn html(path: &Path, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
     let fitting = |(width, height): (u32, u32)| {

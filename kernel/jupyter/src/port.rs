@@ -15,10 +15,10 @@ use tokio::net::UnixStream;
 
 use crate::frame_limit::FrameLimit;
 
-/// How many bytes are passed on at once.
+/// Bytes that are passed on at once.
 const CHUNK: usize = 64 << 10;
 
-/// Opens `port` of `host` before a socket that is at `place` from now on.
+/// Opens `port` of `host` in front of a socket that will listen at `place`.
 ///
 /// # Errors
 /// The port is taken, or nothing can be made at `place`.
@@ -37,7 +37,7 @@ pub async fn open(host: &str, port: u16, place: PathBuf) -> io::Result<std::os::
     Ok(inside)
 }
 
-/// Ends when one of both does, or announces too much.
+/// Passes bytes on in both directions until one side ends or announces a message that is too long.
 async fn pass_on(peer: TcpStream, place: PathBuf) -> io::Result<()> {
     peer.set_nodelay(true)?;
     let (mut from_peer, mut to_peer) = peer.into_split();

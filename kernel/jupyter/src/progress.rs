@@ -25,22 +25,22 @@ use crate::comparison;
 use crate::curve;
 use crate::display::escape;
 
-/// Not more often than that: browsers draw each of them.
+/// Shortest interval between two updates, since browsers draw each of them.
 const REDRAW: Duration = Duration::from_millis(100);
-/// What takes no longer than that is not shown, but for a training.
+/// Commands shorter than this show no progress, except a training.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// The bar in plain text, in characters.
 const BAR: usize = 24;
 
-/// What a command has told of itself so far.
+/// The state of a command, reduced from its events.
 pub(crate) struct Progress {
     started: Instant,
     language: Language,
     task: Option<(Task, usize, usize)>,
     download: Option<Download>,
-    /// What the training takes.
+    /// The memory that the training takes.
     plan: Option<MemoryEstimate>,
-    /// The answers of a comparison so far, each with the name of who gives it.
+    /// The answers of a comparison so far, each with the name of the adapter.
     answers: Vec<(String, String)>,
     training: Option<Training>,
     /// The display's id, and when it was drawn last.
@@ -113,7 +113,7 @@ impl Progress {
         self.settle();
     }
 
-    /// The command is over: its last state is to be drawn, however soon.
+    /// Ends the command: its last state is drawn without waiting for the interval.
     pub fn settle(&mut self) {
         if !self.settled {
             self.settled = true;
@@ -190,7 +190,7 @@ impl Training {
         json!({"text/plain": self.text(task, lang), "text/html": self.html(task, plan, lang)})
     }
 
-    /// Which part of this call is made, from 0 to 1.
+    /// The fraction of this call that is done, from 0 to 1.
     fn part(&self) -> f64 {
         let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
         let made = (self.step - self.first.0.min(self.step)) as f64 + self.done / self.total.max(1) as f64;
@@ -285,7 +285,7 @@ impl Training {
     }
 }
 
-/// A file that comes from a hub, and all that are to come.
+/// The download of a file, and of all files.
 struct Download {
     file: String,
     done: u64,

