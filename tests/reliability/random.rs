@@ -3,11 +3,15 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use nix::sys::signal;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +22,6 @@ use super::crash::Prepared;
 use super::crash::World;
 use super::scenario::Act;
 use super::scenario::SCENARIOS;
-use super::scenario::Scenario;
 use super::tree;
 use crate::binary::rust_homes;
 
@@ -48,7 +51,7 @@ fn nothing_is_lost_in_a_pipe_at_random_times() {
     for (name, count) in PIPE {
         let prepared = prepare(name, root.path());
         let start = |world: &World| vec![world.command(prepared.scenario.killed).spawn().unwrap()];
-        faults.extend(kills(&prepared, "pipe", count, root.path(), &mut random, &start));
+        faults.extend(kills(&prepared, "pipe", count, root.path(), &mut random, &start, &|_| {}));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -58,8 +61,18 @@ fn nothing_is_lost_in_a_pipe_at_random_times() {
 fn nothing_is_lost_in_a_kernel_at_random_times() {
     let root = tempfile::tempdir().unwrap();
     let prepared = prepare("rotate, same step", root.path());
-    let start = |world: &World| kernel(world, prepared.scenario);
-    let faults = kills(&prepared, "kernel", KERNEL, root.path(), &mut ChaCha8Rng::seed_from_u64(60), &start);
+    let start = |world: &World| {
+        let (kernel, connection) = kernel(world);
+        vec![world.command(prepared.scenario.killed).arg("attach").arg(connection).spawn().unwrap(), kernel]
+    };
+    // The next kernel deletes the folder in which the killed one had its sockets.
+    let next = |world: &World| {
+        let (mut kernel, _) = kernel(world);
+        signal::kill(Pid::from_raw(kernel.id() as i32), Signal::SIGTERM).unwrap();
+        kernel.wait().unwrap();
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(60);
+    let faults = kills(&prepared, "kernel", KERNEL, root.path(), &mut random, &start, &next);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -79,7 +92,7 @@ fn prepare(name: &str, root: &Path) -> Prepared {
 }
 
 /// Kills what `start` starts `count` times, each time at a moment of a run that nobody disturbs, and gives what is wrong
-/// afterwards. The run is over when the first of the processes is.
+/// afterwards, when `next` has been done. The run is over when the first of the processes is.
 fn kills(
     prepared: &Prepared,
     face: &str,
@@ -87,6 +100,7 @@ fn kills(
     root: &Path,
     random: &mut ChaCha8Rng,
     start: &dyn Fn(&World) -> Vec<Child>,
+    next: &dyn Fn(&World),
 ) -> Vec<String> {
     let world = World::new(&root.join("worker"));
     prepared.begin(&world);
@@ -108,6 +122,7 @@ fn kills(
         }
         ended += usize::from(running[0].try_wait().unwrap().is_some());
         kill(running);
+        next(&world);
         let name = prepared.scenario.name;
         let found = prepared.afterwards(&seen, &world);
         faults.extend(found.into_iter().map(|fault| format!("{name} in a {face}, kill {number}: {fault}")));
@@ -124,8 +139,8 @@ fn kill(running: Vec<Child>) {
     }
 }
 
-/// A client that has a kernel run the lines of a scenario as one cell, and the kernel.
-fn kernel(world: &World, scenario: &Scenario) -> Vec<Child> {
+/// A kernel that answers, and its connection file.
+fn kernel(world: &World) -> (Child, PathBuf) {
     let listeners: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
     // The kernel is to have them.
@@ -136,18 +151,18 @@ fn kernel(world: &World, scenario: &Scenario) -> Vec<Child> {
     names.iter().zip(ports).for_each(|(name, port)| connection[name] = json!(port));
     let file = world.root().join("connection.json");
     fs::write(&file, connection.to_string()).unwrap();
-    let start = |arguments: &[&str]| world.command(scenario.killed).args(arguments).arg(&file).spawn().unwrap();
-    let kernel = start(&["kernel", "start", "--connection-file"]);
-    let answers = || {
+    let command = |arguments: &[&str]| {
         let mut command = world.command(Act::Lines(""));
-        command.arg("attach").arg(&file).status().unwrap().success()
+        command.args(arguments).arg(&file);
+        command
     };
+    let kernel = command(&["kernel", "start", "--connection-file"]).spawn().unwrap();
     let begin = Instant::now();
-    while !answers() {
+    while !command(&["attach"]).status().unwrap().success() {
         assert!(begin.elapsed() < PATIENCE, "the kernel does not answer: {}", world.output());
         thread::sleep(Duration::from_millis(50));
     }
-    vec![start(&["attach"]), kernel]
+    (kernel, file)
 }
 
 /// Kills sessions while their Rust starts, compiles and runs; the next session works, and after it nothing is left.
