@@ -3,8 +3,6 @@
 //! Each of them is done if it is due and has not been done yet. This also runs before the first step of a call, so a
 //! stop in the middle of an evaluation only delays it.
 
-use std::path::Path;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use tunebook_data::Encoded;
@@ -12,26 +10,19 @@ use tunebook_data::Skipped;
 
 use super::Run;
 use super::TrainInputs;
-use super::state;
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::Marks;
-use crate::checkpoint::folder;
+use super::saving::state;
 use crate::conversation::RunContext;
 use crate::error::Result;
 use crate::evaluate::mean_loss;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
-use crate::output::Log;
-use crate::output::OutputFolder;
 use crate::pictures::Features;
 use crate::report::BestReport;
 use crate::report::EvaluationRecord;
 use crate::report::TrainEnd;
-use crate::resume;
 use crate::settings::EvalStrategy;
 use crate::settings::SaveStrategy;
-use crate::settings::Settings;
 
 impl Run {
     /// What is due after the last step and not done yet: its line of the log, an evaluation, a checkpoint. Says whether
@@ -144,80 +135,8 @@ impl Run {
         Ok(report)
     }
 
-    /// Takes the folder that `output_dir` names, where it is not the one in use.
-    pub(super) fn open_output(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<()> {
-        let TrainInputs { model, settings, data, .. } = inputs;
-        if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
-            return Ok(());
-        }
-        self.output = None;
-        let Some(folder) = &settings.output_dir else { return Ok(()) };
-        let name = &model.report.name;
-        let output = match &self.resumed {
-            Some((output, log)) if is_same_folder(output, folder) => {
-                let output = OutputFolder::resume(folder, name, self.step(), log.clone(), cx)?;
-                // The process may have died before it came to this.
-                output.rotate(settings, self.best_to_keep(settings))?;
-                output
-            }
-            _ => OutputFolder::create(folder, settings.overwrite_output_dir, name, cx)?,
-        };
-        output.add_skipped(&data.skipped)?;
-        self.output = Some(output);
-        self.resumed = None;
-        Ok(())
-    }
-
-    /// Adds those that were met to the list in the output folder.
-    pub(super) fn list_bad_samples(&self) -> Result<()> {
-        self.output.as_ref().map_or(Ok(()), |output| output.add_skipped(self.bad_samples.known()))
-    }
-
     /// Samples that training or an evaluation in between has left out.
     pub fn bad_samples(&self) -> &[Skipped] {
         self.bad_samples.known()
     }
-
-    fn log(&mut self, inputs: &TrainInputs) -> Result<()> {
-        self.output.as_mut().map_or(Ok(()), |output| output.log(state(&self.state.run, inputs)))
-    }
-
-    /// Gives its folder; none without `output_dir`.
-    pub(super) fn write_checkpoint(&mut self, inputs: &TrainInputs) -> Result<Option<PathBuf>> {
-        let Some(output) = &self.output else { return Ok(None) };
-        let TrainInputs { model, name, adapter, data, settings, .. } = *inputs;
-        let write = |folder: &Path, log: &Log| {
-            if settings.save_only_model {
-                return Ok(());
-            }
-            let marks = Marks {
-                model: resume::model_mark(model),
-                data: data.mark.clone(),
-                adapter: name.to_string(),
-                settings: resume::settings_to_keep(settings, &data.settings),
-            };
-            Checkpoint::write(folder, marks, adapter, &self.state, log)
-        };
-        let place = output.checkpoint(state(&self.state.run, inputs), self.best_to_keep(settings), write)?;
-        self.kept = self.state.run.micro_batches;
-        Ok(Some(place))
-    }
-
-    /// The step of the best checkpoint, where somebody is going to ask for it.
-    fn best_to_keep(&self, settings: &Settings) -> Option<usize> {
-        let asks_for_best = settings.load_best_model_at_end
-            || settings.early_stopping_steps.is_some()
-            || settings.save_strategy == SaveStrategy::Best;
-        self.state.run.best().map(|best| best.step).filter(|_| asks_for_best)
-    }
-
-    /// The checkpoint of a step, if there is one.
-    fn place(&self, step: usize) -> Option<PathBuf> {
-        self.output.as_ref().map(|output| folder::place(output.folder(), step)).filter(|place| place.is_dir())
-    }
-}
-
-fn is_same_folder(a: &Path, b: &Path) -> bool {
-    let [a, b] = [a, b].map(|path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
-    a == b
 }

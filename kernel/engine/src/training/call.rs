@@ -1,0 +1,186 @@
+//! One call of `train`: where it begins, how far it goes, and what it reports.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use tunebook_data::Position;
+use tunebook_data::Sampler;
+
+use super::Run;
+use super::TrainInputs;
+use super::grouping::Grouping;
+use super::grouping::MicroBatchGroup;
+use crate::chosen_data::ChosenData;
+use crate::error::Error;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::event::Note;
+use crate::memory;
+use crate::memory::Trainable;
+use crate::report::BestReport;
+use crate::report::TrainEnd;
+use crate::report::TrainReport;
+use crate::schedule;
+use crate::settings::EvalStrategy;
+use crate::settings::LrSchedulerType;
+use crate::settings::SaveStrategy;
+use crate::settings::Settings;
+use crate::step_metrics::StepMetrics;
+
+/// One call of [`Run::train`]: where it began, how far it goes, and what comes next.
+pub(super) struct Call {
+    pub(super) start: Instant,
+    /// Time and tokens of the calls before it.
+    pub(super) elapsed_before: Duration,
+    pub(super) tokens_before: usize,
+    /// Optimizer steps made before it.
+    pub(super) first: usize,
+    /// How many are asked for; none makes all that are left.
+    pub(super) steps: Option<usize>,
+    /// The step after which it ends.
+    pub(super) last: usize,
+    pub(super) total_steps: usize,
+    pub(super) groups: Grouping,
+    /// The group that comes next: its images are read ahead.
+    pub(super) next: MicroBatchGroup,
+}
+
+impl Call {
+    /// Time spent in training so far, earlier calls included.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.elapsed_before + self.start.elapsed()
+    }
+
+    /// The group whose turn it is.
+    pub(super) fn advance(&mut self) -> MicroBatchGroup {
+        let coming = self.groups.advance();
+        std::mem::replace(&mut self.next, coming)
+    }
+}
+
+impl Run {
+    /// Optimizer steps in all, if the settings stay as they are: `max_steps`, or those made and those that the rest
+    /// of `num_train_epochs` holds.
+    pub fn total_steps(&self, samples: usize, settings: &Settings) -> usize {
+        if let Ok(steps @ 1..) = usize::try_from(settings.max_steps) {
+            return steps;
+        }
+        let accumulation = settings.gradient_accumulation_steps;
+        let an_epoch = sampler(samples, settings).steps_per_epoch();
+        let place = self.position(settings);
+        let behind = place.epoch * an_epoch + place.micro_batch / accumulation;
+        let planned = (settings.num_train_epochs * an_epoch as f64).ceil() as usize;
+        self.step() + planned.saturating_sub(behind)
+    }
+
+    /// What a call of [`Run::train`] begins with.
+    pub(super) fn begin(&mut self, inputs: &TrainInputs, steps: Option<usize>, cx: &Context) -> Result<Call> {
+        let TrainInputs { data: ChosenData { train: samples, .. }, settings, .. } = inputs;
+        check(inputs)?;
+        // While the weight files are as they were loaded.
+        inputs.model.fingerprint();
+        let start = Instant::now();
+        self.bad_samples.begin();
+        let (first, total_steps) = (self.step(), self.total_steps(samples.len(), settings));
+        self.state.run.position = self.position(settings);
+        let mut groups = Grouping {
+            sampler: sampler(samples.len(), settings),
+            position: self.state.run.position,
+            done: self.open_micro_batches(),
+            accumulation: settings.gradient_accumulation_steps,
+            limit: self.tokens_at_once(inputs, cx),
+            tokens: samples.iter().map(|pack| pack.iter().map(|sample| sample.input_ids.len()).sum()).collect(),
+        };
+        let last = last_step(first, steps, total_steps);
+        let count = last.saturating_sub(first).saturating_mul(groups.accumulation);
+        self.monitor.begin(inputs, groups.clone(), count, (&self.state.run.records, last), cx)?;
+        self.open_output(inputs, cx)?;
+        self.state.run.batch = settings.per_device_train_batch_size;
+        let (elapsed_before, tokens_before) = (self.state.run.elapsed, self.state.run.tokens);
+        let next = groups.advance();
+        Ok(Call { start, elapsed_before, tokens_before, first, steps, last, total_steps, groups, next })
+    }
+
+    pub(super) fn report(&self, call: &Call, end: TrainEnd, best: Option<BestReport>) -> TrainReport {
+        let run = &self.state.run;
+        let made = &run.records[call.first..];
+        let elapsed = call.start.elapsed();
+        TrainReport {
+            end,
+            steps: made.len(),
+            step: self.step(),
+            total_steps: call.total_steps,
+            loss: StepMetrics::mean(made.iter().map(|record| &record.metrics)).map(|mean| mean.loss()),
+            best,
+            left_out: self.bad_samples.left_out().to_vec(),
+            tokens_per_second: (run.tokens - call.tokens_before) as f64 / elapsed.as_secs_f64(),
+            elapsed,
+        }
+    }
+
+    /// See [`memory::tokens_at_once`].
+    fn tokens_at_once(&mut self, inputs: &TrainInputs, cx: &Context) -> usize {
+        let TrainInputs { model, adapter, settings, .. } = *inputs;
+        let before = self.state.run.tokens_at_once.filter(|_| self.state.run.micro_batches > 0);
+        let tokens = memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory, before);
+        if before.is_some_and(|before| before != tokens) {
+            cx.emit(Event::Note(Note::OtherBits));
+        }
+        *self.state.run.tokens_at_once.insert(tokens)
+    }
+
+    /// The next micro-batch, counted in micro-batches of today's size: a batch size that was changed since
+    /// continues at the same sample, or at most a batch before it.
+    fn position(&self, settings: &Settings) -> Position {
+        let micro_batch =
+            self.state.run.position.micro_batch * self.state.run.batch / settings.per_device_train_batch_size;
+        Position { micro_batch, ..self.state.run.position }
+    }
+}
+
+/// The step after which a call ends that is to make `steps`, or all.
+pub(super) fn last_step(first: usize, steps: Option<usize>, total_steps: usize) -> usize {
+    steps.map_or(total_steps, |steps| total_steps.min(first.saturating_add(steps)))
+}
+
+/// Refuses settings that cannot be followed before anything is computed.
+fn check(inputs: &TrainInputs) -> Result<()> {
+    let settings = inputs.settings;
+    schedule::check(settings)?;
+    let needs_evaluation = [
+        ("load_best_model_at_end", settings.load_best_model_at_end),
+        ("early_stopping_steps", settings.early_stopping_steps.is_some()),
+        ("save_strategy=best", settings.save_strategy == SaveStrategy::Best),
+        ("lr_scheduler_type=reduce_lr_on_plateau", settings.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau),
+    ];
+    let evaluates = settings.eval_strategy != EvalStrategy::No && !inputs.data.eval.is_empty();
+    if let Some((key, _)) = needs_evaluation.into_iter().find(|(_, is_set)| *is_set && !evaluates) {
+        return Err(Error::NothingToEvaluate { key });
+    }
+    if settings.load_best_model_at_end && settings.output_dir.is_none() {
+        return Err(Error::BestNeedsOutput);
+    }
+    Ok(())
+}
+
+fn sampler(samples: usize, settings: &Settings) -> Sampler {
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    let seed = settings.data_seed.unwrap_or(settings.seed);
+    Sampler::new(samples, batch, accumulation, seed, !settings.disable_shuffling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_samples_can_have_a_seed_of_its_own() {
+        let order = |seed, data_seed| {
+            let settings = Settings { seed, data_seed, per_device_train_batch_size: 40, ..Settings::default() };
+            sampler(40, &settings).micro_batch(Position::default()).to_vec()
+        };
+        assert_eq!(order(7, None), order(1, Some(7)));
+        assert_ne!(order(1, None), order(1, Some(7)));
+    }
+}
