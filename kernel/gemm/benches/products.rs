@@ -1,4 +1,4 @@
-//! Products of the sizes that training and decoding have: this crate's in f32 beside those of the `gemm` crate, and
+//! Matmuls of the sizes that training and decoding have: this crate's in f32 beside those of the `gemm` crate, and
 //! in bf16.
 //!
 //! `cargo bench -p tunebook-gemm`, or with `-- --quick` for a first look. For torch beside it there is
@@ -10,11 +10,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tunebook_gemm::{Activations, Plus, Precision, Results, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
+use tunebook_gemm::{Accum, Gemm, Matmul, OutputMut, Par, Precision, View, ViewMut, WeightView, Weights};
 
 /// Rows of x, and the weight's [n, k], of Qwen2.5-VL-3B's projections.
 const LINEARS: [[usize; 3]; 4] = [[1, 11008, 2048], [256, 2048, 2048], [256, 11008, 2048], [256, 2048, 11008]];
-/// Rows, rank and width of LoRA's products.
+/// Rows, rank and width of LoRA's matmuls.
 const LOW_RANK: [[usize; 3]; 2] = [[256, 16, 2048], [1024, 64, 11008]];
 
 fn linears(criterion: &mut Criterion) {
@@ -23,7 +23,6 @@ fn linears(criterion: &mut Criterion) {
         let narrow: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
         let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
         let (mut y_of_gemm, mut dx_of_gemm) = (vec![0.0; m * n], vec![0.0; m * k]);
-        let plus = Plus::default();
         let kinds = [
             ("f32", Weights::F32(&w), Precision::F32),
             ("bf16 widened", Weights::Bf16(&narrow), Precision::F32),
@@ -33,7 +32,11 @@ fn linears(criterion: &mut Criterion) {
         forward.throughput(Throughput::Elements((m * n * k) as u64));
         for (name, w, precision) in kinds {
             forward.bench_function(name, |b| {
-                b.iter(|| matmul_nt(Activations::F32(&x), w, plus, Results::F32(&mut y), [m, n, k], precision))
+                let (x, w) = (View::rows(&x, [m, k]), WeightView::rows(w, [n, k]).t());
+                b.iter(|| {
+                    let y = OutputMut::F32(&mut y);
+                    Matmul { x, w, bias: None, low_rank: None, y, precision }.run();
+                });
             });
         }
         forward.bench_function("gemm crate", |b| {
@@ -44,7 +47,11 @@ fn linears(criterion: &mut Criterion) {
         backward.throughput(Throughput::Elements((m * n * k) as u64));
         for (name, w, precision) in kinds {
             backward.bench_function(name, |b| {
-                b.iter(|| matmul_nn(Activations::F32(&dy), w, plus, Results::F32(&mut dx), [m, n, k], precision))
+                let (x, w) = (View::rows(&dy, [m, n]), WeightView::rows(w, [n, k]));
+                b.iter(|| {
+                    let y = OutputMut::F32(&mut dx);
+                    Matmul { x, w, bias: None, low_rank: None, y, precision }.run();
+                });
             });
         }
         backward.bench_function("gemm crate", |b| {
@@ -65,8 +72,9 @@ fn low_rank(criterion: &mut Criterion) {
         for (name, precision) in [("f32", Precision::F32), ("bf16", Precision::Bf16)] {
             group.bench_function(BenchmarkId::new(name, format!("{m}x{width}x{rank}")), |b| {
                 b.iter(|| {
-                    let (x, a) = (View::rows(&x, [m, width]), View::rows(&a, [rank, width]));
-                    gemm(1.0, x, a.t(), ViewMut::rows(&mut h, [m, rank]), false, true, precision);
+                    let (a, b) = (View::rows(&x, [m, width]), View::rows(&a, [rank, width]).t());
+                    let c = ViewMut::rows(&mut h, [m, rank]);
+                    Gemm { a, b, c, alpha: 1.0, accum: Accum::Replace, par: Par::Rayon, precision }.run();
                 });
             });
         }

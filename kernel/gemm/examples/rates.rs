@@ -1,4 +1,4 @@
-//! Prints the rates of bf16 products on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
+//! Prints the rates of bf16 matmuls on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of
 //! `SHAPE forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, of `SHAPE packed` as if
 //! its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as in a
 //! model, whose layers take turns.
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 use rayon::prelude::*;
-use tunebook_gemm::{Activations, Bf12, Plus, Precision, Results, Weights, matmul_nn, matmul_nt};
+use tunebook_gemm::{Bf12, Matmul, OutputMut, Precision, View, WeightView, Weights};
 
 /// Weights to step through, 1 GiB.
 const MANY: usize = 1 << 29;
-/// How long a product is repeated.
+/// How long a matmul is repeated.
 const TIME: Duration = Duration::from_millis(300);
 
 fn main() {
@@ -37,17 +37,16 @@ fn parse(shape: &str) -> Option<[usize; 3]> {
 fn training([m, k, n]: [usize; 3], weights: &[bf16]) {
     let (x, dy): (Vec<f32>, Vec<f32>) = (values(m * k), values(m * n));
     let (mut y, mut dx) = (vec![MaybeUninit::uninit(); m * n], vec![MaybeUninit::uninit(); m * k]);
-    let (plus, sizes) = (Plus::default(), [m, n, k]);
     let gflop = 2e-9 * (m * n * k) as f64;
     let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
     let forward = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, plus, Results::F32(&mut y), sizes, Precision::Bf16);
+        matmul(View::rows(&x, [m, k]), WeightView::rows(w, [n, k]).t(), &mut y);
     });
     println!("{m}x{k}x{n} forward {:.1}", gflop / forward);
     let backward = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nn(Activations::F32(&dy), w, plus, Results::F32(&mut dx), sizes, Precision::Bf16);
+        matmul(View::rows(&dy, [m, n]), WeightView::rows(w, [n, k]), &mut dx);
     });
     println!("{m}x{k}x{n} backward {:.1}", gflop / backward);
 }
@@ -57,7 +56,7 @@ fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
     let mut next = weights.chunks_exact(n * k).map(Weights::Bf16).cycle();
     let seconds = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, Plus::default(), Results::F32(&mut y), [m, n, k], Precision::Bf16);
+        matmul(View::rows(&x, [m, k]), WeightView::rows(w, [n, k]).t(), &mut y);
     });
     println!("{m}x{k}x{n} decode {:.2}", 2e-9 * (n * k) as f64 / seconds);
     let packed: Option<Vec<Bf12>> = weights.chunks_exact(n * k).map(|w| Bf12::new(w, k)).collect();
@@ -65,9 +64,13 @@ fn decoding([m, k, n]: [usize; 3], weights: &[bf16]) {
     let mut next = packed.iter().map(Weights::Bf12).cycle();
     let seconds = median(|| {
         let Some(w) = next.next() else { return };
-        matmul_nt(Activations::F32(&x), w, Plus::default(), Results::F32(&mut y), [m, n, k], Precision::Bf16);
+        matmul(View::rows(&x, [m, k]), WeightView::rows(w, [n, k]).t(), &mut y);
     });
     println!("{m}x{k}x{n} packed {:.2}", 2e-9 * (n * k) as f64 / seconds);
+}
+
+fn matmul(x: View<'_>, w: WeightView<'_>, y: &mut [MaybeUninit<f32>]) {
+    Matmul { x, w, bias: None, low_rank: None, y: OutputMut::F32(y), precision: Precision::Bf16 }.run();
 }
 
 fn memory(weights: &[bf16]) {

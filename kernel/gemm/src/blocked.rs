@@ -7,13 +7,13 @@ use std::ops::Range;
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::general::uninit;
-use crate::output::{Ending, Order, Output, Part};
+use crate::epilogue::Epilogue;
+use crate::output::{Order, Output, Part};
 use crate::pack::{MAX_RUN, Panels, STAGING, VECTORS, pack, panel_width, strip_width};
-use crate::product::{Dims, MakeH, Product};
-use crate::scratch::{Scratch, Staging};
+use crate::product::{Dims, LoraDown, Product};
+use crate::scratch::{Scratch, Staging, uninit};
 use crate::simd::{Job, Lane, MAX_LANES, Reads, Simd};
-use crate::source::{CACHE_LINE, Contract, Factor, Lines, Rows, Source, Stored};
+use crate::source::{CACHE_LINE, Factor, Lines, Major, Rows, Source, Stored};
 
 /// The most lanes along the contraction, and the most lanes of W, that a task packs at a time, if the elements of rows
 /// are contracted: rows are read whole or in long parts, and take 256 KiB.
@@ -33,58 +33,57 @@ const FETCHING_ROWS: usize = 96;
 /// The tallest register tile.
 const MAX_HEIGHT: usize = 12;
 
-/// Computes a product. b's factor is contracted as w is; x, h and what makes it are read as b is.
+/// Computes a product. b's factor is major as w is; x, h and the a of its LoRA pair are read as b is.
 pub(crate) fn multiply<'a, V, W, B>(simd: V, mut product: Product<'a>, w: Factor<W>, b: B)
 where
     W: Source,
     B: Source + From<Stored<'a, f32>>,
     V: Reads<W::Elem> + Reads<B::Elem> + Reads<bf16>,
 {
-    let mut make_h = product.make_h.take();
+    let mut lora_down = product.lora_down.take();
     let Dims { rows, width, depth, rank } = product.dims;
     let lanes = [depth, rank].map(|depth| depth.div_ceil(V::Lane::DEPTH).next_multiple_of(V::LANES));
     let strips = Strips { len: strip_width::<V>() * (lanes[0] + lanes[1]), lanes };
-    let contract = product.x.contract;
+    let major = product.x.major;
     let block = rows.div_ceil(rows.div_ceil(ROWS)).next_multiple_of(V::ROWS);
     let mut packed = Scratch::<V::Lane>::new(block.min(rows).div_ceil(V::ROWS) * strips.len);
     for first in (0..rows).step_by(block) {
         let rows = first..rows.min(first + block);
         let alone = !product.threads || rows.len() * width * (depth + rank) <= ALONE;
         let packed = &mut packed[..rows.len().div_ceil(V::ROWS) * strips.len];
+        let mut packed = PackedRows { packed, strips, rows: rows.len(), alone };
         match product.x.source {
-            Rows::F32(x) => {
-                let x = Factor { source: B::from(x), contract };
-                strips.pack(simd, x, rows.clone(), depth, packed, 0, alone);
-            }
-            Rows::Bf16(x) => strips.pack(simd, Factor { source: x, contract }, rows.clone(), depth, packed, 0, alone),
+            Rows::F32(x) => packed.pack(simd, Factor { source: B::from(x), major }, rows.clone(), Columns::X(depth)),
+            Rows::Bf16(x) => packed.pack(simd, Factor { source: x, major }, rows.clone(), Columns::X(depth)),
         }
-        let h = match make_h.take() {
+        let h = match lora_down.take() {
             None => product.h.rows_from(rows.start),
-            Some(MakeH { down, scale, h }) => {
+            Some(LoraDown { a, scaling, h }) => {
                 let (h, later) = h.split_at_mut(rows.len() * rank);
-                make_h = Some(MakeH { down, scale, h: later });
+                lora_down = Some(LoraDown { a, scaling, h: later });
                 let of_h = Product {
                     x: product.x,
                     h: Stored::default(),
-                    make_h: None,
+                    lora_down: None,
                     dims: Dims { rows: rows.len(), width: rank, depth, rank: 0 },
                     y: Output::new(uninit(h), rows.len(), rank, rank),
-                    ending: Ending { scale, bias: None, accumulate: false },
+                    epilogue: Epilogue { alpha: scaling, bias: None, accumulate: false },
                     precision: product.precision,
                     threads: product.threads,
                 };
-                let down = Factor { source: B::from(down), contract: w.contract };
-                compute(simd, &of_h, packed, strips, down, B::from(Stored::default()), 0..rows.len(), alone);
+                let a = Factor { source: B::from(a), major: w.major };
+                packed.multiply(simd, &of_h, a, B::from(Stored::default()), 0);
                 Stored { data: &*h, stride: rank }
             }
         };
         if rank > 0 {
-            let h = Factor { source: B::from(h), contract: Contract::RowElements };
-            strips.pack(simd, h, 0..rows.len(), rank, packed, lanes[0], alone);
+            let h = Factor { source: B::from(h), major: Major::K };
+            packed.pack(simd, h, 0..rows.len(), Columns::H(rank));
         }
-        compute(simd, &product, packed, strips, w, b, rows, alone);
+        packed.multiply(simd, &product, w, b, rows.start);
     }
 }
+
 /// The output cut into regions of about equal size, neighbours along a row first.
 struct Tasks {
     rows: usize,
@@ -125,34 +124,68 @@ struct Strips {
     len: usize,
 }
 
-impl Strips {
-    /// Packs `depth` elements of some rows of x or h, from a strip's lane `first_lane` on.
-    #[expect(clippy::too_many_arguments, reason = "two call sites, side by side")]
-    fn pack<V, X>(
-        self,
-        simd: V,
-        x: Factor<X>,
-        rows: Range<usize>,
-        depth: usize,
-        packed: &mut [V::Lane],
-        first_lane: usize,
-        alone: bool,
-    ) where
+/// What is packed to strips, with the elements of a row.
+#[derive(Clone, Copy)]
+enum Columns {
+    X(usize),
+    H(usize),
+}
+
+/// Some rows of x and h, packed.
+struct PackedRows<'a, L> {
+    packed: &'a mut [L],
+    strips: Strips,
+    rows: usize,
+    /// Whether no other thread takes a part.
+    alone: bool,
+}
+
+impl<L: Lane> PackedRows<'_, L> {
+    /// Packs `rows` of x or h to the columns of the strips that are theirs.
+    fn pack<V, X>(&mut self, simd: V, x: Factor<X>, rows: Range<usize>, columns: Columns)
+    where
         X: Source,
-        V: Reads<X::Elem>,
+        V: Reads<X::Elem> + Simd<Lane = L>,
     {
-        let together = if x.contract == Contract::Rows { STRIPS } else { 1 };
-        let first_lane = first_lane * strip_width::<V>();
-        let pack = |(index, to): (usize, &mut [V::Lane])| {
+        let together = if x.major == Major::MN { STRIPS } else { 1 };
+        let (first_lane, depth) = match columns {
+            Columns::X(depth) => (0, depth),
+            Columns::H(rank) => (self.strips.lanes[0], rank),
+        };
+        let (strip_len, first_lane) = (self.strips.len, first_lane * strip_width::<V>());
+        let pack = |(index, to): (usize, &mut [L])| {
             let start = rows.start + index * together * V::ROWS;
             let rows = start..rows.end.min(start + together * V::ROWS);
-            simd.run(PackStrips { x, depth, rows, strip_len: self.len, to: &mut to[first_lane..] });
+            simd.run(PackStrips { x, depth, rows, strip_len, to: &mut to[first_lane..] });
         };
-        if alone {
-            packed.chunks_mut(together * self.len).enumerate().for_each(pack);
+        if self.alone {
+            self.packed.chunks_mut(together * strip_len).enumerate().for_each(pack);
         } else {
-            packed.par_chunks_mut(together * self.len).enumerate().for_each(pack);
+            self.packed.par_chunks_mut(together * strip_len).enumerate().for_each(pack);
         }
+    }
+
+    /// Multiplies the rows, which are those of the output from `first_row` on, with w and b.
+    fn multiply<V, W, B>(&self, simd: V, product: &Product, w: Factor<W>, b: B, first_row: usize)
+    where
+        W: Source,
+        B: Source,
+        V: Reads<W::Elem> + Reads<B::Elem> + Simd<Lane = L>,
+    {
+        let Dims { width, depth, .. } = product.dims;
+        let [longest, most_lanes] = if w.major == Major::K { OF_ROWS } else { OF_COLUMNS };
+        // Parts of about equal length, in whole vectors.
+        let of_w = depth.div_ceil(L::DEPTH).max(1);
+        let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
+        let threads = if self.alone { 1 } else { rayon::current_num_threads() };
+        let tasks = Tasks::new::<V>(self.rows, width, most_lanes / depth, threads);
+        let (x, strips) = (&*self.packed, self.strips);
+        let region = |task: usize| {
+            let (rows, columns) = tasks.get::<V>(task);
+            simd.run(Region { product, x, strips, w, b, depth, first_row, rows, columns });
+        };
+        let all = 0..tasks.across * tasks.down;
+        if self.alone { all.for_each(region) } else { all.into_par_iter().for_each(region) }
     }
 }
 
@@ -173,37 +206,6 @@ impl<V: Reads<X::Elem>, X: Source> Job<V> for PackStrips<'_, X, V::Lane> {
         // SAFETY: the caller is within `run`.
         unsafe { pack::<V, X>(&self.x, self.rows, 0..self.depth, self.to, panels, &mut staging) };
     }
-}
-
-/// Multiplies packed rows of x and h, which are the `rows` of the output, with w and b.
-#[expect(clippy::too_many_arguments, reason = "two call sites, side by side")]
-fn compute<V, W, B>(
-    simd: V,
-    product: &Product,
-    x: &[V::Lane],
-    strips: Strips,
-    w: Factor<W>,
-    b: B,
-    rows: Range<usize>,
-    alone: bool,
-) where
-    W: Source,
-    B: Source,
-    V: Reads<W::Elem> + Reads<B::Elem>,
-{
-    let Dims { width, depth, .. } = product.dims;
-    let [longest, most_lanes] = if w.contract == Contract::RowElements { OF_ROWS } else { OF_COLUMNS };
-    // Parts of about equal length, in whole vectors.
-    let of_w = depth.div_ceil(V::Lane::DEPTH).max(1);
-    let depth = of_w.div_ceil(of_w.div_ceil(longest)).next_multiple_of(V::LANES);
-    let threads = if alone { 1 } else { rayon::current_num_threads() };
-    let tasks = Tasks::new::<V>(rows.len(), width, most_lanes / depth, threads);
-    let region = |task: usize| {
-        let (tiles, columns) = tasks.get::<V>(task);
-        simd.run(Region { product, x, strips, w, b, depth, first_row: rows.start, rows: tiles, columns });
-    };
-    let all = 0..tasks.across * tasks.down;
-    if alone { all.for_each(region) } else { all.into_par_iter().for_each(region) }
 }
 
 /// A region of the output, computed by one thread.
@@ -230,7 +232,7 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { y, ending, .. } = self.product;
+        let Product { y, epilogue, .. } = self.product;
         let rows = self.first_row + self.rows.start..self.first_row + self.rows.end;
         // Sums that do not stay rows of f32 are such first, in the L2 cache.
         let in_place = y.order() == Order::Rows;
@@ -238,9 +240,9 @@ where
         let mut first = Scratch::<f32>::new(self.rows.len() * width);
         let of = Output::new(uninit(&mut first), self.rows.len(), width, width);
         let sums = if in_place {
-            Sums { of: y, ending: *ending, origin: [rows.start, self.columns.start], width: self.columns.len() }
+            Sums { of: y, epilogue: *epilogue, origin: [rows.start, self.columns.start], width: self.columns.len() }
         } else {
-            Sums { of: &of, ending: Ending::PLAIN, origin: [0, 0], width }
+            Sums { of: &of, epilogue: Epilogue::PLAIN, origin: [0, 0], width }
         };
         // SAFETY: the caller is within `run`. Tasks have disjoint regions.
         unsafe {
@@ -250,12 +252,12 @@ where
                 Order::Columns => {
                     for (place, column) in self.columns.clone().enumerate() {
                         let sums = first.chunks_exact(width).map(|row| row[place]);
-                        ending.write(true, sums, y.column(column, rows.clone()), column..column + 1);
+                        epilogue.write(true, sums, y.column(column, rows.clone()), column..column + 1);
                     }
                 }
                 Order::RoundedRows => {
                     for (row, sums) in rows.zip(first.chunks_exact(width)) {
-                        ending.write_rounded(sums, y.rounded_row(row, self.columns.clone()), self.columns.clone());
+                        epilogue.write_rounded(sums, y.rounded_row(row, self.columns.clone()), self.columns.clone());
                     }
                 }
             }
@@ -263,11 +265,19 @@ where
     }
 }
 
+/// Panels of w and b, packed.
+#[derive(Clone, Copy)]
+struct PackedPanels<'a, L> {
+    lanes: &'a [L],
+    /// Lanes from one panel to the next.
+    panel_len: usize,
+}
+
 /// Where a region's sums go.
 #[derive(Clone, Copy)]
 struct Sums<'a> {
     of: &'a Output<'a>,
-    ending: Ending<'a>,
+    epilogue: Epilogue<'a>,
     /// The row and column of the region's first one.
     origin: [usize; 2],
     /// The columns of the region, or as many as its panels have.
@@ -290,7 +300,7 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
         let panels = Panels { pitch: width, width, len: (self.depth + of_h) * width };
         let mut packed = Scratch::new(self.columns.len().div_ceil(width) * panels.len);
         let (mut staging, mut staging_of_b) = (Staging::new::<W>(STAGING), Staging::new::<B>(STAGING));
-        let b = Factor { source: self.b, contract: self.w.contract };
+        let b = Factor { source: self.b, major: self.w.major };
         let longest = self.depth * L::DEPTH;
         // One part at least, since b goes with the last one.
         for from in (0..depth.max(1)).step_by(longest) {
@@ -310,8 +320,8 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
                     pack::<V, B>(&b, self.columns.clone(), 0..rank, packed, panels, &mut staging_of_b);
                     lanes = whole + rank.div_ceil(L::DEPTH);
                 }
-                let packed = (&packed[..], panels.len);
-                self.multiply_packed::<V>(first, lanes, packed, sums, &mut || next.fetch_next());
+                let packed = PackedPanels { lanes: &packed, panel_len: panels.len };
+                self.multiply_packed::<V>(first..first + lanes, packed, sums, &mut || next.fetch_next());
             }
         }
     }
@@ -325,36 +335,34 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
         } else {
             (self.columns.end..width.min(self.columns.end + self.columns.len()), 0..depth.min(longest))
         };
-        match self.w.contract {
-            Contract::RowElements => Lines::new(&self.w.source, free, contracted),
-            Contract::Rows => Lines::new(&self.w.source, contracted, free),
+        match self.w.major {
+            Major::K => Lines::new(&self.w.source, free, contracted),
+            Major::MN => Lines::new(&self.w.source, contracted, free),
         }
     }
 
-    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed, each `panel_len` long; calls
-    /// `meanwhile` every [`steps`] steps.
+    /// Multiplies some lanes of x with panels that have been packed; calls `meanwhile` every [`steps`] steps.
     ///
     /// # Safety
     /// That of `compute`.
     #[inline(always)]
     unsafe fn multiply_packed<V: Simd<Lane = L>>(
         &self,
-        first: usize,
-        lanes: usize,
-        (packed, panel_len): (&[L], usize),
-        Sums { of: y, ending, origin, width: columns }: Sums<'_>,
+        lanes: Range<usize>,
+        packed: PackedPanels<'_, L>,
+        Sums { of: y, epilogue, origin, width: columns }: Sums<'_>,
         meanwhile: &mut impl FnMut(),
     ) {
         let width = strip_width::<V>();
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
-            let x = &self.x[i / V::ROWS * self.strips.len + first * width..][..lanes * width];
+            let x = &self.x[i / V::ROWS * self.strips.len + lanes.start * width..][..lanes.len() * width];
             let first_row = origin[0] + i - self.rows.start;
-            for (j, panel) in (0..columns).step_by(panel_width::<V>()).zip(packed.chunks(panel_len)) {
+            for (j, panel) in (0..columns).step_by(panel_width::<V>()).zip(packed.lanes.chunks(packed.panel_len)) {
                 let rows = first_row..first_row + height;
                 let columns = origin[1] + j..origin[1] + columns.min(j + panel_width::<V>());
-                let w = &panel[..lanes * panel_width::<V>()];
-                let in_place = first == 0 && columns.len() == panel_width::<V>() && ending.is_plain();
+                let w = &panel[..lanes.len() * panel_width::<V>()];
+                let in_place = lanes.start == 0 && columns.len() == panel_width::<V>() && epilogue.is_plain();
                 let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
                 let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
                 let part = match in_place {
@@ -371,7 +379,7 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
                     let sums = sums[..height * panel_width::<V>()].assume_init_ref();
                     for (row, sums) in rows.zip(sums.chunks_exact(panel_width::<V>())) {
                         let y = y.row(row, columns.clone());
-                        ending.write(first == 0, sums.iter().copied(), y, columns.clone());
+                        epilogue.write(lanes.start == 0, sums.iter().copied(), y, columns.clone());
                     }
                 }
             }

@@ -7,8 +7,8 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use crate::Precision;
 use crate::pack::pack_row;
+use crate::precision::Precision;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
@@ -97,7 +97,7 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { dims, y, ending, .. } = self.product;
+        let Product { dims, y, epilogue, .. } = self.product;
         let mut staging = Staging::new::<W>(TOGETHER * CHUNK);
         let mut staging_of_b = Staging::new::<B>(TOGETHER * CHUNK);
         for j in self.rows.clone().step_by(TOGETHER) {
@@ -110,7 +110,7 @@ where
             let columns = j..self.rows.end.min(j + TOGETHER);
             for (i, sums) in sums.iter().enumerate().take(dims.rows) {
                 // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-                unsafe { ending.write(true, sums.iter().copied(), y.row(i, columns.clone()), columns.clone()) };
+                unsafe { epilogue.write(true, sums.iter().copied(), y.row(i, columns.clone()), columns.clone()) };
             }
         }
     }

@@ -6,8 +6,29 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::Results;
-use crate::source::round;
+/// Where the results of a matmul are written, row-major.
+#[derive(Debug)]
+pub enum OutputMut<'a> {
+    /// As they are summed.
+    F32(&'a mut [MaybeUninit<f32>]),
+    /// Rounded once, to nearest with ties to even.
+    Bf16(&'a mut [MaybeUninit<bf16>]),
+}
+
+impl OutputMut<'_> {
+    /// The number of results.
+    pub fn len(&self) -> usize {
+        match self {
+            OutputMut::F32(y) => y.len(),
+            OutputMut::Bf16(y) => y.len(),
+        }
+    }
+
+    /// Whether there are no results.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// How elements lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +70,11 @@ impl<'a> Output<'a> {
     ///
     /// # Panics
     /// If there is no room for it.
-    pub(crate) fn of_results(results: Results<'a>, rows: usize, width: usize) -> Self {
+    pub(crate) fn contiguous(results: OutputMut<'a>, rows: usize, width: usize) -> Self {
         assert!(rows * width <= results.len());
         match results {
-            Results::F32(data) => Output::new(data, rows, width, width),
-            Results::Bf16(data) => {
+            OutputMut::F32(data) => Output::new(data, rows, width, width),
+            OutputMut::Bf16(data) => {
                 let (start, order) = (data.as_mut_ptr().cast(), Order::RoundedRows);
                 Output { start, rows, width, stride: width, order, lifetime: PhantomData }
             }
@@ -138,65 +159,5 @@ impl Part {
     pub(crate) unsafe fn vector<'a>(self, row: usize, column: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
         // SAFETY: by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + column), len) }
-    }
-}
-
-/// What becomes of sums as they are written: `y = scale · sum + bias`, or that added to y. Columns have no
-/// bias, and rows of bf16 are not added to.
-#[derive(Clone, Copy)]
-pub(crate) struct Ending<'a> {
-    pub(crate) scale: f32,
-    /// One a column.
-    pub(crate) bias: Option<&'a [f32]>,
-    /// Whether y, which then holds numbers already, is added to.
-    pub(crate) accumulate: bool,
-}
-
-impl Ending<'_> {
-    /// Sums are written as they are.
-    pub(crate) const PLAIN: Ending<'static> = Ending { scale: 1.0, bias: None, accumulate: false };
-
-    /// Whether sums are written as they are.
-    pub(crate) fn is_plain(self) -> bool {
-        self.scale == 1.0 && self.bias.is_none() && !self.accumulate
-    }
-
-    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for this
-    /// place.
-    ///
-    /// # Safety
-    /// If there were sums before, or it accumulates, `y` has been written.
-    #[inline(always)]
-    pub(crate) unsafe fn write(
-        self,
-        first: bool,
-        sums: impl Iterator<Item = f32>,
-        y: &mut [MaybeUninit<f32>],
-        columns: Range<usize>,
-    ) {
-        if first && !self.accumulate {
-            y.iter_mut().zip(sums).for_each(|(y, sum)| _ = y.write(self.scale * sum));
-        } else {
-            // SAFETY: by the caller.
-            let y = unsafe { y.assume_init_mut() };
-            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += self.scale * sum);
-        }
-        if let Some(bias) = self.bias.filter(|_| first) {
-            // SAFETY: it was written, just now or before.
-            let y = unsafe { y.assume_init_mut() };
-            y.iter_mut().zip(&bias[columns]).for_each(|(y, bias)| *y += bias);
-        }
-    }
-
-    /// Writes sums, those of some columns in a row, to `y`, rounded.
-    #[inline(always)]
-    pub(crate) fn write_rounded(self, sums: &[f32], y: &mut [MaybeUninit<bf16>], columns: Range<usize>) {
-        match self.bias {
-            Some(bias) => {
-                let sums = sums.iter().zip(&bias[columns]);
-                y.iter_mut().zip(sums).for_each(|(y, (sum, bias))| _ = y.write(round(self.scale * sum + bias)));
-            }
-            None => y.iter_mut().zip(sums).for_each(|(y, sum)| _ = y.write(round(self.scale * sum))),
-        }
     }
 }

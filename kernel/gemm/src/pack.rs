@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 
 use crate::simd::{Lane, MAX_LANES, MAX_STEP, Reads, Simd};
-use crate::source::{Contract, Factor, Source};
+use crate::source::{Factor, Major, Source};
 
 /// Vectors in a row of the register tile.
 pub(crate) const VECTORS: usize = 2;
@@ -64,14 +64,14 @@ pub(crate) unsafe fn pack<V, S>(
 {
     // SAFETY: the caller is within `run`.
     unsafe {
-        match factor.contract {
-            Contract::RowElements => {
+        match factor.major {
+            Major::K => {
                 for (j, panel) in free.clone().step_by(panels.pitch).zip(to.chunks_mut(panels.len)) {
                     let rows = j..free.end.min(j + panels.pitch);
                     pack_rows::<V, S>(&factor.source, rows, free.end, depth.clone(), panel, panels.width, staging);
                 }
             }
-            Contract::Rows => pack_columns::<V, S>(&factor.source, free, depth, to, panels, staging),
+            Major::MN => pack_columns::<V, S>(&factor.source, free, depth, to, panels, staging),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
@@ -83,4 +83,10 @@ impl<L> Drop for Scratch<L> {
     fn drop(&mut self) {
         FREE.with_borrow_mut(|free| free.push(mem::take(&mut self.lines)));
     }
+}
+
+/// The places of floats that are about to be overwritten.
+pub(crate) fn uninit(data: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: the types have the same layout, and this crate writes nothing but floats through the result.
+    unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast(), data.len()) }
 }

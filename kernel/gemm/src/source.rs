@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::Pod;
 use half::bf16;
 
-use crate::Activations;
+use crate::view::{Activations, Shape, View};
 
 /// A matrix with contiguous rows that reads as elements of type `Elem`.
 pub(crate) trait Source: Copy + Send + Sync {
@@ -59,27 +59,46 @@ impl<'a, S: Source> Lines<'a, S> {
     }
 }
 
-/// Which side of a matrix with contiguous rows is contracted in a product. The other one is free.
+/// Which dimension of an operand is contiguous in memory: K, that of the contraction, or the other one, which is M for the
+/// left operand and N for the right one. The words are CUTLASS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contract {
-    /// The elements of a row, as in `x Wᵀ`: a matrix is `[free, contracted]`.
-    RowElements,
-    /// The rows, as W's in `x W`: it is `[contracted, free]`.
-    Rows,
-}
-
-impl Contract {
-    /// The width of a matrix of these sizes.
-    pub(crate) fn stride(self, contracted: usize, free: usize) -> usize {
-        if self == Contract::RowElements { contracted } else { free }
-    }
+pub(crate) enum Major {
+    /// The elements of a row are contracted, as in `x Wᵀ`: a matrix is `[free, contracted]` in memory.
+    K,
+    /// The rows are contracted, as W's in `x W`: it is `[contracted, free]` in memory.
+    MN,
 }
 
 /// An operand of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Factor<S> {
     pub(crate) source: S,
-    pub(crate) contract: Contract,
+    pub(crate) major: Major,
+}
+
+impl<'a> Factor<Rows<'a>> {
+    /// The matrix, `[free, contracted]`; none if neither its rows nor its columns are contiguous.
+    pub(crate) fn of(operand: View<'a>) -> Option<Self> {
+        Factor::lying(operand, Major::K).or_else(|| Factor::lying(operand, Major::MN))
+    }
+
+    /// The matrix, `[free, contracted]`; none if it does not lie so.
+    pub(crate) fn lying(operand: View<'a>, major: Major) -> Option<Self> {
+        let Shape { rows, cols, row_stride, col_stride } = operand.shape;
+        let (stride, unit) = if major == Major::K { (row_stride, col_stride) } else { (col_stride, row_stride) };
+        let lies_so = unit == 1 || rows == 0 || cols == 0;
+        lies_so.then(|| Factor { source: Rows::new(operand.data, stride), major })
+    }
+
+    /// The matrix of these sizes, `[free, contracted]`.
+    pub(crate) fn view(self, dims: [usize; 2]) -> View<'a> {
+        let (data, stride) = match self.source {
+            Rows::F32(rows) => (Activations::F32(rows.data), rows.stride),
+            Rows::Bf16(rows) => (Activations::Bf16(rows.data), rows.stride),
+        };
+        let strides = if self.major == Major::K { [stride, 1] } else { [1, stride] };
+        View { data, shape: Shape::new(data.len(), dims, strides) }
+    }
 }
 
 /// Elements that are used as they are stored; row i starts at `data[i * stride]`.
@@ -137,14 +156,6 @@ impl<'a> Rows<'a> {
         match data {
             Activations::F32(data) => Rows::F32(Stored { data, stride }),
             Activations::Bf16(data) => Rows::Bf16(Stored { data, stride }),
-        }
-    }
-
-    /// The elements from the first row on.
-    pub(crate) fn data(self) -> Activations<'a> {
-        match self {
-            Rows::F32(rows) => Activations::F32(rows.data),
-            Rows::Bf16(rows) => Activations::Bf16(rows.data),
         }
     }
 

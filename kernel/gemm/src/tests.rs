@@ -1,4 +1,4 @@
-//! Every product against f64, on every path that this CPU has.
+//! Every matmul against f64, on every path that this CPU has.
 
 use std::mem::MaybeUninit;
 
@@ -6,12 +6,12 @@ use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::dispatch::Cpu;
+use crate::cpu::Cpu;
 use crate::simd::Portable;
-use crate::source::Contract;
+use crate::source::Major;
 use crate::{
-    Activations, Bf12, Int8, Lora, LowRank, NF4_BLOCK, NF4_GROUP, Nf4, Plus, Precision, Results, View, ViewMut,
-    Weights, gemm, general, matmul_nn, matmul_nt, multiply, multiply_lora,
+    Accum, Activations, Bf12, Gemm, Int8, LowRank, Matmul, NF4_BLOCK, NF4_GROUP, Nf4, OutputMut, Par, Precision, View,
+    ViewMut, WeightView, Weights,
 };
 
 #[test]
@@ -47,10 +47,12 @@ fn products_equal_f64_on_random_shapes() {
 #[test]
 fn empty_dimensions_give_empty_or_zero_products() {
     for precision in [Precision::F32, Precision::Bf16] {
-        assert!(nt(&[], Weights::F32(&[1.0; 6]), Plus::default(), [0, 2, 3], precision).is_empty());
-        assert!(nn(&[1.0; 4], Weights::Bf16(&[]), Plus::default(), [2, 2, 0], precision).is_empty());
-        assert_eq!(nt(&[], Weights::F32(&[]), Plus::default(), [2, 3, 0], precision), [0.0; 6]);
-        assert_eq!(nn(&[], Weights::Bf16(&[]), Plus::default(), [2, 0, 3], precision), [0.0; 6]);
+        let nt = |x: &[f32], w, shape| Case::nt(x, w, shape, precision).run(Cpu::detect());
+        let nn = |dy: &[f32], w, shape| Case::nn(dy, w, shape, precision).run(Cpu::detect());
+        assert!(nt(&[], Weights::F32(&[1.0; 6]), [0, 2, 3]).is_empty());
+        assert!(nn(&[1.0; 4], Weights::Bf16(&[]), [2, 2, 0]).is_empty());
+        assert_eq!(nt(&[], Weights::F32(&[]), [2, 3, 0]), [0.0; 6]);
+        assert_eq!(nn(&[], Weights::Bf16(&[]), [2, 0, 3]), [0.0; 6]);
     }
 }
 
@@ -61,25 +63,10 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
     for (name, cpu) in cpus() {
         for m in [1, 9] {
             let (x, w) = (halfway.repeat(m), [1.0, 0.0, 0.0, 1.0]);
-            let y = product(
-                cpu,
-                Contract::RowElements,
-                Activations::F32(&x),
-                Weights::F32(&w),
-                Plus::default(),
-                [m, 2, 2],
-                Precision::Bf16,
-            );
+            let y = Case::nt(&x, Weights::F32(&w), [m, 2, 2], Precision::Bf16).run(cpu);
             assert_eq!(y, [1.0, 1.015625].repeat(m), "x on {name}");
-            let y = product(
-                cpu,
-                Contract::RowElements,
-                Activations::F32(&[1.0, 0.0].repeat(m)),
-                Weights::F32(&[halfway[0], 9.0, halfway[1], 9.0]),
-                Plus::default(),
-                [m, 2, 2],
-                Precision::Bf16,
-            );
+            let (x, w) = ([1.0, 0.0].repeat(m), [halfway[0], 9.0, halfway[1], 9.0]);
+            let y = Case::nt(&x, Weights::F32(&w), [m, 2, 2], Precision::Bf16).run(cpu);
             assert_eq!(y, [1.0, 1.015625].repeat(m), "w on {name}");
         }
     }
@@ -89,20 +76,10 @@ fn bf16_rounds_to_nearest_even_whatever_the_path() {
 fn a_nan_or_an_infinity_stays_in_its_row() {
     for (name, cpu) in cpus() {
         for precision in [Precision::F32, Precision::Bf16] {
-            for (contract, shape) in
-                [(Contract::RowElements, [2, 3, 5]), (Contract::RowElements, [11, 3, 5]), (Contract::Rows, [11, 5, 3])]
-            {
+            for (major, shape) in [(Major::K, [2, 3, 5]), (Major::K, [11, 3, 5]), (Major::MN, [11, 5, 3])] {
                 let mut x = vec![1.0; shape[0] * 5];
                 (x[4], x[5]) = (f32::NAN, f32::INFINITY);
-                let y = product(
-                    cpu,
-                    contract,
-                    Activations::F32(&x),
-                    Weights::F32(&[1.0; 15]),
-                    Plus::default(),
-                    shape,
-                    precision,
-                );
+                let y = Case { major, ..Case::nt(&x, Weights::F32(&[1.0; 15]), shape, precision) }.run(cpu);
                 assert!(y[..3].iter().all(|y| y.is_nan()), "{name}: {y:?}");
                 assert_eq!(y[3..6], [f32::INFINITY; 3], "{name}");
                 assert!(y[6..].iter().all(|&y| y == 5.0), "{name}: {y:?}");
@@ -118,8 +95,8 @@ fn the_number_of_threads_changes_no_bit() {
     let compute = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = nt(&x, Weights::F32(&w), Plus::default(), [m, n, k], Precision::Bf16);
-            let dx = nn(&y, Weights::F32(&w), Plus::default(), [m, n, k], Precision::F32);
+            let y = Case::nt(&x, Weights::F32(&w), [m, n, k], Precision::Bf16).run(Cpu::detect());
+            let dx = Case::nn(&y, Weights::F32(&w), [m, n, k], Precision::F32).run(Cpu::detect());
             (y, dx)
         })
     };
@@ -129,20 +106,39 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 #[should_panic(expected = "w has 6 elements where [3, 3] was announced")]
 fn a_wrong_length_is_named() {
-    nt(&[0.0; 3], Weights::F32(&[0.0; 6]), Plus::default(), [1, 3, 3], Precision::F32);
+    Case::nt(&[0.0; 3], Weights::F32(&[0.0; 6]), [1, 3, 3], Precision::F32).run(Cpu::detect());
 }
 
 #[test]
-#[should_panic(expected = "x has 0 elements")]
+#[should_panic(expected = "y has 4 elements where [2, 3] was announced")]
+fn a_wrong_length_of_the_output_is_named() {
+    let (x, w, mut y) = ([0.0; 2], [0.0; 3], [MaybeUninit::new(0.0); 4]);
+    let case = Case::nt(&x, Weights::F32(&w), [2, 3, 1], Precision::F32);
+    case.matmul(OutputMut::F32(&mut y)).run();
+}
+
+#[test]
+#[should_panic(expected = "up, or its transpose, is [3, 1] instead of [2, 1]")]
+fn a_factor_of_another_shape_is_named() {
+    let (x, w, h, b, mut y) = ([0.0; 4], [0.0; 4], [0.0; 2], [0.0; 3], [MaybeUninit::new(0.0); 4]);
+    let case = Case::nt(&x, Weights::F32(&w), [2, 2, 2], Precision::F32);
+    let (h, up) = (View::rows(&h, [2, 1]), View::rows(&b, [3, 1]).t());
+    Matmul { low_rank: Some(LowRank::Given { h, up }), ..case.matmul(OutputMut::F32(&mut y)) }.run();
+}
+
+#[test]
+#[should_panic(expected = "up is not f32 that lies in memory as w does")]
+fn a_factor_that_lies_otherwise_than_the_weight_is_refused() {
+    let (x, w, h, b, mut y) = ([0.0; 4], [0.0; 4], [0.0; 4], [0.0; 4], [MaybeUninit::new(0.0); 4]);
+    let case = Case::nt(&x, Weights::F32(&w), [2, 2, 2], Precision::F32);
+    let (h, up) = (View::rows(&h, [2, 2]), View::rows(&b, [2, 2]));
+    Matmul { low_rank: Some(LowRank::Given { h, up }), ..case.matmul(OutputMut::F32(&mut y)) }.run();
+}
+
+#[test]
+#[should_panic(expected = "does not fit in 0 elements")]
 fn dimensions_whose_product_overflows_are_refused() {
-    matmul_nt(
-        Activations::F32(&[]),
-        Weights::F32(&[0.0; 4]),
-        Plus::default(),
-        Results::F32(&mut []),
-        [1 << 63, 2, 2],
-        Precision::F32,
-    );
+    Case::nt(&[], Weights::F32(&[0.0; 4]), [1 << 63, 2, 2], Precision::F32).run(Cpu::detect());
 }
 
 #[test]
@@ -163,7 +159,8 @@ fn general_products_take_any_strides_and_equal_f64() {
 fn check_general(a: &[f32], narrow_a: bool, b: &[f32], narrow_b: bool, [m, n, k]: [usize; 3], precision: Precision) {
     // Rounding is allowed, not required.
     let expected = [precision, Precision::F32].map(|precision| {
-        let sums = reference(Contract::Rows, a, b, Plus::default(), [m, k, n], precision);
+        let case = Case::nn(&[], Weights::F32(&[]), [m, k, n], precision);
+        let sums = case.reference(a, b);
         let added_to = |before: f64| -> Vec<(f64, f64)> {
             sums.iter().map(|(sum, tolerance)| (before + 0.5 * sum, tolerance + 1e-7)).collect()
         };
@@ -185,7 +182,9 @@ fn check_general(a: &[f32], narrow_a: bool, b: &[f32], narrow_b: bool, [m, n, k]
             } else {
                 ViewMut::new(&mut c, [m, n], [2 * n, 1])
             };
-            general::on(cpu, 0.5, a, b, into, accumulate, threads, precision);
+            let accum = if accumulate { Accum::Add } else { Accum::Replace };
+            let par = if threads { Par::Rayon } else { Par::Seq };
+            Gemm { a, b, c: into, alpha: 0.5, accum, par, precision }.run_on(cpu);
             let place = |i: usize, j: usize| if by_column[2] { j * 2 * m + i } else { i * 2 * n + j };
             let sums: Vec<f32> = (0..m * n).map(|at| c[place(at / n, at % n)]).collect();
             let at = format!("{name}, {precision:?}, {narrow_a} {narrow_b}, [{m}, {n}, {k}], layout {layout}");
@@ -213,10 +212,12 @@ fn an_output_that_overlaps_itself_is_refused() {
 fn shapes_that_do_not_fit_are_refused() {
     let a = [0.0; 6];
     let a = View::rows(&a, [2, 3]);
-    gemm(1.0, a, a, ViewMut::rows(&mut [0.0; 4], [2, 2]), false, false, Precision::F32);
+    let mut c = [0.0; 4];
+    let c = ViewMut::rows(&mut c, [2, 2]);
+    Gemm { a, b: a, c, alpha: 1.0, accum: Accum::Replace, par: Par::Seq, precision: Precision::F32 }.run();
 }
 
-/// Checks both products, all kinds of weights and both precisions on every path.
+/// Checks both matmuls, all kinds of weights and both precisions on every path.
 fn check_all([m, n, k]: [usize; 3]) {
     let w = random(n * k, 5);
     let mut narrow = narrowed(&w);
@@ -241,30 +242,27 @@ fn check_all([m, n, k]: [usize; 3]) {
         (Weights::Nf4(nf4), &nf4_values),
         (Weights::Int8(int8), &int8_values),
     ];
-    for contract in [Contract::RowElements, Contract::Rows] {
-        let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+    for major in [Major::K, Major::MN] {
+        let [width, depth] = if major == Major::K { [n, k] } else { [k, n] };
         let x = random(m * depth, 6);
         let (narrow_x, widened_x) = (narrowed(&x), nearest(&x, true));
         let rank = [0, 1, 8, 37][(m + n + k) % 4];
         let (bias, h, b) = (random(width, 9), random(m * rank, 10), random(width * rank, 11));
-        let plus = Plus {
-            bias: (m % 2 == 0).then_some(&bias),
-            low_rank: (rank > 0).then_some(LowRank { h: &h, b: &b, rank }),
-        };
+        let bias = (m % 2 == 0).then_some(&bias[..]);
+        let low_rank = (rank > 0).then_some(Thin { h: &h, b: &b, rank });
         for (weights, exact) in kinds {
             for precision in [Precision::F32, Precision::Bf16] {
                 for (stored, x) in [(Activations::F32(&x), &x), (Activations::Bf16(&narrow_x), &widened_x)] {
-                    let expected = reference(contract, x, exact, plus, [m, n, k], precision);
+                    let case = Case { major, shape: [m, n, k], x: stored, w: weights, bias, low_rank, precision };
+                    let expected = case.reference(x, exact);
                     for (name, cpu) in cpus() {
-                        let y = product(cpu, contract, stored, weights, plus, [m, n, k], precision);
-                        let at = format!("{name}, {contract:?}, {precision:?}, [{m}, {n}, {k}]");
-                        check_sums(&y, &[&expected], &at);
+                        let at = format!("{name}, {major:?}, {precision:?}, [{m}, {n}, {k}]");
+                        check_sums(&case.run(cpu), &[&expected], &at);
                         if matches!(stored, Activations::Bf16(_)) {
-                            let y = rounded_product(cpu, contract, stored, weights, plus, [m, n, k], precision);
-                            check_rounded(&y, &expected, &at);
+                            check_rounded(&case.run_rounded(cpu), &expected, &at);
                         }
                         if rank > 0 {
-                            check_lora(cpu, contract, (stored, x), (weights, exact), rank, [m, n, k], precision, &at);
+                            check_lora(cpu, case, x, exact, &at);
                         }
                     }
                 }
@@ -273,44 +271,26 @@ fn check_all([m, n, k]: [usize; 3]) {
     }
 }
 
-/// Checks the products of a LoRA pair: h, and y beside the very h that was made.
-#[expect(clippy::too_many_arguments, reason = "one call site")]
-fn check_lora(
-    cpu: Cpu,
-    contract: Contract,
-    (stored, x): (Activations<'_>, &[f32]),
-    (weights, exact): (Weights<'_>, &[f32]),
-    rank: usize,
-    [m, n, k]: [usize; 3],
-    precision: Precision,
-    at: &str,
-) {
-    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
+/// Checks the matmuls of a LoRA pair of the rank of `case`: h, and y beside the very h that was computed. x and w are what
+/// its operands stand for.
+fn check_lora(cpu: Cpu, case: Case<'_>, x: &[f32], w: &[f32], at: &str) {
+    let Case { major, shape: [m, n, k], low_rank: Some(Thin { rank, .. }), precision, .. } = case else { return };
+    let ([width, depth], case) = (case.sizes(), Case { bias: None, low_rank: None, ..case });
     let (down, up) = (random(depth * rank, 12), random(width * rank, 13));
     let (mut h, mut y) = (vec![f32::NAN; m * rank], vec![MaybeUninit::new(f32::NAN); m * width]);
-    let lora = Lora { down: &down, up: &up, rank, scaling: 0.5 };
-    multiply_lora(
-        cpu,
-        stored,
-        weights,
-        contract,
-        None,
-        lora,
-        &mut h,
-        Results::F32(&mut y),
-        [m, width, depth],
-        precision,
-    );
+    let (down_view, up_view) = (thin(&down, [depth, rank], major), thin(&up, [rank, width], major));
+    let low_rank = LowRank::Lora { down: down_view, up: up_view, scaling: 0.5, h: &mut h };
+    Matmul { low_rank: Some(low_rank), ..case.matmul(OutputMut::F32(&mut y)) }.run_on(cpu);
     // Rounding is allowed for h, not required.
     let of_h = [precision, Precision::F32].map(|precision| {
-        let sizes = if contract == Contract::RowElements { [m, rank, k] } else { [m, n, rank] };
-        let mut sums = reference(contract, x, &down, Plus::default(), sizes, precision);
+        let shape = if major == Major::K { [m, rank, k] } else { [m, n, rank] };
+        let mut sums = Case { shape, precision, ..case }.reference(x, &down);
         sums.iter_mut().for_each(|(sum, tolerance)| (*sum, *tolerance) = (0.5 * *sum, 0.5 * *tolerance + 1e-7));
         sums
     });
     check_sums(&h, &of_h.each_ref().map(Vec::as_slice), &format!("h on {at}"));
-    let plus = Plus { bias: None, low_rank: Some(LowRank { h: &h, b: &up, rank }) };
-    check_sums(&initialized(y), &[&reference(contract, x, exact, plus, [m, n, k], precision)], at);
+    let case = Case { low_rank: Some(Thin { h: &h, b: &up, rank }), ..case };
+    check_sums(&initialized(y), &[&case.reference(x, w)], at);
 }
 
 /// Checks sums against one of several expectations, each a sum and how far it may be off.
@@ -327,37 +307,6 @@ fn check_rounded(y: &[bf16], expected: &[(f64, f64)], at: &str) {
         let [least, most] = [sum - tolerance, sum + tolerance].map(|sum| bf16::from_f32(sum as f32));
         assert!(least <= *y && *y <= most, "{at}, element {i}, rounded: {y} instead of {sum}");
     }
-}
-
-fn rounded_product(
-    cpu: Cpu,
-    contract: Contract,
-    x: Activations<'_>,
-    w: Weights<'_>,
-    plus: Plus<'_>,
-    [m, n, k]: [usize; 3],
-    precision: Precision,
-) -> Vec<bf16> {
-    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
-    let mut y = vec![MaybeUninit::new(bf16::NAN); m * width];
-    multiply(cpu, x, w, contract, plus, Results::Bf16(&mut y), [m, width, depth], precision);
-    // SAFETY: it is made of numbers.
-    y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
-}
-
-fn product(
-    cpu: Cpu,
-    contract: Contract,
-    x: Activations<'_>,
-    w: Weights<'_>,
-    plus: Plus<'_>,
-    [m, n, k]: [usize; 3],
-    precision: Precision,
-) -> Vec<f32> {
-    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
-    let mut y = vec![MaybeUninit::new(f32::NAN); m * width];
-    multiply(cpu, x, w, contract, plus, Results::F32(&mut y), [m, width, depth], precision);
-    initialized(y)
 }
 
 /// The values, or the nearest ones in bf16.
@@ -386,53 +335,107 @@ fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
     y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
 }
 
-fn nt(x: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
-    let mut y = vec![MaybeUninit::new(f32::NAN); m * n];
-    matmul_nt(Activations::F32(x), w, plus, Results::F32(&mut y), [m, n, k], precision);
-    initialized(y)
+/// The factors of a product of low rank.
+#[derive(Clone, Copy)]
+struct Thin<'a> {
+    h: &'a [f32],
+    b: &'a [f32],
+    rank: usize,
 }
 
-fn nn(dy: &[f32], w: Weights<'_>, plus: Plus<'_>, [m, n, k]: [usize; 3], precision: Precision) -> Vec<f32> {
-    let mut dx = vec![MaybeUninit::new(f32::NAN); m * k];
-    matmul_nn(Activations::F32(dy), w, plus, Results::F32(&mut dx), [m, n, k], precision);
-    initialized(dx)
-}
-
-/// The product in f64 of the operands as they are rounded, and how far f32 sums may be from it.
-fn reference(
-    contract: Contract,
-    x: &[f32],
-    w: &[f32],
-    plus: Plus<'_>,
-    [m, n, k]: [usize; 3],
+/// A matmul with a weight of `[n, k]`: of x, `[m, k]`, with its transpose where it is K-major, else of dy, `[m, n]`.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    major: Major,
+    /// m, n and k.
+    shape: [usize; 3],
+    x: Activations<'a>,
+    w: Weights<'a>,
+    bias: Option<&'a [f32]>,
+    low_rank: Option<Thin<'a>>,
     precision: Precision,
-) -> Vec<(f64, f64)> {
-    let rounded = |v: &[f32]| -> Vec<f64> {
-        let rounded = |&v: &f32| {
-            if precision == Precision::F32 { f64::from(v) } else { bf16::from_f32(v).to_f64() }
-        };
-        v.iter().map(rounded).collect()
-    };
-    let [width, depth] = if contract == Contract::RowElements { [n, k] } else { [k, n] };
-    let LowRank { h, b, rank } = plus.low_rank.unwrap_or(LowRank { h: &[], b: &[], rank: 0 });
-    let terms = [(rounded(x), rounded(w), depth), (rounded(h), rounded(b), rank)];
-    let mut result = Vec::new();
-    for i in 0..m {
-        for j in 0..width {
-            let (mut sum, mut size) = (plus.bias.map_or(0.0, |bias| f64::from(bias[j])), 0.0);
-            for (x, w, depth) in &terms {
-                for p in 0..*depth {
-                    let w = if contract == Contract::RowElements { w[j * depth + p] } else { w[p * width + j] };
-                    sum += x[i * depth + p] * w;
-                    size += (x[i * depth + p] * w).abs();
-                }
-            }
-            // A sum of d terms is rounded d times, by up to 2⁻²⁴ of it, in directions that mostly cancel.
-            let roundings = 4.0 + ((depth + rank) as f64).sqrt();
-            result.push((sum, (size + sum.abs()) * f64::from(f32::EPSILON) / 2.0 * roundings));
+}
+
+impl<'a> Case<'a> {
+    fn nt(x: &'a [f32], w: Weights<'a>, shape: [usize; 3], precision: Precision) -> Self {
+        Case { major: Major::K, shape, x: Activations::F32(x), w, bias: None, low_rank: None, precision }
+    }
+
+    fn nn(dy: &'a [f32], w: Weights<'a>, shape: [usize; 3], precision: Precision) -> Self {
+        Case { major: Major::MN, ..Case::nt(dy, w, shape, precision) }
+    }
+
+    /// The width of the result and the length of the contraction.
+    fn sizes(self) -> [usize; 2] {
+        let [_, n, k] = self.shape;
+        if self.major == Major::K { [n, k] } else { [k, n] }
+    }
+
+    fn matmul(self, y: OutputMut<'a>) -> Matmul<'a> {
+        let ([m, n, k], [width, depth]) = (self.shape, self.sizes());
+        let w = WeightView::rows(self.w, [n, k]);
+        let low_rank = self.low_rank.map(|Thin { h, b, rank }| LowRank::Given {
+            h: View::rows(h, [m, rank]),
+            up: thin(b, [rank, width], self.major),
+        });
+        Matmul {
+            x: View::of_activations(self.x, [m, depth]),
+            w: if self.major == Major::K { w.t() } else { w },
+            bias: self.bias,
+            low_rank,
+            y,
+            precision: self.precision,
         }
     }
-    result
+
+    fn run(self, cpu: Cpu) -> Vec<f32> {
+        let mut y = vec![MaybeUninit::new(f32::NAN); self.shape[0] * self.sizes()[0]];
+        self.matmul(OutputMut::F32(&mut y)).run_on(cpu);
+        initialized(y)
+    }
+
+    fn run_rounded(self, cpu: Cpu) -> Vec<bf16> {
+        let mut y = vec![MaybeUninit::new(bf16::NAN); self.shape[0] * self.sizes()[0]];
+        self.matmul(OutputMut::Bf16(&mut y)).run_on(cpu);
+        // SAFETY: it is made of numbers.
+        y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
+    }
+
+    /// The result in f64 of the operands as they are rounded, and how far f32 sums may be from it. x and w are what its own
+    /// stand for.
+    fn reference(self, x: &[f32], w: &[f32]) -> Vec<(f64, f64)> {
+        let rounded = |v: &[f32]| -> Vec<f64> {
+            let rounded = |&v: &f32| {
+                if self.precision == Precision::F32 { f64::from(v) } else { bf16::from_f32(v).to_f64() }
+            };
+            v.iter().map(rounded).collect()
+        };
+        let [width, depth] = self.sizes();
+        let Thin { h, b, rank } = self.low_rank.unwrap_or(Thin { h: &[], b: &[], rank: 0 });
+        let terms = [(rounded(x), rounded(w), depth), (rounded(h), rounded(b), rank)];
+        let mut result = Vec::new();
+        for i in 0..self.shape[0] {
+            for j in 0..width {
+                let (mut sum, mut size) = (self.bias.map_or(0.0, |bias| f64::from(bias[j])), 0.0);
+                for (x, w, depth) in &terms {
+                    for p in 0..*depth {
+                        let w = if self.major == Major::K { w[j * depth + p] } else { w[p * width + j] };
+                        sum += x[i * depth + p] * w;
+                        size += (x[i * depth + p] * w).abs();
+                    }
+                }
+                // A sum of d terms is rounded d times, by up to 2⁻²⁴ of it, in directions that mostly cancel.
+                let roundings = 4.0 + ((depth + rank) as f64).sqrt();
+                result.push((sum, (size + sum.abs()) * f64::from(f32::EPSILON) / 2.0 * roundings));
+            }
+        }
+        result
+    }
+}
+
+/// A factor of low rank, `[contracted, free]`, that lies in memory as the weight does.
+fn thin(data: &[f32], [contracted, free]: [usize; 2], major: Major) -> View<'_> {
+    if major == Major::K { View::rows(data, [free, contracted]).t() } else { View::rows(data, [contracted, free]) }
 }
 
 /// The paths that this CPU has.

@@ -1,6 +1,30 @@
 //! Strided matrices, checked when they are made.
 
-use crate::Activations;
+use half::bf16;
+
+/// The elements of activations or their gradients.
+#[derive(Clone, Copy, Debug)]
+pub enum Activations<'a> {
+    /// As they were computed.
+    F32(&'a [f32]),
+    /// Rounded, as matmuls of bf16 read them.
+    Bf16(&'a [bf16]),
+}
+
+impl Activations<'_> {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Activations::F32(x) => x.len(),
+            Activations::Bf16(x) => x.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// A strided matrix: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +80,11 @@ impl<'a> View<'a> {
     pub fn t(self) -> Self {
         View { shape: self.shape.t(), ..self }
     }
+
+    /// Rows and columns.
+    pub fn dims(self) -> [usize; 2] {
+        [self.shape.rows, self.shape.cols]
+    }
 }
 
 impl<'a> ViewMut<'a> {
@@ -90,7 +119,7 @@ impl<'a> ViewMut<'a> {
 }
 
 impl Shape {
-    fn new(len: usize, [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
+    pub(crate) fn new(len: usize, [rows, cols]: [usize; 2], [row_stride, col_stride]: [usize; 2]) -> Self {
         if rows == 0 || cols == 0 {
             return Shape { rows, cols, row_stride: 0, col_stride: 0 };
         }

@@ -14,7 +14,7 @@ use half::bf16;
 
 use super::tiles::TILE;
 use crate::simd::transpose_lanes;
-use crate::source::{Contract, Factor, Source};
+use crate::source::{Factor, Major, Source};
 
 /// Rows or columns in a panel.
 pub(super) const PANEL: usize = 32;
@@ -81,11 +81,11 @@ pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
     let packing = Packing { source: &factor.source, free, depth, lanes, panel_len };
     // SAFETY: by the caller.
     unsafe {
-        match (side, factor.contract) {
-            (Side::A, Contract::RowElements) => packing.copy(panels, staging),
-            (Side::B, Contract::Rows) => packing.interleave(panels, staging),
-            (Side::B, Contract::RowElements) => packing.transpose(panels, staging),
-            (Side::A, Contract::Rows) => packing.interleave_and_transpose(panels, staging),
+        match (side, factor.major) {
+            (Side::A, Major::K) => packing.copy(panels, staging),
+            (Side::B, Major::MN) => packing.interleave(panels, staging),
+            (Side::B, Major::K) => packing.transpose(panels, staging),
+            (Side::A, Major::MN) => packing.interleave_and_transpose(panels, staging),
         }
     }
 }
@@ -245,12 +245,12 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
 }
 
 /// About how many instructions that rearrange or store go into packing a tile.
-pub(super) fn cost_of_packing(contract: Contract, side: Side) -> usize {
-    match (side, contract) {
-        (Side::A, Contract::RowElements) => 16,
-        (Side::B, Contract::Rows) => 32,
-        (Side::B, Contract::RowElements) => 80,
-        (Side::A, Contract::Rows) => 112,
+pub(super) fn cost_of_packing(major: Major, side: Side) -> usize {
+    match (side, major) {
+        (Side::A, Major::K) => 16,
+        (Side::B, Major::MN) => 32,
+        (Side::B, Major::K) => 80,
+        (Side::A, Major::MN) => 112,
     }
 }
 

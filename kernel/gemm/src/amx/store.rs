@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use super::pack::column;
 use super::tiles::{SUMS, TILE};
-use crate::output::{Ending, Output};
+use crate::epilogue::Epilogue;
+use crate::output::Output;
 use crate::simd::transpose_lanes;
 
 /// Writes the product of a panel of A and one of B, where A is the left operand: sums of rows are neighbours.
@@ -20,14 +21,14 @@ pub(super) unsafe fn as_it_is(
     y: &Output<'_>,
     rows: Range<usize>,
     columns: Range<usize>,
-    ending: Ending<'_>,
+    epilogue: Epilogue<'_>,
 ) {
     assert!(sums.len() == SUMS);
     let orders = [natural_order(0), natural_order(16)];
     // SAFETY: by the caller; 64 bytes are read out of arrays of 16 lanes.
     let (writer, order) = unsafe {
         let order = [_mm512_loadu_si512(orders[0].as_ptr().cast()), _mm512_loadu_si512(orders[1].as_ptr().cast())];
-        (Writer::new(&columns, ending), order)
+        (Writer::new(&columns, epilogue), order)
     };
     for (i, row) in rows.enumerate() {
         let place = i / 16 * 2 * TILE + i % 16 * 16;
@@ -51,11 +52,11 @@ pub(super) unsafe fn transposed(
     y: &Output<'_>,
     rows: Range<usize>,
     columns: Range<usize>,
-    ending: Ending<'_>,
+    epilogue: Epilogue<'_>,
 ) {
     assert!(sums.len() == SUMS);
     // SAFETY: by the caller.
-    let writer = unsafe { Writer::new(&columns, ending) };
+    let writer = unsafe { Writer::new(&columns, epilogue) };
     for half in 0..2 {
         // SAFETY: by the caller.
         let (first, second) = unsafe {
@@ -120,7 +121,7 @@ impl Writer {
     /// # Safety
     /// The caller is compiled for avx512f.
     #[inline(always)]
-    unsafe fn new(columns: &Range<usize>, ending: Ending<'_>) -> Self {
+    unsafe fn new(columns: &Range<usize>, epilogue: Epilogue<'_>) -> Self {
         let width = columns.len();
         assert!(width <= 32);
         let mask = u32::MAX.checked_shr(32 - width as u32).unwrap_or_default();
@@ -128,11 +129,11 @@ impl Writer {
         // SAFETY: the masks confine reads to as many biases as there are columns.
         unsafe {
             let mut bias = [_mm512_setzero_ps(); 2];
-            if let Some(all) = ending.bias {
+            if let Some(all) = epilogue.bias {
                 let from = all[columns.clone()].as_ptr();
                 bias = [_mm512_maskz_loadu_ps(masks[0], from), _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16))];
             }
-            Writer { width, masks, bias, scale: _mm512_set1_ps(ending.scale), accumulate: ending.accumulate }
+            Writer { width, masks, bias, scale: _mm512_set1_ps(epilogue.alpha), accumulate: epilogue.accumulate }
         }
     }
 

@@ -5,6 +5,32 @@ use std::arch::x86_64::*;
 use half::bf16;
 
 use super::{BLOCK, Block, ZERO};
+use crate::decoding::Decoded;
+
+/// What [`Bf12`](super::Bf12) is decoded to.
+pub(super) trait Bf12Element: Decoded {
+    /// The elements of a block of a row with this top.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    unsafe fn decode_avx2(block: &Block, top: u8, out: &mut [Self; BLOCK]);
+}
+
+impl Bf12Element for f32 {
+    #[inline(always)]
+    unsafe fn decode_avx2(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
+        // SAFETY: by the caller.
+        unsafe { decode_f32(block, top, out) }
+    }
+}
+
+impl Bf12Element for bf16 {
+    #[inline(always)]
+    unsafe fn decode_avx2(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
+        // SAFETY: by the caller.
+        unsafe { decode_bf16(block, top, out) }
+    }
+}
 
 /// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each, so
 /// that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
@@ -62,7 +88,7 @@ pub(super) fn dots<const M: usize, const T: usize>(
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(crate) fn decode_f32(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
+fn decode_f32(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
     let table = table(top);
     for (half, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         for (elements, out) in elements(block, half, table).into_iter().zip(out.as_chunks_mut::<16>().0) {
@@ -78,7 +104,7 @@ pub(crate) fn decode_f32(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(crate) fn decode_bf16(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
+fn decode_bf16(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
     let table = table(top);
     for (half, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         for (elements, out) in elements(block, half, table).into_iter().zip(out.as_chunks_mut::<16>().0) {

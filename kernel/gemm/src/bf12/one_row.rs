@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{BLOCK, Bf12, Block, avx2};
-use crate::Precision;
 use crate::few_rows::{dot, in_tasks};
 use crate::pack::pack_row;
+use crate::precision::Precision;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
 use crate::simd::{Avx2, Job, Reads, Simd};
@@ -57,7 +57,7 @@ where
 {
     #[inline(always)]
     unsafe fn run(self) {
-        let Product { dims, y, ending, .. } = self.product;
+        let Product { dims, y, epilogue, .. } = self.product;
         let mut staging = Staging::new::<B>(dims.rank);
         for first in self.rows.clone().step_by(TOGETHER) {
             let rows = first..self.rows.end.min(first + TOGETHER);
@@ -74,7 +74,7 @@ where
                 }
             }
             // SAFETY: tasks have disjoint rows of W, thus columns of y, and this one holds one part at a time.
-            unsafe { ending.write(true, sums.iter().copied(), y.row(0, rows.clone()), rows) };
+            unsafe { epilogue.write(true, sums.iter().copied(), y.row(0, rows.clone()), rows) };
         }
     }
 }

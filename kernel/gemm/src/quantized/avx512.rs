@@ -4,7 +4,33 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{Decoded, NF4_BLOCK, NF4_VALUES, Nf4, parts};
+use super::{NF4_BLOCK, NF4_VALUES, Nf4, parts};
+use crate::decoding::Decoded;
+
+/// What NF4 is decoded to.
+pub(super) trait Nf4Element: Decoded {
+    /// `out[i] = value(codes[i]) · absmax`, with two codes a byte.
+    ///
+    /// # Safety
+    /// The CPU has avx512f, avx512bw and avx512vl.
+    unsafe fn decode_avx512(codes: &[u8], absmax: f32, out: &mut [Self]);
+}
+
+impl Nf4Element for f32 {
+    #[inline(always)]
+    unsafe fn decode_avx512(codes: &[u8], absmax: f32, out: &mut [f32]) {
+        // SAFETY: by the caller.
+        unsafe { nf4_f32(codes, absmax, out) }
+    }
+}
+
+impl Nf4Element for bf16 {
+    #[inline(always)]
+    unsafe fn decode_avx512(codes: &[u8], absmax: f32, out: &mut [bf16]) {
+        // SAFETY: by the caller.
+        unsafe { nf4_bf16(codes, absmax, out) }
+    }
+}
 
 /// Whether this CPU can do what is below.
 #[inline(always)]
@@ -14,17 +40,17 @@ pub(super) fn is_there() -> bool {
 
 /// Reads the elements of `w` from `start`, which is even, into `out`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn decode<E: Decoded>(w: &Nf4<'_>, start: usize, out: &mut [E]) {
+pub(super) fn decode<E: Nf4Element>(w: &Nf4<'_>, start: usize, out: &mut [E]) {
     for (block, part) in parts(start, out.len(), NF4_BLOCK) {
         let codes = &w.codes[(start + part.start) / 2..(start + part.end).div_ceil(2)];
-        // SAFETY: this is the one caller it is meant for.
-        unsafe { E::nf4_avx512(codes, w.absmax(block), &mut out[part]) };
+        // SAFETY: this function is compiled for the same features.
+        unsafe { E::decode_avx512(codes, w.absmax(block), &mut out[part]) };
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn nf4_f32(codes: &[u8], absmax: f32, out: &mut [f32]) {
+fn nf4_f32(codes: &[u8], absmax: f32, out: &mut [f32]) {
     let table = _mm512_mul_ps(values(), _mm512_set1_ps(absmax));
     for (codes, out) in codes.chunks(8).zip(out.chunks_mut(16)) {
         let bytes = _mm512_cvtepu8_epi64(load(codes));
@@ -38,7 +64,7 @@ pub(super) fn nf4_f32(codes: &[u8], absmax: f32, out: &mut [f32]) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn nf4_bf16(codes: &[u8], absmax: f32, out: &mut [bf16]) {
+fn nf4_bf16(codes: &[u8], absmax: f32, out: &mut [bf16]) {
     let bits = _mm512_castps_si512(_mm512_mul_ps(values(), _mm512_set1_ps(absmax)));
     // To nearest, ties to even.
     let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));

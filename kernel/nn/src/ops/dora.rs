@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Precision, View, ViewMut, gemm};
+use tunebook_gemm::{Accum, Gemm, Par, Precision, View, ViewMut};
 
 use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
@@ -32,9 +32,16 @@ pub fn dora_norms(weight: &FrozenMatrix, a: &Tensor, b: &Tensor, scaling: f32) -
         let first = block * BLOCK;
         rows.resize(norms.len() * cols, 0.0);
         weight.read(first * cols, rows);
-        let b = View::rows(&b[first * rank..], [norms.len(), rank]);
-        let sum = ViewMut::rows(rows, [norms.len(), cols]);
-        gemm(scaling, b, View::rows(&a, [rank, cols]), sum, true, false, Precision::F32);
+        Gemm {
+            a: View::rows(&b[first * rank..], [norms.len(), rank]),
+            b: View::rows(&a, [rank, cols]),
+            c: ViewMut::rows(rows, [norms.len(), cols]),
+            alpha: scaling,
+            accum: Accum::Add,
+            par: Par::Seq,
+            precision: Precision::F32,
+        }
+        .run();
         for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(cols.max(1))) {
             *norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
         }

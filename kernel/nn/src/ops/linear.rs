@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use half::bf16;
-use tunebook_gemm::{Lora, Plus, Precision, Results, lora_nn, lora_nt, matmul_nn, matmul_nt};
+use tunebook_gemm::{Matmul, OutputMut, Precision, View};
 
 use super::buffer::{
     borrow, borrow_operand, expect_operand, expect_shape, expect_vector, matrix, operand_sizes, overwrite, tensor,
@@ -15,7 +15,7 @@ use super::weight::Weight;
 
 const OP: &str = "linear";
 
-/// What a low-rank adapter adds to a product as it is written.
+/// What a low-rank adapter adds to a matmul as it is written.
 #[derive(Clone, Copy)]
 pub struct LowRank<'a> {
     /// `[T, r]`.
@@ -44,18 +44,19 @@ pub fn linear<'a>(
     }
     let x = x.contiguous()?;
     let x = borrow_operand(OP, "x", &x)?;
+    let x = View::of_activations(x.elements(), [rows, inputs]);
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
-    with_low_rank(low_rank, |low_rank| {
-        let plus = Plus { bias: bias.as_deref(), low_rank };
-        weight.read(OP, |weight| {
-            // SAFETY: `matmul_nt` writes all of y.
-            unsafe {
-                new_results(dtype, rows, outputs, |y| {
-                    matmul_nt(x.elements(), weight, plus, y, [rows, outputs, inputs], precision);
-                })
-            }
-        })
-    })??
+    with_low_rank(
+        low_rank,
+        |b| b.t(),
+        |low_rank| {
+            weight.read(OP, |weight| {
+                let (w, bias) = (weight.t(), bias.as_deref());
+                // SAFETY: `Matmul` writes all of y.
+                unsafe { new_matrix(dtype, rows, outputs, |y| Matmul { x, w, bias, low_rank, y, precision }.run()) }
+            })
+        },
+    )
 }
 
 /// dx = dy W + dh A, with `low_rank` holding dh and A.
@@ -79,17 +80,19 @@ pub fn linear_backward<'a>(
     }
     let dy = dy.contiguous()?;
     let dy = borrow_operand(OP, "dy", &dy)?;
-    with_low_rank(low_rank, |low_rank| {
-        let plus = Plus { bias: None, low_rank };
-        weight.read(OP, |weight| {
-            // SAFETY: `matmul_nn` writes all of dx.
-            unsafe {
-                new_results(dtype, rows, inputs, |dx| {
-                    matmul_nn(dy.elements(), weight, plus, dx, [rows, outputs, inputs], precision);
-                })
-            }
-        })
-    })??
+    let x = View::of_activations(dy.elements(), [rows, outputs]);
+    with_low_rank(
+        low_rank,
+        |a| a,
+        |low_rank| {
+            weight.read(OP, |w| {
+                // SAFETY: `Matmul` writes all of dx.
+                unsafe {
+                    new_matrix(dtype, rows, inputs, |y| Matmul { x, w, bias: None, low_rank, y, precision }.run())
+                }
+            })
+        },
+    )
 }
 
 /// h = scaling · x Aᵀ and y = x Wᵀ + bias + h Bᵀ: [`lora_down`] and [`linear`] with one pass over x.
@@ -117,16 +120,15 @@ pub fn lora_linear<'a>(
     let x = x.contiguous()?;
     let (x, a, b) = (borrow_operand(OP, "x", &x)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
     let bias = bias.map(|bias| borrow(OP, "bias", bias)).transpose()?;
-    let lora = Lora { down: &a, up: &b, rank, scaling };
+    let x = View::of_activations(x.elements(), [rows, inputs]);
+    let (down, up) = (View::rows(&a, [rank, inputs]).t(), View::rows(&b, [outputs, rank]).t());
     let mut h = vec![0f32; rows * rank];
     let y = weight.read(OP, |weight| {
-        // SAFETY: `lora_nt` writes all of y.
-        unsafe {
-            new_results(dtype, rows, outputs, |y| {
-                lora_nt(x.elements(), weight, bias.as_deref(), lora, &mut h, y, [rows, outputs, inputs], precision);
-            })
-        }
-    })??;
+        let (w, bias) = (weight.t(), bias.as_deref());
+        let low_rank = Some(tunebook_gemm::LowRank::Lora { down, up, scaling, h: &mut h });
+        // SAFETY: `Matmul` writes all of y.
+        unsafe { new_matrix(dtype, rows, outputs, |y| Matmul { x, w, bias, low_rank, y, precision }.run()) }
+    })?;
     Ok((y, tensor(h, rows, rank)?))
 }
 
@@ -154,16 +156,14 @@ pub fn lora_linear_backward<'a>(
     }
     let dy = dy.contiguous()?;
     let (dy, a, b) = (borrow_operand(OP, "dy", &dy)?, borrow(OP, "lora_A", a)?, borrow(OP, "lora_B", b)?);
-    let lora = Lora { down: &b, up: &a, rank, scaling };
+    let x = View::of_activations(dy.elements(), [rows, outputs]);
+    let (down, up) = (View::rows(&b, [outputs, rank]), View::rows(&a, [rank, inputs]));
     let mut dh = vec![0f32; rows * rank];
-    let dx = weight.read(OP, |weight| {
-        // SAFETY: `lora_nn` writes all of dx.
-        unsafe {
-            new_results(dtype, rows, inputs, |dx| {
-                lora_nn(dy.elements(), weight, lora, &mut dh, dx, [rows, outputs, inputs], precision);
-            })
-        }
-    })??;
+    let dx = weight.read(OP, |w| {
+        let low_rank = Some(tunebook_gemm::LowRank::Lora { down, up, scaling, h: &mut dh });
+        // SAFETY: `Matmul` writes all of dx.
+        unsafe { new_matrix(dtype, rows, inputs, |y| Matmul { x, w, bias: None, low_rank, y, precision }.run()) }
+    })?;
     Ok((dx, tensor(dh, rows, rank)?))
 }
 
@@ -171,25 +171,25 @@ pub fn lora_linear_backward<'a>(
 ///
 /// # Safety
 /// `write` writes every element.
-unsafe fn new_results(dtype: DType, rows: usize, columns: usize, write: impl FnOnce(Results)) -> Result<Tensor> {
+unsafe fn new_matrix(dtype: DType, rows: usize, columns: usize, write: impl FnOnce(OutputMut)) -> Result<Tensor> {
     // SAFETY: by the caller.
     unsafe {
         match dtype {
             DType::BF16 => {
                 let mut values: Vec<bf16> = Vec::new();
-                overwrite(&mut values, rows * columns, |values| write(Results::Bf16(values)));
+                overwrite(&mut values, rows * columns, |values| write(OutputMut::Bf16(values)));
                 tensor(values, rows, columns)
             }
             _ => {
                 let mut values: Vec<f32> = Vec::new();
-                overwrite(&mut values, rows * columns, |values| write(Results::F32(values)));
+                overwrite(&mut values, rows * columns, |values| write(OutputMut::F32(values)));
                 tensor(values, rows, columns)
             }
         }
     }
 }
 
-/// Rows, outputs and inputs of a product; an error unless x and bias fit the weight.
+/// Rows, outputs and inputs of a layer; an error unless x and bias fit the weight.
 fn sizes(x: &Tensor, weight: Weight, bias: Option<&Tensor>) -> Result<[usize; 3]> {
     let (outputs, inputs) = weight.shape(OP)?;
     let (rows, width) = operand_sizes(OP, "x", x)?;
@@ -217,12 +217,17 @@ fn check_low_rank(
     expect_shape(OP, factor_name, factor, out, columns)
 }
 
-/// Runs `f` with the elements of a low-rank part.
-fn with_low_rank<R>(low_rank: Option<LowRank>, f: impl FnOnce(Option<tunebook_gemm::LowRank>) -> R) -> Result<R> {
-    let Some(LowRank { h, factor }) = low_rank else { return Ok(f(None)) };
-    let (_, rank) = matrix(OP, "h", h)?;
-    let (h, b) = (borrow(OP, "h", h)?, borrow(OP, "factor", factor)?);
-    Ok(f(Some(tunebook_gemm::LowRank { h: &h, b: &b, rank })))
+/// Runs `f` with the elements of a low-rank part, and the factor as `lies` has it.
+fn with_low_rank<R>(
+    low_rank: Option<LowRank>,
+    lies: impl FnOnce(View) -> View,
+    f: impl FnOnce(Option<tunebook_gemm::LowRank>) -> Result<R>,
+) -> Result<R> {
+    let Some(LowRank { h, factor }) = low_rank else { return f(None) };
+    let ((rows, rank), (factor_rows, columns)) = (matrix(OP, "h", h)?, matrix(OP, "factor", factor)?);
+    let (h, factor) = (borrow(OP, "h", h)?, borrow(OP, "factor", factor)?);
+    let (h, up) = (View::rows(&h, [rows, rank]), lies(View::rows(&factor, [factor_rows, columns])));
+    f(Some(tunebook_gemm::LowRank::Given { h, up }))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The low-rank products of an adapter. What was a layer's input, and the gradient of its output, may be
+//! The low-rank matmuls of an adapter. What was a layer's input, and the gradient of its output, may be
 //! [`rounded`](super::rounded).
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor};
-use tunebook_gemm::{Precision, View, ViewMut, gemm};
+use tunebook_gemm::{Accum, Gemm, Par, Precision, View, ViewMut};
 
 use super::buffer::{
     activations, borrow, borrow_operand, expect_operand, expect_shape, floats_mut, matrix, operand_sizes, tensor,
@@ -25,8 +25,16 @@ pub fn lora_down(x: &Tensor, a: &Tensor, scaling: f32, precision: Precision) -> 
     let x = x.contiguous()?;
     let mut h = vec![0f32; rows * rank];
     let (x, a) = (borrow_operand(OP, "x", &x)?, borrow(OP, "lora_A", a)?);
-    let (x, a) = (View::of_activations(x.elements(), [rows, inputs]), View::rows(&a, [rank, inputs]));
-    gemm(scaling, x, a.t(), ViewMut::rows(&mut h, [rows, rank]), false, true, precision);
+    Gemm {
+        a: View::of_activations(x.elements(), [rows, inputs]),
+        b: View::rows(&a, [rank, inputs]).t(),
+        c: ViewMut::rows(&mut h, [rows, rank]),
+        alpha: scaling,
+        accum: Accum::Replace,
+        par: Par::Rayon,
+        precision,
+    }
+    .run();
     tensor(h, rows, rank)
 }
 
@@ -42,8 +50,16 @@ pub fn lora_factor_backward(dy: &Tensor, factor: &Tensor, scaling: f32, precisio
     let dy = dy.contiguous()?;
     let mut dx = vec![0f32; rows * inputs];
     let (dy, factor) = (borrow_operand(OP, "dy", &dy)?, borrow(OP, "factor", factor)?);
-    let (dy, factor) = (View::of_activations(dy.elements(), [rows, outputs]), View::rows(&factor, [outputs, inputs]));
-    gemm(scaling, dy, factor, ViewMut::rows(&mut dx, [rows, inputs]), false, true, precision);
+    Gemm {
+        a: View::of_activations(dy.elements(), [rows, outputs]),
+        b: View::rows(&factor, [outputs, inputs]),
+        c: ViewMut::rows(&mut dx, [rows, inputs]),
+        alpha: scaling,
+        accum: Accum::Replace,
+        par: Par::Rayon,
+        precision,
+    }
+    .run();
     tensor(dx, rows, inputs)
 }
 
@@ -84,8 +100,16 @@ impl InplaceOp3 for AddWeightGradient {
         let Self { rows, m, n, precision } = *self;
         let sum = floats_mut(OP, "sum", s1, l1)?;
         let (left, right) = (activations(OP, "left", s2, l2)?, activations(OP, "right", s3, l3)?);
-        let (left, right) = (View::of_activations(left, [rows, m]), View::of_activations(right, [rows, n]));
-        gemm(1.0, left.t(), right, ViewMut::rows(sum, [m, n]), true, true, precision);
+        Gemm {
+            a: View::of_activations(left, [rows, m]).t(),
+            b: View::of_activations(right, [rows, n]),
+            c: ViewMut::rows(sum, [m, n]),
+            alpha: 1.0,
+            accum: Accum::Add,
+            par: Par::Rayon,
+            precision,
+        }
+        .run();
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! The weight of a linear layer, as a product reads it.
+//! The weight of a linear layer, as a matmul reads it.
 
 use candle_core::{Device, Result, Tensor};
-use tunebook_gemm::{Precision, Weights};
+use tunebook_gemm::{Precision, WeightView, Weights};
 
 use super::buffer::{borrow, matrix};
 use super::on_device::operand_dtype;
@@ -29,7 +29,7 @@ impl Weight<'_> {
         }
     }
 
-    /// The elements on a device, rounded as a product of this precision reads them.
+    /// The elements on a device, rounded as a matmul of this precision reads them.
     pub(super) fn tensor(self, device: &Device, precision: Precision) -> Result<Tensor> {
         let dtype = operand_dtype(precision);
         match self {
@@ -38,11 +38,13 @@ impl Weight<'_> {
         }
     }
 
-    /// Runs `f` with the elements.
-    pub(super) fn read<R>(self, op: &'static str, f: impl FnOnce(Weights<'_>) -> R) -> Result<R> {
+    /// Runs `f` with the matrix, `[out, in]`, in CPU memory.
+    pub(super) fn read<R>(self, op: &'static str, f: impl FnOnce(WeightView<'_>) -> Result<R>) -> Result<R> {
+        let (outputs, inputs) = self.shape(op)?;
+        let view = |weights| WeightView::rows(weights, [outputs, inputs]);
         match self {
-            Self::Frozen(weight) => Ok(f(weight.weights())),
-            Self::Trained(weight) => Ok(f(Weights::F32(&borrow(op, "weight", weight)?))),
+            Self::Frozen(weight) => f(view(weight.weights())),
+            Self::Trained(weight) => f(view(Weights::F32(&borrow(op, "weight", weight)?))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The backward pass: scores are made again, a block of queries at a time.
 
 use rayon::prelude::*;
-use tunebook_gemm::{View, ViewMut, gemm};
+use tunebook_gemm::{Accum, View, ViewMut};
 
 use super::super::vector::{dot, scale, vectorized};
 use super::segments::Segment;
@@ -100,8 +100,8 @@ impl Attention {
             p.resize(rows * keys, 0.0);
             ds.resize(rows * keys, 0.0);
 
-            gemm(self.scale(), q, k.t(), ViewMut::rows(p, [rows, keys]), false, false, self.precision);
-            gemm(1.0, d_o_rows, v.t(), ViewMut::rows(ds, [rows, keys]), false, false, self.precision);
+            self.gemm(self.scale(), q, k.t(), ViewMut::rows(p, [rows, keys]), Accum::Replace);
+            self.gemm(1.0, d_o_rows, v.t(), ViewMut::rows(ds, [rows, keys]), Accum::Replace);
             vectorized(
                 #[inline(always)]
                 || {
@@ -118,10 +118,10 @@ impl Attention {
                 },
             );
             let (p, ds) = (View::rows(p, [rows, keys]), View::rows(ds, [rows, keys]));
-            gemm(1.0, p.t(), d_o_rows, ViewMut::rows(dv, [keys, head_dim]), true, false, self.precision);
+            self.gemm(1.0, p.t(), d_o_rows, ViewMut::rows(dv, [keys, head_dim]), Accum::Add);
             let dq = &mut dq[first * head_dim..];
-            gemm(self.scale(), ds, k, ViewMut::rows(dq, [rows, head_dim]), false, false, self.precision);
-            gemm(self.scale(), ds.t(), q, ViewMut::rows(dk, [keys, head_dim]), true, false, self.precision);
+            self.gemm(self.scale(), ds, k, ViewMut::rows(dq, [rows, head_dim]), Accum::Replace);
+            self.gemm(self.scale(), ds.t(), q, ViewMut::rows(dk, [keys, head_dim]), Accum::Add);
         }
     }
 }

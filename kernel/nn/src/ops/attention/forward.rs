@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use tunebook_gemm::{View, ViewMut, gemm};
+use tunebook_gemm::{Accum, View, ViewMut};
 
 use super::super::vector::{scale, vectorized};
 use super::segments::Segment;
@@ -60,7 +60,7 @@ impl Attention {
         let k = self.rows_of_head(k, segment.k.start, keys, head / self.group(), self.kv_heads);
         let v = self.rows_of_head(v, segment.k.start, keys, head / self.group(), self.kv_heads);
         scores.resize(queries.len() * keys, 0.0);
-        gemm(self.scale(), q, k.t(), ViewMut::rows(scores, [queries.len(), keys]), false, false, self.precision);
+        self.gemm(self.scale(), q, k.t(), ViewMut::rows(scores, [queries.len(), keys]), Accum::Replace);
         let mut reciprocal_sums = [0f32; MAX_BLOCK];
         vectorized(
             #[inline(always)]
@@ -73,7 +73,7 @@ impl Attention {
             },
         );
         let p = View::rows(scores, [queries.len(), keys]);
-        gemm(1.0, p, v, ViewMut::rows(o, [queries.len(), self.head_dim]), false, false, self.precision);
+        self.gemm(1.0, p, v, ViewMut::rows(o, [queries.len(), self.head_dim]), Accum::Replace);
         // Dividing o, and not the longer rows of scores, by their sums.
         for (o, reciprocal) in o.chunks_exact_mut(self.head_dim).zip(reciprocal_sums) {
             scale(o, reciprocal);

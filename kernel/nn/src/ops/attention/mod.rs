@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::Precision;
+use tunebook_gemm::{Accum, Gemm, Par, Precision, View, ViewMut};
 
 use super::buffer::{borrow, expect_shape, matrix, tensor};
 use super::error::OpError;
@@ -111,6 +111,11 @@ impl Attention {
 
     fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// c = alpha · a b, or c += alpha · a b, by the task at hand alone: tasks are many.
+    fn gemm(&self, alpha: f32, a: View<'_>, b: View<'_>, c: ViewMut<'_>, accum: Accum) {
+        Gemm { a, b, c, alpha, accum, par: Par::Seq, precision: self.precision }.run();
     }
 
     /// Query heads that share a key head.

@@ -4,7 +4,7 @@ mod on_device;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
-use tunebook_gemm::{Activations, Plus, Precision, Results, View, ViewMut, Weights, gemm, matmul_nn, matmul_nt};
+use tunebook_gemm::{Accum, Gemm, Matmul, OutputMut, Par, Precision, View, ViewMut, WeightView};
 
 use super::buffer::{borrow, expect_shape, floats_mut, matrix, overwrite, tensor};
 use super::error::OpError;
@@ -45,6 +45,15 @@ pub fn linear_cross_entropy<'a>(
     for_chunks(x, head, labels, precision, None)
 }
 
+/// Where gradients go.
+#[derive(Clone, Copy)]
+struct GradientSums<'a, X> {
+    /// That of x is added to it, `[T, hidden]`.
+    x: X,
+    /// Where the head trains, its own is added to it, `[vocab, hidden]`.
+    head: Option<&'a Tensor>,
+}
+
 /// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
 /// again would cost a third more. Where the head trains, its gradient is added to `head_sum`, `[vocab, hidden]`.
 pub fn linear_cross_entropy_with_gradient<'a>(
@@ -61,12 +70,13 @@ pub fn linear_cross_entropy_with_gradient<'a>(
     }
     if is_on_device(x) {
         let (head, dx) = (head.tensor(x.device(), precision)?, x.zeros_like()?);
-        let loss = on_device::linear_cross_entropy(x, &head, labels, precision, Some((&dx, head_sum)))?;
+        let sums = GradientSums { x: &dx, head: head_sum };
+        let loss = on_device::linear_cross_entropy(x, &head, labels, precision, Some(sums))?;
         return Ok((loss, dx));
     }
     let rows = x.dim(0)?;
     let mut dx = vec![0f32; rows * hidden];
-    let loss = for_chunks(x, head, labels, precision, Some((&mut dx, head_sum)))?;
+    let loss = for_chunks(x, head, labels, precision, Some(GradientSums { x: &mut dx[..], head: head_sum }))?;
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
@@ -81,10 +91,9 @@ fn for_chunks(
     head: Weight<'_>,
     labels: Labels<'_>,
     precision: Precision,
-    mut gradients: Option<(&mut [f32], Option<&Tensor>)>,
+    mut sums: Option<GradientSums<'_, &mut [f32]>>,
 ) -> Result<f64> {
     let (vocab, hidden) = head.shape(OP)?;
-    let sizes = [vocab, hidden];
     let x = x.contiguous()?;
     let values = borrow(OP, "x", &x)?;
     let mut buffers = Buffers::default();
@@ -97,15 +106,14 @@ fn for_chunks(
             targets: &labels.targets[range.clone()],
             weights: &labels.weights[range],
         };
-        let with_gradient = gradients.is_some();
-        loss +=
-            head.read(OP, |head| chunk_loss(&values, (head, sizes), labels, precision, with_gradient, &mut buffers))?;
-        if let Some((dx, head_sum)) = &mut gradients {
+        let with_gradient = sums.is_some();
+        loss += head.read(OP, |head| Ok(chunk_loss(&values, head, labels, precision, with_gradient, &mut buffers)))?;
+        if let Some(sums) = &mut sums {
             for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(hidden.max(1))) {
-                axpy(&mut dx[row as usize * hidden..][..hidden], 1.0, gradient);
+                axpy(&mut sums.x[row as usize * hidden..][..hidden], 1.0, gradient);
             }
-            if let Some(sum) = head_sum {
-                sum.inplace_op1(&AddHeadGradient { buffers: &buffers, sizes })?;
+            if let Some(sum) = sums.head {
+                sum.inplace_op1(&AddHeadGradient { buffers: &buffers, sizes: [vocab, hidden] })?;
             }
         }
     }
@@ -127,9 +135,16 @@ impl InplaceOp1 for AddHeadGradient<'_> {
         let Buffers { x, logits, .. } = self.buffers;
         let [vocab, hidden] = self.sizes;
         let rows = logits.len() / vocab.max(1);
-        let sum = ViewMut::rows(floats_mut(OP, "head_sum", storage, layout)?, self.sizes);
-        let (logits, x) = (View::rows(logits, [rows, vocab]), View::rows(x, [rows, hidden]));
-        gemm(1.0, logits.t(), x, sum, true, true, Precision::F32);
+        Gemm {
+            a: View::rows(logits, [rows, vocab]).t(),
+            b: View::rows(x, [rows, hidden]),
+            c: ViewMut::rows(floats_mut(OP, "head_sum", storage, layout)?, self.sizes),
+            alpha: 1.0,
+            accum: Accum::Add,
+            par: Par::Rayon,
+            precision: Precision::F32,
+        }
+        .run();
         Ok(())
     }
 }
@@ -163,32 +178,26 @@ struct Buffers {
     dx: Vec<f32>,
 }
 
-/// The loss of some labelled rows, and with `with_gradient` their dx in the buffers.
+/// The loss of some labelled rows, and with `with_gradient` their dx in the buffers. The head is `[vocab, hidden]`.
 fn chunk_loss(
     x: &[f32],
-    (head, [vocab, hidden]): (Weights<'_>, [usize; 2]),
+    head: WeightView<'_>,
     labels: Labels<'_>,
     precision: Precision,
     with_gradient: bool,
     buffers: &mut Buffers,
 ) -> f64 {
-    let count = labels.rows.len();
+    let (count, [vocab, hidden]) = (labels.rows.len(), head.dims());
     let Buffers { x: labelled, logits, dx } = buffers;
     labelled.clear();
     for &row in labels.rows {
         labelled.extend_from_slice(&x[row as usize * hidden..][..hidden]);
     }
-    // SAFETY: `matmul_nt` writes all of the logits.
+    // SAFETY: `Matmul` writes all of the logits.
     unsafe {
         overwrite(logits, count * vocab, |logits| {
-            matmul_nt(
-                Activations::F32(labelled),
-                head,
-                Plus::default(),
-                Results::F32(logits),
-                [count, vocab, hidden],
-                precision,
-            );
+            let (x, y) = (View::rows(labelled, [count, hidden]), OutputMut::F32(logits));
+            Matmul { x, w: head.t(), bias: None, low_rank: None, y, precision }.run();
         });
     }
     let losses: Vec<f64> = logits
@@ -213,17 +222,11 @@ fn chunk_loss(
         })
         .collect();
     if with_gradient {
-        // SAFETY: `matmul_nn` writes all of dx.
+        // SAFETY: `Matmul` writes all of dx.
         unsafe {
             overwrite(dx, count * hidden, |dx| {
-                matmul_nn(
-                    Activations::F32(logits),
-                    head,
-                    Plus::default(),
-                    Results::F32(dx),
-                    [count, vocab, hidden],
-                    precision,
-                );
+                let (x, y) = (View::rows(logits, [count, vocab]), OutputMut::F32(dx));
+                Matmul { x, w: head, bias: None, low_rank: None, y, precision }.run();
             });
         }
     }

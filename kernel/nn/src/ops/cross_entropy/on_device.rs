@@ -4,16 +4,15 @@ use candle_core::{Result, Tensor};
 use tunebook_gemm::Precision;
 
 use super::super::on_device::{accumulate, add_rows, product_nn, product_nt, product_tn};
-use super::{Labels, head_chunk};
+use super::{GradientSums, Labels, head_chunk};
 
-/// The loss; with `gradients` the gradient of x is added to the first and, where the head trains, its own to the
-/// second.
+/// The loss; the gradients are added to `sums`.
 pub fn linear_cross_entropy(
     x: &Tensor,
     head: &Tensor,
     labels: Labels<'_>,
     precision: Precision,
-    gradients: Option<(&Tensor, Option<&Tensor>)>,
+    sums: Option<GradientSums<'_, &Tensor>>,
 ) -> Result<f64> {
     let (device, chunk) = (x.device(), head_chunk(head.dim(0)?));
     let chunks = labels.rows.chunks(chunk).zip(labels.targets.chunks(chunk)).zip(labels.weights.chunks(chunk));
@@ -29,13 +28,13 @@ pub fn linear_cross_entropy(
         let of_rows = (sum.log()? + (max - logits.gather(&targets, 1)?)?)?.flatten_all()?.to_vec1::<f32>()?;
         loss += of_rows.iter().zip(weights).map(|(nll, weight)| f64::from(*weight) * f64::from(*nll)).sum::<f64>();
 
-        let Some((dx, head_sum)) = gradients else { continue };
+        let Some(sums) = sums else { continue };
         let weights = Tensor::from_slice(weights, column, device)?;
         // d nll / d logits = softmax(logits) - onehot(target).
         let softmax = exponentials.broadcast_mul(&(&weights / sum)?)?;
         let dlogits = softmax.scatter_add(&targets, &weights.neg()?, 1)?;
-        add_rows(dx, rows, &product_nn(&dlogits, head, precision)?)?;
-        if let Some(head_sum) = head_sum {
+        add_rows(sums.x, rows, &product_nn(&dlogits, head, precision)?)?;
+        if let Some(head_sum) = sums.head {
             accumulate(head_sum, &product_tn(&dlogits, &labelled, Precision::F32)?)?;
         }
     }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
-use crate::source::{Contract, Factor, Rows, Source, Stored};
+use crate::source::{Factor, Major, Rows, Source, Stored};
 pub(crate) use pack::Halves;
 use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
 pub(crate) use tiles::Amx;
@@ -42,10 +42,10 @@ pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stor
 where
     W: Source<Elem: Halves>,
 {
-    let contract = product.x.contract;
+    let major = product.x.major;
     match product.x.source {
-        Rows::F32(x) => multiply_rows(amx, product, Factor { source: x, contract }, w, b),
-        Rows::Bf16(x) => multiply_rows(amx, product, Factor { source: x, contract }, w, b),
+        Rows::F32(x) => multiply_rows(amx, product, Factor { source: x, major }, w, b),
+        Rows::Bf16(x) => multiply_rows(amx, product, Factor { source: x, major }, w, b),
     }
 }
 
@@ -59,21 +59,21 @@ where
     let (left, right) = (tiles(dims.rows) * tiles(dims.depth), tiles(dims.width) * tiles(dims.depth));
     let sums = tiles(dims.rows) * tiles(dims.width);
     let cost = |left_side, right_side, store| {
-        left * cost_of_packing(x.contract, left_side) + right * cost_of_packing(w.contract, right_side) + sums * store
+        left * cost_of_packing(x.major, left_side) + right * cost_of_packing(w.major, right_side) + sums * store
     };
     let transposed = cost(Side::B, Side::A, 80) < cost(Side::A, Side::B, 32);
     let (left_side, right_side) = if transposed { (Side::B, Side::A) } else { (Side::A, Side::B) };
-    let h = Factor { source: *h, contract: Contract::RowElements };
-    let b = Factor { source: b, contract: w.contract };
+    let h = Factor { source: *h, major: Major::K };
+    let b = Factor { source: b, major: w.major };
     let left = Operand { main: x, low_rank: h, side: left_side, free: dims.rows };
     let right = Operand { main: w, low_rank: b, side: right_side, free: dims.width };
     let rows_streamed = dims.rows > dims.width;
     let few = dims.rows.min(dims.width) <= FEW;
-    let (depth, width) = match if rows_streamed { x.contract } else { w.contract } {
-        Contract::RowElements if dims.depth <= WHOLE => (WHOLE, DEPTH * WIDTH / WHOLE),
+    let (depth, width) = match if rows_streamed { x.major } else { w.major } {
+        Major::K if dims.depth <= WHOLE => (WHOLE, DEPTH * WIDTH / WHOLE),
         _ if !few => (DEPTH, WIDTH),
-        Contract::RowElements => (MAX_RUN, DEPTH * WIDTH / MAX_RUN),
-        Contract::Rows => (DEPTH * WIDTH / MAX_RUN, MAX_RUN),
+        Major::K => (MAX_RUN, DEPTH * WIDTH / MAX_RUN),
+        Major::MN => (DEPTH * WIDTH / MAX_RUN, MAX_RUN),
     };
     let segments = &segments(*dims, depth);
     if rows_streamed {
@@ -186,11 +186,11 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     fn task_size(&self, shared: usize) -> [usize; 2] {
         let each = if shared <= FEW { 1 } else { 3 };
         let threads = if self.product.threads { rayon::current_num_threads() } else { 1 };
-        let tasks = match self.streamed.main.contract {
+        let tasks = match self.streamed.main.major {
             _ if threads == 1 => 1,
             // Each task reads its part of every row.
-            Contract::Rows => (each * threads).min(threads.max(self.streamed.free / WIDTH)),
-            Contract::RowElements => each * threads,
+            Major::MN => (each * threads).min(threads.max(self.streamed.free / WIDTH)),
+            Major::K => each * threads,
         };
         let size = self.streamed.free.div_ceil(tasks).next_multiple_of(PANEL);
         let splits = tasks.div_ceil(self.streamed.free.div_ceil(size)).min(shared.div_ceil(128));
@@ -248,14 +248,14 @@ impl<S: Source<Elem: Halves>, H: Source<Elem: Halves>> Plan<'_, S, H> {
     /// That of `compute`.
     #[inline(always)]
     unsafe fn store(&self, sums: &[f32], streamed: Range<usize>, shared: Range<usize>) {
-        let Product { y, ending, .. } = self.product;
+        let Product { y, epilogue, .. } = self.product;
         let (rows, columns) = if self.rows_streamed { (streamed, shared) } else { (shared, streamed) };
         // SAFETY: by the caller.
         unsafe {
             if (self.streamed.side == Side::A) == self.rows_streamed {
-                store::as_it_is(sums, y, rows, columns, *ending);
+                store::as_it_is(sums, y, rows, columns, *epilogue);
             } else {
-                store::transposed(sums, y, rows, columns, *ending);
+                store::transposed(sums, y, rows, columns, *epilogue);
             }
         }
     }

@@ -4,15 +4,14 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use bytemuck::Pod;
-use half::bf16;
-
 #[cfg(target_arch = "x86_64")]
-use crate::bf12::{self, BLOCK, Block};
-use crate::source::Source;
+use avx512::Nf4Element;
+
+#[cfg(not(target_arch = "x86_64"))]
+use crate::decoding::Decoded as Nf4Element;
+use crate::decoding::{Decode, Decoded};
 
 /// Elements that share an absmax in [`Nf4`].
 pub const NF4_BLOCK: usize = 64;
@@ -96,7 +95,7 @@ impl<'a> Nf4<'a> {
         self.decode(start, out);
     }
 
-    fn decode<E: Decoded>(&self, start: usize, out: &mut [E]) {
+    fn decode<E: Nf4Element>(&self, start: usize, out: &mut [E]) {
         assert!(start <= self.len && out.len() <= self.len - start, "{} of {} elements", start + out.len(), self.len);
         // A byte of which only the second half is wanted.
         let (half, out) = out.split_at_mut(out.len().min(start % 2));
@@ -207,104 +206,17 @@ fn parts(start: usize, len: usize, block: usize) -> impl Iterator<Item = (usize,
     })
 }
 
-/// What weights are decoded to.
-pub(crate) trait Decoded: Pod + Send + Sync {
-    /// To nearest, ties to even.
-    fn rounded(value: f32) -> Self;
-
-    /// `out[i] = value(codes[i]) · absmax`, with two codes a byte.
-    ///
-    /// # Safety
-    /// To be called by [`avx512::decode`] only.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn nf4_avx512(codes: &[u8], absmax: f32, out: &mut [Self]);
-
-    /// The elements of a block of a row with this top.
-    ///
-    /// # Safety
-    /// To be called where AVX2 is there only.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [Self; BLOCK]);
-}
-
-impl Decoded for f32 {
+impl<E: Nf4Element> Decode<E> for Nf4<'_> {
     #[inline(always)]
-    fn rounded(value: f32) -> Self {
-        value
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn nf4_avx512(codes: &[u8], absmax: f32, out: &mut [f32]) {
-        // SAFETY: by this function's own contract.
-        unsafe { avx512::nf4_f32(codes, absmax, out) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [f32; BLOCK]) {
-        // SAFETY: by this function's own contract.
-        unsafe { bf12::decode_f32(block, top, out) }
+    fn decode_run(self, cols: usize, row: usize, columns: Range<usize>, out: &mut [E]) {
+        self.decode(row * cols + columns.start, out);
     }
 }
 
-impl Decoded for bf16 {
+impl<E: Decoded> Decode<E> for Int8<'_> {
     #[inline(always)]
-    fn rounded(value: f32) -> Self {
-        bf16::from_f32(value)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn nf4_avx512(codes: &[u8], absmax: f32, out: &mut [bf16]) {
-        // SAFETY: by this function's own contract.
-        unsafe { avx512::nf4_bf16(codes, absmax, out) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn bf12_avx2(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
-        // SAFETY: by this function's own contract.
-        unsafe { bf12::decode_bf16(block, top, out) }
-    }
-}
-
-/// Quantized weights that read as elements of type `E`.
-#[derive(Clone, Copy)]
-pub(crate) struct Decoding<W, E> {
-    pub(crate) w: W,
-    cols: usize,
-    elements: PhantomData<E>,
-}
-
-impl<W, E> Decoding<W, E> {
-    /// The matrix with rows of `cols` elements.
-    pub(crate) fn new(w: W, cols: usize) -> Self {
-        Self { w, cols, elements: PhantomData }
-    }
-}
-
-impl<E: Decoded> Source for Decoding<Nf4<'_>, E> {
-    type Elem = E;
-    const STAGED: bool = true;
-
-    #[inline(always)]
-    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [E]) -> &'s [E] {
-        let staging = &mut staging[..columns.len()];
-        self.w.decode(row * self.cols + columns.start, staging);
-        staging
-    }
-}
-
-impl<E: Decoded> Source for Decoding<Int8<'_>, E> {
-    type Elem = E;
-    const STAGED: bool = true;
-
-    #[inline(always)]
-    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [E]) -> &'s [E] {
-        let staging = &mut staging[..columns.len()];
-        self.w.decode(row * self.cols + columns.start, staging);
-        staging
+    fn decode_run(self, cols: usize, row: usize, columns: Range<usize>, out: &mut [E]) {
+        self.decode(row * cols + columns.start, out);
     }
 }
 
@@ -330,6 +242,8 @@ const fn dynamic_values() -> [f32; 256] {
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::*;
     use crate::tests::random;
 

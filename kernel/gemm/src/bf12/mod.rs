@@ -19,18 +19,19 @@ use half::bf16;
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::{decode_bf16, decode_f32};
+use avx2::Bf12Element;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use one_row::multiply as multiply_one_row;
 
-use crate::quantized::{Decoded, Decoding};
+#[cfg(not(target_arch = "x86_64"))]
+use crate::decoding::Decoded as Bf12Element;
+use crate::decoding::{Decode, Decoded};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Avx2;
 use crate::simd::{Job, Portable, Simd};
-use crate::source::Source;
 
 /// Elements of a block.
-pub(crate) const BLOCK: usize = 64;
+const BLOCK: usize = 64;
 /// The code, without its sign, of elements whose high byte is zero; those below it count down from the row's top.
 const ZERO: u8 = 7;
 /// One exception among so many elements is too many: a matrix that has more is not packed.
@@ -54,7 +55,7 @@ pub struct Bf12 {
 /// they join bytes to elements.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(32))]
-pub(crate) struct Block {
+struct Block {
     low: [u8; BLOCK],
     /// Those of the first half in the low halves of the bytes.
     codes: [u8; BLOCK / 2],
@@ -132,7 +133,7 @@ impl Bf12 {
         }
     }
 
-    fn decode<E: Decoded>(&self, row: usize, columns: Range<usize>, out: &mut [E]) {
+    fn decode<E: Bf12Element>(&self, row: usize, columns: Range<usize>, out: &mut [E]) {
         let (top, blocks) = (self.tops[row], self.row(row));
         let mut out_of_block = &mut *out;
         let mut column = columns.start;
@@ -172,11 +173,11 @@ impl Bf12 {
 
 impl Block {
     #[inline(always)]
-    fn decode<E: Decoded>(&self, top: u8, out: &mut [E; BLOCK]) {
+    fn decode<E: Bf12Element>(&self, top: u8, out: &mut [E; BLOCK]) {
         #[cfg(target_arch = "x86_64")]
         if Avx2::detect().is_some() {
             // SAFETY: this CPU has what the function is compiled for.
-            return unsafe { E::bf12_avx2(self, top, out) };
+            return unsafe { E::decode_avx2(self, top, out) };
         }
         self.decode_portable(top, out);
     }
@@ -257,15 +258,10 @@ impl<V> Job<V> for PackRow<'_> {
     }
 }
 
-impl<E: Decoded> Source for Decoding<&Bf12, E> {
-    type Elem = E;
-    const STAGED: bool = true;
-
+impl<E: Bf12Element> Decode<E> for &Bf12 {
     #[inline(always)]
-    fn run<'s>(&'s self, row: usize, columns: Range<usize>, staging: &'s mut [E]) -> &'s [E] {
-        let staging = &mut staging[..columns.len()];
-        self.w.decode(row, columns, staging);
-        staging
+    fn decode_run(self, _cols: usize, row: usize, columns: Range<usize>, out: &mut [E]) {
+        self.decode(row, columns, out);
     }
 }
 
