@@ -99,8 +99,8 @@ impl TextModel {
             if index < evicted {
                 layer.map();
             }
-            let seen = sequences.of(index, self.layers.len());
-            let mut activations = layer.activations(&x, &sequences.rotary, seen, ctx)?;
+            let attention = sequences.of(index, self.layers.len());
+            let mut activations = layer.activations(&x, attention, ctx)?;
             let y = layer.output(&mut activations, ctx)?;
             if index < evicted {
                 layer.release();
@@ -130,13 +130,13 @@ impl TextModel {
         let mut dx = self.norm_backward(&hidden, dhidden, ctx, gradients)?;
         for (done, SavedLayer { index, x, activations }) in layers.into_iter().rev().enumerate() {
             on_progress(FORWARD + (1.0 - FORWARD) * done as f64 / count)?;
-            let (layer, seen) = (&self.layers[index], sequences.of(index, self.layers.len()));
+            let (layer, attention) = (&self.layers[index], sequences.of(index, self.layers.len()));
             if index < plan.evicted_layers {
                 layer.map();
             }
-            let recomputed = || layer.activations(&x, &sequences.rotary, seen, ctx);
+            let recomputed = || layer.activations(&x, attention, ctx);
             let activations = activations.map_or_else(recomputed, Ok)?;
-            dx = layer.backward(&x, &activations, &dx, (&sequences.rotary, seen), ctx, gradients)?;
+            dx = layer.backward(&x, &activations, &dx, attention, ctx, gradients)?;
             if index < plan.evicted_layers {
                 layer.release();
             }

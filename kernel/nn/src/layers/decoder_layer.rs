@@ -16,12 +16,12 @@ use crate::ops::rope_backward;
 use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
-use super::kv_cache::KvCache;
+use super::kv_cache::LayerCache;
 use super::linear::ForwardContext;
 use super::linear::Linear;
 use super::loader::Loader;
 use super::parameter::Norm;
-use super::sequences::Sequences;
+use super::sequences::AttentionInputs;
 use super::text_config::TextConfig;
 
 /// One layer: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
@@ -74,15 +74,10 @@ impl DecoderLayer {
         [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
     }
 
-    /// The layer's inner values for `x`, `[T, hidden]`: the tokens of all `sequences`, rotated by `rotary`. Its output is
+    /// The activations for `x`, `[T, hidden]`: the tokens of all sequences of `inputs`, rotated by its `rotary`. The output is
     /// [`DecoderLayer::output`] of them, for the rows that are queries.
-    pub fn activations(
-        &self,
-        x: &Tensor,
-        rotary: &Rotary,
-        sequences: &Sequences,
-        ctx: ForwardContext,
-    ) -> Result<Activations> {
+    pub fn activations(&self, x: &Tensor, inputs: AttentionInputs, ctx: ForwardContext) -> Result<Activations> {
+        let AttentionInputs { rotary, sequences } = inputs;
         let mut h = Hs::default();
         let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
         let (x, q) = (sequences.queries(x.clone())?, sequences.queries(q)?);
@@ -105,11 +100,11 @@ impl DecoderLayer {
         x: &Tensor,
         inner: &Activations,
         dy: &Tensor,
-        at: (&Rotary, &Sequences),
+        attention: AttentionInputs,
         ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let (rotary, sequences) = at;
+        let AttentionInputs { rotary, sequences } = attention;
         let heads = [self.heads, self.kv_heads];
         let Activations { q, k, v, attended, middle, gate, up, h } = inner;
 
@@ -188,19 +183,19 @@ impl DecoderLayer {
         self.linears().iter().for_each(|linear| linear.weight().release());
     }
 
-    /// The output of the last `wanted` tokens of one sequence whose earlier tokens are in `cache`, where this is layer
-    /// `index`; `x` holds the new ones.
+    /// The output of the last `wanted` tokens of one sequence whose earlier tokens are in this layer's `cache`; `x`
+    /// holds the new ones.
     pub(crate) fn forward_cached(
         &self,
         x: &Tensor,
         rotary: &Rotary,
-        (cache, index): (&mut KvCache, usize),
+        cache: LayerCache,
         wanted: usize,
         ctx: ForwardContext,
     ) -> Result<Tensor> {
         let mut h = Hs::default();
         let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
-        let (k, v) = cache.append(index, &k, &v)?;
+        let (k, v) = cache.append(&k, &v)?;
         let first = x.dim(0)? - wanted;
         let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
         let segments = Segments { q: [0, wanted].into(), k: [0, k.dim(0)?].into(), causal: true };

@@ -30,16 +30,31 @@ impl KvCache {
         self.tokens = self.tokens.min(tokens);
     }
 
-    /// Writes the keys and values, `[new, kv_heads · head_dim]`, of new tokens behind those of one layer, and gives
-    /// all of that layer, `[tokens + new, kv_heads · head_dim]`.
-    pub(crate) fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let [keys, values] = &mut self.layers[layer];
-        Ok((keys.put(self.tokens, k)?, values.put(self.tokens, v)?))
+    /// The part of one layer.
+    pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {
+        let [keys, values] = &mut self.layers[index];
+        LayerCache { keys, values, tokens: self.tokens }
     }
 
     /// Says that the new tokens have been appended to every layer.
     pub(crate) fn appended(&mut self, new: usize) {
         self.tokens += new;
+    }
+}
+
+/// The keys and values of one layer.
+pub(crate) struct LayerCache<'a> {
+    keys: &'a mut Rows,
+    values: &'a mut Rows,
+    /// How many tokens it holds.
+    tokens: usize,
+}
+
+impl LayerCache<'_> {
+    /// Writes the keys and values, `[new, kv_heads · head_dim]`, of new tokens behind those that are there, and gives
+    /// all of the layer, `[tokens + new, kv_heads · head_dim]`.
+    pub(crate) fn append(self, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((self.keys.put(self.tokens, k)?, self.values.put(self.tokens, v)?))
     }
 }
 
@@ -85,7 +100,7 @@ mod tests {
     }
 
     fn append(cache: &mut KvCache, from: usize, count: usize) -> Tensor {
-        let (k, v) = cache.append(0, &rows(from, count), &rows(from + 100, count)).unwrap();
+        let (k, v) = cache.layer(0).append(&rows(from, count), &rows(from + 100, count)).unwrap();
         assert_eq!((&v - &k).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), vec![200.0; 2 * k.dims()[0]]);
         k
     }

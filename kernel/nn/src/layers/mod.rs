@@ -30,6 +30,7 @@ pub(crate) use loader::Loader;
 pub use parameter::Matrix;
 pub use parameter::Norm;
 pub use positions::Positions;
+pub use sequences::AttentionInputs;
 pub use sequences::DecoderSequences;
 pub use sequences::Sequences;
 pub use text_config::TextConfig;

@@ -22,6 +22,14 @@ pub struct Sequences {
     keys: Option<Tensor>,
 }
 
+/// What attention needs to know of the tokens of a layer.
+#[derive(Clone, Copy)]
+pub struct AttentionInputs<'a> {
+    /// By what queries and keys are rotated, for their positions.
+    pub rotary: &'a Rotary,
+    pub sequences: &'a Sequences,
+}
+
 impl Sequences {
     /// The rows of x that are queries and keys of `segments`; none where it is all of them, once and in order.
     ///
@@ -65,8 +73,9 @@ pub struct DecoderSequences {
 
 impl DecoderSequences {
     /// What layer `index` of so many `layers` sees.
-    pub(crate) fn of(&self, index: usize, layers: usize) -> &Sequences {
-        if index + 1 == layers { &self.last } else { &self.all }
+    pub(crate) fn of(&self, index: usize, layers: usize) -> AttentionInputs<'_> {
+        let sequences = if index + 1 == layers { &self.last } else { &self.all };
+        AttentionInputs { rotary: &self.rotary, sequences }
     }
 }
 

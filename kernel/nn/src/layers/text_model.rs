@@ -221,7 +221,7 @@ impl TextModel {
         for (index, layer) in self.layers.iter().enumerate() {
             ctx.check_cancelled()?;
             let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
-            x = layer.forward_cached(&x, rotary, (cache, index), wanted, ctx)?;
+            x = layer.forward_cached(&x, rotary, cache.layer(index), wanted, ctx)?;
         }
         cache.appended(tokens);
         Ok(x)

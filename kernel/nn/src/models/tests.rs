@@ -11,6 +11,7 @@ use crate::adapter::FrozenParts;
 use crate::adapter::InitLoraWeights;
 use crate::adapter::LoraConfig;
 use crate::gradients::Gradients;
+use crate::layers::AttentionInputs;
 use crate::layers::DropoutRun;
 use crate::layers::Sequences;
 use crate::ops::Labels;
@@ -89,7 +90,7 @@ fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(Str
     let mut x = Tensor::from_vec(x, (ids.len(), net.text.config.hidden_size), &net.device).unwrap();
     let mut passed = Vec::new();
     for (layer, sequences) in &layers {
-        let mut inner = layer.activations(&x, &turn, sequences, ctx).unwrap();
+        let mut inner = layer.activations(&x, AttentionInputs { rotary: &turn, sequences }, ctx).unwrap();
         let y = layer.output(&mut inner, ctx).unwrap();
         assert!(!y.track_op(), "candle keeps what it is computed from");
         passed.push((x, inner));
@@ -104,7 +105,7 @@ fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(Str
         linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref()).unwrap();
     let mut dx = net.text.norm_backward(&x, &dnormed, ctx, &mut gradients).unwrap();
     for ((layer, sequences), (x, inner)) in layers.iter().zip(&passed).rev() {
-        dx = layer.backward(x, inner, &dx, (&turn, sequences), ctx, &mut gradients).unwrap();
+        dx = layer.backward(x, inner, &dx, AttentionInputs { rotary: &turn, sequences }, ctx, &mut gradients).unwrap();
         assert!(!dx.track_op(), "candle keeps what it is computed from");
     }
     let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id())).collect();

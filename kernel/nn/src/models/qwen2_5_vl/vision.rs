@@ -74,8 +74,8 @@ impl VisionModel {
         };
         let mut dx = self.merger.backward(&merged, &layout.in_window_order(dfeatures, 1)?, ctx, gradients)?;
         for (i, x) in inputs.iter().enumerate().skip(lowest).rev() {
-            let at = (&layout.rotary, layout.segments(i, &self.config));
-            dx = self.blocks[i].backward(x, &dx, at, ctx, gradients)?;
+            let segments = layout.segments(i, &self.config);
+            dx = self.blocks[i].backward(x, &dx, &layout.rotary, segments, ctx, gradients)?;
         }
         if let Some(weight) = trained {
             let sum = gradients.sum(weight)?.flatten_from(1)?;

@@ -92,7 +92,8 @@ impl VisionBlock {
         &self,
         x: &Tensor,
         dy: &Tensor,
-        (rotary, segments): (&Rotary, &Segments),
+        rotary: &Rotary,
+        segments: &Segments,
         ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
