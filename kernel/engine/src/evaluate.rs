@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use tunebook_data::Encoded;
 use tunebook_data::ImageProcessor;
+use tunebook_nn::layers::ForwardContext;
 
 use crate::adapters::Chosen;
 use crate::bad_sample::BadSamples;
@@ -209,7 +210,8 @@ fn batch_loss(
         match collator.collate(std::slice::from_ref(&batch)) {
             Ok(packed) => {
                 bad.end_row();
-                let loss = evaluate_batch(net, adapter, &CrossEntropy, packed, &stop)?.loss();
+                let ctx = ForwardContext { stop: Some(&stop), ..model.forward_context(adapter) };
+                let loss = evaluate_batch(net, &CrossEntropy, packed, ctx)?.loss();
                 net.check_unchanged()?;
                 return Ok(Some((loss, batch.len())));
             }

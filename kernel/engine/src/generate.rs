@@ -2,7 +2,6 @@
 
 use candle_core::Tensor;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::layers::ForwardContext;
 
 use crate::error::Result;
 use crate::finite;
@@ -50,8 +49,8 @@ pub fn generate(
     on_token: &mut dyn FnMut(u32) -> Result<()>,
 ) -> Result<Answer> {
     let net = &model.net;
-    let ctx = ForwardContext { adapter, ..ForwardContext::default() };
-    let (hidden, cached_tokens) = prefix.read_prompt(net, adapter, prompt, choice.max_new_tokens, stop)?;
+    let ctx = model.forward_context(adapter);
+    let (hidden, cached_tokens) = prefix.read_prompt(model, adapter, prompt, choice.max_new_tokens, stop)?;
     let ended = |end| Ok(Answer { end, cached_tokens });
     let Some(mut hidden) = hidden else { return ended(AnswerEnd::Interrupted) };
     let mut sampler = Sampler::new(choice, &prompt.input_ids);
@@ -78,7 +77,7 @@ pub fn generate(
             model.pack_next(adapter);
         }
         let position = (first + made as i64 - 1).max(0) as u32;
-        hidden = prefix.read_token(net, adapter, token, [position; 3])?;
+        hidden = prefix.read_token(model, adapter, token, [position; 3])?;
     }
     ended(AnswerEnd::MaxNewTokens)
 }

@@ -16,6 +16,8 @@ use tunebook_nn::Precision;
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::checkpoint::StoredDType;
+use tunebook_nn::layers::DecodeWeights;
+use tunebook_nn::layers::ForwardContext;
 use twox_hash::XxHash3_64;
 
 use crate::device;
@@ -32,6 +34,8 @@ use crate::settings::QuantizationBit;
 /// Everything that a model folder holds.
 pub struct Model {
     pub net: VisionLanguageModel,
+    /// What answers read in place of the network's own weights; a training drops it.
+    pub decode_weights: DecodeWeights,
     pub tokenizer: Tokenizer,
     /// With the limits of the folder's own file.
     pub processor: ImageProcessor,
@@ -88,7 +92,8 @@ impl Model {
             unused: net.unused.clone(),
             elapsed: start.elapsed(),
         };
-        Ok(Self { net, tokenizer, processor, generation, report, fingerprint: OnceLock::new() })
+        let (decode_weights, fingerprint) = (DecodeWeights::new(&net.text), OnceLock::new());
+        Ok(Self { net, decode_weights, tokenizer, processor, generation, report, fingerprint })
     }
 
     /// Quantizes the linear layers.
@@ -105,15 +110,21 @@ impl Model {
         Ok(())
     }
 
-    /// Packs the bf16 weights of one more layer into 12 bits per element, without loss, because the time of a token is
-    /// that of reading the weights. Packing a layer takes about as long as a token. Layers stay in the file if there is
-    /// no room, or if the active adapter has copies of weights, which are read instead.
+    /// How the model is run without training it.
+    pub fn forward_context<'a>(&'a self, adapter: Option<&'a Adapter>) -> ForwardContext<'a> {
+        ForwardContext { adapter, decode_weights: Some(&self.decode_weights), ..ForwardContext::default() }
+    }
+
+    /// Packs one more layer's weights for the tokens to come: reading weights is what a token takes its time for.
+    /// Packing a layer takes about as long as a token does. Layers stay in the file if there is no room, or if the
+    /// adapter that is on has copies of weights, which are read instead.
     pub fn pack_next(&self, adapter: Option<&Adapter>) {
-        let text = &self.net.text;
-        let room = || memory::available_bytes().is_some_and(|bytes| bytes > text.size() as u64);
+        let Self { net, decode_weights, .. } = self;
+        let weights = || (net.text.size() - decode_weights.saved()) as u64;
+        let room = || memory::available_bytes().is_some_and(|bytes| bytes > weights());
         let read = adapter.is_none_or(|adapter| adapter.config.is_some());
-        if self.net.device.is_cpu() && read && !text.is_packed() && room() {
-            text.pack_next();
+        if net.device.is_cpu() && read && !decode_weights.is_complete() && room() {
+            decode_weights.pack_next(&net.text);
         }
     }
 

@@ -20,6 +20,7 @@ use crate::common_prefix::common_prefix;
 use crate::error::Error;
 use crate::error::Result;
 use crate::generate::Prompt;
+use crate::model::Model;
 use crate::tensor_values::with_values;
 
 /// Tokens that one model has read, with their keys and values. It belongs to that model: whoever holds both drops
@@ -48,12 +49,13 @@ impl Prefix {
     /// Pictures and placeholders differ in number; the prefix keeps what is common.
     pub fn read_prompt(
         &mut self,
-        net: &VisionLanguageModel,
+        model: &Model,
         adapter: Option<&Adapter>,
         prompt: &Prompt,
         room: usize,
         stop: &dyn Fn() -> bool,
     ) -> Result<(Option<Tensor>, usize)> {
+        let (net, ctx) = (&model.net, model.forward_context(adapter));
         let contents = adapter.map(fingerprint).transpose()?;
         if contents != self.adapter {
             *self = Self { adapter: contents, ..Self::default() };
@@ -66,11 +68,10 @@ impl Prefix {
 
         let new = &prompt.input_ids[known..];
         let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
-        let x =
-            net.embed(new, &prompt.features[pictures..], ForwardContext { adapter, ..ForwardContext::default() })?;
+        let x = net.embed(new, &prompt.features[pictures..], ctx)?;
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
-        let ctx = ForwardContext { adapter, stop: Some(stop), ..ForwardContext::default() };
+        let ctx = ForwardContext { stop: Some(stop), ..ctx };
         for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.text.config.hidden_size)) {
             last = match self.read(net, (tokens, positions), x.to_vec(), ctx) {
                 Err(Error::Cancelled) => return Ok((None, known)),
@@ -84,12 +85,12 @@ impl Prefix {
     /// prompt.
     pub fn read_token(
         &mut self,
-        net: &VisionLanguageModel,
+        model: &Model,
         adapter: Option<&Adapter>,
         token: u32,
         position: [u32; 3],
     ) -> Result<Tensor> {
-        let ctx = ForwardContext { adapter, ..ForwardContext::default() };
+        let (net, ctx) = (&model.net, model.forward_context(adapter));
         let x = net.text.embed(&[token], ctx)?;
         self.read(net, (&[token], &[position]), x, ctx)
     }

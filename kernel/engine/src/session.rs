@@ -222,7 +222,7 @@ impl Session {
         self.told_changed = keys;
         let settings = &self.settings;
         // A step is faster, and gives their memory back, where weights lie in the file.
-        model.net.text.unpack();
+        model.decode_weights.clear();
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings };
         let trained = run.train(&inputs, &mut self.features, steps, cx);

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::OnceLock;
 
 use candle_core::DType;
 use candle_core::Device;
@@ -24,8 +23,6 @@ use crate::uploaded::Uploaded;
 pub struct FrozenMatrix {
     bytes: Bytes,
     dtype: FrozenDType,
-    /// Once it was asked for: the same elements in fewer bits, which are read instead; nothing if they cannot be had.
-    packed: Arc<OnceLock<Option<Bf12>>>,
     /// What a device multiplies with.
     uploaded: Option<Uploaded>,
     pub rows: usize,
@@ -70,33 +67,26 @@ impl FrozenMatrix {
             bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..range.len()].copy_from_slice(&map[range]);
             Bytes::Owned(words.into())
         };
-        Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
+        Self { bytes, dtype, uploaded: None, rows, cols }
     }
 
     /// The same over elements of float16, of which products read `dtype`.
     pub(crate) fn float16(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType, rows: usize, cols: usize) -> Self {
         let bytes = Bytes::Float16(Arc::new(Float16::new(map, range, dtype)));
-        Self { bytes, dtype, packed: Arc::default(), uploaded: None, rows, cols }
+        Self { bytes, dtype, uploaded: None, rows, cols }
     }
 
     /// In place of one that is missing: it has no elements, and is never multiplied with.
     pub(crate) fn missing(rows: usize, cols: usize) -> Self {
         let bytes = Bytes::Owned(Arc::new([]));
-        Self { bytes, dtype: FrozenDType::F32, packed: Arc::default(), uploaded: None, rows, cols }
+        Self { bytes, dtype: FrozenDType::F32, uploaded: None, rows, cols }
     }
 
     /// A matrix of its own, for weights that do not come from a file.
     pub fn from_f32(values: &[f32], rows: usize, cols: usize) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows}x{cols} matrix needs {} values", rows * cols);
         let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-        Self {
-            bytes: Bytes::Owned(words.into()),
-            dtype: FrozenDType::F32,
-            packed: Arc::default(),
-            uploaded: None,
-            rows,
-            cols,
-        }
+        Self { bytes: Bytes::Owned(words.into()), dtype: FrozenDType::F32, uploaded: None, rows, cols }
     }
 
     /// The same matrix in fewer bits; that of the checkpoint gives its memory back.
@@ -106,26 +96,13 @@ impl FrozenMatrix {
         Self { bytes, ..self.clone() }
     }
 
-    /// Keeps a mapped matrix of bf16 in 12 bits an element from now on, without loss, where that makes products with one
-    /// row of x faster; its memory is given back. Clones share it.
-    pub(crate) fn pack(&self) {
-        let packed = self.packed.get_or_init(|| match (&self.bytes, self.weights()) {
+    /// The elements of a mapped matrix of bf16 in 12 bits each, without loss, where that makes matmuls of a single row of x
+    /// faster.
+    pub(crate) fn packed(&self) -> Option<Bf12> {
+        match (&self.bytes, self.weights()) {
             (Bytes::Mapped(..), Weights::Bf16(w)) if Bf12::pays() => Bf12::new(w, self.cols),
             _ => None,
-        });
-        if packed.is_some() {
-            self.release();
         }
-    }
-
-    /// Undoes [`FrozenMatrix::pack`], but not for clones.
-    pub(crate) fn unpack(&mut self) {
-        self.packed = Arc::default();
-    }
-
-    /// Whether [`FrozenMatrix::pack`] has nothing to do any more.
-    pub(crate) fn pack_was_tried(&self) -> bool {
-        self.packed.get().is_some()
     }
 
     /// The same matrix with a copy on `device` for products of `dtype`; elements are not stored wider than it. That of
@@ -159,9 +136,6 @@ impl FrozenMatrix {
 
     /// The elements, for a matrix kernel.
     pub fn weights(&self) -> Weights<'_> {
-        if let Some(packed) = self.packed() {
-            return Weights::Bf12(packed);
-        }
         let length = self.rows * self.cols * self.dtype.size();
         let stored = match &self.bytes {
             Bytes::Mapped(map, range) => &map[range.clone()],
@@ -197,9 +171,6 @@ impl FrozenMatrix {
 
     /// What it takes in memory once it has been read, in bytes.
     pub fn size(&self) -> usize {
-        if let Some(packed) = self.packed() {
-            return packed.size();
-        }
         match &self.bytes {
             Bytes::Quantized(quantized) => quantized.size(),
             Bytes::Mapped(..) | Bytes::Float16(_) | Bytes::Owned(_) => self.rows * self.cols * self.dtype.size(),
@@ -209,17 +180,13 @@ impl FrozenMatrix {
     /// What of it can be given back to the system, since it can be had again from the file, in bytes.
     pub(crate) fn releasable(&self) -> usize {
         match &self.bytes {
-            Bytes::Mapped(_, range) if self.uploaded.is_none() && self.packed().is_none() => range.len(),
+            Bytes::Mapped(_, range) if self.uploaded.is_none() => range.len(),
             Bytes::Mapped(..) | Bytes::Float16(_) | Bytes::Owned(_) | Bytes::Quantized(_) => 0,
         }
     }
 
-    fn packed(&self) -> Option<&Bf12> {
-        self.packed.get()?.as_ref()
-    }
-
-    /// Has the system map all of a mapped matrix that it has in memory, or reads it from the file: page by page, as a
-    /// product reads it, that would take several times as long, and what is not mapped cannot be fetched ahead.
+    /// Faults in all pages of a mapped matrix with one call. Page faults during a matmul would take several times as long,
+    /// and pages that are not mapped cannot be prefetched.
     pub(crate) fn map(&self) {
         #[cfg(target_os = "linux")]
         if let Bytes::Mapped(map, range) = &self.bytes

@@ -11,6 +11,7 @@ use tunebook_data::Encoded;
 use tunebook_data::SkipReason;
 use tunebook_data::Skipped;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::ForwardContext;
 
 use super::Run;
 use super::TrainInputs;
@@ -44,7 +45,8 @@ impl Run {
         let mut is_finite = |sample: &Encoded, adapter: Option<&Adapter>| {
             let mut collator = Collator { net: &model.net, adapter, processor, features, shares_prefixes: false, stop };
             let alone = collator.collate(&[vec![sample]])?;
-            Ok::<_, Error>(evaluate_batch(&model.net, adapter, &CrossEntropy, alone, stop)?.loss().is_finite())
+            let ctx = ForwardContext { adapter, stop: Some(stop), ..ForwardContext::default() };
+            Ok::<_, Error>(evaluate_batch(&model.net, &CrossEntropy, alone, ctx)?.loss().is_finite())
         };
         let mut bad = Vec::new();
         for &sample in samples {

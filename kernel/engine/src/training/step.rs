@@ -68,7 +68,7 @@ impl Step<'_> {
     }
 
     fn context(&self) -> ForwardContext<'_> {
-        ForwardContext { adapter: Some(self.adapter), dropout: Some(self.options.dropout), stop: None }
+        ForwardContext { adapter: Some(self.adapter), dropout: Some(self.options.dropout), ..ForwardContext::default() }
     }
 
     /// The final hidden states. The images are taken out of the batch.
@@ -134,22 +134,19 @@ impl Step<'_> {
     }
 }
 
-/// The objective's metrics, summed over the micro-batches of `batch`, without dropout and gradients. `stop` is asked before
-/// each layer.
+/// The objective's metrics, summed over the micro-batches of `batch`, without gradients.
 ///
 /// # Errors
 /// The device fails; a stop.
 pub fn evaluate_batch(
     net: &VisionLanguageModel,
-    adapter: Option<&Adapter>,
     objective: &dyn Objective,
     mut batch: PackedBatch,
-    stop: &dyn Fn() -> bool,
+    ctx: ForwardContext,
 ) -> Result<StepMetrics> {
     if batch.labels().rows.is_empty() {
         return Ok(StepMetrics::of_loss(0.0));
     }
-    let ctx = ForwardContext { adapter, dropout: None, stop: Some(stop) };
     let features = match std::mem::take(&mut batch.images) {
         Images::Features(features) => features,
         Images::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, ctx)?],

@@ -9,11 +9,13 @@ use crate::adapter::Adapter;
 use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
 use crate::ops::Dropout;
+use crate::ops::Weight;
 use crate::ops::add_weight_gradient;
 use crate::ops::linear;
 use crate::ops::linear_backward;
 use crate::quantize::QuantizationBit;
 
+use super::decode_weights::DecodeWeights;
 use super::low_rank::ActiveLora;
 use super::parameter::Matrix;
 use super::parameter::Vector;
@@ -28,6 +30,8 @@ pub struct ForwardContext<'a> {
     pub dropout: Option<DropoutRun>,
     /// Asked before each layer whether to stop there.
     pub stop: Option<&'a dyn Fn() -> bool>,
+    /// What is read in place of the checkpoint's weights, as far as it has them.
+    pub decode_weights: Option<&'a DecodeWeights>,
 }
 
 impl ForwardContext<'_> {
@@ -80,7 +84,7 @@ impl Linear {
                 let (y, h) = lora.forward(x, bias)?;
                 (y, Some(h))
             }
-            None => (linear(x, self.weight.weight(ctx), bias, None, self.precision, self.y_dtype)?, None),
+            None => (linear(x, self.multiplier(ctx), bias, None, self.precision, self.y_dtype)?, None),
         })
     }
 
@@ -102,8 +106,18 @@ impl Linear {
         }
         match self.active(ctx) {
             Some(lora) => lora.backward(x, h, dy, gradients),
-            None => linear_backward(dy, self.weight.weight(ctx), None, self.precision, self.dx_dtype),
+            None => linear_backward(dy, self.multiplier(ctx), None, self.precision, self.dx_dtype),
         }
+    }
+
+    /// What a pass multiplies with.
+    fn multiplier<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
+        self.weight.trained(ctx).map_or_else(|| self.of_checkpoint(ctx), |var| Weight::Trained(var))
+    }
+
+    fn of_checkpoint<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
+        let packed = ctx.decode_weights.and_then(|weights| weights.linear(self.id));
+        Weight::of_checkpoint(&self.weight.frozen, packed)
     }
 
     /// Whether the adapter that is on trains anything here.
@@ -123,7 +137,7 @@ impl Linear {
             stream: DROPOUT | (run.micro_batch << 16) | self.id as u64,
         });
         let Self { precision, y_dtype, dx_dtype, .. } = *self;
-        let (weight, scaling) = (&self.weight.frozen, lora.scaling as f32);
-        Some(ActiveLora { lora, scaling, dropout, weight, precision, y_dtype, dx_dtype })
+        let (frozen, weight, scaling) = (&self.weight.frozen, self.of_checkpoint(ctx), lora.scaling as f32);
+        Some(ActiveLora { lora, scaling, dropout, frozen, weight, precision, y_dtype, dx_dtype })
     }
 }

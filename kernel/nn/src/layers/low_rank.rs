@@ -11,6 +11,7 @@ use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
 use crate::ops::Dropout;
 use crate::ops::LowRank;
+use crate::ops::Weight;
 use crate::ops::add;
 use crate::ops::add_magnitude_gradient;
 use crate::ops::add_weight_gradient;
@@ -29,7 +30,10 @@ pub struct ActiveLora<'a> {
     pub lora: &'a Lora,
     pub scaling: f32,
     pub dropout: Option<Dropout>,
-    pub weight: &'a FrozenMatrix,
+    /// The layer's weight in the checkpoint.
+    pub frozen: &'a FrozenMatrix,
+    /// The same, as it is multiplied with.
+    pub weight: Weight<'a>,
     pub precision: Precision,
     pub y_dtype: DType,
     pub dx_dtype: DType,
@@ -113,7 +117,7 @@ impl ActiveLora<'_> {
     ) -> Result<Tensor> {
         let dy = &widened(dy)?;
         let factors = self.factors(magnitude)?;
-        let norms = magnitude.norms(self.weight, self.lora, self.scaling)?;
+        let norms = magnitude.norms(self.frozen, self.lora, self.scaling)?;
         let sum = gradients.sum(&magnitude.lengths)?;
         let dz = scale_columns(dy, &factors, None)?;
         {
@@ -174,7 +178,7 @@ impl ActiveLora<'_> {
     }
 
     fn factors(&self, magnitude: &Magnitude) -> Result<Tensor> {
-        magnitude.lengths.as_tensor() / magnitude.norms(self.weight, self.lora, self.scaling)?
+        magnitude.lengths.as_tensor() / magnitude.norms(self.frozen, self.lora, self.scaling)?
     }
 
     fn lora_linear(&self, x: &Tensor, bias: Option<&Tensor>, dtype: DType) -> Result<(Tensor, Tensor)> {

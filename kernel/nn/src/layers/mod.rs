@@ -7,6 +7,7 @@
 //! took a matrix product to compute, and gradients of adapters are added straight into the sums of the accumulation
 //! window. candle's tensors remain the container.
 
+mod decode_weights;
 mod decoder;
 mod decoder_layer;
 mod kv_cache;
@@ -19,6 +20,7 @@ mod sequences;
 mod text_config;
 mod text_model;
 
+pub use decode_weights::DecodeWeights;
 pub use decoder::CheckpointPlan;
 pub use decoder::SavedForward;
 pub use decoder_layer::DecoderLayer;

@@ -6,7 +6,6 @@ use candle_core::Var;
 
 use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
-use crate::ops::Weight;
 use crate::ops::add_bias_gradient;
 use crate::ops::add_rms_norm_gradient;
 use crate::ops::rms_norm;
@@ -21,11 +20,6 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// What a pass multiplies with.
-    pub fn weight<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
-        self.trained(ctx).map_or(Weight::Frozen(&self.frozen), |var| Weight::Trained(var))
-    }
-
     /// The copy that trains.
     pub fn trained<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
         ctx.adapter?.tensor(&self.name)

@@ -10,6 +10,7 @@ use tunebook_gemm::Precision;
 use crate::adapter::Adapter;
 use crate::adapter::TensorShape;
 use crate::checkpoint::Checkpoint;
+use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
 use crate::models::TensorNames;
 use crate::ops::Rotary;
@@ -17,6 +18,7 @@ use crate::ops::Weight;
 use crate::ops::add_embedding_gradient;
 use crate::ops::linear;
 
+use super::decode_weights::DecodeWeights;
 use super::decoder_layer::DecoderLayer;
 use super::kv_cache::KvCache;
 use super::linear::ForwardContext;
@@ -137,29 +139,6 @@ impl TextModel {
         self.linears().map(|linear| linear.weight().size()).sum::<usize>() + self.embed_tokens.frozen.size() + head
     }
 
-    /// Whether [`TextModel::pack_next`] has nothing to do any more.
-    pub fn is_packed(&self) -> bool {
-        self.lm_head.frozen.pack_was_tried()
-    }
-
-    /// Keeps the weights of one more layer, or of the head after all layers, in fewer bits from now on, without loss, if
-    /// they are bf16 in a file and this CPU makes products with a single token faster so.
-    pub fn pack_next(&self) {
-        let is_packed = |layer: &&DecoderLayer| layer.linears().iter().all(|linear| linear.weight().pack_was_tried());
-        match self.layers.iter().find(|layer| !is_packed(layer)) {
-            Some(layer) => layer.linears().iter().for_each(|linear| linear.weight().pack()),
-            None => self.lm_head.frozen.pack(),
-        }
-    }
-
-    /// Reads all weights from the file again.
-    pub fn unpack(&mut self) {
-        self.matrices_mut().for_each(|matrix| matrix.frozen.unpack());
-        if self.tied {
-            self.embed_tokens.frozen = self.lm_head.frozen.clone();
-        }
-    }
-
     /// Maps the head's weights at once after [`TextModel::release_head`].
     pub fn map_head(&self) {
         self.lm_head.frozen.map();
@@ -193,7 +172,16 @@ impl TextModel {
 
     /// The head's matrix, `[vocabulary, hidden]`.
     pub fn lm_head<'a>(&'a self, ctx: ForwardContext<'a>) -> Weight<'a> {
-        self.trained_head(ctx).map_or(Weight::Frozen(&self.lm_head.frozen), |var| Weight::Trained(var))
+        let of_checkpoint = || {
+            let packed = ctx.decode_weights.and_then(DecodeWeights::head);
+            Weight::of_checkpoint(&self.lm_head.frozen, packed)
+        };
+        self.trained_head(ctx).map_or_else(of_checkpoint, |var| Weight::Trained(var))
+    }
+
+    /// That of the checkpoint.
+    pub(crate) fn frozen_head(&self) -> &FrozenMatrix {
+        &self.lm_head.frozen
     }
 
     /// The copy of the head that trains. A head that is the embedding trains with it where the adapter wants it so.

@@ -77,8 +77,11 @@ impl Batch {
 /// The loss, with and without gradients, and the gradients of all that trains.
 fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
     let Batch { all, last, ids, places } = batch;
-    let ctx =
-        ForwardContext { adapter: Some(adapter), dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }), stop: None };
+    let ctx = ForwardContext {
+        adapter: Some(adapter),
+        dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }),
+        ..ForwardContext::default()
+    };
     let mut gradients = Gradients::default();
     let patches = random(7, 32 * 3 * 2 * 14 * 14);
     let turn = net.rotary(places).unwrap();

@@ -1,7 +1,7 @@
 //! The weight of a linear layer, as a matmul reads it.
 
 use candle_core::{Device, Result, Tensor};
-use tunebook_gemm::{Precision, WeightView, Weights};
+use tunebook_gemm::{Bf12, Precision, WeightView, Weights};
 
 use super::buffer::{borrow, matrix};
 use super::on_device::operand_dtype;
@@ -11,6 +11,11 @@ use crate::frozen::FrozenMatrix;
 #[derive(Clone, Copy)]
 pub enum Weight<'a> {
     Frozen(&'a FrozenMatrix),
+    /// One of the checkpoint, whose elements are read out of `packed`.
+    Packed {
+        frozen: &'a FrozenMatrix,
+        packed: &'a Bf12,
+    },
     Trained(&'a Tensor),
 }
 
@@ -20,11 +25,16 @@ impl<'a> From<&'a FrozenMatrix> for Weight<'a> {
     }
 }
 
-impl Weight<'_> {
+impl<'a> Weight<'a> {
+    /// One of the checkpoint; its elements are those in 12 bits, if it has them so.
+    pub(crate) fn of_checkpoint(frozen: &'a FrozenMatrix, packed: Option<&'a Bf12>) -> Self {
+        packed.map_or(Self::Frozen(frozen), |packed| Self::Packed { frozen, packed })
+    }
+
     /// Output and input features.
     pub(super) fn shape(self, op: &'static str) -> Result<(usize, usize)> {
         match self {
-            Self::Frozen(weight) => Ok((weight.rows, weight.cols)),
+            Self::Frozen(weight) | Self::Packed { frozen: weight, .. } => Ok((weight.rows, weight.cols)),
             Self::Trained(weight) => matrix(op, "weight", weight),
         }
     }
@@ -33,7 +43,7 @@ impl Weight<'_> {
     pub(super) fn tensor(self, device: &Device, precision: Precision) -> Result<Tensor> {
         let dtype = operand_dtype(precision);
         match self {
-            Self::Frozen(weight) => weight.tensor(device, dtype),
+            Self::Frozen(weight) | Self::Packed { frozen: weight, .. } => weight.tensor(device, dtype),
             Self::Trained(weight) => weight.to_dtype(dtype),
         }
     }
@@ -44,6 +54,7 @@ impl Weight<'_> {
         let view = |weights| WeightView::rows(weights, [outputs, inputs]);
         match self {
             Self::Frozen(weight) => f(view(weight.weights())),
+            Self::Packed { packed, .. } => f(view(Weights::Bf12(packed))),
             Self::Trained(weight) => f(view(Weights::F32(&borrow(op, "weight", weight)?))),
         }
     }
