@@ -1,5 +1,5 @@
-//! Weights that kernels read through a staging buffer: a run of them is decoded as it is packed, so that a whole decoded
-//! matrix never exists.
+//! Weights that kernels read through a staging buffer: a run of them is decoded as it is packed, so that a whole
+//! decoded matrix never exists.
 
 use std::marker::PhantomData;
 use std::ops::Range;

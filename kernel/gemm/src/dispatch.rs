@@ -1,4 +1,7 @@
-//! Chooses instruction set, weight source and loop for a product.
+//! Chooses instruction set, weight source and loop for a matmul.
+//!
+//! Both matmuls of a LoRA pair read what is packed of x: x Wᵀ gives h = x Aᵀ on the way, dy W gives dh = dy B. By
+//! tiles, h is a matmul of its own.
 
 use std::mem::MaybeUninit;
 
@@ -111,7 +114,9 @@ impl<'a> Product<'a> {
             self.precision = Precision::F32;
         }
         if self.has_larger_x(w.major, cpu) {
-            // The transpose is the product of the transposes. The larger operand is read once, and only x is packed whole.
+            // cᵀ = bᵀ aᵀ. The larger operand is read once, block by block, and only x is packed whole. Where that makes
+            // the transpose, as for the gradient of a LoRA's B, a task sums up its part in the L2 cache and writes it
+            // column by column.
             let Dims { rows, width, .. } = self.dims;
             let dims = Dims { rows: width, width: rows, ..self.dims };
             (self, w) = (Product { x: w, y: self.y.t(), dims, ..self }, self.x);
@@ -255,7 +260,7 @@ impl<'a> Product<'a> {
         [self.x.major, major] == [Major::K; 2] && self.dims.rows <= few_rows::MAX_ROWS
     }
 
-    /// Whether a product in f32 would be slower than this one in bf16.
+    /// Whether this matmul would be slower in f32 than in bf16.
     pub(crate) fn rounding_pays(&self, major: Major, cpu: Cpu) -> bool {
         if self.precision == Precision::F32 || self.dims.depth == 0 || self.has_few_rows(major) {
             return false;
@@ -269,7 +274,7 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Whether the tile registers are to compute this product.
+    /// Whether the tile registers are to compute this matmul.
     fn is_by_tiles(&self, major: Major, cpu: Cpu) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self.tiles(major, cpu).is_some();
@@ -280,7 +285,7 @@ impl<'a> Product<'a> {
         };
     }
 
-    /// The tile registers, if they are to compute this product.
+    /// The tile registers, if they are to compute this matmul.
     #[cfg(target_arch = "x86_64")]
     fn tiles(&self, major: Major, cpu: Cpu) -> Option<Amx> {
         match cpu {

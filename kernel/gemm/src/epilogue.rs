@@ -27,8 +27,8 @@ impl Epilogue<'_> {
         self.alpha == 1.0 && self.bias.is_none() && !self.accumulate
     }
 
-    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for this
-    /// place.
+    /// Writes sums, those of some columns in a row, to `y`, or adds them to what is there unless they are the first for
+    /// this place.
     ///
     /// # Safety
     /// If there were sums before, or it accumulates, `y` has been written.

@@ -1,5 +1,10 @@
 //! `y = x Wᵀ` for a few rows of x, as in decoding: bound by reading W from memory, which happens once, straight
 //! from where it is stored.
+//!
+//! A single row of x is multiplied with one row of W after another, so that memory is read in the order in which it
+//! lies there. Where rows are short, that is half as fast again as reading four rows side by side. With several rows of
+//! x, or one that does not fit into the L1 cache, four rows of W share each part of x, and the four after them are
+//! prefetched.
 
 use std::array;
 use std::ops::Range;
@@ -23,13 +28,13 @@ pub(crate) const MAX_ROWS_BESIDE_TILES: usize = 4;
 const TOGETHER: usize = 4;
 /// Elements of a row that are multiplied at a time, so that `TOGETHER` rows of W stay in the L1 cache for all of x.
 const CHUNK: usize = 2048;
-/// The most lanes of a single row of x that stays in the L1 cache while W passes by. Up to there, rows of W are read one
-/// after the other, from end to end, which is how the prefetchers of the CPU like it best.
+/// The most lanes of a single row of x that stays in the L1 cache while W passes by. Up to there, rows of W are read
+/// one after the other, from end to end, which is how the prefetchers of the CPU like it best.
 const IN_L1: usize = 4096;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
 const TASK: usize = 1 << 16;
 
-/// Computes a product of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
+/// Computes a matmul of at most [`MAX_ROWS`] rows. w: `[width, depth]`, b: `[width, rank]`.
 pub(crate) fn multiply<V, W, B>(simd: V, product: &Product<'_>, w: W, b: B)
 where
     W: Source,

@@ -1,4 +1,5 @@
-//! Matmuls of strided matrices, by the kernels of this crate or, small ones in f32, by the `gemm` crate.
+//! Matmuls of strided matrices, by the kernels of this crate or, in f32 on one thread, by the `gemm` crate: the latter
+//! takes any strides, and the small matmuls of attention's tasks need no kernels of our own.
 
 use gemm::Parallelism;
 
@@ -22,8 +23,8 @@ pub struct Gemm<'a> {
     pub alpha: f32,
     pub accum: Accum,
     pub par: Par,
-    /// Under [`Precision::Bf16`], a and b are rounded to bf16 if that makes the matmul faster on this CPU; whether it does
-    /// depends on the shapes, but not on the elements.
+    /// Under [`Precision::Bf16`], a and b are rounded to bf16 if that makes the matmul faster on this CPU; whether it
+    /// does depends on the shapes, but not on the elements.
     pub precision: Precision,
 }
 
@@ -82,7 +83,7 @@ impl Gemm<'_> {
         self.by_the_gemm_crate();
     }
 
-    /// The product of f32 matrices of any strides.
+    /// f32 matrices of any strides.
     fn by_the_gemm_crate(self) {
         let Gemm { a, b, c, alpha, .. } = self;
         let (Activations::F32(a_data), Activations::F32(b_data)) = (a.data, b.data) else {

@@ -9,7 +9,7 @@ use crate::source::{Factor, Major, Rows, Stored};
 use crate::view::View;
 use crate::weights::WeightView;
 
-/// `y = x w + bias`, and a product of low rank added to it: with `w` the transpose of a layer's weight its forward pass,
+/// `y = x w + bias`, and a low-rank product added to it: with `w` the transpose of a layer's weight its forward pass,
 /// with the weight itself the gradient of its input. All of y is written, and none of it read before.
 ///
 /// ```
@@ -43,9 +43,9 @@ pub struct Matmul<'a> {
     pub precision: Precision,
 }
 
-/// A product of two thin f32 matrices that is added to a [`Matmul`], and formed with its precision: LoRA's second matmul
-/// becomes part of the first one. The factors lie in memory as w does: both are transposes of row-major matrices where w is,
-/// and row-major where w is.
+/// A product of two thin f32 matrices that is added to a [`Matmul`], and formed with its precision: LoRA's second
+/// matmul becomes part of the first one. The factors lie in memory as w does: both are transposes of row-major matrices
+/// where w is, and row-major where w is.
 #[derive(Debug)]
 pub enum LowRank<'a> {
     /// `y += h up`.
@@ -55,8 +55,8 @@ pub enum LowRank<'a> {
         /// `[r, n]`.
         up: View<'a>,
     },
-    /// `h = scaling · x down`, for which x is packed once for both matmuls, and `y += h up`: a LoRA pair, or the pair the other
-    /// way round in the backward pass.
+    /// `h = scaling · x down`, for which x is packed once for both matmuls, and `y += h up`: a LoRA pair, or the pair
+    /// the other way round in the backward pass.
     Lora {
         /// `[k, r]`.
         down: View<'a>,

@@ -1,11 +1,11 @@
-//! What is to be computed, whatever computes it.
+//! A matmul that is to be computed, whatever computes it.
 
 use crate::epilogue::Epilogue;
 use crate::output::Output;
 use crate::precision::Precision;
 use crate::source::{Factor, Rows, Stored};
 
-/// The sizes of a product. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
+/// The sizes of a matmul. x: `[rows, depth]`, h: `[rows, rank]`, y: `[rows, width]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Dims {
     pub(crate) rows: usize,

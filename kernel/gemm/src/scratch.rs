@@ -1,4 +1,5 @@
-//! Buffers that threads keep for themselves, so that a product allocates nothing once it has been done before.
+//! Buffers that threads keep for themselves, so that a matmul allocates nothing once one of its size
+//! has been computed.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

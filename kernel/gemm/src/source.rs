@@ -59,8 +59,8 @@ impl<'a, S: Source> Lines<'a, S> {
     }
 }
 
-/// Which dimension of an operand is contiguous in memory: K, that of the contraction, or the other one, which is M for the
-/// left operand and N for the right one. The words are CUTLASS's.
+/// Which dimension of an operand is contiguous in memory: K, that of the contraction, or the other one, which is M for
+/// the left operand and N for the right one. The words are CUTLASS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Major {
     /// The elements of a row are contracted, as in `x Wᵀ`: a matrix is `[free, contracted]` in memory.
@@ -69,7 +69,7 @@ pub(crate) enum Major {
     MN,
 }
 
-/// An operand of a product.
+/// An operand of a matmul.
 #[derive(Clone, Copy)]
 pub(crate) struct Factor<S> {
     pub(crate) source: S,

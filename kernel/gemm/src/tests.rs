@@ -154,8 +154,8 @@ fn general_products_take_any_strides_and_equal_f64() {
     }
 }
 
-/// Checks a general product, in whichever order operands and output are stored, and whatever becomes of it. Narrow operands
-/// are stored as bf16.
+/// Checks a strided matmul, in whichever order operands and output are stored, and whatever becomes of it. Narrow
+/// operands are stored as bf16.
 fn check_general(a: &[f32], narrow_a: bool, b: &[f32], narrow_b: bool, [m, n, k]: [usize; 3], precision: Precision) {
     // Rounding is allowed, not required.
     let expected = [precision, Precision::F32].map(|precision| {
@@ -271,8 +271,8 @@ fn check_all([m, n, k]: [usize; 3]) {
     }
 }
 
-/// Checks the matmuls of a LoRA pair of the rank of `case`: h, and y beside the very h that was computed. x and w are what
-/// its operands stand for.
+/// Checks the matmuls of a LoRA pair of the rank of `case`: h, and y beside the very h that was computed. x and w are
+/// what its operands stand for.
 fn check_lora(cpu: Cpu, case: Case<'_>, x: &[f32], w: &[f32], at: &str) {
     let Case { major, shape: [m, n, k], low_rank: Some(Thin { rank, .. }), precision, .. } = case else { return };
     let ([width, depth], case) = (case.sizes(), Case { bias: None, low_rank: None, ..case });
@@ -335,7 +335,7 @@ fn initialized(y: Vec<MaybeUninit<f32>>) -> Vec<f32> {
     y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
 }
 
-/// The factors of a product of low rank.
+/// The factors of a low-rank product.
 #[derive(Clone, Copy)]
 struct Thin<'a> {
     h: &'a [f32],
@@ -401,8 +401,8 @@ impl<'a> Case<'a> {
         y.into_iter().map(|y| unsafe { y.assume_init() }).collect()
     }
 
-    /// The result in f64 of the operands as they are rounded, and how far f32 sums may be from it. x and w are what its own
-    /// stand for.
+    /// The result in f64 of the operands as they are rounded, and how far f32 sums may be from it. x and w are what its
+    /// own stand for.
     fn reference(self, x: &[f32], w: &[f32]) -> Vec<(f64, f64)> {
         let rounded = |v: &[f32]| -> Vec<f64> {
             let rounded = |&v: &f32| {

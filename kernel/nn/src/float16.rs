@@ -22,7 +22,7 @@ use crate::frozen::release;
 pub(crate) struct Float16 {
     map: Arc<Mmap>,
     range: Range<usize>,
-    /// What products read.
+    /// What matmuls read.
     dtype: FrozenDType,
     converted: OnceLock<Vec<u32>>,
 }
@@ -50,7 +50,7 @@ impl Float16 {
         }
     }
 
-    /// The elements from `start` as products see them, without converting the others.
+    /// The elements from `start` as matmuls see them, without converting the others.
     pub fn read(&self, start: usize, out: &mut [f32]) {
         read(&self.map[self.range.clone()][start * size_of::<f16>()..][..size_of_val(out) / 2], out);
         if self.dtype == FrozenDType::Bf16 {

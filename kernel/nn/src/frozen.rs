@@ -29,7 +29,7 @@ pub struct FrozenMatrix {
     pub cols: usize,
 }
 
-/// The element types that products read.
+/// The element types that matmuls read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrozenDType {
     F32,
@@ -70,7 +70,7 @@ impl FrozenMatrix {
         Self { bytes, dtype, uploaded: None, rows, cols }
     }
 
-    /// The same over elements of float16, of which products read `dtype`.
+    /// The same over elements of float16, of which matmuls read `dtype`.
     pub(crate) fn float16(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType, rows: usize, cols: usize) -> Self {
         let bytes = Bytes::Float16(Arc::new(Float16::new(map, range, dtype)));
         Self { bytes, dtype, uploaded: None, rows, cols }
@@ -96,8 +96,8 @@ impl FrozenMatrix {
         Self { bytes, ..self.clone() }
     }
 
-    /// The elements of a mapped matrix of bf16 in 12 bits each, without loss, where that makes matmuls of a single row of x
-    /// faster.
+    /// The elements of a mapped matrix of bf16 in 12 bits each, without loss, where that makes matmuls of a single row
+    /// of x faster.
     pub(crate) fn packed(&self) -> Option<Bf12> {
         match (&self.bytes, self.weights()) {
             (Bytes::Mapped(..), Weights::Bf16(w)) if Bf12::pays() => Bf12::new(w, self.cols),
@@ -105,7 +105,7 @@ impl FrozenMatrix {
         }
     }
 
-    /// The same matrix with a copy on `device` for products of `dtype`; elements are not stored wider than it. That of
+    /// The same matrix with a copy on `device` for matmuls of `dtype`; elements are not stored wider than it. That of
     /// the checkpoint gives its memory back.
     pub(crate) fn uploaded(&self, device: &Device, dtype: DType) -> candle_core::Result<Self> {
         let stored = match self.dtype {
@@ -121,7 +121,7 @@ impl FrozenMatrix {
         Ok(Self { uploaded, bytes, ..self.clone() })
     }
 
-    /// The elements on `device`, for a product of `dtype`. If they were not uploaded, they are for this product.
+    /// The elements on `device`, for a matmul of `dtype`. If they were not uploaded, they are for this matmul.
     pub(crate) fn tensor(&self, device: &Device, dtype: DType) -> candle_core::Result<Tensor> {
         match &self.uploaded {
             Some(uploaded) => uploaded.tensor(dtype),
@@ -129,7 +129,7 @@ impl FrozenMatrix {
         }
     }
 
-    /// What products read, unless it is quantized.
+    /// What matmuls read, unless it is quantized.
     pub fn dtype(&self) -> FrozenDType {
         self.dtype
     }
@@ -185,8 +185,8 @@ impl FrozenMatrix {
         }
     }
 
-    /// Faults in all pages of a mapped matrix with one call. Page faults during a matmul would take several times as long,
-    /// and pages that are not mapped cannot be prefetched.
+    /// Faults in all pages of a mapped matrix with one call. Page faults during a matmul would take several times as
+    /// long, and pages that are not mapped cannot be prefetched.
     pub(crate) fn map(&self) {
         #[cfg(target_os = "linux")]
         if let Bytes::Mapped(map, range) = &self.bytes

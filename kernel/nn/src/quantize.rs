@@ -1,9 +1,9 @@
 //! Frozen weights in 4 or 8 bits, quantized when a model is loaded, as bitsandbytes quantizes them.
 //!
 //! Layers are quantized one at a time, and each gives its mapped pages back. `tunebook-gemm` decodes a run of codes
-//! where a product would have read a run of the checkpoint, forward and backward, so no decoded matrix ever exists.
+//! where a matmul would have read a run of the checkpoint, forward and backward, so no decoded matrix ever exists.
 //!
-//! Unlike LLM.int8 in bitsandbytes, activations are not rounded to 8 bits: a product differs from the unquantized one
+//! Unlike LLM.int8 in bitsandbytes, activations are not rounded to 8 bits: a matmul differs from the unquantized one
 //! only by its weights.
 
 use half::f16;

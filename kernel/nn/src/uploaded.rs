@@ -11,7 +11,7 @@ use tunebook_gemm::NF4_BLOCK;
 use tunebook_gemm::NF4_VALUES;
 use tunebook_gemm::Weights;
 
-/// Its elements, or the codes that they are decoded from for each product.
+/// Its elements, or the codes that they are decoded from for each matmul.
 #[derive(Clone)]
 pub(crate) enum Uploaded {
     /// `[rows, cols]`.

@@ -1,6 +1,13 @@
-//! Products of bf16 by tiles (AMX), of any shape but few rows. The larger operand is streamed: each task packs its
-//! part, some rows or columns and a segment of the contraction at a time, and multiplies it with all of the other
-//! operand, which the tasks share and which is packed before.
+//! Matmuls of bf16 by tile registers (AMX), of any shape but few rows.
+//!
+//! The larger operand is streamed: each task packs its part of it into the L2 cache, some rows or columns and a segment
+//! of the contraction at a time, and multiplies it with all of the other operand, which the tasks share and which is
+//! packed once, before. Rows of up to 1,024 elements are contracted whole, so that their sums never pass through
+//! memory. The second matmul of a LoRA pair is contracted with the last segment.
+//!
+//! Packing prefetches the rows that come next, because the CPU's prefetchers lose track where a row ends. Tiles are not
+//! loaded from the checkpoint itself: its tensors begin at any address, and a tile row that straddles two cache lines
+//! costs twice as much as one that does not (Sapphire Rapids).
 
 mod pack;
 mod store;
@@ -20,7 +27,8 @@ use tiles::{Passing, SUMS, Start, TILE};
 
 /// The most elements that are contracted at a time: a panel of this depth, 32 KiB, stays in the L1 cache.
 const DEPTH: usize = 512;
-/// Rows or columns of the streamed operand that are packed at a time; a segment of them, 512 KiB, stays in the L2 cache.
+/// Rows or columns of the streamed operand that are packed at a time; a segment of them, 512 KiB, stays in the L2
+/// cache.
 const WIDTH: usize = 512;
 /// Rows or columns of the shared operand that are packed at a time, which bounds the buffer.
 const SHARED: usize = 1024;
@@ -37,7 +45,7 @@ const _: () =
     assert!((DEPTH * WIDTH).is_multiple_of(MAX_RUN) && DEPTH.is_multiple_of(STEP) && WIDTH.is_multiple_of(PANEL));
 const _: () = assert!(MAX_RUN.is_multiple_of(STEP) && MAX_RUN.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));
 
-/// Computes a product. b is contracted as w is.
+/// Computes a matmul. b is major as w is.
 pub(crate) fn multiply<W>(amx: Amx, product: &Product<'_>, w: Factor<W>, b: Stored<'_, f32>)
 where
     W: Source<Elem: Halves>,

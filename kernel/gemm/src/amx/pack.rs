@@ -206,8 +206,8 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
         }
     }
 
-    /// Has elements of a row that will be packed soon brought into the L2 cache, unless it is past `end`: where the rows
-    /// of a matrix end, the prefetchers of the CPU lose track.
+    /// Has elements of a row that will be packed soon brought into the L2 cache, unless it is past `end`: where the
+    /// rows of a matrix end, the prefetchers of the CPU lose track.
     ///
     /// # Safety
     /// That of [`pack`].

@@ -101,9 +101,9 @@ pub(super) enum Start<'a> {
 }
 
 impl Tiles {
-    /// `sums = start + a b`, for 32 rows of a and 32 columns of b. Of each step of the contraction, 32 elements, `a` and
-    /// `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the elements of a column are
-    /// neighbours. `sums` gets the tiles (0, 0), (0, 1), (1, 0), (1, 1).
+    /// `sums = start + a b`, for 32 rows of a and 32 columns of b. Of each step of the contraction, 32 elements, `a`
+    /// and `b` hold two tiles. a's hold 16 rows of 32 elements, b's 16 pairs of rows, in which the elements of a column
+    /// are neighbours. `sums` gets the tiles (0, 0), (0, 1), (1, 0), (1, 1).
     ///
     /// On the way, what comes after the sums that it starts with is fetched into the L1 cache.
     #[inline(always)]

@@ -32,8 +32,8 @@ impl Bf12Element for bf16 {
     }
 }
 
-/// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each, so
-/// that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
+/// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each,
+/// so that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn dots<const M: usize, const T: usize>(
@@ -115,8 +115,8 @@ fn decode_bf16(block: &Block, top: u8, out: &mut [bf16; BLOCK]) {
     }
 }
 
-/// The bits of half a block, 16 elements a vector, as the interleaving leaves them: elements 0 to 3 and 8 to 11, then 4 to 7
-/// and 12 to 15.
+/// The bits of half a block, 16 elements a vector, as the interleaving leaves them: elements 0 to 3 and 8 to 11, then 4
+/// to 7 and 12 to 15.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn elements(block: &Block, half: usize, table: __m256i) -> [__m256i; 2] {

@@ -1,10 +1,19 @@
-//! bf16 in 12 bits, without loss: a product that is bound by memory takes a quarter less of it.
+//! bf16 in 12 bits, without loss: a matmul that is bound by memory reads a quarter less of it. A token of an answer
+//! takes as long as reading all weights takes.
 //!
-//! The high byte of a bf16 is its sign and seven of its exponent's eight bits. In these seven, almost all
-//! elements of a row of trained weights have the row's largest value or one of the six below it, a range of 2¹⁴.
-//! So a code of four bits stands for the high byte, and the low byte is kept as it is. The few elements that
-//! are smaller, and yet not zero, are kept aside. That the exponents of trained weights say little is known from DFloat11
-//! (Zhang et al. 2025, arXiv 2504.11651); its codes are shorter, and of varying length.
+//! The high byte of a bf16 is its sign and seven of its exponent's eight bits. In these seven, almost all elements of a
+//! row of trained weights have the row's largest value or one of the six below it, a range of 2¹⁴. So a code of four
+//! bits stands for the high byte, and the low byte is kept as it is. The few elements that are smaller, and yet not
+//! zero, are kept aside. That the exponents of trained weights say little is known from DFloat11 (Zhang et al. 2025,
+//! arXiv 2504.11651); its codes are shorter, and of varying length.
+//!
+//! A byte shuffle of AVX2 looks the codes up. Other CPUs have no fast way to decode them and go on with bf16
+//! ([`Bf12::pays`]). With many rows, where arithmetic counts, a training step is 3 to 6 % slower with these weights
+//! than with bf16, and their memory cannot be given back to the system as that of a mapped file can.
+//!
+//! A single row of x is multiplied with one row of W after another (`one_row`), while the block after the next is
+//! prefetched: the CPU's prefetchers are late by as much, and prefetching further ahead was slower by a fifth. Where x
+//! does not fit into the L1 cache, four rows of W share it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -51,8 +60,8 @@ pub struct Bf12 {
     ends: Vec<u32>,
 }
 
-/// 64 elements of a row. Element i of a half lies at [`place`] of it, which is what vector instructions find in order when
-/// they join bytes to elements.
+/// 64 elements of a row. Element i of a half lies at [`place`] of it, which is what vector instructions find in order
+/// when they join bytes to elements.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(32))]
 struct Block {
@@ -94,7 +103,7 @@ impl Bf12 {
         (exceptions.len() <= w.len() / ENOUGH).then_some(Self { cols, blocks, tops, exceptions, ends })
     }
 
-    /// Whether products with one row of x gain by it on this CPU.
+    /// Whether matmuls of one row of x gain by it on this CPU.
     pub fn pays() -> bool {
         #[cfg(target_arch = "x86_64")]
         return Avx2::detect().is_some();
@@ -194,7 +203,8 @@ impl Block {
     }
 }
 
-/// Where element i of 32 lies: vector instructions interleave the halves of 16 bytes, then of 8 elements, and so undo it.
+/// Where element i of 32 lies: vector instructions interleave the halves of 16 bytes, then of 8 elements, and so undo
+/// it.
 #[inline(always)]
 const fn place(i: usize) -> usize {
     i / 4 % 2 * 16 + i / 8 * 4 + i % 4

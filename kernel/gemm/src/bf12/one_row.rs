@@ -17,11 +17,11 @@ const TOGETHER: usize = 8;
 const IN_L1: usize = 4096;
 /// How many blocks ahead are fetched then: the prefetchers of the CPU are late by as much.
 const NEXT: usize = 2;
-/// Rows of W that are multiplied with a longer x together, so that it is read less often; the same number of rows ahead is
-/// fetched.
+/// Rows of W that are multiplied with a longer x together, so that it is read less often; the same number of rows ahead
+/// is fetched.
 const ROWS: usize = 4;
 
-/// Computes a product of one row. b: `[width, rank]`.
+/// Computes a matmul of one row. b: `[width, rank]`.
 pub(crate) fn multiply<B: Source>(simd: Avx2, product: &Product<'_>, w: &Bf12, b: B)
 where
     Avx2: Reads<B::Elem>,

@@ -1,5 +1,8 @@
-//! Weights in 4 or 8 bits, in the layouts of bitsandbytes, and how a run of them is read. A product decodes each run
-//! as it packs it, so that a whole decoded matrix never exists.
+//! Weights in 4 or 8 bits, in the layouts of bitsandbytes, and how a run of them is read.
+//!
+//! A matmul, forward or backward, decodes a run of codes where it would have read a run of the checkpoint
+//! ([`decoding`](crate::decoding)), so that a whole decoded matrix never exists. Activations stay as they are: LLM.int8
+//! rounds them, too, and is not followed in that.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

@@ -1,4 +1,4 @@
-//! AVX2 with FMA: f32 products, bf16 widened as it is read.
+//! AVX2 with FMA: multiplication in f32, bf16 widened as it is read.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;

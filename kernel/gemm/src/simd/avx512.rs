@@ -1,4 +1,4 @@
-//! AVX-512: f32 products, bf16 widened as it is read.
+//! AVX-512: multiplication in f32, bf16 widened as it is read.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;

@@ -1,5 +1,8 @@
-//! AVX512-BF16: sums of two bf16 products a lane (VDPBF16PS), on some CPUs at twice the rate of f32. The instruction
-//! takes subnormal factors, and makes subnormal sums, zero.
+//! AVX512-BF16: VDPBF16PS adds two bf16 products to a lane, on some CPUs at twice the rate of f32. The instruction
+//! takes subnormal factors, and makes subnormal sums, zero. f32 is rounded to pairs of bf16 as it is packed.
+//!
+//! The file stands beside `avx512.rs` and repeats its loads and stores: operands are integer vectors here and float
+//! vectors there, which a trait over both would only hide.
 
 use std::arch::x86_64::*;
 use std::mem::{MaybeUninit, transmute};
@@ -17,7 +20,7 @@ impl Avx512Bf16 {
         (is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16")).then_some(Avx512Bf16(()))
     }
 
-    /// Whether this CPU forms products twice as fast in pairs of bf16 as in f32. AMD's do, issuing VDPBF16PS as
+    /// Whether this CPU multiplies twice as fast in pairs of bf16 as in f32. AMD's do, issuing VDPBF16PS as
     /// often as an f32 multiply-add; Intel's leave speed to AMX, and issue it at most half as often: measured on
     /// Sapphire Rapids, 1.8 against 4.5 or more a nanosecond. A rule, not a measurement: which instructions form a
     /// sum decides its last bits, and runs must be repeatable.

@@ -1,4 +1,5 @@
-//! NEON, which every aarch64 CPU has: f32 products, bf16 widened as it is read.
+//! NEON, which every aarch64 CPU has: multiplication in f32, bf16 widened as it is read. It was run on an emulated CPU
+//! only (`tests/aarch64.sh`); its speed is not known.
 
 // An aarch64 compiler may take intrinsics without pointers for safe, since NEON is always there.
 #![allow(unused_unsafe)]

@@ -75,7 +75,7 @@ pub struct VisionLanguageModel {
 }
 
 impl VisionLanguageModel {
-    /// Maps the weights of a model folder. `precision` says how products are formed; `None` takes the dtype
+    /// Maps the weights of a model folder. `precision` says how matmuls are formed; `None` takes the dtype
     /// in which the weights are stored, and float32 for float16. What it computes lies on `device`, where the CPU's memory is not at hand:
     /// [`VisionLanguageModel::upload`] brings the weights there.
     ///
@@ -152,7 +152,7 @@ impl VisionLanguageModel {
         ControlFlow::Continue(())
     }
 
-    /// Copies the weights that products read to the model's device; the embedding stays in the file, since only a row a
+    /// Copies the weights that matmuls read to the model's device; the embedding stays in the file, since only a row a
     /// token is read of it. `progress` is told after each matrix how many of how many bytes of the checkpoint are done;
     /// where it breaks off, the model is of no use any more.
     ///

@@ -34,7 +34,7 @@ pub trait VisionTower: Send + Sync {
 
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 
-    /// Every matrix that products read: the weights of the linear layers, and others.
+    /// Every matrix that matmuls read: the weights of the linear layers, and others.
     fn matrices(&self) -> Vec<&Matrix>;
 
     fn matrices_mut(&mut self) -> Vec<&mut Matrix>;

@@ -1,4 +1,9 @@
 //! Borrowing the elements of tensors, making new ones, and checking that operands are what an operation needs.
+//!
+//! Output rows are not zeroed first: [`new_rows`] lends an operation each row uninitialised and takes it back as a
+//! value that only [`written`] (a value for each place) or [`zeroed`] can make, so that the type proves each row was
+//! filled, without `unsafe` in the operation. Against blocks that were zeroed before, in the L2 cache, SwiGLU and
+//! RMSNorm take a sixth to a quarter less time, forward and backward.
 
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -144,7 +149,7 @@ pub(super) fn borrow_of<'a, E: Element + 'a>(
     .map_err(|_| OpError::Memory { op, operand }.into())
 }
 
-/// The two sizes of a matrix that products take, of f32 or bf16.
+/// The two sizes of a matmul's operand, of f32 or bf16.
 pub(super) fn operand_sizes(op: &'static str, operand: &'static str, x: &Tensor) -> Result<(usize, usize)> {
     match x.dtype() {
         DType::BF16 => matrix_of::<bf16>(op, operand, x),
@@ -152,7 +157,7 @@ pub(super) fn operand_sizes(op: &'static str, operand: &'static str, x: &Tensor)
     }
 }
 
-/// The elements of an operand of a product.
+/// The elements of a matmul's operand.
 pub(super) enum Operand<F, B> {
     F32(F),
     Bf16(B),
@@ -167,7 +172,7 @@ impl<F: Deref<Target = [f32]>, B: Deref<Target = [bf16]>> Operand<F, B> {
     }
 }
 
-/// The elements of a contiguous operand of a product, without a copy.
+/// The elements of a matmul's contiguous operand, without a copy.
 pub(super) fn borrow_operand<'a>(
     op: &'static str,
     operand: &'static str,
@@ -205,7 +210,7 @@ pub(super) fn floats<'a>(
     slice(storage, layout).ok_or_else(|| OpError::Memory { op, operand }.into())
 }
 
-/// The same of an operand of a product.
+/// The same of a matmul's operand.
 pub(super) fn activations<'a>(
     op: &'static str,
     operand: &'static str,

@@ -1,5 +1,10 @@
-//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded), and so may the result,
-//! whose dtype is said.
+//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded), and so may the
+//! result, whose dtype is said.
+//!
+//! [`lora_linear`] and its backward pass compute both matmuls of a LoRA pair from one packed x (or dy), unless an
+//! initial adapter (PiSSA) or dropout comes between them. h is as narrow as the rank: the forward pass keeps it, so
+//! that the backward pass need not compute it again. A result in bf16 is rounded once: its sums are f32 in the L2 cache
+//! first, or in memory where tiles or a few rows are multiplied, which round all sums at the end.
 
 use candle_core::{DType, Result, Tensor};
 use half::bf16;
@@ -97,8 +102,8 @@ pub fn linear_backward<'a>(
 
 /// h = scaling · x Aᵀ and y = x Wᵀ + bias + h Bᵀ: [`lora_down`] and [`linear`] with one pass over x.
 ///
-/// x is `[T, in]`, `weight` `[out, in]`, `bias` `[out]`, A `[r, in]`, B `[out, r]`, y `[T, out]`, h `[T, r]`. Shapes that do
-/// not fit are an error.
+/// x is `[T, in]`, `weight` `[out, in]`, `bias` `[out]`, A `[r, in]`, B `[out, r]`, y `[T, out]`, h `[T, r]`. Shapes
+/// that do not fit are an error.
 pub fn lora_linear<'a>(
     x: &Tensor,
     weight: impl Into<Weight<'a>>,

@@ -1,12 +1,24 @@
 //! Operations, each with its backward pass beside it: `op(x) -> y` and `op_backward(x, dy) -> dx`.
 //!
-//! Activations are f32, the widest ones bf16 where products are, and packed without padding: `[T, width]`, where `T` runs
-//! over the tokens of all sequences of a batch, and attention heads lie side by side in a row. A layer calls the backward
-//! functions itself, in reverse: candle's own backward pass would compute and keep gradients of frozen weights, start each
-//! gradient as zeros that it then adds to, and hold every intermediate value. A backward function makes again what is cheap
-//! to make again.
+//! Activations are packed without padding: `[T, width]`, where `T` runs over the tokens of all sequences of a batch,
+//! and attention heads lie side by side in a row. A layer calls the backward functions itself, in reverse: candle's own
+//! backward pass would compute and keep gradients of frozen weights, start each gradient as zeros that it then adds to,
+//! and hold every intermediate value. A backward function recomputes what is cheap to recompute.
 //!
-//! What is written out here is for CPU memory; tensors that lie elsewhere are left to [`on_device`].
+//! # Precision
+//!
+//! Under bf16, matmuls round both operands to bf16 as they pack them and sum in f32. Norms, softmax, the residual
+//! stream and LoRA's A and B are f32, so there is one dtype between operations and no conversion. The exception is the
+//! width of the feed-forward: gate, up, their product and the gradients of these three are written and read as bf16
+//! ([`linear`]'s `dtype`, [`swiglu`]). Those are the widest values, two thirds of what a layer saves for its backward
+//! pass, and most of what passes through memory between matmuls. Three of the six matrices would be rounded to bf16 as
+//! matmul operands in any case, so only the other three lose precision.
+//!
+//! # CPU and device
+//!
+//! Each operation is written twice: for slices in CPU memory, fused and in place, and in [`on_device`] as formulas over
+//! candle's operations, which have CUDA kernels. Where the operand lies decides which of them runs. The formulas run on
+//! CPU tensors, too, so that tests compute every operation both ways and compare.
 
 mod add;
 mod attention;

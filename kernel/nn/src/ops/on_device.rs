@@ -23,7 +23,7 @@ pub(super) fn is_on_device(x: &Tensor) -> bool {
     !x.device().is_cpu()
 }
 
-/// What the operands of a product are rounded to.
+/// What the operands of a matmul are rounded to.
 pub(crate) fn operand_dtype(precision: Precision) -> DType {
     match precision {
         Precision::F32 => DType::F32,

@@ -1,4 +1,4 @@
-//! The forward pass for segments of one query each, as in generation: no matrix products, one pass over the cache.
+//! The forward pass for segments of one query each, as in generation: no matmuls, one pass over the cache.
 
 use rayon::prelude::*;
 

@@ -28,7 +28,7 @@ const OP: &str = "attention";
 /// grouped as Ainslie et al. 2023 (arXiv 2305.13245). Scores are made for a block of queries at a time and made
 /// again in the backward pass, as Dao et al. 2022 (arXiv 2205.14135) do, so memory grows with T and not with T².
 ///
-/// `precision` is that of the two products; with one query a segment, as in generation, they are f32. Heads that do
+/// `precision` is that of the two matmuls; with one query a segment, as in generation, they are f32. Heads that do
 /// not divide the widths, or segments that do not cover the rows, are an error.
 pub fn attention(
     q: &Tensor,

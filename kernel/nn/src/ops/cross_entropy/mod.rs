@@ -81,7 +81,7 @@ pub fn linear_cross_entropy_with_gradient<'a>(
 }
 
 /// The most rows of which logits exist at a time, for a vocabulary of this size: 64 MiB of them, enough rows for the
-/// products to be fast, few enough to be reused from one allocation.
+/// matmuls to be fast, few enough to be reused from one allocation.
 pub fn head_chunk(vocab: usize) -> usize {
     ((1 << 24) / vocab.max(1)).clamp(16, 512)
 }
