@@ -2,6 +2,8 @@
 
 // `unwrap` is for tests, and all of this crate is tests.
 #![allow(clippy::unwrap_used)]
+// What was measured, for whoever runs a test with `--nocapture`.
+#![allow(clippy::print_stdout)]
 
 mod adapters;
 mod bad_hub;

@@ -3,6 +3,8 @@
 //! This crate reads lines and draws what comes back. What lines mean is `tunebook-commands`; how anything is computed
 //! it does not know.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a face prints")]
+
 mod allocator;
 mod attach;
 mod cli;

@@ -1,6 +1,6 @@
 //! The two languages, and how a text is written in both at once.
 //!
-//! A text stands where it is used, in English and Chinese side by side: [`both`] for a fixed text, [`say!`] for one
+//! A text stands where it is used, in English and Chinese side by side: [`both`] for a fixed text, [`say!`](crate::say!) for one
 //! with values in it, which does not compile unless both languages have the same placeholders. The engine and the
 //! crates below it give types (errors, notes, advice); [`Say`] puts them into words, with their `Display` as the
 //! English.

@@ -1,5 +1,7 @@
 //! Writes the creatures data set: `cargo run --release -p tunebook-data --example creatures -- DIR [COUNT] [SEED]`
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use std::error::Error;
 
 use tunebook_data::creatures::{Sizes, write_creatures};

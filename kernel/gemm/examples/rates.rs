@@ -5,6 +5,8 @@
 //!
 //! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::kernel::Replies;
 use crate::kernel::pause;
 use crate::kernel::refusal;
+use crate::log::log;
 use crate::request;
 use crate::wire::Incoming;
 use crate::wire::Receiver;
@@ -21,7 +22,7 @@ pub(crate) async fn serve<S: SocketRecv>(mut socket: Receiver<S>, replies: Repli
         let message = match socket.receive().await {
             Ok(message) => message,
             Err(problem) => {
-                eprintln!("a message on control was dropped: {}", colourless(&message(&problem)));
+                log(&format!("a message on control was dropped: {}", colourless(&message(&problem))));
                 pause().await;
                 continue;
             }
@@ -50,7 +51,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) -> bool {
         }
         "kernel_info_request" => reply("kernel_info_reply", info::reply(kernel.host.language().get())),
         "debug_request" => reply("debug_reply", refusal("there is no debugger")),
-        kind => eprintln!("`{}` on control is not known", quote(kind)),
+        kind => log(&format!("`{}` on control is not known", quote(kind))),
     }
     false
 }

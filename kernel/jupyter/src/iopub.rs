@@ -35,7 +35,7 @@ pub enum Stream {
 }
 
 impl IoPub {
-    /// The handle, and what [`write`] reads from.
+    /// The handle, and what [`write()`] reads from.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Letter>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)

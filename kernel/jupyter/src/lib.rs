@@ -19,6 +19,7 @@ mod history;
 mod info;
 mod iopub;
 mod kernel;
+mod log;
 mod outcome;
 mod page;
 mod picture;

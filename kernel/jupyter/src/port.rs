@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 use crate::frame_limit::FrameLimit;
+use crate::log::log;
 
 /// Bytes that are passed on at once.
 const CHUNK: usize = 64 << 10;
@@ -50,7 +51,7 @@ async fn pass_on(peer: TcpStream, place: PathBuf) -> io::Result<()> {
                 length => &chunk[..length],
             };
             if limit.follow(bytes).is_err() {
-                eprintln!("a connection was closed: it announced a message of more than 64 MiB");
+                log("a connection was closed: it announced a message of more than 64 MiB");
                 return Ok(());
             }
             to_socket.write_all(bytes).await?;

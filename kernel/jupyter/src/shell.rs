@@ -21,6 +21,7 @@ use crate::kernel::Kernel;
 use crate::kernel::Replies;
 use crate::kernel::pause;
 use crate::kernel::refusal;
+use crate::log::log;
 use crate::request;
 use crate::wire::Incoming;
 use crate::wire::Receiver;
@@ -42,7 +43,7 @@ pub(crate) async fn serve<S: SocketRecv>(
             }
             Ok(message) => respond(&message, &replies, &kernel),
             Err(problem) => {
-                eprintln!("a message on shell was dropped: {}", colourless(&message(&problem)));
+                log(&format!("a message on shell was dropped: {}", colourless(&message(&problem))));
                 pause().await;
             }
         }
@@ -78,7 +79,7 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
         "comm_msg" | "comm_close" => {}
         // Older clients send it here.
         "shutdown_request" => reply("shutdown_reply", Err("`shutdown_request` belongs on control".to_string())),
-        kind => eprintln!("`{}` on shell is not known", quote(kind)),
+        kind => log(&format!("`{}` on shell is not known", quote(kind))),
     }
 }
 

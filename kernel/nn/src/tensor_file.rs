@@ -90,7 +90,7 @@ pub(crate) fn header<'a>(
     Ok([&(json.len() as u64).to_le_bytes(), &json[..]].concat())
 }
 
-/// Reads every tensor of a file that [`write`] wrote.
+/// Reads every tensor of a file that [`write()`] wrote.
 ///
 /// # Errors
 /// The file cannot be read, is not whole, or holds something else than float32.

@@ -4,6 +4,8 @@
 //! `DIR/init` is a model folder, `DIR/scenes` holds the training set and a held-out set for each kind of question.
 //! `kernel/demo/train.tune` does the rest. The same program makes the same files, byte for byte.
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 mod checkpoint;
 mod creature;
 mod data_set;

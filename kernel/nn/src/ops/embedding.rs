@@ -9,7 +9,7 @@ use super::vector::axpy;
 
 const OP: &str = "embedding";
 
-/// sum[idsᵢ] += dxᵢ for each row i of dx, `[T, hidden]`, whose id there is; sum is `[vocabulary, hidden]`. A row without
+/// sum\[idsᵢ\] += dxᵢ for each row i of dx, `[T, hidden]`, whose id there is; sum is `[vocabulary, hidden]`. A row without
 /// an id was not made by the embedding.
 pub fn add_embedding_gradient(sum: &Tensor, ids: &[Option<u32>], dx: &Tensor) -> Result<()> {
     let (vocabulary, hidden) = matrix(OP, "sum", sum)?;

@@ -27,6 +27,7 @@ macro_rules! eprintln {
     ($($text:tt)*) => { $crate::eprint_line(::std::format_args!($($text)*)) };
 }
 
+#[expect(clippy::print_stdout, reason = "it is what a cell has called")]
 pub fn print_line(line: Arguments) {
     let line = line.to_string();
     if line == PANICKED || line == ERROR {
@@ -35,6 +36,7 @@ pub fn print_line(line: Arguments) {
     std::println!("{line}");
 }
 
+#[expect(clippy::print_stderr, reason = "it is what a cell has called")]
 pub fn eprint_line(line: Arguments) {
     if !tell(&Request::Stderr { line: line.to_string() }) {
         std::eprintln!("{line}");

@@ -25,7 +25,7 @@ pub struct Labels<'a> {
     pub weights: &'a [f32],
 }
 
-/// L = Σᵢ weightᵢ · (log Σⱼ e^(zᵢⱼ) - zᵢ,targetᵢ) with logits zᵢ = x[rowᵢ] Wᵀ.
+/// L = Σᵢ weightᵢ · (log Σⱼ e^(zᵢⱼ) - zᵢ,targetᵢ) with logits zᵢ = x\[rowᵢ\] Wᵀ.
 ///
 /// x is `[T, hidden]` and `head` (W) `[vocab, hidden]`. Logits exist for a chunk of rows at a time, and only
 /// for labelled rows. As `torch.nn.functional.cross_entropy(reduction="none")` weighted and summed. A row or target
