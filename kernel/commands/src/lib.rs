@@ -7,9 +7,9 @@
 
 mod advice;
 pub mod cell;
-pub mod chart;
+mod chart;
 pub mod complete;
-pub mod error;
+mod error;
 mod given_file;
 pub mod highlight;
 mod host;

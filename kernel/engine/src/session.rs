@@ -68,7 +68,6 @@ use crate::training::Run;
 use crate::training::TrainInputs;
 use crate::training_state::Snapshot;
 
-pub use held_settings::HeldSettings;
 pub use held_settings::tell_taken_back;
 
 /// One live session.

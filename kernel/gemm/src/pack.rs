@@ -1,6 +1,6 @@
 //! Packing: operands laid out in the order in which the register tile reads them. K-major operands are packed in
 //! squares that are transposed; of MN-major ones, sixteen rows are interleaved for a panel and then for the next. All
-//! functions fall under [`Simd`](crate::simd::Simd)'s contract.
+//! functions fall under [`Simd`]'s contract.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! `load`: a model from a folder or a hub.
 
 use tunebook_engine::Session;
-use tunebook_engine::session::tell_taken_back;
 use tunebook_engine::settings::Group;
+use tunebook_engine::tell_taken_back;
 
 use crate::error::Result;
 use crate::lang::both;

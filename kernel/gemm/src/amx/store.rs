@@ -73,7 +73,7 @@ pub(super) unsafe fn transposed(
 }
 
 /// Where the columns from `first` of a panel are in B's two tiles, as `_mm512_permutex2var_ps` counts: what
-/// [`column`] says, the other way round.
+/// [`column()`] says, the other way round.
 fn natural_order(first: usize) -> [i32; 16] {
     std::array::from_fn(|i| {
         let column = first + i;

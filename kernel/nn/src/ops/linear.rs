@@ -1,4 +1,4 @@
-//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](super::rounded), and so may the
+//! A linear layer. Its input, and the gradient of its output, may be [`rounded`](mod@super::rounded), and so may the
 //! result, whose dtype is said.
 //!
 //! [`lora_linear`] and its backward pass compute both matmuls of a LoRA pair from one packed x (or dy), unless an

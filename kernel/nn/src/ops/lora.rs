@@ -1,5 +1,5 @@
 //! The low-rank matmuls of an adapter. What was a layer's input, and the gradient of its output, may be
-//! [`rounded`](super::rounded).
+//! [`rounded`](mod@super::rounded).
 //!
 //! The gradients of A and B multiply a narrow operand with one as wide as the layer. The narrow one is packed whole;
 //! the wide one is read once, block by block.

@@ -12,7 +12,7 @@ const OP: &str = "swiglu";
 /// y = silu(gate) · up, with silu(x) = x / (1 + e^-x); all three are `[T, width]`.
 ///
 /// Shazeer 2020 (arXiv 2002.05202), as `Qwen2MLP` of transformers computes it. Operands of different shapes are
-/// an error. Both may be [`rounded`](super::rounded), and y is then, too.
+/// an error. Both may be [`rounded`](mod@super::rounded), and y is then, too.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     match gate.dtype() {
         DType::BF16 => forward::<bf16>(gate, up),
