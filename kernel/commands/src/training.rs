@@ -1,7 +1,7 @@
 //! The reports of `train` and `resume`, as plain text.
 
+use tunebook_engine::difference::SettingDifference;
 use tunebook_engine::report::BestReport;
-use tunebook_engine::report::Differing;
 use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::ResumeReport;
 use tunebook_engine::report::StepRecord;
@@ -123,10 +123,10 @@ pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
         text += &say!(lang, "\nsettings as they were: {taken}", "\n沿用的设置：{taken}");
     }
     if !differing.is_empty() {
-        let list = differing.iter().map(|Differing { key, then, now }| {
+        let list = differing.iter().map(|SettingDifference { key, then, now }| {
             say!(lang, "{key} was {then} and is {now}", "{key} 当时为 {then}，现在为 {now}")
         });
-        let list = list.collect::<Vec<_>>().join(", ");
+        let list = list.collect::<Vec<_>>().join(both(", ", "；").in_lang(lang));
         text += &say!(
             lang,
             "\nother than it was, so that the result will be another one: {list}",

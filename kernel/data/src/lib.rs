@@ -47,13 +47,13 @@ pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, Encoder, IGNORE_INDEX};
 pub use error::{DatasetError, Unsupported};
 pub use image::{
-    DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef, OtherFile, Picture,
-    PictureError, PictureFault, Pixels, read_picture,
+    ConfigProblem, DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef,
+    OtherFile, Picture, PictureError, PictureFault, Pixels, read_picture,
 };
 pub use packing::pack;
 pub use records::{Heard, Origin};
 pub use sample::{IMAGE_PLACEHOLDER, Message, Role, Sample};
-pub use skip::{NoPictures, SkipKind, SkipReason, Skipped};
+pub use skip::{NoPictures, SkipKind, SkipReason, Skipped, ValueType};
 pub use template::{Slots, Template, TemplateError, Turn};
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
 pub use tools::ToolError;

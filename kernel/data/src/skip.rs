@@ -27,7 +27,7 @@ pub enum SkipReason {
     #[error("the key `{key}` is missing; check columns and tags in dataset_info.json")]
     MissingKey { key: String },
     #[error("`{key}` must be {expected}")]
-    WrongType { key: String, expected: &'static str },
+    WrongType { key: String, expected: ValueType },
     #[error("it holds no messages")]
     NoMessages,
     #[error("turn {turn} has the unknown role `{role}`; tags in dataset_info.json name these: {known}")]
@@ -84,6 +84,25 @@ pub enum SkipReason {
     NothingToLearn { cutoff_len: usize },
     #[error("the model's loss on it is not finite")]
     LossNotFinite,
+}
+
+/// What lies under a key of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueType {
+    #[error("text")]
+    Text,
+    #[error("text, or a list of parts")]
+    TextOrParts,
+    #[error("a list")]
+    List,
+    #[error("a list of pairs of texts")]
+    TextPairs,
+    #[error("a list of objects")]
+    Objects,
+    #[error("a list of paths")]
+    Paths,
+    #[error("a path, or a JSON list of paths")]
+    PathOrPaths,
 }
 
 /// Why a record whose text has `<image>` has no picture.

@@ -9,6 +9,9 @@ use tunebook_data::Skipped;
 use tunebook_quote::message;
 
 use crate::advice::Remedies;
+use crate::difference;
+use crate::difference::DataDifference;
+use crate::difference::ModelDifference;
 use crate::instead::Instead;
 use crate::instead::explained;
 use crate::settings::Declaration;
@@ -151,10 +154,16 @@ pub enum Error {
     OtherSnapshot { name: String },
     #[error("{path} is of version {version}, which this tunebook cannot read; use the tunebook that wrote it")]
     StateVersion { path: PathBuf, version: u32 },
-    #[error("{path} was made with another model: {what}; load that one first, with the same settings")]
-    OtherModel { path: PathBuf, what: String },
-    #[error("{path} was made with other data: {what}; choose the same with `data`, or start anew in a fresh session")]
-    OtherData { path: PathBuf, what: String },
+    #[error(
+        "{path} was made with another model: {name}, {}; load that one first, with the same settings",
+        difference::list(.differences)
+    )]
+    OtherModel { path: PathBuf, name: String, differences: Vec<ModelDifference> },
+    #[error(
+        "{path} was made with other data: {}; choose the same with `data`, or start anew in a fresh session",
+        difference::list(.differences)
+    )]
+    OtherData { path: PathBuf, differences: Vec<DataDifference> },
     #[error(
         "there is no output_dir to write a checkpoint to; write `save FOLDER` for the adapter alone, or set output_dir"
     )]

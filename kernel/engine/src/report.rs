@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use tunebook_data::Skipped;
 
+use crate::difference::SettingDifference;
 use crate::metrics::Scores;
 use crate::run_state::number;
 use crate::settings::QuantizationBit;
@@ -303,17 +304,9 @@ pub struct ResumeReport {
     /// Settings taken from the checkpoint, as `key=value`.
     pub taken: Vec<String>,
     /// Settings whose values have changed since the checkpoint.
-    pub differing: Vec<Differing>,
+    pub differing: Vec<SettingDifference>,
     /// The data, if it was read because none was chosen.
     pub data: Option<DataReport>,
-}
-
-/// A setting whose value has changed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Differing {
-    pub key: String,
-    pub then: String,
-    pub now: String,
 }
 
 /// Why an answer ended.

@@ -9,10 +9,13 @@ use crate::checkpoint::Marks;
 use crate::checkpoint::ModelMark;
 use crate::checkpoint::STATE;
 use crate::checkpoint::folder;
+use crate::difference::DataDifference;
+use crate::difference::ModelDifference;
+use crate::difference::SampleCounts;
+use crate::difference::SettingDifference;
 use crate::error::Error;
 use crate::error::Result;
 use crate::model::Model;
-use crate::report::Differing;
 use crate::settings::Declaration;
 use crate::settings::Group;
 use crate::settings::Settings;
@@ -40,13 +43,16 @@ pub fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
     Err(if is_adapter { Error::NoTrainingState { path } } else { Error::NoCheckpoint { path } })
 }
 
+/// Behind the number of bits in a checkpoint.
+const BITS: &str = " bits";
+
 pub fn model_mark(model: &Model) -> ModelMark {
     let report = &model.report;
     ModelMark {
         name: report.name.clone(),
         parameters: report.parameters,
         dtype: report.dtype.clone(),
-        quantized: report.quantized.map(|bit| format!("{} bits", bit.show())),
+        quantized: report.quantized.map(|bit| bit.show() + BITS),
         weights: Some(model.fingerprint().to_string()),
     }
 }
@@ -94,7 +100,7 @@ pub struct Resumed {
     pub settings: Settings,
     /// As `key=value`.
     pub taken: Vec<String>,
-    pub differing: Vec<Differing>,
+    pub differing: Vec<SettingDifference>,
 }
 
 /// Takes over the settings of a checkpoint, but for those that `is_meant` says are meant as they are. Where the data
@@ -115,18 +121,18 @@ pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, 
             resumed.taken.push(format!("{name}={then}"));
         } else if !WITHOUT_WEIGHT.contains(&name) {
             let (key, then) = (name.to_string(), then.clone());
-            resumed.differing.push(Differing { key, then, now: setting.get(now) });
+            resumed.differing.push(SettingDifference { key, then, now: setting.get(now) });
         }
     }
     Ok(resumed)
 }
 
 /// The settings of the data whose values have changed.
-pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
+pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
     let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Prompt | Group::Pictures));
     let differing = |setting: &Declaration| {
         let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
-        (then != now).then(|| Differing { key: format!("{}=", setting.name), then, now })
+        (then != now).then(|| SettingDifference { key: setting.name.to_string(), then, now })
     };
     of_data.filter(|s| !["dataset", "dataset_dir", "media_dir"].contains(&s.name)).filter_map(differing).collect()
 }
@@ -134,42 +140,37 @@ pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<Differing> {
 /// # Errors
 /// The checkpoint was made with a model of another kind, or one that forms products otherwise.
 pub fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
-    let quantized = |mark: &ModelMark| mark.quantized.clone().unwrap_or_else(|| "no quantization".to_string());
+    let bits = |mark: &ModelMark| mark.quantized.as_ref().map(|bits| bits.trim_end_matches(BITS).to_string());
     // A checkpoint of an earlier version does not tell.
-    let weights = |mark: &ModelMark| match (&then.weights, &mark.weights) {
-        (Some(_), Some(weights)) => weights.clone(),
-        _ => String::new(),
-    };
-    let facts = [
-        ("parameters", then.parameters.to_string(), now.parameters.to_string()),
-        ("products in", then.dtype.clone(), now.dtype.clone()),
-        ("linear layers in", quantized(then), quantized(now)),
-        ("the hash of its weights", weights(then), weights(now)),
+    let weights = then.weights.clone().zip(now.weights.clone());
+    let differences = [
+        (then.parameters != now.parameters)
+            .then_some(ModelDifference::Parameters { then: then.parameters, now: now.parameters }),
+        (then.dtype != now.dtype).then(|| ModelDifference::Dtype { then: then.dtype.clone(), now: now.dtype.clone() }),
+        (then.quantized != now.quantized).then(|| ModelDifference::Quantization { then: bits(then), now: bits(now) }),
+        weights.filter(|(then, now)| then != now).map(|(then, now)| ModelDifference::Weights { then, now }),
     ];
-    let other: Vec<_> = facts.iter().filter(|(_, then, now)| then != now).collect();
-    if other.is_empty() {
-        return Ok(());
+    let differences: Vec<_> = differences.into_iter().flatten().collect();
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Error::OtherModel { path: checkpoint.to_path_buf(), name: then.name.clone(), differences }),
     }
-    let what: Vec<_> = other.iter().map(|(fact, then, now)| format!("{fact} {then} then and {now} now")).collect();
-    let what = format!("{}, {}", then.name, what.join(", "));
-    Err(Error::OtherModel { path: checkpoint.to_path_buf(), what })
 }
 
 /// # Errors
 /// The checkpoint was made with other samples than those that are chosen; it says which.
-pub fn check_data(checkpoint: &Path, then: &DataMark, now: &DataMark, settings: &[Differing]) -> Result<()> {
+pub fn check_data(checkpoint: &Path, then: &DataMark, now: &DataMark, settings: Vec<SettingDifference>) -> Result<()> {
     if (&then.train, &then.eval) == (&now.train, &now.eval) {
         return Ok(());
     }
-    let count = |mark: &DataMark| format!("{} to train and {} to evaluate on", mark.samples, mark.eval_samples);
-    let facts = [("", then.names.join(","), now.names.join(",")), ("", count(then), count(now))];
-    let facts = facts.into_iter().map(|(key, then, now)| Differing { key: key.to_string(), then, now });
-    let other = facts.filter(|fact| fact.then != fact.now).chain(settings.iter().cloned());
-    let mut what: Vec<_> =
-        other.map(|Differing { key, then, now }| format!("{key}{then} then and {now} now")).collect();
-    if what.is_empty() {
-        let part = if then.train == now.train { "held-out samples" } else { "samples" };
-        what.push(format!("the {part} of {} have changed", now.names.join(",")));
+    let names =
+        (then.names != now.names).then(|| DataDifference::Names { then: then.names.clone(), now: now.names.clone() });
+    let count = |mark: &DataMark| SampleCounts { train: mark.samples, eval: mark.eval_samples };
+    let samples = (count(then) != count(now)).then(|| DataDifference::Samples { then: count(then), now: count(now) });
+    let settings = settings.into_iter().map(DataDifference::Setting);
+    let mut differences: Vec<_> = names.into_iter().chain(samples).chain(settings).collect();
+    if differences.is_empty() {
+        differences.push(DataDifference::Contents { names: now.names.clone(), held_out: then.train == now.train });
     }
-    Err(Error::OtherData { path: checkpoint.to_path_buf(), what: what.join(", ") })
+    Err(Error::OtherData { path: checkpoint.to_path_buf(), differences })
 }

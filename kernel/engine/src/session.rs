@@ -261,7 +261,7 @@ impl Session {
             None => Some(ChosenData::read(&marks.data.names, model, &processor(model, &settings)?, &settings, cx)?),
         };
         let data = read.as_ref().or(self.data.as_ref()).ok_or(Error::NoData)?;
-        resume::check_data(&folder, &marks.data, &data.mark, &resume::data_settings(marks, &data.settings))?;
+        resume::check_data(&folder, &marks.data, &data.mark, resume::data_settings(marks, &data.settings))?;
         let (name, names) = (marks.adapter.clone(), marks.data.names.clone());
         let (adapter, run) = Run::resume(opened.load(&model.net)?, output.to_path_buf());
         let (step, micro_batches) = (run.step(), run.open_micro_batches());

@@ -39,7 +39,7 @@ pub enum Error {
     )]
     Gguf { path: PathBuf },
     #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]
-    Damaged { path: PathBuf, problem: String },
+    Damaged { path: PathBuf, problem: Damage },
     #[error(
         "{path} was written to or cut off after the model was loaded from it, so that its weights are no longer the same; \
          `load` the model again when the file is whole"
@@ -82,6 +82,16 @@ pub enum Error {
     Cancelled,
     #[error(transparent)]
     Tensor(candle_core::Error),
+}
+
+/// What is wrong with a file of tensors that tunebook wrote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// As safetensors says it.
+    #[error("{0}")]
+    Safetensors(String),
+    #[error("tensor `{name}` is stored as {dtype}, not F32")]
+    DType { name: String, dtype: String },
 }
 
 /// The first of some names.

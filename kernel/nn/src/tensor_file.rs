@@ -19,6 +19,7 @@ use tunebook_files::replace_file_with;
 use tunebook_quote::message;
 use tunebook_quote::quote_end;
 
+use crate::error::Damage;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -100,14 +101,15 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Floats<'static>>> {
     // SAFETY: the mapping is read-only and ends with this function. Another process that shortens the file meanwhile
     // would break it; tunebook itself replaces files by renaming, which leaves mappings whole.
     let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;
-    let damaged = |problem: String| Error::Damaged { path: path.to_path_buf(), problem };
-    let tensors = SafeTensors::deserialize(&map).map_err(|error| damaged(message(&error.to_string())))?;
+    let damaged = |problem| Error::Damaged { path: path.to_path_buf(), problem };
+    let tensors =
+        SafeTensors::deserialize(&map).map_err(|error| damaged(Damage::Safetensors(message(&error.to_string()))))?;
     let floats = |(name, view): (&str, safetensors::tensor::TensorView)| match view.dtype() {
         Dtype::F32 => {
             let values: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             Ok((name.to_string(), Floats { dims: view.shape().to_vec(), values: values.into() }))
         }
-        other => Err(damaged(format!("tensor `{}` is stored as {other:?}, not F32", quote_end(name)))),
+        other => Err(damaged(Damage::DType { name: quote_end(name), dtype: format!("{other:?}") })),
     };
     tensors.iter().map(floats).collect()
 }

@@ -11,6 +11,7 @@ use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
 use tunebook_data::ToolError;
 use tunebook_data::Unsupported;
+use tunebook_data::ValueType;
 use tunebook_data::drawn::DrawnError;
 use tunebook_demo::DemoError;
 
@@ -101,7 +102,7 @@ impl Chinese for SkipReason {
         match self {
             Self::NotAnObject => "记录和其中的每条消息都应是 JSON 对象".to_string(),
             Self::MissingKey { key } => format!("缺少键 `{key}`；请检查 dataset_info.json 中的 columns 和 tags"),
-            Self::WrongType { key, expected } => format!("`{key}` 应为{}", kind(expected)),
+            Self::WrongType { key, expected } => format!("`{key}` 应为{}", expected.zh()),
             Self::NoMessages => "没有消息".to_string(),
             Self::UnknownRole { turn, role, known } => {
                 format!("第 {turn} 条消息的角色 `{role}` 未知；dataset_info.json 的 tags 中有：{known}")
@@ -172,17 +173,18 @@ impl Chinese for NoPictures {
     }
 }
 
-/// What a key should hold.
-fn kind(expected: &str) -> &str {
-    match expected {
-        "text" => "文字",
-        "a list" => "列表",
-        "a list of paths" => "由路径组成的列表",
-        "a path, or a JSON list of paths" => "路径，或由路径组成的 JSON 列表",
-        "text, or a list of parts" => "文字，或由各部分组成的列表",
-        "a list of pairs of texts" => "由成对的文字组成的列表",
-        "a list of objects" => "由对象组成的列表",
-        other => other,
+impl Chinese for ValueType {
+    fn zh(&self) -> String {
+        match self {
+            Self::Text => "文字",
+            Self::TextOrParts => "文字，或由各部分组成的列表",
+            Self::List => "列表",
+            Self::TextPairs => "由成对的文字组成的列表",
+            Self::Objects => "由对象组成的列表",
+            Self::Paths => "由路径组成的列表",
+            Self::PathOrPaths => "路径，或由路径组成的 JSON 列表",
+        }
+        .to_string()
     }
 }
 

@@ -1,7 +1,12 @@
 //! Verbs that did not finish, and recipes that are not followed.
 
 use tunebook_engine::Error;
+use tunebook_engine::KwargType;
 use tunebook_engine::ScheduleError;
+use tunebook_engine::difference::DataDifference;
+use tunebook_engine::difference::ModelDifference;
+use tunebook_engine::difference::SampleCounts;
+use tunebook_engine::difference::SettingDifference;
 use tunebook_engine::instead::Instead;
 use tunebook_engine::recipe::RecipeError;
 use tunebook_quote::message;
@@ -172,15 +177,16 @@ impl Chinese for Error {
             Self::StateVersion { path, version } => {
                 format!("{} 的版本是 {version}，这个 tunebook 读不了；请用写它的 tunebook", path.display())
             }
-            Self::OtherModel { path, what } => {
-                format!("{} 是用别的模型做的（{what}）；请先以同样的设置加载那个模型", path.display())
-            }
-            Self::OtherData { path, what } => {
-                format!(
-                    "{} 是用别的数据做的（{what}）；请用 `data` 选同样的数据，或在新的会话中重新开始",
-                    path.display()
-                )
-            }
+            Self::OtherModel { path, name, differences } => format!(
+                "{} 是用别的模型做的（{name}：{}）；请先以同样的设置加载那个模型",
+                path.display(),
+                list(differences)
+            ),
+            Self::OtherData { path, differences } => format!(
+                "{} 是用别的数据做的（{}）；请用 `data` 选同样的数据，或在新的会话中重新开始",
+                path.display(),
+                list(differences)
+            ),
             Self::NoOutputDir => {
                 "没有 output_dir 可写检查点；只要适配器请写 `save FOLDER`，否则请设置 output_dir".to_string()
             }
@@ -200,6 +206,49 @@ impl Chinese for Error {
             Self::Template(error) => error.zh(),
             Self::Tokenizer(error) => error.zh(),
         }
+    }
+}
+
+/// The facts one after the other.
+fn list<T: Chinese>(differences: &[T]) -> String {
+    differences.iter().map(T::zh).collect::<Vec<_>>().join("；")
+}
+
+impl Chinese for ModelDifference {
+    fn zh(&self) -> String {
+        match self {
+            Self::Parameters { then, now } => format!("参数量当时为 {then}，现在为 {now}"),
+            Self::Dtype { then, now } => format!("计算精度当时为 {then}，现在为 {now}"),
+            Self::Quantization { then, now } => {
+                let bits = |bits: &Option<String>| {
+                    bits.as_ref().map_or_else(|| "未量化".to_string(), |bits| format!("为 {bits} 比特"))
+                };
+                format!("线性层当时{}，现在{}", bits(then), bits(now))
+            }
+            Self::Weights { then, now } => format!("权重的哈希值当时为 {then}，现在为 {now}"),
+        }
+    }
+}
+
+impl Chinese for DataDifference {
+    fn zh(&self) -> String {
+        match self {
+            Self::Names { then, now } => format!("数据集当时为 {}，现在为 {}", then.join(","), now.join(",")),
+            Self::Samples { then, now } => format!("样本数当时为{}，现在为{}", then.zh(), now.zh()),
+            Self::Setting(SettingDifference { key, then, now }) => format!("{key} 当时为 {then}，现在为 {now}"),
+            Self::Contents { names, held_out } => {
+                let names = names.join(",");
+                format!("{names} {}已改变", if *held_out { "留出的样本" } else { "的样本" })
+            }
+        }
+    }
+}
+
+/// As it stands behind 为.
+impl Chinese for SampleCounts {
+    fn zh(&self) -> String {
+        let Self { train, eval } = self;
+        format!("训练 {train} 个、评估 {eval} 个")
     }
 }
 
@@ -249,14 +298,30 @@ impl Chinese for ScheduleError {
     fn zh(&self) -> String {
         match self {
             Self::Unknown { schedule, key, known } => {
-                format!("lr_scheduler_type={schedule} 的 lr_scheduler_kwargs 没有 `{key}`；可以有：{known}")
+                let known = if known.is_empty() {
+                    "没有可设的".to_string()
+                } else {
+                    format!("可以有：{}", known.join(", "))
+                };
+                format!("lr_scheduler_type={schedule} 的 lr_scheduler_kwargs 没有 `{key}`；{known}")
             }
             Self::Value { key, value, expected } => {
-                format!("`{value}` 不能作为 lr_scheduler_kwargs 中 {key} 的值：应为 {expected}")
+                format!("`{value}` 不能作为 lr_scheduler_kwargs 中 {key} 的值：应为{}", expected.zh())
             }
             Self::MinLr { schedule } => format!(
                 "lr_scheduler_type={schedule} 需要 min_lr 或 min_lr_rate，只能有一个，例如 lr_scheduler_kwargs=min_lr_rate:0.1"
             ),
+        }
+    }
+}
+
+/// As it stands behind 应为.
+impl Chinese for KwargType {
+    fn zh(&self) -> String {
+        match self {
+            Self::Integer => "整数".to_string(),
+            Self::Number => "不小于 0 的数".to_string(),
+            Self::OneOf(words) => format!(" {}", words.join(", ")),
         }
     }
 }

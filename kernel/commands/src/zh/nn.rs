@@ -2,6 +2,9 @@
 
 use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
+use tunebook_nn::adapter::Expected;
+use tunebook_nn::adapter::NeedsFullWeights;
+use tunebook_nn::error::Damage;
 use tunebook_nn::error::few;
 use tunebook_nn::models::ConfigError;
 use tunebook_quote::message;
@@ -41,6 +44,7 @@ impl Chinese for Error {
                 path.display()
             ),
             Self::Damaged { path, problem } => {
+                let problem = problem.zh();
                 format!("{} 已损坏（{problem}）；请从更早的检查点继续，或重新复制这个文件", path.display())
             }
             Self::WeightsChanged { path } => format!(
@@ -124,7 +128,7 @@ impl Chinese for ConfigError {
 impl Chinese for AdapterError {
     fn zh(&self) -> String {
         match self {
-            Self::Value { key, value, expected } => format!("`{value}` 不能作为 {key} 的值：应为{}", kind(expected)),
+            Self::Value { key, value, expected } => format!("`{value}` 不能作为 {key} 的值：应为{}", expected.zh()),
             Self::UnknownTarget { target, names } => {
                 format!("lora_target `{target}` 不是线性层的名称；可以是 `all`，或其中一些：{names}")
             }
@@ -139,8 +143,7 @@ impl Chinese for AdapterError {
                 format!("{key} `{module}` 不是模型的模块；可以是其中一些：{names}")
             }
             Self::Quantized { what } => {
-                let what = if *what == "pissa_init" { what } else { "训练模型自身的权重" };
-                format!("{what} 需要完整的权重，但模型是量化加载的；请不带 quantization_bit 加载")
+                format!("{} 需要完整的权重，但模型是量化加载的；请不带 quantization_bit 加载", what.zh())
             }
             Self::UnknownWeight { path, name } => {
                 format!("{} 中的张量 `{name}` 不属于加载的模型；这个文件是为别的模型做的", path.display())
@@ -166,7 +169,7 @@ impl Chinese for AdapterError {
                 format!("{}：不支持 {key} = {value}；只能加载 LoRA、rsLoRA 和 DoRA 适配器", path.display())
             }
             Self::Key { path, key, value, expected } => {
-                format!("{}：{key} 是 {value}，但应为{}", path.display(), kind(expected))
+                format!("{}：{key} 是 {value}，但应为{}", path.display(), expected.zh())
             }
             Self::Pattern { path, key, pattern, problem } => {
                 format!("{}：{key} 中的 `{pattern}` 不是正则表达式：{problem}", path.display())
@@ -200,15 +203,35 @@ impl Chinese for AdapterError {
     }
 }
 
-/// What a key should be.
-fn kind(expected: &str) -> &str {
-    match expected {
-        "a whole number of at least 1" => "不小于 1 的整数",
-        "whole numbers of at least 1" => "不小于 1 的整数",
-        "a number above 0" | "numbers above 0" => "大于 0 的数",
-        "a number from 0 to below 1" => "从 0 到小于 1 的数",
-        "false together with use_dora" => " false（与 use_dora 一起用时）",
-        "true or false" => " true 或 false",
-        other => other,
+impl Chinese for Damage {
+    fn zh(&self) -> String {
+        match self {
+            Self::Safetensors(problem) => problem.clone(),
+            Self::DType { name, dtype } => format!("张量 `{name}` 以 {dtype} 存储，而不是 F32"),
+        }
+    }
+}
+
+/// As it stands behind 应为.
+impl Chinese for Expected {
+    fn zh(&self) -> String {
+        match self {
+            Self::PositiveInteger | Self::PositiveIntegers => "不小于 1 的整数",
+            Self::PositiveNumber | Self::PositiveNumbers => "大于 0 的数",
+            Self::Probability => "从 0 到小于 1 的数",
+            Self::FalseWithDora => " false（与 use_dora 一起用时）",
+            Self::Bool => " true 或 false",
+        }
+        .to_string()
+    }
+}
+
+impl Chinese for NeedsFullWeights {
+    fn zh(&self) -> String {
+        match self {
+            Self::Pissa => "pissa_init",
+            Self::OwnWeights => "训练模型自身的权重",
+        }
+        .to_string()
     }
 }

@@ -1,5 +1,6 @@
 //! Image files and the image processor.
 
+use tunebook_data::ConfigProblem;
 use tunebook_data::ImageError;
 use tunebook_data::OtherFile;
 use tunebook_data::PictureError;
@@ -20,10 +21,25 @@ impl Chinese for ImageError {
                  processor_config.json：模型文件夹用它说明图片怎样处理",
                 folder.display()
             ),
-            Self::Config { path, key, message } => format!("{}：`{key}` {message}", path.display()),
+            Self::Config { path, key, problem } => format!("{}：`{key}` {}", path.display(), problem.zh()),
             Self::Limits { min, max } => format!("image_min_pixels {min} 大于 image_max_pixels {max}"),
             Self::Picture(error) => error.zh(),
         }
+    }
+}
+
+impl Chinese for ConfigProblem {
+    fn zh(&self) -> String {
+        match self {
+            Self::NotPositiveInteger => "应为不小于 1 的整数",
+            Self::NotNumber => "应为数",
+            Self::NotThreeNumbers => "应为由三个数组成的列表",
+            Self::Zero => "不能是 0",
+            Self::HoldsZero => "中不能有 0",
+            Self::AboveMaxPixels => "大于 max_pixels",
+            Self::NotBicubic => "应为 3（双三次插值）",
+        }
+        .to_string()
     }
 }
 

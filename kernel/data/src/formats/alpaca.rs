@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{is_null, list, optional_text, text, tools, wrong_type};
 use super::{Conversation, Record};
-use crate::{Columns, Message, Role, SkipReason};
+use crate::{Columns, Message, Role, SkipReason, ValueType};
 
 /// `history`, a list of pairs, comes first. The question is `prompt` and `query`, on a line each.
 pub(super) fn conversation(record: &Record, columns: &Columns) -> Result<Conversation, SkipReason> {
@@ -13,7 +13,7 @@ pub(super) fn conversation(record: &Record, columns: &Columns) -> Result<Convers
         for pair in list(record, key)?.iter() {
             let texts = pair.as_array().map(|pair| pair.iter().map(Value::as_str).collect::<Vec<_>>());
             let Some([Some(question), Some(answer)]) = texts.as_deref() else {
-                return Err(wrong_type(key, "a list of pairs of texts"));
+                return Err(wrong_type(key, ValueType::TextPairs));
             };
             messages.extend([Message::user(*question), Message::assistant(*answer)]);
         }

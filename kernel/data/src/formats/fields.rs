@@ -6,8 +6,8 @@ use serde_json::Value;
 use tunebook_quote::quote;
 
 use super::Record;
-use crate::SkipReason;
 use crate::python_json::dumps;
+use crate::{SkipReason, ValueType};
 
 /// Whether nothing is there: the key is absent, or it is null.
 pub(super) fn is_null(record: &Record, key: &str) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn text<'a>(record: &'a Record, key: &str) -> Result<&'a str, SkipRea
     match record.get(key) {
         None => Err(missing(key)),
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(wrong_type(key, "text")),
+        Some(_) => Err(wrong_type(key, ValueType::Text)),
     }
 }
 
@@ -36,8 +36,10 @@ pub(super) fn list<'a>(record: &'a Record, key: &str) -> Result<Cow<'a, [Value]>
     match record.get(key) {
         None => Err(missing(key)),
         Some(Value::Array(list)) => Ok(Cow::Borrowed(list)),
-        Some(Value::String(text)) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| wrong_type(key, "a list")),
-        Some(_) => Err(wrong_type(key, "a list")),
+        Some(Value::String(text)) => {
+            serde_json::from_str(text).map(Cow::Owned).map_err(|_| wrong_type(key, ValueType::List))
+        }
+        Some(_) => Err(wrong_type(key, ValueType::List)),
     }
 }
 
@@ -54,6 +56,6 @@ pub(super) fn missing(key: &str) -> SkipReason {
     SkipReason::MissingKey { key: quote(key) }
 }
 
-pub(super) fn wrong_type(key: &str, expected: &'static str) -> SkipReason {
+pub(super) fn wrong_type(key: &str, expected: ValueType) -> SkipReason {
     SkipReason::WrongType { key: quote(key), expected }
 }

@@ -15,7 +15,7 @@ mod sharegpt;
 use serde_json::{Map, Value};
 
 use crate::sample::IMAGE_PLACEHOLDER;
-use crate::{Columns, DatasetEntry, DatasetError, Formatting, Message, Origin, Sample, SkipReason};
+use crate::{Columns, DatasetEntry, DatasetError, Formatting, Message, Origin, Sample, SkipReason, ValueType};
 use fields::{is_null, list, wrong_type};
 pub(crate) use pictures::Places;
 
@@ -100,9 +100,7 @@ fn images(record: &Record, columns: &Columns, in_parts: &[Option<Value>]) -> Res
 /// Text in brackets that is no JSON is a list as Python prints it, and no path.
 fn scalar(image: &Value, key: &str) -> Result<Vec<Value>, SkipReason> {
     match image.as_str() {
-        Some(text) if text.starts_with('[') && text.ends_with(']') => {
-            Err(wrong_type(key, "a path, or a JSON list of paths"))
-        }
+        Some(text) if text.starts_with('[') && text.ends_with(']') => Err(wrong_type(key, ValueType::PathOrPaths)),
         _ => Ok(vec![image.clone()]),
     }
 }

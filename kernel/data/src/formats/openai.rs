@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::{list, missing, optional_text, text, tools, wrong_type};
 use super::{Conversation, Record};
 use crate::python_json::dumps;
-use crate::{Columns, Message, Role, SkipReason, Tags};
+use crate::{Columns, Message, Role, SkipReason, Tags, ValueType};
 
 /// Stands between two results of tools that one message takes.
 const NEXT_RESULT: &str = "\n</tool_response>\n<tool_response>\n";
@@ -56,7 +56,7 @@ fn function_calls(calls: &[Value]) -> Result<String, SkipReason> {
     let functions = calls.iter().map(|call| match call.get("function") {
         Some(function) => Ok(function.clone()),
         None if call.is_object() => Err(missing("function")),
-        None => Err(wrong_type("tool_calls", "a list of objects")),
+        None => Err(wrong_type("tool_calls", ValueType::Objects)),
     });
     Ok(dumps(&Value::Array(functions.collect::<Result<_, _>>()?)))
 }

@@ -9,7 +9,7 @@ use tunebook_quote::quote;
 use super::Record;
 use super::fields::{list, wrong_type};
 use crate::sample::IMAGE_PLACEHOLDER;
-use crate::{DatasetEntry, Formatting, SkipReason};
+use crate::{DatasetEntry, Formatting, SkipReason, ValueType};
 
 /// A record whose messages are text.
 pub(super) struct Joined {
@@ -41,7 +41,7 @@ pub(super) fn joined(record: &Record, entry: &DatasetEntry) -> Result<Option<Joi
             _ => {}
         }
         if is_system && pictures.len() > before {
-            return Err(wrong_type(content_tag, "text"));
+            return Err(wrong_type(content_tag, ValueType::Text));
         }
     }
     let others = record.iter().filter(|(other, _)| *other != key).map(|(other, value)| (other.clone(), value.clone()));
@@ -51,7 +51,7 @@ pub(super) fn joined(record: &Record, entry: &DatasetEntry) -> Result<Option<Joi
 
 /// The text of parts one after the other.
 fn text(parts: Value, key: &str, pictures: &mut Vec<Option<Value>>) -> Result<String, SkipReason> {
-    let Value::Array(parts) = parts else { return Err(wrong_type(key, "text, or a list of parts")) };
+    let Value::Array(parts) = parts else { return Err(wrong_type(key, ValueType::TextOrParts)) };
     let mut joined = String::new();
     for part in parts {
         match Part::new(part, key)? {
@@ -84,7 +84,7 @@ impl Part {
         let mut part = match part {
             Value::String(text) => return Ok(Self::Text(text)),
             Value::Object(part) => part,
-            _ => return Err(wrong_type(key, "text, or a list of parts")),
+            _ => return Err(wrong_type(key, ValueType::TextOrParts)),
         };
         part.retain(|_, value| !value.is_null());
         let kind = part.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -94,7 +94,7 @@ impl Part {
             }
             "text" | "input_text" | "output_text" => match part.remove("text") {
                 Some(Value::String(text)) => Ok(Self::Text(text)),
-                _ => Err(wrong_type("text", "text")),
+                _ => Err(wrong_type("text", ValueType::Text)),
             },
             _ if kind.contains("video") || part.contains_key("video") => {
                 Err(SkipReason::OtherMedia { placeholder: "<video>" })
@@ -105,7 +105,7 @@ impl Part {
             "" => match (take_first(&mut part, &["image", "image_url"]), part.remove("text")) {
                 (Some(source), None) => Ok(Self::Picture(Some(source))),
                 (None, Some(Value::String(text))) => Ok(Self::Text(text)),
-                _ => Err(wrong_type(key, "text, or a list of parts")),
+                _ => Err(wrong_type(key, ValueType::TextOrParts)),
             },
             _ => Err(SkipReason::UnknownPart { kind: quote(&kind) }),
         }

@@ -9,8 +9,8 @@ use tunebook_quote::quote_end;
 
 use super::Fault;
 use super::fields::wrong_type;
-use crate::SkipReason;
 use crate::picture_store::PictureStore;
+use crate::{SkipReason, ValueType};
 
 /// No picture's base64 is shorter.
 const SHORTEST_BASE64: usize = 64;
@@ -32,9 +32,9 @@ impl Places<'_> {
             Value::Object(object) => {
                 let keys = ["bytes", "path", "image", "image_url", "url", "base64"];
                 let inner = keys.iter().find_map(|key| object.get(*key).filter(|value| !value.is_null()));
-                self.picture(inner.ok_or_else(|| wrong_type(key, "a list of paths"))?, key)
+                self.picture(inner.ok_or_else(|| wrong_type(key, ValueType::Paths))?, key)
             }
-            _ => Err(wrong_type(key, "a list of paths").into()),
+            _ => Err(wrong_type(key, ValueType::Paths).into()),
         }
     }
 
@@ -200,6 +200,6 @@ mod tests {
         // Text that is no picture is a path, however long it is.
         let message = folder.picture(json!("x".repeat(1_000_000))).unwrap_err().to_string();
         assert!(message.len() < 1000, "{message}");
-        assert_eq!(folder.picture(json!(7)), Err(wrong_type("images", "a list of paths")));
+        assert_eq!(folder.picture(json!(7)), Err(wrong_type("images", ValueType::Paths)));
     }
 }

@@ -90,8 +90,8 @@ fn each_fault_skips_its_sample_only() {
     let cases = [
         (json!(7), SkipReason::NotAnObject),
         (json!({}), missing("messages")),
-        (json!({"messages": 3}), wrong_type("messages", "a list")),
-        (json!({"messages": "three"}), wrong_type("messages", "a list")),
+        (json!({"messages": 3}), wrong_type("messages", ValueType::List)),
+        (json!({"messages": "three"}), wrong_type("messages", ValueType::List)),
         (json!({"messages": [3]}), SkipReason::NotAnObject),
         (say(&[]), SkipReason::NoMessages),
         (say(&[("human", "q"), ("gpt", "a"), ("human", "q")]), SkipReason::OddMessageCount { count: 3 }),
@@ -110,7 +110,7 @@ fn each_fault_skips_its_sample_only() {
             SkipReason::SystemInside { turn: 2 },
         ),
         (json!({"messages": [{"from": "human", "value": "q"}, {"from": "gpt"}]}), missing("value")),
-        (json!({"messages": [{"from": "human", "value": 3}]}), wrong_type("value", "text")),
+        (json!({"messages": [{"from": "human", "value": 3}]}), wrong_type("value", ValueType::Text)),
         (
             say(&[("human", "<image><image>"), ("gpt", "a")]),
             images(2, 0, Some(NoPictures::NoKey { column: "images".to_owned(), other: None })),
@@ -132,15 +132,15 @@ fn each_fault_skips_its_sample_only() {
 fn faults_of_the_other_formats_are_named_too() {
     let alpaca = json!({"columns": {"prompt": "q", "response": "a", "history": "h", "tools": "t"}});
     assert_eq!(reason(&alpaca, json!({"q": "q"})), missing("a"));
-    assert_eq!(reason(&alpaca, json!({"q": "q", "a": 3})), wrong_type("a", "text"));
-    assert_eq!(reason(&alpaca, json!({"q": ["q"], "a": "a"})), wrong_type("q", "text"));
-    let pairs = "a list of pairs of texts";
+    assert_eq!(reason(&alpaca, json!({"q": "q", "a": 3})), wrong_type("a", ValueType::Text));
+    assert_eq!(reason(&alpaca, json!({"q": ["q"], "a": "a"})), wrong_type("q", ValueType::Text));
+    let pairs = ValueType::TextPairs;
     assert_eq!(reason(&alpaca, json!({"q": "q", "a": "a", "h": [["q", "a", "q"]]})), wrong_type("h", pairs));
     assert_eq!(reason(&alpaca, json!({"q": "q", "a": "a", "h": ["q"]})), wrong_type("h", pairs));
     let openai = json!({"formatting": "openai"});
     let call = |call: Value| json!({"conversations": [{"from": "gpt", "value": "", "tool_calls": [call]}]});
     assert_eq!(reason(&openai, call(json!({}))), missing("function"));
-    assert_eq!(reason(&openai, call(json!("f()"))), wrong_type("tool_calls", "a list of objects"));
+    assert_eq!(reason(&openai, call(json!("f()"))), wrong_type("tool_calls", ValueType::Objects));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_wrong_number_of_pictures_says_why() {
 fn a_list_as_python_prints_it_is_told_from_a_path() {
     let mut record = say(&[("human", "<image>"), ("gpt", "a")]);
     record["images"] = json!("['wide.png']");
-    assert_eq!(reason(&sharegpt(), record), wrong_type("images", "a path, or a JSON list of paths"));
+    assert_eq!(reason(&sharegpt(), record), wrong_type("images", ValueType::PathOrPaths));
 }
 
 fn in_parts(parts: Value, images: Value) -> Value {
@@ -275,7 +275,7 @@ fn parts_that_cannot_be_learned_are_named() {
     assert_eq!(parts(json!([{"type": "video", "video": "a.mp4"}])), SkipReason::OtherMedia { placeholder: "<video>" });
     assert_eq!(parts(json!([{"type": "input_audio"}])), SkipReason::OtherMedia { placeholder: "<audio>" });
     assert_eq!(parts(json!([{"type": "tool_use"}])), SkipReason::UnknownPart { kind: "tool_use".to_owned() });
-    assert_eq!(parts(json!([7])), wrong_type("value", "text, or a list of parts"));
+    assert_eq!(parts(json!([7])), wrong_type("value", ValueType::TextOrParts));
     assert_eq!(
         parts(json!([{"type": "image"}])),
         images(1, 0, Some(NoPictures::Empty { column: "images".to_owned() }))
@@ -284,7 +284,7 @@ fn parts_that_cannot_be_learned_are_named() {
         {"from": "system", "value": [{"type": "image", "image": "wide.png"}]},
         {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
     ]});
-    assert_eq!(reason(&sharegpt(), record), wrong_type("value", "text"));
+    assert_eq!(reason(&sharegpt(), record), wrong_type("value", ValueType::Text));
 }
 
 /// A list in a CSV file is the text of it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageError, ImageProcessor};
+use super::{ConfigProblem, DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, ImageError, ImageProcessor};
 
 const PROCESSOR_CONFIG: &str = "processor_config.json";
 const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
@@ -33,16 +33,16 @@ impl ImageProcessor {
             image_min_pixels: DEFAULT_IMAGE_MIN_PIXELS,
         };
         if processor.image_std.contains(&0.0) {
-            return Err(config.error("image_std", "must not hold 0"));
+            return Err(config.error("image_std", ConfigProblem::HoldsZero));
         }
         if processor.rescale_factor == 0.0 {
-            return Err(config.error("rescale_factor", "must not be 0"));
+            return Err(config.error("rescale_factor", ConfigProblem::Zero));
         }
         if processor.min_pixels > processor.max_pixels {
-            return Err(config.error("min_pixels", "is above max_pixels"));
+            return Err(config.error("min_pixels", ConfigProblem::AboveMaxPixels));
         }
         if config.keys.get("resample").is_some_and(|filter| *filter != 3) {
-            return Err(config.error("resample", "must be 3 (bicubic)"));
+            return Err(config.error("resample", ConfigProblem::NotBicubic));
         }
         Ok(processor)
     }
@@ -97,26 +97,26 @@ impl Config {
             // The bound keeps products of such numbers far from overflow.
             .filter(|number| (1..=1 << 31).contains(number))
             .and_then(|number| usize::try_from(number).ok())
-            .ok_or_else(|| self.error(key, "must be a whole number from 1 on"))
+            .ok_or_else(|| self.error(key, ConfigProblem::NotPositiveInteger))
     }
 
     fn real(&self, key: &'static str, value: Option<&Value>) -> Result<f64, ImageError> {
         value
             .and_then(Value::as_f64)
             .filter(|number| number.is_finite())
-            .ok_or_else(|| self.error(key, "must be a number"))
+            .ok_or_else(|| self.error(key, ConfigProblem::NotNumber))
     }
 
     /// One number a colour channel.
     fn three(&self, key: &'static str) -> Result<[f64; 3], ImageError> {
         match self.keys.get(key).and_then(Value::as_array).map(Vec::as_slice) {
             Some([r, g, b]) => Ok([self.real(key, Some(r))?, self.real(key, Some(g))?, self.real(key, Some(b))?]),
-            _ => Err(self.error(key, "must be a list of three numbers")),
+            _ => Err(self.error(key, ConfigProblem::NotThreeNumbers)),
         }
     }
 
-    fn error(&self, key: &'static str, message: &'static str) -> ImageError {
-        ImageError::Config { path: self.path.clone(), key, message }
+    fn error(&self, key: &'static str, problem: ConfigProblem) -> ImageError {
+        ImageError::Config { path: self.path.clone(), key, problem }
     }
 }
 

@@ -61,10 +61,29 @@ pub enum ImageError {
         folder.display()
     )]
     NoConfig { folder: PathBuf },
-    #[error("{}: `{key}` {message}", path.display())]
-    Config { path: PathBuf, key: &'static str, message: &'static str },
+    #[error("{}: `{key}` {problem}", path.display())]
+    Config { path: PathBuf, key: &'static str, problem: ConfigProblem },
     #[error("image_min_pixels {min} is above image_max_pixels {max}")]
     Limits { min: usize, max: usize },
     #[error(transparent)]
     Picture(#[from] PictureError),
+}
+
+/// What is wrong with a number of the image processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigProblem {
+    #[error("must be a whole number from 1 on")]
+    NotPositiveInteger,
+    #[error("must be a number")]
+    NotNumber,
+    #[error("must be a list of three numbers")]
+    NotThreeNumbers,
+    #[error("must not be 0")]
+    Zero,
+    #[error("must not hold 0")]
+    HoldsZero,
+    #[error("is above max_pixels")]
+    AboveMaxPixels,
+    #[error("must be 3 (bicubic)")]
+    NotBicubic,
 }

@@ -10,15 +10,29 @@ use crate::settings::Settings;
 /// What is wrong with `lr_scheduler_kwargs`.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
-    #[error("lr_scheduler_type={schedule} takes no `{key}` in lr_scheduler_kwargs; it takes {known}")]
-    Unknown { schedule: String, key: String, known: String },
+    #[error(
+        "lr_scheduler_type={schedule} takes no `{key}` in lr_scheduler_kwargs; it takes {}",
+        if .known.is_empty() { "none".to_string() } else { .known.join(", ") }
+    )]
+    Unknown { schedule: String, key: String, known: &'static [&'static str] },
     #[error("`{value}` is not a value for {key} in lr_scheduler_kwargs: it takes {expected}")]
-    Value { key: String, value: String, expected: &'static str },
+    Value { key: String, value: String, expected: KwargType },
     #[error(
         "lr_scheduler_type={schedule} needs min_lr or min_lr_rate, and not both, as in \
          lr_scheduler_kwargs=min_lr_rate:0.1"
     )]
     MinLr { schedule: String },
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KwargType {
+    #[error("a whole number")]
+    Integer,
+    #[error("a number from 0")]
+    Number,
+    #[error("{}", .0.join(", "))]
+    OneOf(&'static [&'static str]),
 }
 
 /// Refuses what the schedule does not take, and what it lacks.
@@ -31,14 +45,13 @@ pub fn check(settings: &Settings) -> Result<(), ScheduleError> {
     let known = keys(schedule);
     for (key, value) in kwargs {
         if !known.contains(&key.as_str()) {
-            let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
             return Err(ScheduleError::Unknown { schedule: name(), key: quote(key), known });
         }
         let expected = expected(key);
         let fits = match expected {
-            WHOLE => value.is_u64(),
-            NUMBER => value.as_f64().is_some_and(|number| number >= 0.0),
-            words => value.as_str().is_some_and(|word| words.split(", ").any(|known| known == word)),
+            KwargType::Integer => value.is_u64(),
+            KwargType::Number => value.as_f64().is_some_and(|number| number >= 0.0),
+            KwargType::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         };
         if !fits {
             return Err(ScheduleError::Value { key: quote(key), value: quote(&value.to_string()), expected });
@@ -68,17 +81,13 @@ fn keys(schedule: LrSchedulerType) -> &'static [&'static str] {
     }
 }
 
-const WHOLE: &str = "a whole number";
-const NUMBER: &str = "a number from 0";
-
-/// What a key takes: a kind of number, or one of some words.
-fn expected(key: &str) -> &'static str {
+fn expected(key: &str) -> KwargType {
     match key {
-        "num_stable_steps" | "num_decay_steps" | "patience" | "cooldown" | "timescale" => WHOLE,
-        "warmup_type" | "decay_type" => "linear, cosine, 1-sqrt",
-        "threshold_mode" => "rel, abs",
-        "mode" => "min, max",
-        _ => NUMBER,
+        "num_stable_steps" | "num_decay_steps" | "patience" | "cooldown" | "timescale" => KwargType::Integer,
+        "warmup_type" | "decay_type" => KwargType::OneOf(&["linear", "cosine", "1-sqrt"]),
+        "threshold_mode" => KwargType::OneOf(&["rel", "abs"]),
+        "mode" => KwargType::OneOf(&["min", "max"]),
+        _ => KwargType::Number,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::settings::LrSchedulerType;
 use crate::settings::Settings;
 use kwargs::Kwargs;
 
+pub use kwargs::KwargType;
 pub use kwargs::ScheduleError;
 pub use kwargs::check;
 

@@ -9,6 +9,7 @@ use tunebook_quote::message;
 use tunebook_quote::quote;
 
 use super::error::AdapterError;
+use super::error::Expected;
 use super::frozen_parts::FrozenParts;
 use super::patterns::Patterns;
 use super::target::LoraTarget;
@@ -91,16 +92,16 @@ impl LoraConfig {
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |key, value: String, expected| Err(AdapterError::Value { key, value, expected }.into());
         if self.r == 0 {
-            return wrong("lora_rank", self.r.to_string(), "a whole number of at least 1");
+            return wrong("lora_rank", self.r.to_string(), Expected::PositiveInteger);
         }
         if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
-            return wrong("lora_alpha", self.lora_alpha.to_string(), "a number above 0");
+            return wrong("lora_alpha", self.lora_alpha.to_string(), Expected::PositiveNumber);
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
-            return wrong("lora_dropout", self.lora_dropout.to_string(), "a number from 0 to below 1");
+            return wrong("lora_dropout", self.lora_dropout.to_string(), Expected::Probability);
         }
         if self.use_dora && self.init_lora_weights != InitLoraWeights::Random {
-            return wrong("pissa_init", "true".to_string(), "false together with use_dora");
+            return wrong("pissa_init", "true".to_string(), Expected::FalseWithDora);
         }
         Ok(())
     }
@@ -134,7 +135,7 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
     let map: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.into(), source })?;
     refuse_unsupported(path, &map)?;
-    let number = |key: &'static str, expected: &'static str, valid: fn(f64) -> bool| {
+    let number = |key: &'static str, expected: Expected, valid: fn(f64) -> bool| {
         let value = map.get(key).unwrap_or(&Value::Null);
         value.as_f64().filter(|v| valid(*v)).ok_or_else(|| AdapterError::Key {
             path: path.into(),
@@ -150,15 +151,15 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
             path: path.into(),
             key,
             value: quote(&value.to_string()),
-            expected: "true or false",
+            expected: Expected::Bool,
         }),
     };
     Ok(LoraConfig {
-        r: number("r", "a whole number of at least 1", |v| v >= 1.0 && v.fract() == 0.0)? as usize,
-        lora_alpha: number("lora_alpha", "a number above 0", |v| v > 0.0)?,
+        r: number("r", Expected::PositiveInteger, |v| v >= 1.0 && v.fract() == 0.0)? as usize,
+        lora_alpha: number("lora_alpha", Expected::PositiveNumber, |v| v > 0.0)?,
         lora_dropout: match map.get("lora_dropout") {
             None => 0.0,
-            Some(_) => number("lora_dropout", "a number from 0 to below 1", |v| (0.0..1.0).contains(&v))?,
+            Some(_) => number("lora_dropout", Expected::Probability, |v| (0.0..1.0).contains(&v))?,
         },
         use_rslora: switch("use_rslora")?,
         use_dora: switch("use_dora")?,
@@ -166,10 +167,10 @@ pub(super) fn read(path: &Path) -> Result<LoraConfig> {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_string).collect(),
             _ => Vec::new(),
         },
-        rank_pattern: patterns(path, &map, "rank_pattern", "whole numbers of at least 1", |value| {
+        rank_pattern: patterns(path, &map, "rank_pattern", Expected::PositiveIntegers, |value| {
             value.as_u64().filter(|rank| *rank > 0).map(|rank| rank as usize)
         })?,
-        alpha_pattern: patterns(path, &map, "alpha_pattern", "numbers above 0", |value| {
+        alpha_pattern: patterns(path, &map, "alpha_pattern", Expected::PositiveNumbers, |value| {
             value.as_f64().filter(|alpha| *alpha > 0.0)
         })?,
         ensure_weight_tying: switch("ensure_weight_tying")?,
@@ -181,7 +182,7 @@ fn patterns<T: Copy>(
     path: &Path,
     map: &Map<String, Value>,
     key: &'static str,
-    expected: &'static str,
+    expected: Expected,
     parse: fn(&Value) -> Option<T>,
 ) -> Result<Patterns<T>> {
     let mut patterns = Patterns::default();

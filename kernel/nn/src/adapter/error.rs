@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
     #[error("`{value}` is not a value for {key}: {expected}")]
-    Value { key: &'static str, value: String, expected: &'static str },
+    Value { key: &'static str, value: String, expected: Expected },
     #[error("lora_target `{target}` names no linear layer; it can be `all`, or some of {names}")]
     UnknownTarget { target: String, names: String },
     #[error(
@@ -21,7 +21,7 @@ pub enum AdapterError {
     #[error("{key} `{module}` is no module of the model; it can be some of {names}")]
     UnknownTrainable { key: &'static str, module: String, names: String },
     #[error("{what} needs the full weights, but the model is loaded in fewer bits; load it without quantization_bit")]
-    Quantized { what: &'static str },
+    Quantized { what: NeedsFullWeights },
     #[error("tensor `{name}` in {path} is none of the loaded model's; the file was made for another model")]
     UnknownWeight { path: PathBuf, name: String },
     #[error(
@@ -45,7 +45,7 @@ pub enum AdapterError {
     #[error("{path}: {key} = {value} is not supported; only LoRA, rsLoRA and DoRA adapters can be loaded")]
     Unsupported { path: PathBuf, key: String, value: String },
     #[error("{path}: {key} is {value}, but must be {expected}")]
-    Key { path: PathBuf, key: &'static str, value: String, expected: &'static str },
+    Key { path: PathBuf, key: &'static str, value: String, expected: Expected },
     #[error("{path}: {key} has `{pattern}`, which is no regular expression: {problem}")]
     Pattern { path: PathBuf, key: &'static str, pattern: String, problem: String },
     #[error("{path} is not a whole safetensors file ({problem}); copy or download it again")]
@@ -73,4 +73,33 @@ pub enum AdapterError {
     DType { path: PathBuf, name: String, dtype: String },
     #[error("{path} has no tensor `{name}`, though it has others of that layer; the file is incomplete")]
     MissingHalf { path: PathBuf, name: String },
+}
+
+/// What the value of a key should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Expected {
+    #[error("a whole number of at least 1")]
+    PositiveInteger,
+    #[error("whole numbers of at least 1")]
+    PositiveIntegers,
+    #[error("a number above 0")]
+    PositiveNumber,
+    #[error("numbers above 0")]
+    PositiveNumbers,
+    #[error("a number from 0 to below 1")]
+    Probability,
+    #[error("false together with use_dora")]
+    FalseWithDora,
+    #[error("true or false")]
+    Bool,
+}
+
+/// What cannot be done with quantized weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NeedsFullWeights {
+    #[error("pissa_init")]
+    Pissa,
+    /// `freeze`, `full` and additional_target.
+    #[error("training the model's own weights")]
+    OwnWeights,
 }

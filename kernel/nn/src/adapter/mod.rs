@@ -31,6 +31,8 @@ use crate::models::TensorNames;
 pub use config::InitLoraWeights;
 pub use config::LoraConfig;
 pub use error::AdapterError;
+pub use error::Expected;
+pub use error::NeedsFullWeights;
 pub use frozen_parts::FrozenParts;
 pub use frozen_parts::Part;
 pub use lora::Lora;

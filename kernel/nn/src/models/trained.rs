@@ -13,6 +13,7 @@ use crate::adapter::FrozenParts;
 use crate::adapter::InitLoraWeights;
 use crate::adapter::LoraConfig;
 use crate::adapter::Magnitude;
+use crate::adapter::NeedsFullWeights;
 use crate::adapter::TensorShape;
 use crate::adapter::trainable;
 use crate::error::Result;
@@ -43,7 +44,7 @@ impl VisionLanguageModel {
             }
             if let InitLoraWeights::Pissa { niter } = config.init_lora_weights {
                 if self.quantized.is_some() {
-                    return Err(AdapterError::Quantized { what: "pissa_init" }.into());
+                    return Err(AdapterError::Quantized { what: NeedsFullWeights::Pissa }.into());
                 }
                 let (a, b) = principal(weight, r, niter, seed, stop)?;
                 let root = f64::from(scaling).sqrt();
@@ -66,7 +67,7 @@ impl VisionLanguageModel {
     pub fn load_adapter(&self, folder: &Path) -> Result<Adapter> {
         let adapter = Adapter::load(folder, &self.shape)?;
         if adapter.config.is_none() && self.quantized.is_some() {
-            return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
+            return Err(AdapterError::Quantized { what: NeedsFullWeights::OwnWeights }.into());
         }
         adapter.to_device(&self.device)
     }
@@ -93,7 +94,7 @@ impl VisionLanguageModel {
     /// The model is quantized.
     pub fn copies(&self, tensors: &[&TensorShape]) -> Result<Adapter> {
         if self.quantized.is_some() {
-            return Err(AdapterError::Quantized { what: "training the model's own weights" }.into());
+            return Err(AdapterError::Quantized { what: NeedsFullWeights::OwnWeights }.into());
         }
         let mut copies = BTreeMap::new();
         for tensor in tensors {
