@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Lang;
-use tunebook_commands::Say;
+use tunebook_commands::Localize;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Event;
@@ -147,7 +147,7 @@ fn the_model_is_asked_with_the_system_prompt_that_it_is_trained_with() {
     let (cancel, notes) = (Cancel::default(), Mutex::new(Vec::new()));
     let emit = |event| {
         if let Event::Note(note) = event {
-            notes.lock().unwrap().push(note.say(Lang::En));
+            notes.lock().unwrap().push(note.localize(Lang::En));
         }
     };
     let cx = Context { emit: &emit, cancel: &cancel };

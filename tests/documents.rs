@@ -35,7 +35,7 @@ fn table() -> String {
     for setting in declarations() {
         let short = setting.aliases.iter().map(|alias| format!("`{alias}`")).collect::<Vec<_>>().join(", ");
         let default = Some(setting.default()).filter(|value| !value.is_empty()).unwrap_or_default();
-        let (name, takes, help) = (setting.name, setting.expected(), setting.help());
+        let (name, takes, help) = (setting.name, setting.expected(), setting.help().en);
         table += &format!("| `{name}` | {short} | {default} | {takes} | {help} |\n");
     }
     table

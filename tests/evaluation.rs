@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 use tunebook_commands::Lang;
-use tunebook_commands::Say;
+use tunebook_commands::Localize;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Event;
@@ -148,7 +148,7 @@ fn held_out_samples_are_evaluated_and_without_them_the_training_samples_with_a_n
     session.data(&["creatures".to_string()], &quiet).unwrap();
     let report = session.evaluate(&[], Some(3), None, &cx).unwrap();
     assert_eq!((report.samples.as_str(), report.done, report.adapter.as_str()), ("creatures", 3, "base"));
-    let note = notes.lock().unwrap().pop().unwrap().say(Lang::En);
+    let note = notes.lock().unwrap().pop().unwrap().localize(Lang::En);
     assert!(note.contains("val_size") && note.contains("samples of the training"), "{note}");
 
     set(&mut session, &[("val_size", "5")]);

@@ -13,9 +13,9 @@ use rustyline::ExternalPrinter;
 use tunebook_commands::cell;
 use tunebook_commands::complete::Candidate;
 use tunebook_commands::lang::Lang;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::printable;
-use tunebook_commands::say;
 use tunebook_jupyter::client::Client;
 use tunebook_jupyter::client::End;
 use tunebook_jupyter::client::Shown;
@@ -51,7 +51,7 @@ pub fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
     }
     others.print_through(prompt.create_external_printer().map_err(io::Error::other)?);
     screen.aside(
-        both("attached; Ctrl-D leaves, and the kernel goes on", "已连接；Ctrl-D 退出，内核继续运行")
+        localized("attached; Ctrl-D leaves, and the kernel goes on", "已连接；Ctrl-D 退出，内核继续运行")
             .in_lang(screen.lang()),
     )?;
     while let Some(code) = interactive::read(&mut prompt, "attached> ", history.as_ref())? {
@@ -161,7 +161,7 @@ impl Others {
                     display = Some(text);
                     return;
                 }
-                Shown::Input(code) => say!(lang, "[another client] {code}\n", "[另一个客户端] {code}\n"),
+                Shown::Input(code) => localized!(lang, "[another client] {code}\n", "[另一个客户端] {code}\n"),
                 Shown::Text(text) => text,
                 Shown::Output(text) => text + "\n",
                 Shown::Error(lines) => lines.join("\n") + "\n",

@@ -10,8 +10,8 @@ use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
 use tunebook_commands::lang::Lang;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
 
 use crate::kernel;
 
@@ -22,8 +22,8 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-const ABOUT: Text = both("Fine-tune vision-language models step by step", "一步一步地微调视觉语言模型");
-const LONG_ABOUT: Text = both(
+const ABOUT: Localized = localized("Fine-tune vision-language models step by step", "一步一步地微调视觉语言模型");
+const LONG_ABOUT: Localized = localized(
     "Fine-tune vision-language models step by step.\n\nWithout a command: a prompt, or the commands of a pipe, which \
      end at the first error with status 1.",
     "一步一步地微调视觉语言模型。\n\n不写命令时：打开提示符，或执行管道中的命令，遇到第一个错误即以状态 1 结束。",
@@ -31,35 +31,35 @@ const LONG_ABOUT: Text = both(
 
 #[derive(Subcommand)]
 pub enum Command {
-    #[command(about = here(both("Carry out the commands of a file", "执行文件中的命令")))]
+    #[command(about = here(localized("Carry out the commands of a file", "执行文件中的命令")))]
     Run {
-        #[arg(help = here(both("A file with a command a line", "每行一条命令的文件")))]
+        #[arg(help = here(localized("A file with a command a line", "每行一条命令的文件")))]
         file: PathBuf,
     },
-    #[command(about = here(both(
+    #[command(about = here(localized(
         "Train, evaluate and predict as a LLaMA-Factory recipe says",
         "按 LLaMA-Factory 的训练配方训练、评估和预测",
     )))]
     Train(Recipe),
-    #[command(about = here(both(
+    #[command(about = here(localized(
         "Write the model of a LLaMA-Factory recipe with its adapter merged in, to export_dir",
         "把 LLaMA-Factory 配方中的模型合并适配器后写到 export_dir",
     )))]
     Export(Recipe),
-    #[command(about = here(both(
+    #[command(about = here(localized(
         "A prompt on a running kernel, which then shares its session with the notebook",
         "连到正在运行的内核的提示符，与笔记本共用一个会话",
     )))]
     Attach {
-        #[arg(help = here(both(
+        #[arg(help = here(localized(
             "The kernel's connection file; the kernel that was started last if it is left out, or `latest`",
             "内核的连接文件；不写或写 `latest` 时是最后启动的内核",
         )))]
         connection: Option<PathBuf>,
     },
-    #[command(subcommand, about = here(both("The kernel for Jupyter notebooks", "Jupyter 笔记本的内核")))]
+    #[command(subcommand, about = here(localized("The kernel for Jupyter notebooks", "Jupyter 笔记本的内核")))]
     Kernel(kernel::Command),
-    #[command(about = here(both("Say which tunebook this is", "显示 tunebook 的版本")))]
+    #[command(about = here(localized("Say which tunebook this is", "显示 tunebook 的版本")))]
     Version,
 }
 
@@ -70,7 +70,7 @@ pub struct Recipe {
         required = true,
         trailing_var_arg = true,
         allow_hyphen_values = true,
-        help = here(both(
+        help = here(localized(
             "A YAML file, and values that replace those in it, as in learning_rate=1e-4; or no file but the arguments of \
              `llamafactory-cli`, as its web page shows them",
             "YAML 文件，以及替换其中的值，如 learning_rate=1e-4；也可以不写文件，直接写 `llamafactory-cli` 的参数，如其网页\
@@ -89,15 +89,15 @@ impl Cli {
 }
 
 /// The text in the language of the environment, which no command can have changed yet.
-pub fn here(text: Text) -> &'static str {
+pub fn here(text: Localized) -> &'static str {
     text.in_lang(Lang::from_environment())
 }
 
 /// clap's own words in this language, for the command and all below it.
 fn in_language(command: clap::Command, lang: Lang) -> clap::Command {
-    const HELP: Text = both("Print help", "显示帮助");
-    const VERSION: Text = both("Print version", "显示版本");
-    const TEMPLATE: Text = both(
+    const HELP: Localized = localized("Print help", "显示帮助");
+    const VERSION: Localized = localized("Print version", "显示版本");
+    const TEMPLATE: Localized = localized(
         "{before-help}{about-with-newline}\nUsage: {usage}\n\n{all-args}{after-help}",
         "{before-help}{about-with-newline}\n用法：{usage}\n\n{all-args}{after-help}",
     );
@@ -110,14 +110,14 @@ fn in_language(command: clap::Command, lang: Lang) -> clap::Command {
         .action(ArgAction::Version)
         .help(VERSION.in_lang(lang))
         .display_order(99);
-    let options = both("Options", "选项").in_lang(lang);
+    let options = localized("Options", "选项").in_lang(lang);
     let mut order = 0;
     let mut command = command
         .help_template(TEMPLATE.in_lang(lang))
-        .subcommand_help_heading(both("Commands", "命令").in_lang(lang))
-        .subcommand_value_name(both("COMMAND", "命令").in_lang(lang))
+        .subcommand_help_heading(localized("Commands", "命令").in_lang(lang))
+        .subcommand_value_name(localized("COMMAND", "命令").in_lang(lang))
         .mut_args(|arg| {
-            let heading = if arg.is_positional() { both("Arguments", "参数").in_lang(lang) } else { options };
+            let heading = if arg.is_positional() { localized("Arguments", "参数").in_lang(lang) } else { options };
             order += 1;
             // Under a heading of its own an argument would be sorted by its name.
             arg.help_heading(heading).display_order(order)

@@ -13,9 +13,9 @@ use rustyline::history::FileHistory;
 use tunebook_commands::Host;
 use tunebook_commands::complete;
 use tunebook_commands::complete::Candidate;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
-use tunebook_commands::say;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::script;
 use tunebook_commands::text;
 use tunebook_commands::version;
@@ -53,7 +53,7 @@ pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Resu
         let _ = prompt.load_history(file);
     }
     let version = version();
-    screen.aside(&say!(
+    screen.aside(&localized!(
         screen.lang(),
         "{version}; `help` lists the commands, Ctrl-D leaves",
         "{version}；`help` 列出所有命令，Ctrl-D 退出"
@@ -83,7 +83,7 @@ pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Resu
 
 /// A conversation: every line is a message, or what else may follow `chat`.
 fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
-    const HELP: Text = both(
+    const HELP: Localized = localized(
         "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves",
         "每行一条消息；前面写 `image=FILE` 可带图片，/clear 忘掉对话，/exit 或 Ctrl-D 退出",
     );
@@ -91,7 +91,7 @@ fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&
     if let Some(helper) = prompt.helper_mut() {
         helper.prefix = "chat ";
     }
-    while let Some(text) = read(prompt, both("you> ", "你> ").in_lang(screen.lang()), history)? {
+    while let Some(text) = read(prompt, localized("you> ", "你> ").in_lang(screen.lang()), history)? {
         let line = match text.trim() {
             "" => continue,
             "/exit" | "/quit" => break,

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::Subcommand;
 use tunebook_commands::lang::Lang;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
-use tunebook_commands::say;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_jupyter::kernelspec;
 use tunebook_jupyter::kernelspec::Place;
 
@@ -17,27 +17,27 @@ use crate::interactive::history_file;
 
 #[derive(Subcommand)]
 pub enum Command {
-    #[command(about = here(both("Make the kernel known to Jupyter, for this user unless another place is given", "把内核告诉 Jupyter；不指定位置时只为当前用户")))]
+    #[command(about = here(localized("Make the kernel known to Jupyter, for this user unless another place is given", "把内核告诉 Jupyter；不指定位置时只为当前用户")))]
     Install(Where),
-    #[command(about = here(both("Take it away again", "再取消")))]
+    #[command(about = here(localized("Take it away again", "再取消")))]
     Uninstall(Where),
-    #[command(about = here(both("Serve a notebook; Jupyter calls this", "为笔记本服务；由 Jupyter 调用")))]
+    #[command(about = here(localized("Serve a notebook; Jupyter calls this", "为笔记本服务；由 Jupyter 调用")))]
     Start {
         #[arg(long, value_name = "FILE")]
         connection_file: PathBuf,
     },
-    #[command(about = here(both("Say where the kernel is installed, and what it runs", "显示内核装在哪里、运行什么")))]
+    #[command(about = here(localized("Say where the kernel is installed, and what it runs", "显示内核装在哪里、运行什么")))]
     List,
 }
 
 #[derive(Args)]
 #[group(multiple = false)]
 pub struct Where {
-    #[arg(long, help = here(both("For this user", "只为当前用户")))]
+    #[arg(long, help = here(localized("For this user", "只为当前用户")))]
     user: bool,
-    #[arg(long, value_name = "FOLDER", help = here(both("In FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
+    #[arg(long, value_name = "FOLDER", help = here(localized("In FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
     prefix: Option<PathBuf>,
-    #[arg(long, help = here(both("In the environment of the python3 that is found first, as in a virtual environment", "装到最先找到的 python3 的环境，例如虚拟环境")))]
+    #[arg(long, help = here(localized("In the environment of the python3 that is found first, as in a virtual environment", "装到最先找到的 python3 的环境，例如虚拟环境")))]
     sys_prefix: bool,
 }
 
@@ -58,7 +58,7 @@ pub fn run(command: Command, lang: Lang) -> io::Result<()> {
         Command::Install(place) => {
             let folder = kernelspec::install(&place.place(), &std::env::current_exe()?).map_err(io::Error::other)?;
             let (folder, name) = (folder.display(), kernelspec::NAME);
-            let text = say!(
+            let text = localized!(
                 lang,
                 "installed in {folder}; Jupyter offers it as `{name}`",
                 "已安装到 {folder}；Jupyter 中名为 `{name}`"
@@ -68,14 +68,14 @@ pub fn run(command: Command, lang: Lang) -> io::Result<()> {
         Command::Uninstall(place) => {
             let folder = kernelspec::uninstall(&place.place()).map_err(io::Error::other)?;
             let folder = folder.display();
-            println!("{}", say!(lang, "removed from {folder}", "已从 {folder} 移除"));
+            println!("{}", localized!(lang, "removed from {folder}", "已从 {folder} 移除"));
         }
         Command::Start { connection_file } => {
             tunebook_jupyter::serve(&connection_file, history_file().as_deref()).map_err(io::Error::other)?;
         }
         Command::List => match kernelspec::list() {
             found if found.is_empty() => {
-                const NOWHERE: Text = both(
+                const NOWHERE: Localized = localized(
                     "not installed; `tunebook kernel install` does that",
                     "没有安装；`tunebook kernel install` 可以安装",
                 );
@@ -83,7 +83,7 @@ pub fn run(command: Command, lang: Lang) -> io::Result<()> {
             }
             found => found.iter().for_each(|(folder, runs)| {
                 let folder = folder.display();
-                println!("{}", say!(lang, "{folder}  runs {runs}", "{folder}  运行 {runs}"));
+                println!("{}", localized!(lang, "{folder}  runs {runs}", "{folder}  运行 {runs}"));
             }),
         },
     }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use tunebook_commands::Language;
-use tunebook_commands::Say;
-use tunebook_commands::lang::both;
+use tunebook_commands::Localize;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::printable;
 use tunebook_commands::quantities::seconds;
-use tunebook_commands::say;
 use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::EvaluationRecord;
@@ -65,7 +65,7 @@ impl Progress {
         let lang = self.language.get();
         if self.live && self.bar.is_none() {
             let bar = self.begin(Kind::Waiting, ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
-            bar.set_message(both("(Ctrl-C stops)", "（Ctrl-C 停止）").in_lang(lang));
+            bar.set_message(localized("(Ctrl-C stops)", "（Ctrl-C 停止）").in_lang(lang));
             bar.enable_steady_tick(REDRAW);
         }
     }
@@ -77,9 +77,10 @@ impl Progress {
         }
         if self.kind != Kind::Task(task) || self.bar.is_none() {
             let lang = self.language.get();
-            let template = both("{msg} {bar:30} {pos}/{len}  {eta} left", "{msg} {bar:30} {pos}/{len}  剩余 {eta}");
+            let template =
+                localized("{msg} {bar:30} {pos}/{len}  {eta} left", "{msg} {bar:30} {pos}/{len}  剩余 {eta}");
             let bar = self.begin(Kind::Task(task), ProgressBar::new(total as u64), template.in_lang(lang));
-            bar.set_message(task.say(lang));
+            bar.set_message(task.localize(lang));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
@@ -92,7 +93,7 @@ impl Progress {
             return;
         }
         if self.kind != Kind::Download || self.bar.is_none() {
-            let template = both(
+            let template = localized(
                 "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
                 "{msg}\n{bar:30} {decimal_bytes} / {decimal_total_bytes}  {decimal_bytes_per_sec}  剩余 {eta}",
             );
@@ -132,17 +133,17 @@ impl Progress {
         };
         let parts = [
             (total > 1).then(|| format!("{}/{total}", done.floor())),
-            training.last.map(|(loss, _)| say!(lang, "loss {loss:.3}", "损失 {loss:.3}")),
-            training.eval_loss.map(|loss| say!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
-            Some(say!(lang, "{left} left", "剩余 {left}")),
-            training.rate.map(|rate| say!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),
-            training.last.map(|(_, lr)| say!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}")),
+            training.last.map(|(loss, _)| localized!(lang, "loss {loss:.3}", "损失 {loss:.3}")),
+            training.eval_loss.map(|loss| localized!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
+            Some(localized!(lang, "{left} left", "剩余 {left}")),
+            training.rate.map(|rate| localized!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),
+            training.last.map(|(_, lr)| localized!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}")),
         ];
         if self.kind != Kind::Training || self.bar.is_none() {
             self.begin(Kind::Training, ProgressBar::new((whole * PARTS) as u64), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
-            bar.set_prefix(say!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
+            bar.set_prefix(localized!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
             bar.set_message(parts.into_iter().flatten().collect::<Vec<_>>().join("  "));
             bar.set_position((position * PARTS) as u64);
         }

@@ -11,16 +11,16 @@ use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
+use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
-use tunebook_commands::Say;
 use tunebook_commands::colourless;
 use tunebook_commands::estimate;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::page;
 use tunebook_commands::page::Page;
 use tunebook_commands::printable;
-use tunebook_commands::say;
 use tunebook_commands::text;
 
 #[cfg(unix)]
@@ -130,7 +130,7 @@ impl Screen {
     /// # Errors
     /// It is closed.
     pub fn error(&self, error: &Error) -> io::Result<()> {
-        self.write_error(error, &error.say_in_session(self.lang()))
+        self.write_error(error, &error.localize_in_session(self.lang()))
     }
 
     /// The same of an error that ends it.
@@ -138,7 +138,7 @@ impl Screen {
     /// # Errors
     /// As [`Screen::error`].
     pub fn last_error(&self, error: &Error) -> io::Result<()> {
-        self.write_error(error, &error.say(self.lang()))
+        self.write_error(error, &error.localize(self.lang()))
     }
 
     fn write_error(&self, error: &Error, text: &str) -> io::Result<()> {
@@ -146,8 +146,8 @@ impl Screen {
             let report = if self.color { report.into() } else { console::strip_ansi_codes(report) };
             writeln!(io::stderr(), "{}", printable(&report))?;
         }
-        let label = both("error:", "错误：").in_lang(self.lang());
-        let text = say!(self.lang(), "{label} {text}", "{label}{text}");
+        let label = localized("error:", "错误：").in_lang(self.lang());
+        let text = localized!(self.lang(), "{label} {text}", "{label}{text}");
         let text = if self.live { page::wrap(&text, 2, self.page().width) } else { text };
         let text = colourless(&text);
         let styled = if self.color { console::style(label).red().bold().to_string() } else { label.to_string() };
@@ -156,7 +156,7 @@ impl Screen {
 
     /// Says what the user should know.
     fn note(&self, text: &str) -> io::Result<()> {
-        self.aside(&say!(self.lang(), "note: {text}", "提示：{text}"))
+        self.aside(&localized!(self.lang(), "note: {text}", "提示：{text}"))
     }
 
     /// # Errors
@@ -219,16 +219,16 @@ impl Drawing<'_> {
             Event::Note(note) => {
                 self.progress.clear();
                 self.end_text()?;
-                screen.note(&note.say(lang))?;
+                screen.note(&note.localize(lang))?;
             }
             Event::MemoryEstimate(plan) => {
                 self.progress.clear();
-                screen.aside(&plan.say(lang))?;
+                screen.aside(&plan.localize(lang))?;
             }
             Event::Estimate { steps, time } => {
                 self.progress.suspend(|| screen.aside(&estimate(steps, time, lang)))?;
             }
-            Event::Advice(advice) => self.progress.suspend(|| screen.note(&advice.say(lang)))?,
+            Event::Advice(advice) => self.progress.suspend(|| screen.note(&advice.localize(lang)))?,
             Event::Answering(name) => {
                 self.progress.clear();
                 self.end_text()?;

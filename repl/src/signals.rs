@@ -19,9 +19,9 @@ use signal_hook::consts::SIGXFSZ;
 use signal_hook::iterator::Signals;
 use tunebook_commands::Event;
 use tunebook_commands::Host;
+use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
-use tunebook_commands::Say;
 use tunebook_rust_cells::RustCells;
 
 use crate::echo;
@@ -93,7 +93,7 @@ impl Ending {
     pub fn keep(&self) {
         for message in self.host.end() {
             let text = match message {
-                Message::Event(Event::Note(note)) => note.say(self.host.language().get()),
+                Message::Event(Event::Note(note)) => note.localize(self.host.language().get()),
                 Message::Output(Output::Stderr(text)) => text,
                 Message::Done(_) => break,
                 _ => continue,

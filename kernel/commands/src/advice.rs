@@ -8,25 +8,25 @@ use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::advice::Remedies;
 
 use crate::lang::Lang;
-use crate::lang::Say;
+use crate::lang::Localize;
+use crate::localized;
 use crate::quantities::seconds;
-use crate::say;
 
-impl Say for MemoryEstimate {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for MemoryEstimate {
+    fn localize(&self, lang: Lang) -> String {
         let &Self { tokens, least, most, kept, layers, limit, free, weights } = self;
         let room = match (limit, free) {
-            (Some(limit), _) => say!(lang, "; memory={limit} is the limit", "；上限 memory={limit}"),
-            (None, Some(free)) => say!(lang, "; {free:.1} GB can be had", "；可用 {free:.1} GB"),
+            (Some(limit), _) => localized!(lang, "; memory={limit} is the limit", "；上限 memory={limit}"),
+            (None, Some(free)) => localized!(lang, "; {free:.1} GB can be had", "；可用 {free:.1} GB"),
             (None, None) => String::new(),
         };
         let mut text = match layers - kept {
-            0 => say!(
+            0 => localized!(
                 lang,
                 "memory: up to {tokens} tokens at a time take {most:.1} GB, with nothing computed twice{room}",
                 "内存：一次最多算 {tokens} 个 token，需要 {most:.1} GB，不需要重复计算{room}"
             ),
-            twice => say!(
+            twice => localized!(
                 lang,
                 "memory: up to {tokens} tokens at a time take {least:.1} GB, or {most:.1} GB with nothing computed \
                  twice{room}; {twice} of {layers} layers are computed twice",
@@ -35,7 +35,7 @@ impl Say for MemoryEstimate {
             ),
         };
         if self.rereads() {
-            text += &say!(
+            text += &localized!(
                 lang,
                 "; the weights ({weights:.1} GB) do not fit beside it, so that every step reads them from the disk: \
                  quantization_bit=4 makes them smaller",
@@ -49,19 +49,19 @@ impl Say for MemoryEstimate {
 /// How long a call of `train` takes.
 pub fn estimate(steps: usize, time: Duration, lang: Lang) -> String {
     let time = seconds(time, lang);
-    say!(
+    localized!(
         lang,
         "about {time} for the {steps} steps that are left, if they are like the last one",
         "剩下 {steps} 步大约还要 {time}（按最近一步的用时估计）"
     )
 }
 
-impl Say for Advice {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for Advice {
+    fn localize(&self, lang: Lang) -> String {
         match *self {
             Self::NotFalling { steps, before, now, learning_rate } => {
                 let (higher, now_rate) = (rate(3.0 * learning_rate), shown(learning_rate));
-                say!(
+                localized!(
                     lang,
                     "the loss does not fall: {before:.3} in the first steps, {now:.3} in the last of {steps}. Try a higher \
                      learning rate (learning_rate={higher}, now {now_rate}) or lora_rank, and look at the data \
@@ -72,7 +72,7 @@ impl Say for Advice {
             }
             Self::Rising { lowest, step, now, learning_rate } => {
                 let (lower, now_rate) = (rate(learning_rate / 3.0), shown(learning_rate));
-                say!(
+                localized!(
                     lang,
                     "the loss rises: {lowest:.3} around step {step}, {now:.3} now. Lower the learning rate \
                      (learning_rate={lower}, now {now_rate}), or warm up (warmup_ratio=0.1)",
@@ -82,7 +82,7 @@ impl Say for Advice {
             }
             Self::NoGradient { steps, loss, learning_rate } => {
                 let (lower, now_rate) = (rate(learning_rate / 10.0), shown(learning_rate));
-                say!(
+                localized!(
                     lang,
                     "the gradient has been 0 for {steps} steps at a loss of {loss:.3}: the training has diverged, and going \
                      on changes nothing. Go back to an earlier checkpoint with `resume`, or make a new adapter with \
@@ -93,7 +93,7 @@ impl Say for Advice {
             }
             Self::Swinging { mean, spread, samples, learning_rate } => {
                 let (lower, now_rate) = (rate(learning_rate / 2.0), shown(learning_rate));
-                say!(
+                localized!(
                     lang,
                     "the loss swings: by {spread:.2} around {mean:.2} from step to step. More samples a step (now {samples}) \
                      by gradient_accumulation_steps calm it, or learning_rate={lower} (now {now_rate})",
@@ -101,12 +101,12 @@ impl Say for Advice {
                      （现在每步 {samples} 个样本），或调低学习率 learning_rate={lower}（现在 {now_rate}）"
                 )
             }
-            Self::FewThreads { threads, cores } => say!(
+            Self::FewThreads { threads, cores } => localized!(
                 lang,
                 "it trains with {threads} of {cores} processor cores; start tunebook without RAYON_NUM_THREADS to use all",
                 "训练只用了 {cores} 个处理器核心中的 {threads} 个；启动 tunebook 时不设 RAYON_NUM_THREADS 即可全部使用"
             ),
-            Self::Rereading { gigabytes, weights } => say!(
+            Self::Rereading { gigabytes, weights } => localized!(
                 lang,
                 "a step has read {gigabytes:.1} GB from the disk: the weights ({weights:.1} GB) do not stay in memory, which \
                  makes it slow. Close other programs, lower memory, cutoff_len or per_device_train_batch_size, or load \
@@ -114,14 +114,14 @@ impl Say for Advice {
                 "一步从磁盘读了 {gigabytes:.1} GB：权重（{weights:.1} GB）留不住在内存里，所以很慢。可关闭其他程序，调低 \
                  memory、cutoff_len 或 per_device_train_batch_size，或加载时用 quantization_bit=4"
             ),
-            Self::Swapped { gigabytes } => say!(
+            Self::Swapped { gigabytes } => localized!(
                 lang,
                 "{gigabytes:.1} GB of it lie in the swap file, which makes it slow; lower cutoff_len, image_max_pixels or \
                  per_device_train_batch_size, or set memory=GB",
                 "有 {gigabytes:.1} GB 被换到了交换区，所以很慢；可调低 cutoff_len、image_max_pixels 或 \
                  per_device_train_batch_size，或设置 memory=GB"
             ),
-            Self::Slower { before, now } => say!(
+            Self::Slower { before, now } => localized!(
                 lang,
                 "it has become slow: {before:.0} tokens/s at best, {now:.0} now. Does another program use the processor?",
                 "训练变慢了：最快 {before:.0} token/秒，现在 {now:.0}。是不是有别的程序占用处理器？"
@@ -140,8 +140,8 @@ fn shown(rate: f64) -> String {
     if rate == 0.0 { "0".to_string() } else { format!("{rate:.1e}").replace(".0e", "e") }
 }
 
-impl Say for Remedies {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for Remedies {
+    fn localize(&self, lang: Lang) -> String {
         if lang == Lang::En {
             return self.to_string();
         }
@@ -164,14 +164,14 @@ mod tests {
     fn advice_says_its_numbers_in_both_languages() {
         let rising = Advice::Rising { lowest: 1.5, step: 12, now: 2.25, learning_rate: 3e-4 };
         assert_eq!(
-            rising.say(Lang::En),
+            rising.localize(Lang::En),
             "the loss rises: 1.500 around step 12, 2.250 now. Lower the learning rate (learning_rate=1e-4, now 3e-4), or \
              warm up (warmup_ratio=0.1)"
         );
-        let zh = rising.say(Lang::Zh);
+        let zh = rising.localize(Lang::Zh);
         assert!(["1.500", "12", "2.250", "learning_rate=1e-4"].iter().all(|number| zh.contains(number)), "{zh}");
         let still = Advice::NotFalling { steps: 60, before: 2.0, now: 2.0, learning_rate: 0.0 };
-        assert!(still.say(Lang::En).contains("learning_rate=5e-5, now 0)"));
+        assert!(still.localize(Lang::En).contains("learning_rate=5e-5, now 0)"));
     }
 
     #[test]
@@ -187,15 +187,15 @@ mod tests {
             weights: 6.2,
         };
         assert_eq!(
-            plan.say(Lang::En),
+            plan.localize(Lang::En),
             "memory: up to 2000 tokens at a time take 9.0 GB, or 12.0 GB with nothing computed twice; 8.0 GB can \
              be had; 26 of 36 layers are computed twice; the weights (6.2 GB) do not fit beside it, so that every step \
              reads them from the disk: quantization_bit=4 makes them smaller"
         );
-        assert!(plan.say(Lang::Zh).contains("36 层中有 26 层要算两遍"));
+        assert!(plan.localize(Lang::Zh).contains("36 层中有 26 层要算两遍"));
         let easy = MemoryEstimate { kept: 36, free: Some(30.0), ..plan };
         assert_eq!(
-            easy.say(Lang::En),
+            easy.localize(Lang::En),
             "memory: up to 2000 tokens at a time take 12.0 GB, with nothing computed twice; 30.0 GB can be had"
         );
     }

@@ -2,10 +2,10 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Plot;
 use crate::page::Page;
-use crate::say;
 
 /// Rows of the drawing itself.
 const HEIGHT: usize = 12;
@@ -61,7 +61,7 @@ pub fn draw(plot: &Plot, page: Page) -> String {
     }
     text += &format!("{:margin$} └{}\n", "", "─".repeat(columns));
     let (from, to) = (plot.steps.first().copied().unwrap_or(0.0), plot.steps.last().copied().unwrap_or(0.0));
-    let (from, to) = (from.to_string(), say!(page.lang, "step {to}", "第 {to} 步"));
+    let (from, to) = (from.to_string(), localized!(page.lang, "step {to}", "第 {to} 步"));
     text + &format!(
         "{:margin$}  {from}{to:>width$}",
         "",
@@ -70,7 +70,8 @@ pub fn draw(plot: &Plot, page: Page) -> String {
 }
 
 fn legend(plot: &Plot, page: Page) -> String {
-    let [original, smoothed] = [both("original", "原值"), both("smoothed", "平滑")].map(|text| text.in_lang(page.lang));
+    let [original, smoothed] =
+        [localized("original", "原值"), localized("smoothed", "平滑")].map(|text| text.in_lang(page.lang));
     let evaluations =
         if plot.evaluations.is_empty() { String::new() } else { format!("   {}", page.warm("× eval_loss")) };
     let curves = match (plot.smoothed.is_empty(), page.color) {

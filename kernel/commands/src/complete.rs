@@ -12,7 +12,7 @@ use tunebook_engine::settings::declarations;
 
 use crate::host::Snapshot;
 use crate::lang::Lang;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::parse;
 use crate::rust;
 use crate::verb::Complete;
@@ -177,7 +177,7 @@ fn from_kind(
         Complete::Folders => (start, paths(&head[start..], typed, false)),
         Complete::Models => {
             let known = named(
-                KNOWN_MODELS.iter().map(|name| (*name, both("from a hub", "来自模型站").in_lang(snapshot.lang))),
+                KNOWN_MODELS.iter().map(|name| (*name, localized("from a hub", "来自模型站").in_lang(snapshot.lang))),
                 typed,
             );
             (start, paths(&head[start..], typed, false).into_iter().chain(known).collect())

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use crate::lang::Lang;
-use crate::lang::Said;
-use crate::lang::Say;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localize;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::rust::RustError;
-use crate::say;
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -35,7 +34,7 @@ pub enum Error {
     #[error("a quote ({quote}) is opened and never closed: {rest}")]
     OpenQuote { quote: char, rest: String },
     #[error("{problem}; usage: {usage}")]
-    Usage { problem: Box<Said>, usage: &'static str },
+    Usage { problem: Box<Localized<String>>, usage: &'static str },
     #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
     OptionInText { key: String },
     #[error("`image=` names no picture; write image=FILE")]
@@ -72,19 +71,20 @@ pub enum Error {
 impl Error {
     /// The error as it is told where the session goes on: with what is left of it. Where a script ends with the error, so does
     /// the session.
-    pub fn say_in_session(&self, lang: Lang) -> String {
-        let error = self.say(lang);
+    pub fn localize_in_session(&self, lang: Lang) -> String {
+        let error = self.localize(lang);
         match self.left().map(|left| left.in_lang(lang)) {
-            Some(left) => say!(lang, "{error}; {left}", "{error}；{left}"),
+            Some(left) => localized!(lang, "{error}; {left}", "{error}；{left}"),
             None => error,
         }
     }
 
-    fn left(&self) -> Option<Text> {
+    fn left(&self) -> Option<Localized> {
         match self {
-            Self::Panic(_) => {
-                Some(both("the session is still there, but save and restart soon", "会话还在，但请尽快保存并重新启动"))
-            }
+            Self::Panic(_) => Some(localized(
+                "the session is still there, but save and restart soon",
+                "会话还在，但请尽快保存并重新启动",
+            )),
             Self::Rust(error) => error.left(),
             Self::InScript { error, .. } => error.left(),
             _ => None,
@@ -117,15 +117,15 @@ mod tests {
             [(Error::Panic("x".to_string()), "session is still there"), (of_rust, "training are still there")]
         {
             let located = Error::InScript { file: "a.tune".to_string(), line: 2, error: Box::new(error) };
-            assert!(located.say_in_session(Lang::En).contains(left));
+            assert!(located.localize_in_session(Lang::En).contains(left));
             for lang in [Lang::En, Lang::Zh] {
-                let (ends, goes_on) = (located.say(lang), located.say_in_session(lang));
+                let (ends, goes_on) = (located.localize(lang), located.localize_in_session(lang));
                 assert!(
                     goes_on.starts_with(&ends) && !ends.contains("still there") && !ends.contains("还在"),
                     "{ends}"
                 );
             }
         }
-        assert_eq!(Error::NothingTrained.say_in_session(Lang::En), Error::NothingTrained.to_string());
+        assert_eq!(Error::NothingTrained.localize_in_session(Lang::En), Error::NothingTrained.to_string());
     }
 }

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::lang::Lang;
 use crate::lang::Language;
-use crate::lang::Say;
+use crate::lang::Localize;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
@@ -149,7 +149,7 @@ impl Host {
                 Ok(kept) => {
                     kept.into_iter().for_each(|checkpoint| stage.context.emit(Event::Note(Note::Kept { checkpoint })))
                 }
-                Err(error) => (stage.show)(Output::Stderr(Error::from(error).say(stage.lang()))),
+                Err(error) => (stage.show)(Output::Stderr(Error::from(error).localize(stage.lang()))),
             }
             drop(std::mem::take(session));
         })

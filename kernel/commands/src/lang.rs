@@ -1,8 +1,8 @@
 //! The two languages, and how a text is written in both at once.
 //!
-//! A text stands where it is used, in English and Chinese side by side: [`both`] for a fixed text, [`say!`](crate::say!) for one
+//! A text stands where it is used, in English and Chinese side by side: [`localized()`] for a fixed text, [`localized!`](crate::localized!) for one
 //! with values in it, which does not compile unless both languages have the same placeholders. The engine and the
-//! crates below it give types (errors, notes, advice); [`Say`] puts them into words, with their `Display` as the
+//! crates below it give types (errors, notes, advice); [`Localize`] puts them into words, with their `Display` as the
 //! English.
 //!
 //! A message catalogue (fluent, rust-i18n) would need keys, and tests to find those that are missing at run time. With
@@ -13,30 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-/// A language of help, answers, advice and errors. Files, settings and commands are the same in all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lang {
-    #[default]
-    En,
-    Zh,
-}
-
-impl Lang {
-    /// The language of the environment: LC_ALL, or else LC_MESSAGES, or else LANG.
-    pub fn from_environment() -> Self {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
-        Self::of_locale(&locale.unwrap_or_default())
-    }
-
-    /// `zh_CN.UTF-8` is Chinese; an unknown language is English.
-    fn of_locale(locale: &str) -> Self {
-        match locale.split(['_', '-', '.', '@']).next() {
-            Some("zh") => Self::Zh,
-            _ => Self::En,
-        }
-    }
-}
+pub use tunebook_engine::lang::Lang;
+pub use tunebook_engine::lang::Localized;
+pub use tunebook_engine::lang::localized;
 
 /// The language in use, shared between the session's thread and the faces.
 #[derive(Clone, Debug)]
@@ -57,57 +36,20 @@ impl Language {
 }
 
 /// Something that can be put into words.
-pub trait Say {
-    fn say(&self, lang: Lang) -> String;
+pub trait Localize {
+    fn localize(&self, lang: Lang) -> String;
 }
 
-/// A fixed text in both languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text {
-    pub en: &'static str,
-    pub zh: &'static str,
-}
-
-impl Text {
-    pub const fn in_lang(self, lang: Lang) -> &'static str {
-        match lang {
-            Lang::En => self.en,
-            Lang::Zh => self.zh,
-        }
-    }
-}
-
-/// A fixed text in both languages.
-pub const fn both(en: &'static str, zh: &'static str) -> Text {
-    Text { en, zh }
-}
-
-/// A text with values, in both languages, chosen when it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub en: String,
-    pub zh: String,
-}
-
-impl Say for Said {
-    fn say(&self, lang: Lang) -> String {
-        match lang {
-            Lang::En => self.en.clone(),
-            Lang::Zh => self.zh.clone(),
-        }
-    }
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(&self.en)
-    }
-}
-
-/// `say!(lang, "{n} of {total}", "共 {total}，第 {n}")` is the text in that language. Both must have the same
-/// placeholders; formats may differ.
+/// `localized!(lang, "{n} of {total}", "共 {total}，第 {n}")` is the text in that language; without `lang` it is a
+/// [`Localized`], from which a language is chosen later. Both must have the same placeholders; formats may differ.
 #[macro_export]
-macro_rules! say {
+macro_rules! localized {
+    ($en:literal, $zh:literal $(, $name:ident = $value:expr)* $(,)?) => {
+        $crate::lang::Localized {
+            en: $crate::localized!($crate::Lang::En, $en, $zh $(, $name = $value)*),
+            zh: $crate::localized!($crate::Lang::Zh, $en, $zh $(, $name = $value)*),
+        }
+    };
     ($lang:expr, $en:literal, $zh:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         const { assert!($crate::lang::same_placeholders($en, $zh), "the two languages have different placeholders") };
         match $lang {
@@ -115,17 +57,6 @@ macro_rules! say {
             $crate::Lang::Zh => format!($zh $(, $name = $value)*),
         }
     }};
-}
-
-/// The same, to be chosen later: a [`Said`].
-#[macro_export]
-macro_rules! said {
-    ($($text:tt)*) => {
-        $crate::lang::Said {
-            en: $crate::say!($crate::Lang::En, $($text)*),
-            zh: $crate::say!($crate::Lang::Zh, $($text)*),
-        }
-    };
 }
 
 /// Whether every `{name}` and `{name:…}` of one text is in the other one.
@@ -188,16 +119,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_chooses_a_language() {
-        for (locale, lang) in
-            [("zh_CN.UTF-8", Lang::Zh), ("zh", Lang::Zh), ("zh-Hans", Lang::Zh), ("en_US.UTF-8", Lang::En)]
-        {
-            assert_eq!(Lang::of_locale(locale), lang, "{locale}");
-        }
-        assert_eq!([Lang::of_locale(""), Lang::of_locale("C"), Lang::of_locale("zhx")], [Lang::En; 3]);
-    }
-
-    #[test]
     fn placeholders_are_compared() {
         assert!(same_placeholders("{a} of {b:.2}", "{b}，{a:>3}"));
         assert!(same_placeholders("{{a}} none", "没有"));
@@ -209,7 +130,7 @@ mod tests {
     #[test]
     fn a_text_is_said_in_a_language() {
         let (made, total) = (3, 4);
-        assert_eq!(say!(Lang::En, "{made} of {total}", "共 {total}，已 {made}"), "3 of 4");
-        assert_eq!(said!("{made} of {all}", "共 {all}，已 {made}", all = total).say(Lang::Zh), "共 4，已 3");
+        assert_eq!(localized!(Lang::En, "{made} of {total}", "共 {total}，已 {made}"), "3 of 4");
+        assert_eq!(localized!("{made} of {all}", "共 {all}，已 {made}", all = total).in_lang(Lang::Zh), "共 4，已 3");
     }
 }

@@ -45,7 +45,7 @@ pub use host::RecipeTask;
 pub use host::Snapshot;
 pub use lang::Lang;
 pub use lang::Language;
-pub use lang::Say;
+pub use lang::Localize;
 pub use output::Output;
 pub use printable::colourless;
 pub use printable::printable;

@@ -4,11 +4,11 @@ use tunebook_engine::report::LoadReport;
 use tunebook_engine::settings::QuantizationBit;
 
 use crate::lang::Lang;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::quantities::seconds;
 use crate::quantities::thousands;
-use crate::say;
 
 /// The model, where it computes and what of its files is unusual.
 pub fn loaded(report: &LoadReport, lang: Lang) -> String {
@@ -16,7 +16,7 @@ pub fn loaded(report: &LoadReport, lang: Lang) -> String {
     let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
     let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
     let place = place(report, lang);
-    let found = say!(
+    let found = localized!(
         lang,
         "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
          {dtype}{place}; {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
@@ -29,12 +29,12 @@ pub fn loaded(report: &LoadReport, lang: Lang) -> String {
 /// What of the files is not as config.json says.
 fn unexpected(report: &LoadReport, lang: Lang) -> String {
     const MOST: usize = 6;
-    const OWN_HEAD: Text = both(
+    const OWN_HEAD: Localized = localized(
         "\nthe head is lm_head.weight of the files, which differs from the embedding, though config.json says \
          tie_word_embeddings",
         "\n输出头取自文件中的 lm_head.weight：它与嵌入不同，尽管 config.json 设了 tie_word_embeddings",
     );
-    const FLOAT16: Text = both(
+    const FLOAT16: Localized = localized(
         "\nfloat16 is converted to float32 when it is first used, which takes twice the memory of the files; \
          dtype=bfloat16 takes half of that and rounds",
         "\nfloat16 在首次使用时转换为 float32，占用文件两倍的内存；dtype=bfloat16 只需一半，但会舍入",
@@ -45,25 +45,28 @@ fn unexpected(report: &LoadReport, lang: Lang) -> String {
     let (shown, more) = report.unused.split_at(report.unused.len().min(MOST));
     if !shown.is_empty() {
         let names = shown.join(", ");
-        text +=
-            &say!(lang, "\nnot used, none of this model's tensors: {names}", "\n未使用（不是这个模型的张量）：{names}");
+        text += &localized!(
+            lang,
+            "\nnot used, none of this model's tensors: {names}",
+            "\n未使用（不是这个模型的张量）：{names}"
+        );
     }
     if !more.is_empty() {
         let more = more.len();
-        text += &say!(lang, " and {more} more", " 等，另有 {more} 种");
+        text += &localized!(lang, " and {more} more", " 等，另有 {more} 种");
     }
     text
 }
 
 /// The device that computes, unless it is the CPU.
 pub fn place(model: &LoadReport, lang: Lang) -> String {
-    model.device.as_ref().map_or_else(String::new, |device| say!(lang, " on {device}", "（{device}）"))
+    model.device.as_ref().map_or_else(String::new, |device| localized!(lang, " on {device}", "（{device}）"))
 }
 
 pub fn quantized(model: &LoadReport, lang: Lang) -> String {
     let bits = model.quantized.map(|bits| match bits {
-        QuantizationBit::Four => both(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
-        QuantizationBit::Eight => both(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),
+        QuantizationBit::Four => localized(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
+        QuantizationBit::Eight => localized(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),
     });
     bits.map_or("", |bits| bits.in_lang(lang)).to_string()
 }

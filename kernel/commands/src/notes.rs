@@ -9,20 +9,20 @@ use tunebook_engine::report::SystemPrompt;
 use tunebook_engine::report::SystemPromptSource;
 
 use crate::lang::Lang;
-use crate::lang::Say;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localize;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::quantities::FILE;
 use crate::quantities::SAMPLE;
 use crate::quantities::count as counted;
-use crate::say;
 
-impl Say for Note {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for Note {
+    fn localize(&self, lang: Lang) -> String {
         match self {
             Self::Download { id, hub, files, size, cache } => {
                 let (files, size, cache) = (counted(*files, FILE, lang), decimal_size(*size), cache.display());
-                say!(
+                localized!(
                     lang,
                     "{id} from {hub}: {files}, {size}, to {cache}",
                     "从 {hub} 下载 {id}：{files}，{size}，存到 {cache}"
@@ -30,31 +30,31 @@ impl Say for Note {
             }
             Self::DownloadWaits { file, lock } => {
                 let lock = lock.display();
-                say!(
+                localized!(
                     lang,
                     "another program is downloading {file} (lock: {lock}); waiting for it to finish, Ctrl-C cancels",
                     "另一个程序正在下载 {file}（锁文件：{lock}）；正在等它完成，按 Ctrl-C 取消"
                 )
             }
             Self::DownloadStopped => {
-                const STOPPED: Text = both(
+                const STOPPED: Localized = localized(
                     "stopped; the files that have come stay, and the next attempt goes on from there",
                     "已停止；下载好的文件保留，下次从这里继续",
                 );
                 STOPPED.in_lang(lang).to_string()
             }
-            Self::FromCache { id, hub, problem } => say!(
+            Self::FromCache { id, hub, problem } => localized!(
                 lang,
                 "{hub} cannot be reached ({problem}); {id} is taken from the cache",
                 "连不上 {hub}（{problem}）；{id} 取自缓存"
             ),
             Self::CannotBeUsed { names, count, first } => {
                 let (samples, first) = (counted(*count, SAMPLE, lang), first_skipped(first.as_deref(), lang));
-                say!(lang, "{samples} of {names} cannot be used{first}", "{names} 中有 {samples}不能用{first}")
+                localized!(lang, "{samples} of {names} cannot be used{first}", "{names} 中有 {samples}不能用{first}")
             }
             Self::LeftOut(skipped) => {
-                let skipped = skipped.say(lang);
-                say!(
+                let skipped = skipped.localize(lang);
+                localized!(
                     lang,
                     "left out: {skipped} (on_bad_sample=stop ends there instead)",
                     "已跳过：{skipped}（on_bad_sample=stop 则停在这里）"
@@ -62,18 +62,18 @@ impl Say for Note {
             }
             Self::Kept { checkpoint } => {
                 let place = checkpoint.display();
-                say!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
+                localized!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
             }
             Self::FromNextData { keys } => {
                 let keys = keys.join(", ");
-                say!(
+                localized!(
                     lang,
                     "changed since the data was chosen, and used from the next `data` on: {keys}",
                     "选择数据之后改过，从下一次 `data` 起才有效：{keys}"
                 )
             }
             Self::OtherBits => {
-                const OTHER_BITS: Text = both(
+                const OTHER_BITS: Localized = localized(
                     "too little memory is free for as many tokens at a time as before: the training goes on in smaller parts, \
                      and differs in the last bits from one that had not been stopped",
                     "空闲内存不够像之前那样一次计算那么多 token：训练改为分成更小的部分继续，结果与未中断的训练会有末位上的差别",
@@ -82,21 +82,21 @@ impl Say for Note {
             }
             Self::SetAside { folder } => {
                 let place = folder.display();
-                say!(lang, "the earlier training there is kept in {place}", "那里早先的训练移到了 {place}")
+                localized!(lang, "the earlier training there is kept in {place}", "那里早先的训练移到了 {place}")
             }
-            Self::NothingHeldOut { names } => say!(
+            Self::NothingHeldOut { names } => localized!(
                 lang,
                 "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training",
                 "{names} 没有留出样本（val_size、eval_dataset）：这里用的是训练样本"
             ),
-            Self::OtherSha1 { name, sha1 } => say!(
+            Self::OtherSha1 { name, sha1 } => localized!(
                 lang,
                 "the file of {name} is not the one that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1",
                 "{name} 的文件不是 dataset_info.json 所指的那个：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
             ),
             Self::TakenBack { settings } => {
                 let settings = settings.join(", ");
-                say!(
+                localized!(
                     lang,
                     "settings restored, since what they came with has gone: {settings}",
                     "以下设置所属的内容已换掉，恢复原值：{settings}"
@@ -104,11 +104,11 @@ impl Say for Note {
             }
             Self::SystemPrompt(prompt) => {
                 let prompt = system_prompt(prompt, lang);
-                say!(lang, "system prompt: {prompt}", "系统提示词：{prompt}")
+                localized!(lang, "system prompt: {prompt}", "系统提示词：{prompt}")
             }
             Self::GoingOn { checkpoint } => {
                 let place = checkpoint.display();
-                say!(
+                localized!(
                     lang,
                     "going on from {place}; overwrite_output_dir=true starts anew",
                     "从 {place} 继续；overwrite_output_dir=true 则重新开始"
@@ -116,7 +116,7 @@ impl Say for Note {
             }
             Self::WithoutEffect { keys } => {
                 let keys = keys.join(", ");
-                say!(lang, "accepted, no effect here: {keys}", "已接受，在这里不起作用：{keys}")
+                localized!(lang, "accepted, no effect here: {keys}", "已接受，在这里不起作用：{keys}")
             }
         }
     }
@@ -125,14 +125,14 @@ impl Say for Note {
 /// A system prompt, shortened, and where it comes from.
 pub fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
     let source = match prompt.source {
-        SystemPromptSource::Setting => both("default_system", "default_system"),
+        SystemPromptSource::Setting => localized("default_system", "default_system"),
         SystemPromptSource::Data => {
-            both("that of all samples; default_system= sets another", "所有样本共有；可用 default_system= 另设")
+            localized("that of all samples; default_system= sets another", "所有样本共有；可用 default_system= 另设")
         }
-        SystemPromptSource::Template => both("the template's own", "模板自带"),
+        SystemPromptSource::Template => localized("the template's own", "模板自带"),
     };
     let (text, source) = (system_text(&prompt.text, lang), source.in_lang(lang));
-    say!(lang, "{text} ({source})", "{text}（{source}）")
+    localized!(lang, "{text} ({source})", "{text}（{source}）")
 }
 
 /// The text of a system prompt on one line, cut where it is long.
@@ -140,60 +140,60 @@ pub fn system_text(text: &str, lang: Lang) -> String {
     const MOST: usize = 120;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() {
-        return both("none", "无").in_lang(lang).to_string();
+        return localized("none", "无").in_lang(lang).to_string();
     }
     let end = line.char_indices().nth(MOST).map(|(at, _)| at);
     let line = end.map_or_else(|| line.clone(), |end| format!("{}…", &line[..end]));
-    say!(lang, "“{line}”", "“{line}”")
+    localized!(lang, "“{line}”", "“{line}”")
 }
 
-impl Say for Task {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for Task {
+    fn localize(&self, lang: Lang) -> String {
         let text = match self {
-            Self::Reading => both("reading records", "读取记录"),
-            Self::Encoding => both("encoding samples", "编码样本"),
-            Self::EncodingEval => both("encoding samples to evaluate on", "编码评估样本"),
-            Self::Quantizing => both("quantizing parameters", "量化参数"),
-            Self::Uploading => both("copying bytes to the device", "把权重复制到设备（字节）"),
-            Self::Evaluating => both("evaluating", "评估"),
-            Self::Predicting => both("predicting", "预测"),
-            Self::Writing => both("writing tensors", "写入张量"),
+            Self::Reading => localized("reading records", "读取记录"),
+            Self::Encoding => localized("encoding samples", "编码样本"),
+            Self::EncodingEval => localized("encoding samples to evaluate on", "编码评估样本"),
+            Self::Quantizing => localized("quantizing parameters", "量化参数"),
+            Self::Uploading => localized("copying bytes to the device", "把权重复制到设备（字节）"),
+            Self::Evaluating => localized("evaluating", "评估"),
+            Self::Predicting => localized("predicting", "预测"),
+            Self::Writing => localized("writing tensors", "写入张量"),
         };
         text.in_lang(lang).to_string()
     }
 }
 
-impl Say for SkipKind {
-    fn say(&self, lang: Lang) -> String {
+impl Localize for SkipKind {
+    fn localize(&self, lang: Lang) -> String {
         let text = match self {
-            Self::Format => both("not of its format", "格式不符"),
-            Self::NoMessages => both("no messages", "没有消息"),
-            Self::UnknownRole => both("unknown role", "未知角色"),
-            Self::WrongTurn => both("turns out of order", "轮次错乱"),
-            Self::NoAnswer => both("no answer", "没有回答"),
-            Self::ImageCount => both("pictures do not match <image>", "图片与 <image> 不匹配"),
-            Self::OtherMedia => both("video or sound", "视频或声音"),
-            Self::VisionTokenInText => both("vision token in the text", "文字中有视觉 token"),
-            Self::MissingPicture => both("picture not found", "找不到图片"),
-            Self::RemotePicture => both("picture not downloaded", "图片未下载"),
-            Self::BadPicture => both("picture not readable", "图片读不了"),
-            Self::CutoffTooShort => both("cutoff_len too short", "cutoff_len 太短"),
-            Self::BadTools => both("tools or calls not readable", "工具或调用读不了"),
-            Self::LossNotFinite => both("loss not finite", "损失不是有限数"),
+            Self::Format => localized("not of its format", "格式不符"),
+            Self::NoMessages => localized("no messages", "没有消息"),
+            Self::UnknownRole => localized("unknown role", "未知角色"),
+            Self::WrongTurn => localized("turns out of order", "轮次错乱"),
+            Self::NoAnswer => localized("no answer", "没有回答"),
+            Self::ImageCount => localized("pictures do not match <image>", "图片与 <image> 不匹配"),
+            Self::OtherMedia => localized("video or sound", "视频或声音"),
+            Self::VisionTokenInText => localized("vision token in the text", "文字中有视觉 token"),
+            Self::MissingPicture => localized("picture not found", "找不到图片"),
+            Self::RemotePicture => localized("picture not downloaded", "图片未下载"),
+            Self::BadPicture => localized("picture not readable", "图片读不了"),
+            Self::CutoffTooShort => localized("cutoff_len too short", "cutoff_len 太短"),
+            Self::BadTools => localized("tools or calls not readable", "工具或调用读不了"),
+            Self::LossNotFinite => localized("loss not finite", "损失不是有限数"),
         };
         text.in_lang(lang).to_string()
     }
 }
 
-impl Say for Skipped {
-    fn say(&self, lang: Lang) -> String {
-        let (origin, reason) = (&self.origin, self.reason.say(lang));
-        say!(lang, "{origin}: {reason}", "{origin}：{reason}")
+impl Localize for Skipped {
+    fn localize(&self, lang: Lang) -> String {
+        let (origin, reason) = (&self.origin, self.reason.localize(lang));
+        localized!(lang, "{origin}: {reason}", "{origin}：{reason}")
     }
 }
 
 /// `; the first: …`, where there is one.
 pub fn first_skipped(first: Option<&Skipped>, lang: Lang) -> String {
-    let first = first.map(|first| first.say(lang));
-    first.map(|first| say!(lang, "; the first: {first}", "；第一个：{first}")).unwrap_or_default()
+    let first = first.map(|first| first.localize(lang));
+    first.map(|first| localized!(lang, "; the first: {first}", "；第一个：{first}")).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::said;
+use crate::localized;
 use crate::verb;
 use crate::verb::Takes;
 use crate::verb::Verb;
@@ -49,7 +49,7 @@ impl Args {
     pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
         let parse = |word: &str| {
             word.parse().map_err(|_| {
-                verb.usage_error(said!("`{word}` is not a whole number", "`{word}` 不是整数", word = quote(word)))
+                verb.usage_error(localized!("`{word}` is not a whole number", "`{word}` 不是整数", word = quote(word)))
             })
         };
         self.word(index).map(parse).transpose()
@@ -120,12 +120,12 @@ fn words_and_options(
     match args.words.len() {
         given if given < *counts.start() => {
             let name = verb.name;
-            Err(verb.usage_error(said!("`{name}` needs more than that", "`{name}` 缺少参数")))
+            Err(verb.usage_error(localized!("`{name}` needs more than that", "`{name}` 缺少参数")))
         }
         given if given > *counts.end() => {
             let (name, word) = (verb.name, quote(&args.words[*counts.end()]));
             Err(spaced(all).unwrap_or_else(|| {
-                verb.usage_error(said!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`"))
+                verb.usage_error(localized!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`"))
             }))
         }
         _ => Ok(args),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::lang::Lang;
-use crate::say;
+use crate::localized;
 
 /// Something that is counted.
 #[derive(Clone, Copy)]
@@ -57,10 +57,10 @@ pub fn seconds(elapsed: Duration, lang: Lang) -> String {
     let (whole, exact) = (elapsed.as_secs(), elapsed.as_secs_f64());
     let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
     match exact {
-        short if short < 10.0 => say!(lang, "{short:.2} s", "{short:.2} 秒"),
-        short if short < 100.0 => say!(lang, "{short:.1} s", "{short:.1} 秒"),
-        _ if whole < 3600 => say!(lang, "{minutes} min {rest:02} s", "{minutes} 分 {rest:02} 秒"),
-        _ => say!(lang, "{hours} h {minutes:02} min", "{hours} 小时 {minutes:02} 分"),
+        short if short < 10.0 => localized!(lang, "{short:.2} s", "{short:.2} 秒"),
+        short if short < 100.0 => localized!(lang, "{short:.1} s", "{short:.1} 秒"),
+        _ if whole < 3600 => localized!(lang, "{minutes} min {rest:02} s", "{minutes} 分 {rest:02} 秒"),
+        _ => localized!(lang, "{hours} h {minutes:02} min", "{hours} 小时 {minutes:02} 分"),
     }
 }
 

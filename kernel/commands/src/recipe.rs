@@ -10,10 +10,10 @@ use tunebook_engine::settings::FinetuningType;
 
 use crate::error::Result;
 use crate::given_file;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::log;
 use crate::output::Output;
-use crate::say;
 use crate::verb::Stage;
 use crate::verbs::predict::predict;
 
@@ -58,9 +58,9 @@ fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, stage: &Stag
     }
     let folder = folder.display();
     let is_whole = !session.export_trained(&stage.context)?.is_empty();
-    let model = if is_whole { both(", the whole model, too", "，包括整个模型") } else { both("", "") };
+    let model = if is_whole { localized(", the whole model, too", "，包括整个模型") } else { localized("", "") };
     let model = model.in_lang(stage.lang());
-    Ok(Output::Text(say!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
+    Ok(Output::Text(localized!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
 }
 
 /// `tunebook export RECIPE.yaml`: writes the model with the adapter that the recipe names merged into it.

@@ -11,8 +11,9 @@ use tunebook_engine::report::Prediction;
 use unicode_width::UnicodeWidthStr;
 
 use crate::lang::Lang;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Table;
 use crate::page::Page;
 use crate::page::padded;
@@ -25,7 +26,6 @@ use crate::quantities::SAMPLE;
 use crate::quantities::count;
 use crate::quantities::seconds;
 use crate::quantities::size;
-use crate::say;
 use crate::text;
 
 /// Answers stand side by side if each has so many columns.
@@ -37,10 +37,11 @@ pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
     let (done, time) =
         (done(report.done, report.total - report.left_out.len(), SAMPLE, lang), seconds(report.elapsed, lang));
-    let mut note = say!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out.len(), lang);
+    let mut note =
+        localized!(lang, "{done} in {time}", "{done}，用时 {time}") + &bad_samples(report.left_out.len(), lang);
     if let Some(folder) = &report.folder {
         let folder = folder.display();
-        note += &say!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
+        note += &localized!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
     }
     let title = title(&report.samples, report.held_out, &report.adapter, lang);
     metrics(title, rows.map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
@@ -50,12 +51,12 @@ pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
 pub fn prediction(report: &Prediction, page: Page) -> String {
     let (number, total) = (report.index + 1, report.total);
     let (bleu, rouge) = (report.scores.bleu_4, report.scores.rouge_l);
-    let head = say!(
+    let head = localized!(
         page.lang,
         "{number} of {total}: bleu-4 {bleu:.2}, rouge-l {rouge:.2}",
         "第 {number} 个，共 {total} 个：bleu-4 {bleu:.2}，rouge-l {rouge:.2}"
     );
-    const NAMES: [Text; 2] = [both("predicted", "预测"), both("expected", "标准答案")];
+    const NAMES: [Localized; 2] = [localized("predicted", "预测"), localized("expected", "标准答案")];
     let names = NAMES.map(|name| name.in_lang(page.lang));
     let indent = 3 + names.iter().map(|name| name.width()).max().unwrap_or(0);
     let block = |name: &str, text: &str| {
@@ -71,18 +72,22 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (done, time) =
         (done(report.done, report.total - report.left_out.len(), ANSWER, lang), seconds(report.elapsed, lang));
-    let mut note = say!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
+    let mut note = localized!(lang, "{done} in {time}, {rate:.1} tokens/s", "{done}，用时 {time}，{rate:.1} token/秒");
     note += &bad_samples(report.left_out.len(), lang);
     if report.cut > 0 {
         let answers = count(report.cut, ANSWER, lang);
-        note += &say!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");
+        note += &localized!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");
     }
     note += &match &report.folder {
         Some(folder) => {
             let folder = folder.display();
-            say!(lang, "; generated_predictions.jsonl is in {folder}", "；generated_predictions.jsonl 在 {folder}")
+            localized!(
+                lang,
+                "; generated_predictions.jsonl is in {folder}",
+                "；generated_predictions.jsonl 在 {folder}"
+            )
         }
-        None => both("; set output_dir to keep them", "；要保存请设置 output_dir").in_lang(lang).to_string(),
+        None => localized("; set output_dir to keep them", "；要保存请设置 output_dir").in_lang(lang).to_string(),
     };
     let title = title(&report.samples, report.held_out, &report.adapter, lang);
     metrics(title, report.scores.named().map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
@@ -91,20 +96,20 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
 /// `; 2 samples left out`, if there were any.
 pub fn bad_samples(samples: usize, lang: Lang) -> String {
     let counted = count(samples, SAMPLE, lang);
-    if samples == 0 { String::new() } else { say!(lang, "; {counted} left out", "；跳过了 {counted}") }
+    if samples == 0 { String::new() } else { localized!(lang, "; {counted} left out", "；跳过了 {counted}") }
 }
 
 fn title(names: &str, held_out: bool, adapter: &str, lang: Lang) -> String {
     match held_out {
-        true => say!(lang, "held-out samples of {names} with {adapter}", "{names} 留出的样本，使用 {adapter}"),
-        false => say!(lang, "{names} with {adapter}", "{names}，使用 {adapter}"),
+        true => localized!(lang, "held-out samples of {names} with {adapter}", "{names} 留出的样本，使用 {adapter}"),
+        false => localized!(lang, "{names} with {adapter}", "{names}，使用 {adapter}"),
     }
 }
 
 fn metrics(title: String, rows: Vec<(String, f64)>, note: String, lang: Lang) -> Table {
     Table {
         title,
-        headers: [both("metric", "指标"), both("value", "值")].map(|text| text.in_lang(lang)).to_vec(),
+        headers: [localized("metric", "指标"), localized("value", "值")].map(|text| text.in_lang(lang)).to_vec(),
         rows: rows.into_iter().map(|(name, value)| vec![name, format!("{value:.4}")]).collect(),
         note,
     }
@@ -126,7 +131,9 @@ pub fn ends(report: &CompareReport, page: Page) -> String {
 fn left_out(report: &CompareReport, page: Page) -> String {
     let (made, asked) = (report.answers.len(), report.asked);
     match made < asked {
-        true => say!(page.lang, "\nstopped: {made} of {asked} answered", "\n已停止：{asked} 个中回答了 {made} 个"),
+        true => {
+            localized!(page.lang, "\nstopped: {made} of {asked} answered", "\n已停止：{asked} 个中回答了 {made} 个")
+        }
         false => String::new(),
     }
 }
@@ -165,7 +172,7 @@ pub fn exported(report: &ExportReport, lang: Lang) -> String {
     let (size, folder, adapter) = (size(report.bytes), report.folder.display(), &report.adapter);
     let (layers, time, files) =
         (count(report.layers, LAYER, lang), seconds(report.elapsed, lang), report.files.join(", "));
-    say!(
+    localized!(
         lang,
         "{size} in {folder} with {adapter} ({layers}) merged, in {time}: {files}",
         "{folder} 共 {size}，已合并 {adapter}（{layers}），用时 {time}：{files}"
@@ -177,6 +184,6 @@ fn done(done: usize, total: usize, noun: Noun, lang: Lang) -> String {
     let all = count(total, noun, lang);
     match done == total {
         true => all,
-        false => say!(lang, "stopped: {done} of {all}", "已停止：{all}中的 {done} 个"),
+        false => localized!(lang, "stopped: {done} of {all}", "已停止：{all}中的 {done} 个"),
     }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use proc_macro2::TokenStream;
 
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
 use crate::parse::without_percent;
 
 /// Begins a cell, or a block that ends with an empty line.
@@ -75,13 +75,13 @@ pub enum RustError {
 
 impl RustError {
     /// What is left of a session that goes on.
-    pub(crate) fn left(&self) -> Option<Text> {
+    pub(crate) fn left(&self) -> Option<Localized> {
         match self {
             Self::Panicked { .. } => {
-                Some(both("the session and earlier variables are as they were", "会话和之前的变量保持不变"))
+                Some(localized("the session and earlier variables are as they were", "会话和之前的变量保持不变"))
             }
-            Self::Interrupted => Some(both("the session and the variables are still there", "会话和变量都还在")),
-            Self::Killed | Self::Died { .. } => Some(both(
+            Self::Interrupted => Some(localized("the session and the variables are still there", "会话和变量都还在")),
+            Self::Killed | Self::Died { .. } => Some(localized(
                 "variables are gone, model, adapters and training are still there",
                 "变量已丢失，模型、适配器和训练都还在",
             )),

@@ -22,12 +22,13 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::chart;
 use crate::lang::Lang;
-use crate::lang::Say;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localize;
+use crate::lang::Localized;
+use crate::lang::localized;
 use crate::loaded;
 use crate::loaded::place;
 use crate::loaded::quantized;
+use crate::localized;
 use crate::notes::system_prompt;
 use crate::notes::system_text;
 use crate::output::Output;
@@ -48,7 +49,6 @@ use crate::quantities::seconds;
 use crate::quantities::size;
 use crate::quantities::thousands;
 use crate::results;
-use crate::say;
 use crate::training;
 
 /// `output` as plain text, without a line feed at the end; empty if there is nothing to show.
@@ -71,7 +71,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Plot(plot) => {
             let drawn = |file: &std::path::PathBuf| {
                 let file = file.display();
-                say!(lang, "\ndrawn to {file}", "\n已画到 {file}")
+                localized!(lang, "\ndrawn to {file}", "\n已画到 {file}")
             };
             chart::draw(plot, page) + &plot.file.as_ref().map(drawn).unwrap_or_default()
         }
@@ -91,7 +91,7 @@ fn displayed(contents: &[(String, String)], lang: Lang) -> String {
     let text = contents.iter().find(|(kind, _)| kind == "text/plain");
     text.map(|(_, text)| text.clone()).unwrap_or_else(|| {
         let kinds = contents.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", ");
-        say!(lang, "({kinds}, which a notebook shows)", "（{kinds}，可在笔记本中显示）")
+        localized!(lang, "({kinds}, which a notebook shows)", "（{kinds}，可在笔记本中显示）")
     })
 }
 
@@ -139,62 +139,63 @@ fn data(report: &DataReport, page: Page) -> String {
 
 /// Tokens a sample and a picture; the note says what was cut and what was left out.
 fn data_table(report: &DataReport, lang: Lang) -> Table {
-    let row = |what: Text, spread: &Spread| {
+    let row = |what: Localized, spread: &Spread| {
         let Spread { count: _, total, min, median, p95, max } = *spread;
         let what = what.in_lang(lang).to_string();
         std::iter::once(what).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
     };
     let mut rows = vec![
-        row(both("tokens a sample", "每个样本的 token"), &report.tokens),
-        row(both("to learn", "其中要学的"), &report.supervised_tokens),
+        row(localized("tokens a sample", "每个样本的 token"), &report.tokens),
+        row(localized("to learn", "其中要学的"), &report.supervised_tokens),
     ];
     if report.picture_tokens.count > 0 {
-        rows.push(row(both("tokens a picture", "每张图片的 token"), &report.picture_tokens));
+        rows.push(row(localized("tokens a picture", "每张图片的 token"), &report.picture_tokens));
     }
     let mut note = count(report.picture_tokens.count, PICTURE, lang);
     if report.truncated > 0 {
         let samples = count(report.truncated, SAMPLE, lang);
-        note += &say!(lang, "; {samples} cut to cutoff_len", "；{samples}被截断到 cutoff_len");
+        note += &localized!(lang, "; {samples} cut to cutoff_len", "；{samples}被截断到 cutoff_len");
     }
     if let Some(system) = &report.system {
         let system = system_text(system, lang);
-        note += &say!(lang, "\nsystem prompt of all samples: {system}", "\n所有样本的系统提示词：{system}");
+        note += &localized!(lang, "\nsystem prompt of all samples: {system}", "\n所有样本的系统提示词：{system}");
     }
     for SkippedKind { count: left_out, first } in &report.skipped {
-        let (samples, kind, first) = (count(*left_out, SAMPLE, lang), first.reason.kind().say(lang), first.say(lang));
-        note += &say!(
+        let (samples, kind, first) =
+            (count(*left_out, SAMPLE, lang), first.reason.kind().localize(lang), first.localize(lang));
+        note += &localized!(
             lang,
             "\n{samples} left out ({kind}), the first: {first}",
             "\n{samples}被略去（{kind}），第一个：{first}"
         );
     }
     if report.skipped.iter().any(|kind| kind.count > 1) {
-        note += both("\n`data skipped` lists them", "\n`data skipped` 把它们列出来").in_lang(lang);
+        note += localized("\n`data skipped` lists them", "\n`data skipped` 把它们列出来").in_lang(lang);
     }
     let headers = [
-        both("", ""),
-        both("min", "最小"),
-        both("median", "中位数"),
-        both("95 %", "95 %"),
-        both("max", "最大"),
-        both("in all", "合计"),
+        localized("", ""),
+        localized("min", "最小"),
+        localized("median", "中位数"),
+        localized("95 %", "95 %"),
+        localized("max", "最大"),
+        localized("in all", "合计"),
     ];
     Table { title: chosen(report, lang), headers: headers.map(|text| text.in_lang(lang)).to_vec(), rows, note }
 }
 
 fn chosen(report: &DataReport, lang: Lang) -> String {
     let packs = report.packs.map(|packs| count(packs, PACK, lang));
-    let packs = packs.map(|packs| say!(lang, " in {packs}", "（{packs}）")).unwrap_or_default();
+    let packs = packs.map(|packs| localized!(lang, " in {packs}", "（{packs}）")).unwrap_or_default();
     let eval = match report.eval_samples {
         0 => String::new(),
         samples => {
             let samples = thousands(samples);
-            say!(lang, ", {samples} to evaluate on", "，{samples} 个用于评估")
+            localized!(lang, ", {samples} to evaluate on", "，{samples} 个用于评估")
         }
     };
     let names = report.names.join(", ");
     let (samples, steps) = (count(report.samples, SAMPLE, lang), count(report.steps_per_epoch, STEP, lang));
-    say!(
+    localized!(
         lang,
         "{names}: {samples} to train on{packs}{eval}; {steps} an epoch",
         "{names}：{samples}用于训练{packs}{eval}；每轮 {steps}"
@@ -206,7 +207,7 @@ fn sample(report: &SampleReport, page: Page) -> String {
     let mut text = sample_title(report, lang) + "\n";
     for picture in &report.pictures {
         let (path, patches) = (picture.path.display(), patches(picture, lang));
-        text += &say!(lang, "picture {path}: {patches}\n", "图片 {path}：{patches}\n");
+        text += &localized!(lang, "picture {path}: {patches}\n", "图片 {path}：{patches}\n");
     }
     for run in report.tokens.chunk_by(|a, b| a.supervised == b.supervised) {
         let written: String = run
@@ -223,13 +224,13 @@ fn sample(report: &SampleReport, page: Page) -> String {
         }
     }
     let (tokens, learned) = sample_counts(report, lang);
-    text.trim_end().to_string() + &say!(lang, "\n{tokens}, {learned}", "\n{tokens}，{learned}")
+    text.trim_end().to_string() + &localized!(lang, "\n{tokens}, {learned}", "\n{tokens}，{learned}")
 }
 
 /// `sample 3 of 21, creatures.json[3]`
 pub fn sample_title(report: &SampleReport, lang: Lang) -> String {
     let SampleReport { index, samples, origin, .. } = report;
-    say!(lang, "sample {index} of {samples}, {origin}", "样本 {index}（共 {samples}），{origin}")
+    localized!(lang, "sample {index} of {samples}, {origin}", "样本 {index}（共 {samples}），{origin}")
 }
 
 /// How many tokens a sample has, and how many of them are learned.
@@ -237,14 +238,14 @@ pub fn sample_counts(report: &SampleReport, lang: Lang) -> (String, String) {
     let tokens: usize = report.tokens.iter().map(|token| token.count).sum();
     let learned = report.tokens.iter().filter(|token| token.supervised).map(|token| token.count).sum();
     let learned = thousands(learned);
-    (count(tokens, TOKEN, lang), say!(lang, "{learned} to learn", "其中 {learned} 个要学"))
+    (count(tokens, TOKEN, lang), localized!(lang, "{learned} to learn", "其中 {learned} 个要学"))
 }
 
 /// How a picture is cut.
 pub fn patches(picture: &tunebook_engine::report::PictureReport, lang: Lang) -> String {
     let (width, height, size, tokens) =
         (picture.grid_w, picture.grid_h, picture.patch, count(picture.tokens, TOKEN, lang));
-    say!(
+    localized!(
         lang,
         "{width} × {height} patches of {size} pixels, {tokens}",
         "{width} × {height} 个图块，每块 {size} 像素，{tokens}"
@@ -254,11 +255,11 @@ pub fn patches(picture: &tunebook_engine::report::PictureReport, lang: Lang) -> 
 fn adapter(report: &AdapterReport, lang: Lang) -> String {
     let (trainable, all) = (report.trainable_parameters, report.all_parameters);
     let kind = report.lora.as_ref().map_or_else(
-        || both("weights of the model", "模型自身的权重").in_lang(lang).to_string(),
+        || localized("weights of the model", "模型自身的权重").in_lang(lang).to_string(),
         |LoraReport { kind, rank, alpha, dropout, modules }| {
             let variant = if *kind == "LoRA" { String::new() } else { format!("{kind}, ") };
             let layers = count(*modules, LAYER, lang);
-            say!(
+            localized!(
                 lang,
                 "{variant}rank {rank}, alpha {alpha}, dropout {dropout}, {layers}",
                 "{variant}秩 {rank}，缩放系数 {alpha}，随机丢弃 {dropout}，{layers}"
@@ -268,9 +269,9 @@ fn adapter(report: &AdapterReport, lang: Lang) -> String {
     let (name, made) = (&report.name, count(report.step, STEP, lang));
     let trained = match report.step {
         0 => String::new(),
-        _ => say!(lang, ", trained {made}", "，已训练 {made}"),
+        _ => localized!(lang, ", trained {made}", "，已训练 {made}"),
     };
-    say!(lang, "adapter `{name}` is on: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
+    localized!(lang, "adapter `{name}` is on: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
         + &format!(
             "\ntrainable params: {} || all params: {} || trainable%: {:.4}",
             thousands(trainable),
@@ -282,7 +283,7 @@ fn adapter(report: &AdapterReport, lang: Lang) -> String {
 
 fn adapters(reports: &[AdapterReport], page: Page) -> String {
     if reports.is_empty() {
-        const NONE: Text = both(
+        const NONE: Localized = localized(
             "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one",
             "还没有适配器；`lora` 新建一个，`adapter load FOLDER` 加载一个",
         );
@@ -294,11 +295,11 @@ fn adapters(reports: &[AdapterReport], page: Page) -> String {
 fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     let row = |report: &AdapterReport| {
         let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
-        let on = if report.active { both("on", "启用").in_lang(lang) } else { "" };
+        let on = if report.active { localized("on", "启用").in_lang(lang) } else { "" };
         vec![
             report.name.clone(),
             on.to_string(),
-            report.lora.as_ref().map_or(both("weights", "权重").in_lang(lang), |lora| lora.kind).to_string(),
+            report.lora.as_ref().map_or(localized("weights", "权重").in_lang(lang), |lora| lora.kind).to_string(),
             of_lora(&|lora| lora.rank.to_string()),
             of_lora(&|lora| lora.alpha.to_string()),
             of_lora(&|lora| lora.dropout.to_string()),
@@ -308,15 +309,15 @@ fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
         ]
     };
     let headers = [
-        both("adapter", "适配器"),
-        both("", ""),
-        both("kind", "类型"),
-        both("rank", "秩"),
-        both("alpha", "缩放系数"),
-        both("dropout", "随机丢弃"),
-        both("layers", "层数"),
-        both("parameters", "参数量"),
-        both("steps", "步数"),
+        localized("adapter", "适配器"),
+        localized("", ""),
+        localized("kind", "类型"),
+        localized("rank", "秩"),
+        localized("alpha", "缩放系数"),
+        localized("dropout", "随机丢弃"),
+        localized("layers", "层数"),
+        localized("parameters", "参数量"),
+        localized("steps", "步数"),
     ];
     let headers = headers.map(|text| text.in_lang(lang)).to_vec();
     Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
@@ -325,23 +326,24 @@ fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
 /// How an answer came about.
 pub fn answer(report: &ChatReport, lang: Lang) -> String {
     let end = match report.end {
-        AnswerEnd::EndOfTurn => both("", ""),
-        AnswerEnd::MaxNewTokens => both("; cut at max_new_tokens", "；到 max_new_tokens 为止"),
-        AnswerEnd::Interrupted => both("; stopped", "；已停止"),
+        AnswerEnd::EndOfTurn => localized("", ""),
+        AnswerEnd::MaxNewTokens => localized("; cut at max_new_tokens", "；到 max_new_tokens 为止"),
+        AnswerEnd::Interrupted => localized("; stopped", "；已停止"),
     };
     let known = match report.cached_tokens {
         0 => String::new(),
         tokens => {
             let tokens = thousands(tokens);
-            say!(lang, " ({tokens} known)", "（{tokens} 个已读过）")
+            localized!(lang, " ({tokens} known)", "（{tokens} 个已读过）")
         }
     };
     let first = report.first_token.map(|first| seconds(first, lang));
-    let first = first.map(|first| say!(lang, ", the first after {first}", "，首个用时 {first}")).unwrap_or_default();
+    let first =
+        first.map(|first| localized!(lang, ", the first after {first}", "，首个用时 {first}")).unwrap_or_default();
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (tokens, prompt) = (count(report.new_tokens, TOKEN, lang), thousands(report.prompt_tokens));
     let (time, end) = (seconds(report.elapsed, lang), end.in_lang(lang));
-    say!(
+    localized!(
         lang,
         "[{tokens} after {prompt}{known} in {time}{first}, {rate:.1} tokens/s{end}]",
         "[读 {prompt} 个 token{known}，写 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
@@ -355,14 +357,14 @@ fn resumed(report: &ResumeReport, page: Page) -> String {
 
 fn saved(report: &SaveReport, lang: Lang) -> String {
     let (folder, files) = (report.folder.display(), report.files.join(", "));
-    say!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
+    localized!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
         + &not_finite(report.not_finite.as_deref(), lang)
 }
 
 /// A warning of an adapter's tensor with values that are no numbers, where there is one.
 fn not_finite(tensor: Option<&str>, lang: Lang) -> String {
     let warning = |name: &str| {
-        say!(
+        localized!(
             lang,
             "\nwarning: `{name}` holds values that are no numbers (NaN or infinity), so the adapter cannot be used",
             "\n警告：`{name}` 中有不是数的值（NaN 或无穷大），这个适配器无法使用"
@@ -372,12 +374,12 @@ fn not_finite(tensor: Option<&str>, lang: Lang) -> String {
 }
 
 fn status(report: &Status, lang: Lang) -> String {
-    let none = || both("none", "无").in_lang(lang).to_string();
+    let none = || localized("none", "无").in_lang(lang).to_string();
     let model = report.model.as_ref().map_or_else(none, |model| {
         let (parameters, quantized) = (thousands(model.parameters), quantized(model, lang));
         let LoadReport { name, dtype, .. } = model;
         let place = place(model, lang);
-        say!(
+        localized!(
             lang,
             "{name}, {parameters} parameters in {dtype}{quantized}{place}",
             "{name}，{parameters} 个参数，{dtype}{quantized}{place}"
@@ -386,9 +388,9 @@ fn status(report: &Status, lang: Lang) -> String {
     let data = report.data.as_ref().map_or_else(none, |data| {
         let names = data.names.join(", ");
         let (samples, tokens) = (count(data.samples, SAMPLE, lang), count(data.tokens.total, TOKEN, lang));
-        say!(lang, "{names}: {samples}, {tokens}", "{names}：{samples}，{tokens}")
+        localized!(lang, "{names}: {samples}, {tokens}", "{names}：{samples}，{tokens}")
     });
-    let on = both(" (on)", "（启用）").in_lang(lang);
+    let on = localized(" (on)", "（启用）").in_lang(lang);
     let adapters: Vec<_> = report
         .adapters
         .iter()
@@ -396,38 +398,38 @@ fn status(report: &Status, lang: Lang) -> String {
         .collect();
     let mut training = match (report.step, report.total_steps) {
         (0, 0) => none(),
-        (step, total) => say!(lang, "step {step} of {total}", "第 {step} 步，共 {total} 步"),
+        (step, total) => localized!(lang, "step {step} of {total}", "第 {step} 步，共 {total} 步"),
     };
     if let Some(last @ StepRecord { epoch, .. }) = &report.last {
         let loss = last.loss();
-        training += &say!(lang, ", epoch {epoch:.2}, loss {loss:.4}", "，第 {epoch:.2} 轮，损失 {loss:.4}");
+        training += &localized!(lang, ", epoch {epoch:.2}, loss {loss:.4}", "，第 {epoch:.2} 轮，损失 {loss:.4}");
     }
     let mut lines = vec![
-        (both("model", "模型"), model),
-        (both("data", "数据"), data),
-        (both("adapters", "适配器"), if adapters.is_empty() { none() } else { adapters.join(", ") }),
-        (both("training", "训练"), training),
-        (both("chat", "对话"), count(report.turns, TURN, lang)),
+        (localized("model", "模型"), model),
+        (localized("data", "数据"), data),
+        (localized("adapters", "适配器"), if adapters.is_empty() { none() } else { adapters.join(", ") }),
+        (localized("training", "训练"), training),
+        (localized("chat", "对话"), count(report.turns, TURN, lang)),
     ];
     if let Some(checkpoint) = &report.recovered {
-        lines.push((both("recovery", "恢复"), recovered(checkpoint, lang)));
+        lines.push((localized("recovery", "恢复"), recovered(checkpoint, lang)));
     }
     if let Some(prompt) = &report.system {
-        lines.push((both("system", "系统提示词"), system_prompt(prompt, lang)));
+        lines.push((localized("system", "系统提示词"), system_prompt(prompt, lang)));
     }
     if let Some(bytes) = report.resident_bytes {
         let size = size(bytes);
-        lines.push((both("memory", "内存"), say!(lang, "{size} resident", "占用 {size}")));
+        lines.push((localized("memory", "内存"), localized!(lang, "{size} resident", "占用 {size}")));
     }
     let width = lines.iter().map(|(name, _)| name.in_lang(lang).width()).max().unwrap_or(0);
-    let line = |(name, text): (Text, String)| format!("{}  {text}", padded(name.in_lang(lang), width));
+    let line = |(name, text): (Localized, String)| format!("{}  {text}", padded(name.in_lang(lang), width));
     lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What an earlier session has left.
 pub fn recovered(checkpoint: &Path, lang: Lang) -> String {
     let place = checkpoint.display();
-    say!(
+    localized!(
         lang,
         "a training of an earlier session, which was ended from outside, is kept in {place}: `load` its model, and `resume` \
          that folder; it is named until it is deleted",

@@ -9,14 +9,14 @@ use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
 
 use crate::lang::Lang;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::quantities::EVALUATION;
 use crate::quantities::SAMPLE;
 use crate::quantities::STEP;
 use crate::quantities::count;
 use crate::quantities::seconds;
 use crate::results::bad_samples;
-use crate::say;
 
 /// A line of the log.
 pub fn step(record: &StepRecord, lang: Lang) -> String {
@@ -24,7 +24,7 @@ pub fn step(record: &StepRecord, lang: Lang) -> String {
     let loss = record.loss();
     let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
     let step = format!("{step:>width$}");
-    say!(
+    localized!(
         lang,
         "step {step}/{total_steps}  loss {loss:.4}  grad_norm {grad_norm:.4}  lr {rate}  epoch {epoch:.2}",
         "步 {step}/{total_steps}  损失 {loss:.4}  梯度范数 {grad_norm:.4}  学习率 {rate}  轮 {epoch:.2}"
@@ -36,7 +36,7 @@ pub fn evaluation(record: &EvaluationRecord, lang: Lang) -> String {
     let &EvaluationRecord { step, total_steps, loss, seconds, .. } = record;
     let width = total_steps.to_string().len();
     let (step, samples) = (format!("{step:>width$}"), count(record.samples, SAMPLE, lang));
-    say!(
+    localized!(
         lang,
         "step {step}/{total_steps}  eval_loss {loss:.4}  ({samples} in {seconds:.2} s)",
         "步 {step}/{total_steps}  评估损失 {loss:.4}  （{samples}，用时 {seconds:.2} 秒）"
@@ -53,7 +53,7 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     let (step, total) = (report.step, report.total_steps);
     let best = report.best.as_ref().map(|best| format!("\n{}", self::best(best, lang))).unwrap_or_default();
     if report.steps == 0 && report.end == TrainEnd::Finished {
-        return say!(
+        return localized!(
             lang,
             "all {total} steps are made; for more, raise num_train_epochs (or max_steps){best}",
             "{total} 步都已训练完；要继续，请调大 num_train_epochs（或 max_steps）{best}"
@@ -61,30 +61,33 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     }
     let end = match report.end {
         TrainEnd::Paused => {
-            say!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
+            localized!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
         }
-        TrainEnd::Finished => say!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束"),
+        TrainEnd::Finished => {
+            localized!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束")
+        }
         TrainEnd::StoppedEarly => {
             let evaluations = report.best.as_ref().map_or(0, |best| best.evaluations_since);
             let evaluations = count(evaluations, EVALUATION, lang);
-            say!(
+            localized!(
                 lang,
                 "stopped early at step {step} of {total}: {evaluations} in a row found no lower eval_loss",
                 "提前停在第 {step} 步，共 {total} 步：连续 {evaluations}没有更低的 eval_loss"
             )
         }
-        TrainEnd::Interrupted => say!(
+        TrainEnd::Interrupted => localized!(
             lang,
             "stopped at step {step} of {total}; `train` goes on from there",
             "停在第 {step} 步，共 {total} 步；`train` 从这里继续"
         ),
     };
-    let loss = report.loss.map(|loss| say!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
+    let loss =
+        report.loss.map(|loss| localized!(lang, ", mean loss {loss:.4}", "，平均损失 {loss:.4}")).unwrap_or_default();
     let (made, time) = (count(report.steps, STEP, lang), seconds(report.elapsed, lang));
     let rate = Some(report.tokens_per_second).filter(|rate| *rate > 0.0);
-    let rate = rate.map(|rate| say!(lang, ", {rate:.0} tokens/s", "，{rate:.0} token/秒")).unwrap_or_default();
+    let rate = rate.map(|rate| localized!(lang, ", {rate:.0} tokens/s", "，{rate:.0} token/秒")).unwrap_or_default();
     let end = end + &bad_samples(report.left_out.len(), lang);
-    say!(lang, "{made} in {time}{loss}{rate}; {end}{best}", "{made}，用时 {time}{loss}{rate}；{end}{best}")
+    localized!(lang, "{made} in {time}{loss}{rate}; {end}{best}", "{made}，用时 {time}{loss}{rate}；{end}{best}")
 }
 
 fn best(best: &BestReport, lang: Lang) -> String {
@@ -92,12 +95,12 @@ fn best(best: &BestReport, lang: Lang) -> String {
     let place = checkpoint.as_ref().map(|place| place.display());
     let place = match (place, loaded) {
         (Some(place), true) => {
-            say!(lang, "; the adapter is that of {place} again", "；适配器已换回 {place} 的")
+            localized!(lang, "; the adapter is that of {place} again", "；适配器已换回 {place} 的")
         }
-        (Some(place), false) => say!(lang, ", kept in {place}", "，保存在 {place}"),
+        (Some(place), false) => localized!(lang, ", kept in {place}", "，保存在 {place}"),
         (None, _) => String::new(),
     };
-    say!(
+    localized!(
         lang,
         "lowest eval_loss {eval_loss:.4} at step {step}{place}",
         "最低的 eval_loss 为 {eval_loss:.4}，在第 {step} 步{place}"
@@ -109,31 +112,31 @@ pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
     let ResumeReport { checkpoint, adapter, step, total_steps, micro_batches, taken, differing, .. } = report;
     let open = match micro_batches {
         0 => String::new(),
-        1 => both(" and 1 micro-batch of the next", "和下一步的 1 个小批次").in_lang(lang).to_string(),
-        done => say!(lang, " and {done} micro-batches of the next", "和下一步的 {done} 个小批次"),
+        1 => localized(" and 1 micro-batch of the next", "和下一步的 1 个小批次").in_lang(lang).to_string(),
+        done => localized!(lang, " and {done} micro-batches of the next", "和下一步的 {done} 个小批次"),
     };
     let place = checkpoint.display();
-    let mut text = say!(
+    let mut text = localized!(
         lang,
         "adapter `{adapter}` is on, after step {step} of {total_steps}{open}, from {place}",
         "适配器 `{adapter}` 已启用，已完成第 {step} 步（共 {total_steps} 步）{open}，来自 {place}"
     );
     if !taken.is_empty() {
         let taken = taken.join(", ");
-        text += &say!(lang, "\nsettings as they were: {taken}", "\n沿用的设置：{taken}");
+        text += &localized!(lang, "\nsettings as they were: {taken}", "\n沿用的设置：{taken}");
     }
     if !differing.is_empty() {
         let list = differing.iter().map(|SettingDifference { key, then, now }| {
-            say!(lang, "{key} was {then} and is {now}", "{key} 当时为 {then}，现在为 {now}")
+            localized!(lang, "{key} was {then} and is {now}", "{key} 当时为 {then}，现在为 {now}")
         });
-        let list = list.collect::<Vec<_>>().join(both(", ", "；").in_lang(lang));
-        text += &say!(
+        let list = list.collect::<Vec<_>>().join(localized(", ", "；").in_lang(lang));
+        text += &localized!(
             lang,
             "\nother than it was, so that the result will be another one: {list}",
             "\n与当时不同，因此结果也会不同：{list}"
         );
     }
-    if step < total_steps { text + both("\n`train` goes on", "\n用 `train` 继续").in_lang(lang) } else { text }
+    if step < total_steps { text + localized("\n`train` goes on", "\n用 `train` 继续").in_lang(lang) } else { text }
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::lang::Lang;
 use crate::lang::Language;
-use crate::lang::Said;
-use crate::lang::Text;
+use crate::lang::Localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verbs::VERBS;
@@ -25,11 +24,11 @@ pub struct Verb {
     /// The usage line; optional parts are in brackets.
     pub usage: &'static str,
     /// One line of help.
-    pub help: Text,
+    pub help: Localized,
     /// Further help; may be empty.
-    pub details: Text,
+    pub details: Localized,
     /// Example lines and what they do.
-    pub examples: &'static [(&'static str, Text)],
+    pub examples: &'static [(&'static str, Localized)],
     /// What may follow the verb.
     pub takes: Takes,
     /// Options: keys that belong to this verb alone.
@@ -54,7 +53,7 @@ pub enum Takes {
 #[derive(Debug)]
 pub struct VerbOption {
     pub name: &'static str,
-    pub help: Text,
+    pub help: Localized,
     /// May be given several times.
     pub repeats: bool,
     pub complete: Complete,
@@ -98,7 +97,7 @@ impl Stage<'_> {
 }
 
 impl Verb {
-    pub fn usage_error(&self, problem: Said) -> Error {
+    pub fn usage_error(&self, problem: Localized<String>) -> Error {
         Error::Usage { problem: Box::new(problem), usage: self.usage }
     }
 }
@@ -122,7 +121,6 @@ mod tests {
     use tunebook_engine::settings::declarations;
 
     use super::*;
-    use crate::lang::both;
 
     /// What stands between backticks, and words that name keys, files or environment variables, in order of the alphabet.
     fn names(text: &str) -> Vec<&str> {
@@ -138,7 +136,7 @@ mod tests {
     }
 
     /// Chinese is there, is Chinese, and names the same keys and commands.
-    fn check(of: &str, text: Text) {
+    fn check(of: &str, text: Localized) {
         assert_eq!(text.en.is_empty(), text.zh.is_empty(), "{of}");
         let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
         assert!(!text.en.chars().any(is_chinese), "{of}: {}", text.en);
@@ -157,9 +155,8 @@ mod tests {
             }
         }
         for setting in declarations() {
-            let (en, zh) = (setting.help(), setting.chinese_help());
-            assert!(!en.is_empty() && !zh.is_empty());
-            check(setting.name, both(en, zh));
+            assert!(!setting.help().en.is_empty());
+            check(setting.name, setting.help());
         }
     }
 }

@@ -25,6 +25,7 @@ mod finite;
 pub mod generate;
 pub mod hub;
 pub mod instead;
+pub mod lang;
 mod memory;
 mod methods;
 mod metrics;

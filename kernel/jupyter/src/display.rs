@@ -7,10 +7,10 @@ use serde_json::json;
 use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::colourless;
+use tunebook_commands::localized;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Table;
 use tunebook_commands::page;
-use tunebook_commands::say;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
 use tunebook_engine::output::plot::Figure;
@@ -54,7 +54,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         Output::Picture(path) => {
             let name = path.display().to_string();
             let name = colourless(&name);
-            data["text/plain"] = json!(say!(lang, "picture {name}", "图片 {name}"));
+            data["text/plain"] = json!(localized!(lang, "picture {name}", "图片 {name}"));
             data["text/html"] = json!(picture::html(path, lang));
         }
         Output::Compared(report) => data["text/html"] = json!(comparison::html(report, lang)),

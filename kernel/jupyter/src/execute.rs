@@ -18,8 +18,8 @@ use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::cell;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
 use tunebook_commands::script::Line;
 
 use crate::display;
@@ -39,7 +39,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// client that waits for the reply before it sends the next cell is not affected.
 const BEHIND: Duration = Duration::from_millis(50);
 /// The prompt of a conversation, and what ends it.
-const PROMPT: Text = both("you: ", "你：");
+const PROMPT: Localized = localized("you: ", "你：");
 const ENDS: [&str; 3] = ["", "/exit", "/quit"];
 
 /// Hands cells to the thread that runs them.
@@ -147,7 +147,7 @@ impl Cells {
                 Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
                 Some(Output::Conversation) => {
-                    const TALK: Text = both(
+                    const TALK: Localized = localized(
                         "to talk, write `chat TEXT`, or a cell that begins with %%chat",
                         "要对话，请写 `chat TEXT`，或以 %%chat 开头的单元格",
                     );

@@ -3,16 +3,17 @@
 use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::lang::Lang;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
-use tunebook_commands::say;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 
 use crate::wire::PROTOCOL_VERSION;
 
 /// The language by which VS Code and Zed choose an editor's mode: `%%rust` cells are Rust, and a language they know keeps
 /// them from asking. JupyterLab goes by `codemirror_mode`, which fits the commands.
 pub const LANGUAGE: &str = "rust";
-const SETTINGS: Text = both("LLaMA-Factory, whose names the settings have", "LLaMA-Factory，设置的名称与它一致");
+const SETTINGS: Localized =
+    localized("LLaMA-Factory, whose names the settings have", "LLaMA-Factory，设置的名称与它一致");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
 
 /// The content of a `kernel_info_reply`.
@@ -40,7 +41,7 @@ pub fn reply(lang: Lang) -> Value {
 
 fn banner(lang: Lang) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    say!(
+    localized!(
         lang,
         "tunebook {version}: fine-tune vision-language models step by step. `help` lists the commands.",
         "tunebook {version}：一步一步地微调视觉语言模型。`help` 列出命令。"

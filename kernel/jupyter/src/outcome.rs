@@ -6,10 +6,10 @@ use tunebook_commands::Error;
 use tunebook_commands::Lang;
 use tunebook_commands::RustError;
 use tunebook_commands::colourless;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::rust;
-use tunebook_commands::say;
 use tunebook_commands::script::Line;
 use tunebook_engine::Error as EngineError;
 
@@ -27,22 +27,24 @@ pub(crate) struct Failure {
 impl Failure {
     pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
         let report = error.report().map(str::to_string);
-        let message = colourless(&error.say_in_session(lang)).into_owned();
+        let message = colourless(&error.localize_in_session(lang)).into_owned();
         Self { name: name(error), line: line.clone(), message, report, lang }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
     pub fn interrupted(line: &Line, said: Option<String>, lang: Lang) -> Self {
-        const STOPPED: Text =
-            both("stopped; the session is as it was before this command", "已停止；会话与这个命令之前相同");
+        const STOPPED: Localized =
+            localized("stopped; the session is as it was before this command", "已停止；会话与这个命令之前相同");
         let message = said.unwrap_or_else(|| STOPPED.in_lang(lang).to_string());
         Self { name: "Interrupted", line: line.clone(), message, report: None, lang }
     }
 
     /// The engine's thread is gone.
     pub fn lost(line: &Line, lang: Lang) -> Self {
-        const LOST: Text =
-            both("the engine has ended, which is a bug; restart the kernel", "引擎已结束，这是程序缺陷；请重启内核");
+        const LOST: Localized = localized(
+            "the engine has ended, which is a bug; restart the kernel",
+            "引擎已结束，这是程序缺陷；请重启内核",
+        );
         Self { name: "EngineLost", line: line.clone(), message: LOST.in_lang(lang).to_string(), report: None, lang }
     }
 
@@ -50,18 +52,18 @@ impl Failure {
     pub fn content(&self) -> Value {
         let command = colourless(self.line.text.lines().next().unwrap_or_default());
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
-        let ends = both("; ", "；").in_lang(self.lang);
+        let ends = localized("; ", "；").in_lang(self.lang);
         let (cause, remedy) = match self.message.split_once(ends) {
             Some((cause, remedy)) => (cause, Some(remedy.to_string())),
             None if rust::code(&self.line.text).is_some() => (self.message.as_str(), None),
             None => (
                 self.message.as_str(),
-                Some(say!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么")),
+                Some(localized!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么")),
             ),
         };
         let shown = self.report.clone().unwrap_or_else(|| format!("  {cause}"));
         let head = [
-            say!(
+            localized!(
                 self.lang,
                 "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
                 "\x1b[31;1m{name}\x1b[0m 第 {number} 行：\x1b[1m{command}\x1b[0m",

@@ -5,12 +5,12 @@ use serde_json::json;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
+use tunebook_commands::Localize;
 use tunebook_commands::Output;
-use tunebook_commands::Say;
 use tunebook_commands::colourless;
 use tunebook_commands::estimate;
-use tunebook_commands::lang::Text;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::Localized;
+use tunebook_commands::lang::localized;
 use tunebook_commands::printable;
 
 use crate::display;
@@ -42,9 +42,9 @@ impl<'a> Page<'a> {
     pub fn event(&mut self, event: Event) {
         match event {
             Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &colourless(&text)),
-            Event::Note(note) => self.note(&note.say(self.lang())),
+            Event::Note(note) => self.note(&note.localize(self.lang())),
             Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
-            Event::Advice(advice) => self.note(&advice.say(self.lang())),
+            Event::Advice(advice) => self.note(&advice.localize(self.lang())),
             event => {
                 self.progress.event(event);
                 self.draw_progress();
@@ -80,8 +80,10 @@ impl<'a> Page<'a> {
             }
             Output::Plot(_) | Output::Picture(_) => self.display(&output),
             Output::Quit => {
-                const GOES_ON: Text =
-                    both("the kernel goes on; Jupyter's menu shuts it down", "内核继续运行；可用 Jupyter 的菜单关闭");
+                const GOES_ON: Localized = localized(
+                    "the kernel goes on; Jupyter's menu shuts it down",
+                    "内核继续运行；可用 Jupyter 的菜单关闭",
+                );
                 self.note(GOES_ON.in_lang(self.lang()));
                 return Some(output);
             }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::ImageFormat;
 use tunebook_commands::Lang;
-use tunebook_commands::say;
+use tunebook_commands::localized;
 
 use crate::display::escape;
 
@@ -35,6 +35,6 @@ pub fn html(path: &Path, lang: Lang) -> String {
     };
     match jpeg(path, fitting) {
         Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
-        None => say!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
+        None => localized!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
     }
 }

@@ -8,11 +8,11 @@ use serde_json::json;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
-use tunebook_commands::Say;
+use tunebook_commands::Localize;
 use tunebook_commands::colourless;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::quantities::seconds;
-use tunebook_commands::say;
 use tunebook_engine::Task;
 use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::hub::decimal_size;
@@ -204,21 +204,23 @@ impl Training {
     fn facts(&self, lang: Lang) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
-            facts.push((both("loss", "损失"), format!("{:.4}", last.loss())));
+            facts.push((localized("loss", "损失"), format!("{:.4}", last.loss())));
             let eval_loss = self.evaluations.last().map(|(_, loss)| format!("{loss:.4}"));
-            facts.extend(eval_loss.map(|loss| (both("eval loss", "评估损失"), loss)));
-            facts.push((both("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
-            facts.push((both("grad norm", "梯度范数"), format!("{:.3}", last.grad_norm)));
-            facts.push((both("epoch", "轮"), format!("{:.2}", last.epoch)));
+            facts.extend(eval_loss.map(|loss| (localized("eval loss", "评估损失"), loss)));
+            facts.push((localized("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
+            facts.push((localized("grad norm", "梯度范数"), format!("{:.3}", last.grad_norm)));
+            facts.push((localized("epoch", "轮"), format!("{:.2}", last.epoch)));
         }
         match (&self.report, self.rate()) {
-            (Some(report), _) => facts.push((both("tokens/s", "token/秒"), format!("{:.0}", report.tokens_per_second))),
-            (None, Some(rate)) => facts.push((both("tokens/s", "token/秒"), format!("{rate:.0}"))),
+            (Some(report), _) => {
+                facts.push((localized("tokens/s", "token/秒"), format!("{:.0}", report.tokens_per_second)))
+            }
+            (None, Some(rate)) => facts.push((localized("tokens/s", "token/秒"), format!("{rate:.0}"))),
             (None, None) => {}
         }
         match &self.report {
-            Some(report) => facts.push((both("took", "用时"), seconds(report.elapsed, lang))),
-            None => facts.extend(self.left().map(|left| (both("left", "剩余"), seconds(left, lang)))),
+            Some(report) => facts.push((localized("took", "用时"), seconds(report.elapsed, lang))),
+            None => facts.extend(self.left().map(|left| (localized("left", "剩余"), seconds(left, lang)))),
         }
         facts.into_iter().map(|(name, value)| (name.in_lang(lang), value)).collect()
     }
@@ -241,7 +243,7 @@ impl Training {
         let step = self.report.as_ref().map_or(self.step, |report| report.step);
         let window = match &self.report {
             _ if task.is_some() => format!(" · {}", task.unwrap_or_default()),
-            None if self.total > 1 => say!(
+            None if self.total > 1 => localized!(
                 lang,
                 " · micro-batch {done} of {total}",
                 " · 小批次 {done}/{total}",
@@ -251,7 +253,7 @@ impl Training {
             _ => String::new(),
         };
         let total = self.total_steps;
-        say!(lang, "step {step} of {total}{window}", "第 {step} 步，共 {total} 步{window}")
+        localized!(lang, "step {step} of {total}{window}", "第 {step} 步，共 {total} 步{window}")
     }
 
     fn text(&self, task: Option<&str>, lang: Lang) -> String {
@@ -273,7 +275,7 @@ impl Training {
         let losses: Vec<_> = self.records.iter().map(StepRecord::loss).collect();
         let curve =
             if losses.is_empty() { String::new() } else { curve::svg("loss", &steps, &losses, &[], &self.evaluations) };
-        let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.say(lang))));
+        let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
         format!(
             "<div style=\"max-width:600px\">{}\
              <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
@@ -298,11 +300,11 @@ impl Download {
     fn data(&self, lang: Lang) -> Value {
         let of = |done: u64, all: u64| {
             let (done, all) = (decimal_size(done), decimal_size(all));
-            say!(lang, "{done} of {all}", "{done} / {all}")
+            localized!(lang, "{done} of {all}", "{done} / {all}")
         };
         let file = format!("{} {}", self.file, of(self.done, self.size));
         let all = of(self.all_done, self.all);
-        let all = say!(lang, "all files {all}", "所有文件 {all}");
+        let all = localized!(lang, "all files {all}", "所有文件 {all}");
         let part = |done: u64, all: u64| done as f64 / all.max(1) as f64;
         let line = |text: &str, part: f64| format!("{}<div>{}</div>", bar(part), escape(text));
         json!({
@@ -317,8 +319,8 @@ impl Download {
 }
 
 fn task_text((task, done, total): (Task, usize, usize), lang: Lang) -> String {
-    let task = task.say(lang);
-    say!(lang, "{task} {done} of {total}", "{task} {done}/{total}")
+    let task = task.localize(lang);
+    localized!(lang, "{task} {done} of {total}", "{task} {done}/{total}")
 }
 
 fn task_data(task: (Task, usize, usize), lang: Lang) -> Value {

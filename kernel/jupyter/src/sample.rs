@@ -1,7 +1,7 @@
 //! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned.
 
 use tunebook_commands::Lang;
-use tunebook_commands::say;
+use tunebook_commands::localized;
 use tunebook_commands::text::patches;
 use tunebook_commands::text::sample_counts;
 use tunebook_commands::text::sample_title;
@@ -58,7 +58,7 @@ fn picture(report: &PictureReport, lang: Lang) -> String {
     let caption = patches(report, lang);
     let name = escape(&report.path.display().to_string());
     let Some(data) = jpeg(&report.path, |_| (shown_w as u32, shown_h as u32)) else {
-        let gone = say!(lang, "{name} is gone", "{name} 不见了");
+        let gone = localized!(lang, "{name} is gone", "{name} 不见了");
         return format!("<figure style=\"margin:0\">{gone}<figcaption>{caption}</figcaption></figure>");
     };
     let line = format!(

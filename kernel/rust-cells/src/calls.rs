@@ -20,13 +20,13 @@ use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Host;
 use tunebook_commands::Lang;
+use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::Result;
-use tunebook_commands::Say;
 use tunebook_commands::Stage;
 use tunebook_commands::cell::quoted;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::localized;
 use tunebook_commands::run;
 use tunebook_engine::Session;
 use tunebook_engine::report::AdapterReport;
@@ -58,7 +58,7 @@ pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(S
     let messages = host.call(move |session, stage| {
         let part = answer_to(request, session, stage).unwrap_or_else(|error| match error {
             Error::Engine(tunebook_engine::Error::Cancelled) => stopped(stage.lang()),
-            error => Part::Refused { message: error.say(stage.lang()) },
+            error => Part::Refused { message: error.localize(stage.lang()) },
         });
         // The receiver waits below.
         let _ = sender.send(part);
@@ -74,7 +74,7 @@ pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(S
             Message::Event(Event::MemoryEstimate(_) | Event::Estimate { .. }) | Message::Output(Output::Picture(_))
                 if !is_shown => {}
             Message::Done(result) => {
-                problem = result.err().map(|error| error.say(host.language().get())).unwrap_or_default();
+                problem = result.err().map(|error| error.localize(host.language().get())).unwrap_or_default();
                 break;
             }
             message => cell.show(message),
@@ -221,7 +221,7 @@ fn value(value: impl Wire) -> Part {
 
 /// The user has asked to stop.
 fn stopped(lang: Lang) -> Part {
-    Part::Interrupted { message: both("stopped", "已停止").in_lang(lang).to_string() }
+    Part::Interrupted { message: localized("stopped", "已停止").in_lang(lang).to_string() }
 }
 
 /// A verb that answers something else than it should is a bug; the cell is told.

@@ -22,7 +22,7 @@ use tunebook_commands::Host;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::RustError;
-use tunebook_commands::lang::both;
+use tunebook_commands::lang::localized;
 
 use crate::Completion;
 use crate::Completions;
@@ -71,10 +71,10 @@ impl Evaluator {
         toolchain::check()?;
         let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
         let lang = host.language().get();
-        say(both("Rust starts; once a session this takes some seconds", "Rust 正在启动；每个会话一次，需要几秒")
+        say(localized("Rust starts; once a session this takes some seconds", "Rust 正在启动；每个会话一次，需要几秒")
             .in_lang(lang));
         if !toolchain::has_library_source() {
-            say(both(
+            say(localized(
                 "the source of the standard library is not there; if `rustup component add rust-src` cannot bring it, \
                  variables need types written out",
                 "没有标准库的源代码；如果 `rustup component add rust-src` 无法取得，变量需要写明类型",

@@ -4,13 +4,12 @@ use tunebook_engine::Session;
 use tunebook_quote::quote;
 
 use crate::error::Result;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
-use crate::said;
-use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -20,20 +19,20 @@ pub static VERB: Verb = Verb {
     name: "adapter",
     aliases: &[],
     usage: "adapter list | load FOLDER [as NAME] | use NAME | off | drop NAME",
-    help: both("list, load, switch, turn off or drop adapters", "列出、加载、切换、关闭或丢弃适配器"),
-    details: both(
+    help: localized("list, load, switch, turn off or drop adapters", "列出、加载、切换、关闭或丢弃适配器"),
+    details: localized(
         "A folder is one that `save` or PEFT wrote. Switching takes no time: the model stays as it is.",
         "文件夹是 `save` 或 PEFT 写的。切换不花时间：模型保持不动。",
     ),
     examples: &[
-        ("adapter list", both("all of them, and which one is on", "列出全部，并显示启用的是哪个")),
+        ("adapter list", localized("all of them, and which one is on", "列出全部，并显示启用的是哪个")),
         (
             "adapter load saves/creatures as old",
-            both("loads one, turns it on, calls it old", "加载一个并启用，取名 old"),
+            localized("loads one, turns it on, calls it old", "加载一个并启用，取名 old"),
         ),
-        ("adapter use default", both("turns another one on", "启用另一个")),
-        ("adapter off", both("runs the base model", "使用基础模型")),
-        ("adapter drop old", both("forgets one; its files stay", "丢弃一个；它的文件还在")),
+        ("adapter use default", localized("turns another one on", "启用另一个")),
+        ("adapter off", localized("runs the base model", "使用基础模型")),
+        ("adapter drop old", localized("forgets one; its files stay", "丢弃一个；它的文件还在")),
     ],
     takes: Takes::Words(0, 4),
     options: &[],
@@ -61,16 +60,17 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         ["use", name] => Ok(Output::Adapter(session.adapter_use(name)?)),
         ["off"] => {
             session.adapter_off()?;
-            const OFF: Text = both("no adapter is on: the base model answers", "没有启用适配器：由基础模型回答");
+            const OFF: Localized =
+                localized("no adapter is on: the base model answers", "没有启用适配器：由基础模型回答");
             Ok(Output::Text(OFF.in_lang(stage.lang()).to_string()))
         }
         ["drop", name] => {
             session.adapter_drop(name)?;
-            Ok(Output::Text(say!(stage.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
+            Ok(Output::Text(localized!(stage.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
         }
         _ => {
             let words = quote(&words.join(" "));
-            Err(VERB.usage_error(said!("`adapter {words}` is not a command", "没有 `adapter {words}` 这个命令")))
+            Err(VERB.usage_error(localized!("`adapter {words}` is not a command", "没有 `adapter {words}` 这个命令")))
         }
     }
 }

@@ -4,12 +4,12 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::picture::pictures;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -20,8 +20,8 @@ pub static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
-    help: both("ask the model, with pictures; alone: a conversation", "向模型提问，可带图片；单独使用则进入对话"),
-    details: both(
+    help: localized("ask the model, with pictures; alone: a conversation", "向模型提问，可带图片；单独使用则进入对话"),
+    details: localized(
         "Options come first, the rest of the line is the message as it is. The conversation goes on from message \
          to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures come in \
          front of the text, or where it says <image>; those of the data sets may be named as they are there. The system \
@@ -32,20 +32,20 @@ pub static VERB: Verb = Verb {
          default_system，否则是数据中所有样本共有的；换了之后从下一条消息起生效。",
     ),
     examples: &[
-        ("chat image=cat.png What's this?", both("one picture", "一张图片")),
-        ("chat image=a.png image=b.png Which of the two is larger?", both("two pictures", "两张图片")),
-        ("chat temperature=0 And why?", both("goes on, taking the likeliest words", "继续对话，取最可能的词")),
+        ("chat image=cat.png What's this?", localized("one picture", "一张图片")),
+        ("chat image=a.png image=b.png Which of the two is larger?", localized("two pictures", "两张图片")),
+        ("chat temperature=0 And why?", localized("goes on, taking the likeliest words", "继续对话，取最可能的词")),
         (
             "chat default_system=\"You are a botanist.\" What's this?",
-            both("with a system prompt, which stays", "带系统提示词，之后保持"),
+            localized("with a system prompt, which stays", "带系统提示词，之后保持"),
         ),
-        ("chat clear", both("forgets the conversation", "忘掉这段对话")),
-        ("chat", both("every line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
+        ("chat clear", localized("forgets the conversation", "忘掉这段对话")),
+        ("chat", localized("every line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
     takes: Takes::Text,
     options: &[VerbOption {
         name: "image",
-        help: both("A picture for the message; may be given several times.", "消息所带的图片；可以写多个。"),
+        help: localized("A picture for the message; may be given several times.", "消息所带的图片；可以写多个。"),
         repeats: true,
         complete: Complete::Files,
     }],
@@ -61,10 +61,10 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;
             Ok(Output::Conversation)
         }
-        ("", false) => Err(VERB.usage_error(said!("a picture needs a question about it", "有图片还要有问题"))),
+        ("", false) => Err(VERB.usage_error(localized!("a picture needs a question about it", "有图片还要有问题"))),
         ("clear", true) => {
             session.chat_clear();
-            const FORGOTTEN: Text = both("the conversation is forgotten", "对话已忘掉");
+            const FORGOTTEN: Localized = localized("the conversation is forgotten", "对话已忘掉");
             Ok(Output::Text(FORGOTTEN.in_lang(stage.lang()).to_string()))
         }
         (text, _) => {

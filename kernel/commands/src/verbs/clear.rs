@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,12 +15,12 @@ pub static VERB: Verb = Verb {
     name: "clear",
     aliases: &[],
     usage: "clear",
-    help: both("wipe the terminal, or the outputs of the cell so far", "清空终端，或清空单元格到目前为止的输出"),
-    details: both(
+    help: localized("wipe the terminal, or the outputs of the cell so far", "清空终端，或清空单元格到目前为止的输出"),
+    details: localized(
         "The session stays as it is; `chat clear` forgets the conversation, `unload` the model.",
         "会话保持不变；`chat clear` 忘掉对话，`unload` 卸载模型。",
     ),
-    examples: &[("clear", both("an empty page", "清空页面"))],
+    examples: &[("clear", localized("an empty page", "清空页面"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],

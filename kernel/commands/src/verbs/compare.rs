@@ -4,11 +4,11 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::picture::pictures;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -19,11 +19,11 @@ pub static VERB: Verb = Verb {
     name: "compare",
     aliases: &[],
     usage: "compare [image=FILE… adapter=NAME… max_new_tokens= …] TEXT",
-    help: both(
+    help: localized(
         "ask the base model and the adapters the same, side by side",
         "向基础模型和各适配器问同一个问题，并排比较",
     ),
-    details: both(
+    details: localized(
         "Options come first, the rest of the line is the question as it is. All adapters of the session answer, or \
          those that are named. Nothing is loaded again, and the conversation of `chat` stays as it is. Ctrl-C \
          stops and keeps what is there.",
@@ -31,27 +31,27 @@ pub static VERB: Verb = Verb {
          的对话也保持不变。Ctrl-C 停止并保留已有的回答。",
     ),
     examples: &[
-        ("compare image=cat.png What's this?", both("the base model and every adapter", "基础模型和每个适配器")),
+        ("compare image=cat.png What's this?", localized("the base model and every adapter", "基础模型和每个适配器")),
         (
             "compare adapter=default image=cat.png Describe it.",
-            both("the base model and one of them", "基础模型和其中一个"),
+            localized("the base model and one of them", "基础模型和其中一个"),
         ),
         (
             "compare adapter=saves/a/checkpoint-50 adapter=saves/a/checkpoint-100 Hello!",
-            both("two checkpoints", "两个检查点"),
+            localized("two checkpoints", "两个检查点"),
         ),
     ],
     takes: Takes::Text,
     options: &[
         VerbOption {
             name: "image",
-            help: both("A picture for the question; may be given several times.", "问题所带的图片；可以写多个。"),
+            help: localized("A picture for the question; may be given several times.", "问题所带的图片；可以写多个。"),
             repeats: true,
             complete: Complete::Files,
         },
         VerbOption {
             name: "adapter",
-            help: both(
+            help: localized(
                 "An adapter to ask: its name or a folder; may be given several times.",
                 "由哪个适配器回答：名称或文件夹；可以写多个。",
             ),
@@ -66,7 +66,7 @@ pub static VERB: Verb = Verb {
 
 fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     if args.text.is_empty() {
-        return Err(VERB.usage_error(said!("`compare` needs a question", "`compare` 需要一个问题")));
+        return Err(VERB.usage_error(localized!("`compare` needs a question", "`compare` 需要一个问题")));
     }
     let images = pictures(session, args)?;
     let adapters: Vec<_> = args.options("adapter").map(str::to_string).collect();

@@ -7,15 +7,15 @@ use tunebook_engine::settings::Group;
 
 use crate::error::Result;
 use crate::lang::Lang;
-use crate::lang::Say;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localize;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
 use crate::quantities::SAMPLE;
 use crate::quantities::count;
-use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -25,8 +25,8 @@ pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
     usage: "data [NAME[,NAME…] | skipped [all]] [dataset_dir= cutoff_len= val_size= …]",
-    help: both("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
-    details: both(
+    help: localized("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
+    details: localized(
         "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
          be used is left out and reported: `data skipped` lists the first 20 of those, `data skipped all` every one, \
          and a training writes them to output_dir/skipped_samples.jsonl. val_size holds some of them back for \
@@ -42,15 +42,15 @@ pub static VERB: Verb = Verb {
     examples: &[
         (
             "data dataset_dir=pokemon",
-            both("lists those of pokemon/dataset_info.json", "列出 pokemon/dataset_info.json 中的数据集"),
+            localized("lists those of pokemon/dataset_info.json", "列出 pokemon/dataset_info.json 中的数据集"),
         ),
-        ("data creatures cutoff_len=512", both("takes one of them", "使用其中一个")),
-        ("data creatures val_size=0.1", both("holds a tenth of it back", "留出十分之一")),
+        ("data creatures cutoff_len=512", localized("takes one of them", "使用其中一个")),
+        ("data creatures val_size=0.1", localized("holds a tenth of it back", "留出十分之一")),
         (
             "data creatures,identity max_samples=100",
-            both("takes the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
+            localized("takes the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
         ),
-        ("data skipped", both("which samples cannot be used, and why", "哪些样本用不了，为什么")),
+        ("data skipped", localized("which samples cannot be used, and why", "哪些样本用不了，为什么")),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
@@ -104,12 +104,16 @@ fn list(session: &Session, lang: Lang) -> Result<Output> {
     let settings = session.settings();
     let info = DatasetInfo::read(&settings.dataset_dir).map_err(tunebook_engine::Error::from)?;
     let used = |name: &str| {
-        if settings.dataset.iter().any(|used| used == name) { both("in use", "使用中").in_lang(lang) } else { "" }
+        if settings.dataset.iter().any(|used| used == name) {
+            localized("in use", "使用中").in_lang(lang)
+        } else {
+            ""
+        }
     };
     let folder = settings.dataset_dir.display();
     Ok(Output::Table(Table {
-        title: say!(lang, "data sets in {folder}", "{folder} 中的数据集"),
-        headers: vec![both("name", "名称").in_lang(lang), ""],
+        title: localized!(lang, "data sets in {folder}", "{folder} 中的数据集"),
+        headers: vec![localized("name", "名称").in_lang(lang), ""],
         rows: info.names().map(|name| vec![name.to_string(), used(name).to_string()]).collect(),
         note: String::new(),
     }))
@@ -117,20 +121,26 @@ fn list(session: &Session, lang: Lang) -> Result<Output> {
 
 /// The first `most` samples that were left out.
 fn skipped(samples: &[Skipped], most: usize, lang: Lang) -> Output {
-    const NONE: Text = both("no sample was left out", "没有样本被略去");
+    const NONE: Localized = localized("no sample was left out", "没有样本被略去");
     if samples.is_empty() {
         return Output::Text(NONE.in_lang(lang).to_string());
     }
     let row = |Skipped { origin, reason }: &Skipped| {
-        vec![origin.dataset.to_string(), origin.to_string(), reason.kind().say(lang), reason.say(lang)]
+        vec![origin.dataset.to_string(), origin.to_string(), reason.kind().localize(lang), reason.localize(lang)]
     };
     let left = samples.len().saturating_sub(most);
-    let more =
-        || say!(lang, "{left} more; `data skipped all` lists them", "还有 {left} 个；`data skipped all` 列出全部");
+    let more = || {
+        localized!(lang, "{left} more; `data skipped all` lists them", "还有 {left} 个；`data skipped all` 列出全部")
+    };
     let count = count(samples.len(), SAMPLE, lang);
-    let headers = [both("data set", "数据集"), both("sample", "样本"), both("fault", "问题"), both("reason", "原因")];
+    let headers = [
+        localized("data set", "数据集"),
+        localized("sample", "样本"),
+        localized("fault", "问题"),
+        localized("reason", "原因"),
+    ];
     Output::Table(Table {
-        title: say!(lang, "{count} left out", "{count}被略去"),
+        title: localized!(lang, "{count} left out", "{count}被略去"),
         headers: headers.map(|text| text.in_lang(lang)).to_vec(),
         rows: samples.iter().take(most).map(row).collect(),
         note: if left > 0 { more() } else { String::new() },

@@ -7,8 +7,8 @@ use tunebook_engine::Session;
 use tunebook_engine::Settings;
 
 use crate::error::Result;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -20,8 +20,8 @@ pub static VERB: Verb = Verb {
     name: "demo",
     aliases: &[],
     usage: "demo",
-    help: both("load a tiny model and a data set that come with tunebook", "载入 tunebook 自带的微型模型和数据集"),
-    details: both(
+    help: localized("load a tiny model and a data set that come with tunebook", "载入 tunebook 自带的微型模型和数据集"),
+    details: localized(
         "The model is a Qwen2.5-VL of 3.5 million parameters that describes plain pictures. The data set has creatures \
          whose names and types follow from their parts; the model has never been told them, and some combinations are \
          held out for `predict`. Beside it is `shapes`, with questions that the model can answer. Settings that suit both are set, all others take their defaults, until another model is loaded. Nothing is \
@@ -31,7 +31,7 @@ pub static VERB: Verb = Verb {
          模型从没学过，有些组合留给 `predict` 检验。另有 `shapes` 数据集，都是模型本来就会答的问题。适合两者的设置会自动设好，其余设置恢复默认值，直到加载另一个模型。不用下载，文件写在用户\
          的缓存文件夹里。已加载的模型会连同数据、适配器和对话一起丢弃。",
     ),
-    examples: &[("demo", both("then ask, train and ask again, as it says", "然后照它说的提问、训练、再提问"))],
+    examples: &[("demo", localized("then ask, train and ask again, as it says", "然后照它说的提问、训练、再提问"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],
@@ -53,7 +53,7 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// What to do next.
-const NEXT: Text = both(
+const NEXT: Localized = localized(
     "\
 now ask, teach, and ask again:
   chat image=images/creatures_held_out_0001.png Describe this creature.

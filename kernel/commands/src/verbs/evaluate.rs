@@ -5,10 +5,10 @@ use tunebook_engine::settings::Group;
 use tunebook_quote::quote;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -19,23 +19,23 @@ pub static VERB: Verb = Verb {
     name: "evaluate",
     aliases: &[],
     usage: "evaluate [NAME[,NAME…]] [max_samples= adapter= output_dir= …]",
-    help: both("measure loss and perplexity on held-out samples", "在留出的样本上计算损失和困惑度"),
-    details: both(
+    help: localized("measure loss and perplexity on held-out samples", "在留出的样本上计算损失和困惑度"),
+    details: localized(
         "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
          output_dir, eval_results.json and all_results.json are written there. Ctrl-C stops with the loss so far.",
         "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，eval_results.json 和 \
          all_results.json 写到那里。Ctrl-C 停止，给出目前的损失。",
     ),
     examples: &[
-        ("evaluate", both("what is held out, with the adapter that is on", "留出的样本，用启用的适配器")),
-        ("evaluate adapter=base", both("the same without an adapter", "同样的样本，不用适配器")),
+        ("evaluate", localized("what is held out, with the adapter that is on", "留出的样本，用启用的适配器")),
+        ("evaluate adapter=base", localized("the same without an adapter", "同样的样本，不用适配器")),
         (
             "evaluate creatures_test max_samples=50",
-            both("the first 50 samples of a data set", "某个数据集的前 50 个样本"),
+            localized("the first 50 samples of a data set", "某个数据集的前 50 个样本"),
         ),
         (
             "evaluate adapter=saves/creatures/checkpoint-100",
-            both("with an adapter that is not loaded", "用一个没有加载的适配器"),
+            localized("with an adapter that is not loaded", "用一个没有加载的适配器"),
         ),
     ],
     takes: Takes::Words(0, usize::MAX),
@@ -48,7 +48,7 @@ pub static VERB: Verb = Verb {
 /// How many samples.
 pub const MAX_SAMPLES: VerbOption = VerbOption {
     name: "max_samples",
-    help: both("Takes only the first so many samples, this time.", "这一次只取前这么多个样本。"),
+    help: localized("Takes only the first so many samples, this time.", "这一次只取前这么多个样本。"),
     repeats: false,
     complete: Complete::Nothing,
 };
@@ -56,7 +56,7 @@ pub const MAX_SAMPLES: VerbOption = VerbOption {
 /// Which adapter.
 pub const ADAPTER: VerbOption = VerbOption {
     name: "adapter",
-    help: both(
+    help: localized(
         "The adapter to use, this time: its name, a folder, or base; without it, the one that is on.",
         "这一次用哪个适配器：名称、文件夹或 base；不写则用启用的那个。",
     ),
@@ -67,7 +67,7 @@ pub const ADAPTER: VerbOption = VerbOption {
 /// Where to write to.
 pub const OUTPUT_DIR: VerbOption = VerbOption {
     name: "output_dir",
-    help: both(
+    help: localized(
         "Where the results are written, this time; without it, where output_dir is set to.",
         "这一次把结果写到哪里；不写则用设置的 output_dir。",
     ),
@@ -114,7 +114,7 @@ pub fn data_sets(args: &Args) -> Vec<String> {
 pub fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
     let number = |text: &str| match text.parse() {
         Ok(number @ 1..) => Ok(number),
-        _ => Err(verb.usage_error(said!(
+        _ => Err(verb.usage_error(localized!(
             "max_samples takes a whole number from 1, which `{text}` is not",
             "max_samples 应为不小于 1 的整数，而不是 `{text}`",
             text = quote(text)

@@ -4,7 +4,7 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -16,18 +16,18 @@ pub static VERB: Verb = Verb {
     name: "full",
     aliases: &[],
     usage: "full [NAME] [freeze_vision_tower= freeze_multi_modal_projector= freeze_language_model=]",
-    help: both("train all weights of the model that are not frozen", "训练模型中没有冻结的全部权重"),
-    details: both(
+    help: localized("train all weights of the model that are not frozen", "训练模型中没有冻结的全部权重"),
+    details: localized(
         "Copies of them take the place of the model's own and are trained; `adapter off` brings the model's back. \
          `export` writes a whole model. Each trained parameter takes 16 bytes of memory.",
         "权重的副本代替模型自身的权重参与训练；`adapter off` 换回模型自身的权重。`export` 写出整个模型。每个训练的\
          参数占 16 字节内存。",
     ),
     examples: &[
-        ("full", both("the language model", "语言模型")),
+        ("full", localized("the language model", "语言模型")),
         (
             "full freeze_language_model=true freeze_multi_modal_projector=false",
-            both("only the projector", "只训练投影器"),
+            localized("only the projector", "只训练投影器"),
         ),
     ],
     takes: Takes::Words(0, 1),

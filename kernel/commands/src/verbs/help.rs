@@ -15,15 +15,15 @@ use unicode_width::UnicodeWidthStr;
 use crate::error::Error;
 use crate::error::Result;
 use crate::lang::Lang;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::output::Table;
 use crate::page::padded;
 use crate::page::wrap;
 use crate::parse;
 use crate::parse::Args;
-use crate::say;
 use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Stage;
@@ -40,13 +40,13 @@ pub static VERB: Verb = Verb {
     name: "help",
     aliases: &[],
     usage: "help [VERB | SETTING | settings]",
-    help: both("what there is, and how to use it", "有哪些命令和设置，怎么用"),
-    details: both("", ""),
+    help: localized("what there is, and how to use it", "有哪些命令和设置，怎么用"),
+    details: localized("", ""),
     examples: &[
-        ("help", both("all verbs", "所有命令")),
-        ("help train", both("one of them, with examples", "一个命令，带示例")),
-        ("help lora_rank", both("one setting", "一个设置")),
-        ("help settings", both("all settings", "所有设置")),
+        ("help", localized("all verbs", "所有命令")),
+        ("help train", localized("one of them, with examples", "一个命令，带示例")),
+        ("help lora_rank", localized("one setting", "一个设置")),
+        ("help settings", localized("all settings", "所有设置")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -72,23 +72,23 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
 }
 
 fn all_verbs(lang: Lang) -> Output {
-    const NOTE: Text = both(
+    const NOTE: Localized = localized(
         "`help VERB` shows usage and examples, `help settings` all settings; Tab completes, Ctrl-C stops",
         "`help VERB` 显示用法和示例，`help settings` 显示所有设置；Tab 补全，Ctrl-C 停止",
     );
     Output::Table(Table {
         title: String::new(),
-        headers: [both("verb", "命令"), both("does", "作用")].map(|text| text.in_lang(lang)).to_vec(),
+        headers: [localized("verb", "命令"), localized("does", "作用")].map(|text| text.in_lang(lang)).to_vec(),
         rows: VERBS.iter().map(|verb| vec![verb.name.to_string(), verb.help.in_lang(lang).to_string()]).collect(),
         note: NOTE.in_lang(lang).to_string(),
     })
 }
 
 fn all_settings(lang: Lang) -> Output {
-    const NOTE: Text = both("`help SETTING` says what it takes", "`help SETTING` 说明它接受什么值");
+    const NOTE: Localized = localized("`help SETTING` says what it takes", "`help SETTING` 说明它接受什么值");
     let row =
         |setting: &Declaration| vec![setting.name.to_string(), setting.default(), help(setting, lang).to_string()];
-    let headers = [both("setting", "设置"), both("default", "默认值"), both("meaning", "含义")];
+    let headers = [localized("setting", "设置"), localized("default", "默认值"), localized("meaning", "含义")];
     Output::Table(Table {
         title: String::new(),
         headers: headers.map(|text| text.in_lang(lang)).to_vec(),
@@ -99,20 +99,20 @@ fn all_settings(lang: Lang) -> Output {
 
 /// What a setting does, in one line.
 pub fn help(setting: &Declaration, lang: Lang) -> &'static str {
-    both(setting.help(), setting.chinese_help()).in_lang(lang)
+    setting.help().in_lang(lang)
 }
 
 pub fn about_verb(verb: &Verb, lang: Lang) -> String {
     let (does, usage) = (sentence(verb.help.in_lang(lang)), verb.usage);
-    let mut text = say!(lang, "{does}\n\nusage: {usage}\n", "{does}\n\n用法：{usage}\n");
+    let mut text = localized!(lang, "{does}\n\nusage: {usage}\n", "{does}\n\n用法：{usage}\n");
     if !verb.aliases.is_empty() {
         let aliases = verb.aliases.join(", ");
-        text += &say!(lang, "also: {aliases}\n", "也可写作：{aliases}\n");
+        text += &localized!(lang, "also: {aliases}\n", "也可写作：{aliases}\n");
     }
     if !verb.details.en.is_empty() {
         text += &format!("\n{}\n", wrap(verb.details.in_lang(lang), 0, WIDTH));
     }
-    text += both("\nexamples:\n", "\n示例：\n").in_lang(lang);
+    text += localized("\nexamples:\n", "\n示例：\n").in_lang(lang);
     let fitting = verb.examples.iter().map(|(line, _)| line.width()).filter(|&width| width <= EXAMPLE);
     let width = fitting.max().unwrap_or(0);
     for (line, does) in verb.examples {
@@ -128,7 +128,7 @@ pub fn about_verb(verb: &Verb, lang: Lang) -> String {
     let keys: Vec<_> = options.into_iter().chain(settings).collect();
     // `set` takes all of them; `help settings` lists these.
     if !keys.is_empty() && verb.name != "set" {
-        text += both("\nkeys:\n", "\n可用的键：\n").in_lang(lang);
+        text += localized("\nkeys:\n", "\n可用的键：\n").in_lang(lang);
         let width = keys.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, help) in keys {
             text += &wrap(&format!("  {name:width$}  {help}"), width + 4, WIDTH);
@@ -142,10 +142,10 @@ pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
     let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, wrap(help(setting, lang), 0, WIDTH));
     if !setting.aliases.is_empty() {
         let aliases = setting.aliases.join(", ");
-        text += &say!(lang, "short    {aliases}\n", "简称    {aliases}\n");
+        text += &localized!(lang, "short    {aliases}\n", "简称    {aliases}\n");
     }
     let (takes, default, group) = (expected(setting, lang), setting.default(), setting.group);
-    text + &say!(
+    text + &localized!(
         lang,
         "takes    {takes}\ndefault  {default}\ngroup    {group}",
         "可取值  {takes}\n默认值  {default}\n分组    {group}"

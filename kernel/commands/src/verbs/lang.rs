@@ -5,10 +5,10 @@ use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::Lang;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -18,15 +18,15 @@ pub static VERB: Verb = Verb {
     name: "lang",
     aliases: &[],
     usage: "lang [en | zh]",
-    help: both("choose the language: English or Chinese", "选择语言：英文或中文"),
-    details: both(
+    help: localized("choose the language: English or Chinese", "选择语言：英文或中文"),
+    details: localized(
         "At the start it is that of LC_ALL, LC_MESSAGES or LANG. Commands, settings and files are the same in both.",
         "启动时取自 LC_ALL、LC_MESSAGES 或 LANG。命令、设置和文件在两种语言下都相同。",
     ),
     examples: &[
-        ("lang zh", both("Chinese from here on", "从现在起用中文")),
-        ("lang en", both("English from here on", "从现在起用英文")),
-        ("lang", both("which one it is", "现在是哪一种")),
+        ("lang zh", localized("Chinese from here on", "从现在起用中文")),
+        ("lang en", localized("English from here on", "从现在起用英文")),
+        ("lang", localized("which one it is", "现在是哪一种")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -41,12 +41,12 @@ fn run(_: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         Some("en") => stage.language.set(Lang::En),
         Some("zh") => stage.language.set(Lang::Zh),
         Some(other) => {
-            return Err(VERB.usage_error(said!(
+            return Err(VERB.usage_error(localized!(
                 "`{other}` is no language of tunebook; it is en or zh",
                 "tunebook 没有语言 `{other}`；应为 en 或 zh",
                 other = quote(other)
             )));
         }
     }
-    Ok(Output::Text(both("English", "中文").in_lang(stage.lang()).to_string()))
+    Ok(Output::Text(localized("English", "中文").in_lang(stage.lang()).to_string()))
 }

@@ -5,7 +5,7 @@ use tunebook_engine::settings::Group;
 use tunebook_engine::tell_taken_back;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
@@ -19,8 +19,8 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "load MODEL [dtype= device= quantization_bit= hub= model_revision= cache_dir= image_max_pixels= \
             image_min_pixels=]",
-    help: both("load a vision-language model from a folder or a hub", "从文件夹或模型站加载视觉语言模型"),
-    details: both(
+    help: localized("load a vision-language model from a folder or a hub", "从文件夹或模型站加载视觉语言模型"),
+    details: localized(
         "A folder is laid out as on the hubs: config.json, tokenizer.json, *.safetensors and so on. OWNER/NAME, \
          where there is no such folder, is downloaded from Hugging Face, or ModelScope with hub=modelscope or \
          USE_MODELSCOPE_HUB=1, unless it is in the cache that their own libraries use; a download that was stopped \
@@ -34,14 +34,14 @@ pub static VERB: Verb = Verb {
          弃。",
     ),
     examples: &[
-        ("load models/Qwen2.5-VL-3B-Instruct", both("computes as the weights are stored", "按权重存储的精度计算")),
-        ("load models/Qwen2.5-VL-3B-Instruct dtype=float32", both("slower and more exact", "更慢、更精确")),
+        ("load models/Qwen2.5-VL-3B-Instruct", localized("computes as the weights are stored", "按权重存储的精度计算")),
+        ("load models/Qwen2.5-VL-3B-Instruct dtype=float32", localized("slower and more exact", "更慢、更精确")),
         (
             "load models/Qwen2.5-VL-3B-Instruct quantization_bit=4",
-            both("a third of the memory, as QLoRA", "即 QLoRA，内存只要三分之一"),
+            localized("a third of the memory, as QLoRA", "即 QLoRA，内存只要三分之一"),
         ),
-        ("load Qwen/Qwen2.5-VL-3B-Instruct", both("from Hugging Face", "从 Hugging Face")),
-        ("load Qwen/Qwen2.5-VL-3B-Instruct hub=modelscope", both("from ModelScope", "从 ModelScope")),
+        ("load Qwen/Qwen2.5-VL-3B-Instruct", localized("from Hugging Face", "从 Hugging Face")),
+        ("load Qwen/Qwen2.5-VL-3B-Instruct hub=modelscope", localized("from ModelScope", "从 ModelScope")),
     ],
     takes: Takes::Words(1, 1),
     options: &[],

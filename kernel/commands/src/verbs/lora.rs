@@ -4,7 +4,7 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -17,8 +17,8 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "lora [NAME] [lora_rank= lora_alpha= lora_dropout= lora_target= use_rslora= use_dora= pissa_init= \
               …]",
-    help: both("make a new LoRA adapter and turn it on", "新建一个 LoRA 适配器并启用"),
-    details: both(
+    help: localized("make a new LoRA adapter and turn it on", "新建一个 LoRA 适配器并启用"),
+    details: localized(
         "It changes nothing until it is trained. all stands for the linear layers of the language model, and with \
          freeze_vision_tower=false of the vision tower as well. Short names: rank, alpha, dropout, target.",
         "训练之前它不改变任何东西。all 表示语言模型的线性层，加 freeze_vision_tower=false 则也包括视觉编码器的。简\
@@ -27,16 +27,16 @@ pub static VERB: Verb = Verb {
     examples: &[
         (
             "lora",
-            both(
+            localized(
                 "rank 8, alpha 16, all linear layers of the language model",
                 "秩 8，缩放系数 16，语言模型的全部线性层",
             ),
         ),
-        ("lora big rank=64 alpha=128 dropout=0.1", both("a larger one called big", "更大的一个，取名 big")),
-        ("lora target=q_proj,v_proj", both("only two kinds of layers", "只用两种层")),
-        ("lora freeze_vision_tower=false", both("the vision tower, too", "也训练视觉编码器")),
-        ("lora use_dora=true", both("as DoRA", "使用 DoRA")),
-        ("lora additional_target=merger", both("and a copy of the projector", "再加投影器的副本")),
+        ("lora big rank=64 alpha=128 dropout=0.1", localized("a larger one called big", "更大的一个，取名 big")),
+        ("lora target=q_proj,v_proj", localized("only two kinds of layers", "只用两种层")),
+        ("lora freeze_vision_tower=false", localized("the vision tower, too", "也训练视觉编码器")),
+        ("lora use_dora=true", localized("as DoRA", "使用 DoRA")),
+        ("lora additional_target=merger", localized("and a copy of the projector", "再加投影器的副本")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],

@@ -10,11 +10,11 @@ use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::output::Plot;
 use crate::parse::Args;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -25,20 +25,20 @@ pub static VERB: Verb = Verb {
     name: "plot",
     aliases: &[],
     usage: "plot [loss | eval_loss | lr | grad_norm] [save=FILE.png]",
-    help: both("draw the training of the adapter that is on", "画出启用的适配器的训练曲线"),
-    details: both(
+    help: localized("draw the training of the adapter that is on", "画出启用的适配器的训练曲线"),
+    details: localized(
         "The loss is drawn as it is and smoothed, as LLaMA-Factory does, and beside it the eval_loss of evaluations.",
         "损失画原值和平滑值，与 LLaMA-Factory 相同；旁边是各次评估的 eval_loss。",
     ),
     examples: &[
-        ("plot", both("the loss", "损失")),
-        ("plot lr", both("the learning rate", "学习率")),
-        ("plot save=loss.png", both("the loss as a picture", "把损失画成图片")),
+        ("plot", localized("the loss", "损失")),
+        ("plot lr", localized("the learning rate", "学习率")),
+        ("plot save=loss.png", localized("the loss as a picture", "把损失画成图片")),
     ],
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "save",
-        help: both("Draws it to this file, a .png or an .svg.", "画到这个文件，.png 或 .svg。"),
+        help: localized("Draws it to this file, a .png or an .svg.", "画到这个文件，.png 或 .svg。"),
         repeats: false,
         complete: Complete::Files,
     }],
@@ -63,7 +63,7 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         Some("grad_norm") => ("grad_norm", points(|record| record.grad_norm), Vec::new()),
         Some(word) => {
             let word = quote(word);
-            return Err(VERB.usage_error(said!("there is no `{word}` to plot", "没有 `{word}` 可画")));
+            return Err(VERB.usage_error(localized!("there is no `{word}` to plot", "没有 `{word}` 可画")));
         }
     };
     if points.is_empty() {

@@ -11,7 +11,7 @@ use super::evaluate::data_sets;
 use super::evaluate::most;
 use super::evaluate::with_output_dir;
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -26,8 +26,8 @@ pub static VERB: Verb = Verb {
     name: "predict",
     aliases: &[],
     usage: "predict [NAME[,NAME…]] [max_samples= adapter= output_dir= max_new_tokens= …]",
-    help: both("answer held-out samples, and score it: BLEU-4 and ROUGE", "回答留出的样本并打分：BLEU-4 和 ROUGE"),
-    details: both(
+    help: localized("answer held-out samples, and score it: BLEU-4 and ROUGE", "回答留出的样本并打分：BLEU-4 和 ROUGE"),
+    details: localized(
         "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
          output_dir, each answer is added to generated_predictions.jsonl as it comes, and in the end \
          predict_results.json is written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: \
@@ -39,12 +39,12 @@ pub static VERB: Verb = Verb {
     examples: &[
         (
             "predict output_dir=saves/creatures/predictions",
-            both("answers what is held out, and keeps the answers", "回答留出的样本，并保存回答"),
+            localized("answers what is held out, and keeps the answers", "回答留出的样本，并保存回答"),
         ),
-        ("predict max_samples=10 max_new_tokens=64", both("only ten, and short ones", "只回答十个，而且要短")),
+        ("predict max_samples=10 max_new_tokens=64", localized("only ten, and short ones", "只回答十个，而且要短")),
         (
             "predict creatures_test adapter=base do_sample=false",
-            both("another data set, without an adapter", "另一个数据集，不用适配器"),
+            localized("another data set, without an adapter", "另一个数据集，不用适配器"),
         ),
     ],
     takes: Takes::Words(0, usize::MAX),

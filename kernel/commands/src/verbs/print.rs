@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,9 +15,9 @@ pub static VERB: Verb = Verb {
     name: "print",
     aliases: &[],
     usage: "print TEXT",
-    help: both("say something, in a script", "在脚本中说一句话"),
-    details: both("", ""),
-    examples: &[("print Now the second adapter:", both("says that", "说这句话"))],
+    help: localized("say something, in a script", "在脚本中说一句话"),
+    details: localized("", ""),
+    examples: &[("print Now the second adapter:", localized("says that", "说这句话"))],
     takes: Takes::Text,
     options: &[],
     settings: &[],

@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,12 +15,12 @@ pub static VERB: Verb = Verb {
     name: "quit",
     aliases: &["exit"],
     usage: "quit",
-    help: both("leave tunebook; what is not saved is lost", "退出 tunebook；没有保存的会丢失"),
-    details: both(
+    help: localized("leave tunebook; what is not saved is lost", "退出 tunebook；没有保存的会丢失"),
+    details: localized(
         "In a script, the lines below are not carried out. Ctrl-D at an empty prompt does the same.",
         "在脚本中，后面的行不再执行。在空的提示符下按 Ctrl-D 也一样。",
     ),
-    examples: &[("quit", both("leaves", "退出"))],
+    examples: &[("quit", localized("leaves", "退出"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],

@@ -8,14 +8,13 @@ use tunebook_engine::recipe::Written;
 
 use crate::error::Result;
 use crate::lang::Lang;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
 use crate::recipe;
-use crate::said;
-use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -25,8 +24,11 @@ pub static VERB: Verb = Verb {
     name: "recipe",
     aliases: &[],
     usage: "recipe show | save FILE | load FILE",
-    help: both("the session as a LLaMA-Factory recipe, and back", "把会话写成 LLaMA-Factory 的训练配方，或读取配方"),
-    details: both(
+    help: localized(
+        "the session as a LLaMA-Factory recipe, and back",
+        "把会话写成 LLaMA-Factory 的训练配方，或读取配方",
+    ),
+    details: localized(
         "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would show for \
          these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train FILE` and `tunebook \
          train FILE` carry out. `recipe load` reads such a file: it sets what the file says, loads its model, data \
@@ -38,11 +40,14 @@ pub static VERB: Verb = Verb {
          留；会改变结果而这里没有的键会被拒绝，并逐个指出。",
     ),
     examples: &[
-        ("recipe show", both("to look at, or to paste into a shell", "查看，或粘贴到终端")),
-        ("recipe save creatures.yaml", both("for LLaMA-Factory on a larger machine", "给更大的机器上的 LLaMA-Factory")),
+        ("recipe show", localized("to look at, or to paste into a shell", "查看，或粘贴到终端")),
+        (
+            "recipe save creatures.yaml",
+            localized("for LLaMA-Factory on a larger machine", "给更大的机器上的 LLaMA-Factory"),
+        ),
         (
             "recipe load creatures.yaml",
-            both("then `train 5` makes the first five steps of it", "之后 `train 5` 训练它的前五步"),
+            localized("then `train 5` makes the first five steps of it", "之后 `train 5` 训练它的前五步"),
         ),
     ],
     takes: Takes::Words(1, 2),
@@ -65,8 +70,8 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             recipe::prepare(&read, session, stage)?;
             Ok(Output::Nothing)
         }
-        (Some("save" | "load"), None) => Err(VERB.usage_error(said!("a file is missing", "缺少文件名"))),
-        _ => Err(VERB.usage_error(said!("it shows, saves or loads", "应为 show、save 或 load"))),
+        (Some("save" | "load"), None) => Err(VERB.usage_error(localized!("a file is missing", "缺少文件名"))),
+        _ => Err(VERB.usage_error(localized!("it shows, saves or loads", "应为 show、save 或 load"))),
     }
 }
 
@@ -79,7 +84,7 @@ fn save(written: &Written, file: &Path, lang: Lang) -> Result<Output> {
     written.save(file)?;
     let notes: String = notes(written, lang).into_iter().map(|note| format!("\n{note}")).collect();
     let file = file.display();
-    Ok(Output::Text(say!(lang, "saved to {file}{notes}", "已保存到 {file}{notes}")))
+    Ok(Output::Text(localized!(lang, "saved to {file}{notes}", "已保存到 {file}{notes}")))
 }
 
 /// What somebody who runs it must know.
@@ -87,7 +92,7 @@ fn notes(written: &Written, lang: Lang) -> Vec<String> {
     let mut notes = Vec::new();
     if !written.missing.is_empty() {
         let missing = written.missing.join(", ");
-        notes.push(say!(
+        notes.push(localized!(
             lang,
             "LLaMA-Factory also needs {missing}, which the session has not",
             "LLaMA-Factory 还需要 {missing}，而会话里没有"
@@ -95,14 +100,14 @@ fn notes(written: &Written, lang: Lang) -> Vec<String> {
     }
     if !written.left_out.is_empty() {
         let settings = written.left_out.join(", ");
-        notes.push(say!(
+        notes.push(localized!(
             lang,
             "not in it, since LLaMA-Factory has no such setting: {settings}",
             "没有写入，因为 LLaMA-Factory 没有这样的设置：{settings}"
         ));
     }
     if written.left_out.iter().any(|setting| setting == "hub=modelscope") {
-        const HUB: Text = both(
+        const HUB: Localized = localized(
             "USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope",
             "在 LLaMA-Factory 的环境中设 USE_MODELSCOPE_HUB=1，它就从 ModelScope 下载",
         );

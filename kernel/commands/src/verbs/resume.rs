@@ -4,7 +4,7 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
@@ -17,8 +17,8 @@ pub static VERB: Verb = Verb {
     name: "resume",
     aliases: &[],
     usage: "resume [FOLDER | latest] [KEY=VALUE…]",
-    help: both("go on from a checkpoint as if nothing had happened", "从检查点继续，如同没有中断过"),
-    details: both(
+    help: localized("go on from a checkpoint as if nothing had happened", "从检查点继续，如同没有中断过"),
+    details: localized(
         "FOLDER is a checkpoint or an output folder, of which the latest is taken; `latest` is that of output_dir. The \
          model must be loaded; the data is read if none is chosen. The settings of the training are taken over, but \
          for those given along. `train` then goes on with the very next micro-batch, and ends with the adapter that \
@@ -28,11 +28,11 @@ pub static VERB: Verb = Verb {
          相同。模型或数据不同时会拒绝。",
     ),
     examples: &[
-        ("resume saves/creatures", both("from the latest checkpoint there", "从那里最新的检查点")),
-        ("resume saves/creatures/checkpoint-100", both("from this one", "从这个检查点")),
+        ("resume saves/creatures", localized("from the latest checkpoint there", "从那里最新的检查点")),
+        ("resume saves/creatures/checkpoint-100", localized("from this one", "从这个检查点")),
         (
             "resume latest num_train_epochs=6",
-            both("from the latest of output_dir, for more epochs", "从 output_dir 中最新的检查点，多训练几轮"),
+            localized("from the latest of output_dir, for more epochs", "从 output_dir 中最新的检查点，多训练几轮"),
         ),
     ],
     takes: Takes::Words(0, 1),

@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
@@ -17,13 +17,13 @@ pub static VERB: Verb = Verb {
     name: "run",
     aliases: &[],
     usage: "run FILE",
-    help: both("carry out the commands of a file", "执行一个文件中的命令"),
-    details: both(
+    help: localized("carry out the commands of a file", "执行一个文件中的命令"),
+    details: localized(
         "It stops at the first error and says at which line. In a file, `#` begins a comment and `\\` at the end \
          of a line joins the next one to it.",
         "遇到第一个错误就停止，并说明在哪一行。文件中 `#` 开始注释，行尾的 `\\` 表示下一行接在后面。",
     ),
-    examples: &[("run creatures.tune", both("as if its lines were typed", "就像逐行输入一样"))],
+    examples: &[("run creatures.tune", localized("as if its lines were typed", "就像逐行输入一样"))],
     takes: Takes::Words(1, 1),
     options: &[],
     settings: &[],

@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::rust::RustError;
@@ -16,8 +16,11 @@ pub static VERB: Verb = Verb {
     name: "rust",
     aliases: &[],
     usage: "rust CODE",
-    help: both("run Rust that drives the session; %%rust begins a block", "运行驱动会话的 Rust；%%rust 开始一段代码"),
-    details: both(
+    help: localized(
+        "run Rust that drives the session; %%rust begins a block",
+        "运行驱动会话的 Rust；%%rust 开始一段代码",
+    ),
+    details: localized(
         "`session()` is the live session: run, load, data, lora, set, get, step, train, history, evaluate, predict, chat, \
          adapters, plot, tensors. Variables and functions stay from one line to the next; `:dep NAME = \"VERSION\"` \
          adds a crate, `:vars` lists the variables. A block goes from a line with `%%rust` to an empty line, in a \
@@ -29,11 +32,14 @@ pub static VERB: Verb = Verb {
          己不结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
     ),
     examples: &[
-        ("rust session().step()", both("what a call answers", "调用的结果")),
-        ("rust let made = session().train(5)?; made.loss", both("five steps, and their mean loss", "五步及其平均损失")),
+        ("rust session().step()", localized("what a call answers", "调用的结果")),
+        (
+            "rust let made = session().train(5)?; made.loss",
+            localized("five steps, and their mean loss", "五步及其平均损失"),
+        ),
         (
             "rust session().set(\"learning_rate\", made.learning_rate / 2.0)?",
-            both("with a variable of the line before", "使用上一行的变量"),
+            localized("with a variable of the line before", "使用上一行的变量"),
         ),
     ],
     takes: Takes::Text,

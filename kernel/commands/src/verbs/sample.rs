@@ -5,10 +5,10 @@ use tunebook_engine::Split;
 use tunebook_quote::quote;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -19,23 +19,23 @@ pub static VERB: Verb = Verb {
     name: "sample",
     aliases: &[],
     usage: "sample [N] [split=eval]",
-    help: both(
+    help: localized(
         "show an encoded sample: pictures, tokens, what is learned",
         "显示一个编码后的样本：图片、token、要学的部分",
     ),
-    details: both(
+    details: localized(
         "N counts from 0. What stands between ⟦ and ⟧ is what the model learns to say.",
         "N 从 0 数起。⟦ 和 ⟧ 之间是模型要学着说的内容。",
     ),
     examples: &[
-        ("sample", both("the first one to train on", "第一个训练样本")),
-        ("sample 41", both("the 42nd", "第 42 个")),
-        ("sample split=eval", both("the first one to evaluate on", "第一个评估样本")),
+        ("sample", localized("the first one to train on", "第一个训练样本")),
+        ("sample 41", localized("the 42nd", "第 42 个")),
+        ("sample split=eval", localized("the first one to evaluate on", "第一个评估样本")),
     ],
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "split",
-        help: both("Which samples: train or eval.", "哪些样本：train 或 eval。"),
+        help: localized("Which samples: train or eval.", "哪些样本：train 或 eval。"),
         repeats: false,
         complete: Complete::Words(&["train", "eval"]),
     }],
@@ -49,7 +49,7 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
         None | Some("train") => Split::Train,
         Some("eval") => Split::Eval,
         Some(other) => {
-            return Err(VERB.usage_error(said!(
+            return Err(VERB.usage_error(localized!(
                 "`{other}` is no split; it is train or eval",
                 "split 应为 train 或 eval，而不是 `{other}`",
                 other = quote(other)

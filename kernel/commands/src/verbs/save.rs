@@ -3,11 +3,11 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
-use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -17,11 +17,11 @@ pub static VERB: Verb = Verb {
     name: "save",
     aliases: &[],
     usage: "save [FOLDER]",
-    help: both(
+    help: localized(
         "write the adapter and the log of its training to a folder; alone: a checkpoint",
         "把适配器和训练日志写到文件夹；单独使用时写检查点",
     ),
-    details: both(
+    details: localized(
         "The adapter is one that PEFT and LLaMA-Factory load; `adapter load FOLDER` brings it back. Of `freeze` and \
          `full`, the trained weights are written, in float32; `export` writes a whole model. Without a folder, a \
          checkpoint of the training goes to output_dir, from which `resume` goes on.",
@@ -29,8 +29,8 @@ pub static VERB: Verb = Verb {
          的权重（float32）；`export` 写出整个模型。不写文件夹时，把训练的检查点写到 output_dir，`resume` 从那里继续。",
     ),
     examples: &[
-        ("save saves/creatures", both("makes the folder where there is none", "文件夹不存在时会新建")),
-        ("save", both("checkpoint-STEP in output_dir", "output_dir 中的 checkpoint-步数")),
+        ("save saves/creatures", localized("makes the folder where there is none", "文件夹不存在时会新建")),
+        ("save", localized("checkpoint-STEP in output_dir", "output_dir 中的 checkpoint-步数")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -44,7 +44,7 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
         None => {
             let place = session.checkpoint(&stage.context)?.display().to_string();
-            Ok(Output::Text(say!(
+            Ok(Output::Text(localized!(
                 stage.lang(),
                 "saved to {place}; `resume {place}` goes on from there",
                 "已保存到 {place}；`resume {place}` 从那里继续"

@@ -6,10 +6,10 @@ use tunebook_engine::settings::declaration;
 use tunebook_quote::quote;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
+use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
-use crate::said;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -19,8 +19,8 @@ pub static VERB: Verb = Verb {
     name: "set",
     aliases: &[],
     usage: "set KEY=VALUE [KEY=VALUE…]",
-    help: both("change settings", "更改设置"),
-    details: both(
+    help: localized("change settings", "更改设置"),
+    details: localized(
         "`show` lists the settings, `help KEY` explains one. A line of KEY=VALUE alone does the same, and most verbs take \
          settings themselves: `train 10 lr=1e-4`. A setting counts from the next command that uses it; `none` takes an optional one back.",
         "`show` 列出设置，`help KEY` 解释某一个。单独一行 KEY=VALUE 也一样，多数命令自己也接受设置：`train 10 lr=1e-4`。设置从下一个用到它的命\
@@ -29,16 +29,16 @@ pub static VERB: Verb = Verb {
     examples: &[
         (
             "set learning_rate=1e-4 batch=1",
-            both(
+            localized(
                 "two at once; batch is short for per_device_train_batch_size",
                 "一次两个；batch 是 per_device_train_batch_size 的简称",
             ),
         ),
         (
             "set output_dir=saves/creatures",
-            both("where train writes its log and checkpoints", "train 把日志和检查点写到哪里"),
+            localized("where train writes its log and checkpoints", "train 把日志和检查点写到哪里"),
         ),
-        ("set temperature=none", both("leaves it to the model again", "重新由模型决定")),
+        ("set temperature=none", localized("leaves it to the model again", "重新由模型决定")),
     ],
     takes: Takes::Words(0, 2),
     options: &[],
@@ -64,10 +64,10 @@ fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
     if let Some(key) = args.word(0) {
         let key = declaration(key)?.name;
         let value = quote(args.word(1).unwrap_or("VALUE"));
-        return Err(VERB.usage_error(said!("write `set {key}={value}`", "请写 `set {key}={value}`")));
+        return Err(VERB.usage_error(localized!("write `set {key}={value}`", "请写 `set {key}={value}`")));
     }
     if args.settings.is_empty() {
-        return Err(VERB.usage_error(said!("`set` needs a setting", "`set` 需要一个设置")));
+        return Err(VERB.usage_error(localized!("`set` needs a setting", "`set` 需要一个设置")));
     }
     let settings = session.settings();
     let lines: Result<Vec<_>> =

@@ -8,13 +8,13 @@ use tunebook_engine::settings::declarations;
 
 use crate::error::Result;
 use crate::lang::Lang;
-use crate::lang::Text;
-use crate::lang::both;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
 use crate::notes::system_prompt;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
-use crate::say;
 use crate::verb::Complete;
 use crate::verb::Stage;
 use crate::verb::Takes;
@@ -24,17 +24,17 @@ pub static VERB: Verb = Verb {
     name: "show",
     aliases: &[],
     usage: "show [KEY | GROUP]",
-    help: both("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
-    details: both(
+    help: localized("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
+    details: localized(
         "A value that is not the default is marked with `*`. The groups are model, pictures, data, prompt, lora, freeze, \
          method, training, evaluation, generation, output and export.",
         "不是默认值的用 `*` 标出。分组有 model、pictures、data、prompt、lora、freeze、method、training、evaluation、\
          generation、output 和 export。",
     ),
     examples: &[
-        ("show", both("all settings", "所有设置")),
-        ("show lora", both("those of a group", "一组设置")),
-        ("show lr", both("one of them", "其中一个")),
+        ("show", localized("all settings", "所有设置")),
+        ("show lora", localized("those of a group", "一组设置")),
+        ("show lr", localized("one of them", "其中一个")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -57,16 +57,20 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
     match setting.name {
         "default_system" if settings.default_system.is_none() => {
             let prompt = system_prompt(&session.system_prompt()?, stage.lang());
-            Ok(Output::Text(line + &say!(stage.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
+            Ok(Output::Text(line + &localized!(stage.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
         }
         _ => Ok(Output::Text(line)),
     }
 }
 
 fn table(settings: &Settings, shown: Vec<&Declaration>, lang: Lang) -> Output {
-    const HEADERS: [Text; 4] =
-        [both("setting", "设置"), both("value", "值"), both("short", "简称"), both("group", "分组")];
-    const NOTE: Text = both(
+    const HEADERS: [Localized; 4] = [
+        localized("setting", "设置"),
+        localized("value", "值"),
+        localized("short", "简称"),
+        localized("group", "分组"),
+    ];
+    const NOTE: Localized = localized(
         "`help KEY` explains a setting, `set KEY=VALUE` changes it",
         "`help KEY` 解释设置，`set KEY=VALUE` 更改设置",
     );

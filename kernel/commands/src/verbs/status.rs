@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,9 +15,12 @@ pub static VERB: Verb = Verb {
     name: "status",
     aliases: &[],
     usage: "status",
-    help: both("what the session holds: model, data, adapters, training", "会话里有什么：模型、数据、适配器、训练"),
-    details: both("", ""),
-    examples: &[("status", both("all of it at a glance", "一眼看全"))],
+    help: localized(
+        "what the session holds: model, data, adapters, training",
+        "会话里有什么：模型、数据、适配器、训练",
+    ),
+    details: localized("", ""),
+    examples: &[("status", localized("all of it at a glance", "一眼看全"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],

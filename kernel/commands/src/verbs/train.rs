@@ -4,7 +4,7 @@ use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::log;
 use crate::output::Output;
 use crate::parse::Args;
@@ -17,8 +17,8 @@ pub static VERB: Verb = Verb {
     name: "train",
     aliases: &[],
     usage: "train [N] [learning_rate= num_train_epochs= per_device_train_batch_size= …]",
-    help: both("train the adapter: N steps, or to the end of its epochs", "训练适配器：N 步，或到训练轮数结束"),
-    details: both(
+    help: localized("train the adapter: N steps, or to the end of its epochs", "训练适配器：N 步，或到训练轮数结束"),
+    details: localized(
         "Ctrl-C stops at once where nothing of a step is complete yet, else after the micro-batches on their way; \
          `train` goes on from there. In the beginning it says what memory it takes, and while it runs, one line of \
          advice where the loss does not fall, rises or swings, or it becomes slow. With output_dir set, the log, checkpoints and the adapter are written there, and `resume` \
@@ -29,9 +29,9 @@ pub static VERB: Verb = Verb {
          若损失不降、上升、波动，或速度变慢，会给出一行建议。简称：lr、epochs、batch、accum、scheduler。",
     ),
     examples: &[
-        ("train", both("to the end of num_train_epochs", "到 num_train_epochs 结束")),
-        ("train 10", both("ten optimizer steps", "十个优化步")),
-        ("train 10 lr=1e-4 batch=1 accum=4", both("with other settings, which stay set", "换其他设置，之后保持")),
+        ("train", localized("to the end of num_train_epochs", "到 num_train_epochs 结束")),
+        ("train 10", localized("ten optimizer steps", "十个优化步")),
+        ("train 10 lr=1e-4 batch=1 accum=4", localized("with other settings, which stay set", "换其他设置，之后保持")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],

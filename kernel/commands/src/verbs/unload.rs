@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,9 +15,9 @@ pub static VERB: Verb = Verb {
     name: "unload",
     aliases: &[],
     usage: "unload",
-    help: both("drop the model, its data, adapters and conversation", "卸载模型，连同数据、适配器和对话"),
-    details: both("The settings stay. What is not saved is lost.", "设置保留。没有保存的会丢失。"),
-    examples: &[("unload", both("frees the memory", "释放内存"))],
+    help: localized("drop the model, its data, adapters and conversation", "卸载模型，连同数据、适配器和对话"),
+    details: localized("The settings stay. What is not saved is lost.", "设置保留。没有保存的会丢失。"),
+    examples: &[("unload", localized("frees the memory", "释放内存"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],
@@ -27,5 +27,5 @@ pub static VERB: Verb = Verb {
 
 fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
     session.unload()?;
-    Ok(Output::Text(both("the model is unloaded", "模型已卸载").in_lang(stage.lang()).to_string()))
+    Ok(Output::Text(localized("the model is unloaded", "模型已卸载").in_lang(stage.lang()).to_string()))
 }

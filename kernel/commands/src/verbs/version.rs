@@ -3,7 +3,7 @@
 use tunebook_engine::Session;
 
 use crate::error::Result;
-use crate::lang::both;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::Complete;
@@ -15,9 +15,9 @@ pub static VERB: Verb = Verb {
     name: "version",
     aliases: &[],
     usage: "version",
-    help: both("which tunebook this is", "这是哪个 tunebook"),
-    details: both("", ""),
-    examples: &[("version", both("name, number and machine", "名称、版本号和机器"))],
+    help: localized("which tunebook this is", "这是哪个 tunebook"),
+    details: localized("", ""),
+    examples: &[("version", localized("name, number and machine", "名称、版本号和机器"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],

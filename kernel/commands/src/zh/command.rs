@@ -3,8 +3,6 @@
 use super::Chinese;
 use super::nearest as mean;
 use crate::error::Error;
-use crate::lang::Lang;
-use crate::lang::Say;
 use crate::rust::RustError;
 
 impl Chinese for Error {
@@ -25,7 +23,7 @@ impl Chinese for Error {
             Self::NoValue { key } => format!("`{key}` 没有值；请写 `{key}=VALUE`"),
             Self::Twice { key } => format!("`{key}` 写了两次；只写一次"),
             Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有关闭：{rest}"),
-            Self::Usage { problem, usage } => format!("{}；用法：{usage}", problem.say(Lang::Zh)),
+            Self::Usage { problem, usage } => format!("{}；用法：{usage}", problem.zh),
             Self::OptionInText { key } => format!("`{key}=` 应写在文字前面；如果它本来就是文字，请给文字加上引号"),
             Self::NoPicture => "`image=` 后面没有图片；请写 image=FILE".to_string(),
             Self::RemotePicture { url } => {

@@ -15,7 +15,7 @@ use super::Chinese;
 use super::io;
 use super::nearest as mean;
 use crate::lang::Lang;
-use crate::lang::Say;
+use crate::lang::Localize;
 use crate::notes::first_skipped;
 use crate::quantities::thousands;
 use crate::verbs::help::expected;
@@ -96,11 +96,11 @@ impl Chinese for Error {
                 )
             }
             Self::Memory { limit, least, remedies } => {
-                let remedies = remedies.say(Lang::Zh);
+                let remedies = remedies.localize(Lang::Zh);
                 format!("memory={limit} 小于一步至少需要的 {least:.1} GB；请调大 memory，或调低设置：{remedies}")
             }
             Self::FreeMemory { needed, free, remedies } => {
-                let remedies = remedies.say(Lang::Zh);
+                let remedies = remedies.localize(Lang::Zh);
                 format!(
                     "除权重外一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB；请调低设置：{remedies}；\
                      设 memory=GB 则照样训练"
@@ -126,10 +126,10 @@ impl Chinese for Error {
                 path.display()
             ),
             Self::BadSample(skipped) => {
-                format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.say(Lang::Zh))
+                format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.localize(Lang::Zh))
             }
             Self::BadSamplesInARow { count, last } => {
-                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.say(Lang::Zh))
+                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.localize(Lang::Zh))
             }
             Self::AdapterNotFinite { name } => format!(
                 "适配器的 `{name}` 中有不是数的值（NaN 或无穷大），无法用它计算；请从更早的检查点加载，或用 `adapter off` 停用"

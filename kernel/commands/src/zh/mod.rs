@@ -13,15 +13,15 @@ mod pictures;
 use tunebook_files::NotAFile;
 
 use crate::lang::Lang;
-use crate::lang::Say;
+use crate::lang::Localize;
 
 /// An error that has a Chinese text beside its `Display`.
 trait Chinese: std::fmt::Display {
     fn zh(&self) -> String;
 }
 
-impl<E: Chinese> Say for E {
-    fn say(&self, lang: Lang) -> String {
+impl<E: Chinese> Localize for E {
+    fn localize(&self, lang: Lang) -> String {
         match lang {
             Lang::En => self.to_string(),
             Lang::Zh => self.zh(),

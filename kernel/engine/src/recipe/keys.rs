@@ -1,21 +1,7 @@
 //! The keys of LLaMA-Factory and of transformers' `TrainingArguments` that are not settings here.
 
-/// Why a value of a key cannot be followed, in both languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Why {
-    pub en: &'static str,
-    pub zh: &'static str,
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.en)
-    }
-}
-
-pub const fn why(en: &'static str, zh: &'static str) -> Why {
-    Why { en, zh }
-}
+use crate::lang::Localized;
+use crate::lang::localized;
 
 /// What a key does to a run.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +11,7 @@ pub enum Effect {
     /// Nothing either, but with this value it would do nothing in LLaMA-Factory as well.
     Unused(&'static str),
     /// Nothing as long as it has one of these values; else it would change the result, and this is why it cannot.
-    NoneIf(&'static [&'static str], Why),
+    NoneIf(&'static [&'static str], Localized),
 }
 
 /// The effect of `key`; `None` if it is no such key.
@@ -46,23 +32,24 @@ const ZERO: &[&str] = &["0", "false"];
 /// No value but none.
 const UNSET: &[&str] = &["none"];
 
-const METRIC: Why =
-    why("the only metric of an evaluation is eval_loss; leave it out", "评估的指标只有 eval_loss；请去掉这一项");
-const OPTIMIZERS: Why =
-    why("the only optimizer is AdamW; write optim: adamw_torch", "只有 AdamW 优化器；请写 optim: adamw_torch");
-const LOSSES: Why = why("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
-const ELSEWHERE: Why =
-    why("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
-const NEW_TOKENS: Why = why("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
+const METRIC: Localized =
+    localized("the only metric of an evaluation is eval_loss; leave it out", "评估的指标只有 eval_loss；请去掉这一项");
+const OPTIMIZERS: Localized =
+    localized("the only optimizer is AdamW; write optim: adamw_torch", "只有 AdamW 优化器；请写 optim: adamw_torch");
+const LOSSES: Localized = localized("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
+const ELSEWHERE: Localized =
+    localized("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
+const NEW_TOKENS: Localized =
+    localized("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
 
-const TRUE_OR_FALSE: Why = why("it is true or false", "只能是 true 或 false");
+const TRUE_OR_FALSE: Localized = localized("it is true or false", "只能是 true 或 false");
 
 /// Name, values that change nothing, why others cannot be followed.
-const NEUTRAL: &[(&str, &[&str], Why)] = &[
+const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "stage",
         &["sft"],
-        why("the only stage is supervised fine-tuning; write stage: sft", "只有监督微调阶段；请写 stage: sft"),
+        localized("the only stage is supervised fine-tuning; write stage: sft", "只有监督微调阶段；请写 stage: sft"),
     ),
     ("do_train", &["true", "false"], TRUE_OR_FALSE),
     ("do_eval", &["true", "false"], TRUE_OR_FALSE),
@@ -71,21 +58,31 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "evaluation_strategy",
         &["no", "false"],
-        why("its name is eval_strategy today; write eval_strategy", "这一项现名 eval_strategy；请写 eval_strategy"),
+        localized(
+            "its name is eval_strategy today; write eval_strategy",
+            "这一项现名 eval_strategy；请写 eval_strategy",
+        ),
     ),
     (
         "eval_on_start",
         OFF,
-        why("the first evaluation comes with eval_steps; leave it out", "首次评估由 eval_steps 决定；请去掉这一项"),
+        localized(
+            "the first evaluation comes with eval_steps; leave it out",
+            "首次评估由 eval_steps 决定；请去掉这一项",
+        ),
     ),
-    ("eval_delay", ZERO, why("evaluations come from the start; leave it out", "评估从一开始就进行；请去掉这一项")),
+    (
+        "eval_delay",
+        ZERO,
+        localized("evaluations come from the start; leave it out", "评估从一开始就进行；请去掉这一项"),
+    ),
     ("compute_accuracy", OFF, METRIC),
     ("metric_for_best_model", &["loss", "eval_loss"], METRIC),
     ("greater_is_better", OFF, METRIC),
     (
         "logging_strategy",
         &["steps"],
-        why(
+        localized(
             "the log comes every logging_steps; write logging_strategy: steps",
             "日志按 logging_steps 输出；请写 logging_strategy: steps",
         ),
@@ -93,7 +90,7 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "logging_first_step",
         OFF,
-        why(
+        localized(
             "the log comes every logging_steps; write logging_steps: 1 for every step",
             "日志按 logging_steps 输出；要每步都有请写 logging_steps: 1",
         ),
@@ -101,7 +98,7 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "fp16",
         OFF,
-        why(
+        localized(
             "products are formed in float32 or bfloat16; write bf16: true, or leave it out",
             "乘积用 float32 或 bfloat16 计算；请写 bf16: true 或去掉这一项",
         ),
@@ -111,7 +108,7 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "fp8",
         OFF,
-        why(
+        localized(
             "products are formed in float32 or bfloat16; leave it out",
             "乘积用 float32 或 bfloat16 计算；请去掉这一项",
         ),
@@ -123,11 +120,11 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     ("use_badam", OFF, OPTIMIZERS),
     ("use_adam_mini", OFF, OPTIMIZERS),
     ("use_muon", OFF, OPTIMIZERS),
-    ("use_llama_pro", OFF, why("block expansion is not built; leave it out", "不支持块扩展；请去掉这一项")),
+    ("use_llama_pro", OFF, localized("block expansion is not built; leave it out", "不支持块扩展；请去掉这一项")),
     (
         "create_new_adapter",
         OFF,
-        why(
+        localized(
             "merging an adapter under a new one is not built yet; leave it out",
             "尚不支持合并后新建适配器；请去掉这一项",
         ),
@@ -135,7 +132,7 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "quantization_method",
         &["bnb", "bitsandbytes"],
-        why(
+        localized(
             "models are quantized as bitsandbytes does; write quantization_method: bnb",
             "量化方式与 bitsandbytes 相同；请写 quantization_method: bnb",
         ),
@@ -143,12 +140,12 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "quantization_type",
         &["nf4"],
-        why("4 bits are NF4; write quantization_type: nf4", "4 比特即 NF4；请写 quantization_type: nf4"),
+        localized("4 bits are NF4; write quantization_type: nf4", "4 比特即 NF4；请写 quantization_type: nf4"),
     ),
     (
         "double_quantization",
         &["true"],
-        why(
+        localized(
             "4 bits come with double quantization; write double_quantization: true",
             "4 比特总是双重量化；请写 double_quantization: true",
         ),
@@ -156,29 +153,37 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "rope_scaling",
         UNSET,
-        why("longer contexts by rope scaling are not built yet; leave it out", "RoPE 插值尚未实现；请去掉这一项"),
+        localized("longer contexts by rope scaling are not built yet; leave it out", "RoPE 插值尚未实现；请去掉这一项"),
     ),
-    ("shift_attn", OFF, why("shifted attention is not built; leave it out", "不支持移位注意力；请去掉这一项")),
-    ("mixture_of_depths", UNSET, why("mixture of depths is not built; leave it out", "不支持混合深度；请去掉这一项")),
-    ("resize_vocab", OFF, why("a larger vocabulary is not built yet; leave it out", "扩大词表尚未实现；请去掉这一项")),
+    ("shift_attn", OFF, localized("shifted attention is not built; leave it out", "不支持移位注意力；请去掉这一项")),
+    (
+        "mixture_of_depths",
+        UNSET,
+        localized("mixture of depths is not built; leave it out", "不支持混合深度；请去掉这一项"),
+    ),
+    (
+        "resize_vocab",
+        OFF,
+        localized("a larger vocabulary is not built yet; leave it out", "扩大词表尚未实现；请去掉这一项"),
+    ),
     ("new_special_tokens", UNSET, NEW_TOKENS),
     ("add_tokens", UNSET, NEW_TOKENS),
     ("add_special_tokens", UNSET, NEW_TOKENS),
     (
         "split_special_tokens",
         OFF,
-        why("special tokens are never split; leave it out", "特殊 token 从不拆分；请去掉这一项"),
+        localized("special tokens are never split; leave it out", "特殊 token 从不拆分；请去掉这一项"),
     ),
-    ("streaming", OFF, why("data sets are read as a whole; leave it out", "数据集整体读入；请去掉这一项")),
+    ("streaming", OFF, localized("data sets are read as a whole; leave it out", "数据集整体读入；请去掉这一项")),
     (
         "tokenized_path",
         UNSET,
-        why("data sets are encoded anew each time; leave it out", "数据集每次重新编码；请去掉这一项"),
+        localized("data sets are encoded anew each time; leave it out", "数据集每次重新编码；请去掉这一项"),
     ),
     (
         "tool_format",
         &["qwen"],
-        why(
+        localized(
             "tools are described as Qwen2.5 reads them; write tool_format: qwen",
             "工具按 Qwen2.5 的格式描述；请写 tool_format: qwen",
         ),
@@ -186,23 +191,27 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "image_do_pan_and_scan",
         OFF,
-        why("Qwen2.5-VL does not cut pictures into parts; leave it out", "Qwen2.5-VL 不切分图片；请去掉这一项"),
+        localized("Qwen2.5-VL does not cut pictures into parts; leave it out", "Qwen2.5-VL 不切分图片；请去掉这一项"),
     ),
     ("label_smoothing_factor", ZERO, LOSSES),
     ("use_dft_loss", OFF, LOSSES),
     ("use_asft_loss", OFF, LOSSES),
     ("use_eaft_loss", OFF, LOSSES),
-    ("group_by_length", OFF, why("samples are not grouped by length; leave it out", "样本不按长度分组；请去掉这一项")),
+    (
+        "group_by_length",
+        OFF,
+        localized("samples are not grouped by length; leave it out", "样本不按长度分组；请去掉这一项"),
+    ),
     (
         "dataloader_drop_last",
         OFF,
-        why("the last, smaller batch is trained on; leave it out", "最后一个较小的批次也参与训练；请去掉这一项"),
+        localized("the last, smaller batch is trained on; leave it out", "最后一个较小的批次也参与训练；请去掉这一项"),
     ),
-    ("push_to_hub", OFF, why("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    ("push_to_hub", OFF, localized("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
     (
         "auto_find_batch_size",
         OFF,
-        why(
+        localized(
             "the batch size is the one you say; write per_device_train_batch_size",
             "批处理大小由你指定；请写 per_device_train_batch_size",
         ),
@@ -212,12 +221,12 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "train_from_scratch",
         OFF,
-        why("a model goes on from its weights; leave it out", "模型从已有权重开始；请去掉这一项"),
+        localized("a model goes on from its weights; leave it out", "模型从已有权重开始；请去掉这一项"),
     ),
     (
         "train_sampling_strategy",
         &["random"],
-        why(
+        localized(
             "samples are shuffled; disable_shuffling: true keeps their order",
             "样本会洗牌；要保持顺序请写 disable_shuffling: true",
         ),
@@ -225,19 +234,19 @@ const NEUTRAL: &[(&str, &[&str], Why)] = &[
     (
         "adapter_folder",
         UNSET,
-        why("name the folder itself in adapter_name_or_path", "请把文件夹直接写到 adapter_name_or_path"),
+        localized("name the folder itself in adapter_name_or_path", "请把文件夹直接写到 adapter_name_or_path"),
     ),
     (
         "eval_on_each_dataset",
         OFF,
-        why("data sets are evaluated on together; leave it out", "数据集一起评估；请去掉这一项"),
+        localized("data sets are evaluated on together; leave it out", "数据集一起评估；请去掉这一项"),
     ),
     ("new_special_tokens_config", UNSET, NEW_TOKENS),
-    ("num_beams", &["1"], why("there is no beam search; leave it out", "没有束搜索；请去掉这一项")),
+    ("num_beams", &["1"], localized("there is no beam search; leave it out", "没有束搜索；请去掉这一项")),
     (
         "generation_config",
         UNSET,
-        why(
+        localized(
             "the model's own generation_config.json holds; leave it out",
             "使用模型自带的 generation_config.json；请去掉这一项",
         ),
@@ -409,22 +418,25 @@ pub const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];
 
 /// What would make another model of an export, or send it somewhere: name, values that change nothing, why others cannot be
 /// followed.
-pub const EXPORT: &[(&str, &[&str], Why)] = &[
+pub const EXPORT: &[(&str, &[&str], Localized)] = &[
     (
         "export_quantization_bit",
         UNSET,
-        why("a model is exported in the dtype of its checkpoint; leave it out", "模型按检查点的精度导出；请去掉这一项"),
+        localized(
+            "a model is exported in the dtype of its checkpoint; leave it out",
+            "模型按检查点的精度导出；请去掉这一项",
+        ),
     ),
     (
         "export_legacy_format",
         OFF,
-        why("weights are written as safetensors; leave it out", "权重写成 safetensors；请去掉这一项"),
+        localized("weights are written as safetensors; leave it out", "权重写成 safetensors；请去掉这一项"),
     ),
-    ("export_hub_model_id", UNSET, why("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    ("export_hub_model_id", UNSET, localized("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
     (
         "infer_dtype",
         &["auto"],
-        why(
+        localized(
             "a model is exported in the dtype of its checkpoint; write infer_dtype: auto",
             "模型按检查点的精度导出；请写 infer_dtype: auto",
         ),

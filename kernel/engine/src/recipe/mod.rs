@@ -23,12 +23,13 @@ use tunebook_quote::quote;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::Localized;
+use crate::lang::localized;
 use crate::nearest::nearest;
 use crate::settings;
 use crate::settings::LONGEST_PATH;
 use crate::settings::Settings;
 use keys::Effect;
-pub use keys::Why;
 
 pub use written::Written;
 
@@ -54,7 +55,7 @@ pub enum RecipeError {
     #[error("there is no recipe key named `{key}`{}", .nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default())]
     UnknownKey { key: String, nearest: Option<String> },
     #[error("`{key}: {value}` cannot be followed: {why}")]
-    Refused { key: String, value: String, why: Why },
+    Refused { key: String, value: String, why: Localized },
     #[error("the recipe evaluates, but holds nothing out for it; give it val_size or eval_dataset")]
     NothingToEvaluate,
     #[error(
@@ -246,12 +247,12 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
         let refused = || RecipeError::Refused {
             key: key.to_string(),
             value: quote(value),
-            why: keys::why("no path is that long", "路径不会这么长"),
+            why: localized("no path is that long", "路径不会这么长"),
         };
         return if value.len() <= LONGEST_PATH { Ok(true) } else { Err(refused().into()) };
     }
     if key == "adapter_name_or_path" && value.contains(',') {
-        let why = keys::why(
+        let why = localized(
             "several adapters are merged into one, which is not built yet; name one",
             "尚不支持先合并多个适配器；请只写一个",
         );

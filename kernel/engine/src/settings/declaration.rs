@@ -6,6 +6,8 @@ use super::Settings;
 use super::value::Kind;
 use super::value::Value;
 use super::value::shown;
+use crate::lang::Localized;
+use crate::lang::localized;
 
 /// One setting.
 #[derive(Debug)]
@@ -15,8 +17,7 @@ pub struct Declaration {
     /// Shorter names.
     pub aliases: &'static [&'static str],
     pub group: Group,
-    pub(super) help: &'static str,
-    pub(super) chinese_help: &'static str,
+    pub(super) help: Localized,
     pub kind: Kind,
     pub(super) optional: bool,
     pub(super) limits: &'static [Limits],
@@ -56,13 +57,8 @@ pub enum Limits {
 
 impl Declaration {
     /// One line: what it does.
-    pub fn help(&self) -> &'static str {
-        self.help.trim()
-    }
-
-    /// The same in Chinese.
-    pub fn chinese_help(&self) -> &'static str {
-        self.chinese_help.trim()
+    pub fn help(&self) -> Localized {
+        localized(self.help.en.trim(), self.help.zh.trim())
     }
 
     /// Whether `none` is a value.

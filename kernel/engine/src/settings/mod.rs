@@ -36,6 +36,7 @@ pub use value::shown;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::localized;
 use crate::nearest::nearest;
 
 /// Makes the struct, its defaults and the table of declarations out of one list of
@@ -60,8 +61,7 @@ macro_rules! settings {
             name: stringify!($name),
             aliases: &[$(stringify!($alias)),*],
             group: Group::$group,
-            help: $help,
-            chinese_help: $chinese_help,
+            help: localized($help, $chinese_help),
             kind: <$type as Value>::KIND,
             optional: <$type as Value>::OPTIONAL,
             limits: &[$($limits)?],
