@@ -30,7 +30,7 @@ use crate::lang::Localize;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
-use crate::verb::Stage;
+use crate::verb::CommandContext;
 
 /// The messages of a request, in order; the last one is `Done`.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ enum Job {
 }
 
 /// Something that is done with the session and tells its result itself.
-type Call = Box<dyn FnOnce(&mut Session, &Stage) + Send>;
+type Call = Box<dyn FnOnce(&mut Session, &CommandContext) + Send>;
 
 impl Host {
     /// Starts the thread, with an empty session whose language is `lang`.
@@ -126,7 +126,7 @@ impl Host {
 
     /// Calls a function with the session. A stop that was requested earlier still counts, since the call is part of
     /// what should stop.
-    pub fn call(&self, call: impl FnOnce(&mut Session, &Stage) + Send + 'static) -> Receiver<Message> {
+    pub fn call(&self, call: impl FnOnce(&mut Session, &CommandContext) + Send + 'static) -> Receiver<Message> {
         self.submit(Job::Call(Box::new(call)))
     }
 
@@ -144,12 +144,12 @@ impl Host {
     /// Stops the current request, saves trainings that are not on disk, and ends the session; see [`Session::keep`].
     pub fn end(&self) -> Receiver<Message> {
         self.cancel.cancel();
-        self.call(|session, stage| {
-            match session.keep(&stage.context) {
+        self.call(|session, cx| {
+            match session.keep(&cx.context) {
                 Ok(kept) => {
-                    kept.into_iter().for_each(|checkpoint| stage.context.emit(Event::Note(Note::Kept { checkpoint })))
+                    kept.into_iter().for_each(|checkpoint| cx.context.emit(Event::Note(Note::Kept { checkpoint })))
                 }
-                Err(error) => (stage.show)(Output::Stderr(Error::from(error).localize(stage.lang()))),
+                Err(error) => (cx.show)(Output::Stderr(Error::from(error).localize(cx.lang()))),
             }
             drop(std::mem::take(session));
         })
@@ -189,14 +189,14 @@ fn carry_out(
     let send = |message| drop(reply.send(message));
     let emit = |event| send(Message::Event(event));
     let show = |output| send(Message::Output(output));
-    let stage = Stage { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
+    let cx = CommandContext { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
     let job = AssertUnwindSafe(|| match job {
-        Job::Line(line) => run::run(&line, session, &stage),
-        Job::File(path) => run::run_given(&path, session, &stage),
-        Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &stage),
-        Job::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &stage),
+        Job::Line(line) => run::run(&line, session, &cx),
+        Job::File(path) => run::run_given(&path, session, &cx),
+        Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &cx),
+        Job::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &cx),
         Job::Call(call) => {
-            call(session, &stage);
+            call(session, &cx);
             Ok(Output::Nothing)
         }
     });

@@ -52,7 +52,7 @@ pub use printable::printable;
 pub use run::run;
 pub use rust::RustError;
 pub use tunebook_engine::Event;
-pub use verb::Stage;
+pub use verb::CommandContext;
 pub use verb::Verb;
 pub use verbs::version::version;
 

@@ -11,13 +11,13 @@ use tunebook_engine::step_metrics::StepMetrics;
 
 use crate::error::Result;
 use crate::output::Output;
-use crate::verb::Stage;
+use crate::verb::CommandContext;
 
 /// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`, and every evaluation.
 ///
 /// # Errors
 /// Those of [`Session::train`].
-pub fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<Output> {
+pub fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let every = session.settings().logging_steps;
     let made = session.history();
     // Steps since the last line may have been made by an earlier call.
@@ -25,15 +25,15 @@ pub fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Resu
     let emit = |event: Event| {
         let step = if let Event::Step(record) = &event { Some(record.clone()) } else { None };
         let evaluation = if let Event::Evaluated(record) = &event { Some(record.clone()) } else { None };
-        stage.context.emit(event);
-        evaluation.map(Output::Evaluation).into_iter().for_each(stage.show);
+        cx.context.emit(event);
+        evaluation.map(Output::Evaluation).into_iter().for_each(cx.show);
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         window.extend(step);
         if window.last().is_some_and(|last| last.step.is_multiple_of(every)) {
-            mean(&std::mem::take(&mut *window)).map(Output::Step).into_iter().for_each(stage.show);
+            mean(&std::mem::take(&mut *window)).map(Output::Step).into_iter().for_each(cx.show);
         }
     };
-    let context = Context { emit: &emit, ..stage.context };
+    let context = Context { emit: &emit, ..cx.context };
     Ok(Output::Trained(session.train(steps, &context)?))
 }
 

@@ -14,7 +14,7 @@ use crate::lang::localized;
 use crate::localized;
 use crate::log;
 use crate::output::Output;
-use crate::verb::Stage;
+use crate::verb::CommandContext;
 use crate::verbs::predict::predict;
 
 /// `tunebook train RECIPE.yaml`: loads the model, the data and the adapter that the recipe names, trains to the end,
@@ -22,18 +22,18 @@ use crate::verbs::predict::predict;
 ///
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
-pub fn train(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
-    let recipe = given(arguments, stage)?.for_running()?;
+pub fn train(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
+    let recipe = given(arguments, cx)?.for_running()?;
     if let Some(checkpoint) = recipe.checkpoint().filter(|_| recipe.trains()) {
-        stage.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
+        cx.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
     }
-    prepare(&recipe, session, stage)?;
+    prepare(&recipe, session, cx)?;
     let mut written = Output::Nothing;
     if recipe.trains() {
-        let trained = log::train(None, session, stage)?;
+        let trained = log::train(None, session, cx)?;
         let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
-        (stage.show)(trained);
-        written = write(&recipe, interrupted, session, stage)?;
+        (cx.show)(trained);
+        written = write(&recipe, interrupted, session, cx)?;
         if interrupted {
             return Ok(written);
         }
@@ -41,41 +41,41 @@ pub fn train(arguments: &[String], session: &mut Session, stage: &Stage) -> Resu
     let names = if recipe.reads_data() { Vec::new() } else { recipe.settings.eval_dataset.clone() };
     let is_evaluated = recipe.trains() && recipe.settings.eval_strategy != EvalStrategy::No;
     if recipe.evaluates_at_end() && !is_evaluated {
-        (stage.show)(Output::Evaluated(session.evaluate(&names, None, None, &stage.context)?));
+        (cx.show)(Output::Evaluated(session.evaluate(&names, None, None, &cx.context)?));
     }
     if recipe.predicts() {
-        (stage.show)(predict(&names, None, None, session, stage)?);
+        (cx.show)(predict(&names, None, None, session, cx)?);
     }
     Ok(written)
 }
 
 /// Where a training lies. One that came to its end has written its folder; LLaMA-Factory writes that of an interrupted one
 /// too.
-fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, stage: &Stage) -> Result<Output> {
+fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let Some(folder) = &recipe.settings.output_dir else { return Ok(Output::Nothing) };
     if interrupted {
         return Ok(Output::Saved(session.save(folder)?));
     }
     let folder = folder.display();
-    let is_whole = !session.export_trained(&stage.context)?.is_empty();
+    let is_whole = !session.export_trained(&cx.context)?.is_empty();
     let model = if is_whole { localized(", the whole model, too", "，包括整个模型") } else { localized("", "") };
-    let model = model.in_lang(stage.lang());
-    Ok(Output::Text(localized!(stage.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
+    let model = model.in_lang(cx.lang());
+    Ok(Output::Text(localized!(cx.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
 }
 
 /// `tunebook export RECIPE.yaml`: writes the model with the adapter that the recipe names merged into it.
 ///
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
-pub fn export(arguments: &[String], session: &mut Session, stage: &Stage) -> Result<Output> {
-    let (recipe, folder) = given(arguments, stage)?.for_export()?;
-    prepare(&recipe, session, stage)?;
-    Ok(Output::Exported(session.export(&folder, None, &stage.context)?))
+pub fn export(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
+    let (recipe, folder) = given(arguments, cx)?.for_export()?;
+    prepare(&recipe, session, cx)?;
+    Ok(Output::Exported(session.export(&folder, None, &cx.context)?))
 }
 
 /// What the program was called with.
-fn given(arguments: &[String], stage: &Stage) -> Result<Recipe> {
-    Ok(Recipe::from_arguments(arguments, |file| given_file::read_to_string(file, &stage.context))?)
+fn given(arguments: &[String], cx: &CommandContext) -> Result<Recipe> {
+    Ok(Recipe::from_arguments(arguments, |file| given_file::read_to_string(file, &cx.context))?)
 }
 
 /// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter (if it trains one, or
@@ -83,28 +83,28 @@ fn given(arguments: &[String], stage: &Stage) -> Result<Recipe> {
 ///
 /// # Errors
 /// A step of it fails; the session is as it was.
-pub fn prepare(recipe: &Recipe, session: &mut Session, stage: &Stage) -> Result<()> {
+pub fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContext) -> Result<()> {
     if !recipe.without_effect.is_empty() {
-        stage.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
+        cx.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
     }
     let (mut made, before) = (Session::default(), session.settings_of_its_own());
     made.follow(recipe);
-    (stage.show)(Output::Loaded(made.load(&recipe.model, &stage.context)?));
+    (cx.show)(Output::Loaded(made.load(&recipe.model, &cx.context)?));
     if recipe.reads_data() {
-        (stage.show)(Output::Data(made.data(&recipe.settings.dataset, &stage.context)?));
+        (cx.show)(Output::Data(made.data(&recipe.settings.dataset, &cx.context)?));
     }
     let checkpoint = recipe.checkpoint().filter(|_| !recipe.only_evaluates());
     let output = match (checkpoint, &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
         // The recipe says what is meant.
-        (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &stage.context)?)),
+        (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &cx.context)?)),
         (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
         // The model itself is asked.
         (None, None, _) if recipe.only_evaluates() => Output::Nothing,
-        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None, &stage.context)?),
+        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None, &cx.context)?),
         (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
         (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
     };
-    (stage.show)(output);
+    (cx.show)(output);
     made.tie_recipe(&before);
     *session = made;
     Ok(())

@@ -16,21 +16,21 @@ use crate::parse::Args;
 use crate::rust;
 use crate::rust::RustError;
 use crate::script;
-use crate::verb::Stage;
+use crate::verb::CommandContext;
 use crate::verb::Verb;
 
 /// Carries out one line. Settings that are given along stay set if it succeeds; if it fails they are as before.
 ///
 /// # Errors
 /// What was wrong with the line, or why the verb did not finish.
-pub fn run(line: &str, session: &mut Session, stage: &Stage) -> Result<Output> {
+pub fn run(line: &str, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     if rust::begins_block(line) {
         return Err(RustError::NotHere.into());
     }
     let Some((verb, args)) = parse::parse(line)? else { return Ok(Output::Nothing) };
     let before = session.held_settings();
     session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;
-    let result = (verb.run)(session, &args, stage);
+    let result = (verb.run)(session, &args, cx);
     match &result {
         Ok(_) => tie(verb, &args, session, &before.settings),
         Err(_) => session.put_back(before),
@@ -57,37 +57,37 @@ fn tie(verb: &Verb, args: &Args, session: &mut Session, before: &Settings) {
 ///
 /// # Errors
 /// The file cannot be read, or the first error with the line it came from.
-pub fn run_file(path: &Path, session: &mut Session, stage: &Stage) -> Result<Output> {
-    if stage.scripts.iter().any(|running| running == path) {
+pub fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
+    if cx.scripts.iter().any(|running| running == path) {
         return Err(Error::Recursion { path: path.to_path_buf() });
     }
     let bytes = tunebook_files::read(path)
         .map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
-    run_lines(path, bytes, session, stage)
+    run_lines(path, bytes, session, cx)
 }
 
 /// The same with a file that the program was called with, see [`given_file`].
 ///
 /// # Errors
 /// As [`run_file`].
-pub fn run_given(path: &Path, session: &mut Session, stage: &Stage) -> Result<Output> {
-    let bytes = given_file::read(path, &stage.context)?;
-    run_lines(path, bytes, session, stage)
+pub fn run_given(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
+    let bytes = given_file::read(path, &cx.context)?;
+    run_lines(path, bytes, session, cx)
 }
 
-fn run_lines(path: &Path, bytes: Vec<u8>, session: &mut Session, stage: &Stage) -> Result<Output> {
+fn run_lines(path: &Path, bytes: Vec<u8>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let text = script::text(bytes, &path.display().to_string(), 1)?;
-    let scripts: Vec<PathBuf> = stage.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
-    let stage = Stage { scripts: &scripts, ..*stage };
+    let scripts: Vec<PathBuf> = cx.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
+    let cx = CommandContext { scripts: &scripts, ..*cx };
     for line in script::lines(&text) {
         let located =
             |error| Error::InScript { file: path.display().to_string(), line: line.number, error: Box::new(error) };
-        match run(&line.text, session, &stage).map_err(located)? {
+        match run(&line.text, session, &cx).map_err(located)? {
             Output::Quit => break,
             Output::Conversation => return Err(located(Error::NobodyToTalk)),
-            output => (stage.show)(output),
+            output => (cx.show)(output),
         }
-        if stage.context.is_cancelled() {
+        if cx.context.is_cancelled() {
             return Err(located(tunebook_engine::Error::Cancelled.into()));
         }
     }

@@ -37,7 +37,7 @@ pub struct Verb {
     pub settings: &'static [Group],
     /// Completion of the next word, given those that are there.
     pub complete: fn(&[&str]) -> Complete,
-    pub run: fn(&mut Session, &Args, &Stage) -> Result<Output>,
+    pub run: fn(&mut Session, &Args, &CommandContext) -> Result<Output>,
 }
 
 /// The arguments of a verb besides options.
@@ -81,7 +81,7 @@ pub enum Complete {
 
 /// The surroundings of a command: what the engine gets, and where the outputs of a script go before it ends.
 #[derive(Clone, Copy)]
-pub struct Stage<'a> {
+pub struct CommandContext<'a> {
     pub context: Context<'a>,
     pub show: &'a (dyn Fn(Output) + Sync),
     /// The language in use.
@@ -90,7 +90,7 @@ pub struct Stage<'a> {
     pub scripts: &'a [std::path::PathBuf],
 }
 
-impl Stage<'_> {
+impl CommandContext<'_> {
     pub fn lang(&self) -> Lang {
         self.language.get()
     }

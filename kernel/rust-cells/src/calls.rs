@@ -16,6 +16,7 @@ use tunebook_client::Step;
 use tunebook_client::Tensor;
 use tunebook_client::Trained;
 use tunebook_client::wire::Wire;
+use tunebook_commands::CommandContext;
 use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Host;
@@ -24,7 +25,6 @@ use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::Result;
-use tunebook_commands::Stage;
 use tunebook_commands::cell::quoted;
 use tunebook_commands::lang::localized;
 use tunebook_commands::run;
@@ -55,10 +55,10 @@ pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(S
     let is_shown = matches!(request, Request::Run { shown: true, .. });
     let is_streamed = matches!(request, Request::Chat { streamed: true, .. });
     let (sender, answer) = bounded(1);
-    let messages = host.call(move |session, stage| {
-        let part = answer_to(request, session, stage).unwrap_or_else(|error| match error {
-            Error::Engine(tunebook_engine::Error::Cancelled) => stopped(stage.lang()),
-            error => Part::Refused { message: error.localize(stage.lang()) },
+    let messages = host.call(move |session, cx| {
+        let part = answer_to(request, session, cx).unwrap_or_else(|error| match error {
+            Error::Engine(tunebook_engine::Error::Cancelled) => stopped(cx.lang()),
+            error => Part::Refused { message: error.localize(cx.lang()) },
         });
         // The receiver waits below.
         let _ = sender.send(part);
@@ -83,18 +83,18 @@ pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(S
     answer.try_recv().unwrap_or(Part::Refused { message: problem })
 }
 
-fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<Part> {
-    let silently = |line: String, session: &mut Session| run(&line, session, stage);
+fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Result<Part> {
+    let silently = |line: String, session: &mut Session| run(&line, session, cx);
     Ok(match request {
         Request::Run { line, shown } => {
-            let output = run(&line, session, stage)?;
-            let was_stopped = stage.context.is_cancelled();
+            let output = run(&line, session, cx)?;
+            let was_stopped = cx.context.is_cancelled();
             match output {
                 Output::Conversation => return Err(Error::NobodyToTalk),
-                output if shown => (stage.show)(output),
+                output if shown => (cx.show)(output),
                 _ => {}
             }
-            if was_stopped { stopped(stage.lang()) } else { value(()) }
+            if was_stopped { stopped(cx.lang()) } else { value(()) }
         }
         Request::StepCount {} => value(session.step()),
         Request::Get { key } => value(session.settings().get(&key)?),
@@ -121,7 +121,7 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
             Output::Adapter(report) => value(adapter(report)),
             other => unexpected(&other),
         },
-        Request::Train { steps } => train(steps, session, stage)?,
+        Request::Train { steps } => train(steps, session, cx)?,
         Request::History {} => value(session.history().iter().map(step).collect::<Vec<_>>()),
         Request::Evaluations {} => value(session.evaluations().iter().map(evaluation).collect::<Vec<_>>()),
         Request::Evaluate {} => match silently("evaluate".to_string(), session)? {
@@ -131,14 +131,14 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
                 perplexity: report.perplexity as f32,
                 samples: report.done,
             }),
-            Output::Evaluated(_) => stopped(stage.lang()),
+            Output::Evaluated(_) => stopped(cx.lang()),
             other => unexpected(&other),
         },
-        Request::Predict {} => predict(session, stage)?,
+        Request::Predict {} => predict(session, cx)?,
         Request::Chat { text, images, .. } => {
             let images: String = images.iter().map(|image| format!("image={} ", quoted(image))).collect();
             match silently(format!("chat {images}{}", quoted(&text)), session)? {
-                Output::Answer(report) if report.end == AnswerEnd::Interrupted => stopped(stage.lang()),
+                Output::Answer(report) if report.end == AnswerEnd::Interrupted => stopped(cx.lang()),
                 Output::Answer(report) => value(report.text),
                 Output::Conversation => return Err(Error::NobodyToTalk),
                 other => unexpected(&other),
@@ -149,7 +149,7 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
             value(())
         }
         Request::Plot { name } => {
-            (stage.show)(silently(format!("plot {}", quoted(&name)), session)?);
+            (cx.show)(silently(format!("plot {}", quoted(&name)), session)?);
             value(())
         }
         Request::Adapters {} => value(session.adapters().into_iter().map(adapter).collect::<Vec<_>>()),
@@ -162,16 +162,16 @@ fn answer_to(request: Request, session: &mut Session, stage: &Stage) -> Result<P
     })
 }
 
-fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<Part> {
+fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Part> {
     let before = session.history().len();
     let line = steps.map_or_else(|| "train".to_string(), |steps| format!("train {steps}"));
-    let report = match run(&line, session, stage)? {
+    let report = match run(&line, session, cx)? {
         Output::Trained(report) => report,
         other => return Ok(unexpected(&other)),
     };
     let made: Vec<_> = session.history().get(before..).unwrap_or_default().iter().map(step).collect();
     Ok(match (report.end, made.last().cloned()) {
-        (TrainEnd::Interrupted, _) => stopped(stage.lang()),
+        (TrainEnd::Interrupted, _) => stopped(cx.lang()),
         (end, Some(last)) => value(Trained {
             loss: made.iter().map(|step| step.loss).sum::<f32>() / made.len() as f32,
             grad_norm: last.grad_norm,
@@ -185,13 +185,13 @@ fn train(steps: Option<usize>, session: &mut Session, stage: &Stage) -> Result<P
         (_, None) => Part::Finished {
             message: tunebook_commands::text::render(
                 &Output::Trained(report),
-                tunebook_commands::page::Page { width: usize::MAX, color: false, lang: stage.lang() },
+                tunebook_commands::page::Page { width: usize::MAX, color: false, lang: cx.lang() },
             ),
         },
     })
 }
 
-fn predict(session: &mut Session, stage: &Stage) -> Result<Part> {
+fn predict(session: &mut Session, cx: &CommandContext) -> Result<Part> {
     let predictions = Mutex::new(Vec::new());
     let gather = |output| match output {
         Output::Prediction(made) => predictions.lock().unwrap_or_else(PoisonError::into_inner).push(Prediction {
@@ -199,16 +199,16 @@ fn predict(session: &mut Session, stage: &Stage) -> Result<Part> {
             predict: made.predict,
             label: made.label,
         }),
-        output => (stage.show)(output),
+        output => (cx.show)(output),
     };
-    let output = run("predict", session, &Stage { show: &gather, ..*stage })?;
+    let output = run("predict", session, &CommandContext { show: &gather, ..*cx })?;
     let predictions = predictions.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(match output {
         Output::Predicted(report) if report.done + report.left_out.len() == report.total => {
             let scores = report.scores.named().map(|(name, score)| (name.to_string(), score)).to_vec();
             value(Predictions { predictions, scores })
         }
-        Output::Predicted(_) => stopped(stage.lang()),
+        Output::Predicted(_) => stopped(cx.lang()),
         other => unexpected(&other),
     })
 }

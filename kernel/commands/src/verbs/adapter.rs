@@ -10,8 +10,8 @@ use crate::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -51,7 +51,7 @@ fn complete(words: &[&str]) -> Complete {
     }
 }
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let words: Vec<_> = args.words.iter().map(String::as_str).collect();
     match words[..] {
         [] | ["list"] => Ok(Output::Adapters(session.adapters())),
@@ -62,11 +62,11 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             session.adapter_off()?;
             const OFF: Localized =
                 localized("no adapter is on: the base model answers", "没有启用适配器：由基础模型回答");
-            Ok(Output::Text(OFF.in_lang(stage.lang()).to_string()))
+            Ok(Output::Text(OFF.in_lang(cx.lang()).to_string()))
         }
         ["drop", name] => {
             session.adapter_drop(name)?;
-            Ok(Output::Text(localized!(stage.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
+            Ok(Output::Text(localized!(cx.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
         }
         _ => {
             let words = quote(&words.join(" "));

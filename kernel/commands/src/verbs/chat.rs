@@ -10,8 +10,8 @@ use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::picture::pictures;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
@@ -54,7 +54,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let images = pictures(session, args)?;
     match (args.text.as_str(), images.is_empty()) {
         ("", true) => {
@@ -65,11 +65,11 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         ("clear", true) => {
             session.chat_clear();
             const FORGOTTEN: Localized = localized("the conversation is forgotten", "对话已忘掉");
-            Ok(Output::Text(FORGOTTEN.in_lang(stage.lang()).to_string()))
+            Ok(Output::Text(FORGOTTEN.in_lang(cx.lang()).to_string()))
         }
         (text, _) => {
-            images.iter().for_each(|image| (stage.show)(Output::Picture(image.clone())));
-            Ok(Output::Answer(session.chat(text, &images, &stage.context)?))
+            images.iter().for_each(|image| (cx.show)(Output::Picture(image.clone())));
+            Ok(Output::Answer(session.chat(text, &images, &cx.context)?))
         }
     }
 }

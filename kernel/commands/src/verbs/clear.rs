@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -28,6 +28,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(_: &mut Session, _: &Args, _: &Stage) -> Result<Output> {
+fn run(_: &mut Session, _: &Args, _: &CommandContext) -> Result<Output> {
     Ok(Output::Clear)
 }

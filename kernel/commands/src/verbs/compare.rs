@@ -9,8 +9,8 @@ use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::picture::pictures;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
@@ -64,11 +64,11 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     if args.text.is_empty() {
         return Err(VERB.usage_error(localized!("`compare` needs a question", "`compare` 需要一个问题")));
     }
     let images = pictures(session, args)?;
     let adapters: Vec<_> = args.options("adapter").map(str::to_string).collect();
-    Ok(Output::Compared(session.compare(&args.text, &images, &adapters, &stage.context)?))
+    Ok(Output::Compared(session.compare(&args.text, &images, &adapters, &cx.context)?))
 }

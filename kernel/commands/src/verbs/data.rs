@@ -16,8 +16,8 @@ use crate::output::Table;
 use crate::parse::Args;
 use crate::quantities::SAMPLE;
 use crate::quantities::count;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -66,10 +66,10 @@ pub static VERB: Verb = Verb {
 /// How many of them `data skipped` lists.
 const FEW: usize = 20;
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match args.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["skipped"] => return Ok(skipped(session.skipped(), FEW, stage.lang())),
-        ["skipped", "all"] => return Ok(skipped(session.skipped(), usize::MAX, stage.lang())),
+        ["skipped"] => return Ok(skipped(session.skipped(), FEW, cx.lang())),
+        ["skipped", "all"] => return Ok(skipped(session.skipped(), usize::MAX, cx.lang())),
         _ => {}
     }
     let words = args.words.iter().flat_map(|word| word.split(',')).filter(|name| !name.is_empty());
@@ -78,10 +78,10 @@ fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
         names.extend(session.settings().dataset.clone());
     }
     if names.is_empty() {
-        return list(session, stage.lang());
+        return list(session, cx.lang());
     }
     choose_held_out(session, args);
-    let report = session.data(&names, &stage.context)?;
+    let report = session.data(&names, &cx.context)?;
     let mut settings = session.settings().clone();
     settings.dataset = names;
     session.set(settings);

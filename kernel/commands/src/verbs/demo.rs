@@ -11,8 +11,8 @@ use crate::lang::Localized;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -76,7 +76,7 @@ now ask, teach, and ask again:
   predict",
 );
 
-fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, _: &Args, cx: &CommandContext) -> Result<Output> {
     let demo = Demo::install()?;
     // What an earlier demo brought.
     session.take_back_with_model();
@@ -89,8 +89,8 @@ fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
     settings.eval_dataset = vec![CREATURES_HELD_OUT.to_string()];
     let train = settings.dataset.clone();
     session.set_with_model(settings);
-    let loaded = session.load(&demo.model, &stage.context)?;
-    (stage.show)(Output::Loaded(loaded));
-    (stage.show)(Output::Data(session.data(&train, &stage.context)?));
-    Ok(Output::Text(NEXT.in_lang(stage.lang()).to_string()))
+    let loaded = session.load(&demo.model, &cx.context)?;
+    (cx.show)(Output::Loaded(loaded));
+    (cx.show)(Output::Data(session.data(&train, &cx.context)?));
+    Ok(Output::Text(NEXT.in_lang(cx.lang()).to_string()))
 }

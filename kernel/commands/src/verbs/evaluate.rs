@@ -9,8 +9,8 @@ use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
@@ -75,10 +75,10 @@ pub const OUTPUT_DIR: VerbOption = VerbOption {
     complete: Complete::Folders,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let (names, most, adapter) = (data_sets(args), most(args, &VERB)?, args.options(ADAPTER.name).next());
     with_output_dir(session, args, |session| {
-        Ok(Output::Evaluated(session.evaluate(&names, most, adapter, &stage.context)?))
+        Ok(Output::Evaluated(session.evaluate(&names, most, adapter, &cx.context)?))
     })
 }
 

@@ -9,8 +9,8 @@ use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -39,7 +39,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let (folder, adapter) = (parse::path(&args.words[0]), args.options(ADAPTER.name).next());
-    Ok(Output::Exported(session.export(&folder, adapter, &stage.context)?))
+    Ok(Output::Exported(session.export(&folder, adapter, &cx.context)?))
 }

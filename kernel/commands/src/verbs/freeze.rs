@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -41,6 +41,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
     Ok(Output::Adapter(session.freeze(args.word(0))?))
 }

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -37,6 +37,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
     Ok(Output::Adapter(session.full(args.word(0))?))
 }

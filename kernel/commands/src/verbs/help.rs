@@ -25,8 +25,8 @@ use crate::page::wrap;
 use crate::parse;
 use crate::parse::Args;
 use crate::verb;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verbs::VERBS;
@@ -55,8 +55,8 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    let lang = stage.lang();
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
+    let lang = cx.lang();
     match args.word(0) {
         None => Ok(all_verbs(lang)),
         Some("settings") => Ok(all_settings(lang)),

@@ -9,8 +9,8 @@ use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -35,11 +35,11 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(_: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(_: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match args.word(0) {
         None => {}
-        Some("en") => stage.language.set(Lang::En),
-        Some("zh") => stage.language.set(Lang::Zh),
+        Some("en") => cx.language.set(Lang::En),
+        Some("zh") => cx.language.set(Lang::Zh),
         Some(other) => {
             return Err(VERB.usage_error(localized!(
                 "`{other}` is no language of tunebook; it is en or zh",
@@ -48,5 +48,5 @@ fn run(_: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
             )));
         }
     }
-    Ok(Output::Text(localized("English", "中文").in_lang(stage.lang()).to_string()))
+    Ok(Output::Text(localized("English", "中文").in_lang(cx.lang()).to_string()))
 }

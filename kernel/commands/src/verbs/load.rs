@@ -9,8 +9,8 @@ use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -50,9 +50,9 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let taken = session.take_back_with_model();
-    let loaded = session.load(&parse::path(&args.words[0]), &stage.context)?;
-    tell_taken_back(taken, &stage.context);
+    let loaded = session.load(&parse::path(&args.words[0]), &cx.context)?;
+    tell_taken_back(taken, &cx.context);
     Ok(Output::Loaded(loaded))
 }

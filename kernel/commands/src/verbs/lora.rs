@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -45,6 +45,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    Ok(Output::Adapter(session.lora(args.word(0), &stage.context)?))
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
+    Ok(Output::Adapter(session.lora(args.word(0), &cx.context)?))
 }

@@ -15,8 +15,8 @@ use crate::localized;
 use crate::output::Output;
 use crate::output::Plot;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
@@ -49,7 +49,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
     let history = session.history();
     if history.is_empty() {
         return Err(Error::NothingTrained);

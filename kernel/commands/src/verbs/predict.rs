@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -54,9 +54,9 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let (names, most, adapter) = (data_sets(args), most(args, &VERB)?, args.options(ADAPTER.name).next());
-    with_output_dir(session, args, |session| predict(&names, most, adapter, session, stage))
+    with_output_dir(session, args, |session| predict(&names, most, adapter, session, cx))
 }
 
 /// Predicts, and shows the first predictions as they come.
@@ -68,12 +68,12 @@ pub fn predict(
     most: Option<usize>,
     adapter: Option<&str>,
     session: &mut Session,
-    stage: &Stage,
+    cx: &CommandContext,
 ) -> Result<Output> {
     let mut show = |prediction: &Prediction| {
         if prediction.index < SHOWN {
-            (stage.show)(Output::Prediction(prediction.clone()));
+            (cx.show)(Output::Prediction(prediction.clone()));
         }
     };
-    Ok(Output::Predicted(session.predict(names, most, adapter, &mut show, &stage.context)?))
+    Ok(Output::Predicted(session.predict(names, most, adapter, &mut show, &cx.context)?))
 }

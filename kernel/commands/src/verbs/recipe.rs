@@ -15,8 +15,8 @@ use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
 use crate::recipe;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -61,13 +61,13 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match (args.word(0), args.word(1)) {
-        (Some("show"), None) => Ok(Output::Text(show(&session.recipe(), stage.lang()))),
-        (Some("save"), Some(file)) => save(&session.recipe(), &parse::path(file), stage.lang()),
+        (Some("show"), None) => Ok(Output::Text(show(&session.recipe(), cx.lang()))),
+        (Some("save"), Some(file)) => save(&session.recipe(), &parse::path(file), cx.lang()),
         (Some("load"), Some(file)) => {
             let read = Recipe::read(&parse::path(file))?;
-            recipe::prepare(&read, session, stage)?;
+            recipe::prepare(&read, session, cx)?;
             Ok(Output::Nothing)
         }
         (Some("save" | "load"), None) => Err(VERB.usage_error(localized!("a file is missing", "缺少文件名"))),

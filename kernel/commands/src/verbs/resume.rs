@@ -8,8 +8,8 @@ use crate::lang::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -52,8 +52,8 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let folder = args.word(0).filter(|word| *word != "latest").map(parse::path);
     let is_meant = |key: &str| args.settings.iter().any(|(given, _)| *given == key);
-    Ok(Output::Resumed(Box::new(session.resume(folder.as_deref(), &is_meant, &stage.context)?)))
+    Ok(Output::Resumed(Box::new(session.resume(folder.as_deref(), &is_meant, &cx.context)?)))
 }

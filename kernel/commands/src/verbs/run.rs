@@ -8,8 +8,8 @@ use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
 use crate::run::run_file;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -31,6 +31,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    run_file(&parse::path(&args.words[0]), session, stage)
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
+    run_file(&parse::path(&args.words[0]), session, cx)
 }

@@ -7,8 +7,8 @@ use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::rust::RustError;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -50,6 +50,6 @@ pub static VERB: Verb = Verb {
 };
 
 /// Faces hand Rust to who runs it; here arrives what a file says.
-fn run(_: &mut Session, _: &Args, _: &Stage) -> Result<Output> {
+fn run(_: &mut Session, _: &Args, _: &CommandContext) -> Result<Output> {
     Err(RustError::NotHere.into())
 }

@@ -9,8 +9,8 @@ use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
@@ -44,7 +44,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
     let split = match args.options("split").next() {
         None | Some("train") => Split::Train,
         Some("eval") => Split::Eval,

@@ -8,8 +8,8 @@ use crate::localized;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -39,13 +39,13 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match args.word(0) {
         Some(folder) => Ok(Output::Saved(session.save(&parse::path(folder))?)),
         None => {
-            let place = session.checkpoint(&stage.context)?.display().to_string();
+            let place = session.checkpoint(&cx.context)?.display().to_string();
             Ok(Output::Text(localized!(
-                stage.lang(),
+                cx.lang(),
                 "saved to {place}; `resume {place}` goes on from there",
                 "已保存到 {place}；`resume {place}` 从那里继续"
             )))

@@ -10,8 +10,8 @@ use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -60,7 +60,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, _: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
     if let Some(key) = args.word(0) {
         let key = declaration(key)?.name;
         let value = quote(args.word(1).unwrap_or("VALUE"));

@@ -15,8 +15,8 @@ use crate::notes::system_prompt;
 use crate::output::Output;
 use crate::output::Table;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -43,21 +43,21 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let settings = session.settings();
     let Some(word) = args.word(0) else {
-        return Ok(table(settings, declarations().iter().collect(), stage.lang()));
+        return Ok(table(settings, declarations().iter().collect(), cx.lang()));
     };
     let group: Vec<_> = declarations().iter().filter(|setting| setting.group.to_string() == word).collect();
     if !group.is_empty() {
-        return Ok(table(settings, group, stage.lang()));
+        return Ok(table(settings, group, cx.lang()));
     }
     let setting = declaration(word)?;
     let line = format!("{} = {}", setting.name, setting.get(settings));
     match setting.name {
         "default_system" if settings.default_system.is_none() => {
-            let prompt = system_prompt(&session.system_prompt()?, stage.lang());
-            Ok(Output::Text(line + &localized!(stage.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
+            let prompt = system_prompt(&session.system_prompt()?, cx.lang());
+            Ok(Output::Text(line + &localized!(cx.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
         }
         _ => Ok(Output::Text(line)),
     }

@@ -8,8 +8,8 @@ use crate::lang::localized;
 use crate::log;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -40,6 +40,6 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, args: &Args, stage: &Stage) -> Result<Output> {
-    log::train(args.count(0, &VERB)?, session, stage)
+fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
+    log::train(args.count(0, &VERB)?, session, cx)
 }

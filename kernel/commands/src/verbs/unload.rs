@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::verb::CommandContext;
 use crate::verb::Complete;
-use crate::verb::Stage;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
@@ -25,7 +25,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-fn run(session: &mut Session, _: &Args, stage: &Stage) -> Result<Output> {
+fn run(session: &mut Session, _: &Args, cx: &CommandContext) -> Result<Output> {
     session.unload()?;
-    Ok(Output::Text(localized("the model is unloaded", "模型已卸载").in_lang(stage.lang()).to_string()))
+    Ok(Output::Text(localized("the model is unloaded", "模型已卸载").in_lang(cx.lang()).to_string()))
 }
