@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
-use tunebook_engine::recipe::Written;
+use tunebook_engine::recipe::RecipeDocument;
 
 use crate::error::Result;
 use crate::lang::Lang;
@@ -75,38 +75,38 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
     }
 }
 
-fn show(written: &Written, lang: Lang) -> String {
-    let notes: String = notes(written, lang).into_iter().map(|note| format!("\n\n{note}")).collect();
-    format!("{}\n{}{notes}", written.yaml(), written.command().trim_end())
+fn show(document: &RecipeDocument, lang: Lang) -> String {
+    let notes: String = notes(document, lang).into_iter().map(|note| format!("\n\n{note}")).collect();
+    format!("{}\n{}{notes}", document.yaml(), document.command().trim_end())
 }
 
-fn save(written: &Written, file: &Path, lang: Lang) -> Result<Output> {
-    written.save(file)?;
-    let notes: String = notes(written, lang).into_iter().map(|note| format!("\n{note}")).collect();
+fn save(document: &RecipeDocument, file: &Path, lang: Lang) -> Result<Output> {
+    document.save(file)?;
+    let notes: String = notes(document, lang).into_iter().map(|note| format!("\n{note}")).collect();
     let file = file.display();
     Ok(Output::Text(localized!(lang, "saved to {file}{notes}", "已保存到 {file}{notes}")))
 }
 
 /// What somebody who runs it must know.
-fn notes(written: &Written, lang: Lang) -> Vec<String> {
+fn notes(document: &RecipeDocument, lang: Lang) -> Vec<String> {
     let mut notes = Vec::new();
-    if !written.missing.is_empty() {
-        let missing = written.missing.join(", ");
+    if !document.missing.is_empty() {
+        let missing = document.missing.join(", ");
         notes.push(localized!(
             lang,
             "LLaMA-Factory also needs {missing}, which the session has not",
             "LLaMA-Factory 还需要 {missing}，而会话里没有"
         ));
     }
-    if !written.left_out.is_empty() {
-        let settings = written.left_out.join(", ");
+    if !document.left_out.is_empty() {
+        let settings = document.left_out.join(", ");
         notes.push(localized!(
             lang,
             "not in it, since LLaMA-Factory has no such setting: {settings}",
             "没有写入，因为 LLaMA-Factory 没有这样的设置：{settings}"
         ));
     }
-    if written.left_out.iter().any(|setting| setting == "hub=modelscope") {
+    if document.left_out.iter().any(|setting| setting == "hub=modelscope") {
         const HUB: Localized = localized(
             "USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope",
             "在 LLaMA-Factory 的环境中设 USE_MODELSCOPE_HUB=1，它就从 ModelScope 下载",

@@ -6,10 +6,10 @@
 //! as it was read; without a loaded recipe, what LLaMA-Factory's web page would write is written.
 
 mod arguments;
+mod document;
 mod keys;
 mod notation;
 mod page;
-mod written;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use crate::settings::LONGEST_PATH;
 use crate::settings::Settings;
 use keys::Effect;
 
-pub use written::Written;
+pub use document::RecipeDocument;
 
 /// What a recipe asks for.
 #[derive(Clone, Debug)]

@@ -224,7 +224,7 @@ fn a_command_is_that_of_the_preview_button() {
     for case in cases {
         let recipe = read(case["recipe"].as_str().unwrap(), &[]).unwrap();
         let model = recipe.model.to_str();
-        let again = Written::new(model, true, &recipe.settings, &recipe.given);
+        let again = RecipeDocument::new(model, true, &recipe.settings, &recipe.given);
         assert_eq!(again.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
         // What is pasted from there into a shell means the same.
         let pasted = pasted(case["command"].as_str().unwrap());
@@ -235,7 +235,7 @@ fn a_command_is_that_of_the_preview_button() {
             case["name"]
         );
         // And so is that of a session in which the same is set by hand.
-        let by_hand = Written::new(model, true, &recipe.settings, &Map::new());
+        let by_hand = RecipeDocument::new(model, true, &recipe.settings, &Map::new());
         assert_eq!(by_hand.command(), case["command"].as_str().unwrap(), "{}", case["name"]);
         assert!(by_hand.missing.is_empty() && by_hand.left_out.is_empty());
         // Which reads the same again.
@@ -345,9 +345,9 @@ export_legacy_format: false
 fn no_system_prompt_comes_back_as_none() {
     let recipe = read(&format!("{TUTORIAL}default_system: \"\"\n"), &[]).unwrap();
     assert_eq!(recipe.settings.default_system, Some(settings::AnyText(String::new())));
-    let written = Written::new(Some("m"), true, &recipe.settings, &Map::new());
-    assert!(written.yaml().contains("\ndefault_system: \"\"\n"), "{}", written.yaml());
-    let pasted = pasted(&written.command());
+    let document = RecipeDocument::new(Some("m"), true, &recipe.settings, &Map::new());
+    assert!(document.yaml().contains("\ndefault_system: \"\"\n"), "{}", document.yaml());
+    let pasted = pasted(&document.command());
     assert_eq!(pasted.settings.default_system, recipe.settings.default_system);
     assert_eq!(read(&format!("{TUTORIAL}default_system: null\n"), &[]).unwrap().settings.default_system, None);
 }
@@ -394,8 +394,8 @@ resume_from_checkpoint: null
 fn a_recipe_comes_back_as_it_was() {
     for text in [EXAMPLE, TUTORIAL] {
         let recipe = read(text, &[]).unwrap();
-        let written = Written::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given);
-        let again: Map<String, Value> = serde_saphyr::from_str(&written.yaml()).unwrap();
+        let document = RecipeDocument::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given);
+        let again: Map<String, Value> = serde_saphyr::from_str(&document.yaml()).unwrap();
         assert_eq!(again.iter().collect::<Vec<_>>(), recipe.given.iter().collect::<Vec<_>>());
     }
 }
@@ -407,25 +407,25 @@ fn what_was_changed_since_is_changed_in_the_recipe() {
     for (key, value) in [("lr", "2e-5"), ("lora_dropout", "0.05"), ("dtype", "float32"), ("memory", "6")] {
         settings.set(key, value).unwrap();
     }
-    let written = Written::new(Some("models/other"), false, &settings, &recipe.given);
+    let document = RecipeDocument::new(Some("models/other"), false, &settings, &recipe.given);
     let (before, after) =
-        (Written::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given).yaml(), written.yaml());
+        (RecipeDocument::new(recipe.model.to_str(), true, &recipe.settings, &recipe.given).yaml(), document.yaml());
     let changed: Vec<_> = after.lines().filter(|line| !before.lines().any(|other| other == *line)).collect();
     assert_eq!(
         changed,
         ["model_name_or_path: models/other", "learning_rate: 2.0e-05", "bf16: false", "lora_dropout: 0.05"]
     );
-    assert_eq!(written.left_out, ["memory=6"]);
-    assert!(!written.command().contains("bf16"));
+    assert_eq!(document.left_out, ["memory=6"]);
+    assert!(!document.command().contains("bf16"));
 }
 
 #[test]
 fn a_new_session_says_what_it_lacks() {
-    let written = Written::new(None, true, &Settings::default(), &Map::new());
-    assert_eq!(written.missing, ["model_name_or_path", "dataset", "output_dir"]);
+    let document = RecipeDocument::new(None, true, &Settings::default(), &Map::new());
+    assert_eq!(document.missing, ["model_name_or_path", "dataset", "output_dir"]);
     assert!(
-        written.yaml().starts_with("stage: sft\ndo_train: true\npreprocessing_num_workers: 16\n"),
+        document.yaml().starts_with("stage: sft\ndo_train: true\npreprocessing_num_workers: 16\n"),
         "{}",
-        written.yaml()
+        document.yaml()
     );
 }

@@ -9,7 +9,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::recipe::Recipe;
-use crate::recipe::Written;
+use crate::recipe::RecipeDocument;
 use crate::settings::Dtype;
 use crate::settings::Owner;
 use crate::settings::Settings;
@@ -124,13 +124,13 @@ impl Session {
     }
 
     /// The session as LLaMA-Factory would be told of it.
-    pub fn recipe(&self) -> Written {
+    pub fn recipe(&self) -> RecipeDocument {
         let model = self.model.as_ref().map(|model| &model.report);
         let bf16 = match self.settings.dtype {
             Dtype::Auto => model.is_none_or(|model| model.dtype == "bfloat16"),
             dtype => dtype == Dtype::Bfloat16,
         };
-        Written::new(model.map(|model| model.name.as_str()), bf16, &self.settings, &self.given)
+        RecipeDocument::new(model.map(|model| model.name.as_str()), bf16, &self.settings, &self.given)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 
 /// A session as LLaMA-Factory would be told of it.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct RecipeDocument {
     entries: Vec<(String, Value)>,
     /// Settings that differ from their defaults and that LLaMA-Factory has not, as `key=value`.
     pub left_out: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Written {
     pub missing: Vec<&'static str>,
 }
 
-impl Written {
+impl RecipeDocument {
     /// Without a recipe that was loaded: what the web page writes for these settings, and every setting beside them
     /// that is not at LLaMA-Factory's default. With one: its keys in its order with their values of now, and every
     /// other setting that is not at that default.
