@@ -168,10 +168,10 @@ pub fn expected(setting: &Declaration, lang: Lang) -> String {
         Kind::Text | Kind::Switch | Kind::Choice(_) => "文字".to_string(),
     };
     let limit = |limits: &Limits| match limits {
-        Limits::From(least) => format!("，不小于 {}", shown(*least)),
-        Limits::Within(least, most) => format!("，从 {} 到 {}", shown(*least), shown(*most)),
+        Limits::Min(least) => format!("，不小于 {}", shown(*least)),
+        Limits::Range(least, most) => format!("，从 {} 到 {}", shown(*least), shown(*most)),
         Limits::Below(least, end) => format!("，从 {} 到小于 {}", shown(*least), shown(*end)),
-        Limits::Among(_) => String::new(),
+        Limits::OneOf(_) => String::new(),
     };
     let limits: String = setting.limits().iter().map(limit).collect();
     format!("{kind}{limits}{}", if setting.is_optional() { "，或 none" } else { "" })

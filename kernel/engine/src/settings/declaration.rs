@@ -46,13 +46,13 @@ pub enum Group {
 #[derive(Clone, Copy, Debug)]
 pub enum Limits {
     /// At least this.
-    From(f64),
+    Min(f64),
     /// From the first to the last.
-    Within(f64, f64),
+    Range(f64, f64),
     /// From the first to below the last.
     Below(f64, f64),
     /// One of these words.
-    Among(&'static [&'static str]),
+    OneOf(&'static [&'static str]),
 }
 
 impl Declaration {
@@ -84,7 +84,7 @@ impl Declaration {
     pub fn choices(&self) -> &'static [&'static str] {
         match (self.kind, self.limits) {
             (Kind::Choice(words), _) => words,
-            (_, [Limits::Among(words)]) => words,
+            (_, [Limits::OneOf(words)]) => words,
             (Kind::Switch, _) => &["true", "false"],
             _ => &[],
         }
@@ -115,10 +115,10 @@ impl Limits {
     pub fn allow<T: Value>(&self, value: &T) -> bool {
         let number = |test: &dyn Fn(f64) -> bool| value.number().is_none_or(test);
         match *self {
-            Self::From(least) => number(&|x| x >= least),
-            Self::Within(least, most) => number(&|x| (least..=most).contains(&x)),
+            Self::Min(least) => number(&|x| x >= least),
+            Self::Range(least, most) => number(&|x| (least..=most).contains(&x)),
             Self::Below(least, end) => number(&|x| (least..end).contains(&x)),
-            Self::Among(words) => words.contains(&value.show().as_str()),
+            Self::OneOf(words) => words.contains(&value.show().as_str()),
         }
     }
 }
@@ -126,10 +126,10 @@ impl Limits {
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::From(least) => write!(f, " from {}", shown(*least)),
-            Self::Within(least, most) => write!(f, " from {} to {}", shown(*least), shown(*most)),
+            Self::Min(least) => write!(f, " from {}", shown(*least)),
+            Self::Range(least, most) => write!(f, " from {} to {}", shown(*least), shown(*most)),
             Self::Below(least, end) => write!(f, " from {} to below {}", shown(*least), shown(*end)),
-            Self::Among(_) => Ok(()),
+            Self::OneOf(_) => Ok(()),
         }
     }
 }

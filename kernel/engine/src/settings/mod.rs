@@ -98,10 +98,10 @@ settings! {
     Pictures {
         /// A larger picture is shrunk to this area; `768*768` is a way to write it.
         /// 更大的图片会缩小到这个面积；也可写成 `768*768`。
-        image_max_pixels: usize = 768 * 768, Limits::From(1.0);
+        image_max_pixels: usize = 768 * 768, Limits::Min(1.0);
         /// A smaller picture is enlarged to this area.
         /// 更小的图片会放大到这个面积。
-        image_min_pixels: usize = 32 * 32, Limits::From(1.0);
+        image_min_pixels: usize = 32 * 32, Limits::Min(1.0);
     }
     Data {
         /// The folder of dataset_info.json.
@@ -112,10 +112,10 @@ settings! {
         dataset: Vec<String> = Vec::new();
         /// Most tokens of a sample; what is longer is cut, but never inside a picture.
         /// 截断长度：每个样本的最大 token 数；更长的会被截断，但不会截在图片中间。
-        cutoff_len: usize = 2048, Limits::Within(4.0, 131072.0);
+        cutoff_len: usize = 2048, Limits::Range(4.0, 131072.0);
         /// Takes only the first so many samples of each data set.
         /// 最大样本数：每个数据集只取前这么多个样本。
-        max_samples: Option<usize> = None, Limits::From(1.0);
+        max_samples: Option<usize> = None, Limits::Min(1.0);
         /// The folder of the pictures; none stands for dataset_dir.
         /// 图片所在的文件夹；none 表示与 dataset_dir 相同。
         media_dir: Option<PathBuf> = None;
@@ -127,7 +127,7 @@ settings! {
         interleave_probs: Option<Vec<f64>> = None;
         /// Samples held back to evaluate on: a share up to 1, a number above.
         /// 验证集比例：不大于 1 是比例，大于 1 是个数。
-        val_size: f64 = 0.0, Limits::Within(0.0, 1e9);
+        val_size: f64 = 0.0, Limits::Range(0.0, 1e9);
         /// Data sets to evaluate on, instead of val_size.
         /// 用来评估的数据集，代替 val_size。
         eval_dataset: Vec<String> = Vec::new();
@@ -147,7 +147,7 @@ settings! {
     Prompt {
         /// How a conversation is written for the model.
         /// 提示模板：对话以什么格式写给模型。
-        template: String = "qwen2_vl".to_string(), Limits::Among(Template::NAMES);
+        template: String = "qwen2_vl".to_string(), Limits::OneOf(Template::NAMES);
         /// The system prompt of chat and compare, and of samples without one; none leaves it to the data, then to the template; "" is no system prompt.
         /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 由数据决定，其次由模板决定；"" 表示没有系统提示词。
         default_system / system: Option<AnyText> = None;
@@ -155,10 +155,10 @@ settings! {
     Lora {
         /// Rank of the update, the r of PEFT.
         /// LoRA 秩，即 PEFT 的 r。
-        lora_rank / rank: usize = 8, Limits::Within(1.0, 1024.0);
+        lora_rank / rank: usize = 8, Limits::Range(1.0, 1024.0);
         /// The update is scaled by alpha / rank; none stands for twice the rank.
         /// LoRA 缩放系数：更新乘以 alpha / rank；none 表示秩的两倍。
-        lora_alpha / alpha: Option<f64> = None, Limits::Within(1.0, 2048.0);
+        lora_alpha / alpha: Option<f64> = None, Limits::Range(1.0, 2048.0);
         /// Share of the inputs that is dropped in training.
         /// LoRA 随机丢弃：训练时丢弃输入的比例。
         lora_dropout / dropout: f64 = 0.0, Limits::Below(0.0, 1.0);
@@ -176,13 +176,13 @@ settings! {
         pissa_init: bool = false;
         /// Iterations that find these vectors; -1 goes on until they stand still.
         /// 求这些向量的迭代次数；-1 表示直到不再变化。
-        pissa_iter: i64 = 16, Limits::From(-1.0);
+        pissa_iter: i64 = 16, Limits::Min(-1.0);
         /// Modules of which a copy is trained beside the LoRA layers, by the ends of their names, such as merger.
         /// 附加模块：在 LoRA 层之外训练其副本的模块，写名称的结尾，如 merger。
         additional_target: Vec<String> = Vec::new();
         /// So many times faster B learns than A (LoRA+); 0 lets both learn alike.
         /// LoRA+ 学习率比例：B 的学习率是 A 的多少倍；0 表示相同。
-        loraplus_lr_ratio: f64 = 0.0, Limits::Within(0.0, 1024.0);
+        loraplus_lr_ratio: f64 = 0.0, Limits::Range(0.0, 1024.0);
         /// A recipe goes on from this adapter folder.
         /// 训练配方从这个适配器文件夹继续。
         adapter_name_or_path: Option<PathBuf> = None;
@@ -190,7 +190,7 @@ settings! {
     Freeze {
         /// So many of the last layers are trained; a negative number means the first ones.
         /// 可训练层数：训练最后这么多层；负数表示最前面的层。
-        freeze_trainable_layers: i64 = 2, Limits::Within(-1024.0, 1024.0);
+        freeze_trainable_layers: i64 = 2, Limits::Range(-1024.0, 1024.0);
         /// The modules of these layers that are trained: all, or some of self_attn, mlp and so on.
         /// 可训练模块：这些层中训练哪些模块，all，或 self_attn、mlp 等。
         freeze_trainable_modules: Vec<String> = vec!["all".to_string()];
@@ -215,19 +215,19 @@ settings! {
     Training {
         /// The highest learning rate of AdamW.
         /// 学习率：AdamW 优化器的最高学习率。
-        learning_rate / lr: f64 = 5e-5, Limits::Within(0.0, 100.0);
+        learning_rate / lr: f64 = 5e-5, Limits::Range(0.0, 100.0);
         /// How often the data is gone through.
         /// 训练轮数：数据一共过多少遍。
-        num_train_epochs / epochs: f64 = 3.0, Limits::Within(0.0, 1e6);
+        num_train_epochs / epochs: f64 = 3.0, Limits::Range(0.0, 1e6);
         /// Optimizer steps in all, instead of num_train_epochs; -1 leaves it to them.
         /// 优化步的总数，代替 num_train_epochs；-1 表示由后者决定。
-        max_steps: i64 = -1, Limits::From(-1.0);
+        max_steps: i64 = -1, Limits::Min(-1.0);
         /// Samples in a micro-batch.
         /// 批处理大小：每个小批次的样本数。
-        per_device_train_batch_size / batch: usize = 2, Limits::Within(1.0, 1024.0);
+        per_device_train_batch_size / batch: usize = 2, Limits::Range(1.0, 1024.0);
         /// Micro-batches in an optimizer step.
         /// 梯度累积：每个优化步的小批次数。
-        gradient_accumulation_steps / accum: usize = 8, Limits::Within(1.0, 1024.0);
+        gradient_accumulation_steps / accum: usize = 8, Limits::Range(1.0, 1024.0);
         /// How the learning rate goes over the steps.
         /// 学习率调节器：学习率随步数怎样变化。
         lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
@@ -236,13 +236,13 @@ settings! {
         lr_scheduler_kwargs: Mapping = Mapping::default();
         /// Steps in which the learning rate rises from 0.
         /// 预热步数：学习率从 0 升上来的步数。
-        warmup_steps: usize = 0, Limits::From(0.0);
+        warmup_steps: usize = 0, Limits::Min(0.0);
         /// The same as a share of all steps, where warmup_steps is 0.
         /// 预热步数占总步数的比例，在 warmup_steps 为 0 时有效。
-        warmup_ratio: f64 = 0.0, Limits::Within(0.0, 1.0);
+        warmup_ratio: f64 = 0.0, Limits::Range(0.0, 1.0);
         /// Decoupled weight decay of AdamW.
         /// 权重衰减：AdamW 的解耦权重衰减。
-        weight_decay: f64 = 0.0, Limits::Within(0.0, 1.0);
+        weight_decay: f64 = 0.0, Limits::Range(0.0, 1.0);
         /// Decay of AdamW's mean of gradients.
         /// AdamW 梯度均值的衰减。
         adam_beta1: f64 = 0.9, Limits::Below(0.0, 1.0);
@@ -251,13 +251,13 @@ settings! {
         adam_beta2: f64 = 0.999, Limits::Below(0.0, 1.0);
         /// Keeps AdamW from dividing by 0.
         /// 防止 AdamW 除以 0。
-        adam_epsilon: f64 = 1e-8, Limits::Within(1e-30, 1.0);
+        adam_epsilon: f64 = 1e-8, Limits::Range(1e-30, 1.0);
         /// Strength of random noise on the embeddings (NEFTune); 0 is none.
         /// NEFTune 噪声参数：嵌入向量上随机噪声的强度；0 表示没有。
-        neftune_noise_alpha: f64 = 0.0, Limits::Within(0.0, 1000.0);
+        neftune_noise_alpha: f64 = 0.0, Limits::Range(0.0, 1000.0);
         /// Gradients are scaled down to this norm; 0 leaves them as they are.
         /// 最大梯度范数：梯度缩小到这个范数；0 表示不缩小。
-        max_grad_norm: f64 = 1.0, Limits::From(0.0);
+        max_grad_norm: f64 = 1.0, Limits::Min(0.0);
         /// Fixes shuffles, new adapters, dropout and sampling.
         /// 随机种子：决定洗牌、新适配器、随机丢弃和采样。
         seed: u64 = 42;
@@ -272,10 +272,10 @@ settings! {
         on_bad_sample: OnBadSample = OnBadSample::Skip;
         /// GB that training may take; what it does not need saves computing twice; none takes half of what is free.
         /// 训练可用的内存（GB）；用不完的部分用来省去重复计算；none 表示用空闲内存的一半。
-        memory: Option<f64> = None, Limits::Within(0.1, 65536.0);
+        memory: Option<f64> = None, Limits::Range(0.1, 65536.0);
         /// Steps between two lines of the log.
         /// 日志间隔：两行日志之间的步数。
-        logging_steps: usize = 5, Limits::Within(1.0, 1e6);
+        logging_steps: usize = 5, Limits::Range(1.0, 1e6);
         /// Draws training_loss.png in output_dir.
         /// 在 output_dir 中画 training_loss.png。
         plot_loss: bool = true;
@@ -286,16 +286,16 @@ settings! {
         eval_strategy: EvalStrategy = EvalStrategy::Steps;
         /// Steps between two evaluations; none stands for save_steps.
         /// 评估间隔：两次评估之间的步数；none 表示与 save_steps 相同。
-        eval_steps: Option<usize> = None, Limits::Within(1.0, 1e6);
+        eval_steps: Option<usize> = None, Limits::Range(1.0, 1e6);
         /// Samples whose mean loss is taken together; eval_loss is the mean over the samples of these means.
         /// 一起求平均损失的样本数；eval_loss 是这些平均值的平均。
-        per_device_eval_batch_size: usize = 2, Limits::Within(1.0, 1024.0);
+        per_device_eval_batch_size: usize = 2, Limits::Range(1.0, 1024.0);
         /// Ends with the adapter of the evaluation that found the lowest eval_loss.
         /// 结束时换回 eval_loss 最低的那次评估时的适配器。
         load_best_model_at_end: bool = false;
         /// Ends when so many evaluations in a row have found no lower eval_loss.
         /// 连续这么多次评估都没有更低的 eval_loss 就提前结束。
-        early_stopping_steps: Option<usize> = None, Limits::From(1.0);
+        early_stopping_steps: Option<usize> = None, Limits::Min(1.0);
     }
     Generation {
         /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
@@ -303,19 +303,19 @@ settings! {
         do_sample: Option<bool> = None;
         /// Higher is more varied, 0 takes the likeliest token; none leaves it to the model.
         /// 温度系数：越大越多样，0 表示取最可能的 token；none 由模型决定。
-        temperature: Option<f64> = None, Limits::Within(0.0, 10.0);
+        temperature: Option<f64> = None, Limits::Range(0.0, 10.0);
         /// Draws from the likeliest tokens that together have this probability; none leaves it to the model.
         /// Top-p 采样值：从概率合计达到它的最可能 token 中抽取；none 由模型决定。
-        top_p: Option<f64> = None, Limits::Within(0.0, 1.0);
+        top_p: Option<f64> = None, Limits::Range(0.0, 1.0);
         /// Draws from so many likeliest tokens; none leaves it to the model.
         /// 从这么多个最可能的 token 中抽取；none 由模型决定。
-        top_k: Option<usize> = None, Limits::From(0.0);
+        top_k: Option<usize> = None, Limits::Min(0.0);
         /// Makes tokens that were there less likely; 1 does not; none leaves it to the model.
         /// 重复惩罚：降低出现过的 token 的概率；1 表示不降低；none 由模型决定。
-        repetition_penalty: Option<f64> = None, Limits::Within(0.01, 10.0);
+        repetition_penalty: Option<f64> = None, Limits::Range(0.01, 10.0);
         /// Most tokens of an answer.
         /// 最大生成长度：每个回答最多多少 token。
-        max_new_tokens: usize = 512, Limits::Within(1.0, 131072.0);
+        max_new_tokens: usize = 512, Limits::Range(1.0, 131072.0);
     }
     Output {
         /// Where train, evaluate and predict write what they find; none writes nothing.
@@ -329,10 +329,10 @@ settings! {
         save_strategy: SaveStrategy = SaveStrategy::Steps;
         /// Steps between two checkpoints.
         /// 保存间隔：两个检查点之间的步数。
-        save_steps: usize = 100, Limits::Within(1.0, 1e6);
+        save_steps: usize = 100, Limits::Range(1.0, 1e6);
         /// Keeps so many checkpoints and deletes older ones, but never the best; none keeps all.
         /// 最多保留这么多检查点，更早的会删除，但最好的不删；none 表示全部保留。
-        save_total_limit: Option<usize> = None, Limits::From(1.0);
+        save_total_limit: Option<usize> = None, Limits::Min(1.0);
         /// Leaves out of a checkpoint what `resume` needs, two thirds of it.
         /// 检查点中不写 `resume` 需要的内容，约占三分之二。
         save_only_model: bool = false;
@@ -343,7 +343,7 @@ settings! {
     Export {
         /// Most gigabytes of a file of weights that export writes.
         /// 最大分块大小（GB）：export 写的每个权重文件最大多少 GB。
-        export_size: f64 = 5.0, Limits::Within(1e-4, 1e3);
+        export_size: f64 = 5.0, Limits::Range(1e-4, 1e3);
     }
 }
 
