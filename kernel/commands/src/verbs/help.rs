@@ -159,13 +159,13 @@ pub fn expected(setting: &Declaration, lang: Lang) -> String {
     }
     let kind = match setting.kind {
         _ if !setting.choices().is_empty() => setting.choices().join("、"),
-        Kind::Whole => "整数".to_string(),
+        Kind::Integer => "整数".to_string(),
         Kind::Number => "数".to_string(),
         Kind::List => "用逗号分隔的名称".to_string(),
         Kind::Numbers => "用逗号分隔的数".to_string(),
         Kind::Path => "路径".to_string(),
         Kind::Mapping => "用逗号分隔的 名称:值".to_string(),
-        Kind::Text | Kind::Switch | Kind::Choice(_) => "文字".to_string(),
+        Kind::Text | Kind::Bool | Kind::Choice(_) => "文字".to_string(),
     };
     let limit = |limits: &Limits| match limits {
         Limits::Min(least) => format!("，不小于 {}", shown(*least)),

@@ -66,9 +66,9 @@ fn typed(key: &str, value: String) -> Value {
         settings::declarations().iter().find(|setting| setting.name == key).map(|Declaration { kind, .. }| *kind);
     let found = match (value.as_str(), kind) {
         ("None" | "null", _) => Some(Value::Null),
-        ("True" | "true", Some(Kind::Switch) | None) => Some(Value::Bool(true)),
-        ("False" | "false", Some(Kind::Switch) | None) => Some(Value::Bool(false)),
-        (_, Some(Kind::Number | Kind::Whole | Kind::Choice(_)) | None) => whole().or_else(number),
+        ("True" | "true", Some(Kind::Bool) | None) => Some(Value::Bool(true)),
+        ("False" | "false", Some(Kind::Bool) | None) => Some(Value::Bool(false)),
+        (_, Some(Kind::Number | Kind::Integer | Kind::Choice(_)) | None) => whole().or_else(number),
         _ => None,
     };
     found.unwrap_or(Value::String(value))

@@ -194,10 +194,10 @@ fn typed(setting: &Declaration, settings: &Settings) -> Value {
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
     let typed = match setting.kind {
         _ if text == "none" => Some(Value::Null),
-        Kind::Switch => text.parse().ok().map(Value::Bool),
+        Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Number if keys::WHOLE.contains(&setting.name) => whole().or_else(number),
         Kind::Number => number(),
-        Kind::Whole | Kind::Choice(_) => whole(),
+        Kind::Integer | Kind::Choice(_) => whole(),
         // As an empty text is shown.
         Kind::Text if text == "\"\"" => Some(Value::String(String::new())),
         Kind::Mapping => Mapping::parse(&text).map(|Mapping(map)| Value::Object(map)),

@@ -85,7 +85,7 @@ impl Declaration {
         match (self.kind, self.limits) {
             (Kind::Choice(words), _) => words,
             (_, [Limits::OneOf(words)]) => words,
-            (Kind::Switch, _) => &["true", "false"],
+            (Kind::Bool, _) => &["true", "false"],
             _ => &[],
         }
     }
@@ -94,13 +94,13 @@ impl Declaration {
     pub fn expected(&self) -> String {
         let kind = match self.kind {
             _ if !self.choices().is_empty() => self.choices().join(", "),
-            Kind::Whole => "a whole number".to_string(),
+            Kind::Integer => "a whole number".to_string(),
             Kind::Number => "a number".to_string(),
             Kind::List => "names between commas".to_string(),
             Kind::Numbers => "numbers between commas".to_string(),
             Kind::Path => "a path".to_string(),
             Kind::Mapping => "values as name:value, between commas".to_string(),
-            Kind::Text | Kind::Switch | Kind::Choice(_) => "text".to_string(),
+            Kind::Text | Kind::Bool | Kind::Choice(_) => "text".to_string(),
         };
         let limits: String = self.limits.iter().map(Limits::to_string).collect();
         format!("{kind}{limits}{}", if self.optional { ", or none" } else { "" })

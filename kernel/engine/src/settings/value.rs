@@ -8,8 +8,8 @@ use tunebook_nn::adapter::LoraTarget;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// `true` or `false`.
-    Switch,
-    Whole,
+    Bool,
+    Integer,
     Number,
     Text,
     /// Names between commas.
@@ -45,7 +45,7 @@ pub trait Value: Sized {
 }
 
 impl Value for bool {
-    const KIND: Kind = Kind::Switch;
+    const KIND: Kind = Kind::Bool;
 
     fn parse(text: &str) -> Option<Self> {
         match text.to_lowercase().as_str() {
@@ -61,7 +61,7 @@ impl Value for bool {
 }
 
 impl Value for usize {
-    const KIND: Kind = Kind::Whole;
+    const KIND: Kind = Kind::Integer;
 
     /// A product such as `768*768` is a number too.
     fn parse(text: &str) -> Option<Self> {
@@ -78,7 +78,7 @@ impl Value for usize {
 }
 
 impl Value for u64 {
-    const KIND: Kind = Kind::Whole;
+    const KIND: Kind = Kind::Integer;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -90,7 +90,7 @@ impl Value for u64 {
 }
 
 impl Value for i64 {
-    const KIND: Kind = Kind::Whole;
+    const KIND: Kind = Kind::Integer;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
