@@ -70,30 +70,31 @@ fn is_of_samples(setting: &Declaration) -> bool {
 
 /// The settings by which samples are encoded that have changed since the `data` was read; where it lies is left out.
 pub fn changed_since_data(settings: &Settings, data: &Settings) -> Vec<String> {
-    let changed = |s: &&Declaration| {
-        is_of_samples(s) && !["dataset_dir", "media_dir"].contains(&s.name) && s.get(settings) != s.get(data)
-    };
+    let changed = |s: &&Declaration| is_of_samples(s) && !s.flags.location && s.get(settings) != s.get(data);
     declarations().iter().filter(changed).map(|s| s.name.to_string()).collect()
 }
 
+/// Whether a checkpoint keeps a setting.
 fn is_kept(setting: &Declaration) -> bool {
-    /// Settings of the machine or of one call.
-    const OF_THE_MOMENT: [&str; 5] =
-        ["memory", "output_dir", "overwrite_output_dir", "resume_from_checkpoint", "adapter_name_or_path"];
-    !matches!(setting.group, Group::Model | Group::Generation | Group::Export) && !OF_THE_MOMENT.contains(&setting.name)
+    let is_of_training = match setting.group {
+        Group::Model | Group::Generation | Group::Export => false,
+        Group::Pictures
+        | Group::Data
+        | Group::Prompt
+        | Group::Lora
+        | Group::Freeze
+        | Group::Method
+        | Group::Training
+        | Group::Evaluation
+        | Group::Output => true,
+    };
+    is_of_training && !setting.flags.transient
 }
 
-/// Settings that do not change the result of a training.
-const WITHOUT_WEIGHT: [&str; 8] = [
-    "dataset_dir",
-    "media_dir",
-    "logging_steps",
-    "plot_loss",
-    "save_strategy",
-    "save_steps",
-    "save_total_limit",
-    "save_only_model",
-];
+/// Whether a setting says which datasets are read, and from where.
+fn chooses_data(setting: &Declaration) -> bool {
+    setting.flags.location || setting.name == "dataset"
+}
 
 /// The settings of a resumed training.
 pub struct Resumed {
@@ -113,13 +114,13 @@ pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, 
     for setting in declarations().iter().filter(|setting| is_kept(setting)) {
         let name = setting.name;
         let Some(then) = marks.settings.get(name).filter(|then| **then != setting.get(now)) else { continue };
-        if has_data && ["dataset_dir", "media_dir", "dataset"].contains(&name) {
+        if has_data && chooses_data(setting) {
             continue;
         }
         if !is_meant(name) {
             resumed.settings.set(name, then)?;
             resumed.taken.push(format!("{name}={then}"));
-        } else if !WITHOUT_WEIGHT.contains(&name) {
+        } else if !setting.flags.no_effect_on_result {
             let (key, then) = (name.to_string(), then.clone());
             resumed.differing.push(SettingDifference { key, then, now: setting.get(now) });
         }
@@ -134,7 +135,7 @@ pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
         let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
         (then != now).then(|| SettingDifference { key: setting.name.to_string(), then, now })
     };
-    of_data.filter(|s| !["dataset", "dataset_dir", "media_dir"].contains(&s.name)).filter_map(differing).collect()
+    of_data.filter(|s| !chooses_data(s)).filter_map(differing).collect()
 }
 
 /// # Errors

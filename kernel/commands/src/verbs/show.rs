@@ -86,3 +86,17 @@ fn table(settings: &Settings, shown: Vec<&Declaration>, lang: Lang) -> Output {
         note: NOTE.in_lang(lang).to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tunebook_engine::settings::Group;
+
+    use super::*;
+
+    #[test]
+    fn every_group_is_named() {
+        for group in Group::ALL {
+            assert!([VERB.details.en, VERB.details.zh].iter().all(|text| text.contains(&group.to_string())), "{group}");
+        }
+    }
+}

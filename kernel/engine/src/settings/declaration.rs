@@ -18,11 +18,27 @@ pub struct Declaration {
     pub aliases: &'static [&'static str],
     pub group: Group,
     pub(super) help: Localized,
+    pub(crate) flags: Flags,
     pub kind: Kind,
     pub(super) optional: bool,
     pub(super) limits: &'static [Limits],
     pub(super) set: fn(&mut Settings, &str, &[Limits]) -> Option<()>,
     pub(super) get: fn(&Settings) -> String,
+}
+
+/// What `resume` must know of a setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flags {
+    /// It is of the machine or of the moment: a checkpoint does not keep it.
+    pub transient: bool,
+    /// It has no part in what is learned: another value makes no other result.
+    pub no_effect_on_result: bool,
+    /// It says where data lies, and nothing of what is in it.
+    pub location: bool,
+}
+
+impl Flags {
+    pub const NONE: Self = Self { transient: false, no_effect_on_result: false, location: false };
 }
 
 /// What a setting belongs to.

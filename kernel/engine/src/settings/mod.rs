@@ -3,6 +3,7 @@
 
 mod choice;
 mod declaration;
+mod lookup;
 mod tied;
 mod value;
 
@@ -24,8 +25,12 @@ pub use choice::OnBadSample;
 pub use choice::QuantizationBit;
 pub use choice::SaveStrategy;
 pub use declaration::Declaration;
+use declaration::Flags;
 pub use declaration::Group;
 pub use declaration::Limits;
+pub use lookup::declaration;
+pub use lookup::declarations;
+pub use lookup::names;
 pub use tied::Owner;
 pub use tied::Tied;
 pub use value::AnyText;
@@ -37,14 +42,14 @@ pub use value::shown;
 use crate::error::Error;
 use crate::error::Result;
 use crate::lang::localized;
-use crate::nearest::nearest;
 
-/// Makes the struct, its defaults and the table of declarations out of one list of
-/// `name / alias: type = default, limits;`, each under two lines of help: in English and in Chinese.
+/// Makes the struct, its defaults, the table of declarations and the list of groups out of one list of
+/// `name / alias: type = default, limits;`, each under two lines of help, in English and in Chinese, and its [`Flags`].
 macro_rules! settings {
     ($($group:ident { $(
         #[doc = $help:literal]
         #[doc = $chinese_help:literal]
+        $(#[$flag:ident])*
         $name:ident $(/ $alias:ident)*: $type:ty = $default:expr $(, $limits:expr)?;
     )* })*) => {
         /// Every setting, typed.
@@ -62,6 +67,7 @@ macro_rules! settings {
             aliases: &[$(stringify!($alias)),*],
             group: Group::$group,
             help: localized($help, $chinese_help),
+            flags: Flags { $($flag: true,)* ..Flags::NONE },
             kind: <$type as Value>::KIND,
             optional: <$type as Value>::OPTIONAL,
             limits: &[$($limits)?],
@@ -71,6 +77,11 @@ macro_rules! settings {
             },
             get: |settings| settings.$name.show(),
         }, )*)* ];
+
+        impl Group {
+            /// Every group, in the order in which `show` lists their settings.
+            pub const ALL: &'static [Self] = &[ $( Self::$group, )* ];
+        }
     };
 }
 
@@ -106,6 +117,8 @@ settings! {
     Data {
         /// The folder of dataset_info.json.
         /// dataset_info.json 所在的文件夹。
+        #[location]
+        #[no_effect_on_result]
         dataset_dir: PathBuf = PathBuf::from("data");
         /// The data sets in use, as dataset_info.json names them.
         /// 使用的数据集，名称见 dataset_info.json。
@@ -118,6 +131,8 @@ settings! {
         max_samples: Option<usize> = None, Limits::Min(1.0);
         /// The folder of the pictures; none stands for dataset_dir.
         /// 图片所在的文件夹；none 表示与 dataset_dir 相同。
+        #[location]
+        #[no_effect_on_result]
         media_dir: Option<PathBuf> = None;
         /// How several data sets become one: one behind the other, or by turns until one (under) or all (over) are used up.
         /// 多个数据集如何合并：首尾相接，或轮流取样，到一个取完（under）或全部取完（over）为止。
@@ -185,6 +200,7 @@ settings! {
         loraplus_lr_ratio: f64 = 0.0, Limits::Range(0.0, 1024.0);
         /// A recipe goes on from this adapter folder.
         /// 训练配方从这个适配器文件夹继续。
+        #[transient]
         adapter_name_or_path: Option<PathBuf> = None;
     }
     Freeze {
@@ -272,12 +288,15 @@ settings! {
         on_bad_sample: OnBadSample = OnBadSample::Skip;
         /// GB that training may take; what it does not need saves computing twice; none takes half of what is free.
         /// 训练可用的内存（GB）；用不完的部分用来省去重复计算；none 表示用空闲内存的一半。
+        #[transient]
         memory: Option<f64> = None, Limits::Range(0.1, 65536.0);
         /// Steps between two lines of the log.
         /// 日志间隔：两行日志之间的步数。
+        #[no_effect_on_result]
         logging_steps: usize = 5, Limits::Range(1.0, 1e6);
         /// Draws training_loss.png in output_dir.
         /// 在 output_dir 中画 training_loss.png。
+        #[no_effect_on_result]
         plot_loss: bool = true;
     }
     Evaluation {
@@ -320,24 +339,31 @@ settings! {
     Output {
         /// Where train, evaluate and predict write what they find; none writes nothing.
         /// 输出目录：train、evaluate 和 predict 把结果写到这里；none 表示不写。
+        #[transient]
         output_dir: Option<PathBuf> = None;
         /// Starts an output_dir anew that holds a training already.
         /// output_dir 中已有训练时重新开始。
+        #[transient]
         overwrite_output_dir: bool = false;
         /// When training writes a checkpoint to output_dir: every save_steps, after every epoch, at the lowest eval_loss, or not.
         /// 何时把检查点写到 output_dir：每 save_steps 步、每轮之后、eval_loss 最低时，或不写。
+        #[no_effect_on_result]
         save_strategy: SaveStrategy = SaveStrategy::Steps;
         /// Steps between two checkpoints.
         /// 保存间隔：两个检查点之间的步数。
+        #[no_effect_on_result]
         save_steps: usize = 100, Limits::Range(1.0, 1e6);
         /// Keeps so many checkpoints and deletes older ones, but never the best; none keeps all.
         /// 最多保留这么多检查点，更早的会删除，但最好的不删；none 表示全部保留。
+        #[no_effect_on_result]
         save_total_limit: Option<usize> = None, Limits::Min(1.0);
         /// Leaves out of a checkpoint what `resume` needs, two thirds of it.
         /// 检查点中不写 `resume` 需要的内容，约占三分之二。
+        #[no_effect_on_result]
         save_only_model: bool = false;
         /// A recipe goes on from this checkpoint; true means the latest in output_dir.
         /// 训练配方从这个检查点继续；true 表示 output_dir 中最新的一个。
+        #[transient]
         resume_from_checkpoint: Option<PathBuf> = None;
     }
     Export {
@@ -371,27 +397,6 @@ impl Settings {
     pub fn get(&self, key: &str) -> Result<String> {
         Ok(declaration(key)?.get(self))
     }
-}
-
-/// Every setting, in the order in which `show` lists them.
-pub fn declarations() -> &'static [Declaration] {
-    DECLARATIONS
-}
-
-/// The setting that `key`, a name or an alias, means.
-///
-/// # Errors
-/// There is none; the nearest is named.
-pub fn declaration(key: &str) -> Result<&'static Declaration> {
-    let found = DECLARATIONS.iter().find(|declaration| declaration.is_called(key));
-    found.ok_or_else(|| Error::UnknownSetting { key: quote(key), nearest: nearest(key, names()) })
-}
-
-/// Every name and alias.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    DECLARATIONS
-        .iter()
-        .flat_map(|declaration| std::iter::once(declaration.name).chain(declaration.aliases.iter().copied()))
 }
 
 #[cfg(test)]
