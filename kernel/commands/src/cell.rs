@@ -4,6 +4,7 @@ use crate::parse;
 use crate::rust;
 use crate::script;
 use crate::script::Line;
+use crate::verbs::VERBS;
 
 /// Makes the rest of a cell one message.
 const CHAT: &str = "%%chat";
@@ -42,7 +43,7 @@ pub fn state(code: &str) -> State {
     if !script::is_complete(code) {
         return State::Incomplete;
     }
-    let is_valid = |line: &Line| rust::code(&line.text).is_some() || parse::parse(&line.text).is_ok();
+    let is_valid = |line: &Line| rust::code(&line.text).is_some() || parse::parse(&line.text, VERBS).is_ok();
     match lines(code).iter().all(is_valid) {
         true => State::Complete,
         false => State::Invalid,
@@ -81,7 +82,7 @@ mod tests {
     fn a_cell_is_lines_or_a_message() {
         assert_eq!(texts("# set up\n%load m\ntrain 5"), ["%load m", "train 5"]);
         let cell = "%%chat image=a.png top_p=0.5\nWhat's \"this\"?\n\nimage=b \\ # really\n";
-        let (verb, args) = parse::parse(&texts(cell)[0]).unwrap().unwrap();
+        let (verb, args) = parse::parse(&texts(cell)[0], VERBS).unwrap().unwrap();
         assert_eq!((verb.name, args.text.as_str()), ("chat", "What's \"this\"?\n\nimage=b \\ # really"));
         assert_eq!(args.options, [("image", "a.png".to_string())]);
         assert_eq!(texts("%%chatter\nx"), ["%%chatter", "x"]);

@@ -19,7 +19,6 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verbs::VERBS;
-use crate::verbs::help::help;
 use crate::verbs::set;
 use crate::words;
 use crate::words::Word;
@@ -51,7 +50,7 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
     };
     let start = last.map_or(head.len(), |word| word.span.start);
     let is_setting = last.is_some_and(|word| word.option().is_some());
-    let (start, candidates) = match parse::verb_and_rest(before) {
+    let (start, candidates) = match parse::verb_and_rest(before, VERBS) {
         None if is_setting => argument(&set::VERB, &[], head, start, last, snapshot),
         None => (start, first_words(last.map_or("", |word| &word.text), snapshot.lang)),
         Some((Ok(verb), given)) => argument(verb, given, head, start, last, snapshot),
@@ -139,7 +138,7 @@ fn written<'a>(
 ) -> impl Iterator<Item = (&'static str, &'static str)> {
     let short = setting.aliases.iter().copied().filter(move |alias| !typed.is_empty() && alias.starts_with(typed));
     let long = std::iter::once(setting.name);
-    long.chain(short).map(move |name| (name, help(setting, lang)))
+    long.chain(short).map(move |name| (name, setting.help().in_lang(lang)))
 }
 
 fn value(
@@ -191,11 +190,11 @@ fn from_kind(
         Complete::Topics => {
             let lang = snapshot.lang;
             let verbs = VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang)));
-            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, help(s, lang)))), typed))
+            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, s.help().in_lang(lang)))), typed))
         }
         Complete::Settings => {
-            let settings =
-                settings::names().filter_map(|name| Some((name, help(declaration(name).ok()?, snapshot.lang))));
+            let settings = settings::names()
+                .filter_map(|name| Some((name, declaration(name).ok()?.help().in_lang(snapshot.lang))));
             (start, named(settings, typed))
         }
         Complete::DataSets(words) => {
@@ -354,7 +353,7 @@ mod tests {
             ["chat", "set", "图=", "--", "=", "\"", "'", "\\", "#", "%", " ", "image=", "é", "lr=", "\u{3000}", ","];
         for (a, b, c) in every_three(&pieces) {
             let line = format!("{a}{b}{c}{b}");
-            let _ = parse::parse(&line);
+            let _ = parse::parse(&line, VERBS);
             crate::highlight::parts(&line);
             hint(&line);
             for cursor in 0..=line.len() {

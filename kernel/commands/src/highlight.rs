@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::parse;
 use crate::verb::Takes;
+use crate::verbs::VERBS;
 use crate::words;
 
 /// What a part of a line is.
@@ -25,7 +26,7 @@ pub fn parts(line: &str) -> Vec<(Range<usize>, Part)> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
     let mut found = Vec::new();
-    let Some((verb, rest)) = parse::verb_and_rest(&split.words) else {
+    let Some((verb, rest)) = parse::verb_and_rest(&split.words, VERBS) else {
         return split.comment.map(|at| (offset + at..line.len(), Part::Comment)).into_iter().collect();
     };
     let verb = verb.ok();

@@ -31,6 +31,7 @@ use crate::output::Output;
 use crate::recipe;
 use crate::run;
 use crate::verb::CommandContext;
+use crate::verbs::VERBS;
 
 /// The messages of a request, in order; the last one is `Done`.
 #[derive(Debug)]
@@ -189,7 +190,8 @@ fn carry_out(
     let send = |message| drop(reply.send(message));
     let emit = |event| send(Message::Event(event));
     let show = |output| send(Message::Output(output));
-    let cx = CommandContext { context: Context { emit: &emit, cancel }, show: &show, language, scripts: &[] };
+    let context = Context { emit: &emit, cancel };
+    let cx = CommandContext { context, show: &show, language, verbs: VERBS, scripts: &[] };
     let job = AssertUnwindSafe(|| match job {
         Job::Line(line) => run::run(&line, session, &cx),
         Job::File(path) => run::run_given(&path, session, &cx),
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn help_covers_every_verb_and_setting() {
         let host = Host::start(Lang::En).unwrap();
-        let topics = crate::verb::names().chain(tunebook_engine::settings::names()).chain(["settings"]);
+        let topics = crate::verb::names(VERBS).chain(tunebook_engine::settings::names()).chain(["settings"]);
         for topic in topics {
             let (outputs, result) = outcome(host.line(&format!("help {topic}")));
             assert!(result.is_ok() && outputs[0].len() > 40, "{topic}");

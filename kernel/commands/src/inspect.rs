@@ -5,6 +5,7 @@ use tunebook_engine::settings::declaration;
 use crate::host::Snapshot;
 use crate::parse;
 use crate::verb;
+use crate::verbs::VERBS;
 use crate::verbs::help::about_setting;
 use crate::verbs::help::about_verb;
 use crate::words;
@@ -13,7 +14,7 @@ use crate::words;
 pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
-    let (verb, rest) = parse::verb_and_rest(&split.words)?;
+    let (verb, rest) = parse::verb_and_rest(&split.words, VERBS)?;
     let at = cursor.saturating_sub(offset);
     let word = rest.iter().find(|word| (word.span.start..=word.span.end).contains(&at));
     let key = word.map(|word| word.option().map_or_else(|| word.text.clone(), |(key, _)| key));
@@ -27,7 +28,7 @@ pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
 
 /// The help of a verb or a setting.
 fn about(topic: &str, Snapshot { settings, lang, .. }: &Snapshot) -> Option<String> {
-    let verb = verb::find(topic).ok().map(|verb| about_verb(verb, *lang));
+    let verb = verb::find(topic, VERBS).ok().map(|verb| about_verb(verb, *lang));
     verb.or_else(|| declaration(topic).ok().map(|setting| about_setting(setting, &setting.get(settings), *lang)))
 }
 

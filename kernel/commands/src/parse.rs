@@ -61,10 +61,10 @@ impl Args {
 /// # Errors
 /// An unknown verb or key (the error suggests the closest one), a key without a value, an open quote, too many or too
 /// few words.
-pub fn parse(line: &str) -> Result<Option<(&'static Verb, Args)>> {
+pub fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'static Verb, Args)>> {
     let line = without_percent(line);
     let split = words::split(line);
-    let Some((verb, rest)) = verb_and_rest(&split.words) else { return Ok(None) };
+    let Some((verb, rest)) = verb_and_rest(&split.words, verbs) else { return Ok(None) };
     let verb = verb?;
     let args = match verb.takes {
         Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
@@ -74,12 +74,12 @@ pub fn parse(line: &str) -> Result<Option<(&'static Verb, Args)>> {
 }
 
 /// The verb of a line and the words behind it. Where the first word is a setting already, all words are those of `set`.
-pub fn verb_and_rest(words: &[Word]) -> Option<(Result<&'static Verb>, &[Word])> {
+pub fn verb_and_rest<'a>(words: &'a [Word], verbs: &[&'static Verb]) -> Option<(Result<&'static Verb>, &'a [Word])> {
     let (first, rest) = words.split_first()?;
     if first.option().is_some() {
-        return Some((verb::find("set"), words));
+        return Some((verb::find("set", verbs), words));
     }
-    let verb = verb::find(&first.text).map_err(|error| match declaration(&first.text) {
+    let verb = verb::find(&first.text, verbs).map_err(|error| match declaration(&first.text) {
         Ok(_) => Error::SettingAsVerb { key: first.text.clone() },
         Err(_) => error,
     });
@@ -264,11 +264,11 @@ mod tests {
     use crate::verbs::VERBS;
 
     fn args(line: &str) -> Args {
-        parse(line).unwrap().unwrap().1
+        parse(line, VERBS).unwrap().unwrap().1
     }
 
     fn error(line: &str) -> String {
-        parse(line).err().unwrap().to_string()
+        parse(line, VERBS).err().unwrap().to_string()
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         for verb in VERBS {
             assert!(!verb.examples.is_empty() && verb.usage.starts_with(verb.name), "{}", verb.name);
             for (line, _) in verb.examples {
-                let (found, args) = parse(line).unwrap().unwrap();
+                let (found, args) = parse(line, VERBS).unwrap().unwrap();
                 assert_eq!(found.name, verb.name);
                 let mut settings = tunebook_engine::Settings::default();
                 args.settings.iter().for_each(|(key, value)| settings.set(key, value).unwrap());
@@ -296,8 +296,8 @@ mod tests {
                 ("num_train_epochs", "2".to_string())
             ]
         );
-        assert!(parse("   ").unwrap().is_none());
-        assert!(parse("# only a comment").unwrap().is_none());
+        assert!(parse("   ", VERBS).unwrap().is_none());
+        assert!(parse("# only a comment", VERBS).unwrap().is_none());
         assert_eq!(args("load \"a=b c\"").words, ["a=b c"]);
     }
 
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn a_line_of_settings_alone_is_a_set() {
         for line in ["lr=1e-4 batch=4", "%lr=1e-4 batch=4 # more", "--lr 1e-4 --batch=4", "set lr=1e-4 batch=4"] {
-            let (verb, found) = parse(line).unwrap().unwrap();
+            let (verb, found) = parse(line, VERBS).unwrap().unwrap();
             assert_eq!(verb.name, "set", "{line}");
             assert_eq!(found, args("set lr=1e-4 batch=4"), "{line}");
         }

@@ -38,6 +38,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::verbs::VERBS;
 
     #[test]
     fn a_picture_of_the_data_sets_is_found_by_its_name_there() {
@@ -47,19 +48,19 @@ mod tests {
         let mut settings = session.settings().clone();
         settings.dataset_dir = folder.path().to_path_buf();
         session.set(settings);
-        let (_, args) = parse::parse("chat image=a.png image=Cargo.toml image=b.png Hi").unwrap().unwrap();
+        let (_, args) = parse::parse("chat image=a.png image=Cargo.toml image=b.png Hi", VERBS).unwrap().unwrap();
         assert_eq!(
             pictures(&session, &args).unwrap(),
             [&folder.path().join("a.png"), Path::new("Cargo.toml"), Path::new("b.png")]
         );
-        let (_, args) = parse::parse(r"chat image=src\lib.rs image=src\gone.rs Hi").unwrap().unwrap();
+        let (_, args) = parse::parse(r"chat image=src\lib.rs image=src\gone.rs Hi", VERBS).unwrap().unwrap();
         assert_eq!(pictures(&session, &args).unwrap(), [Path::new("src/lib.rs"), Path::new(r"src\gone.rs")]);
     }
 
     #[test]
     fn a_picture_that_is_no_file_is_refused() {
         let problem = |line| {
-            let (_, args) = parse::parse(line).unwrap().unwrap();
+            let (_, args) = parse::parse(line, VERBS).unwrap().unwrap();
             pictures(&Session::default(), &args).unwrap_err().to_string()
         };
         let remote = problem("chat image=https://a.org/cat.png Hi");

@@ -27,7 +27,7 @@ pub fn run(line: &str, session: &mut Session, cx: &CommandContext) -> Result<Out
     if rust::begins_block(line) {
         return Err(RustError::NotHere.into());
     }
-    let Some((verb, args)) = parse::parse(line)? else { return Ok(Output::Nothing) };
+    let Some((verb, args)) = parse::parse(line, cx.verbs)? else { return Ok(Output::Nothing) };
     let before = session.held_settings();
     session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;
     let result = (verb.run)(session, &args, cx);

@@ -14,7 +14,6 @@ use crate::lang::Language;
 use crate::lang::Localized;
 use crate::output::Output;
 use crate::parse::Args;
-use crate::verbs::VERBS;
 
 /// One verb of the command language.
 pub struct Verb {
@@ -86,6 +85,8 @@ pub struct CommandContext<'a> {
     pub show: &'a (dyn Fn(Output) + Sync),
     /// The language in use.
     pub language: &'a Language,
+    /// Those that a line can begin with.
+    pub verbs: &'a [&'static Verb],
     /// Scripts that are running, the outermost first.
     pub scripts: &'a [std::path::PathBuf],
 }
@@ -102,18 +103,18 @@ impl Verb {
     }
 }
 
-/// The verb of that name.
+/// The one of `verbs` that has that name.
 ///
 /// # Errors
 /// There is no such verb; the error suggests the closest one.
-pub fn find(word: &str) -> Result<&'static Verb> {
-    let found = VERBS.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
-    found.ok_or_else(|| Error::UnknownVerb { word: quote(word), nearest: nearest(word, names()) })
+pub fn find(word: &str, verbs: &[&'static Verb]) -> Result<&'static Verb> {
+    let found = verbs.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
+    found.ok_or_else(|| Error::UnknownVerb { word: quote(word), nearest: nearest(word, names(verbs)) })
 }
 
 /// Every name of every verb.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()))
+pub fn names(verbs: &[&'static Verb]) -> impl Iterator<Item = &'static str> {
+    verbs.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()))
 }
 
 #[cfg(test)]
@@ -121,6 +122,7 @@ mod tests {
     use tunebook_engine::settings::declarations;
 
     use super::*;
+    use crate::verbs::VERBS;
 
     /// What stands between backticks, and words that name keys, files or environment variables, in order of the alphabet.
     fn names(text: &str) -> Vec<&str> {

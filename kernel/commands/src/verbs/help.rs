@@ -29,7 +29,6 @@ use crate::verb::CommandContext;
 use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
-use crate::verbs::VERBS;
 
 /// Help is read in terminals of this width.
 const WIDTH: usize = 80;
@@ -58,20 +57,20 @@ pub static VERB: Verb = Verb {
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let lang = cx.lang();
     match args.word(0) {
-        None => Ok(all_verbs(lang)),
+        None => Ok(all_verbs(cx.verbs, lang)),
         Some("settings") => Ok(all_settings(lang)),
-        Some(word) => match (verb::find(word), declaration(word)) {
+        Some(word) => match (verb::find(word, cx.verbs), declaration(word)) {
             (Ok(verb), _) => Ok(Output::Text(about_verb(verb, lang))),
             (_, Ok(setting)) => Ok(Output::Text(about_setting(setting, &setting.get(session.settings()), lang))),
             _ => {
-                let topics = verb::names().chain(settings::names());
+                let topics = verb::names(cx.verbs).chain(settings::names());
                 Err(Error::UnknownVerb { word: quote(word), nearest: nearest(word, topics) })
             }
         },
     }
 }
 
-fn all_verbs(lang: Lang) -> Output {
+fn all_verbs(verbs: &[&'static Verb], lang: Lang) -> Output {
     const NOTE: Localized = localized(
         "`help VERB` shows usage and examples, `help settings` all settings; Tab completes, Ctrl-C stops",
         "`help VERB` 显示用法和示例，`help settings` 显示所有设置；Tab 补全，Ctrl-C 停止",
@@ -79,15 +78,16 @@ fn all_verbs(lang: Lang) -> Output {
     Output::Table(Table {
         title: String::new(),
         headers: [localized("verb", "命令"), localized("does", "作用")].map(|text| text.in_lang(lang)).to_vec(),
-        rows: VERBS.iter().map(|verb| vec![verb.name.to_string(), verb.help.in_lang(lang).to_string()]).collect(),
+        rows: verbs.iter().map(|verb| vec![verb.name.to_string(), verb.help.in_lang(lang).to_string()]).collect(),
         note: NOTE.in_lang(lang).to_string(),
     })
 }
 
 fn all_settings(lang: Lang) -> Output {
     const NOTE: Localized = localized("`help SETTING` says what it takes", "`help SETTING` 说明它接受什么值");
-    let row =
-        |setting: &Declaration| vec![setting.name.to_string(), setting.default(), help(setting, lang).to_string()];
+    let row = |setting: &Declaration| {
+        vec![setting.name.to_string(), setting.default(), setting.help().in_lang(lang).to_string()]
+    };
     let headers = [localized("setting", "设置"), localized("default", "默认值"), localized("meaning", "含义")];
     Output::Table(Table {
         title: String::new(),
@@ -95,11 +95,6 @@ fn all_settings(lang: Lang) -> Output {
         rows: declarations().iter().map(row).collect(),
         note: NOTE.in_lang(lang).to_string(),
     })
-}
-
-/// What a setting does, in one line.
-pub fn help(setting: &Declaration, lang: Lang) -> &'static str {
-    setting.help().in_lang(lang)
 }
 
 pub fn about_verb(verb: &Verb, lang: Lang) -> String {
@@ -124,7 +119,7 @@ pub fn about_verb(verb: &Verb, lang: Lang) -> String {
         text += &format!("{line}  # {}\n", does.in_lang(lang));
     }
     let options: Vec<_> = verb.options.iter().map(|option| (option.name, option.help.in_lang(lang))).collect();
-    let settings = parse::settings(verb).map(|setting| (setting.name, help(setting, lang)));
+    let settings = parse::settings(verb).map(|setting| (setting.name, setting.help().in_lang(lang)));
     let keys: Vec<_> = options.into_iter().chain(settings).collect();
     // `set` takes all of them; `help settings` lists these.
     if !keys.is_empty() && verb.name != "set" {
@@ -139,7 +134,7 @@ pub fn about_verb(verb: &Verb, lang: Lang) -> String {
 }
 
 pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
-    let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, wrap(help(setting, lang), 0, WIDTH));
+    let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, wrap(setting.help().in_lang(lang), 0, WIDTH));
     if !setting.aliases.is_empty() {
         let aliases = setting.aliases.join(", ");
         text += &localized!(lang, "short    {aliases}\n", "简称    {aliases}\n");
