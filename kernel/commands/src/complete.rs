@@ -49,20 +49,16 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
         _ => (&split.words[..], None),
     };
     let start = last.map_or(head.len(), |word| word.span.start);
+    let typed = last.map_or("", |word| word.text.as_str());
+    let at = |given| Cursor { given, start, raw: &head[start..], typed, snapshot };
     let is_setting = last.is_some_and(|word| word.option().is_some());
     let (start, candidates) = match parse::verb_and_rest(before, VERBS) {
-        None if is_setting => argument(&set::VERB, &[], head, start, last, snapshot),
-        None => (start, first_words(last.map_or("", |word| &word.text), snapshot.lang)),
-        Some((Ok(verb), given)) => argument(verb, given, head, start, last, snapshot),
+        None if is_setting => at(&[]).argument(&set::VERB, last),
+        None => (start, at(&[]).first_words()),
+        Some((Ok(verb), given)) => at(given).argument(verb, last),
         Some((Err(_), _)) => (start, Vec::new()),
     };
     (offset + start, candidates)
-}
-
-/// What a line can begin with: a verb, or where none fits, a setting.
-fn first_words(typed: &str, lang: Lang) -> Vec<Candidate> {
-    let verbs = named(VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang))), typed);
-    if verbs.is_empty() { keys(&set::VERB, &[], typed, lang) } else { verbs }
 }
 
 /// The rest of the usage of the verb that is being typed.
@@ -81,53 +77,135 @@ pub fn hint(line: &str) -> Option<String> {
     Some(if head == word { rest } else { rest.trim_start() }.to_string()).filter(|rest| !rest.is_empty())
 }
 
-fn argument(
-    verb: &'static Verb,
-    given: &[Word],
-    head: &str,
+/// Where something is being typed.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    /// The words between the verb and it.
+    given: &'a [Word],
+    /// Where what is being typed begins.
     start: usize,
-    last: Option<&Word>,
-    snapshot: &Snapshot,
-) -> (usize, Vec<Candidate>) {
-    let text = last.map_or("", |word| word.text.as_str());
-    // The value of `--key value`.
-    if let Some((key, None)) = given.last().and_then(Word::option) {
-        return value(verb, &key, head, start, text, given, snapshot);
-    }
-    // The value of `key=value`.
-    if let Some((key, Some(typed))) = last.and_then(Word::option) {
-        let raw = &head[start..];
-        let start = start + raw.find('=').map_or(0, |at| at + 1);
-        return value(verb, &key, head, start, typed, given, snapshot);
-    }
-    let words: Vec<_> = given.iter().filter(|word| word.option().is_none()).map(|word| word.text.as_str()).collect();
-    // Within a text there is nothing to complete.
-    if verb.takes == Takes::Text && !words.is_empty() {
-        return (start, Vec::new());
-    }
-    let (from, mut candidates) = from_kind((verb.complete)(&words), head, start, text, given, snapshot);
-    if from == start {
-        candidates.extend(keys(verb, given, text, snapshot.lang));
-    }
-    (from, candidates)
+    /// What is being typed, with its quotes.
+    raw: &'a str,
+    /// The same without its quotes.
+    typed: &'a str,
+    snapshot: &'a Snapshot,
 }
 
-/// The keys that `verb` takes and that are not given yet.
-fn keys(verb: &'static Verb, given: &[Word], text: &str, lang: Lang) -> Vec<Candidate> {
-    let dashes = if text.starts_with("--") { "--" } else { "" };
-    let ending = if dashes.is_empty() { "=" } else { " " };
-    let taken = |name: &str| {
-        let names = given.iter().filter_map(Word::option).map(|(key, _)| key);
-        names.into_iter().any(|key| key == name || declaration(&key).is_ok_and(|setting| setting.name == name))
-    };
-    let own =
-        verb.options.iter().filter(|own| own.repeats || !taken(own.name)).map(|own| (own.name, own.help.in_lang(lang)));
-    let settings = parse::settings(verb).filter(|setting| !taken(setting.name));
-    let settings = settings.flat_map(|setting| written(setting, &text[dashes.len()..], lang));
-    let fitting = own.chain(settings).filter(|(name, _)| name.starts_with(&text[dashes.len()..]));
-    fitting
-        .map(|(name, help)| Candidate { text: format!("{dashes}{name}{ending}"), description: help.to_string() })
-        .collect()
+impl<'a> Cursor<'a> {
+    /// What a line can begin with: a verb, or where none fits, a setting.
+    fn first_words(self) -> Vec<Candidate> {
+        let verbs = named(VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(self.snapshot.lang))), self.typed);
+        if verbs.is_empty() { self.keys(&set::VERB) } else { verbs }
+    }
+
+    /// What can follow `verb`; `last` is the word that is being typed.
+    fn argument(self, verb: &'static Verb, last: Option<&'a Word>) -> (usize, Vec<Candidate>) {
+        // The value of `--key value`.
+        if let Some((key, None)) = self.given.last().and_then(Word::option) {
+            return self.value(verb, &key);
+        }
+        // The value of `key=value`.
+        if let Some((key, Some(typed))) = last.and_then(Word::option) {
+            let begin = self.raw.find('=').map_or(0, |at| at + 1);
+            let at_value = Self { start: self.start + begin, raw: &self.raw[begin..], typed, ..self };
+            return at_value.value(verb, &key);
+        }
+        let words = self.given.iter().filter(|word| word.option().is_none());
+        let words: Vec<_> = words.map(|word| word.text.as_str()).collect();
+        // Within a text there is nothing to complete.
+        if verb.takes == Takes::Text && !words.is_empty() {
+            return (self.start, Vec::new());
+        }
+        let (from, mut found) = self.candidates((verb.complete)(&words));
+        if from == self.start {
+            found.extend(self.keys(verb));
+        }
+        (from, found)
+    }
+
+    /// The keys that `verb` takes and that are not given yet.
+    fn keys(self, verb: &'static Verb) -> Vec<Candidate> {
+        let lang = self.snapshot.lang;
+        let dashes = if self.typed.starts_with("--") { "--" } else { "" };
+        let ending = if dashes.is_empty() { "=" } else { " " };
+        let typed = &self.typed[dashes.len()..];
+        let taken = |name: &str| {
+            let names = self.given.iter().filter_map(Word::option).map(|(key, _)| key);
+            names.into_iter().any(|key| key == name || declaration(&key).is_ok_and(|setting| setting.name == name))
+        };
+        let own = verb.options.iter().filter(|own| own.repeats || !taken(own.name));
+        let own = own.map(|own| (own.name, own.help.in_lang(lang)));
+        let settings = parse::settings(verb).filter(|setting| !taken(setting.name));
+        let settings = settings.flat_map(|setting| written(setting, typed, lang));
+        let fitting = own.chain(settings).filter(|(name, _)| name.starts_with(typed));
+        fitting
+            .map(|(name, help)| Candidate { text: format!("{dashes}{name}{ending}"), description: help.to_string() })
+            .collect()
+    }
+
+    /// What the value of `key` can be.
+    fn value(self, verb: &Verb, key: &str) -> (usize, Vec<Candidate>) {
+        let kind = match (verb.options.iter().find(|own| own.name == key), declaration(key)) {
+            (Some(own), _) => own.complete,
+            (_, Ok(setting)) if !setting.choices().is_empty() => Complete::Words(setting.choices()),
+            (_, Ok(setting)) if matches!(setting.name, "dataset" | "eval_dataset") => Complete::DataSets(&[]),
+            (_, Ok(setting)) if setting.kind == Kind::Path => Complete::Folders,
+            _ => Complete::Nothing,
+        };
+        self.candidates(kind)
+    }
+
+    fn candidates(self, kind: Complete) -> (usize, Vec<Candidate>) {
+        let Self { start, raw, typed, snapshot, .. } = self;
+        let lang = snapshot.lang;
+        let found = match kind {
+            Complete::Nothing => Vec::new(),
+            Complete::Words(words) => named(words.iter().map(|word| (*word, "")), typed),
+            Complete::Files => paths(raw, typed, true),
+            Complete::Folders => paths(raw, typed, false),
+            Complete::Models => {
+                let help = localized("from a hub", "来自模型站").in_lang(lang);
+                let known = named(KNOWN_MODELS.iter().map(|name| (*name, help)), typed);
+                paths(raw, typed, false).into_iter().chain(known).collect()
+            }
+            Complete::Adapters => named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed),
+            Complete::AdaptersAndFolders => {
+                let names = snapshot.adapters.iter().map(String::as_str).chain(["base"]);
+                let live = named(names.map(|name| (name, "")), typed);
+                live.into_iter().chain(paths(raw, typed, false)).collect()
+            }
+            Complete::Topics => {
+                let verbs = VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang)));
+                named(verbs.chain(declarations().iter().map(|s| (s.name, s.help().in_lang(lang)))), typed)
+            }
+            Complete::Settings => {
+                let help = |name| Some((name, declaration(name).ok()?.help().in_lang(lang)));
+                named(settings::names().filter_map(help), typed)
+            }
+            Complete::DataSets(words) => return self.data_sets(words),
+        };
+        (start, found)
+    }
+
+    /// The names of data sets behind the last comma, and in front of the first one `words` as well.
+    fn data_sets(self, words: &[&'static str]) -> (usize, Vec<Candidate>) {
+        let behind_comma = |text: &str| text.rfind(',').map_or(0, |comma| comma + 1);
+        let listed = behind_comma(self.typed);
+        let names = self.known_data_sets();
+        let words = words.iter().copied().filter(|_| listed == 0);
+        let names = names.iter().map(String::as_str).chain(words).map(|name| (name, ""));
+        (self.start + behind_comma(self.raw), named(names, &self.typed[listed..]))
+    }
+
+    /// The names in the `dataset_info.json` that the line, or else the session, means.
+    fn known_data_sets(self) -> Vec<String> {
+        let on_line = self.given.iter().filter_map(Word::option).find(|(key, _)| key == "dataset_dir");
+        let folder = match on_line.as_ref().and_then(|(_, value)| *value) {
+            Some(folder) => parse::path(folder),
+            None => self.snapshot.settings.dataset_dir.clone(),
+        };
+        DatasetInfo::read(&folder).map(|info| info.names().map(str::to_string).collect()).unwrap_or_default()
+    }
 }
 
 /// The names of a setting that are worth offering: its short ones only when they are being typed.
@@ -139,82 +217,6 @@ fn written<'a>(
     let short = setting.aliases.iter().copied().filter(move |alias| !typed.is_empty() && alias.starts_with(typed));
     let long = std::iter::once(setting.name);
     long.chain(short).map(move |name| (name, setting.help().in_lang(lang)))
-}
-
-fn value(
-    verb: &Verb,
-    key: &str,
-    head: &str,
-    start: usize,
-    typed: &str,
-    given: &[Word],
-    snapshot: &Snapshot,
-) -> (usize, Vec<Candidate>) {
-    let kind = match (verb.options.iter().find(|own| own.name == key), declaration(key)) {
-        (Some(own), _) => own.complete,
-        (_, Ok(setting)) if !setting.choices().is_empty() => Complete::Words(setting.choices()),
-        (_, Ok(setting)) if matches!(setting.name, "dataset" | "eval_dataset") => Complete::DataSets(&[]),
-        (_, Ok(setting)) if setting.kind == Kind::Path => Complete::Folders,
-        _ => Complete::Nothing,
-    };
-    from_kind(kind, head, start, typed, given, snapshot)
-}
-
-fn from_kind(
-    kind: Complete,
-    head: &str,
-    start: usize,
-    typed: &str,
-    given: &[Word],
-    snapshot: &Snapshot,
-) -> (usize, Vec<Candidate>) {
-    let nameless = |words: &[&'static str]| named(words.iter().map(|word| (*word, "")), typed);
-    match kind {
-        Complete::Nothing => (start, Vec::new()),
-        Complete::Words(words) => (start, nameless(words)),
-        Complete::Files => (start, paths(&head[start..], typed, true)),
-        Complete::Folders => (start, paths(&head[start..], typed, false)),
-        Complete::Models => {
-            let known = named(
-                KNOWN_MODELS.iter().map(|name| (*name, localized("from a hub", "来自模型站").in_lang(snapshot.lang))),
-                typed,
-            );
-            (start, paths(&head[start..], typed, false).into_iter().chain(known).collect())
-        }
-        Complete::Adapters => (start, named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed)),
-        Complete::AdaptersAndFolders => {
-            let names = snapshot.adapters.iter().map(String::as_str).chain(["base"]);
-            let live = named(names.map(|name| (name, "")), typed);
-            (start, live.into_iter().chain(paths(&head[start..], typed, false)).collect())
-        }
-        Complete::Topics => {
-            let lang = snapshot.lang;
-            let verbs = VERBS.iter().map(|verb| (verb.name, verb.help.in_lang(lang)));
-            (start, named(verbs.chain(declarations().iter().map(|s| (s.name, s.help().in_lang(lang)))), typed))
-        }
-        Complete::Settings => {
-            let settings = settings::names()
-                .filter_map(|name| Some((name, declaration(name).ok()?.help().in_lang(snapshot.lang))));
-            (start, named(settings, typed))
-        }
-        Complete::DataSets(words) => {
-            let listed = typed.rfind(',').map_or(0, |comma| comma + 1);
-            let start = start + head[start..].rfind(',').map_or(0, |comma| comma + 1);
-            let names = data_sets(given, snapshot);
-            let words = words.iter().copied().filter(|_| listed == 0);
-            (start, named(names.iter().map(String::as_str).chain(words).map(|name| (name, "")), &typed[listed..]))
-        }
-    }
-}
-
-/// The names in the `dataset_info.json` that the line, or else the session, means.
-fn data_sets(given: &[Word], snapshot: &Snapshot) -> Vec<String> {
-    let on_line = given.iter().filter_map(Word::option).find(|(key, _)| key == "dataset_dir");
-    let folder = match on_line.as_ref().and_then(|(_, value)| *value) {
-        Some(folder) => parse::path(folder),
-        None => snapshot.settings.dataset_dir.clone(),
-    };
-    DatasetInfo::read(&folder).map(|info| info.names().map(str::to_string).collect()).unwrap_or_default()
 }
 
 fn named<'a>(all: impl Iterator<Item = (&'a str, &'a str)>, typed: &str) -> Vec<Candidate> {
