@@ -5,9 +5,7 @@
 //! on a thread of its own, so that a face stays responsive. It is no face: it knows neither terminals nor notebooks and
 //! prints nothing.
 
-mod advice;
 pub mod cell;
-mod chart;
 pub mod complete;
 mod error;
 mod given_file;
@@ -15,9 +13,7 @@ pub mod highlight;
 mod host;
 pub mod inspect;
 pub mod lang;
-mod loaded;
 mod log;
-mod notes;
 pub mod output;
 pub mod page;
 mod parse;
@@ -25,18 +21,15 @@ mod picture;
 mod printable;
 pub mod quantities;
 mod recipe;
-mod results;
 mod run;
 pub mod rust;
 pub mod script;
 pub mod text;
-mod training;
 mod verb;
 mod verbs;
 mod words;
 mod zh;
 
-pub use advice::estimate;
 pub use error::Error;
 pub use error::Result;
 pub use host::Host;
@@ -51,6 +44,7 @@ pub use printable::colourless;
 pub use printable::printable;
 pub use run::run;
 pub use rust::RustError;
+pub use text::estimate;
 pub use tunebook_engine::Event;
 pub use verb::CommandContext;
 pub use verb::Verb;

@@ -4,11 +4,8 @@ use tunebook_engine::Session;
 use tunebook_engine::nearest::nearest;
 use tunebook_engine::settings;
 use tunebook_engine::settings::Declaration;
-use tunebook_engine::settings::Kind;
-use tunebook_engine::settings::Limits;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
-use tunebook_engine::settings::shown;
 use tunebook_quote::quote;
 use unicode_width::UnicodeWidthStr;
 
@@ -24,6 +21,7 @@ use crate::page::padded;
 use crate::page::wrap;
 use crate::parse;
 use crate::parse::Args;
+use crate::text::expected;
 use crate::verb;
 use crate::verb::CommandContext;
 use crate::verb::Complete;
@@ -145,31 +143,6 @@ pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
         "takes    {takes}\ndefault  {default}\ngroup    {group}",
         "可取值  {takes}\n默认值  {default}\n分组    {group}"
     )
-}
-
-/// The values that a setting takes.
-pub fn expected(setting: &Declaration, lang: Lang) -> String {
-    if lang == Lang::En {
-        return setting.expected();
-    }
-    let kind = match setting.kind {
-        _ if !setting.choices().is_empty() => setting.choices().join("、"),
-        Kind::Integer => "整数".to_string(),
-        Kind::Number => "数".to_string(),
-        Kind::List => "用逗号分隔的名称".to_string(),
-        Kind::Numbers => "用逗号分隔的数".to_string(),
-        Kind::Path => "路径".to_string(),
-        Kind::Mapping => "用逗号分隔的 名称:值".to_string(),
-        Kind::Text | Kind::Bool | Kind::Choice(_) => "文字".to_string(),
-    };
-    let limit = |limits: &Limits| match limits {
-        Limits::Min(least) => format!("，不小于 {}", shown(*least)),
-        Limits::Range(least, most) => format!("，从 {} 到 {}", shown(*least), shown(*most)),
-        Limits::Below(least, end) => format!("，从 {} 到小于 {}", shown(*least), shown(*end)),
-        Limits::OneOf(_) => String::new(),
-    };
-    let limits: String = setting.limits().iter().map(limit).collect();
-    format!("{kind}{limits}{}", if setting.is_optional() { "，或 none" } else { "" })
 }
 
 fn sentence(text: &str) -> String {

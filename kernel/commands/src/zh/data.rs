@@ -6,6 +6,7 @@ use tunebook_data::EncodeError;
 use tunebook_data::NoPictures;
 use tunebook_data::Role;
 use tunebook_data::SkipReason;
+use tunebook_data::Skipped;
 use tunebook_data::Template;
 use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
@@ -94,6 +95,12 @@ impl Chinese for Unsupported {
             Self::NoFile => "条目没有 `file_name`".to_string(),
             Self::Without { of, key } => format!("`{of}` 没有 `{key}`"),
         }
+    }
+}
+
+impl Chinese for Skipped {
+    fn zh(&self) -> String {
+        format!("{}：{}", self.origin, self.reason.zh())
     }
 }
 

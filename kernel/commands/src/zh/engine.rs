@@ -16,9 +16,8 @@ use super::io;
 use super::nearest as mean;
 use crate::lang::Lang;
 use crate::lang::Localize;
-use crate::notes::first_skipped;
 use crate::quantities::thousands;
-use crate::verbs::help::expected;
+use crate::text::expected;
 
 impl Chinese for Error {
     fn zh(&self) -> String {
@@ -72,8 +71,8 @@ impl Chinese for Error {
             Self::NoSamples { names, skipped } => match &skipped[..] {
                 [] => format!("{names} 中一个样本也没有"),
                 [first, ..] => {
-                    let (count, first) = (skipped.len(), first_skipped(Some(first), Lang::Zh));
-                    format!("{names} 中没有能用的样本（略去了 {count} 个{first}）")
+                    let (count, first) = (skipped.len(), first.zh());
+                    format!("{names} 中没有能用的样本（略去了 {count} 个；第一个：{first}）")
                 }
             },
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
@@ -126,10 +125,10 @@ impl Chinese for Error {
                 path.display()
             ),
             Self::BadSample(skipped) => {
-                format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.localize(Lang::Zh))
+                format!("{}；请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.zh())
             }
             Self::BadSamplesInARow { count, last } => {
-                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.localize(Lang::Zh))
+                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.zh())
             }
             Self::AdapterNotFinite { name } => format!(
                 "适配器的 `{name}` 中有不是数的值（NaN 或无穷大），无法用它计算；请从更早的检查点加载，或用 `adapter off` 停用"

@@ -16,7 +16,7 @@ use crate::quantities::SAMPLE;
 use crate::quantities::STEP;
 use crate::quantities::count;
 use crate::quantities::seconds;
-use crate::results::bad_samples;
+use crate::text::results::bad_samples;
 
 /// A line of the log.
 pub fn step(record: &StepRecord, lang: Lang) -> String {

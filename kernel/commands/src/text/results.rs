@@ -26,7 +26,7 @@ use crate::quantities::SAMPLE;
 use crate::quantities::count;
 use crate::quantities::seconds;
 use crate::quantities::size;
-use crate::text;
+use crate::text::answer;
 
 /// Answers stand side by side if each has so many columns.
 const NARROWEST: usize = 36;
@@ -122,8 +122,9 @@ pub fn are_side_by_side(report: &CompareReport, page: Page) -> bool {
 
 /// How each answer came about, and what a stop left out.
 pub fn ends(report: &CompareReport, page: Page) -> String {
-    let end =
-        |answer: &ComparedAnswer| page.faint(&format!("{}  {}", answer.name, text::answer(&answer.report, page.lang)));
+    let end = |answer: &ComparedAnswer| {
+        page.faint(&format!("{}  {}", answer.name, answer::answer(&answer.report, page.lang)))
+    };
     let lines: Vec<_> = report.answers.iter().map(end).collect();
     lines.join("\n") + &left_out(report, page)
 }
@@ -143,7 +144,7 @@ pub fn compared(report: &CompareReport, page: Page) -> String {
     let answers: Vec<_> =
         report.answers.iter().map(|answer| (&*answer.name, colourless(answer.report.text.trim_end()))).collect();
     let answers = answers.iter().map(|(name, answer)| (*name, &**answer));
-    let ends: Vec<_> = report.answers.iter().map(|answer| text::answer(&answer.report, page.lang)).collect();
+    let ends: Vec<_> = report.answers.iter().map(|answer| answer::answer(&answer.report, page.lang)).collect();
     let drawn = match are_side_by_side(report, page) {
         true => {
             let mut table = comfy_table::Table::new();

@@ -185,15 +185,8 @@ impl Localize for SkipKind {
     }
 }
 
-impl Localize for Skipped {
-    fn localize(&self, lang: Lang) -> String {
-        let (origin, reason) = (&self.origin, self.reason.localize(lang));
-        localized!(lang, "{origin}: {reason}", "{origin}：{reason}")
-    }
-}
-
 /// `; the first: …`, where there is one.
-pub fn first_skipped(first: Option<&Skipped>, lang: Lang) -> String {
+fn first_skipped(first: Option<&Skipped>, lang: Lang) -> String {
     let first = first.map(|first| first.localize(lang));
     first.map(|first| localized!(lang, "; the first: {first}", "；第一个：{first}")).unwrap_or_default()
 }

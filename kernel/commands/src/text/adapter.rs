@@ -1,0 +1,129 @@
+//! Adapters, and where one was saved.
+
+use tunebook_engine::report::AdapterReport;
+use tunebook_engine::report::LoraReport;
+use tunebook_engine::report::SaveReport;
+
+use crate::lang::Lang;
+use crate::lang::Localized;
+use crate::lang::localized;
+use crate::localized;
+use crate::output::Table;
+use crate::page::Page;
+use crate::quantities::LAYER;
+use crate::quantities::STEP;
+use crate::quantities::count;
+use crate::quantities::thousands;
+use crate::text::table::draw_table;
+
+pub fn adapter(report: &AdapterReport, lang: Lang) -> String {
+    let (trainable, all) = (report.trainable_parameters, report.all_parameters);
+    let kind = report.lora.as_ref().map_or_else(
+        || localized("weights of the model", "模型自身的权重").in_lang(lang).to_string(),
+        |LoraReport { kind, rank, alpha, dropout, modules }| {
+            let variant = if *kind == "LoRA" { String::new() } else { format!("{kind}, ") };
+            let layers = count(*modules, LAYER, lang);
+            localized!(
+                lang,
+                "{variant}rank {rank}, alpha {alpha}, dropout {dropout}, {layers}",
+                "{variant}秩 {rank}，缩放系数 {alpha}，随机丢弃 {dropout}，{layers}"
+            )
+        },
+    );
+    let (name, made) = (&report.name, count(report.step, STEP, lang));
+    let trained = match report.step {
+        0 => String::new(),
+        _ => localized!(lang, ", trained {made}", "，已训练 {made}"),
+    };
+    localized!(lang, "adapter `{name}` is on: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
+        + &format!(
+            "\ntrainable params: {} || all params: {} || trainable%: {:.4}",
+            thousands(trainable),
+            thousands(all),
+            100.0 * trainable as f64 / all.max(1) as f64,
+        )
+        + &not_finite(report.not_finite.as_deref(), lang)
+}
+
+pub fn adapters(reports: &[AdapterReport], page: Page) -> String {
+    if reports.is_empty() {
+        const NONE: Localized = localized(
+            "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one",
+            "还没有适配器；`lora` 新建一个，`adapter load FOLDER` 加载一个",
+        );
+        return NONE.in_lang(page.lang).to_string();
+    }
+    draw_table(&adapters_table(reports, page.lang), page)
+}
+
+pub fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
+    let row = |report: &AdapterReport| {
+        let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
+        let on = if report.active { localized("on", "启用").in_lang(lang) } else { "" };
+        vec![
+            report.name.clone(),
+            on.to_string(),
+            report.lora.as_ref().map_or(localized("weights", "权重").in_lang(lang), |lora| lora.kind).to_string(),
+            of_lora(&|lora| lora.rank.to_string()),
+            of_lora(&|lora| lora.alpha.to_string()),
+            of_lora(&|lora| lora.dropout.to_string()),
+            of_lora(&|lora| lora.modules.to_string()),
+            thousands(report.trainable_parameters),
+            report.step.to_string(),
+        ]
+    };
+    let headers = [
+        localized("adapter", "适配器"),
+        localized("", ""),
+        localized("kind", "类型"),
+        localized("rank", "秩"),
+        localized("alpha", "缩放系数"),
+        localized("dropout", "随机丢弃"),
+        localized("layers", "层数"),
+        localized("parameters", "参数量"),
+        localized("steps", "步数"),
+    ];
+    let headers = headers.map(|text| text.in_lang(lang)).to_vec();
+    Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
+}
+
+pub fn saved(report: &SaveReport, lang: Lang) -> String {
+    let (folder, files) = (report.folder.display(), report.files.join(", "));
+    localized!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
+        + &not_finite(report.not_finite.as_deref(), lang)
+}
+
+/// A warning of an adapter's tensor with values that are no numbers, where there is one.
+fn not_finite(tensor: Option<&str>, lang: Lang) -> String {
+    let warning = |name: &str| {
+        localized!(
+            lang,
+            "\nwarning: `{name}` holds values that are no numbers (NaN or infinity), so the adapter cannot be used",
+            "\n警告：`{name}` 中有不是数的值（NaN 或无穷大），这个适配器无法使用"
+        )
+    };
+    tensor.map(warning).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_is_reported_in_the_words_of_peft() {
+        let report = AdapterReport {
+            name: "default".to_string(),
+            active: true,
+            lora: Some(LoraReport { kind: "LoRA", rank: 8, alpha: 16.0, dropout: 0.0, modules: 252 }),
+            trainable_parameters: 14_966_784,
+            all_parameters: 3_769_589_760,
+            step: 0,
+            not_finite: None,
+        };
+        assert_eq!(
+            adapter(&report, Lang::En),
+            "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
+             trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
+        );
+    }
+}

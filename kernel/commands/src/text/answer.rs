@@ -1,0 +1,39 @@
+//! How an answer came about.
+
+use tunebook_engine::report::AnswerEnd;
+use tunebook_engine::report::ChatReport;
+
+use crate::lang::Lang;
+use crate::lang::localized;
+use crate::localized;
+use crate::quantities::TOKEN;
+use crate::quantities::count;
+use crate::quantities::seconds;
+use crate::quantities::thousands;
+
+/// How an answer came about.
+pub fn answer(report: &ChatReport, lang: Lang) -> String {
+    let end = match report.end {
+        AnswerEnd::EndOfTurn => localized("", ""),
+        AnswerEnd::MaxNewTokens => localized("; cut at max_new_tokens", "；到 max_new_tokens 为止"),
+        AnswerEnd::Interrupted => localized("; stopped", "；已停止"),
+    };
+    let known = match report.cached_tokens {
+        0 => String::new(),
+        tokens => {
+            let tokens = thousands(tokens);
+            localized!(lang, " ({tokens} known)", "（{tokens} 个已读过）")
+        }
+    };
+    let first = report.first_token.map(|first| seconds(first, lang));
+    let first =
+        first.map(|first| localized!(lang, ", the first after {first}", "，首个用时 {first}")).unwrap_or_default();
+    let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
+    let (tokens, prompt) = (count(report.new_tokens, TOKEN, lang), thousands(report.prompt_tokens));
+    let (time, end) = (seconds(report.elapsed, lang), end.in_lang(lang));
+    localized!(
+        lang,
+        "[{tokens} after {prompt}{known} in {time}{first}, {rate:.1} tokens/s{end}]",
+        "[读 {prompt} 个 token{known}，写 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
+    )
+}

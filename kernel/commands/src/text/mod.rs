@@ -1,0 +1,113 @@
+//! Outputs, events and notes as plain text, in files named after what they are about.
+
+mod adapter;
+mod advice;
+mod answer;
+mod chart;
+mod data;
+mod model;
+mod notes;
+mod results;
+mod setting;
+mod status;
+mod table;
+mod training;
+
+use tunebook_engine::report::CompareReport;
+use tunebook_engine::report::ResumeReport;
+
+use crate::lang::Lang;
+use crate::localized;
+use crate::output::Output;
+use crate::output::Table;
+use crate::page::Page;
+use adapter::adapter;
+use adapter::adapters;
+use adapter::adapters_table;
+use adapter::saved;
+use data::data;
+use data::data_table;
+use data::sample;
+use status::status;
+use table::draw_table;
+use table::lines;
+
+pub use advice::estimate;
+pub use answer::answer;
+pub use data::patches;
+pub use data::sample_counts;
+pub use data::sample_title;
+pub(crate) use notes::system_prompt;
+pub(crate) use setting::expected;
+pub use status::recovered;
+
+/// `output` as plain text, without a line feed at the end; empty if there is nothing to show.
+pub fn render(output: &Output, page: Page) -> String {
+    let lang = page.lang;
+    match output {
+        Output::Nothing | Output::Picture(_) | Output::Clear | Output::Quit | Output::Conversation => String::new(),
+        Output::Text(text) | Output::Stderr(text) => text.clone(),
+        Output::Display(contents) => displayed(contents, lang),
+        Output::Table(table) => draw_table(table, page),
+        Output::Loaded(report) => lines(&model::loaded(report, lang), page),
+        Output::Data(report) => data(report, page),
+        Output::Sample(report) => sample(report, page),
+        Output::Adapter(report) => lines(&adapter(report, lang), page),
+        Output::Adapters(reports) => adapters(reports, page),
+        Output::Step(record) => training::step(record, lang),
+        Output::Evaluation(record) => page.warm(&training::evaluation(record, lang)),
+        Output::Trained(report) => lines(&training::trained(report, lang), page),
+        Output::Resumed(report) => resumed(report, page),
+        Output::Plot(plot) => {
+            let drawn = |file: &std::path::PathBuf| {
+                let file = file.display();
+                localized!(lang, "\ndrawn to {file}", "\n已画到 {file}")
+            };
+            chart::draw(plot, page) + &plot.file.as_ref().map(drawn).unwrap_or_default()
+        }
+        Output::Answer(report) => page.faint(&answer(report, lang)),
+        Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
+        Output::Prediction(report) => results::prediction(report, page),
+        Output::Predicted(report) => draw_table(&results::predicted(report, lang), page),
+        Output::Compared(report) => results::compared(report, page),
+        Output::Saved(report) => lines(&saved(report, lang), page),
+        Output::Exported(report) => lines(&results::exported(report, lang), page),
+        Output::Status(report) => lines(&status(report, lang), page),
+    }
+}
+
+/// What a Rust cell displays, where only text can be shown.
+fn displayed(contents: &[(String, String)], lang: Lang) -> String {
+    let text = contents.iter().find(|(kind, _)| kind == "text/plain");
+    text.map(|(_, text)| text.clone()).unwrap_or_else(|| {
+        let kinds = contents.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", ");
+        localized!(lang, "({kinds}, which a notebook shows)", "（{kinds}，可在笔记本中显示）")
+    })
+}
+
+/// The statistics of each answer of a comparison, for a face that has streamed the answers.
+pub fn compared_ends(report: &CompareReport, page: Page) -> String {
+    results::ends(report, page)
+}
+
+/// Whether the answers of a comparison have room side by side.
+pub fn fits_side_by_side(report: &CompareReport, page: Page) -> bool {
+    results::are_side_by_side(report, page)
+}
+
+/// The table in `output`, for a face that draws tables itself.
+pub fn table(output: &Output, lang: Lang) -> Option<Table> {
+    match output {
+        Output::Table(table) => Some(table.clone()),
+        Output::Data(report) => Some(data_table(report, lang)),
+        Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports, lang)),
+        Output::Evaluated(report) => Some(results::evaluated(report, lang)),
+        Output::Predicted(report) => Some(results::predicted(report, lang)),
+        _ => None,
+    }
+}
+
+fn resumed(report: &ResumeReport, page: Page) -> String {
+    let read = report.data.as_ref().map(|report| data(report, page) + "\n").unwrap_or_default();
+    read + &lines(&training::resumed(report, page.lang), page)
+}
