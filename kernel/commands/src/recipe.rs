@@ -4,8 +4,8 @@ use tunebook_engine::Event;
 use tunebook_engine::Note;
 use tunebook_engine::Session;
 use tunebook_engine::recipe::Recipe;
+use tunebook_engine::recipe::Start;
 use tunebook_engine::report::TrainEnd;
-use tunebook_engine::settings::EvalStrategy;
 use tunebook_engine::settings::FinetuningType;
 
 use crate::error::Result;
@@ -38,13 +38,12 @@ pub fn train(arguments: &[String], session: &mut Session, cx: &CommandContext) -
             return Ok(written);
         }
     }
-    let names = if recipe.reads_data() { Vec::new() } else { recipe.settings.eval_dataset.clone() };
-    let is_evaluated = recipe.trains() && recipe.settings.eval_strategy != EvalStrategy::No;
-    if recipe.evaluates_at_end() && !is_evaluated {
-        (cx.show)(Output::Evaluated(session.evaluate(&names, None, None, &cx.context)?));
+    let names = recipe.data_to_evaluate();
+    if recipe.evaluates_after_training() {
+        (cx.show)(Output::Evaluated(session.evaluate(names, None, None, &cx.context)?));
     }
     if recipe.predicts() {
-        (cx.show)(predict(&names, None, None, session, cx)?);
+        (cx.show)(predict(names, None, None, session, cx)?);
     }
     Ok(written)
 }
@@ -93,16 +92,14 @@ pub fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContext) -> R
     if recipe.reads_data() {
         (cx.show)(Output::Data(made.data(&recipe.settings.dataset, &cx.context)?));
     }
-    let checkpoint = recipe.checkpoint().filter(|_| !recipe.only_evaluates());
-    let output = match (checkpoint, &recipe.settings.adapter_name_or_path, recipe.settings.finetuning_type) {
+    let output = match recipe.start() {
         // The recipe says what is meant.
-        (Some(folder), ..) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &cx.context)?)),
-        (None, Some(folder), _) => Output::Adapter(made.adapter_load(folder, None)?),
-        // The model itself is asked.
-        (None, None, _) if recipe.only_evaluates() => Output::Nothing,
-        (None, None, FinetuningType::Lora) => Output::Adapter(made.lora(None, &cx.context)?),
-        (None, None, FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
-        (None, None, FinetuningType::Full) => Output::Adapter(made.full(None)?),
+        Start::Checkpoint(folder) => Output::Resumed(Box::new(made.resume(Some(folder), &|_| true, &cx.context)?)),
+        Start::Adapter(folder) => Output::Adapter(made.adapter_load(folder, None)?),
+        Start::NewAdapter(FinetuningType::Lora) => Output::Adapter(made.lora(None, &cx.context)?),
+        Start::NewAdapter(FinetuningType::Freeze) => Output::Adapter(made.freeze(None)?),
+        Start::NewAdapter(FinetuningType::Full) => Output::Adapter(made.full(None)?),
+        Start::Model => Output::Nothing,
     };
     (cx.show)(output);
     made.tie_recipe(&before);

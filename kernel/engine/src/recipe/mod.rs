@@ -45,6 +45,19 @@ pub struct Recipe {
     pub given: Map<String, Value>,
 }
 
+/// What a recipe's run starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// A training goes on from this checkpoint, or from the latest one in this folder.
+    Checkpoint(&'a Path),
+    /// The adapter of this folder is trained further, or evaluated.
+    Adapter(&'a Path),
+    /// A new adapter is trained.
+    NewAdapter(settings::FinetuningType),
+    /// Nothing is trained: the model itself is evaluated.
+    Model,
+}
+
 /// Why a recipe is not followed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
@@ -179,7 +192,7 @@ impl Recipe {
     }
 
     /// Whether it asks for an evaluation behind the training: `do_eval: true`.
-    pub fn evaluates_at_end(&self) -> bool {
+    fn evaluates_at_end(&self) -> bool {
         self.is_on("do_eval")
     }
 
@@ -189,7 +202,7 @@ impl Recipe {
     }
 
     /// Whether it asks for these and for no training.
-    pub fn only_evaluates(&self) -> bool {
+    fn only_evaluates(&self) -> bool {
         !self.trains() && (self.evaluates_at_end() || self.predicts())
     }
 
@@ -197,6 +210,28 @@ impl Recipe {
     pub fn reads_data(&self) -> bool {
         let has_others = self.only_evaluates() && !self.settings.eval_dataset.is_empty();
         !has_others && !self.settings.dataset.is_empty()
+    }
+
+    /// What its run starts from.
+    pub fn start(&self) -> Start<'_> {
+        let checkpoint = self.checkpoint().filter(|_| !self.only_evaluates());
+        match (checkpoint, self.settings.adapter_name_or_path.as_deref()) {
+            (Some(folder), _) => Start::Checkpoint(folder),
+            (None, Some(folder)) => Start::Adapter(folder),
+            (None, None) if self.only_evaluates() => Start::Model,
+            (None, None) => Start::NewAdapter(self.settings.finetuning_type),
+        }
+    }
+
+    /// The data sets to evaluate and predict on; none stands for what the data of the training holds out.
+    pub fn data_to_evaluate(&self) -> &[String] {
+        if self.reads_data() { &[] } else { &self.settings.eval_dataset }
+    }
+
+    /// Whether it asks for an evaluation at the end that the training has not made already.
+    pub fn evaluates_after_training(&self) -> bool {
+        let is_evaluated = self.trains() && self.settings.eval_strategy != settings::EvalStrategy::No;
+        self.evaluates_at_end() && !is_evaluated
     }
 
     fn is_on(&self, key: &str) -> bool {
