@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use tunebook_quote::Explanation;
+use tunebook_quote::REMEDY;
+use tunebook_quote::REMEDY_ZH;
+use tunebook_quote::Remedy;
+
 use crate::lang::Lang;
 use crate::lang::Localize;
 use crate::lang::Localized;
 use crate::lang::localized;
-use crate::localized;
 use crate::rust::RustError;
 
 /// The result of a command.
@@ -15,50 +19,50 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a line was not carried out; the session is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no command `{word}`{}; `help` lists them", hint(.nearest))]
+    #[error("there is no command `{word}`{}{REMEDY}`help` lists them", hint(.nearest))]
     UnknownVerb { word: String, nearest: Option<String> },
     #[error("`{key}` is a setting: `{key}=VALUE` sets it, `show {key}` shows it")]
     SettingAsVerb { key: String },
-    #[error("`{verb}` takes no `{key}`{}; `help {verb}` shows what it takes", hint(.nearest))]
+    #[error("`{verb}` takes no `{key}`{}{REMEDY}`help {verb}` shows what it takes", hint(.nearest))]
     UnknownOption { verb: &'static str, key: String, nearest: Option<String> },
-    #[error("`{verb}` has no `{key}`; set it with `set {key}={value}`")]
+    #[error("`{verb}` has no `{key}`{REMEDY}set it with `set {key}={value}`")]
     SettingOfAnother { verb: &'static str, key: &'static str, value: String },
     #[error("write `{key}={value}`, without blanks around the `=`")]
     Spaced { key: String, value: String },
-    #[error("a value of several words needs quotes; write {key}=\"{value}\", if that is meant")]
+    #[error("a value of several words needs quotes{REMEDY}write {key}=\"{value}\", if that is meant")]
     Unquoted { key: String, value: String },
-    #[error("`{key}` has no value; write `{key}=VALUE`")]
+    #[error("`{key}` has no value{REMEDY}write `{key}=VALUE`")]
     NoValue { key: String },
-    #[error("`{key}` is given twice; give it once")]
+    #[error("`{key}` is given twice{REMEDY}give it once")]
     Twice { key: String },
     #[error("a quote ({quote}) is opened and never closed: {rest}")]
     OpenQuote { quote: char, rest: String },
-    #[error("{problem}; usage: {usage}")]
+    #[error("{problem}{REMEDY}usage: {usage}")]
     Usage { problem: Box<Localized<String>>, usage: &'static str },
-    #[error("`{key}=` belongs in front of the text; put the text in quotes if it is meant as text")]
+    #[error("`{key}=` belongs in front of the text{REMEDY}put the text in quotes if it is meant as text")]
     OptionInText { key: String },
-    #[error("`image=` names no picture; write image=FILE")]
+    #[error("`image=` names no picture{REMEDY}write image=FILE")]
     NoPicture,
-    #[error("pictures are read from files; download {url} first, for example with `curl -LO`, and give the file")]
+    #[error("pictures are read from files{REMEDY}download {url} first, for example with `curl -LO`, and give the file")]
     RemotePicture { url: String },
-    #[error("nothing is trained yet with the adapter that is on; `train 5` makes five steps")]
+    #[error("nothing is trained yet with the adapter that is on{REMEDY}`train 5` makes five steps")]
     NothingTrained,
     #[error(
-        "nothing was evaluated while the adapter that is on was trained; hold samples out with `data NAME val_size=0.1`"
+        "nothing was evaluated while the adapter that is on was trained{REMEDY}hold samples out with `data NAME val_size=0.1`"
     )]
     NothingEvaluated,
-    #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt; write `chat TEXT`")]
+    #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt{REMEDY}write `chat TEXT`")]
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]
     InScript { file: String, line: usize, error: Box<Error> },
-    #[error("{file}:{line} is not UTF-8 text; save it as UTF-8")]
+    #[error("{file}:{line} is not UTF-8 text{REMEDY}save it as UTF-8")]
     NotUtf8 { file: String, line: usize },
-    #[error("{} is run by a script that it runs itself; take out one of the two `run` lines", .path.display())]
+    #[error("{} is run by a script that it runs itself{REMEDY}take out one of the two `run` lines", .path.display())]
     Recursion { path: PathBuf },
-    #[error("something in tunebook broke ({0}); that is a bug")]
+    #[error("something in tunebook broke ({0}){REMEDY}that is a bug")]
     Panic(String),
     /// The thread that owned the session is gone.
-    #[error("the engine has ended, which is a bug; the session is gone, start tunebook again")]
+    #[error("the engine has ended, which is a bug{REMEDY}the session is gone, start tunebook again")]
     Lost,
     #[error(transparent)]
     Rust(#[from] RustError),
@@ -74,9 +78,14 @@ impl Error {
     pub fn localize_in_session(&self, lang: Lang) -> String {
         let error = self.localize(lang);
         match self.left().map(|left| left.in_lang(lang)) {
-            Some(left) => localized!(lang, "{error}; {left}", "{error}；{left}"),
+            Some(left) => format!("{error}{}{left}", remedy(lang)),
             None => error,
         }
+    }
+
+    /// The same in its parts; what is left of the session belongs to the remedy.
+    pub fn explain_in_session(&self, lang: Lang) -> Explanation {
+        Explanation::of(|| self.localize_in_session(lang), remedy(lang))
     }
 
     fn left(&self) -> Option<Localized> {
@@ -98,6 +107,14 @@ impl Error {
             Self::InScript { error, .. } => error.report(),
             _ => None,
         }
+    }
+}
+
+/// Where the remedy begins in a text of that language.
+fn remedy(lang: Lang) -> Remedy {
+    match lang {
+        Lang::En => REMEDY,
+        Lang::Zh => REMEDY_ZH,
     }
 }
 

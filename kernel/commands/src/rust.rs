@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use proc_macro2::TokenStream;
+use tunebook_quote::REMEDY;
 
 use crate::lang::Localized;
 use crate::lang::localized;
@@ -44,21 +45,23 @@ fn block(text: &str) -> Option<&str> {
 /// Why Rust was not carried out, or not to its end.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RustError {
-    #[error("this tunebook was built without Rust cells; build it with its default features")]
+    #[error("this tunebook was built without Rust cells{REMEDY}build it with its default features")]
     NotBuilt,
-    #[error("Rust runs at the prompt, from a pipe and in notebooks, not in a file that `run` reads; pipe it instead")]
+    #[error(
+        "Rust runs at the prompt, from a pipe and in notebooks, not in a file that `run` reads{REMEDY}pipe it instead"
+    )]
     NotHere,
     #[error(
-        "Rust cells need {missing}, which cannot be found; `rustup` installs Rust with all that belongs to it. Commands \
+        "Rust cells need {missing}, which cannot be found{REMEDY}`rustup` installs Rust with all that belongs to it. Commands \
          go on without it"
     )]
     Missing { missing: String },
     #[error("Rust cells cannot start: {problem}")]
     Start { problem: String },
     /// `report` shows where, in several lines with colours.
-    #[error("{message}; nothing of this cell was run")]
+    #[error("{message}{REMEDY}nothing of this cell was run")]
     Compile { message: String, report: String },
-    #[error("{message}; nothing of this cell was run")]
+    #[error("{message}{REMEDY}nothing of this cell was run")]
     Refused { message: String },
     #[error("the cell panicked: {message}")]
     Panicked { message: String },
@@ -67,7 +70,7 @@ pub enum RustError {
     Failed { message: String },
     #[error("stopped")]
     Interrupted,
-    #[error("stopped; the cell did not end by itself, so its process was ended")]
+    #[error("stopped{REMEDY}the cell did not end by itself, so its process was ended")]
     Killed,
     #[error("the process of the Rust cells has ended ({how})")]
     Died { how: String },

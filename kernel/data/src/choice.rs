@@ -5,6 +5,8 @@
 //! give the very samples that LLaMA-Factory takes, for which numpy's two random generators are implemented in
 //! `numpy_random`.
 
+use tunebook_quote::REMEDY;
+
 use crate::dataset::MOST_REPEATED;
 use crate::numpy_random::Generator;
 
@@ -26,15 +28,15 @@ pub enum ChoiceError {
     ProbabilitiesOfConcat,
     #[error("interleave_probs holds {probabilities} numbers for {sets} data sets: one each is needed")]
     ProbabilityCount { probabilities: usize, sets: usize },
-    #[error("interleave_probs must not be negative and add up to 1; they add up to {sum}")]
+    #[error("interleave_probs must not be negative and add up to 1{REMEDY}they add up to {sum}")]
     ProbabilitySum { sum: f64 },
     #[error("interleave_probs gives {index} (counted from 0) no chance, but mix_strategy=interleave_over waits for it")]
     NeverExhausted { index: usize },
     #[error(
-        "interleave_probs gives a data set so little chance that {most} samples are taken before it is used up; raise it"
+        "interleave_probs gives a data set so little chance that {most} samples are taken before it is used up{REMEDY}raise it"
     )]
     TooRare { most: usize },
-    #[error("val_size {val_size} of {samples} samples leaves none to train on; lower it")]
+    #[error("val_size {val_size} of {samples} samples leaves none to train on{REMEDY}lower it")]
     NothingLeft { val_size: f64, samples: usize },
 }
 

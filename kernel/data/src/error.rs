@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use tunebook_quote::REMEDY;
+
 use crate::json_text::JsonFault;
 
 /// Why a dataset cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    #[error("cannot read {}: {source}; check dataset_dir and file_name", path.display())]
+    #[error("cannot read {}: {source}{REMEDY}check dataset_dir and file_name", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}:{column} is not valid JSON: {message}", path.display())]
     Json { path: PathBuf, line: usize, column: usize, message: String },
@@ -16,18 +18,18 @@ pub enum DatasetError {
         path.display(),
         match encoding {
             Some(name) => format!(
-                ", but probably {name}; save it as UTF-8, for example with `iconv -f {name} -t UTF-8 OLD > NEW`"
+                ", but probably {name}{REMEDY}save it as UTF-8, for example with `iconv -f {name} -t UTF-8 OLD > NEW`"
             ),
             None => "; it is probably not text at all".to_owned(),
         }
     )]
     NotUtf8 { path: PathBuf, line: usize, encoding: Option<&'static str> },
-    #[error("{} begins as {encoding} text but does not go on as such; save it as UTF-8", path.display())]
+    #[error("{} begins as {encoding} text but does not go on as such{REMEDY}save it as UTF-8", path.display())]
     BrokenText { path: PathBuf, encoding: &'static str },
     #[error("{} must hold one JSON object that maps data set names to entries", path.display())]
     InfoNotAnObject { path: PathBuf },
     #[error(
-        "{} does not define a data set `{name}`; {}",
+        "{} does not define a data set `{name}`{REMEDY}{}",
         path.display(),
         match nearest {
             Some(other) => format!("did you mean `{other}`?"),
@@ -36,7 +38,7 @@ pub enum DatasetError {
     )]
     Undefined { name: String, path: PathBuf, nearest: Option<String>, names: String },
     #[error(
-        "the data set `{name}` has {what}, which tunebook does not read; it reads `formatting` alpaca, sharegpt and \
+        "the data set `{name}` has {what}, which tunebook does not read{REMEDY}it reads `formatting` alpaca, sharegpt and \
          openai out of a `file_name`, with the columns prompt, query, response, history, messages, system, tools and \
          images"
     )]
@@ -48,7 +50,7 @@ pub enum DatasetError {
     Remote { name: String, key: &'static str, place: String },
     #[error("{} is not a .json, .jsonl, .csv or .parquet file", path.display())]
     FileType { path: PathBuf },
-    #[error("{} is compressed; unpack it with `{command} {}`, and name the file that comes out", path.display(), path.display())]
+    #[error("{} is compressed{REMEDY}unpack it with `{command} {}`, and name the file that comes out", path.display(), path.display())]
     Compressed { path: PathBuf, command: &'static str },
     #[error("{} must hold records: a JSON array of objects, or one object a line", path.display())]
     NotRecords { path: PathBuf },
@@ -59,7 +61,7 @@ pub enum DatasetError {
     #[error("{} cannot be read as Parquet: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
     #[error(
-        "the data set `{name}` has `num_samples: {num_samples}`, but records are repeated for at most {most} samples; lower it"
+        "the data set `{name}` has `num_samples: {num_samples}`, but records are repeated for at most {most} samples{REMEDY}lower it"
     )]
     NumSamples { name: String, num_samples: usize, most: usize },
     #[error("reading was interrupted")]

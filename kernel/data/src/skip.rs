@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tunebook_quote::REMEDY;
 
 use crate::{Origin, PictureError, Role};
 
@@ -24,13 +25,13 @@ impl std::fmt::Display for Skipped {
 pub enum SkipReason {
     #[error("a record and each of its messages must be a JSON object")]
     NotAnObject,
-    #[error("the key `{key}` is missing; check columns and tags in dataset_info.json")]
+    #[error("the key `{key}` is missing{REMEDY}check columns and tags in dataset_info.json")]
     MissingKey { key: String },
     #[error("`{key}` must be {expected}")]
     WrongType { key: String, expected: ValueType },
     #[error("it holds no messages")]
     NoMessages,
-    #[error("turn {turn} has the unknown role `{role}`; tags in dataset_info.json name these: {known}")]
+    #[error("turn {turn} has the unknown role `{role}`{REMEDY}tags in dataset_info.json name these: {known}")]
     UnknownRole { turn: usize, role: String, known: String },
     #[error("turn {turn} is a system message, which only the first message of a record may be")]
     SystemInside { turn: usize },
@@ -48,7 +49,7 @@ pub enum SkipReason {
         why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     )]
     ImageCount { placeholders: usize, images: usize, why: Option<NoPictures> },
-    #[error("a part of a message has the type `{kind}`; text and images can be read")]
+    #[error("a part of a message has the type `{kind}`{REMEDY}text and images can be read")]
     UnknownPart { kind: String },
     #[error("the text holds {placeholder}, which is not supported yet")]
     OtherMedia { placeholder: &'static str },
@@ -61,11 +62,11 @@ pub enum SkipReason {
     )]
     MissingPicture { picture: String, media_dir: PathBuf, beside: Option<PathBuf> },
     #[error(
-        "picture {picture} lies on a drive of Windows, which this system has not; name it from media_dir on, as in \
+        "picture {picture} lies on a drive of Windows, which this system has not{REMEDY}name it from media_dir on, as in \
          images/a.png"
     )]
     WindowsDrive { picture: String },
-    #[error("picture {url} is not a file of this machine; download it, and name the file")]
+    #[error("picture {url} is not a file of this machine{REMEDY}download it, and name the file")]
     RemotePicture { url: String },
     #[error("picture {picture} is not whole base64")]
     BadBase64 { picture: String },
@@ -73,7 +74,7 @@ pub enum SkipReason {
     BadPicture(PictureError),
     #[error(
         "its first question takes {needed} tokens with its pictures, which leaves no room for the answer within \
-         cutoff_len {cutoff_len}; raise cutoff_len or lower image_max_pixels"
+         cutoff_len {cutoff_len}{REMEDY}raise cutoff_len or lower image_max_pixels"
     )]
     CutoffTooShort { needed: usize, cutoff_len: usize },
     #[error("its tools are no JSON list of objects: {message}")]
@@ -112,7 +113,7 @@ pub enum NoPictures {
     #[error(
         "dataset_info.json declares no column of pictures{}",
         match other {
-            Some(key) => format!("; the record has `{key}`: add \"images\": \"{key}\" to columns"),
+            Some(key) => format!("{REMEDY}the record has `{key}`: add \"images\": \"{key}\" to columns"),
             None => ", and the record has none".to_owned(),
         }
     )]

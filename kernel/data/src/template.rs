@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use tunebook_quote::REMEDY;
 use tunebook_quote::quote;
 
 use crate::sample::IMAGE_PLACEHOLDER;
@@ -57,13 +58,13 @@ pub struct Slots {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    #[error("there is no template `{name}`; there is {}", Template::NAMES.join(", "))]
+    #[error("there is no template `{name}`{REMEDY}there is {}", Template::NAMES.join(", "))]
     Unknown { name: String },
     #[error("{placeholders} <image> in the conversation, but {images} pictures")]
     ImageCount { placeholders: usize, images: usize },
     #[error("the text itself holds {token}, which only a picture may stand for: write <image>")]
     VisionToken { token: &'static str },
-    #[error("user and assistant must take turns, the user first; message {index} breaks this")]
+    #[error("user and assistant must take turns, the user first{REMEDY}message {index} breaks this")]
     Order { index: usize },
     #[error("message {index} is no call of a function, which is JSON with `name` and `arguments`: {source}")]
     FunctionCall { index: usize, source: ToolError },

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use tunebook_data::DatasetError;
 use tunebook_data::EncodeError;
 use tunebook_data::Skipped;
+use tunebook_quote::REMEDY;
+use tunebook_quote::in_one;
 use tunebook_quote::message;
 
 use crate::advice::Remedies;
@@ -22,17 +24,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a verb did not finish. The session is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no model is loaded; load one first, for example `load path/to/Qwen2.5-VL-3B-Instruct`")]
+    #[error("no model is loaded{REMEDY}load one first, for example `load path/to/Qwen2.5-VL-3B-Instruct`")]
     NoModel,
-    #[error("no data is chosen; choose a data set first, for example `data creatures dataset_dir=data`")]
+    #[error("no data is chosen{REMEDY}choose a data set first, for example `data creatures dataset_dir=data`")]
     NoData,
-    #[error("no adapter is in use; make one with `lora` or load one with `adapter load PATH`")]
+    #[error("no adapter is in use{REMEDY}make one with `lora` or load one with `adapter load PATH`")]
     NoAdapter,
     #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
     UnknownAdapter { name: String, nearest: Option<String> },
-    #[error("the adapter has no tensor named `{name}`{}; `session().tensors()` has their names", nearest_hint(.nearest))]
+    #[error("the adapter has no tensor named `{name}`{}{REMEDY}`session().tensors()` has their names", nearest_hint(.nearest))]
     NoTensor { name: String, nearest: Option<String> },
-    #[error("there is no setting named `{key}`{}; `show` lists them", nearest_hint(.nearest))]
+    #[error("there is no setting named `{key}`{}{REMEDY}`show` lists them", nearest_hint(.nearest))]
     UnknownSetting { key: String, nearest: Option<String> },
     #[error("`{value}` is not a value for {}: it takes {}", .setting.name, .setting.expected())]
     BadValue { setting: &'static Declaration, value: String },
@@ -46,31 +48,37 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{} {what}", .path.display())]
     Instead { path: PathBuf, what: Instead },
-    #[error("there is no folder {path}; a model is loaded from the folder that holds its config.json")]
+    #[error("there is no folder {path}{REMEDY}a model is loaded from the folder that holds its config.json")]
     NoFolder { path: PathBuf },
-    #[error("{path} is a file; load the folder that it lies in, with its config.json")]
+    #[error("{path} is a file{REMEDY}load the folder that it lies in, with its config.json")]
     File { path: PathBuf },
     #[error("{path} holds no config.json: a model's folder has that, tokenizer.json and *.safetensors")]
     NoConfig { path: PathBuf },
     #[error(
-        "{path} holds an adapter and no model; load the model that it was made for{}, and then the adapter with \
+        "{path} holds an adapter and no model{REMEDY}load the model that it was made for{}, and then the adapter with \
          `adapter load {path}`",
         .base.as_ref().map(|base| format!(", `load {base}`")).unwrap_or_default()
     )]
     AdapterFolder { path: PathBuf, base: Option<String> },
-    #[error("this build computes on the CPU only; build tunebook with `--features cuda`, or `set device=auto`")]
+    #[error("this build computes on the CPU only{REMEDY}build tunebook with `--features cuda`, or `set device=auto`")]
     BuiltWithoutCuda,
-    #[error("no CUDA device can be used ({problem}); `set device=cpu` computes on the CPU")]
+    #[error("no CUDA device can be used ({problem}){REMEDY}`set device=cpu` computes on the CPU")]
     NoCudaDevice { problem: String },
-    #[error("there is already an adapter named `{name}`; drop it with `adapter drop {name}` or choose another name")]
+    #[error(
+        "there is already an adapter named `{name}`{REMEDY}drop it with `adapter drop {name}` or choose another name"
+    )]
     AdapterExists { name: String },
     #[error("no sample of {names} can be used{}", why_none(.skipped))]
     NoSamples { names: String, skipped: Vec<Skipped> },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
-    #[error("{path} already holds a training ({found}); choose another output_dir, or set overwrite_output_dir=true")]
+    #[error(
+        "{path} already holds a training ({found}){REMEDY}choose another output_dir, or set overwrite_output_dir=true"
+    )]
     OutputExists { path: PathBuf, found: String },
-    #[error("another tunebook trains in {path} (process {holder}); wait for it to end, or choose another output_dir")]
+    #[error(
+        "another tunebook trains in {path} (process {holder}){REMEDY}wait for it to end, or choose another output_dir"
+    )]
     OutputLocked { path: PathBuf, holder: String },
     #[error("cannot draw the plot: {0}")]
     Plot(String),
@@ -84,17 +92,17 @@ pub enum Error {
     )]
     CopiesMemory { parameters: usize, needed: f64, free: f64 },
     #[error(
-        "memory={limit} is less than the {least:.1} GB that a step takes even if it keeps nothing; raise memory, or \
+        "memory={limit} is less than the {least:.1} GB that a step takes even if it keeps nothing{REMEDY}raise memory, or \
          lower a setting: {remedies}"
     )]
     Memory { limit: f64, least: f64, remedies: Remedies },
     #[error(
-        "a step takes {needed:.1} GB beside the weights, and only {free:.1} GB can be had; lower a setting: {remedies}; \
+        "a step takes {needed:.1} GB beside the weights, and only {free:.1} GB can be had{REMEDY}lower a setting: {remedies}; \
          memory=GB trains all the same"
     )]
     FreeMemory { needed: f64, free: f64, remedies: Remedies },
     #[error(
-        "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not made; the adapter is as it was after the \
+        "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not made{REMEDY}the adapter is as it was after the \
          step before. `train` goes on with the next samples; if it comes to this again, go back to an earlier checkpoint \
          with `resume`, and lower learning_rate (it is {learning_rate}) or load the model with dtype=float32"
     )]
@@ -105,26 +113,28 @@ pub enum Error {
         way_back(.checkpoint.as_deref())
     )]
     Diverged { step: usize, learning_rate: f64, checkpoint: Option<PathBuf> },
-    #[error("{0}; mend it and go on, or leave such samples out with on_bad_sample=skip")]
+    #[error("{0}{REMEDY}mend it and go on, or leave such samples out with on_bad_sample=skip")]
     BadSample(Box<Skipped>),
     #[error("{count} samples in a row cannot be used, so something else must be wrong; the last: {last}")]
     BadSamplesInARow { count: usize, last: Box<Skipped> },
     #[error(
-        "the adapter's `{name}` holds values that are no numbers (NaN or infinity), so nothing can be computed with it; load \
+        "the adapter's `{name}` holds values that are no numbers (NaN or infinity), so nothing can be computed with it{REMEDY}load \
          it from an earlier checkpoint, or turn it off with `adapter off`"
     )]
     AdapterNotFinite { name: String },
     #[error(
         "the model's output is no number (NaN or infinity), though its weights and the adapter's are: some are too large \
-         to compute with; load an earlier checkpoint of the adapter, or the model with dtype=float32"
+         to compute with{REMEDY}load an earlier checkpoint of the adapter, or the model with dtype=float32"
     )]
     OutputNotFinite,
-    #[error("there is no adapter to compare the model with; make one with `lora` or load one with `adapter load PATH`")]
+    #[error(
+        "there is no adapter to compare the model with{REMEDY}make one with `lora` or load one with `adapter load PATH`"
+    )]
     NothingToCompare,
-    #[error("{path} already holds something; choose a folder that is empty or not there yet")]
+    #[error("{path} already holds something{REMEDY}choose a folder that is empty or not there yet")]
     ExportExists { path: PathBuf },
     #[error(
-        "{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB; choose another disk or make room"
+        "{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB{REMEDY}choose another disk or make room"
     )]
     NoSpace { path: PathBuf, needed: f64, free: f64 },
     #[error(
@@ -137,35 +147,37 @@ pub enum Error {
          processor_config.json) belongs to another model"
     )]
     OtherProcessor { path: PathBuf, key: &'static str, config: usize, found: usize },
-    #[error("{path} holds no checkpoint that can be gone on from; training writes them to output_dir every save_steps")]
+    #[error(
+        "{path} holds no checkpoint that can be gone on from{REMEDY}training writes them to output_dir every save_steps"
+    )]
     NoCheckpoint { path: PathBuf },
     #[error(
-        "there is no output_dir to look for checkpoints in; write `resume FOLDER`, or `resume latest output_dir=FOLDER`"
+        "there is no output_dir to look for checkpoints in{REMEDY}write `resume FOLDER`, or `resume latest output_dir=FOLDER`"
     )]
     NoCheckpointFolder,
     #[error(
-        "{path} holds an adapter but not the state of its training (save_only_model, or another program wrote it); \
+        "{path} holds an adapter but not the state of its training (save_only_model, or another program wrote it){REMEDY}\
          `adapter load` starts a new training from it"
     )]
     NoTrainingState { path: PathBuf },
-    #[error("{path} has no tensor `{name}`; the checkpoint is incomplete, go on from an earlier one")]
+    #[error("{path} has no tensor `{name}`{REMEDY}the checkpoint is incomplete, go on from an earlier one")]
     MissingState { path: PathBuf, name: String },
     #[error("the snapshot is of another adapter: it has no tensor `{name}`")]
     OtherSnapshot { name: String },
-    #[error("{path} is of version {version}, which this tunebook cannot read; use the tunebook that wrote it")]
+    #[error("{path} is of version {version}, which this tunebook cannot read{REMEDY}use the tunebook that wrote it")]
     StateVersion { path: PathBuf, version: u32 },
     #[error(
-        "{path} was made with another model: {name}, {}; load that one first, with the same settings",
+        "{path} was made with another model: {name}, {}{REMEDY}load that one first, with the same settings",
         difference::list(.differences)
     )]
     OtherModel { path: PathBuf, name: String, differences: Vec<ModelDifference> },
     #[error(
-        "{path} was made with other data: {}; choose the same with `data`, or start anew in a fresh session",
+        "{path} was made with other data: {}{REMEDY}choose the same with `data`, or start anew in a fresh session",
         difference::list(.differences)
     )]
     OtherData { path: PathBuf, differences: Vec<DataDifference> },
     #[error(
-        "there is no output_dir to write a checkpoint to; write `save FOLDER` for the adapter alone, or set output_dir"
+        "there is no output_dir to write a checkpoint to{REMEDY}write `save FOLDER` for the adapter alone, or set output_dir"
     )]
     NoOutputDir,
     #[error(
@@ -257,8 +269,8 @@ fn way_back(checkpoint: Option<&Path>) -> String {
 fn why_none(skipped: &[Skipped]) -> String {
     match skipped {
         [] => ": there is none".to_string(),
-        [one] => format!(" (the only one was skipped: {one})"),
-        [first, ..] => format!(" ({} were skipped; the first: {first})", skipped.len()),
+        [one] => format!(" (the only one was skipped: {})", in_one(|| one.to_string())),
+        [first, ..] => format!(" ({} were skipped; the first: {})", skipped.len(), in_one(|| first.to_string())),
     }
 }
 

@@ -7,25 +7,26 @@ use tunebook_data::ImageError;
 use tunebook_data::OtherFile;
 use tunebook_data::TokenizerError;
 use tunebook_nn::adapter::AdapterError;
+use tunebook_quote::REMEDY;
 
 use crate::error::Error;
 
 /// What a file holds instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Instead {
-    #[error("is a Git LFS pointer, not the file itself; `git lfs pull` in its folder fetches that")]
+    #[error("is a Git LFS pointer, not the file itself{REMEDY}`git lfs pull` in its folder fetches that")]
     LfsPointer,
     #[error(
-        "is a web page that was saved instead of the file; download it again, on a hub from the link with `resolve` in \
+        "is a web page that was saved instead of the file{REMEDY}download it again, on a hub from the link with `resolve` in \
          it and not `blob`"
     )]
     WebPage,
     #[error(
-        "is a ZIP archive, as are Excel's and PyTorch's files; unpack it, or save it in the right format, a table as CSV in \
+        "is a ZIP archive, as are Excel's and PyTorch's files{REMEDY}unpack it, or save it in the right format, a table as CSV in \
          UTF-8"
     )]
     Zip,
-    #[error("is a {0} archive; unpack it and take the file that was in it")]
+    #[error("is a {0} archive{REMEDY}unpack it and take the file that was in it")]
     Archive(&'static str),
 }
 

@@ -12,13 +12,15 @@ use tunebook_commands::localized;
 use tunebook_commands::rust;
 use tunebook_commands::script::Line;
 use tunebook_engine::Error as EngineError;
+use tunebook_quote::Explanation;
 
 /// A command that failed: which one, why, and what to do.
 #[derive(Debug)]
 pub(crate) struct Failure {
     name: &'static str,
     line: Line,
-    message: String,
+    cause: String,
+    remedy: Option<String>,
     /// Where the compiler found it.
     report: Option<String>,
     lang: Lang,
@@ -26,55 +28,58 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
-        let report = error.report().map(str::to_string);
-        let message = colourless(&error.localize_in_session(lang)).into_owned();
-        Self { name: name(error), line: line.clone(), message, report, lang }
+        let Explanation { cause, remedy } = error.explain_in_session(lang);
+        Self { report: error.report().map(str::to_string), ..Self::told(name(error), line, &cause, remedy, lang) }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
     pub fn interrupted(line: &Line, said: Option<String>, lang: Lang) -> Self {
-        const STOPPED: Localized =
-            localized("stopped; the session is as it was before this command", "已停止；会话与这个命令之前相同");
-        let message = said.unwrap_or_else(|| STOPPED.in_lang(lang).to_string());
-        Self { name: "Interrupted", line: line.clone(), message, report: None, lang }
+        const STOPPED: Localized = localized("stopped", "已停止");
+        const AS_BEFORE: Localized =
+            localized("the session is as it was before this command", "会话与这个命令之前相同");
+        match said {
+            Some(said) => Self::told("Interrupted", line, &said, None, lang),
+            None => {
+                let as_before = AS_BEFORE.in_lang(lang).to_string();
+                Self::told("Interrupted", line, STOPPED.in_lang(lang), Some(as_before), lang)
+            }
+        }
     }
 
     /// The engine's thread is gone.
     pub fn lost(line: &Line, lang: Lang) -> Self {
-        const LOST: Localized = localized(
-            "the engine has ended, which is a bug; restart the kernel",
-            "引擎已结束，这是程序缺陷；请重启内核",
-        );
-        Self { name: "EngineLost", line: line.clone(), message: LOST.in_lang(lang).to_string(), report: None, lang }
+        const LOST: Localized = localized("the engine has ended, which is a bug", "引擎已结束，这是程序缺陷");
+        const RESTART: Localized = localized("restart the kernel", "请重启内核");
+        Self::told("EngineLost", line, LOST.in_lang(lang), Some(RESTART.in_lang(lang).to_string()), lang)
+    }
+
+    fn told(name: &'static str, line: &Line, cause: &str, remedy: Option<String>, lang: Lang) -> Self {
+        let (cause, remedy) = (colourless(cause).into_owned(), remedy.map(|text| colourless(&text).into_owned()));
+        Self { name, line: line.clone(), cause, remedy, report: None, lang }
     }
 
     /// The content of an `error` message.
     pub fn content(&self) -> Value {
-        let command = colourless(self.line.text.lines().next().unwrap_or_default());
+        let Self { name, line, cause, remedy, report, lang } = self;
+        let command = colourless(line.text.lines().next().unwrap_or_default());
+        let number = line.number;
+        let head = localized!(
+            lang,
+            "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
+            "\x1b[31;1m{name}\x1b[0m 第 {number} 行：\x1b[1m{command}\x1b[0m"
+        );
+        let shown = report.clone().unwrap_or_else(|| format!("  {cause}"));
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
-        let ends = localized("; ", "；").in_lang(self.lang);
-        let (cause, remedy) = match self.message.split_once(ends) {
-            Some((cause, remedy)) => (cause, Some(remedy.to_string())),
-            None if rust::code(&self.line.text).is_some() => (self.message.as_str(), None),
-            None => (
-                self.message.as_str(),
-                Some(localized!(self.lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么")),
-            ),
+        let help = || localized!(lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么");
+        let is_rust = rust::code(&line.text).is_some();
+        let advice = remedy.clone().or_else(|| (!is_rust && *name != "Interrupted").then(help));
+        let advice = advice.map(|advice| format!("  \x1b[32m→ {advice}\x1b[0m"));
+        let traceback: Vec<_> = [head, shown].into_iter().chain(advice).collect();
+        let value = match remedy {
+            Some(remedy) => localized!(lang, "{cause}; {remedy}", "{cause}；{remedy}"),
+            None => cause.clone(),
         };
-        let shown = self.report.clone().unwrap_or_else(|| format!("  {cause}"));
-        let head = [
-            localized!(
-                self.lang,
-                "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
-                "\x1b[31;1m{name}\x1b[0m 第 {number} 行：\x1b[1m{command}\x1b[0m",
-                name = self.name,
-                number = self.line.number
-            ),
-            shown,
-        ];
-        let remedy = remedy.map(|remedy| format!("  \x1b[32m→ {remedy}\x1b[0m"));
-        let traceback: Vec<_> = head.into_iter().chain(remedy).collect();
-        json!({"ename": self.name, "evalue": self.message, "traceback": traceback})
+        json!({"ename": name, "evalue": value, "traceback": traceback})
     }
 }
 

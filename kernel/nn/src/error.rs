@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tunebook_quote::REMEDY;
 use tunebook_quote::message;
 
 use crate::adapter::AdapterError;
@@ -21,34 +22,34 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {problem}")]
     Config { path: PathBuf, problem: ConfigError },
-    #[error("{path} is not a whole safetensors file ({problem}); download it again")]
+    #[error("{path} is not a whole safetensors file ({problem}){REMEDY}download it again")]
     Safetensors { path: PathBuf, problem: String },
-    #[error("{place} asks for files that are not there: {}; download or copy them, too", .files.join(", "))]
+    #[error("{place} asks for files that are not there: {}{REMEDY}download or copy them, too", .files.join(", "))]
     MissingShards { place: PathBuf, files: Vec<String> },
     #[error("{place} holds no weights: neither model.safetensors nor model.safetensors.index.json with its files")]
     NoWeights { place: PathBuf },
     #[error(
-        "{place} holds its weights as {file}, which may run code when it is read; write it anew as safetensors, with \
+        "{place} holds its weights as {file}, which may run code when it is read{REMEDY}write it anew as safetensors, with \
          transformers: python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
          M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
     )]
     PickledWeights { place: PathBuf, file: String },
     #[error(
-        "{path} is quantized for inference (GGUF) and cannot be trained; load the model that it was made from, with \
+        "{path} is quantized for inference (GGUF) and cannot be trained{REMEDY}load the model that it was made from, with \
          quantization_bit=4"
     )]
     Gguf { path: PathBuf },
-    #[error("{path} is damaged ({problem}); go on from an earlier checkpoint, or copy the file again")]
+    #[error("{path} is damaged ({problem}){REMEDY}go on from an earlier checkpoint, or copy the file again")]
     Damaged { path: PathBuf, problem: Damage },
     #[error(
-        "{path} was written to or cut off after the model was loaded from it, so that its weights are no longer the same; \
+        "{path} was written to or cut off after the model was loaded from it, so that its weights are no longer the same{REMEDY}\
          `load` the model again when the file is whole"
     )]
     WeightsChanged { path: PathBuf },
     /// Both in short, see [`fold_layers`](crate::fold_layers::fold_layers); `others` are tensors of the files
     /// that the model does not have.
     #[error(
-        "{place} lacks {count} of the model's tensors: {}{}; the checkpoint is incomplete or of another architecture",
+        "{place} lacks {count} of the model's tensors: {}{}{REMEDY}the checkpoint is incomplete or of another architecture",
         few(names),
         match others.is_empty() {
             true => String::new(),
@@ -59,13 +60,13 @@ pub enum Error {
     #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error(
-        "tensor `{name}` in {path} is stored as {dtype}; only float32, float16 and bfloat16 can be read: save the model \
+        "tensor `{name}` in {path} is stored as {dtype}{REMEDY}only float32, float16 and bfloat16 can be read: save the model \
          anew in one of them, with transformers"
     )]
     DType { path: PathBuf, name: String, dtype: String },
     #[error(
         "`{name}` of the model in {place} holds values that are no numbers (NaN or infinity): the file is damaged, or the \
-         training that wrote it had failed; take another copy of the model"
+         training that wrote it had failed{REMEDY}take another copy of the model"
     )]
     NotFinite { place: PathBuf, name: String },
     #[error(transparent)]
@@ -73,7 +74,7 @@ pub enum Error {
     #[error("{0}")]
     Input(String),
     #[error(
-        "the device has too little memory; load the model with quantization_bit=4, or train with a lower \
+        "the device has too little memory{REMEDY}load the model with quantization_bit=4, or train with a lower \
          per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
     )]
     DeviceMemory,

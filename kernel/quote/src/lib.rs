@@ -4,6 +4,14 @@
 //! Messages quote at most [`MOST`] characters of it. They are cut where the error is made, so both languages, a
 //! notebook and a log show the same.
 
+mod explanation;
+
+pub use explanation::Explanation;
+pub use explanation::REMEDY;
+pub use explanation::REMEDY_ZH;
+pub use explanation::Remedy;
+pub use explanation::in_one;
+
 /// Most characters of a quotation.
 pub const MOST: usize = 80;
 

@@ -1,5 +1,7 @@
 //! Lines that were not carried out.
 
+use tunebook_quote::REMEDY_ZH;
+
 use super::Chinese;
 use super::nearest as mean;
 use crate::error::Error;
@@ -8,39 +10,43 @@ use crate::rust::RustError;
 impl Chinese for Error {
     fn zh(&self) -> String {
         match self {
-            Self::UnknownVerb { word, nearest } => format!("没有命令 `{word}`{}；`help` 列出所有命令", mean(nearest)),
+            Self::UnknownVerb { word, nearest } => {
+                format!("没有命令 `{word}`{}{REMEDY_ZH}`help` 列出所有命令", mean(nearest))
+            }
             Self::SettingAsVerb { key } => format!("`{key}` 是设置：`{key}=VALUE` 更改它，`show {key}` 显示它"),
             Self::UnknownOption { verb, key, nearest } => {
-                format!("`{verb}` 不接受 `{key}`{}；`help {verb}` 显示它接受什么", mean(nearest))
+                format!("`{verb}` 不接受 `{key}`{}{REMEDY_ZH}`help {verb}` 显示它接受什么", mean(nearest))
             }
             Self::SettingOfAnother { verb, key, value } => {
-                format!("`{verb}` 没有 `{key}`；请用 `set {key}={value}` 设置")
+                format!("`{verb}` 没有 `{key}`{REMEDY_ZH}请用 `set {key}={value}` 设置")
             }
             Self::Spaced { key, value } => format!("请写 `{key}={value}`，`=` 两边不要有空格"),
             Self::Unquoted { key, value } => {
-                format!("由几个词组成的值要加引号；如果是这个意思，请写 {key}=\"{value}\"")
+                format!("由几个词组成的值要加引号{REMEDY_ZH}如果是这个意思，请写 {key}=\"{value}\"")
             }
-            Self::NoValue { key } => format!("`{key}` 没有值；请写 `{key}=VALUE`"),
-            Self::Twice { key } => format!("`{key}` 写了两次；只写一次"),
+            Self::NoValue { key } => format!("`{key}` 没有值{REMEDY_ZH}请写 `{key}=VALUE`"),
+            Self::Twice { key } => format!("`{key}` 写了两次{REMEDY_ZH}只写一次"),
             Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有关闭：{rest}"),
-            Self::Usage { problem, usage } => format!("{}；用法：{usage}", problem.zh),
-            Self::OptionInText { key } => format!("`{key}=` 应写在文字前面；如果它本来就是文字，请给文字加上引号"),
-            Self::NoPicture => "`image=` 后面没有图片；请写 image=FILE".to_string(),
+            Self::Usage { problem, usage } => format!("{}{REMEDY_ZH}用法：{usage}", problem.zh),
+            Self::OptionInText { key } => {
+                format!("`{key}=` 应写在文字前面{REMEDY_ZH}如果它本来就是文字，请给文字加上引号")
+            }
+            Self::NoPicture => format!("`image=` 后面没有图片{REMEDY_ZH}请写 image=FILE"),
             Self::RemotePicture { url } => {
-                format!("图片要从文件读取；请先下载 {url}（例如用 `curl -LO`），再写出文件名")
+                format!("图片要从文件读取{REMEDY_ZH}请先下载 {url}（例如用 `curl -LO`），再写出文件名")
             }
-            Self::NothingTrained => "启用的适配器还没有训练过；`train 5` 训练五步".to_string(),
+            Self::NothingTrained => format!("启用的适配器还没有训练过{REMEDY_ZH}`train 5` 训练五步"),
             Self::NothingEvaluated => {
-                "启用的适配器在训练中没有做过评估；请用 `data NAME val_size=0.1` 留出样本".to_string()
+                format!("启用的适配器在训练中没有做过评估{REMEDY_ZH}请用 `data NAME val_size=0.1` 留出样本")
             }
-            Self::NobodyToTalk => "单独的 `chat` 会进入对话，需要有人在提示符前；请写 `chat TEXT`".to_string(),
+            Self::NobodyToTalk => format!("单独的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`"),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
-            Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本；请把它存为 UTF-8"),
+            Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本{REMEDY_ZH}请把它存为 UTF-8"),
             Self::Recursion { path } => {
-                format!("{} 被它自己运行的脚本运行；请去掉其中一行 `run`", path.display())
+                format!("{} 被它自己运行的脚本运行{REMEDY_ZH}请去掉其中一行 `run`", path.display())
             }
             Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷"),
-            Self::Lost => "引擎已结束，这是程序缺陷；会话已不在，请重新启动 tunebook".to_string(),
+            Self::Lost => format!("引擎已结束，这是程序缺陷{REMEDY_ZH}会话已不在，请重新启动 tunebook"),
             Self::Rust(error) => error.zh(),
             Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
@@ -51,21 +57,23 @@ impl Chinese for Error {
 impl Chinese for RustError {
     fn zh(&self) -> String {
         match self {
-            Self::NotBuilt => "这个 tunebook 编译时没有包含 Rust 单元格；请用默认特性编译".to_string(),
+            Self::NotBuilt => format!("这个 tunebook 编译时没有包含 Rust 单元格{REMEDY_ZH}请用默认特性编译"),
             Self::NotHere => {
-                "Rust 可以在提示符、管道和笔记本里运行，不能在 `run` 读取的文件里运行；请改用管道".to_string()
+                format!("Rust 可以在提示符、管道和笔记本里运行，不能在 `run` 读取的文件里运行{REMEDY_ZH}请改用管道")
             }
             Self::Missing { missing } => {
-                format!("Rust 单元格需要 {missing}，但找不到；`rustup` 会安装 Rust 和所需的一切。没有它，命令照常可用")
+                format!(
+                    "Rust 单元格需要 {missing}，但找不到{REMEDY_ZH}`rustup` 会安装 Rust 和所需的一切。没有它，命令照常可用"
+                )
             }
             Self::Start { problem } => format!("Rust 单元格无法启动：{problem}"),
             Self::Compile { message, report: _ } | Self::Refused { message } => {
-                format!("{message}；这个单元格没有运行任何内容")
+                format!("{message}{REMEDY_ZH}这个单元格没有运行任何内容")
             }
             Self::Panicked { message } => format!("单元格发生 panic：{message}"),
             Self::Failed { message } => message.clone(),
             Self::Interrupted => "已停止".to_string(),
-            Self::Killed => "已停止；单元格没有自行结束，因此结束了它的进程".to_string(),
+            Self::Killed => format!("已停止{REMEDY_ZH}单元格没有自行结束，因此结束了它的进程"),
             Self::Died { how } => format!("Rust 单元格的进程已结束（{how}）"),
         }
     }

@@ -15,6 +15,7 @@ use tunebook_data::Unsupported;
 use tunebook_data::ValueType;
 use tunebook_data::drawn::DrawnError;
 use tunebook_demo::DemoError;
+use tunebook_quote::REMEDY_ZH;
 
 use super::Chinese;
 use super::io;
@@ -23,7 +24,7 @@ impl Chinese for DatasetError {
     fn zh(&self) -> String {
         match self {
             Self::Read { path, source } => {
-                format!("读不了 {}：{}；请检查 dataset_dir 和 file_name", path.display(), io(source))
+                format!("读不了 {}：{}{REMEDY_ZH}请检查 dataset_dir 和 file_name", path.display(), io(source))
             }
             Self::Json { path, line, column, message } => {
                 format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
@@ -31,14 +32,14 @@ impl Chinese for DatasetError {
             Self::NotUtf8 { path, line, encoding } => {
                 let hint = match encoding {
                     Some(name) => format!(
-                        "，可能是 {name} 编码；请另存为 UTF-8，例如用 `iconv -f {name} -t UTF-8 旧文件 > 新文件` 转换"
+                        "，可能是 {name} 编码{REMEDY_ZH}请另存为 UTF-8，例如用 `iconv -f {name} -t UTF-8 旧文件 > 新文件` 转换"
                     ),
                     None => "，也可能根本不是文本".to_string(),
                 };
                 format!("{} 不是 UTF-8 文本（从第 {line} 行起）{hint}", path.display())
             }
             Self::BrokenText { path, encoding } => {
-                format!("{} 开头标明是 {encoding} 文本，后面却不是；请另存为 UTF-8", path.display())
+                format!("{} 开头标明是 {encoding} 文本，后面却不是{REMEDY_ZH}请另存为 UTF-8", path.display())
             }
             Self::InfoNotAnObject { path } => {
                 format!("{} 应是一个 JSON 对象，从数据集名称到条目", path.display())
@@ -48,20 +49,20 @@ impl Chinese for DatasetError {
                     Some(other) => format!("是不是想写 `{other}`？"),
                     None => format!("其中有：{names}"),
                 };
-                format!("{} 中没有数据集 `{name}`；{hint}", path.display())
+                format!("{} 中没有数据集 `{name}`{REMEDY_ZH}{hint}", path.display())
             }
             Self::Unsupported { name, what } => format!(
-                "数据集 `{name}` 的{}，tunebook 不读；它读 `formatting` 为 alpaca、sharegpt 和 openai 的 `file_name`，列有 \
+                "数据集 `{name}` 的{}，tunebook 不读{REMEDY_ZH}它读 `formatting` 为 alpaca、sharegpt 和 openai 的 `file_name`，列有 \
                  prompt、query、response、history、messages、system、tools 和 images",
                 what.zh()
             ),
             Self::Remote { name, key, place } => format!(
-                "数据集 `{name}` 在别处（{key} {place}）；请下载它的文件，并用 file_name 代替 {key} 写出文件或文件夹的名称"
+                "数据集 `{name}` 在别处（{key} {place}）{REMEDY_ZH}请下载它的文件，并用 file_name 代替 {key} 写出文件或文件夹的名称"
             ),
             Self::FileType { path } => format!("{} 不是 .json、.jsonl、.csv 或 .parquet 文件", path.display()),
             Self::Compressed { path, command } => {
                 let path = path.display();
-                format!("{path} 是压缩文件；请用 `{command} {path}` 解压，再写解压出来的文件")
+                format!("{path} 是压缩文件{REMEDY_ZH}请用 `{command} {path}` 解压，再写解压出来的文件")
             }
             Self::NotRecords { path } => {
                 format!("{} 应是记录：由对象组成的 JSON 数组，或每行一个对象", path.display())
@@ -72,7 +73,9 @@ impl Chinese for DatasetError {
             Self::Csv { path, message } => format!("{} 不是有效的 CSV 文件：{message}", path.display()),
             Self::Parquet { path, message } => format!("{} 不能作为 Parquet 读取：{message}", path.display()),
             Self::NumSamples { name, num_samples, most } => {
-                format!("数据集 `{name}` 的 `num_samples: {num_samples}` 太大：记录最多重复到 {most} 个样本；请调低")
+                format!(
+                    "数据集 `{name}` 的 `num_samples: {num_samples}` 太大：记录最多重复到 {most} 个样本{REMEDY_ZH}请调低"
+                )
             }
             Self::Cancelled => "读取已停止".to_string(),
             Self::Picture { path, file, source } => {
@@ -108,11 +111,13 @@ impl Chinese for SkipReason {
     fn zh(&self) -> String {
         match self {
             Self::NotAnObject => "记录和其中的每条消息都应是 JSON 对象".to_string(),
-            Self::MissingKey { key } => format!("缺少键 `{key}`；请检查 dataset_info.json 中的 columns 和 tags"),
+            Self::MissingKey { key } => {
+                format!("缺少键 `{key}`{REMEDY_ZH}请检查 dataset_info.json 中的 columns 和 tags")
+            }
             Self::WrongType { key, expected } => format!("`{key}` 应为{}", expected.zh()),
             Self::NoMessages => "没有消息".to_string(),
             Self::UnknownRole { turn, role, known } => {
-                format!("第 {turn} 条消息的角色 `{role}` 未知；dataset_info.json 的 tags 中有：{known}")
+                format!("第 {turn} 条消息的角色 `{role}` 未知{REMEDY_ZH}dataset_info.json 的 tags 中有：{known}")
             }
             Self::SystemInside { turn } => {
                 format!("第 {turn} 条消息是系统消息，而系统消息只能是记录的第一条")
@@ -134,22 +139,22 @@ impl Chinese for SkipReason {
                 let why = why.as_ref().map(|why| format!("：{}", why.zh())).unwrap_or_default();
                 format!("文字中有 {placeholders} 个 <image>，图片却有 {images} 张{why}")
             }
-            Self::UnknownPart { kind } => format!("消息中有一部分的类型是 `{kind}`；能读的只有文字和图片"),
+            Self::UnknownPart { kind } => format!("消息中有一部分的类型是 `{kind}`{REMEDY_ZH}能读的只有文字和图片"),
             Self::OtherMedia { placeholder } => format!("文字中有 {placeholder}，尚不支持"),
-            Self::VisionTokenInText { token } => format!("文字中有 {token}，它只能代表图片；请写 <image>"),
+            Self::VisionTokenInText { token } => format!("文字中有 {token}，它只能代表图片{REMEDY_ZH}请写 <image>"),
             Self::MissingPicture { picture, media_dir, beside } => {
                 let beside =
                     beside.as_ref().map(|folder| format!("，不在 {} 中", folder.display())).unwrap_or_default();
                 format!("图片 {picture} 不在 {} 中{beside}，也不在它自己的路径上", media_dir.display())
             }
             Self::WindowsDrive { picture } => format!(
-                "图片 {picture} 在 Windows 的磁盘上，这个系统没有；请写从 media_dir 起的路径，例如 images/a.png"
+                "图片 {picture} 在 Windows 的磁盘上，这个系统没有{REMEDY_ZH}请写从 media_dir 起的路径，例如 images/a.png"
             ),
-            Self::RemotePicture { url } => format!("图片 {url} 不是本机的文件；请先下载，再写文件的路径"),
+            Self::RemotePicture { url } => format!("图片 {url} 不是本机的文件{REMEDY_ZH}请先下载，再写文件的路径"),
             Self::BadBase64 { picture } => format!("图片 {picture} 不是完整的 base64"),
             Self::BadPicture(error) => error.zh(),
             Self::CutoffTooShort { needed, cutoff_len } => format!(
-                "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答；\
+                "第一个问题连同图片要 {needed} 个 token，cutoff_len {cutoff_len} 之内没有地方放回答{REMEDY_ZH}\
                  请调大 cutoff_len 或调小 image_max_pixels"
             ),
             Self::LossNotFinite => "模型在它上面的损失不是有限数".to_string(),
@@ -168,7 +173,7 @@ impl Chinese for NoPictures {
     fn zh(&self) -> String {
         match self {
             Self::NoColumn { other: Some(key) } => format!(
-                "dataset_info.json 没有声明图片的列；记录中有 `{key}`：请在 columns 中加上 \"images\": \"{key}\""
+                "dataset_info.json 没有声明图片的列{REMEDY_ZH}记录中有 `{key}`：请在 columns 中加上 \"images\": \"{key}\""
             ),
             Self::NoColumn { other: None } => "dataset_info.json 没有声明图片的列，记录中也没有图片".to_string(),
             Self::NoKey { column, other: Some(key) } => format!(
@@ -204,15 +209,17 @@ impl Chinese for ChoiceError {
             Self::ProbabilityCount { probabilities, sets } => {
                 format!("interleave_probs 有 {probabilities} 个数，数据集却有 {sets} 个：应一一对应")
             }
-            Self::ProbabilitySum { sum } => format!("interleave_probs 不能为负，且总和应为 1；现在总和是 {sum}"),
+            Self::ProbabilitySum { sum } => {
+                format!("interleave_probs 不能为负，且总和应为 1{REMEDY_ZH}现在总和是 {sum}")
+            }
             Self::NeverExhausted { index } => format!(
                 "interleave_probs 中第 {index} 个（从 0 数起）概率为 0，mix_strategy=interleave_over 却要等它取完"
             ),
             Self::TooRare { most } => {
-                format!("interleave_probs 中有的数据集概率太小：取了 {most} 个样本还没取完它；请调高")
+                format!("interleave_probs 中有的数据集概率太小：取了 {most} 个样本还没取完它{REMEDY_ZH}请调高")
             }
             Self::NothingLeft { val_size, samples } => {
-                format!("{samples} 个样本中留出 val_size {val_size}，就没有可训练的了；请调小")
+                format!("{samples} 个样本中留出 val_size {val_size}，就没有可训练的了{REMEDY_ZH}请调小")
             }
         }
     }
@@ -230,12 +237,14 @@ impl Chinese for EncodeError {
 impl Chinese for TemplateError {
     fn zh(&self) -> String {
         match self {
-            Self::Unknown { name } => format!("没有提示模板 `{name}`；可用的是 {}", Template::NAMES.join("、")),
+            Self::Unknown { name } => {
+                format!("没有提示模板 `{name}`{REMEDY_ZH}可用的是 {}", Template::NAMES.join("、"))
+            }
             Self::ImageCount { placeholders, images } => {
                 format!("对话中有 {placeholders} 个 <image>，图片却有 {images} 张")
             }
-            Self::VisionToken { token } => format!("文字中有 {token}，它只能代表图片；请写 <image>"),
-            Self::Order { index } => format!("用户和助手应轮流说话，用户在先；第 {index} 条消息不是这样"),
+            Self::VisionToken { token } => format!("文字中有 {token}，它只能代表图片{REMEDY_ZH}请写 <image>"),
+            Self::Order { index } => format!("用户和助手应轮流说话，用户在先{REMEDY_ZH}第 {index} 条消息不是这样"),
             Self::FunctionCall { index, source } => {
                 format!("第 {index} 条消息不是函数调用，即带 `name` 和 `arguments` 的 JSON：{}", source.zh())
             }
@@ -276,7 +285,7 @@ impl Chinese for DemoError {
     fn zh(&self) -> String {
         match self {
             Self::Write { path, source } => format!(
-                "写不了演示文件 {}：{}；它的位置取决于环境变量 XDG_CACHE_HOME 或 HOME",
+                "写不了演示文件 {}：{}{REMEDY_ZH}它的位置取决于环境变量 XDG_CACHE_HOME 或 HOME",
                 path.display(),
                 io(source)
             ),

@@ -7,6 +7,7 @@ use tunebook_nn::adapter::NeedsFullWeights;
 use tunebook_nn::error::Damage;
 use tunebook_nn::error::few;
 use tunebook_nn::models::ConfigError;
+use tunebook_quote::REMEDY_ZH;
 use tunebook_quote::message;
 
 use super::Chinese;
@@ -22,10 +23,10 @@ impl Chinese for Error {
             }
             Self::Config { path, problem } => format!("{}：{}", path.display(), problem.zh()),
             Self::Safetensors { path, problem } => {
-                format!("{} 不是完整的 safetensors 文件（{problem}）；请重新下载", path.display())
+                format!("{} 不是完整的 safetensors 文件（{problem}）{REMEDY_ZH}请重新下载", path.display())
             }
             Self::MissingShards { place, files } => {
-                format!("{} 需要的文件不在：{}；请把它们也下载或复制过来", place.display(), files.join("、"))
+                format!("{} 需要的文件不在：{}{REMEDY_ZH}请把它们也下载或复制过来", place.display(), files.join("、"))
             }
             Self::NoWeights { place } => format!(
                 "{} 中没有权重：既没有 model.safetensors，也没有 model.safetensors.index.json 及其文件",
@@ -34,21 +35,21 @@ impl Chinese for Error {
             Self::PickledWeights { place, file } => {
                 let place = place.display();
                 format!(
-                    "{place} 的权重存为 {file}，读取这种文件可能会执行其中的代码；请用 transformers 改存为 safetensors：\
+                    "{place} 的权重存为 {file}，读取这种文件可能会执行其中的代码{REMEDY_ZH}请用 transformers 改存为 safetensors：\
                      python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
                      M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
                 )
             }
             Self::Gguf { path } => format!(
-                "{} 是为推理量化的（GGUF），不能训练；请加载量化前的原模型，并设 quantization_bit=4",
+                "{} 是为推理量化的（GGUF），不能训练{REMEDY_ZH}请加载量化前的原模型，并设 quantization_bit=4",
                 path.display()
             ),
             Self::Damaged { path, problem } => {
                 let problem = problem.zh();
-                format!("{} 已损坏（{problem}）；请从更早的检查点继续，或重新复制这个文件", path.display())
+                format!("{} 已损坏（{problem}）{REMEDY_ZH}请从更早的检查点继续，或重新复制这个文件", path.display())
             }
             Self::WeightsChanged { path } => format!(
-                "加载模型之后，{} 被改写或截短，权重已不是原来的；请在文件完整后重新 `load` 模型",
+                "加载模型之后，{} 被改写或截短，权重已不是原来的{REMEDY_ZH}请在文件完整后重新 `load` 模型",
                 path.display()
             ),
             Self::MissingTensors { place, count, names, others } => {
@@ -57,7 +58,7 @@ impl Chinese for Error {
                     false => format!("（另有模型没有的：{}）", few(others)),
                 };
                 format!(
-                    "{} 缺少模型的 {count} 个张量：{}{others}；检查点不完整，或属于别的架构",
+                    "{} 缺少模型的 {count} 个张量：{}{others}{REMEDY_ZH}检查点不完整，或属于别的架构",
                     place.display(),
                     few(names)
                 )
@@ -67,20 +68,21 @@ impl Chinese for Error {
             }
             Self::DType { path, name, dtype } => {
                 format!(
-                    "{} 中的张量 `{name}` 以 {dtype} 存储；只能读 float32、float16 和 bfloat16：请用 transformers 以其中一种重新保存模型",
+                    "{} 中的张量 `{name}` 以 {dtype} 存储{REMEDY_ZH}只能读 float32、float16 和 bfloat16：请用 transformers 以其中一种重新保存模型",
                     path.display()
                 )
             }
             Self::NotFinite { place, name } => format!(
-                "{} 中模型的 `{name}` 有不是数的值（NaN 或无穷大）：文件已损坏，或写出它的训练已经失败；请换一份模型",
+                "{} 中模型的 `{name}` 有不是数的值（NaN 或无穷大）：文件已损坏，或写出它的训练已经失败{REMEDY_ZH}请换一份模型",
                 place.display()
             ),
             Self::Adapter(error) => error.zh(),
             Self::Input(problem) => format!("输入不适合模型：{problem}"),
             Self::DeviceMemory => {
-                "设备内存不足；请用 quantization_bit=4 加载模型，或把 per_device_train_batch_size、cutoff_len 或 \
+                format!(
+                    "设备内存不足{REMEDY_ZH}请用 quantization_bit=4 加载模型，或把 per_device_train_batch_size、cutoff_len 或 \
                  image_max_pixels 调低后训练，或用 device=cpu 加载"
-                    .to_string()
+                )
             }
             Self::Cancelled => "已停止".to_string(),
             Self::Tensor(error) => format!("张量运算出错：{error}"),
@@ -93,21 +95,21 @@ impl Chinese for ConfigError {
         match self {
             Self::Architecture { found, expected } => {
                 let found = found.as_ref().map_or("没有写明模型".to_string(), |found| format!("写的是 {found}"));
-                format!("{found}，而 tunebook 训练的是 {expected}；请选择这种模型的文件夹")
+                format!("{found}，而 tunebook 训练的是 {expected}{REMEDY_ZH}请选择这种模型的文件夹")
             }
             Self::Quantized { method, bits } => {
                 let bits = bits.map(|bits| format!("，{bits} 比特")).unwrap_or_default();
                 format!(
-                    "权重是量化后存储的（{method}{bits}），无法在此基础上训练；请加载量化前的原模型，并设 \
+                    "权重是量化后存储的（{method}{bits}），无法在此基础上训练{REMEDY_ZH}请加载量化前的原模型，并设 \
                      quantization_bit=4 或 quantization_bit=8"
                 )
             }
             Self::Value { key, value } => format!("{key} 是 {value}，类型不对"),
             Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token 编号"),
-            Self::Activation { key, found } => format!("{key} 是 {found}；只支持 silu"),
+            Self::Activation { key, found } => format!("{key} 是 {found}{REMEDY_ZH}只支持 silu"),
             Self::SlidingWindow => "use_sliding_window 为 true，不支持这样的层".to_string(),
             Self::RopeType { found } => format!(
-                "不支持 rope 类型 `{found}`，只支持 mrope；把它改成 `mrope` 后，可以处理模型训练时长度以内的文本"
+                "不支持 rope 类型 `{found}`，只支持 mrope{REMEDY_ZH}把它改成 `mrope` 后，可以处理模型训练时长度以内的文本"
             ),
             Self::Heads { hidden_size, heads } => format!("hidden_size {hidden_size} 不能平分给 {heads} 个注意力头"),
             Self::KeyValueHeads { heads, kv_heads } => format!("{heads} 个注意力头不能共用 {kv_heads} 个键值头"),
@@ -130,43 +132,43 @@ impl Chinese for AdapterError {
         match self {
             Self::Value { key, value, expected } => format!("`{value}` 不能作为 {key} 的值：应为{}", expected.zh()),
             Self::UnknownTarget { target, names } => {
-                format!("lora_target `{target}` 不是线性层的名称；可以是 `all`，或其中一些：{names}")
+                format!("lora_target `{target}` 不是线性层的名称{REMEDY_ZH}可以是 `all`，或其中一些：{names}")
             }
             Self::FrozenTarget { target, names } => format!(
                 "lora_target `{target}` 只指向冻结的层（freeze_vision_tower、freeze_multi_modal_projector、\
-                 freeze_language_model）；可以是 `all`，或其中一些：{names}"
+                 freeze_language_model）{REMEDY_ZH}可以是 `all`，或其中一些：{names}"
             ),
             Self::AllFrozen => "没有可训练的了：请把 freeze_vision_tower、freeze_multi_modal_projector 或 \
                                 freeze_language_model 设为 false"
                 .to_string(),
             Self::UnknownTrainable { key, module, names } => {
-                format!("{key} `{module}` 不是模型的模块；可以是其中一些：{names}")
+                format!("{key} `{module}` 不是模型的模块{REMEDY_ZH}可以是其中一些：{names}")
             }
             Self::Quantized { what } => {
-                format!("{} 需要完整的权重，但模型是量化加载的；请不带 quantization_bit 加载", what.zh())
+                format!("{} 需要完整的权重，但模型是量化加载的{REMEDY_ZH}请不带 quantization_bit 加载", what.zh())
             }
             Self::UnknownWeight { path, name } => {
-                format!("{} 中的张量 `{name}` 不属于加载的模型；这个文件是为别的模型做的", path.display())
+                format!("{} 中的张量 `{name}` 不属于加载的模型{REMEDY_ZH}这个文件是为别的模型做的", path.display())
             }
             Self::WeightShape { path, name, expected, found } => format!(
-                "{} 中的张量 `{name}` 形状是 {found:?}，但加载的模型是 {expected:?}；这个文件是为别的模型做的",
+                "{} 中的张量 `{name}` 形状是 {found:?}，但加载的模型是 {expected:?}{REMEDY_ZH}这个文件是为别的模型做的",
                 path.display()
             ),
-            Self::Other => "两个适配器训练的张量不同；请用 `adapter load` 加载另一个".to_string(),
+            Self::Other => format!("两个适配器训练的张量不同{REMEDY_ZH}请用 `adapter load` 加载另一个"),
             Self::NoWeights { path } => format!("{} 中没有张量", path.display()),
             Self::NoAdapter { path } => {
                 format!("{} 中没有适配器：需要 adapter_config.json 和 adapter_model.safetensors", path.display())
             }
             Self::WholeModel { path } => {
                 let path = path.display();
-                format!("{path} 中是完整的模型，不是适配器；请用 `load {path}` 加载")
+                format!("{path} 中是完整的模型，不是适配器{REMEDY_ZH}请用 `load {path}` 加载")
             }
             Self::Pickle { path } => format!(
-                "{} 中的适配器只有 adapter_model.bin，这里不读；请用 PEFT 加载，再以 safe_serialization=True 保存",
+                "{} 中的适配器只有 adapter_model.bin，这里不读{REMEDY_ZH}请用 PEFT 加载，再以 safe_serialization=True 保存",
                 path.display()
             ),
             Self::Unsupported { path, key, value } => {
-                format!("{}：不支持 {key} = {value}；只能加载 LoRA、rsLoRA 和 DoRA 适配器", path.display())
+                format!("{}：不支持 {key} = {value}{REMEDY_ZH}只能加载 LoRA、rsLoRA 和 DoRA 适配器", path.display())
             }
             Self::Key { path, key, value, expected } => {
                 format!("{}：{key} 是 {value}，但应为{}", path.display(), expected.zh())
@@ -175,29 +177,32 @@ impl Chinese for AdapterError {
                 format!("{}：{key} 中的 `{pattern}` 不是正则表达式：{problem}", path.display())
             }
             Self::Safetensors { path, problem } => {
-                format!("{} 不是完整的 safetensors 文件（{problem}）；请重新复制或下载", path.display())
+                format!("{} 不是完整的 safetensors 文件（{problem}）{REMEDY_ZH}请重新复制或下载", path.display())
             }
             Self::Empty { path } => format!("{} 中没有 LoRA 张量", path.display()),
             Self::UnknownTensor { path, name } => format!(
-                "不支持 {} 中的张量 `{name}`；只支持线性层的 lora_A.weight、lora_B.weight 和 lora_magnitude_vector，以及 \
+                "不支持 {} 中的张量 `{name}`{REMEDY_ZH}只支持线性层的 lora_A.weight、lora_B.weight 和 lora_magnitude_vector，以及 \
                  adapter_config.json 中 modules_to_save 所列的模块",
                 path.display()
             ),
             Self::Twice { path, name } => format!("{} 中的张量 `{name}` 以两个名称出现", path.display()),
             Self::UnknownModule { path, name, module } => format!(
-                "{} 中的张量 `{name}` 属于 `{module}`，加载的模型没有这个线性层；适配器是为别的模型做的",
+                "{} 中的张量 `{name}` 属于 `{module}`，加载的模型没有这个线性层{REMEDY_ZH}适配器是为别的模型做的",
                 path.display()
             ),
             Self::Shape { path, name, expected, found } => format!(
-                "{} 中的张量 `{name}` 形状是 {found:?}，但 adapter_config.json 中的 r 和加载的模型要求 {expected:?}；\
+                "{} 中的张量 `{name}` 形状是 {found:?}，但 adapter_config.json 中的 r 和加载的模型要求 {expected:?}{REMEDY_ZH}\
                  适配器是为别的模型做的，或配置不属于它",
                 path.display()
             ),
             Self::DType { path, name, dtype } => {
-                format!("{} 中的张量 `{name}` 以 {dtype} 存储；只能读 float32、float16 和 bfloat16", path.display())
+                format!(
+                    "{} 中的张量 `{name}` 以 {dtype} 存储{REMEDY_ZH}只能读 float32、float16 和 bfloat16",
+                    path.display()
+                )
             }
             Self::MissingHalf { path, name } => {
-                format!("{} 没有张量 `{name}`，却有同一层的其他张量；文件不完整", path.display())
+                format!("{} 没有张量 `{name}`，却有同一层的其他张量{REMEDY_ZH}文件不完整", path.display())
             }
         }
     }

@@ -5,6 +5,7 @@ use tunebook_data::ImageError;
 use tunebook_data::OtherFile;
 use tunebook_data::PictureError;
 use tunebook_data::PictureFault;
+use tunebook_quote::REMEDY_ZH;
 
 use super::Chinese;
 use super::io;
@@ -58,17 +59,17 @@ impl Chinese for PictureFault {
             }
             Self::NotAFile(found) => format!("读不了：{}", found.zh()),
             Self::NotAPicture(file) => file.zh(),
-            Self::CutOff => "文件不完整，缺少结尾；请重新复制或下载".to_string(),
+            Self::CutOff => format!("文件不完整，缺少结尾{REMEDY_ZH}请重新复制或下载"),
             Self::NoPixels => "图片没有像素".to_string(),
-            Self::TooLarge { width, height } => format!("{width}×{height} 像素太大，无法解码；请缩小图片"),
+            Self::TooLarge { width, height } => format!("{width}×{height} 像素太大，无法解码{REMEDY_ZH}请缩小图片"),
             Self::EnlargedTooMuch { width, height } => {
-                format!("它会被放大到 {width}×{height} 像素，太大了；请调低 image_min_pixels")
+                format!("它会被放大到 {width}×{height} 像素，太大了{REMEDY_ZH}请调低 image_min_pixels")
             }
             Self::Undecodable { message } => {
-                format!("无法解码：{message}；如果别的程序能打开它，请另存为 PNG 或 JPEG")
+                format!("无法解码：{message}{REMEDY_ZH}如果别的程序能打开它，请另存为 PNG 或 JPEG")
             }
             Self::Changed { before, now } => format!(
-                "数据编码之后它变了：原来有 {}×{} 个图块，现在有 {}×{} 个；请重新选择数据",
+                "数据编码之后它变了：原来有 {}×{} 个图块，现在有 {}×{} 个{REMEDY_ZH}请重新选择数据",
                 before.h, before.w, now.h, now.w
             ),
         }
@@ -78,19 +79,20 @@ impl Chinese for PictureFault {
 impl Chinese for OtherFile {
     fn zh(&self) -> String {
         match self {
-            Self::Empty => "文件是空的；请重新复制或下载".to_string(),
-            Self::Zeros => "文件里全是零字节；请重新复制或下载".to_string(),
-            Self::LfsPointer => "文件只是 Git LFS 指针，不是图片本身；请用 `git lfs pull` 取得图片".to_string(),
+            Self::Empty => format!("文件是空的{REMEDY_ZH}请重新复制或下载"),
+            Self::Zeros => format!("文件里全是零字节{REMEDY_ZH}请重新复制或下载"),
+            Self::LfsPointer => format!("文件只是 Git LFS 指针，不是图片本身{REMEDY_ZH}请用 `git lfs pull` 取得图片"),
             Self::Document(name) => {
-                format!("文件内容是 {name}，不是图片；可能是服务器返回的错误信息，请重新下载")
+                format!("文件内容是 {name}，不是图片{REMEDY_ZH}可能是服务器返回的错误信息，请重新下载")
             }
             Self::Text => "文件内容是文字，不是图片".to_string(),
-            Self::Archive(name) => format!("文件是 {name} 压缩包；请先解压出图片"),
-            Self::Video => "文件是视频；请截取一帧，存为 PNG 或 JPEG".to_string(),
-            Self::Convertible(name) => format!("文件是 {name} 格式，tunebook 不读；请转换成 PNG 或 JPEG"),
-            Self::Unknown => "文件不是 tunebook 能读的图片；能读的格式有 PNG、JPEG、WebP、GIF、BMP、TIFF、ICO、PNM \
+            Self::Archive(name) => format!("文件是 {name} 压缩包{REMEDY_ZH}请先解压出图片"),
+            Self::Video => format!("文件是视频{REMEDY_ZH}请截取一帧，存为 PNG 或 JPEG"),
+            Self::Convertible(name) => format!("文件是 {name} 格式，tunebook 不读{REMEDY_ZH}请转换成 PNG 或 JPEG"),
+            Self::Unknown => format!(
+                "文件不是 tunebook 能读的图片{REMEDY_ZH}能读的格式有 PNG、JPEG、WebP、GIF、BMP、TIFF、ICO、PNM \
                               和 QOI"
-                .to_string(),
+            ),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tunebook_files::NotAFile;
+use tunebook_quote::REMEDY;
 
 use super::{Grid, OtherFile};
 
@@ -23,18 +24,18 @@ pub enum PictureFault {
     NotAFile(NotAFile),
     #[error(transparent)]
     NotAPicture(OtherFile),
-    #[error("the file is cut off, its end is missing; copy or download it again")]
+    #[error("the file is cut off, its end is missing{REMEDY}copy or download it again")]
     CutOff,
     #[error("it has no pixels")]
     NoPixels,
-    #[error("{width}×{height} pixels are too many to decode; make it smaller")]
+    #[error("{width}×{height} pixels are too many to decode{REMEDY}make it smaller")]
     TooLarge { width: u32, height: u32 },
-    #[error("it would be enlarged to {width}×{height} pixels, which are too many; lower image_min_pixels")]
+    #[error("it would be enlarged to {width}×{height} pixels, which are too many{REMEDY}lower image_min_pixels")]
     EnlargedTooMuch { width: u32, height: u32 },
-    #[error("it cannot be decoded: {message}; if another program shows it, save it there as PNG or JPEG")]
+    #[error("it cannot be decoded: {message}{REMEDY}if another program shows it, save it there as PNG or JPEG")]
     Undecodable { message: String },
     #[error(
-        "it has changed since the data was encoded: it had {}×{} patches, now {}×{}; choose the data again",
+        "it has changed since the data was encoded: it had {}×{} patches, now {}×{}{REMEDY}choose the data again",
         before.h, before.w, now.h, now.w
     )]
     Changed { before: Grid, now: Grid },

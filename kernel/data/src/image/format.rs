@@ -5,6 +5,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 use memchr::memmem;
+use tunebook_quote::REMEDY;
 
 /// As many first bytes tell what a file is, and what palette it has.
 pub(super) const FIRST_BYTES: usize = 2048;
@@ -12,23 +13,23 @@ pub(super) const FIRST_BYTES: usize = 2048;
 /// What a file is that is not read as a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OtherFile {
-    #[error("the file is empty; copy or download it again")]
+    #[error("the file is empty{REMEDY}copy or download it again")]
     Empty,
-    #[error("the file holds only zeros; copy or download it again")]
+    #[error("the file holds only zeros{REMEDY}copy or download it again")]
     Zeros,
-    #[error("the file is a Git LFS pointer, not the picture itself; `git lfs pull` fetches that")]
+    #[error("the file is a Git LFS pointer, not the picture itself{REMEDY}`git lfs pull` fetches that")]
     LfsPointer,
     /// HTML, XML or JSON.
-    #[error("the file holds {0}, not a picture; perhaps a server answered with an error: download it again")]
+    #[error("the file holds {0}, not a picture{REMEDY}perhaps a server answered with an error: download it again")]
     Document(&'static str),
     #[error("the file holds text, not a picture")]
     Text,
-    #[error("the file is a {0} archive; extract the pictures from it")]
+    #[error("the file is a {0} archive{REMEDY}extract the pictures from it")]
     Archive(&'static str),
-    #[error("the file is a video; save a frame of it as PNG or JPEG")]
+    #[error("the file is a video{REMEDY}save a frame of it as PNG or JPEG")]
     Video,
     /// A format that other programs can convert.
-    #[error("the file is in the format {0}, which tunebook does not read; convert it to PNG or JPEG")]
+    #[error("the file is in the format {0}, which tunebook does not read{REMEDY}convert it to PNG or JPEG")]
     Convertible(&'static str),
     #[error(
         "the file is not a picture in a format that tunebook reads, which are PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, \

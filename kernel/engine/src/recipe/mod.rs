@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use serde_json::Map;
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
+use tunebook_quote::REMEDY;
+use tunebook_quote::in_one;
 use tunebook_quote::message;
 use tunebook_quote::quote;
 
@@ -63,28 +65,28 @@ pub enum Start<'a> {
 pub enum RecipeError {
     #[error("{path} is not a YAML recipe: {problem}")]
     Yaml { path: PathBuf, problem: String },
-    #[error("`{0}` is not an override; write key=value, as in learning_rate=1e-4")]
+    #[error("`{0}` is not an override{REMEDY}write key=value, as in learning_rate=1e-4")]
     Override(String),
     #[error("there is no recipe key named `{key}`{}", .nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default())]
     UnknownKey { key: String, nearest: Option<String> },
     #[error("`{key}: {value}` cannot be followed: {why}")]
     Refused { key: String, value: String, why: Localized },
-    #[error("the recipe evaluates, but holds nothing out for it; give it val_size or eval_dataset")]
+    #[error("the recipe evaluates, but holds nothing out for it{REMEDY}give it val_size or eval_dataset")]
     NothingToEvaluate,
     #[error(
-        "`do_predict: true` writes answers, which LLaMA-Factory asks for with `predict_with_generate: true` beside it; add that"
+        "`do_predict: true` writes answers, which LLaMA-Factory asks for with `predict_with_generate: true` beside it{REMEDY}add that"
     )]
     PredictsWithoutGenerating,
     #[error(
         "`do_eval: true` measures eval_loss, and `predict_with_generate: true` would have it score answers instead, which \
-         `do_predict: true` does; write do_predict: true, or predict_with_generate: false"
+         `do_predict: true` does{REMEDY}write do_predict: true, or predict_with_generate: false"
     )]
     EvaluatesByGenerating,
     #[error("the recipe has no `{key}`, which a training needs")]
     Missing { key: &'static str },
     #[error("the recipe has no `{key}`, which an export needs")]
     MissingForExport { key: &'static str },
-    #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+    #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {}", in_one(|| problem.to_string()))).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
 }
 

@@ -1,6 +1,7 @@
 //! `lr_scheduler_kwargs`: the further values of a schedule.
 
 use serde_json::Value;
+use tunebook_quote::REMEDY;
 use tunebook_quote::quote;
 
 use crate::settings::LrSchedulerType;
@@ -11,7 +12,7 @@ use crate::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     #[error(
-        "lr_scheduler_type={schedule} takes no `{key}` in lr_scheduler_kwargs; it takes {}",
+        "lr_scheduler_type={schedule} takes no `{key}` in lr_scheduler_kwargs{REMEDY}it takes {}",
         if .known.is_empty() { "none".to_string() } else { .known.join(", ") }
     )]
     Unknown { schedule: String, key: String, known: &'static [&'static str] },

@@ -1,5 +1,7 @@
 //! What can be wrong with a `config.json`.
 
+use tunebook_quote::REMEDY;
+
 /// A part of the file, or what is wrong with it.
 pub type Parsed<T> = std::result::Result<T, ConfigError>;
 
@@ -7,12 +9,12 @@ pub type Parsed<T> = std::result::Result<T, ConfigError>;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "it describes {}, but tunebook trains {expected}; choose the folder of such a model",
+        "it describes {}, but tunebook trains {expected}{REMEDY}choose the folder of such a model",
         .found.as_deref().unwrap_or("no model")
     )]
     Architecture { found: Option<String>, expected: String },
     #[error(
-        "its weights are stored quantized ({method}{}), which cannot be trained on here; load the model that they were made \
+        "its weights are stored quantized ({method}{}), which cannot be trained on here{REMEDY}load the model that they were made \
          from, with quantization_bit=4 or quantization_bit=8",
         .bits.map(|bits| format!(", {bits} bits")).unwrap_or_default()
     )]
@@ -21,12 +23,12 @@ pub enum ConfigError {
     Value { key: String, value: String },
     #[error("{key} is {value}, which is no token id")]
     TokenId { key: &'static str, value: String },
-    #[error("{key} is {found}; only silu is supported")]
+    #[error("{key} is {found}{REMEDY}only silu is supported")]
     Activation { key: &'static str, found: String },
     #[error("use_sliding_window is true, and such layers are not supported")]
     SlidingWindow,
     #[error(
-        "the rope type `{found}` is not supported, only mrope; with `mrope` in its place the model takes texts of the \
+        "the rope type `{found}` is not supported, only mrope{REMEDY}with `mrope` in its place the model takes texts of the \
          length that it was trained with"
     )]
     RopeType { found: String },
