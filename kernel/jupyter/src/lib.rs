@@ -5,9 +5,7 @@
 //! one writer; cells run on a thread of their own, so the other sockets answer meanwhile.
 
 pub mod client;
-mod comparison;
 mod control;
-mod curve;
 mod display;
 mod error;
 mod execute;
@@ -22,12 +20,10 @@ mod kernel;
 mod log;
 mod outcome;
 mod page;
-mod picture;
 #[cfg(unix)]
 mod port;
 mod progress;
 mod request;
-mod sample;
 mod shell;
 mod stdin;
 mod wire;

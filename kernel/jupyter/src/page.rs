@@ -16,7 +16,7 @@ use tunebook_commands::printable;
 use crate::display;
 use crate::iopub::IoPub;
 use crate::iopub::Stream;
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 use crate::wire::Origin;
 
 /// The output area of a cell.
@@ -28,14 +28,14 @@ pub(crate) struct Page<'a> {
     language: Language,
     /// The output of the last command: if no other follows, it is the value of the cell.
     pending: Option<Output>,
-    progress: Progress,
+    progress: ProgressDisplay,
     /// What was said last, as plain text.
     last_text: Option<String>,
 }
 
 impl<'a> Page<'a> {
     pub fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
-        let progress = Progress::new(language.clone());
+        let progress = ProgressDisplay::new(language.clone());
         Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None }
     }
 
@@ -46,7 +46,7 @@ impl<'a> Page<'a> {
             Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
             Event::Advice(advice) => self.note(&advice.localize(self.lang())),
             event => {
-                self.progress.event(event);
+                self.progress.event(&event);
                 self.draw_progress();
             }
         }
@@ -119,7 +119,7 @@ impl<'a> Page<'a> {
     pub fn settle(&mut self) {
         self.progress.settle();
         self.draw_progress();
-        self.progress = Progress::new(self.language.clone());
+        self.progress = ProgressDisplay::new(self.language.clone());
     }
 
     /// The message of a stopped command. The cell fails with it and has no value.

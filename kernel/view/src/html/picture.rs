@@ -1,4 +1,4 @@
-//! Picture files as notebooks show them.
+//! Picture files as a page shows them.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,7 +9,7 @@ use image::ImageFormat;
 use tunebook_commands::Lang;
 use tunebook_commands::localized;
 
-use crate::display::escape;
+use super::escape::escape;
 
 /// Largest displayed width and height, in pixels.
 const LARGEST: u32 = 280;
@@ -26,7 +26,7 @@ pub fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<
 }
 
 /// The image for a page, at most [`LARGEST`] pixels wide and high.
-pub fn html(path: &Path, lang: Lang) -> String {
+pub fn picture(path: &Path, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
     let fitting = |(width, height): (u32, u32)| {
         let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);

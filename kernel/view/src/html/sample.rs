@@ -9,8 +9,8 @@ use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
-use crate::display::escape;
-use crate::picture::jpeg;
+use super::escape::escape;
+use super::picture::jpeg;
 
 /// A picture is shown no larger.
 const LARGEST: usize = 420;
@@ -19,7 +19,7 @@ const SHADES: [&str; 2] = [".10", ".20"];
 const LEARNED_SHADES: [&str; 2] = [".28", ".45"];
 
 /// The sample, with a legend.
-pub fn html(report: &SampleReport, lang: Lang) -> String {
+pub fn sample(report: &SampleReport, lang: Lang) -> String {
     let pictures: String = report.pictures.iter().map(|report| picture(report, lang)).collect();
     let tokens: String = report.tokens.iter().enumerate().map(|(place, token)| span(place, token)).collect();
     let (count, learned) = sample_counts(report, lang);
@@ -87,7 +87,7 @@ mod tests {
         let token = |text: &str, supervised, count| TokenReport { id: 7, text: text.to_string(), supervised, count };
         let picture = PictureReport { path, grid_h: 2, grid_w: 4, patch: 14, tokens: 2 };
         let gone = PictureReport { path: folder.path().join("b.png"), ..picture.clone() };
-        let html = html(
+        let html = sample(
             &SampleReport {
                 index: 0,
                 samples: 3,

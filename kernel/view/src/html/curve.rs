@@ -21,7 +21,7 @@ const EVALUATION: &str = "var(--jp-warn-color1, #ff7f0e)";
 
 /// `values` over `steps`, faint where there is a smoothed curve beside it, and what evaluations found at their steps.
 /// Values that are not finite are left out.
-pub fn svg(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evaluations: &[(f64, f64)]) -> String {
+pub fn curve(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evaluations: &[(f64, f64)]) -> String {
     let found: Vec<f64> = evaluations.iter().map(|(_, value)| *value).collect();
     let scale = Scale::new(steps, &[values, &found].concat());
     let mut svg = format!(
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_curve_spans_the_drawing() {
-        let svg = svg("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[], &[]);
+        let svg = curve("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[], &[]);
         assert!(svg.contains("points=\"58.0,18.0 304.0,62.5 550.0,196.0\""), "{svg}");
         assert!(svg.contains(">step 3<") && svg.contains(">1.5<"), "{svg}");
     }
@@ -153,7 +153,7 @@ mod tests {
     fn strange_values_are_drawn_too() {
         for values in [vec![], vec![2.0], vec![f64::NAN, 1.0], vec![0.0, 0.0], vec![f64::INFINITY]] {
             let steps: Vec<_> = (1..=values.len()).map(|step| step as f64).collect();
-            let svg = svg("loss", &steps, &values, &values, &[(1.0, f64::NAN), (2.0, 1.0)]);
+            let svg = curve("loss", &steps, &values, &values, &[(1.0, f64::NAN), (2.0, 1.0)]);
             assert!(svg.ends_with("</svg>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_long_curve_is_thinned_to_its_newest_point() {
         let values: Vec<_> = (0..10_001).map(f64::from).collect();
-        let svg = svg("loss", &values, &values, &[], &[]);
+        let svg = curve("loss", &values, &values, &[], &[]);
         assert!(svg.len() < 10_000 && svg.contains(" 550.0,18.0\""));
     }
 }

@@ -1,20 +1,17 @@
 //! One question and several answers as HTML: the pictures, and the answers side by side.
 
-use serde_json::Value;
-use serde_json::json;
 use tunebook_commands::Lang;
-use tunebook_commands::colourless;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
-use crate::display::escape;
-use crate::picture;
+use super::escape::escape;
+use super::picture::picture;
 
 const LEFT: &str = "text-align:left;vertical-align:top";
 
 /// The pictures in a row, the question, a column for each answer.
-pub fn html(report: &CompareReport, lang: Lang) -> String {
-    let pictures: String = report.images.iter().map(|path| picture::html(path, lang)).collect();
+pub fn comparison(report: &CompareReport, lang: Lang) -> String {
+    let pictures: String = report.images.iter().map(|path| picture(path, lang)).collect();
     let answers = || report.answers.iter();
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
     let texts =
@@ -28,14 +25,10 @@ pub fn html(report: &CompareReport, lang: Lang) -> String {
 }
 
 /// The answers so far, each with the name of its adapter.
-pub fn so_far(answers: &[(String, String)]) -> Value {
+pub fn answers(answers: &[(String, String)]) -> String {
     let names = row("th", "", &mut answers.iter().map(|(name, _)| name.clone()));
     let texts = row("td", "white-space:pre-wrap", &mut answers.iter().map(|(_, text)| text.clone()));
-    let lines: Vec<_> = answers.iter().map(|(name, text)| format!("{name}\n{text}")).collect();
-    json!({
-        "text/plain": colourless(&lines.join("\n")),
-        "text/html": format!("<table><thead>{names}</thead><tbody>{texts}</tbody></table>"),
-    })
+    format!("<table><thead>{names}</thead><tbody>{texts}</tbody></table>")
 }
 
 fn row(tag: &str, style: &str, cells: &mut dyn Iterator<Item = String>) -> String {
@@ -71,7 +64,7 @@ mod tests {
                 elapsed: Duration::from_secs(1),
             },
         };
-        let html = html(
+        let html = comparison(
             &CompareReport {
                 question: "1 < 2?".to_string(),
                 images: vec![path, folder.path().join("gone.png")],
@@ -84,5 +77,10 @@ mod tests {
         assert!(html.contains("<p>1 &lt; 2?</p>"));
         let (base, tuned) = (html.find(">No.</td>").unwrap(), html.find(">&lt;b&gt;Yes.&lt;/b&gt;</td>").unwrap());
         assert!(html.find(">base</th>").unwrap() < base && base < tuned, "{html}");
+    }
+
+    #[test]
+    fn what_is_answered_so_far_is_escaped() {
+        assert!(answers(&[("base".to_string(), "A <cat>".to_string())]).contains("A &lt;cat&gt;</td>"));
     }
 }

@@ -1,0 +1,19 @@
+//! Outputs and progress as fragments of HTML and SVG, with inline styles. They are for any page; in JupyterLab they take
+//! its colours. Whatever comes from data or a model is escaped.
+
+mod comparison;
+mod curve;
+mod escape;
+mod picture;
+mod progress;
+mod sample;
+mod table;
+
+pub use comparison::answers;
+pub use comparison::comparison;
+pub use curve::curve;
+pub use picture::picture;
+pub use progress::activity;
+pub use progress::training;
+pub use sample::sample;
+pub use table::table;

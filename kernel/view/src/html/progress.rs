@@ -1,0 +1,50 @@
+//! What goes on as HTML: bars, numbers, and the curve of a training.
+
+use tunebook_commands::Lang;
+use tunebook_commands::Localize;
+use tunebook_engine::advice::MemoryEstimate;
+
+use super::curve::ACCENT;
+use super::curve::curve;
+use super::escape::escape;
+use crate::activity::Activity;
+use crate::training::Training;
+
+/// A task or a download: each of its lines under a bar.
+pub fn activity(activity: &Activity, lang: Lang) -> String {
+    let line = |(text, part): (String, f64)| format!("{}<div>{}</div>", bar(part), escape(&text));
+    let lines: String = activity.lines(lang).into_iter().map(line).collect();
+    format!("<div style=\"max-width:600px\">{lines}</div>")
+}
+
+/// A training: a bar, the step, what is known of it, its loss over the steps, and what it takes of the memory. `activity` is
+/// what goes on between two steps.
+pub fn training(training: &Training, activity: Option<&Activity>, plan: Option<&MemoryEstimate>, lang: Lang) -> String {
+    let fact = |(name, value): (&str, String)| {
+        format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(&value))
+    };
+    let facts: String = training.facts(lang).into_iter().map(fact).collect();
+    let steps: Vec<_> = training.records.iter().map(|record| record.step as f64).collect();
+    let losses: Vec<_> = training.records.iter().map(|record| record.loss).collect();
+    let losses = match losses.is_empty() {
+        true => String::new(),
+        false => curve("loss", &steps, &losses, &[], &training.evaluations),
+    };
+    let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
+    format!(
+        "<div style=\"max-width:600px\">{}\
+         <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
+         <b>{}</b>{facts}</div>{losses}{}</div>",
+        bar(training.part()),
+        escape(&training.title(activity, lang)),
+        plan.unwrap_or_default(),
+    )
+}
+
+fn bar(part: f64) -> String {
+    format!(
+        "<div style=\"height:6px;border-radius:3px;margin-top:6px;background:rgba(128,128,128,.25)\">\
+         <div style=\"height:6px;border-radius:3px;width:{:.1}%;background:#1f77b4;background:{ACCENT}\"></div></div>",
+        100.0 * part.clamp(0.0, 1.0),
+    )
+}

@@ -1,0 +1,154 @@
+//! How far a call of `train` is.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use tunebook_commands::Lang;
+use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
+use tunebook_commands::quantities::seconds;
+use tunebook_engine::report::StepRecord;
+use tunebook_engine::report::TrainEnd;
+use tunebook_engine::report::TrainReport;
+
+use crate::activity::Activity;
+
+/// A call of `train`, from its first micro-batch on.
+pub struct Training {
+    started: Instant,
+    /// The step that was made first, and how many of its micro-batches were done then.
+    first: (usize, f64),
+    /// The step that is being made.
+    pub step: usize,
+    /// The one that ends this call, and the one that ends the training.
+    pub last_step: usize,
+    pub total_steps: usize,
+    /// Micro-batches of the step that are done, and how many it has.
+    pub done: f64,
+    pub total: usize,
+    /// The steps of this call.
+    pub records: Vec<StepRecord>,
+    /// The steps of this call's evaluations and the losses they found.
+    pub evaluations: Vec<(f64, f64)>,
+    /// What it has done, once it is over.
+    pub report: Option<TrainReport>,
+}
+
+impl Training {
+    /// One that begins now, at step `step`, of which `done` micro-batches were done before.
+    pub(crate) fn new(step: usize, done: f64) -> Self {
+        Self {
+            started: Instant::now(),
+            first: (step, done),
+            step,
+            last_step: step,
+            total_steps: step,
+            done,
+            total: 1,
+            records: Vec::new(),
+            evaluations: Vec::new(),
+            report: None,
+        }
+    }
+
+    /// Which part of this call is made, from 0 to 1.
+    pub fn part(&self) -> f64 {
+        let steps = (self.last_step + 1).saturating_sub(self.first.0).max(1);
+        let made = (self.step - self.first.0.min(self.step)) as f64 + self.done / self.total.max(1) as f64;
+        match &self.report {
+            Some(report) if matches!(report.end, TrainEnd::Paused | TrainEnd::Finished) => 1.0,
+            _ => (made / steps as f64).min(1.0),
+        }
+    }
+
+    /// How long this call goes on, if its micro-batches take as long as those so far; nothing while there is less than one
+    /// to tell from.
+    pub fn left(&self) -> Option<Duration> {
+        let behind = |step: usize, done: f64| (step.saturating_sub(self.first.0) * self.total) as f64 + done;
+        let now = behind(self.step, self.done);
+        let made = Some(now - self.first.1).filter(|made| *made >= 1.0)?;
+        Some(self.started.elapsed().mul_f64((behind(self.last_step + 1, 0.0) - now).max(0.0) / made))
+    }
+
+    /// The mean over this call, after its first step, which also pays for what is computed once.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        if let Some(report) = &self.report {
+            return Some(report.tokens_per_second);
+        }
+        let (first, last) = (self.records.first()?, self.records.last()?);
+        let (tokens, elapsed) = (last.tokens - first.tokens, last.elapsed - first.elapsed);
+        (elapsed > 0.0).then(|| tokens as f64 / elapsed)
+    }
+
+    /// `step 3 of 40 · micro-batch 1 of 8`, or what goes on between two steps in place of the micro-batch.
+    pub fn title(&self, activity: Option<&Activity>, lang: Lang) -> String {
+        let step = self.report.as_ref().map_or(self.step, |report| report.step);
+        let window = match (&self.report, activity) {
+            (None, Some(activity)) => format!(" · {}", activity.title(lang)),
+            (None, None) if self.total > 1 => localized!(
+                lang,
+                " · micro-batch {done} of {total}",
+                " · 小批次 {done}/{total}",
+                done = self.done.floor(),
+                total = self.total
+            ),
+            _ => String::new(),
+        };
+        let total = self.total_steps;
+        localized!(lang, "step {step} of {total}{window}", "第 {step} 步，共 {total} 步{window}")
+    }
+
+    /// Name and value of what is known, in the order in which it is shown.
+    pub fn facts(&self, lang: Lang) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(last) = self.records.last() {
+            facts.push((localized("loss", "损失"), format!("{:.4}", last.loss)));
+            let eval_loss = self.evaluations.last().map(|(_, loss)| format!("{loss:.4}"));
+            facts.extend(eval_loss.map(|loss| (localized("eval loss", "评估损失"), loss)));
+            facts.push((localized("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));
+            facts.push((localized("grad norm", "梯度范数"), format!("{:.3}", last.grad_norm)));
+            facts.push((localized("epoch", "轮"), format!("{:.2}", last.epoch)));
+        }
+        facts.extend(self.tokens_per_second().map(|rate| (localized("tokens/s", "token/秒"), format!("{rate:.0}"))));
+        match &self.report {
+            Some(report) => facts.push((localized("took", "用时"), seconds(report.elapsed, lang))),
+            None => facts.extend(self.left().map(|left| (localized("left", "剩余"), seconds(left, lang)))),
+        }
+        facts.into_iter().map(|(name, value)| (name.in_lang(lang), value)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: usize) -> StepRecord {
+        StepRecord {
+            step,
+            total_steps: 40,
+            loss: 1.0,
+            grad_norm: 1.0,
+            learning_rate: 1e-4,
+            epoch: 0.1,
+            tokens: 100 * step,
+            elapsed: 0.5 * step as f64,
+        }
+    }
+
+    #[test]
+    fn time_and_rate_are_told_once_there_is_something_to_tell_from() {
+        let mut training = Training::new(3, 1.0);
+        (training.last_step, training.total) = (4, 4);
+        assert!(training.left().is_none() && training.tokens_per_second().is_none());
+        assert_eq!(training.part(), 0.125);
+        training.records.push(record(3));
+        assert!(training.tokens_per_second().is_none());
+        training.records.push(record(4));
+        (training.step, training.done) = (4, 2.0);
+        // Five micro-batches are made, two are to come.
+        training.started -= Duration::from_secs(50);
+        assert_eq!(training.left().unwrap().as_secs(), 20);
+        assert_eq!(training.tokens_per_second(), Some(200.0));
+        assert_eq!(training.part(), 0.75);
+    }
+}
