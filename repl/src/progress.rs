@@ -1,10 +1,11 @@
 //! Progress bars for commands that take a while.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
+use tunebook_commands::Event;
+use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::Localize;
 use tunebook_commands::lang::localized;
@@ -13,23 +14,21 @@ use tunebook_commands::printable;
 use tunebook_commands::quantities::seconds;
 use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
-use tunebook_engine::report::EvaluationRecord;
-use tunebook_engine::report::StepRecord;
+use tunebook_view::Activity;
+use tunebook_view::Progress;
+use tunebook_view::Training;
 
 const REDRAW: Duration = Duration::from_millis(120);
-/// A micro-batch on the bar of a training.
-const PARTS: f64 = 1000.0;
-/// A task that ends sooner gets no bar.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// The length of a training's bar.
+const WHOLE: u64 = 1_000_000;
 
-/// At most one bar at a time, on standard error.
-pub struct Progress {
+/// The progress of a request as a bar on standard error: at most one at a time.
+pub struct Bars {
     live: bool,
     language: Language,
     bar: Option<ProgressBar>,
     kind: Kind,
-    start: Instant,
-    training: Option<Training>,
+    progress: Progress,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -40,24 +39,9 @@ enum Kind {
     Training,
 }
 
-/// What the bar of a training is drawn from.
-struct Training {
-    /// When this call began with its first micro-batch, and what of which step was done then.
-    start: Instant,
-    first_step: usize,
-    first_done: f64,
-    /// Loss and learning rate of the last step.
-    last: Option<(f64, f64)>,
-    /// What the last evaluation found.
-    eval_loss: Option<f64>,
-    /// Tokens and seconds of the training before the first step of this call.
-    before: Option<(usize, f64)>,
-    rate: Option<f64>,
-}
-
-impl Progress {
+impl Bars {
     pub fn new(live: bool, language: Language) -> Self {
-        Self { live, language, bar: None, kind: Kind::Waiting, start: Instant::now(), training: None }
+        Self { live, language, bar: None, kind: Kind::Waiting, progress: Progress::start() }
     }
 
     /// Nothing is heard: shows the time that has passed.
@@ -70,13 +54,33 @@ impl Progress {
         }
     }
 
-    /// `done` of `total` units of `task`.
-    pub fn task(&mut self, task: Task, done: usize, total: usize) {
-        if !self.live || self.start.elapsed() < PATIENCE {
+    /// Takes in what the request tells.
+    pub fn event(&mut self, event: &Event) {
+        self.progress.event(event);
+    }
+
+    /// Draws what goes on, once it has gone on for long enough.
+    pub fn draw(&mut self) {
+        if !self.live || !self.progress.is_worth_showing() {
             return;
         }
+        let lang = self.language.get();
+        match (&self.progress.activity, &self.progress.training) {
+            (&Some(Activity::Task { task, done, total }), _) => self.task(task, done, total, lang),
+            (&Some(Activity::Download { ref file, done, size, all_done, all }), _) => {
+                let message = format!("{}  {} / {}", printable(file), decimal_size(done), decimal_size(size));
+                self.download(message, all_done, all, lang);
+            }
+            (None, Some(training)) => {
+                let (part, prefix, message) = (training.part(), step(training, lang), numbers(training, lang));
+                self.training(part, prefix, message);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn task(&mut self, task: Task, done: usize, total: usize, lang: Lang) {
         if self.kind != Kind::Task(task) || self.bar.is_none() {
-            let lang = self.language.get();
             let template =
                 localized("{msg} {bar:30} {pos}/{len}  {eta} left", "{msg} {bar:30} {pos}/{len}  剩余 {eta}");
             let bar = self.begin(Kind::Task(task), ProgressBar::new(total as u64), template.in_lang(lang));
@@ -87,82 +91,30 @@ impl Progress {
         }
     }
 
-    /// `done` of `size` bytes of a file have come, and `all_done` of `all` bytes of every file that is to come.
-    pub fn download(&mut self, file: &str, done: u64, size: u64, all_done: u64, all: u64) {
-        if !self.live || self.start.elapsed() < PATIENCE {
-            return;
-        }
+    fn download(&mut self, message: String, all_done: u64, all: u64, lang: Lang) {
         if self.kind != Kind::Download || self.bar.is_none() {
             let template = localized(
                 "{msg}\n{bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
                 "{msg}\n{bar:30} {decimal_bytes} / {decimal_total_bytes}  {decimal_bytes_per_sec}  剩余 {eta}",
             );
-            let template = template.in_lang(self.language.get());
             // What was there before has no rate.
-            self.begin(Kind::Download, ProgressBar::new(all).with_position(all_done), template).reset_eta();
+            let bar = ProgressBar::new(all).with_position(all_done);
+            self.begin(Kind::Download, bar, template.in_lang(lang)).reset_eta();
         }
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}  {} / {}", printable(file), decimal_size(done), decimal_size(size)));
+            bar.set_message(message);
             bar.set_position(all_done);
         }
     }
 
-    /// So much is `done` of `total` micro-batches of step `step`; this call ends with `last_step`.
-    pub fn micro_batch(&mut self, step: usize, last_step: usize, total_steps: usize, done: f64, total: usize) {
-        let training = self.training.get_or_insert_with(|| Training {
-            start: Instant::now(),
-            first_step: step,
-            first_done: done,
-            last: None,
-            eval_loss: None,
-            before: None,
-            rate: None,
-        });
-        if !self.live {
-            return;
-        }
-        let lang = self.language.get();
-        let whole = ((last_step + 1 - training.first_step.min(last_step)) * total) as f64;
-        let position = ((step - training.first_step) * total) as f64 + done;
-        // A step that was begun before may have more micro-batches than the settings say now.
-        let (made, left) = (position - training.first_done, (whole - position).max(0.0));
-        // What has just begun says nothing of the rest.
-        let left = match made {
-            ..1.0 => "…".to_string(),
-            _ => seconds(training.start.elapsed().mul_f64(left / made), lang),
-        };
-        let parts = [
-            (total > 1).then(|| format!("{}/{total}", done.floor())),
-            training.last.map(|(loss, _)| localized!(lang, "loss {loss:.3}", "损失 {loss:.3}")),
-            training.eval_loss.map(|loss| localized!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
-            Some(localized!(lang, "{left} left", "剩余 {left}")),
-            training.rate.map(|rate| localized!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),
-            training.last.map(|(_, lr)| localized!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}")),
-        ];
+    fn training(&mut self, part: f64, prefix: String, message: String) {
         if self.kind != Kind::Training || self.bar.is_none() {
-            self.begin(Kind::Training, ProgressBar::new((whole * PARTS) as u64), "{prefix} {bar:12} {wide_msg}");
+            self.begin(Kind::Training, ProgressBar::new(WHOLE), "{prefix} {bar:12} {wide_msg}");
         }
         if let Some(bar) = &self.bar {
-            bar.set_prefix(localized!(lang, "step {step}/{total_steps}", "步 {step}/{total_steps}"));
-            bar.set_message(parts.into_iter().flatten().collect::<Vec<_>>().join("  "));
-            bar.set_position((position * PARTS) as u64);
-        }
-    }
-
-    /// An optimizer step is made.
-    pub fn step(&mut self, record: &StepRecord) {
-        let Some(training) = &mut self.training else { return };
-        training.last = Some((record.loss(), record.learning_rate));
-        if let Some((tokens, elapsed)) = training.before {
-            training.rate = Some((record.tokens - tokens) as f64 / (record.elapsed - elapsed).max(1e-9));
-        }
-        training.before = Some((record.tokens, record.elapsed));
-    }
-
-    /// Held-out samples were evaluated.
-    pub fn evaluated(&mut self, record: &EvaluationRecord) {
-        if let Some(training) = &mut self.training {
-            training.eval_loss = Some(record.loss);
+            bar.set_prefix(prefix);
+            bar.set_message(message);
+            bar.set_position((part * WHOLE as f64) as u64);
         }
     }
 
@@ -189,4 +141,24 @@ impl Progress {
         }
         self.bar.insert(bar)
     }
+}
+
+fn step(training: &Training, lang: Lang) -> String {
+    let (step, total) = (training.step, training.total_steps);
+    localized!(lang, "step {step}/{total}", "步 {step}/{total}")
+}
+
+/// What is known of a training, in one line.
+fn numbers(training: &Training, lang: Lang) -> String {
+    let (last, total) = (training.records.last(), training.total);
+    let left = training.left().map_or_else(|| "…".to_string(), |left| seconds(left, lang));
+    let numbers = [
+        (total > 1).then(|| format!("{}/{total}", training.done.floor())),
+        last.map(|last| localized!(lang, "loss {loss:.3}", "损失 {loss:.3}", loss = last.loss)),
+        training.evaluations.last().map(|(_, loss)| localized!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
+        Some(localized!(lang, "{left} left", "剩余 {left}")),
+        training.tokens_per_second().map(|rate| localized!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),
+        last.map(|last| localized!(lang, "lr {lr:.1e}", "学习率 {lr:.1e}", lr = last.learning_rate)),
+    ];
+    numbers.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::io::Write;
-use std::time::Duration;
 
 use console::Term;
 use crossbeam_channel::Receiver;
@@ -22,13 +21,12 @@ use tunebook_commands::page;
 use tunebook_commands::page::Page;
 use tunebook_commands::printable;
 use tunebook_commands::text;
+use tunebook_view::PATIENCE;
 
 #[cfg(unix)]
 use crate::echo::ControlKeysUnwritten;
-use crate::progress::Progress;
+use crate::progress::Bars;
 
-/// A request that is silent for so long shows that it is alive.
-const PATIENCE: Duration = Duration::from_millis(300);
 /// The width of text that goes to a file or a pipe.
 const PLAIN_WIDTH: usize = 100;
 
@@ -90,19 +88,16 @@ impl Screen {
     pub fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
         #[cfg(unix)]
         let _unwritten = self.live.then(ControlKeysUnwritten::new);
-        let mut drawing = Drawing {
-            screen: self,
-            progress: Progress::new(self.live, self.language.clone()),
-            in_text: false,
-            end: End::Done,
-        };
+        let mut drawing =
+            Drawing { screen: self, bars: Bars::new(self.live, self.language.clone()), in_text: false, end: End::Done };
         let (mut trains, mut is_read) = (false, true);
         loop {
+            // A request that is silent for so long shows that it is alive.
             let message = match messages.recv_timeout(PATIENCE) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) => {
                     if !drawing.in_text && is_read {
-                        drawing.progress.wait();
+                        drawing.bars.wait();
                     }
                     continue;
                 }
@@ -112,7 +107,7 @@ impl Screen {
             match message {
                 Message::Done(result) if !is_read => return Ok(result.map_or_else(End::Failed, |()| drawing.end)),
                 Message::Done(result) => {
-                    drawing.progress.clear();
+                    drawing.bars.clear();
                     drawing.end_text()?;
                     return Ok(result.map_or_else(End::Failed, |()| drawing.end));
                 }
@@ -191,7 +186,7 @@ impl Screen {
 /// What is on the screen of a request that is being carried out.
 struct Drawing<'a> {
     screen: &'a Screen,
-    progress: Progress,
+    bars: Bars,
     /// Whether the last thing written was a piece of text without a line feed.
     in_text: bool,
     end: End,
@@ -210,39 +205,33 @@ impl Drawing<'_> {
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let (screen, lang) = (self.screen, self.screen.lang());
+        self.bars.event(&event);
         match event {
             Event::Text(piece) => {
-                self.progress.clear();
+                self.bars.clear();
                 self.in_text = true;
                 screen.write(&piece)?;
             }
             Event::Note(note) => {
-                self.progress.clear();
+                self.bars.clear();
                 self.end_text()?;
                 screen.note(&note.localize(lang))?;
             }
             Event::MemoryEstimate(plan) => {
-                self.progress.clear();
+                self.bars.clear();
                 screen.aside(&plan.localize(lang))?;
             }
             Event::Estimate { steps, time } => {
-                self.progress.suspend(|| screen.aside(&estimate(steps, time, lang)))?;
+                self.bars.suspend(|| screen.aside(&estimate(steps, time, lang)))?;
             }
-            Event::Advice(advice) => self.progress.suspend(|| screen.note(&advice.localize(lang)))?,
+            Event::Advice(advice) => self.bars.suspend(|| screen.note(&advice.localize(lang)))?,
             Event::Answering(name) => {
-                self.progress.clear();
+                self.bars.clear();
                 self.end_text()?;
                 screen.line(&screen.page().bright(&name))?;
             }
-            Event::Progress { task, done, total } => self.progress.task(task, done, total),
-            Event::Download { file, done, size, all_done, all } => {
-                self.progress.download(&file, done, size, all_done, all);
-            }
-            Event::MicroBatch { step, last_step, total_steps, done, total } => {
-                self.progress.micro_batch(step, last_step, total_steps, done, total);
-            }
-            Event::Step(record) => self.progress.step(&record),
-            Event::Evaluated(record) => self.progress.evaluated(&record),
+            Event::Progress { .. } | Event::Download { .. } | Event::MicroBatch { .. } => self.bars.draw(),
+            Event::Step(_) | Event::Evaluated(_) => {}
         }
         Ok(())
     }
@@ -253,16 +242,16 @@ impl Drawing<'_> {
         match output {
             // The answers were shown as they came; where there is room, they are put side by side now.
             Output::Compared(report) if !(screen.live && text::fits_side_by_side(&report, screen.page())) => {
-                self.progress.clear();
+                self.bars.clear();
                 screen.line(&text::compared_ends(&report, screen.page()))?;
             }
-            Output::Step(_) | Output::Evaluation(_) => self.progress.suspend(|| screen.output(&output))?,
-            Output::Stderr(line) => self.progress.suspend(|| writeln!(io::stderr(), "{}", printable(&line)))?,
+            Output::Step(_) | Output::Evaluation(_) => self.bars.suspend(|| screen.output(&output))?,
+            Output::Stderr(line) => self.bars.suspend(|| writeln!(io::stderr(), "{}", printable(&line)))?,
             Output::Conversation => self.end = End::Conversation,
             Output::Quit => self.end = End::Quit,
             Output::Clear => screen.clear()?,
             _ => {
-                self.progress.clear();
+                self.bars.clear();
                 screen.output(&output)?;
             }
         }
