@@ -22,6 +22,7 @@ use tunebook_commands::page::Page;
 use tunebook_commands::printable;
 use tunebook_commands::text;
 use tunebook_view::PATIENCE;
+use tunebook_view::View;
 
 #[cfg(unix)]
 use crate::echo::ControlKeysUnwritten;
@@ -198,7 +199,7 @@ impl Drawing<'_> {
     fn draw(&mut self, message: Message) -> io::Result<()> {
         match message {
             Message::Event(event) => self.event(event),
-            Message::Output(output) => self.output(output),
+            Message::Output(output) => self.output(&output),
             Message::Done(_) => Ok(()),
         }
     }
@@ -236,23 +237,33 @@ impl Drawing<'_> {
         Ok(())
     }
 
-    fn output(&mut self, output: Output) -> io::Result<()> {
+    fn output(&mut self, output: &Output) -> io::Result<()> {
         let screen = self.screen;
         self.end_text()?;
-        match output {
+        match View::of(output, screen.lang()) {
             // The answers were shown as they came; where there is room, they are put side by side now.
-            Output::Compared(report) if !(screen.live && text::fits_side_by_side(&report, screen.page())) => {
+            View::Comparison(report) if !(screen.live && text::fits_side_by_side(report, screen.page())) => {
                 self.bars.clear();
-                screen.line(&text::compared_ends(&report, screen.page()))?;
+                screen.line(&text::compared_ends(report, screen.page()))?;
             }
-            Output::Step(_) | Output::Evaluation(_) => self.bars.suspend(|| screen.output(&output))?,
-            Output::Stderr(line) => self.bars.suspend(|| writeln!(io::stderr(), "{}", printable(&line)))?,
-            Output::Conversation => self.end = End::Conversation,
-            Output::Quit => self.end = End::Quit,
-            Output::Clear => screen.clear()?,
-            _ => {
+            View::Log => self.bars.suspend(|| screen.output(output))?,
+            View::Stderr(line) => self.bars.suspend(|| writeln!(io::stderr(), "{}", printable(line)))?,
+            View::Conversation => self.end = End::Conversation,
+            View::Quit => self.end = End::Quit,
+            View::Clear => screen.clear()?,
+            View::Nothing
+            | View::Stdout(_)
+            | View::Answer
+            | View::Report
+            | View::Trained(_)
+            | View::Table(_)
+            | View::Series(_)
+            | View::Picture(_)
+            | View::Sample(_)
+            | View::Comparison(_)
+            | View::Media(_) => {
                 self.bars.clear();
-                screen.output(&output)?;
+                screen.output(output)?;
             }
         }
         Ok(())

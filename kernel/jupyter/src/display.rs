@@ -13,6 +13,7 @@ use tunebook_commands::page;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
 use tunebook_engine::output::plot::Figure;
+use tunebook_view::View;
 use tunebook_view::html;
 
 /// Plain text in a notebook is as wide as its column.
@@ -31,8 +32,8 @@ pub fn line(output: &Output, lang: Lang) -> String {
 /// `output` by media type.
 pub fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
-    match output {
-        Output::Plot(plot) => {
+    match View::of(output, lang) {
+        View::Series(plot) => {
             data["image/svg+xml"] =
                 json!(html::curve(plot.name, &plot.steps, &plot.values, &plot.smoothed, &plot.evaluations));
             // For notebooks that are not trusted, and for paper. If it cannot be drawn, the others are there.
@@ -40,25 +41,24 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
-        Output::Display(contents) => {
+        View::Media(contents) => {
             for (kind, content) in contents {
                 let parsed = if kind.ends_with("json") { serde_json::from_str(content).ok() } else { None };
                 data[kind] = parsed.unwrap_or_else(|| json!(content));
             }
         }
-        Output::Picture(path) => {
+        View::Picture(path) => {
             let name = path.display().to_string();
             let name = colourless(&name);
             data["text/plain"] = json!(localized!(lang, "picture {name}", "图片 {name}"));
             data["text/html"] = json!(html::picture(path, lang));
         }
-        Output::Compared(report) => data["text/html"] = json!(html::comparison(report, lang)),
-        Output::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
-        output => {
-            if let Some(table) = text::table(output, lang) {
-                data["text/html"] = json!(html::table(&table));
-            }
-        }
+        View::Comparison(report) => data["text/html"] = json!(html::comparison(report, lang)),
+        View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
+        View::Table(table) => data["text/html"] = json!(html::table(&table)),
+        // Text alone.
+        View::Stdout(_) | View::Stderr(_) | View::Log | View::Answer | View::Report | View::Trained(_) => {}
+        View::Nothing | View::Clear | View::Conversation | View::Quit => {}
     }
     data
 }

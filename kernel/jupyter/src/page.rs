@@ -12,6 +12,7 @@ use tunebook_commands::estimate;
 use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
 use tunebook_commands::printable;
+use tunebook_view::View;
 
 use crate::display;
 use crate::iopub::IoPub;
@@ -57,29 +58,29 @@ impl<'a> Page<'a> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
             self.last_text = Some(display::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
-        match output {
+        match View::of(&output, self.lang()) {
             // The progress display shows every step.
-            Output::Nothing | Output::Step(_) | Output::Evaluation(_) => {}
-            Output::Text(text) => self.stream(Stream::Stdout, &(text + "\n")),
-            Output::Stderr(line) => self.note(&line),
+            View::Nothing | View::Log => {}
+            View::Stdout(text) => self.stream(Stream::Stdout, &format!("{text}\n")),
+            View::Stderr(line) => self.note(line),
             // The answer itself was streamed.
-            Output::Answer(_) => {
+            View::Answer => {
                 let said = self.last_text.clone().unwrap_or_default();
                 self.stream(Stream::Stdout, &format!("\n{said}\n"));
             }
-            Output::Clear => {
+            View::Clear => {
                 self.pending = None;
                 self.send("clear_output", json!({"wait": false}));
             }
             // Consoles do not draw displays anew; for them this is where the end is said.
-            Output::Trained(report) => {
+            View::Trained(report) => {
                 self.progress.end(report.clone());
                 self.draw_progress();
                 self.show_pending();
-                self.pending = Some(Output::Trained(report));
+                self.pending = Some(output);
             }
-            Output::Plot(_) | Output::Picture(_) => self.display(&output),
-            Output::Quit => {
+            View::Series(_) | View::Picture(_) => self.display(&output),
+            View::Quit => {
                 const GOES_ON: Localized = localized(
                     "the kernel goes on; Jupyter's menu shuts it down",
                     "内核继续运行；可用 Jupyter 的菜单关闭",
@@ -87,8 +88,8 @@ impl<'a> Page<'a> {
                 self.note(GOES_ON.in_lang(self.lang()));
                 return Some(output);
             }
-            Output::Conversation => return Some(output),
-            output => {
+            View::Conversation => return Some(output),
+            View::Report | View::Table(_) | View::Sample(_) | View::Comparison(_) | View::Media(_) => {
                 self.show_pending();
                 self.pending = Some(output);
             }

@@ -1,0 +1,81 @@
+//! Outputs by what a face does with them.
+
+use std::path::Path;
+
+use tunebook_commands::Lang;
+use tunebook_commands::Output;
+use tunebook_commands::output::Plot;
+use tunebook_commands::output::Table;
+use tunebook_commands::text;
+use tunebook_engine::report::CompareReport;
+use tunebook_engine::report::SampleReport;
+use tunebook_engine::report::TrainReport;
+
+/// What kind of thing an output is. A face matches all of them, so that no output is left out; `text::render` writes each
+/// as plain text.
+pub enum View<'a> {
+    /// There is nothing to show.
+    Nothing,
+    /// Text for standard output, without its last line feed.
+    Stdout(&'a str),
+    /// The same for standard error.
+    Stderr(&'a str),
+    /// A line of a training's log, which its progress display shows too.
+    Log,
+    /// How an answer came about, whose text was streamed.
+    Answer,
+    /// Sentences.
+    Report,
+    /// The end of a training, which its progress display shows too.
+    Trained(&'a TrainReport),
+    /// Rows under a header.
+    Table(Table),
+    /// A value over the optimizer steps.
+    Series(&'a Plot),
+    /// A picture's file.
+    Picture(&'a Path),
+    /// An encoded sample.
+    Sample(&'a SampleReport),
+    /// Several answers to one question.
+    Comparison(&'a CompareReport),
+    /// Contents by media type; pictures are in base64.
+    Media(&'a [(String, String)]),
+    /// What was shown so far is to go.
+    Clear,
+    /// Every line is a message until the user ends it.
+    Conversation,
+    /// The session is left.
+    Quit,
+}
+
+impl<'a> View<'a> {
+    /// What `output` is, with the words of a table in `lang`.
+    pub fn of(output: &'a Output, lang: Lang) -> Self {
+        match output {
+            Output::Nothing => Self::Nothing,
+            Output::Text(text) => Self::Stdout(text),
+            Output::Stderr(line) => Self::Stderr(line),
+            Output::Step(_) | Output::Evaluation(_) => Self::Log,
+            Output::Answer(_) => Self::Answer,
+            Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
+                text::table(output, lang).map_or(Self::Report, Self::Table)
+            }
+            Output::Loaded(_)
+            | Output::Adapter(_)
+            | Output::Resumed(_)
+            | Output::Prediction(_)
+            | Output::Saved(_)
+            | Output::Exported(_)
+            | Output::Status(_) => Self::Report,
+            Output::Trained(report) => Self::Trained(report),
+            Output::Plot(plot) => Self::Series(plot),
+            Output::Picture(path) => Self::Picture(path),
+            Output::Sample(report) => Self::Sample(report),
+            Output::Compared(report) => Self::Comparison(report),
+            Output::Display(contents) => Self::Media(contents),
+            Output::Clear => Self::Clear,
+            Output::Conversation => Self::Conversation,
+            Output::Quit => Self::Quit,
+        }
+    }
+}
