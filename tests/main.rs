@@ -41,6 +41,7 @@ mod recipe;
 mod reliability;
 mod resume;
 mod rust_cells;
+mod serialized;
 mod shared_cache;
 mod snapshot;
 mod terminal;

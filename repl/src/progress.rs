@@ -154,7 +154,7 @@ fn numbers(training: &Training, lang: Lang) -> String {
     let left = training.left().map_or_else(|| "…".to_string(), |left| seconds(left, lang));
     let numbers = [
         (total > 1).then(|| format!("{}/{total}", training.done.floor())),
-        last.map(|last| localized!(lang, "loss {loss:.3}", "损失 {loss:.3}", loss = last.loss)),
+        last.map(|last| localized!(lang, "loss {loss:.3}", "损失 {loss:.3}", loss = last.loss())),
         training.evaluations.last().map(|(_, loss)| localized!(lang, "eval_loss {loss:.3}", "评估损失 {loss:.3}")),
         Some(localized!(lang, "{left} left", "剩余 {left}")),
         training.tokens_per_second().map(|rate| localized!(lang, "{rate:.0} tok/s", "{rate:.0} token/秒")),

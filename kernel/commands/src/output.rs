@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
@@ -18,9 +19,10 @@ use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
+use tunebook_engine::serialize;
 
 /// The answer of a command. [`crate::text::render`] writes each as plain text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Output {
     Nothing,
     Text(String),
@@ -44,7 +46,7 @@ pub enum Output {
     Predicted(PredictReport),
     Compared(CompareReport),
     /// An image of a question, for a face that can show it.
-    Picture(PathBuf),
+    Picture(#[serde(serialize_with = "serialize::path")] PathBuf),
     /// The report of an answer whose text has been streamed already.
     Answer(ChatReport),
     /// The user wants a conversation: every line is a message until the user ends it.
@@ -62,7 +64,7 @@ pub enum Output {
 }
 
 /// Rows of words under a header.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Table {
     pub title: String,
     pub headers: Vec<&'static str>,
@@ -72,7 +74,7 @@ pub struct Table {
 }
 
 /// A value over the optimizer steps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Plot {
     /// `loss`, `eval_loss`, `learning_rate` or `grad_norm`.
     pub name: &'static str,
@@ -83,5 +85,6 @@ pub struct Plot {
     /// For the training loss: the steps of evaluations and their losses.
     pub evaluations: Vec<(f64, f64)>,
     /// The file that it was drawn to.
+    #[serde(serialize_with = "serialize::optional_path")]
     pub file: Option<PathBuf>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tunebook_quote::REMEDY;
 
 use crate::{Origin, PictureError, Role};
@@ -12,6 +12,30 @@ use crate::{Origin, PictureError, Role};
 pub struct Skipped {
     pub origin: Origin,
     pub reason: SkipReason,
+}
+
+/// As a line of `skipped_samples.jsonl`.
+impl Serialize for Skipped {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            dataset: &'a str,
+            file: String,
+            /// Among the file's records, from 0.
+            index: usize,
+            kind: SkipKind,
+            reason: String,
+        }
+        let Self { origin, reason } = self;
+        let line = Line {
+            dataset: &origin.dataset,
+            file: origin.file.display().to_string(),
+            index: origin.index,
+            kind: reason.kind(),
+            reason: reason.to_string(),
+        };
+        line.serialize(serializer)
+    }
 }
 
 impl std::fmt::Display for Skipped {

@@ -1,7 +1,7 @@
 //! What is not as it was when a checkpoint was written: facts, which `tunebook-commands` has the words for.
 
 /// A setting whose value changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("{key}={then} then and {now} now")]
 pub struct SettingDifference {
     pub key: String,

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Serialize;
 use tunebook_data::Skipped;
 
 use crate::advice::Advice;
@@ -15,9 +16,10 @@ use crate::error::Result;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::report::SystemPrompt;
+use crate::serialize;
 
 /// Events of a running verb, in the order in which they happen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
     Progress { task: Task, done: usize, total: usize },
@@ -26,7 +28,11 @@ pub enum Event {
     /// The memory that the training takes, before its first step.
     MemoryEstimate(MemoryEstimate),
     /// This call of `train` takes about `time` more, if its remaining `steps` steps are like the last one.
-    Estimate { steps: usize, time: Duration },
+    Estimate {
+        steps: usize,
+        #[serde(serialize_with = "serialize::seconds")]
+        time: Duration,
+    },
     /// Advice about the training.
     Advice(Advice),
     /// `done` of `total` micro-batches of optimizer step `step` are complete; the fraction counts those in flight. This
@@ -45,7 +51,7 @@ pub enum Event {
 }
 
 /// A task that takes a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Task {
     /// Records of a file.
     Reading,
@@ -66,12 +72,23 @@ pub enum Task {
 }
 
 /// Something the user should know that is no error.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Note {
     /// A download begins: so many files and bytes, to a cache.
-    Download { id: String, hub: &'static str, files: usize, size: u64, cache: PathBuf },
+    Download {
+        id: String,
+        hub: &'static str,
+        files: usize,
+        size: u64,
+        #[serde(serialize_with = "serialize::path")]
+        cache: PathBuf,
+    },
     /// Another program is fetching this file and holds this lock; the download waits for it.
-    DownloadWaits { file: String, lock: PathBuf },
+    DownloadWaits {
+        file: String,
+        #[serde(serialize_with = "serialize::path")]
+        lock: PathBuf,
+    },
     /// The download was stopped; what has arrived is kept.
     DownloadStopped,
     /// A hub cannot be reached; an earlier download is used.
@@ -81,13 +98,19 @@ pub enum Note {
     /// A sample turned out to be unusable when its turn came.
     LeftOut(Box<Skipped>),
     /// A training that ends with an error was saved in a checkpoint.
-    Kept { checkpoint: PathBuf },
+    Kept {
+        #[serde(serialize_with = "serialize::path")]
+        checkpoint: PathBuf,
+    },
     /// Settings that affect how samples are encoded have changed since the data was chosen.
     FromNextData { keys: Vec<String> },
     /// There is less memory than before for several micro-batches at once, so sums differ in their last bits.
     OtherBits,
     /// What an earlier training left in the output folder was moved to this folder.
-    SetAside { folder: PathBuf },
+    SetAside {
+        #[serde(serialize_with = "serialize::path")]
+        folder: PathBuf,
+    },
     /// There are no samples to evaluate on except those of the training.
     NothingHeldOut { names: String },
     /// The file of a dataset does not have the SHA-1 that `file_sha1` says.
@@ -99,7 +122,10 @@ pub enum Note {
     /// The model is asked with another system prompt than before.
     SystemPrompt(SystemPrompt),
     /// A training resumes from a checkpoint by itself.
-    GoingOn { checkpoint: PathBuf },
+    GoingOn {
+        #[serde(serialize_with = "serialize::path")]
+        checkpoint: PathBuf,
+    },
 }
 
 /// A request to stop, shared between a face and the running verb.

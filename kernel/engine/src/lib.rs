@@ -44,6 +44,7 @@ mod resume;
 mod run_state;
 mod sampling;
 mod schedule;
+pub mod serialize;
 mod session;
 pub mod settings;
 pub mod step_metrics;

@@ -10,15 +10,17 @@ use tunebook_data::Skipped;
 use crate::difference::SettingDifference;
 use crate::metrics::Scores;
 use crate::run_state::number;
+use crate::serialize;
 use crate::settings::QuantizationBit;
 use crate::step_metrics::StepMetrics;
 
 /// The report of `load`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LoadReport {
     /// The name that was given: a folder, or a hub's `owner/name`.
     pub name: String,
     /// The folder it lies in.
+    #[serde(serialize_with = "serialize::path")]
     pub path: PathBuf,
     /// `Qwen2_5_VLForConditionalGeneration`
     pub architecture: String,
@@ -38,11 +40,12 @@ pub struct LoadReport {
     pub own_head: bool,
     /// Tensors of the files that the model does not have; the same tensor of several layers is one entry.
     pub unused: Vec<String>,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
 }
 
 /// The report of `data`: what was kept and what was skipped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct DataReport {
     pub names: Vec<String>,
     /// To train on.
@@ -65,7 +68,7 @@ pub struct DataReport {
 }
 
 /// The system prompt that the model is asked with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SystemPrompt {
     /// Empty if there is none.
     pub text: String,
@@ -73,7 +76,7 @@ pub struct SystemPrompt {
 }
 
 /// Where a system prompt comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum SystemPromptSource {
     /// `default_system`
     Setting,
@@ -84,7 +87,7 @@ pub enum SystemPromptSource {
 }
 
 /// Samples that cannot be used, for one kind of reason.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SkippedKind {
     pub count: usize,
     pub first: Skipped,
@@ -106,7 +109,7 @@ impl SkippedKind {
 }
 
 /// The distribution of some numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spread {
     pub count: usize,
     pub total: usize,
@@ -135,7 +138,7 @@ impl Spread {
 }
 
 /// One encoded sample, as the model sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SampleReport {
     pub index: usize,
     pub samples: usize,
@@ -146,7 +149,7 @@ pub struct SampleReport {
 
 /// A token and whether it is a label. A character that is spread over several tokens is shown at the last of them. A
 /// run of image placeholders is one entry with its `count`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TokenReport {
     pub id: u32,
     pub text: String,
@@ -155,8 +158,9 @@ pub struct TokenReport {
 }
 
 /// An image of a sample and its patch grid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PictureReport {
+    #[serde(serialize_with = "serialize::path")]
     pub path: PathBuf,
     /// Patches in height and width after resizing; a token covers `merge` × `merge` of them.
     pub grid_h: usize,
@@ -166,7 +170,7 @@ pub struct PictureReport {
 }
 
 /// An adapter of the session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct AdapterReport {
     pub name: String,
     pub active: bool,
@@ -180,7 +184,7 @@ pub struct AdapterReport {
 }
 
 /// The configuration of a LoRA adapter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LoraReport {
     /// LoRA, rsLoRA, DoRA or PiSSA.
     pub kind: &'static str,
@@ -248,7 +252,7 @@ pub struct EvaluationRecord {
 }
 
 /// Why `train` returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum TrainEnd {
     /// The steps that were asked for are done; more remain.
     Paused,
@@ -261,7 +265,7 @@ pub enum TrainEnd {
 }
 
 /// The report of `train`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TrainReport {
     pub end: TrainEnd,
     /// Optimizer steps made by this call.
@@ -275,15 +279,17 @@ pub struct TrainReport {
     /// Samples that this call has skipped.
     pub left_out: Vec<Skipped>,
     pub tokens_per_second: f64,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
 }
 
 /// The evaluation that found the lowest loss.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BestReport {
     pub step: usize,
     pub eval_loss: f64,
     /// Its checkpoint, if there is one.
+    #[serde(serialize_with = "serialize::optional_path")]
     pub checkpoint: Option<PathBuf>,
     /// Whether the adapter has returned to it.
     pub loaded: bool,
@@ -292,8 +298,9 @@ pub struct BestReport {
 }
 
 /// The report of `resume`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ResumeReport {
+    #[serde(serialize_with = "serialize::path")]
     pub checkpoint: PathBuf,
     /// The adapter's name in the session.
     pub adapter: String,
@@ -310,7 +317,7 @@ pub struct ResumeReport {
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum AnswerEnd {
     EndOfTurn,
     MaxNewTokens,
@@ -318,7 +325,7 @@ pub enum AnswerEnd {
 }
 
 /// The answer of `chat`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ChatReport {
     pub text: String,
     pub end: AnswerEnd,
@@ -327,13 +334,16 @@ pub struct ChatReport {
     pub cached_tokens: usize,
     pub new_tokens: usize,
     /// Time to the first token.
+    #[serde(serialize_with = "serialize::optional_seconds")]
     pub first_token: Option<Duration>,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
 }
 
 /// The report of `save`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SaveReport {
+    #[serde(serialize_with = "serialize::path")]
     pub folder: PathBuf,
     pub files: Vec<String>,
     /// The first tensor that holds NaN or infinity.
@@ -341,7 +351,7 @@ pub struct SaveReport {
 }
 
 /// What the session holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     pub model: Option<LoadReport>,
     pub data: Option<DataReport>,
@@ -351,6 +361,7 @@ pub struct Status {
     pub last: Option<StepRecord>,
     pub turns: usize,
     /// The last training that was ended by a signal and saved; see [`crate::recovery`].
+    #[serde(serialize_with = "serialize::optional_path")]
     pub recovered: Option<PathBuf>,
     /// The system prompt of `chat` and `compare`.
     pub system: Option<SystemPrompt>,
@@ -359,7 +370,7 @@ pub struct Status {
 }
 
 /// The report of `evaluate`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct EvaluateReport {
     /// The data sets of the samples.
     pub samples: String,
@@ -375,13 +386,15 @@ pub struct EvaluateReport {
     pub total: usize,
     /// Bad samples that were left out.
     pub left_out: Vec<Skipped>,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
     /// The folder that the results were written to.
+    #[serde(serialize_with = "serialize::optional_path")]
     pub folder: Option<PathBuf>,
 }
 
 /// One answer of `predict`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// Counted from 0.
     pub index: usize,
@@ -394,7 +407,7 @@ pub struct Prediction {
 }
 
 /// The report of `predict`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PredictReport {
     /// The data sets of the samples.
     pub samples: String,
@@ -412,15 +425,18 @@ pub struct PredictReport {
     pub new_tokens: usize,
     /// Predictions that `max_new_tokens` has truncated.
     pub cut: usize,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
     /// The folder that they were written to.
+    #[serde(serialize_with = "serialize::optional_path")]
     pub folder: Option<PathBuf>,
 }
 
 /// One question, and the answer of each adapter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct CompareReport {
     pub question: String,
+    #[serde(serialize_with = "serialize::paths")]
     pub images: Vec<PathBuf>,
     /// Fewer than `asked` after a stop.
     pub answers: Vec<ComparedAnswer>,
@@ -428,7 +444,7 @@ pub struct CompareReport {
 }
 
 /// The answer of one adapter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ComparedAnswer {
     /// The adapter's name, or `base`.
     pub name: String,
@@ -436,8 +452,9 @@ pub struct ComparedAnswer {
 }
 
 /// The report of `export`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ExportReport {
+    #[serde(serialize_with = "serialize::path")]
     pub folder: PathBuf,
     pub files: Vec<String>,
     /// The adapter that was merged, and how many layers it changes.
@@ -445,5 +462,6 @@ pub struct ExportReport {
     pub layers: usize,
     /// Size of the weights.
     pub bytes: u64,
+    #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
 }

@@ -102,7 +102,7 @@ impl Training {
     pub fn facts(&self, lang: Lang) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(last) = self.records.last() {
-            facts.push((localized("loss", "损失"), format!("{:.4}", last.loss)));
+            facts.push((localized("loss", "损失"), format!("{:.4}", last.loss())));
             let eval_loss = self.evaluations.last().map(|(_, loss)| format!("{loss:.4}"));
             facts.extend(eval_loss.map(|loss| (localized("eval loss", "评估损失"), loss)));
             facts.push((localized("learning rate", "学习率"), format!("{:.2e}", last.learning_rate)));

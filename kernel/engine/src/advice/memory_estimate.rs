@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use tunebook_data::Encoded;
 use tunebook_nn::VisionLanguageModel;
 
@@ -18,7 +19,7 @@ use crate::training::grouping::MicroBatchGroup;
 const LOOK_AHEAD: usize = 20_000;
 
 /// What the largest of the coming groups takes: a micro-batch, or several that go through the model together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemoryEstimate {
     /// Its tokens.
     pub tokens: usize,

@@ -13,6 +13,8 @@ use std::mem::Discriminant;
 use std::mem::discriminant;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -29,7 +31,7 @@ use memory_estimate::memory_estimate;
 use speed::Speed;
 
 /// What is wrong with a training, and the numbers that show it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Advice {
     /// The mean loss of the first steps was `before`, that of the last third of `steps` is `now`.
     NotFalling { steps: usize, before: f64, now: f64, learning_rate: f64 },

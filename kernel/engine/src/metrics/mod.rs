@@ -8,8 +8,10 @@ mod bleu;
 mod rouge;
 mod words;
 
+use serde::Serialize;
+
 /// The scores of one pair of texts, or the means of many, from 0 to 100.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
     pub bleu_4: f64,
     pub rouge_1: f64,

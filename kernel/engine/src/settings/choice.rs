@@ -1,5 +1,8 @@
 //! Settings that are one of a few words.
 
+use serde::Serialize;
+use serde::Serializer;
+
 use super::value::Kind;
 use super::value::Value;
 
@@ -79,6 +82,16 @@ choice! {
     QuantizationBit {
         Four = "4",
         Eight = "8",
+    }
+}
+
+/// As a number of bits.
+impl Serialize for QuantizationBit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        })
     }
 }
 
