@@ -25,7 +25,7 @@ pub fn training(training: &Training, activity: Option<&Activity>, plan: Option<&
     };
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
     let steps: Vec<_> = training.records.iter().map(|record| record.step as f64).collect();
-    let losses: Vec<_> = training.records.iter().map(StepRecord::loss).collect();
+    let losses: Vec<_> = training.records.iter().map(|record| record.loss()).collect();
     let losses = match losses.is_empty() {
         true => String::new(),
         false => curve("loss", &steps, &losses, &[], &training.evaluations),
