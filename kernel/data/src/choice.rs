@@ -24,19 +24,23 @@ pub enum MixStrategy {
 /// Invalid probabilities, or an invalid share of samples.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ChoiceError {
-    #[error("interleave_probs go with mix_strategy=interleave_under or interleave_over")]
+    #[error("interleave_probs needs mix_strategy=interleave_under or interleave_over")]
     ProbabilitiesOfConcat,
-    #[error("interleave_probs holds {probabilities} numbers for {sets} data sets: one each is needed")]
+    #[error("interleave_probs has {probabilities} numbers for {sets} datasets: give one for each dataset")]
     ProbabilityCount { probabilities: usize, sets: usize },
-    #[error("interleave_probs must not be negative and add up to 1{REMEDY}they add up to {sum}")]
+    #[error("interleave_probs must not be negative and must add up to 1{REMEDY}they add up to {sum}")]
     ProbabilitySum { sum: f64 },
-    #[error("interleave_probs gives {index} (counted from 0) no chance, but mix_strategy=interleave_over waits for it")]
+    #[error(
+        "interleave_probs has probability 0 at index {index} (counted from 0), but mix_strategy=interleave_over \
+             waits until that dataset is used up"
+    )]
     NeverExhausted { index: usize },
     #[error(
-        "interleave_probs gives a data set so little chance that {most} samples are taken before it is used up{REMEDY}raise it"
+        "interleave_probs has a dataset with such a low probability that {most} samples are drawn before it is used \
+         up{REMEDY}raise it"
     )]
     TooRare { most: usize },
-    #[error("val_size {val_size} of {samples} samples leaves none to train on{REMEDY}lower it")]
+    #[error("val_size {val_size} of {samples} samples leaves none for training{REMEDY}lower it")]
     NothingLeft { val_size: f64, samples: usize },
 }
 
@@ -199,7 +203,7 @@ mod tests {
         let mixed = |strategy, probabilities: &[f64]| mix(&[3, 4], strategy, Some(probabilities), 1).unwrap_err();
         assert_eq!(mixed(MixStrategy::Concat, &[0.5, 0.5]), ChoiceError::ProbabilitiesOfConcat);
         let count = mixed(MixStrategy::InterleaveUnder, &[1.0]).to_string();
-        assert!(count.contains("1 numbers for 2 data sets"), "{count}");
+        assert!(count.contains("1 numbers for 2 datasets"), "{count}");
         assert!(mixed(MixStrategy::InterleaveUnder, &[0.5, 0.6]).to_string().contains("1.1"));
         assert!(matches!(mixed(MixStrategy::InterleaveUnder, &[1.5, -0.5]), ChoiceError::ProbabilitySum { .. }));
         assert_eq!(mixed(MixStrategy::InterleaveOver, &[1.0, 0.0]), ChoiceError::NeverExhausted { index: 1 });

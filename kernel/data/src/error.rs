@@ -24,9 +24,9 @@ pub enum DatasetError {
         }
     )]
     NotUtf8 { path: PathBuf, line: usize, encoding: Option<&'static str> },
-    #[error("{} begins as {encoding} text but does not go on as such{REMEDY}save it as UTF-8", path.display())]
+    #[error("{} begins like {encoding} text, but the rest is not valid{REMEDY}save it as UTF-8", path.display())]
     BrokenText { path: PathBuf, encoding: &'static str },
-    #[error("{} must hold one JSON object that maps data set names to entries", path.display())]
+    #[error("{} must be a JSON object that maps dataset names to entries", path.display())]
     InfoNotAnObject { path: PathBuf },
     #[error(
         "{} does not define a data set `{name}`{REMEDY}{}",
@@ -38,35 +38,39 @@ pub enum DatasetError {
     )]
     Undefined { name: String, path: PathBuf, nearest: Option<String>, names: String },
     #[error(
-        "the data set `{name}` has {what}, which tunebook does not read{REMEDY}it reads `formatting` alpaca, sharegpt and \
-         openai out of a `file_name`, with the columns prompt, query, response, history, messages, system, tools and \
+        "the dataset `{name}` has {what}, which tunebook does not support{REMEDY}it supports `file_name` with `formatting` \
+         alpaca, sharegpt and openai and the columns prompt, query, response, history, messages, system, tools and \
          images"
     )]
     Unsupported { name: String, what: Unsupported },
     #[error(
-        "the data set `{name}` lies elsewhere ({key} {place}): download its files and name them, or their folder, with \
-         file_name instead of {key}"
+        "the dataset `{name}` is stored elsewhere ({key} {place}): download its files, and give the file or its folder \
+         as file_name instead of {key}"
     )]
     Remote { name: String, key: &'static str, place: String },
     #[error("{} is not a .json, .jsonl, .csv or .parquet file", path.display())]
     FileType { path: PathBuf },
-    #[error("{} is compressed{REMEDY}unpack it with `{command} {}`, and name the file that comes out", path.display(), path.display())]
+    #[error(
+        "{} is compressed{REMEDY}unpack it with `{command} {}`, and use the resulting file",
+        path.display(), path.display()
+    )]
     Compressed { path: PathBuf, command: &'static str },
-    #[error("{} must hold records: a JSON array of objects, or one object a line", path.display())]
+    #[error("{} must contain records: a JSON array of objects, or one object per line", path.display())]
     NotRecords { path: PathBuf },
-    #[error("{} holds no .json, .jsonl, .csv or .parquet file", path.display())]
+    #[error("{} contains no .json, .jsonl, .csv or .parquet file", path.display())]
     EmptyFolder { path: PathBuf },
     #[error("{} is not a valid CSV file: {message}", path.display())]
     Csv { path: PathBuf, message: String },
     #[error("{} cannot be read as Parquet: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
     #[error(
-        "the data set `{name}` has `num_samples: {num_samples}`, but records are repeated for at most {most} samples{REMEDY}lower it"
+        "the dataset `{name}` has `num_samples: {num_samples}`, but records can be repeated for at most {most} \
+         samples{REMEDY}lower it"
     )]
     NumSamples { name: String, num_samples: usize, most: usize },
     #[error("reading was interrupted")]
     Cancelled,
-    #[error("cannot write {}, a picture out of {}: {source}", path.display(), file.display())]
+    #[error("cannot write {}, an image from {}: {source}", path.display(), file.display())]
     Picture { path: PathBuf, file: PathBuf, source: std::io::Error },
 }
 
@@ -81,9 +85,9 @@ pub enum Unsupported {
     Key(&'static str),
     #[error("`formatting: {0}`")]
     Formatting(String),
-    #[error("`split: {0}`, where a file is read as a whole")]
+    #[error("`split: {0}`, but files are read as a whole")]
     Split(String),
-    #[error("`num_samples: {0}`, which is no whole number")]
+    #[error("`num_samples: {0}`, which is not an integer")]
     NumSamples(String),
     #[error("the column `{0}`")]
     Column(&'static str),

@@ -53,59 +53,60 @@ pub enum SkipReason {
     MissingKey { key: String },
     #[error("`{key}` must be {expected}")]
     WrongType { key: String, expected: ValueType },
-    #[error("it holds no messages")]
+    #[error("it has no messages")]
     NoMessages,
-    #[error("turn {turn} has the unknown role `{role}`{REMEDY}tags in dataset_info.json name these: {known}")]
+    #[error("message {turn} has the unknown role `{role}`{REMEDY}the roles given by tags in dataset_info.json are: {known}")]
     UnknownRole { turn: usize, role: String, known: String },
-    #[error("turn {turn} is a system message, which only the first message of a record may be")]
+    #[error("message {turn} is a system message, but only the first message of a record can be one")]
     SystemInside { turn: usize },
     #[error(
-        "turn {turn} has the role `system`, which tags in dataset_info.json do not name: add \"system_tag\": \"system\""
+        "message {turn} has the role `system`, which is missing from tags in dataset_info.json: add \"system_tag\": \
+         \"system\""
     )]
     NoSystemTag { turn: usize },
-    #[error("turn {turn} is {}, but question and answer must take turns, the question first", side(*role))]
+    #[error("message {turn} is {}, but questions and answers must alternate, starting with a question", side(*role))]
     WrongTurn { turn: usize, role: Role },
-    #[error("{count} messages: the last question has no answer")]
+    #[error("it has {count} messages: the last question has no answer")]
     OddMessageCount { count: usize },
     #[error(
-        "{placeholders} <image> in the text, but {images} {}{}",
-        if *images == 1 { "picture" } else { "pictures" },
+        "the text has {placeholders} <image>, but the record has {images} {}{}",
+        if *images == 1 { "image" } else { "images" },
         why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     )]
     ImageCount { placeholders: usize, images: usize, why: Option<NoPictures> },
-    #[error("a part of a message has the type `{kind}`{REMEDY}text and images can be read")]
+    #[error("a part of a message has the type `{kind}`{REMEDY}only text and images are supported")]
     UnknownPart { kind: String },
-    #[error("the text holds {placeholder}, which is not supported yet")]
+    #[error("the text contains {placeholder}, which is not supported yet")]
     OtherMedia { placeholder: &'static str },
-    #[error("the text itself holds {token}, which only a picture may stand for: write <image>")]
+    #[error("the text contains {token}, which is reserved for images: write <image>")]
     VisionTokenInText { token: &'static str },
     #[error(
-        "picture {picture} is neither in {}{} nor where its path says",
+        "image {picture} is neither in {}{} nor at the path itself",
         media_dir.display(),
         beside.as_ref().map(|folder| format!(" nor in {}", folder.display())).unwrap_or_default()
     )]
     MissingPicture { picture: String, media_dir: PathBuf, beside: Option<PathBuf> },
     #[error(
-        "picture {picture} lies on a drive of Windows, which this system has not{REMEDY}name it from media_dir on, as in \
-         images/a.png"
+        "image {picture} is on a Windows drive, which this system does not have{REMEDY}give its path relative to media_dir, \
+         such as images/a.png"
     )]
     WindowsDrive { picture: String },
-    #[error("picture {url} is not a file of this machine{REMEDY}download it, and name the file")]
+    #[error("image {url} is not a local file{REMEDY}download it, and give the path of the file")]
     RemotePicture { url: String },
-    #[error("picture {picture} is not whole base64")]
+    #[error("image {picture} is not valid base64")]
     BadBase64 { picture: String },
     #[error(transparent)]
     BadPicture(PictureError),
     #[error(
-        "its first question takes {needed} tokens with its pictures, which leaves no room for the answer within \
-         cutoff_len {cutoff_len}{REMEDY}raise cutoff_len or lower image_max_pixels"
+        "its first question and its images take {needed} tokens, which leaves no room for the answer within cutoff_len \
+         {cutoff_len}{REMEDY}raise cutoff_len or lower image_max_pixels"
     )]
     CutoffTooShort { needed: usize, cutoff_len: usize },
-    #[error("its tools are no JSON list of objects: {message}")]
+    #[error("its tools are not a JSON list of objects: {message}")]
     BadTools { message: String },
-    #[error("turn {turn} is no call of a function, which is JSON with `name` and `arguments`: {message}")]
+    #[error("message {turn} is not a function call, which is JSON with `name` and `arguments`: {message}")]
     BadFunctionCall { turn: usize, message: String },
-    #[error("nothing to learn: no token of an answer is left within cutoff_len {cutoff_len}")]
+    #[error("it has no supervised tokens: no token of an answer is left within cutoff_len {cutoff_len}")]
     NothingToLearn { cutoff_len: usize },
     #[error("the model's loss on it is not finite")]
     LossNotFinite,
@@ -135,7 +136,7 @@ pub enum ValueType {
 pub enum NoPictures {
     /// `other` is a key of the record that sounds like pictures.
     #[error(
-        "dataset_info.json declares no column of pictures{}",
+        "dataset_info.json declares no column of images{}",
         match other {
             Some(key) => format!("{REMEDY}the record has `{key}`: add \"images\": \"{key}\" to columns"),
             None => ", and the record has none".to_owned(),
@@ -143,8 +144,11 @@ pub enum NoPictures {
     )]
     NoColumn { other: Option<String> },
     #[error(
-        "the record has no `{column}`, which dataset_info.json names{}",
-        other.as_ref().map(|key| format!(", but `{key}`: write \"images\": \"{key}\" in columns")).unwrap_or_default()
+        "the record has no `{column}`, which dataset_info.json declares{}",
+        match other {
+            Some(key) => format!(", but it has `{key}`: write \"images\": \"{key}\" in columns"),
+            None => String::new(),
+        }
     )]
     NoKey { column: String, other: Option<String> },
     #[error("`{column}` is empty")]
@@ -200,9 +204,9 @@ impl SkipReason {
 
 fn side(role: Role) -> &'static str {
     match role {
-        Role::User => "the user's",
-        Role::Assistant => "the assistant's",
-        Role::Observation => "a tool's result",
-        Role::Function => "a call of a tool",
+        Role::User => "a user message",
+        Role::Assistant => "an assistant message",
+        Role::Observation => "a tool result",
+        Role::Function => "a tool call",
     }
 }

@@ -58,17 +58,17 @@ pub struct Slots {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    #[error("there is no template `{name}`{REMEDY}there is {}", Template::NAMES.join(", "))]
+    #[error("there is no template `{name}`{REMEDY}available are {}", Template::NAMES.join(", "))]
     Unknown { name: String },
-    #[error("{placeholders} <image> in the conversation, but {images} pictures")]
+    #[error("the conversation has {placeholders} <image>, but there are {images} images")]
     ImageCount { placeholders: usize, images: usize },
-    #[error("the text itself holds {token}, which only a picture may stand for: write <image>")]
+    #[error("the text contains {token}, which is reserved for images: write <image>")]
     VisionToken { token: &'static str },
-    #[error("user and assistant must take turns, the user first{REMEDY}message {index} breaks this")]
+    #[error("user and assistant must alternate, starting with the user{REMEDY}message {index} does not")]
     Order { index: usize },
-    #[error("message {index} is no call of a function, which is JSON with `name` and `arguments`: {source}")]
+    #[error("message {index} is not a function call, which is JSON with `name` and `arguments`: {source}")]
     FunctionCall { index: usize, source: ToolError },
-    #[error("the tools are no JSON list of objects: {source}")]
+    #[error("the tools are not a JSON list of objects: {source}")]
     Tools { source: ToolError },
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -340,8 +340,8 @@ mod tests {
         };
         assert!(encode(&[Message::user("a <image>")], &[]).contains("1 <image>"));
         assert!(encode(&[Message::user("<|image_pad|>")], &[]).contains("write <image>"));
-        assert!(encode(&[Message::assistant("a")], &[]).contains("take turns"));
-        assert!(encode(&[], &[]).contains("take turns"));
+        assert!(encode(&[Message::assistant("a")], &[]).contains("must alternate"));
+        assert!(encode(&[], &[]).contains("must alternate"));
         assert!(Template::by_name("qwen").unwrap_err().to_string().contains("qwen2_vl"));
         assert_eq!(TEMPLATES.map(|template| template.name), Template::NAMES);
     }

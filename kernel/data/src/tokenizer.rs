@@ -30,7 +30,7 @@ pub struct SpecialTokens {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    #[error("{} is missing: a model folder holds its tokenizer there", path.display())]
+    #[error("{} is missing: every model folder needs this tokenizer file", path.display())]
     Missing { path: PathBuf },
     #[error("cannot read the tokenizer {}: {source}", path.display())]
     Read { path: PathBuf, source: tokenizers::Error },
@@ -38,7 +38,7 @@ pub enum TokenizerError {
     MissingToken { path: PathBuf, token: &'static str },
     #[error("cannot tokenize: {0}")]
     Encode(tokenizers::Error),
-    #[error("cannot turn tokens into text: {0}")]
+    #[error("cannot decode tokens: {0}")]
     Decode(tokenizers::Error),
     #[error("the token `{token}` is not byte-level: this is not the tokenizer of a Qwen2.5-VL model")]
     NotByteLevel { token: String },

@@ -21,7 +21,7 @@ pub enum ToolError {
     Json(#[from] serde_json::Error),
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    #[error("it is something else")]
+    #[error("it has another type")]
     Type,
 }
 
@@ -95,7 +95,7 @@ mod tests {
         }
         for (content, problem) in [
             ("I call it.", "expected value"),
-            ("3", "something else"),
+            ("3", "another type"),
             (r#"{"name": "f"}"#, "`arguments` is missing"),
             ("<tool_call>f()</tool_call>", "expected"),
         ] {

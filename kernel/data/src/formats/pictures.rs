@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(folder.picture(json!(absolute)), Ok(absolute));
         let message = folder.picture(json!("c.png")).unwrap_err().to_string();
         let [media, set] = ["media", "set"].map(|name| folder.path(name).display().to_string());
-        assert!(message.contains("picture c.png") && message.contains(&media) && message.contains(&set), "{message}");
+        assert!(message.contains("image c.png") && message.contains(&media) && message.contains(&set), "{message}");
     }
 
     #[test]

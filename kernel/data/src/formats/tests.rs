@@ -148,7 +148,7 @@ fn a_missing_picture_is_named() {
     let mut record = say(&[("human", "<image>"), ("gpt", "a")]);
     record["images"] = json!("gone.png");
     let message = reason(&sharegpt(), record).to_string();
-    assert!(message.contains("picture gone.png is neither in"), "{message}");
+    assert!(message.contains("image gone.png is neither in"), "{message}");
 }
 
 #[test]

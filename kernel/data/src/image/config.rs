@@ -158,10 +158,10 @@ mod tests {
         let no_file = folder(&[]).unwrap_err().to_string();
         assert!(no_file.contains("preprocessor_config.json"), "{no_file}");
         for (from, to, expected) in [
-            ("\"patch_size\": 14", "\"patch_size\": 0", "`patch_size` must be a whole number"),
-            ("\"min_pixels\": 3136, ", "", "`min_pixels` must be a whole number"),
+            ("\"patch_size\": 14", "\"patch_size\": 0", "`patch_size` must be an integer"),
+            ("\"min_pixels\": 3136, ", "", "`min_pixels` must be an integer"),
             ("[0.26862954, ", "[", "`image_std` must be a list of three numbers"),
-            ("[0.26862954, ", "[0.0, ", "`image_std` must not hold 0"),
+            ("[0.26862954, ", "[0.0, ", "`image_std` must not contain 0"),
             ("\"merge_size\": 2,", "\"merge_size\" 2,", "preprocessor_config.json:2:"),
         ] {
             let text = HUB.replace(from, to);

@@ -10,7 +10,7 @@ use super::{Grid, OtherFile};
 
 /// A picture file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("picture {}: {fault}", path.display())]
+#[error("image {}: {fault}", path.display())]
 pub struct PictureError {
     pub path: PathBuf,
     pub fault: PictureFault,
@@ -24,18 +24,18 @@ pub enum PictureFault {
     NotAFile(NotAFile),
     #[error(transparent)]
     NotAPicture(OtherFile),
-    #[error("the file is cut off, its end is missing{REMEDY}copy or download it again")]
+    #[error("the file is truncated{REMEDY}copy or download it again")]
     CutOff,
     #[error("it has no pixels")]
     NoPixels,
-    #[error("{width}×{height} pixels are too many to decode{REMEDY}make it smaller")]
+    #[error("{width}×{height} pixels are too many to decode{REMEDY}shrink the image")]
     TooLarge { width: u32, height: u32 },
     #[error("it would be enlarged to {width}×{height} pixels, which are too many{REMEDY}lower image_min_pixels")]
     EnlargedTooMuch { width: u32, height: u32 },
-    #[error("it cannot be decoded: {message}{REMEDY}if another program shows it, save it there as PNG or JPEG")]
+    #[error("it cannot be decoded: {message}{REMEDY}if another program can open it, save it there as PNG or JPEG")]
     Undecodable { message: String },
     #[error(
-        "it has changed since the data was encoded: it had {}×{} patches, now {}×{}{REMEDY}choose the data again",
+        "it has changed since the data was encoded: it had {}×{} patches, now {}×{}{REMEDY}select the data again",
         before.h, before.w, now.h, now.w
     )]
     Changed { before: Grid, now: Grid },

@@ -220,7 +220,7 @@ mod tests {
         let path = dir.path().join("a.png");
         std::fs::write(&path, "not a picture").unwrap();
         let message = dimensions(&path).unwrap_err().to_string();
-        assert!(message.contains("a.png: the file holds text"), "{message}");
+        assert!(message.contains("a.png: the file contains text"), "{message}");
         let message = dimensions(dir.path()).unwrap_err().to_string();
         assert!(message.contains("cannot be read: is a directory"), "{message}");
     }

@@ -15,25 +15,24 @@ pub(super) const FIRST_BYTES: usize = 2048;
 pub enum OtherFile {
     #[error("the file is empty{REMEDY}copy or download it again")]
     Empty,
-    #[error("the file holds only zeros{REMEDY}copy or download it again")]
+    #[error("the file contains only zero bytes{REMEDY}copy or download it again")]
     Zeros,
-    #[error("the file is a Git LFS pointer, not the picture itself{REMEDY}`git lfs pull` fetches that")]
+    #[error("the file is a Git LFS pointer, not the image itself{REMEDY}fetch the image with `git lfs pull`")]
     LfsPointer,
     /// HTML, XML or JSON.
-    #[error("the file holds {0}, not a picture{REMEDY}perhaps a server answered with an error: download it again")]
+    #[error("the file contains {0}, not an image{REMEDY}perhaps a server answered with an error: download it again")]
     Document(&'static str),
-    #[error("the file holds text, not a picture")]
+    #[error("the file contains text, not an image")]
     Text,
-    #[error("the file is a {0} archive{REMEDY}extract the pictures from it")]
+    #[error("the file is a {0} archive{REMEDY}extract the images from it")]
     Archive(&'static str),
     #[error("the file is a video{REMEDY}save a frame of it as PNG or JPEG")]
     Video,
     /// A format that other programs can convert.
-    #[error("the file is in the format {0}, which tunebook does not read{REMEDY}convert it to PNG or JPEG")]
+    #[error("the file has the format {0}, which tunebook does not read{REMEDY}convert it to PNG or JPEG")]
     Convertible(&'static str),
     #[error(
-        "the file is not a picture in a format that tunebook reads, which are PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, \
-         PNM and QOI"
+        "the file is not an image that tunebook can read; it reads PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, PNM and QOI"
     )]
     Unknown,
 }

@@ -56,8 +56,8 @@ pub enum ImageError {
     #[error("{}:{line}:{column} is not valid JSON: {message}", path.display())]
     Json { path: PathBuf, line: usize, column: usize, message: String },
     #[error(
-        "{} holds neither preprocessor_config.json nor processor_config.json with an image_processor: \
-         a model folder says there how its pictures are prepared",
+        "{} contains neither preprocessor_config.json nor processor_config.json with an image_processor, which \
+         describe how a model's images are prepared",
         folder.display()
     )]
     NoConfig { folder: PathBuf },
@@ -72,7 +72,7 @@ pub enum ImageError {
 /// What is wrong with a number of the image processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigProblem {
-    #[error("must be a whole number from 1 on")]
+    #[error("must be an integer of at least 1")]
     NotPositiveInteger,
     #[error("must be a number")]
     NotNumber,
@@ -80,9 +80,9 @@ pub enum ConfigProblem {
     NotThreeNumbers,
     #[error("must not be 0")]
     Zero,
-    #[error("must not hold 0")]
+    #[error("must not contain 0")]
     HoldsZero,
-    #[error("is above max_pixels")]
+    #[error("must not be above max_pixels")]
     AboveMaxPixels,
     #[error("must be 3 (bicubic)")]
     NotBicubic,

@@ -40,6 +40,6 @@ mod tests {
 
     #[test]
     fn values_without_keys_are_no_records() {
-        assert!(error("a.json", "3 4").contains("must hold records"));
+        assert!(error("a.json", "3 4").contains("must contain records"));
     }
 }
