@@ -22,51 +22,51 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {problem}")]
     Config { path: PathBuf, problem: ConfigError },
-    #[error("{path} is not a whole safetensors file ({problem}){REMEDY}download it again")]
+    #[error("{path} is not a complete safetensors file ({problem}){REMEDY}download it again")]
     Safetensors { path: PathBuf, problem: String },
-    #[error("{place} asks for files that are not there: {}{REMEDY}download or copy them, too", .files.join(", "))]
+    #[error("{place} needs files that are missing: {}{REMEDY}download or copy them as well", .files.join(", "))]
     MissingShards { place: PathBuf, files: Vec<String> },
-    #[error("{place} holds no weights: neither model.safetensors nor model.safetensors.index.json with its files")]
+    #[error("{place} has no weights: neither model.safetensors nor model.safetensors.index.json with its files")]
     NoWeights { place: PathBuf },
     #[error(
-        "{place} holds its weights as {file}, which may run code when it is read{REMEDY}write it anew as safetensors, with \
-         transformers: python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
+        "{place} has its weights in {file}, a format that can run code when it is read{REMEDY}save the model as safetensors \
+         with transformers: python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
          M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
     )]
     PickledWeights { place: PathBuf, file: String },
     #[error(
-        "{path} is quantized for inference (GGUF) and cannot be trained{REMEDY}load the model that it was made from, with \
+        "{path} is quantized for inference (GGUF) and cannot be trained{REMEDY}load the original model with \
          quantization_bit=4"
     )]
     Gguf { path: PathBuf },
-    #[error("{path} is damaged ({problem}){REMEDY}go on from an earlier checkpoint, or copy the file again")]
+    #[error("{path} is corrupted ({problem}){REMEDY}resume from an earlier checkpoint, or copy the file again")]
     Damaged { path: PathBuf, problem: Damage },
     #[error(
-        "{path} was written to or cut off after the model was loaded from it, so that its weights are no longer the same{REMEDY}\
-         `load` the model again when the file is whole"
+        "{path} was modified or truncated after the model was loaded, so its weights are no longer the same{REMEDY}`load` \
+         the model again once the file is complete"
     )]
     WeightsChanged { path: PathBuf },
     /// Both in short, see [`fold_layers`](crate::fold_layers::fold_layers); `others` are tensors of the files
     /// that the model does not have.
     #[error(
-        "{place} lacks {count} of the model's tensors: {}{}{REMEDY}the checkpoint is incomplete or of another architecture",
+        "{place} lacks {count} of the model's tensors: {}{}{REMEDY}the checkpoint is incomplete or has another architecture",
         few(names),
         match others.is_empty() {
             true => String::new(),
-            false => format!(" (it holds others: {})", few(others)),
+            false => format!(" (it has others instead: {})", few(others)),
         }
     )]
     MissingTensors { place: PathBuf, count: usize, names: Vec<String>, others: Vec<String> },
-    #[error("tensor `{name}` in {path} has shape {found:?}, but config.json asks for {expected:?}")]
+    #[error("tensor `{name}` in {path} has shape {found:?}, but config.json requires {expected:?}")]
     Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error(
-        "tensor `{name}` in {path} is stored as {dtype}{REMEDY}only float32, float16 and bfloat16 can be read: save the model \
-         anew in one of them, with transformers"
+        "tensor `{name}` in {path} is stored as {dtype}{REMEDY}only float32, float16 and bfloat16 can be read: save the \
+         model in one of them with transformers"
     )]
     DType { path: PathBuf, name: String, dtype: String },
     #[error(
-        "`{name}` of the model in {place} holds values that are no numbers (NaN or infinity): the file is damaged, or the \
-         training that wrote it had failed{REMEDY}take another copy of the model"
+        "`{name}` of the model in {place} contains NaN or infinity: the file is corrupted, or the training that wrote \
+         it had failed{REMEDY}use another copy of the model"
     )]
     NotFinite { place: PathBuf, name: String },
     #[error(transparent)]
@@ -74,8 +74,8 @@ pub enum Error {
     #[error("{0}")]
     Input(String),
     #[error(
-        "the device has too little memory{REMEDY}load the model with quantization_bit=4, or train with a lower \
-         per_device_train_batch_size, cutoff_len or image_max_pixels, or load with device=cpu"
+        "the device is out of memory{REMEDY}load the model with quantization_bit=4, or train with a lower \
+         per_device_train_batch_size, cutoff_len or image_max_pixels, or load it with device=cpu"
     )]
     DeviceMemory,
     /// [`ForwardContext::stop`](crate::layers::ForwardContext::stop) said so.

@@ -164,7 +164,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("a.safetensors is damaged"), "{message}");
+        assert!(message.contains("a.safetensors is corrupted"), "{message}");
         assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("cannot read"));
     }
 }

@@ -126,10 +126,10 @@ mod targets {
         let message = |target| Adapter::new(config(4, target), &shape(TINY), 42).unwrap_err().to_string();
         assert_eq!(
             message("q_proj,q_prj"),
-            "lora_target `q_prj` names no linear layer; it can be `all`, or some of \
+            "lora_target `q_prj` matches no linear layer; it can be `all`, or some of \
              q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
         );
-        assert!(message("qkv").starts_with("lora_target `qkv` only names layers that are frozen (freeze_vision_tower"));
+        assert!(message("qkv").starts_with("lora_target `qkv` matches only frozen layers (freeze_vision_tower"));
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod folders {
             }
         }
         let message = Adapter::load(&fixture("adapter_additional"), &without_tensors).unwrap_err().to_string();
-        assert!(message.contains("additional_target `merger.mlp.2` is no module of the model"), "{message}");
+        assert!(message.contains("additional_target `merger.mlp.2` is not a module of the model"), "{message}");
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod refusals {
         folder.remove("adapter_model.safetensors");
         assert_refused(&folder, &["there is no adapter in", "adapter_config.json and adapter_model.safetensors"]);
         std::fs::write(folder.0.path().join("adapter_model.bin"), "").unwrap();
-        assert_refused(&folder, &["adapter_model.bin only", "save it again"]);
+        assert_refused(&folder, &["only available as adapter_model.bin", "save it again"]);
         let missing = Adapter::load(&folder.0.path().join("none"), &shape(TINY)).unwrap_err().to_string();
         assert!(missing.contains("there is no adapter in"), "{missing}");
     }
@@ -432,7 +432,7 @@ mod refusals {
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 4, 100, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            assert_refused(&folder, &["adapter_model.safetensors is not a whole safetensors file"]);
+            assert_refused(&folder, &["adapter_model.safetensors is not a complete safetensors file"]);
         }
         std::fs::write(folder.0.path().join("adapter_config.json"), "{\"r\": 8,").unwrap();
         assert_refused(&folder, &["adapter_config.json is not valid JSON", "line 1"]);
@@ -455,7 +455,7 @@ mod refusals {
 
         let folder = Edited::new();
         folder.set("r", json!(4));
-        assert_refused(&folder, &["has shape [8, 160]", "ask for [4, 160]", "layers.0.mlp.down_proj.lora_A.weight"]);
+        assert_refused(&folder, &["has shape [8, 160]", "require [4, 160]", "layers.0.mlp.down_proj.lora_A.weight"]);
 
         let folder = Edited::new();
         folder.rename(|name| (name != q).then(|| name.to_string()));
@@ -468,7 +468,7 @@ mod refusals {
 
         let folder = Edited::new();
         folder.rename(|_| None);
-        assert_refused(&folder, &["holds no LoRA tensor"]);
+        assert_refused(&folder, &["contains no LoRA tensors"]);
 
         let folder = Edited::new();
         folder.write(vec![(q.to_string(), Dtype::I32, vec![8, 64], vec![0; 8 * 64 * 4])]);

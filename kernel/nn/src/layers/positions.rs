@@ -58,7 +58,7 @@ pub fn rope_index(input_ids: &[u32], grids: &[[usize; 3]], image_token_id: u32, 
 fn placeholders_differ(input_ids: &[u32], grids: &[[usize; 3]], image_token_id: u32, merge: usize) -> Error {
     let found = input_ids.iter().filter(|&&id| id == image_token_id).count();
     let expected: usize = grids.iter().map(|[t, h, w]| t * (h / merge) * (w / merge)).sum();
-    Error::Input(format!("{} pictures need {expected} image tokens, but the text holds {found}", grids.len()))
+    Error::Input(format!("{} images need {expected} image tokens, but the text has {found}", grids.len()))
 }
 
 /// The rotation of the language model at `positions`.

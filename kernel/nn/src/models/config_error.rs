@@ -14,31 +14,31 @@ pub enum ConfigError {
     )]
     Architecture { found: Option<String>, expected: String },
     #[error(
-        "its weights are stored quantized ({method}{}), which cannot be trained on here{REMEDY}load the model that they were made \
-         from, with quantization_bit=4 or quantization_bit=8",
+        "its weights are stored quantized ({method}{}), and cannot be trained in this form{REMEDY}load the original model \
+         with quantization_bit=4 or quantization_bit=8",
         .bits.map(|bits| format!(", {bits} bits")).unwrap_or_default()
     )]
     Quantized { method: String, bits: Option<u64> },
-    #[error("{key} is {value}, which is not the kind of value that belongs there")]
+    #[error("{key} is {value}, which has the wrong type")]
     Value { key: String, value: String },
-    #[error("{key} is {value}, which is no token id")]
+    #[error("{key} is {value}, which is not a token id")]
     TokenId { key: &'static str, value: String },
     #[error("{key} is {found}{REMEDY}only silu is supported")]
     Activation { key: &'static str, found: String },
-    #[error("use_sliding_window is true, and such layers are not supported")]
+    #[error("use_sliding_window is true, but sliding window attention is not supported")]
     SlidingWindow,
     #[error(
-        "the rope type `{found}` is not supported, only mrope{REMEDY}with `mrope` in its place the model takes texts of the \
-         length that it was trained with"
+        "the rope type `{found}` is not supported, only mrope{REMEDY}if you change it to `mrope`, the model can read texts \
+         as long as those it was trained with"
     )]
     RopeType { found: String },
-    #[error("hidden_size {hidden_size} cannot be split over {heads} attention heads")]
+    #[error("hidden_size {hidden_size} is not divisible by {heads} attention heads")]
     Heads { hidden_size: usize, heads: usize },
     #[error("{heads} attention heads cannot share {kv_heads} key/value heads")]
     KeyValueHeads { heads: usize, kv_heads: usize },
     #[error("mrope_section {section:?} does not add up to half the head dimension {head_dim}")]
     MropeSection { section: [usize; 3], head_dim: usize },
-    #[error("vision hidden_size {hidden_size} cannot be split over {heads} heads")]
+    #[error("vision hidden_size {hidden_size} is not divisible by {heads} heads")]
     VisionHeads { hidden_size: usize, heads: usize },
     #[error("vision patch_size, spatial_merge_size and window_size must be positive")]
     PatchSizes,

@@ -266,7 +266,7 @@ impl VisionLanguageModel {
         let places: Vec<usize> = places.map(|(place, _)| place).collect();
         if places.len() * hidden != rows.len() {
             return Err(Error::Input(format!(
-                "the text holds {} image tokens, but the pictures make {}",
+                "the text has {} image tokens, but the images need {}",
                 places.len(),
                 rows.len() / hidden
             )));

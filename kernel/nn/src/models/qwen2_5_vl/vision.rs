@@ -96,7 +96,7 @@ impl VisionModel {
         let width = self.config.patch_values();
         if patches.len() != rows * width || grids.iter().any(|[_, h, w]| h % merge != 0 || w % merge != 0) {
             return Err(crate::Error::Input(format!(
-                "pictures of grids {grids:?} need {rows} patches of {width} values, but there are {} values",
+                "images of grids {grids:?} need {rows} patches of {width} values, but there are {} values",
                 patches.len()
             )));
         }
