@@ -110,12 +110,12 @@ impl Declaration {
     pub fn expected(&self) -> String {
         let kind = match self.kind {
             _ if !self.choices().is_empty() => self.choices().join(", "),
-            Kind::Integer => "a whole number".to_string(),
+            Kind::Integer => "an integer".to_string(),
             Kind::Number => "a number".to_string(),
-            Kind::List => "names between commas".to_string(),
-            Kind::Numbers => "numbers between commas".to_string(),
+            Kind::List => "names separated by commas".to_string(),
+            Kind::Numbers => "numbers separated by commas".to_string(),
             Kind::Path => "a path".to_string(),
-            Kind::Mapping => "values as name:value, between commas".to_string(),
+            Kind::Mapping => "name:value pairs separated by commas".to_string(),
             Kind::Text | Kind::Bool | Kind::Choice(_) => "text".to_string(),
         };
         let limits: String = self.limits.iter().map(Limits::to_string).collect();
@@ -142,9 +142,9 @@ impl Limits {
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Min(least) => write!(f, " from {}", shown(*least)),
+            Self::Min(least) => write!(f, " of at least {}", shown(*least)),
             Self::Range(least, most) => write!(f, " from {} to {}", shown(*least), shown(*most)),
-            Self::Below(least, end) => write!(f, " from {} to below {}", shown(*least), shown(*end)),
+            Self::Below(least, end) => write!(f, " of at least {} and below {}", shown(*least), shown(*end)),
             Self::OneOf(_) => Ok(()),
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         let error = |key, value| Settings::default().set(key, value).unwrap_err().to_string();
         assert_eq!(
             error("adam_epsilon", "0"),
-            "`0` is not a value for adam_epsilon: it takes a number from 1e-30 to 1"
+            "`0` is not a value for adam_epsilon, which accepts a number from 1e-30 to 1"
         );
         // In float32 this is 0.
         error("adam_epsilon", "1e-46");

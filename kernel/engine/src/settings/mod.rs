@@ -87,288 +87,288 @@ macro_rules! settings {
 
 settings! {
     Model {
-        /// How products are formed: float32, bfloat16, or as the checkpoint is stored (float16: float32).
-        /// 乘积的计算精度：float32、bfloat16，或与检查点的存储精度相同（float16 则为 float32）。
+        /// Precision of matrix products: float32, bfloat16, or auto: the checkpoint's dtype (float32 for float16).
+        /// 矩阵乘法的计算精度：float32、bfloat16，或 auto：与检查点的精度相同（float16 用 float32 计算）。
         dtype: Dtype = Dtype::Auto;
-        /// What computes: cpu, cuda (the first device that CUDA_VISIBLE_DEVICES leaves), or cuda where there is one.
-        /// 用什么计算：cpu、cuda（CUDA_VISIBLE_DEVICES 允许的第一个设备），或有 cuda 设备时用 cuda。
+        /// Where to compute: cpu, cuda (the first device in CUDA_VISIBLE_DEVICES), or auto: cuda if there is one.
+        /// 计算设备：cpu、cuda（CUDA_VISIBLE_DEVICES 中的第一个设备），或 auto：有 cuda 设备时用 cuda。
         device: Device = Device::Auto;
-        /// Quantizes the linear layers as the model is loaded, to 4 bits (NF4) or 8 (LLM.int8); none leaves them as they are.
-        /// 加载时量化线性层：4 比特（NF4）或 8 比特（LLM.int8）；none 表示不量化。
+        /// Quantizes the linear layers when the model is loaded, to 4 bits (NF4) or 8 bits (LLM.int8); none does not.
+        /// 量化等级：加载时把线性层量化为 4 比特（NF4）或 8 比特（LLM.int8）；none 表示不量化。
         quantization_bit: Option<QuantizationBit> = None;
-        /// The hub that models and data sets come from: huggingface or modelscope; none leaves it to USE_MODELSCOPE_HUB.
-        /// 模型和数据集从哪个站下载：huggingface 或 modelscope；none 由 USE_MODELSCOPE_HUB 决定。
+        /// Hub to download models and datasets from: huggingface or modelscope; none follows USE_MODELSCOPE_HUB.
+        /// 下载源：从 huggingface 或 modelscope 下载模型和数据集；none 由环境变量 USE_MODELSCOPE_HUB 决定。
         hub: Option<Hub> = None;
-        /// The branch, tag or commit of a hub's model.
-        /// 模型在模型站上的分支、标签或提交。
+        /// Branch, tag or commit of a model on the hub.
+        /// 模型仓库的分支、标签或提交。
         model_revision: String = "main".to_string();
-        /// Where downloads are kept; none leaves it to the hubs' own variables (HF_HOME, MODELSCOPE_CACHE).
-        /// 下载内容的存放处；none 由模型站自己的变量（HF_HOME、MODELSCOPE_CACHE）决定。
+        /// Folder for downloads; none follows the hub's own variables (HF_HOME, MODELSCOPE_CACHE).
+        /// 下载缓存的文件夹；none 由下载源自己的环境变量（HF_HOME、MODELSCOPE_CACHE）决定。
         cache_dir: Option<PathBuf> = None;
     }
     Pictures {
-        /// A larger picture is shrunk to this area; `768*768` is a way to write it.
-        /// 更大的图片会缩小到这个面积；也可写成 `768*768`。
+        /// Maximum number of pixels of an image; larger images are shrunk. Can be written as `768*768`.
+        /// 图像最大像素：更大的图片会缩小到这个像素数；也可写成 `768*768`。
         image_max_pixels: usize = 768 * 768, Limits::Min(1.0);
-        /// A smaller picture is enlarged to this area.
-        /// 更小的图片会放大到这个面积。
+        /// Minimum number of pixels of an image; smaller images are enlarged.
+        /// 图像最小像素：更小的图片会放大到这个像素数。
         image_min_pixels: usize = 32 * 32, Limits::Min(1.0);
     }
     Data {
-        /// The folder of dataset_info.json.
-        /// dataset_info.json 所在的文件夹。
+        /// Folder that contains dataset_info.json.
+        /// 数据路径：dataset_info.json 所在的文件夹。
         #[location]
         #[no_effect_on_result]
         dataset_dir: PathBuf = PathBuf::from("data");
-        /// The data sets in use, as dataset_info.json names them.
+        /// Datasets in use, by their names in dataset_info.json.
         /// 使用的数据集，名称见 dataset_info.json。
         dataset: Vec<String> = Vec::new();
-        /// Most tokens of a sample; what is longer is cut, but never inside a picture.
+        /// Maximum tokens per sample; longer samples are truncated, but never inside an image.
         /// 截断长度：每个样本的最大 token 数；更长的会被截断，但不会截在图片中间。
         cutoff_len: usize = 2048, Limits::Range(4.0, 131072.0);
-        /// Takes only the first so many samples of each data set.
-        /// 最大样本数：每个数据集只取前这么多个样本。
+        /// Maximum samples per dataset; the first ones are used.
+        /// 最大样本数：每个数据集最多取前这么多个样本。
         max_samples: Option<usize> = None, Limits::Min(1.0);
-        /// The folder of the pictures; none stands for dataset_dir.
-        /// 图片所在的文件夹；none 表示与 dataset_dir 相同。
+        /// Folder that contains the images; none uses dataset_dir.
+        /// 图片所在的文件夹；none 表示用 dataset_dir。
         #[location]
         #[no_effect_on_result]
         media_dir: Option<PathBuf> = None;
-        /// How several data sets become one: one behind the other, or by turns until one (under) or all (over) are used up.
-        /// 多个数据集如何合并：首尾相接，或轮流取样，到一个取完（under）或全部取完（over）为止。
+        /// How datasets are mixed: one after the other, or interleaved until the first (under) or all (over) are used up.
+        /// 数据集混合策略：首尾相接，或交错取样，到一个取完（under）或全部取完（over）为止。
         mix_strategy: MixStrategy = MixStrategy::Concat;
-        /// How often each data set has its turn, as 0.7,0.3; none lets them take equal turns.
-        /// 各数据集被取样的概率，如 0.7,0.3；none 表示轮流。
+        /// Probability of drawing from each dataset, such as 0.7,0.3; none takes turns.
+        /// 各数据集的采样概率，如 0.7,0.3；none 表示轮流取样。
         interleave_probs: Option<Vec<f64>> = None;
-        /// Samples held back to evaluate on: a share up to 1, a number above.
-        /// 验证集比例：不大于 1 是比例，大于 1 是个数。
+        /// Size of the validation set: a fraction of the samples up to 1, a number of samples above 1.
+        /// 验证集大小：不大于 1 时是比例，大于 1 时是样本数。
         val_size: f64 = 0.0, Limits::Range(0.0, 1e9);
-        /// Data sets to evaluate on, instead of val_size.
-        /// 用来评估的数据集，代替 val_size。
+        /// Datasets to evaluate on, instead of a part of the training data (val_size).
+        /// 验证数据集：用它评估，代替 val_size 划分出的验证集。
         eval_dataset: Vec<String> = Vec::new();
-        /// Packs several samples into one of cutoff_len tokens; they do not see each other.
-        /// 序列打包：把多个样本装进一个 cutoff_len 长的序列；它们互不可见。
+        /// Packs several samples into one sequence of cutoff_len tokens; they do not attend to each other.
+        /// 序列打包：把多个样本装进一个长度为 cutoff_len 的序列；样本之间互不可见。
         packing: bool = false;
-        /// The same; LLaMA-Factory's packing without it lets samples see each other, which is not built.
-        /// 与 packing 相同；LLaMA-Factory 中不加它的 packing 会让样本互相可见，这里没有那种做法。
+        /// The same as packing: packed samples never attend to each other. (In LLaMA-Factory, packing alone lets them.)
+        /// 与 packing 相同：打包的样本总是互不可见。（在 LLaMA-Factory 中，只用 packing 时样本互相可见。）
         neat_packing: bool = false;
-        /// Learns the questions as well as the answers.
-        /// 学习提示词：除回答外，问题也参与训练。
+        /// Computes the loss on the prompts as well as on the answers.
+        /// 学习提示词：除回答外，提示词也计算损失。
         train_on_prompt: bool = false;
-        /// Learns only the last answer of a conversation.
-        /// 不学习历史对话：只学习最后一个回答。
+        /// Computes the loss on the last answer of a conversation only.
+        /// 不学习历史对话：只在最后一个回答上计算损失。
         mask_history: bool = false;
     }
     Prompt {
-        /// How a conversation is written for the model.
-        /// 提示模板：对话以什么格式写给模型。
+        /// Chat template: the format in which the model reads a conversation.
+        /// 对话模板：模型读取对话的格式。
         template: String = "qwen2_vl".to_string(), Limits::OneOf(Template::NAMES);
-        /// The system prompt of chat and compare, and of samples without one; none leaves it to the data, then to the template; "" is no system prompt.
-        /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 由数据决定，其次由模板决定；"" 表示没有系统提示词。
+        /// System prompt of chat, compare and samples without their own; none uses the data's, or else the template's; "" is no system prompt.
+        /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 用数据的，没有则用模板的；"" 表示不用系统提示词。
         default_system / system: Option<AnyText> = None;
     }
     Lora {
-        /// Rank of the update, the r of PEFT.
+        /// Rank of the LoRA matrices, PEFT's r.
         /// LoRA 秩，即 PEFT 的 r。
         lora_rank / rank: usize = 8, Limits::Range(1.0, 1024.0);
-        /// The update is scaled by alpha / rank; none stands for twice the rank.
+        /// LoRA scaling: the update is multiplied by alpha / rank; none is twice the rank.
         /// LoRA 缩放系数：更新乘以 alpha / rank；none 表示秩的两倍。
         lora_alpha / alpha: Option<f64> = None, Limits::Range(1.0, 2048.0);
-        /// Share of the inputs that is dropped in training.
-        /// LoRA 随机丢弃：训练时丢弃输入的比例。
+        /// Dropout probability of the inputs of LoRA layers during training.
+        /// LoRA 随机丢弃：训练时丢弃 LoRA 层输入的概率。
         lora_dropout / dropout: f64 = 0.0, Limits::Below(0.0, 1.0);
-        /// The layers to adapt: all, or parts of names such as q_proj,v_proj.
+        /// Modules to apply LoRA to: all, or parts of names such as q_proj,v_proj.
         /// LoRA 作用模块：all，或名称的一部分，如 q_proj,v_proj。
         lora_target / target: LoraTarget = LoraTarget::All;
-        /// Scales the update by alpha / √rank instead, which keeps large ranks from learning too slowly (rsLoRA).
-        /// 使用 rslora：改用 alpha / √rank 缩放，秩大时学得不会太慢。
+        /// Rank-stabilized LoRA: scales the update by alpha / √rank, so that large ranks do not learn too slowly.
+        /// 使用 rslora：改用 alpha / √rank 缩放，避免秩较大时学习过慢。
         use_rslora: bool = false;
-        /// Trains the length of each weight's rows apart from their direction (DoRA).
-        /// 使用 DoRA：权重各行的长度与方向分开训练。
+        /// Weight-decomposed LoRA: trains magnitude and direction of each weight row separately.
+        /// 使用 DoRA：把权重的每一行分解为模长和方向，分别训练。
         use_dora: bool = false;
-        /// Starts from the weights' largest singular vectors instead of from nothing (PiSSA).
-        /// 使用 PiSSA：从权重最大的奇异向量开始，而不是从零开始。
+        /// Initializes LoRA from the weights' largest singular vectors instead of from zero (PiSSA).
+        /// 使用 PiSSA：用权重最大的奇异向量初始化，而不是从零开始。
         pissa_init: bool = false;
-        /// Iterations that find these vectors; -1 goes on until they stand still.
-        /// 求这些向量的迭代次数；-1 表示直到不再变化。
+        /// Iterations that find these singular vectors; -1 iterates until convergence.
+        /// 求这些奇异向量的迭代次数；-1 表示迭代到收敛。
         pissa_iter: i64 = 16, Limits::Min(-1.0);
-        /// Modules of which a copy is trained beside the LoRA layers, by the ends of their names, such as merger.
-        /// 附加模块：在 LoRA 层之外训练其副本的模块，写名称的结尾，如 merger。
+        /// Modules to train in full, besides the LoRA layers, by the ends of their names, such as merger.
+        /// 附加模块：除 LoRA 层以外全量训练的模块，写名称的结尾，如 merger。
         additional_target: Vec<String> = Vec::new();
-        /// So many times faster B learns than A (LoRA+); 0 lets both learn alike.
-        /// LoRA+ 学习率比例：B 的学习率是 A 的多少倍；0 表示相同。
+        /// LoRA+: ratio of B's learning rate to A's; 0 uses the same rate for both.
+        /// LoRA+ 学习率比例：B 与 A 的学习率之比；0 表示两者相同。
         loraplus_lr_ratio: f64 = 0.0, Limits::Range(0.0, 1024.0);
-        /// A recipe goes on from this adapter folder.
-        /// 训练配方从这个适配器文件夹继续。
+        /// Adapter folder that a recipe starts from.
+        /// 适配器路径：训练配方从这个适配器开始。
         #[transient]
         adapter_name_or_path: Option<PathBuf> = None;
     }
     Freeze {
-        /// So many of the last layers are trained; a negative number means the first ones.
+        /// How many of the last layers to train; a negative number trains the first ones instead.
         /// 可训练层数：训练最后这么多层；负数表示最前面的层。
         freeze_trainable_layers: i64 = 2, Limits::Range(-1024.0, 1024.0);
-        /// The modules of these layers that are trained: all, or some of self_attn, mlp and so on.
+        /// Modules of these layers to train: all, or names such as self_attn and mlp.
         /// 可训练模块：这些层中训练哪些模块，all，或 self_attn、mlp 等。
         freeze_trainable_modules: Vec<String> = vec!["all".to_string()];
-        /// Modules outside of layers that are trained as well, such as embed_tokens.
+        /// Modules outside of the layers to train as well, such as embed_tokens.
         /// 额外模块：层以外也要训练的模块，如 embed_tokens。
         freeze_extra_modules: Vec<String> = Vec::new();
     }
     Method {
-        /// What a recipe trains: LoRA layers, some layers of the model, or all of it.
-        /// 微调方法：训练配方训练 LoRA 层、模型的一部分层，还是整个模型。
+        /// What a recipe trains: LoRA layers (lora), some layers of the model (freeze), or all of it (full).
+        /// 微调方法：训练配方训练 LoRA 层（lora）、模型的部分层（freeze），还是整个模型（full）。
         finetuning_type: FinetuningType = FinetuningType::Lora;
-        /// Leaves the vision tower as it is.
+        /// Freezes the vision tower.
         /// 冻结视觉编码器。
         freeze_vision_tower: bool = true;
-        /// Leaves the projector between vision tower and language model as it is.
+        /// Freezes the projector between the vision tower and the language model.
         /// 冻结多模态投影器，即视觉编码器与语言模型之间的部分。
         freeze_multi_modal_projector: bool = true;
-        /// Leaves the language model as it is.
+        /// Freezes the language model.
         /// 冻结语言模型。
         freeze_language_model: bool = false;
     }
     Training {
-        /// The highest learning rate of AdamW.
-        /// 学习率：AdamW 优化器的最高学习率。
+        /// Peak learning rate of AdamW.
+        /// 学习率：AdamW 优化器的峰值学习率。
         learning_rate / lr: f64 = 5e-5, Limits::Range(0.0, 100.0);
-        /// How often the data is gone through.
-        /// 训练轮数：数据一共过多少遍。
+        /// Number of passes over the training data.
+        /// 训练轮数：遍历训练数据的次数。
         num_train_epochs / epochs: f64 = 3.0, Limits::Range(0.0, 1e6);
-        /// Optimizer steps in all, instead of num_train_epochs; -1 leaves it to them.
-        /// 优化步的总数，代替 num_train_epochs；-1 表示由后者决定。
+        /// Total number of optimizer steps, instead of num_train_epochs; -1 uses num_train_epochs.
+        /// 优化步的总数，代替 num_train_epochs；-1 表示由 num_train_epochs 决定。
         max_steps: i64 = -1, Limits::Min(-1.0);
-        /// Samples in a micro-batch.
-        /// 批处理大小：每个小批次的样本数。
+        /// Samples per micro-batch.
+        /// 批处理大小：每个微批次的样本数。
         per_device_train_batch_size / batch: usize = 2, Limits::Range(1.0, 1024.0);
-        /// Micro-batches in an optimizer step.
-        /// 梯度累积：每个优化步的小批次数。
+        /// Micro-batches per optimizer step.
+        /// 梯度累积：每个优化步的微批次数。
         gradient_accumulation_steps / accum: usize = 8, Limits::Range(1.0, 1024.0);
-        /// How the learning rate goes over the steps.
-        /// 学习率调节器：学习率随步数怎样变化。
+        /// How the learning rate changes over the steps.
+        /// 学习率调节器：学习率如何随步数变化。
         lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
-        /// Further values of the schedule, as min_lr_rate:0.1 for cosine_with_min_lr.
+        /// Further parameters of the schedule, such as min_lr_rate:0.1 for cosine_with_min_lr.
         /// 学习率调节器的其他参数，例如 cosine_with_min_lr 的 min_lr_rate:0.1。
         lr_scheduler_kwargs: Mapping = Mapping::default();
-        /// Steps in which the learning rate rises from 0.
-        /// 预热步数：学习率从 0 升上来的步数。
+        /// Steps over which the learning rate rises from 0.
+        /// 预热步数：学习率从 0 升到峰值的步数。
         warmup_steps: usize = 0, Limits::Min(0.0);
-        /// The same as a share of all steps, where warmup_steps is 0.
-        /// 预热步数占总步数的比例，在 warmup_steps 为 0 时有效。
+        /// Warmup as a fraction of all steps, if warmup_steps is 0.
+        /// 预热比例：预热步数占总步数的比例，在 warmup_steps 为 0 时有效。
         warmup_ratio: f64 = 0.0, Limits::Range(0.0, 1.0);
         /// Decoupled weight decay of AdamW.
         /// 权重衰减：AdamW 的解耦权重衰减。
         weight_decay: f64 = 0.0, Limits::Range(0.0, 1.0);
-        /// Decay of AdamW's mean of gradients.
-        /// AdamW 梯度均值的衰减。
+        /// Decay rate of AdamW's first moment, the mean of the gradients.
+        /// AdamW 一阶矩（梯度均值）的衰减率。
         adam_beta1: f64 = 0.9, Limits::Below(0.0, 1.0);
-        /// Decay of AdamW's mean of squared gradients.
-        /// AdamW 梯度平方均值的衰减。
+        /// Decay rate of AdamW's second moment, the mean of the squared gradients.
+        /// AdamW 二阶矩（梯度平方均值）的衰减率。
         adam_beta2: f64 = 0.999, Limits::Below(0.0, 1.0);
         /// Keeps AdamW from dividing by 0.
         /// 防止 AdamW 除以 0。
         adam_epsilon: f64 = 1e-8, Limits::Range(1e-30, 1.0);
-        /// Strength of random noise on the embeddings (NEFTune); 0 is none.
-        /// NEFTune 噪声参数：嵌入向量上随机噪声的强度；0 表示没有。
+        /// Scale of the random noise on the embeddings (NEFTune); 0 adds none.
+        /// NEFTune 噪声参数：嵌入向量上随机噪声的强度；0 表示不加噪声。
         neftune_noise_alpha: f64 = 0.0, Limits::Range(0.0, 1000.0);
-        /// Gradients are scaled down to this norm; 0 leaves them as they are.
-        /// 最大梯度范数：梯度缩小到这个范数；0 表示不缩小。
+        /// Gradient clipping: gradients are scaled down to this norm; 0 does not clip.
+        /// 最大梯度范数：用于梯度裁剪；0 表示不裁剪。
         max_grad_norm: f64 = 1.0, Limits::Min(0.0);
-        /// Fixes shuffles, new adapters, dropout and sampling.
-        /// 随机种子：决定洗牌、新适配器、随机丢弃和采样。
+        /// Random seed for shuffling, new adapters, dropout and sampling.
+        /// 随机种子：决定数据的打乱、新适配器的初始化、随机丢弃和采样。
         seed: u64 = 42;
-        /// Fixes the order in which samples are taken; none leaves it to seed.
-        /// 决定取样本的顺序；none 由 seed 决定。
+        /// Random seed for the order of the samples; none uses seed.
+        /// 样本顺序的随机种子；none 表示用 seed。
         data_seed: Option<u64> = None;
         /// Takes the samples in the order of the files.
-        /// 按文件中的顺序取样本，不洗牌。
+        /// 不打乱数据：按文件中的顺序取样本。
         disable_shuffling: bool = false;
-        /// A sample whose picture can no longer be read, or whose loss is not finite: skip leaves it out and says so, stop ends.
-        /// 图片读不了或损失不是有限数的样本：skip 跳过并报告，stop 停止训练。
+        /// What to do about a sample whose image can no longer be read or whose loss is not finite: skip and report it, or stop.
+        /// 图片无法读取或损失不是有限数的样本：skip 跳过并报告，stop 停止训练。
         on_bad_sample: OnBadSample = OnBadSample::Skip;
-        /// GB that training may take; what it does not need saves computing twice; none takes half of what is free.
-        /// 训练可用的内存（GB）；用不完的部分用来省去重复计算；none 表示用空闲内存的一半。
+        /// Memory limit for training, in GB; more memory means fewer recomputed layers. none: half of the free memory.
+        /// 训练的内存上限（GB）；内存越多，需要重计算的层越少。none 表示空闲内存的一半。
         #[transient]
         memory: Option<f64> = None, Limits::Range(0.1, 65536.0);
-        /// Steps between two lines of the log.
+        /// Steps between two log lines.
         /// 日志间隔：两行日志之间的步数。
         #[no_effect_on_result]
         logging_steps: usize = 5, Limits::Range(1.0, 1e6);
-        /// Draws training_loss.png in output_dir.
-        /// 在 output_dir 中画 training_loss.png。
+        /// Saves training_loss.png in output_dir.
+        /// 保存损失曲线：把 training_loss.png 写到 output_dir。
         #[no_effect_on_result]
         plot_loss: bool = true;
     }
     Evaluation {
-        /// When training evaluates what is held out (val_size, eval_dataset): every eval_steps, after every epoch, or not.
-        /// 训练中何时评估留出的样本（val_size、eval_dataset）：每 eval_steps 步、每轮之后，或不评估。
+        /// When training evaluates on the validation samples (val_size, eval_dataset): every eval_steps, after every epoch, or never.
+        /// 训练中何时在验证集（val_size、eval_dataset）上评估：每 eval_steps 步、每轮之后，或不评估。
         eval_strategy: EvalStrategy = EvalStrategy::Steps;
-        /// Steps between two evaluations; none stands for save_steps.
+        /// Steps between two evaluations; none uses save_steps.
         /// 评估间隔：两次评估之间的步数；none 表示与 save_steps 相同。
         eval_steps: Option<usize> = None, Limits::Range(1.0, 1e6);
-        /// Samples whose mean loss is taken together; eval_loss is the mean over the samples of these means.
-        /// 一起求平均损失的样本数；eval_loss 是这些平均值的平均。
+        /// Samples per evaluation batch; eval_loss is the mean over the samples of the mean loss of their batch.
+        /// 评估批处理大小；eval_loss 是各批次平均损失按样本数的加权平均。
         per_device_eval_batch_size: usize = 2, Limits::Range(1.0, 1024.0);
-        /// Ends with the adapter of the evaluation that found the lowest eval_loss.
-        /// 结束时换回 eval_loss 最低的那次评估时的适配器。
+        /// Loads the adapter with the lowest eval_loss when training ends.
+        /// 训练结束时加载 eval_loss 最低的适配器。
         load_best_model_at_end: bool = false;
-        /// Ends when so many evaluations in a row have found no lower eval_loss.
-        /// 连续这么多次评估都没有更低的 eval_loss 就提前结束。
+        /// Early stopping: ends training after this many evaluations in a row without a lower eval_loss.
+        /// 早停：连续这么多次评估都没有更低的 eval_loss 就结束训练。
         early_stopping_steps: Option<usize> = None, Limits::Min(1.0);
     }
     Generation {
-        /// Draws the next token by chance instead of taking the likeliest; none leaves it to the model.
-        /// 随机抽取下一个 token，而不是取最可能的；none 由模型决定。
+        /// Samples the next token instead of taking the most likely one; none uses the model's default.
+        /// 随机采样下一个 token，而不是取概率最高的；none 由模型决定。
         do_sample: Option<bool> = None;
-        /// Higher is more varied, 0 takes the likeliest token; none leaves it to the model.
-        /// 温度系数：越大越多样，0 表示取最可能的 token；none 由模型决定。
+        /// Higher values are more varied, 0 takes the most likely token; none uses the model's default.
+        /// 温度系数：越大越多样，0 表示取概率最高的 token；none 由模型决定。
         temperature: Option<f64> = None, Limits::Range(0.0, 10.0);
-        /// Draws from the likeliest tokens that together have this probability; none leaves it to the model.
-        /// Top-p 采样值：从概率合计达到它的最可能 token 中抽取；none 由模型决定。
+        /// Samples from the most likely tokens whose probabilities add up to this; none uses the model's default.
+        /// Top-p 采样值：从概率合计达到该值的最可能的 token 中采样；none 由模型决定。
         top_p: Option<f64> = None, Limits::Range(0.0, 1.0);
-        /// Draws from so many likeliest tokens; none leaves it to the model.
-        /// 从这么多个最可能的 token 中抽取；none 由模型决定。
+        /// Samples from this many of the most likely tokens; none uses the model's default.
+        /// 从概率最高的这么多个 token 中采样；none 由模型决定。
         top_k: Option<usize> = None, Limits::Min(0.0);
-        /// Makes tokens that were there less likely; 1 does not; none leaves it to the model.
-        /// 重复惩罚：降低出现过的 token 的概率；1 表示不降低；none 由模型决定。
+        /// Makes tokens that already occurred less likely; 1 has no effect; none uses the model's default.
+        /// 重复惩罚：降低已出现 token 的概率；1 表示不降低；none 由模型决定。
         repetition_penalty: Option<f64> = None, Limits::Range(0.01, 10.0);
-        /// Most tokens of an answer.
-        /// 最大生成长度：每个回答最多多少 token。
+        /// Maximum tokens per answer.
+        /// 最大生成长度：每个回答的最大 token 数。
         max_new_tokens: usize = 512, Limits::Range(1.0, 131072.0);
     }
     Output {
-        /// Where train, evaluate and predict write what they find; none writes nothing.
+        /// Folder to which train, evaluate and predict write their results; none writes nothing.
         /// 输出目录：train、evaluate 和 predict 把结果写到这里；none 表示不写。
         #[transient]
         output_dir: Option<PathBuf> = None;
-        /// Starts an output_dir anew that holds a training already.
-        /// output_dir 中已有训练时重新开始。
+        /// Starts a new training even if output_dir already contains one.
+        /// output_dir 中已有训练时也重新开始。
         #[transient]
         overwrite_output_dir: bool = false;
-        /// When training writes a checkpoint to output_dir: every save_steps, after every epoch, at the lowest eval_loss, or not.
-        /// 何时把检查点写到 output_dir：每 save_steps 步、每轮之后、eval_loss 最低时，或不写。
+        /// When training saves a checkpoint to output_dir: every save_steps, after every epoch, at a new lowest eval_loss, or never.
+        /// 训练何时把检查点写到 output_dir：每 save_steps 步、每轮之后、eval_loss 创新低时，或不写。
         #[no_effect_on_result]
         save_strategy: SaveStrategy = SaveStrategy::Steps;
         /// Steps between two checkpoints.
         /// 保存间隔：两个检查点之间的步数。
         #[no_effect_on_result]
         save_steps: usize = 100, Limits::Range(1.0, 1e6);
-        /// Keeps so many checkpoints and deletes older ones, but never the best; none keeps all.
+        /// Maximum checkpoints to keep; older ones are deleted, but never the best. none keeps all.
         /// 最多保留这么多检查点，更早的会删除，但最好的不删；none 表示全部保留。
         #[no_effect_on_result]
         save_total_limit: Option<usize> = None, Limits::Min(1.0);
-        /// Leaves out of a checkpoint what `resume` needs, two thirds of it.
-        /// 检查点中不写 `resume` 需要的内容，约占三分之二。
+        /// Saves checkpoints without what `resume` needs, which is two thirds of their size.
+        /// 检查点中不保存 `resume` 所需的训练状态（约占三分之二）。
         #[no_effect_on_result]
         save_only_model: bool = false;
-        /// A recipe goes on from this checkpoint; true means the latest in output_dir.
-        /// 训练配方从这个检查点继续；true 表示 output_dir 中最新的一个。
+        /// Checkpoint that a recipe resumes from; true is the latest one in output_dir.
+        /// 训练配方从这个检查点继续；true 表示 output_dir 中最新的检查点。
         #[transient]
         resume_from_checkpoint: Option<PathBuf> = None;
     }
     Export {
-        /// Most gigabytes of a file of weights that export writes.
-        /// 最大分块大小（GB）：export 写的每个权重文件最大多少 GB。
+        /// Maximum size of each weight file that export writes, in GB.
+        /// 最大分块大小（GB）：export 写出的每个权重文件的大小上限。
         export_size: f64 = 5.0, Limits::Range(1e-4, 1e3);
     }
 }
@@ -470,21 +470,21 @@ mod tests {
         }
         settings.set("lr_scheduler_kwargs", "none").unwrap();
         assert_eq!(settings, Settings::default());
-        assert!(error("lr_scheduler_kwargs", "min_lr").ends_with("values as name:value, between commas, or none"));
+        assert!(error("lr_scheduler_kwargs", "min_lr").ends_with("name:value pairs separated by commas, or none"));
         error("lr_scheduler_kwargs", "{min_lr");
     }
 
     #[test]
     fn a_wrong_value_is_answered_with_what_would_be_right() {
-        assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank: it takes a whole number from 1 to 1024");
+        assert_eq!(error("rank", "0"), "`0` is not a value for lora_rank, which accepts an integer from 1 to 1024");
         assert_eq!(
             error("lr_scheduler_type", "cosin"),
-            "`cosin` is not a value for lr_scheduler_type: it takes cosine, linear, constant, constant_with_warmup, \
+            "`cosin` is not a value for lr_scheduler_type, which accepts cosine, linear, constant, constant_with_warmup, \
              cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay, cosine_with_min_lr, \
              cosine_warmup_with_min_lr, reduce_lr_on_plateau"
         );
-        assert!(error("dropout", "1").ends_with("a number from 0 to below 1"));
-        assert!(error("max_samples", "few").ends_with("a whole number from 1, or none"));
+        assert!(error("dropout", "1").ends_with("a number of at least 0 and below 1"));
+        assert!(error("max_samples", "few").ends_with("an integer of at least 1, or none"));
         assert!(error("cutoff_len", "3").contains("from 4 to 131072"));
         for (key, value) in [
             ("lr", "nan"),
@@ -505,8 +505,8 @@ mod tests {
     fn a_wrong_key_is_answered_with_the_nearest() {
         assert_eq!(
             error("learning_rte", "1"),
-            "there is no setting named `learning_rte` (did you mean `learning_rate`?); `show` lists them"
+            "there is no setting named `learning_rte` (did you mean `learning_rate`?); `show` lists all settings"
         );
-        assert!(error("zzzzzzzzzz", "1").ends_with("`zzzzzzzzzz`; `show` lists them"));
+        assert!(error("zzzzzzzzzz", "1").ends_with("`zzzzzzzzzz`; `show` lists all settings"));
     }
 }
