@@ -26,17 +26,20 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("no model is loaded{REMEDY}load one first, for example `load path/to/Qwen2.5-VL-3B-Instruct`")]
     NoModel,
-    #[error("no data is chosen{REMEDY}choose a data set first, for example `data creatures dataset_dir=data`")]
+    #[error("no dataset is selected{REMEDY}select one first, for example `data creatures dataset_dir=data`")]
     NoData,
-    #[error("no adapter is in use{REMEDY}make one with `lora` or load one with `adapter load PATH`")]
+    #[error("no adapter is active{REMEDY}create one with `lora` or load one with `adapter load PATH`")]
     NoAdapter,
     #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
     UnknownAdapter { name: String, nearest: Option<String> },
-    #[error("the adapter has no tensor named `{name}`{}{REMEDY}`session().tensors()` has their names", nearest_hint(.nearest))]
+    #[error(
+        "the adapter has no tensor named `{name}`{}{REMEDY}`session().tensors()` lists their names",
+        nearest_hint(.nearest)
+    )]
     NoTensor { name: String, nearest: Option<String> },
-    #[error("there is no setting named `{key}`{}{REMEDY}`show` lists them", nearest_hint(.nearest))]
+    #[error("there is no setting named `{key}`{}{REMEDY}`show` lists all settings", nearest_hint(.nearest))]
     UnknownSetting { key: String, nearest: Option<String> },
-    #[error("`{value}` is not a value for {}: it takes {}", .setting.name, .setting.expected())]
+    #[error("`{value}` is not a value for {}, which accepts {}", .setting.name, .setting.expected())]
     BadValue { setting: &'static Declaration, value: String },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
@@ -48,21 +51,21 @@ pub enum Error {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{} {what}", .path.display())]
     Instead { path: PathBuf, what: Instead },
-    #[error("there is no folder {path}{REMEDY}a model is loaded from the folder that holds its config.json")]
+    #[error("there is no folder {path}{REMEDY}give the folder that contains the model's config.json")]
     NoFolder { path: PathBuf },
-    #[error("{path} is a file{REMEDY}load the folder that it lies in, with its config.json")]
+    #[error("{path} is a file{REMEDY}load the folder that contains it and the model's config.json")]
     File { path: PathBuf },
-    #[error("{path} holds no config.json: a model's folder has that, tokenizer.json and *.safetensors")]
+    #[error("{path} contains no config.json; a model folder has config.json, tokenizer.json and *.safetensors")]
     NoConfig { path: PathBuf },
     #[error(
-        "{path} holds an adapter and no model{REMEDY}load the model that it was made for{}, and then the adapter with \
+        "{path} contains an adapter, not a model{REMEDY}load the model that it belongs to{}, then load the adapter with \
          `adapter load {path}`",
         .base.as_ref().map(|base| format!(", `load {base}`")).unwrap_or_default()
     )]
     AdapterFolder { path: PathBuf, base: Option<String> },
-    #[error("this build computes on the CPU only{REMEDY}build tunebook with `--features cuda`, or `set device=auto`")]
+    #[error("this build of tunebook can only use the CPU{REMEDY}build it with `--features cuda`, or `set device=auto`")]
     BuiltWithoutCuda,
-    #[error("no CUDA device can be used ({problem}){REMEDY}`set device=cpu` computes on the CPU")]
+    #[error("no CUDA device can be used ({problem}){REMEDY}to compute on the CPU, `set device=cpu`")]
     NoCudaDevice { problem: String },
     #[error(
         "there is already an adapter named `{name}`{REMEDY}drop it with `adapter drop {name}` or choose another name"
@@ -73,116 +76,122 @@ pub enum Error {
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
     #[error(
-        "{path} already holds a training ({found}){REMEDY}choose another output_dir, or set overwrite_output_dir=true"
+        "{path} already contains a training ({found}){REMEDY}choose another output_dir, or set overwrite_output_dir=true"
     )]
     OutputExists { path: PathBuf, found: String },
     #[error(
-        "another tunebook trains in {path} (process {holder}){REMEDY}wait for it to end, or choose another output_dir"
+        "another tunebook is training in {path} (process {holder}){REMEDY}wait for it to end, or choose another output_dir"
     )]
     OutputLocked { path: PathBuf, holder: String },
     #[error("cannot draw the plot: {0}")]
     Plot(String),
-    #[error("train_on_prompt learns every turn and mask_history only the last answer: set one of them to false")]
+    #[error(
+        "train_on_prompt computes the loss on every turn, mask_history only on the last answer: set one of them to \
+             false"
+    )]
     PromptAndHistory,
-    #[error("val_size holds back some of the data itself, eval_dataset names other data: give one of them")]
+    #[error("val_size holds out a part of the training data, eval_dataset uses other datasets: set only one of them")]
     ValSizeAndEvalDataset,
     #[error(
-        "training {parameters} of the model's own parameters takes {needed:.1} GB, and {free:.1} GB are free: train fewer \
-         layers (freeze_trainable_layers), or make an adapter with `lora`"
+        "training {parameters} of the model's own parameters takes {needed:.1} GB, but only {free:.1} GB are free: \
+         train fewer layers (freeze_trainable_layers), or create an adapter with `lora`"
     )]
     CopiesMemory { parameters: usize, needed: f64, free: f64 },
     #[error(
-        "memory={limit} is less than the {least:.1} GB that a step takes even if it keeps nothing{REMEDY}raise memory, or \
-         lower a setting: {remedies}"
+        "memory={limit} is less than the {least:.1} GB that a step needs even if it recomputes everything{REMEDY}raise \
+         memory, or lower a setting: {remedies}"
     )]
     Memory { limit: f64, least: f64, remedies: Remedies },
     #[error(
-        "a step takes {needed:.1} GB beside the weights, and only {free:.1} GB can be had{REMEDY}lower a setting: {remedies}; \
-         memory=GB trains all the same"
+        "a step needs {needed:.1} GB besides the weights, but only {free:.1} GB are available{REMEDY}lower a setting: \
+         {remedies}; to train anyway, set memory=GB"
     )]
     FreeMemory { needed: f64, free: f64, remedies: Remedies },
     #[error(
-        "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not made{REMEDY}the adapter is as it was after the \
-         step before. `train` goes on with the next samples; if it comes to this again, go back to an earlier checkpoint \
-         with `resume`, and lower learning_rate (it is {learning_rate}) or load the model with dtype=float32"
+        "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not taken{REMEDY}the adapter is as it was after \
+         the previous step. `train` continues with the next samples; if it happens again, go back to an earlier \
+         checkpoint with `resume`, and lower learning_rate (now {learning_rate}) or load the model with dtype=float32"
     )]
     NotFinite { step: usize, loss: f64, grad_norm: f64, learning_rate: f64 },
     #[error(
-        "the training has diverged: at step {step} no sample has a finite loss with the adapter, though the model alone \
-         gives one. Going on cannot mend it: {}, with a lower learning_rate (it is {learning_rate})",
+        "the training has diverged: at step {step} no sample has a finite loss with the adapter, although the model \
+         alone gives finite losses. Continuing cannot repair it: {}, with a lower learning_rate (now \
+         {learning_rate})",
         way_back(.checkpoint.as_deref())
     )]
     Diverged { step: usize, learning_rate: f64, checkpoint: Option<PathBuf> },
-    #[error("{0}{REMEDY}mend it and go on, or leave such samples out with on_bad_sample=skip")]
+    #[error("{0}{REMEDY}fix it and continue, or skip such samples with on_bad_sample=skip")]
     BadSample(Box<Skipped>),
-    #[error("{count} samples in a row cannot be used, so something else must be wrong; the last: {last}")]
+    #[error("{count} samples in a row cannot be used, so the cause is probably something else; the last: {last}")]
     BadSamplesInARow { count: usize, last: Box<Skipped> },
     #[error(
-        "the adapter's `{name}` holds values that are no numbers (NaN or infinity), so nothing can be computed with it{REMEDY}load \
-         it from an earlier checkpoint, or turn it off with `adapter off`"
+        "`{name}` of the adapter contains NaN or infinity, so the adapter cannot be used{REMEDY}load it from an earlier \
+         checkpoint, or turn it off with `adapter off`"
     )]
     AdapterNotFinite { name: String },
     #[error(
-        "the model's output is no number (NaN or infinity), though its weights and the adapter's are: some are too large \
-         to compute with{REMEDY}load an earlier checkpoint of the adapter, or the model with dtype=float32"
+        "the model's output is NaN or infinite, although the weights of the model and the adapter are finite: some of \
+         them are too large to compute with{REMEDY}load an earlier checkpoint of the adapter, or the model with \
+         dtype=float32"
     )]
     OutputNotFinite,
     #[error(
-        "there is no adapter to compare the model with{REMEDY}make one with `lora` or load one with `adapter load PATH`"
+        "there is no adapter to compare the model with{REMEDY}create one with `lora` or load one with `adapter load PATH`"
     )]
     NothingToCompare,
-    #[error("{path} already holds something{REMEDY}choose a folder that is empty or not there yet")]
+    #[error("{path} is not empty{REMEDY}choose a folder that is empty or does not exist yet")]
     ExportExists { path: PathBuf },
     #[error(
-        "{path} has {free:.1} GB of free space, but the model takes {needed:.1} GB{REMEDY}choose another disk or make room"
+        "{path} has {free:.1} GB of free space, but the model needs {needed:.1} GB{REMEDY}choose another disk or free some \
+         space"
     )]
     NoSpace { path: PathBuf, needed: f64, free: f64 },
     #[error(
-        "{path} says image_token_id {config}, but <|image_pad|> is token {found} in tokenizer.json: the two files belong \
-         to different models"
+        "image_token_id is {config} in {path}, but <|image_pad|> is token {found} in tokenizer.json: the two files \
+         belong to different models"
     )]
     OtherTokenizer { path: PathBuf, config: u32, found: u32 },
     #[error(
-        "the image processor of {path} has {key} {found}, but config.json asks for {config}: preprocessor_config.json (or \
+        "{key} is {found} in the image processor of {path}, but {config} in config.json: preprocessor_config.json (or \
          processor_config.json) belongs to another model"
     )]
     OtherProcessor { path: PathBuf, key: &'static str, config: usize, found: usize },
-    #[error(
-        "{path} holds no checkpoint that can be gone on from{REMEDY}training writes them to output_dir every save_steps"
-    )]
+    #[error("{path} contains no checkpoint to resume from{REMEDY}training saves them to output_dir every save_steps")]
     NoCheckpoint { path: PathBuf },
     #[error(
-        "there is no output_dir to look for checkpoints in{REMEDY}write `resume FOLDER`, or `resume latest output_dir=FOLDER`"
+        "output_dir is not set, so there is nowhere to look for checkpoints{REMEDY}write `resume FOLDER`, or `resume latest \
+         output_dir=FOLDER`"
     )]
     NoCheckpointFolder,
     #[error(
-        "{path} holds an adapter but not the state of its training (save_only_model, or another program wrote it){REMEDY}\
+        "{path} contains an adapter without its training state (saved with save_only_model, or by another program){REMEDY}\
          `adapter load` starts a new training from it"
     )]
     NoTrainingState { path: PathBuf },
-    #[error("{path} has no tensor `{name}`{REMEDY}the checkpoint is incomplete, go on from an earlier one")]
+    #[error("{path} has no tensor `{name}`: the checkpoint is incomplete{REMEDY}resume from an earlier one")]
     MissingState { path: PathBuf, name: String },
-    #[error("the snapshot is of another adapter: it has no tensor `{name}`")]
+    #[error("the snapshot belongs to another adapter: it has no tensor `{name}`")]
     OtherSnapshot { name: String },
-    #[error("{path} is of version {version}, which this tunebook cannot read{REMEDY}use the tunebook that wrote it")]
+    #[error("{path} has version {version}, which this tunebook cannot read{REMEDY}use the tunebook that wrote it")]
     StateVersion { path: PathBuf, version: u32 },
     #[error(
-        "{path} was made with another model: {name}, {}{REMEDY}load that one first, with the same settings",
+        "{path} was made with another model: {name}, {}{REMEDY}load that model first, with the same settings",
         difference::list(.differences)
     )]
     OtherModel { path: PathBuf, name: String, differences: Vec<ModelDifference> },
     #[error(
-        "{path} was made with other data: {}{REMEDY}choose the same with `data`, or start anew in a fresh session",
+        "{path} was made with other data: {}{REMEDY}select the same data with `data`, or start over in a new session",
         difference::list(.differences)
     )]
     OtherData { path: PathBuf, differences: Vec<DataDifference> },
     #[error(
-        "there is no output_dir to write a checkpoint to{REMEDY}write `save FOLDER` for the adapter alone, or set output_dir"
+        "output_dir is not set, so there is nowhere to save a checkpoint{REMEDY}set it, or write `save FOLDER` to save only \
+         the adapter"
     )]
     NoOutputDir,
     #[error(
-        "{key} needs evaluations, and nothing is held out: choose the data with val_size or eval_dataset, and leave \
-         eval_strategy at steps or epoch"
+        "{key} needs evaluations, but no samples are held out: select the data with val_size or eval_dataset, and set \
+         eval_strategy to steps or epoch"
     )]
     NothingToEvaluate { key: &'static str },
     #[error("load_best_model_at_end needs checkpoints: set output_dir")]
@@ -261,14 +270,14 @@ impl From<tunebook_data::TokenizerError> for Error {
 fn way_back(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(checkpoint) => format!("go back with `resume {}`", checkpoint.display()),
-        None => "make a new adapter with `lora`".to_string(),
+        None => "create a new adapter with `lora`".to_string(),
     }
 }
 
 /// Why there is no sample.
 fn why_none(skipped: &[Skipped]) -> String {
     match skipped {
-        [] => ": there is none".to_string(),
+        [] => ": there are none".to_string(),
         [one] => format!(" (the only one was skipped: {})", in_one(|| one.to_string())),
         [first, ..] => format!(" ({} were skipped; the first: {})", skipped.len(), in_one(|| first.to_string())),
     }

@@ -14,19 +14,19 @@ use crate::error::Error;
 /// What a file holds instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Instead {
-    #[error("is a Git LFS pointer, not the file itself{REMEDY}`git lfs pull` in its folder fetches that")]
+    #[error("is a Git LFS pointer, not the file itself{REMEDY}run `git lfs pull` in its folder to fetch the file")]
     LfsPointer,
     #[error(
-        "is a web page that was saved instead of the file{REMEDY}download it again, on a hub from the link with `resolve` in \
-         it and not `blob`"
+        "is a web page saved in place of the file{REMEDY}download it again, from a hub with the link that contains `resolve` \
+         instead of `blob`"
     )]
     WebPage,
     #[error(
-        "is a ZIP archive, as are Excel's and PyTorch's files{REMEDY}unpack it, or save it in the right format, a table as CSV in \
-         UTF-8"
+        "is a ZIP archive, like the files of Excel and PyTorch{REMEDY}unpack it, or save it in the right format: a table as \
+         CSV in UTF-8"
     )]
     Zip,
-    #[error("is a {0} archive{REMEDY}unpack it and take the file that was in it")]
+    #[error("is a {0} archive{REMEDY}unpack it and use the file inside")]
     Archive(&'static str),
 }
 

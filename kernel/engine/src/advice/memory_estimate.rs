@@ -55,10 +55,11 @@ impl fmt::Display for Remedies {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str(
-                "several together, such as per_device_train_batch_size, cutoff_len, image_max_pixels and lora_rank",
+                "several of them together, such as per_device_train_batch_size, cutoff_len, image_max_pixels and \
+                 lora_rank",
             );
         }
-        let each = |remedy: &Remedy| format!("{}={} would take {:.1} GB", remedy.setting, remedy.value, remedy.least);
+        let each = |remedy: &Remedy| format!("{}={} would need {:.1} GB", remedy.setting, remedy.value, remedy.least);
         f.write_str(&self.0.iter().map(each).collect::<Vec<_>>().join(", "))
     }
 }

@@ -187,7 +187,7 @@ impl Run<'_> {
             partial.clear()?;
         }
         if !goes_on && (range.is_some() || status == StatusCode::PARTIAL_CONTENT) {
-            return Ok(Outcome::Broken("it sent another part than it was asked for".to_string()));
+            return Ok(Outcome::Broken("the server sent another part of the file than requested".to_string()));
         }
         self.receive(answer, file, partial)
     }

@@ -9,19 +9,23 @@ use super::Names;
 /// Why something does not come from a hub. What was downloaded so far stays in the cache.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    #[error("`{text}` is no name of a hub's repository{REMEDY}such a name is OWNER/NAME")]
+    #[error("`{text}` is not the name of a repository on a hub{REMEDY}such a name is OWNER/NAME")]
     NoId { text: String },
-    #[error("the user has no home folder to keep downloads in{REMEDY}set {variable} to a folder, or cache_dir=FOLDER")]
+    #[error("the user has no home folder for downloads{REMEDY}set {variable} or cache_dir to a folder")]
     NoCache { variable: &'static str },
     #[error(
-        "there is no folder {id}, and {} cannot be reached at {} ({problem}){REMEDY}set {} to a host that can be, or try hub={}",
+        "there is no folder {id}, and {} cannot be reached at {} ({problem}){REMEDY}set {} to a host that can be reached, or \
+         try hub={}",
         .names.hub, .names.endpoint, .names.endpoint_variable, .names.other
     )]
     Unreachable { names: Box<Names>, id: String, problem: String },
-    #[error("{id} is not (or not all) in {}, and HF_HUB_OFFLINE forbids to download it", .cache.display())]
+    #[error(
+        "{id} is not, or not completely, in {}, and HF_HUB_OFFLINE does not allow downloading it",
+        .cache.display()
+    )]
     Offline { id: String, cache: PathBuf },
     #[error(
-        "there is no folder {id}, and {} has nothing of that name that {} may see{}",
+        "there is no folder {id}, and {} has no repository of that name that {} can access{}",
         .names.hub,
         if *.with_token { "your token".to_string() } else { format!("a visitor without a token ({})", .names.token_variable) },
         .nearest.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
@@ -30,43 +34,42 @@ pub enum HubError {
     #[error("{id} has no revision `{revision}` on {}{REMEDY}model_revision=main is the latest", .names.hub)]
     NoRevision { names: Box<Names>, id: String, revision: String },
     #[error(
-        "{} does not give out {id} ({status}): {} at {page}",
+        "{} denies access to {id} ({status}): {} at {page}",
         .names.hub,
         if *.with_token {
-            format!("your token ({}) lacks the right{REMEDY}ask for access and accept the licence", .names.token_variable)
+            format!("your token ({}) has no permission{REMEDY}request access and accept the licence", .names.token_variable)
         } else {
-            format!("it wants a token, which goes into {}{REMEDY}get one, and accept the licence", .names.token_variable)
+            format!("a token is required in {}{REMEDY}get one and accept the licence", .names.token_variable)
         }
     )]
     Denied { names: Box<Names>, id: String, status: u16, with_token: bool, page: String },
-    #[error("{url} answers {status}{}", if .text.is_empty() { String::new() } else { format!(" ({text})") })]
+    #[error("{url} returned {status}{}", if .text.is_empty() { String::new() } else { format!(" ({text})") })]
     Status { url: String, status: u16, text: String },
-    #[error("{url} answers with something else than expected: {problem}")]
+    #[error("{url} returned an unexpected answer: {problem}")]
     Answer { url: String, problem: String },
-    #[error("{url} lists more than {megabytes} MB of names{REMEDY}no hub's repository has so many")]
+    #[error("{url} lists more than {megabytes} MB of file names{REMEDY}no repository on a hub has so many")]
     LongListing { url: String, megabytes: u64 },
-    #[error("{url} lists `{file}` with a name, size or hash that a file of a repository cannot have")]
+    #[error("{url} lists `{file}` with a name, size or hash that is impossible for a file of a repository")]
     Entry { url: String, file: String },
-    #[error(
-        "{id} has no {missing} ({found} files){REMEDY}a model here needs config.json, tokenizer.json and *.safetensors"
-    )]
+    #[error("{id} has no {missing} ({found} files){REMEDY}a model needs config.json, tokenizer.json and *.safetensors")]
     NoModel { id: String, missing: &'static str, found: usize },
-    #[error("{id} has no file that can be read as data{}{REMEDY}it takes json, jsonl, csv or parquet",
+    #[error("{id} has no file that can be read as data{}{REMEDY}supported are json, jsonl, csv and parquet",
         .folder.as_ref().map(|folder| format!(" in {folder}")).unwrap_or_default())]
     NoData { id: String, folder: Option<String> },
     #[error(
-        "{file} broke off {times} times without getting any further ({problem}){REMEDY}the same command goes on from there"
+        "the download of {file} was interrupted {times} times without any progress ({problem}){REMEDY}the same command \
+         continues it"
     )]
     Broken { file: String, times: usize, problem: String },
     #[error(
-        "{host} sends {} of {file}, and {} lists {expected} ({times} tries): one of the two is out of date{REMEDY}set {} to \
-         another host, or try hub={}",
+        "{host} sends {} for {file}, but {} lists {expected} bytes ({times} attempts): one of the two is outdated{REMEDY}set \
+         {} to another host, or try hub={}",
         .found.map_or_else(|| format!("more than {expected} bytes"), |found| format!("{found} bytes")),
         .names.endpoint, .names.endpoint_variable, .names.other
     )]
     Size { names: Box<Names>, file: String, host: String, times: usize, expected: u64, found: Option<u64> },
     #[error(
-        "{file} from {host} is damaged: its {algorithm} is {found} instead of {expected}{REMEDY}it is deleted, try again"
+        "{file} from {host} is corrupted: its {algorithm} is {found} instead of {expected}{REMEDY}it was deleted, try again"
     )]
     Checksum { file: String, host: String, algorithm: &'static str, expected: Box<str>, found: Box<str> },
 }

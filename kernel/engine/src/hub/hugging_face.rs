@@ -247,7 +247,7 @@ impl Source for HuggingFace {
         }
         let Info { sha: commit, siblings } = pages::parsed(&url, &pages.read(&url, answer)?)?;
         if !is_commit(&commit) {
-            return Err(HubError::Answer { url: quote(&url), problem: "`sha` is no commit".to_string() }.into());
+            return Err(HubError::Answer { url: quote(&url), problem: "`sha` is not a commit".to_string() }.into());
         }
         let entries = match siblings.len() < MANY {
             true => siblings.into_iter().map(Entry::from).collect(),

@@ -257,7 +257,7 @@ fn a_folder_that_holds_a_training_is_only_overwritten_when_asked() {
     std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     Training::new().run(folder.path());
     let message = OutputFolder::create(folder.path(), false, "base", &quiet()).unwrap_err().to_string();
-    assert!(message.contains("already holds a training (adapter_config.json)"), "{message}");
+    assert!(message.contains("already contains a training (adapter_config.json)"), "{message}");
     assert!(message.contains("overwrite_output_dir=true"), "{message}");
     assert!(folder.path().join(TRAINER_LOG).exists());
     drop(OutputFolder::create(folder.path(), true, "base", &quiet()).unwrap());

@@ -33,16 +33,16 @@ const ZERO: &[&str] = &["0", "false"];
 const UNSET: &[&str] = &["none"];
 
 const METRIC: Localized =
-    localized("the only metric of an evaluation is eval_loss; leave it out", "评估的指标只有 eval_loss；请去掉这一项");
+    localized("the only evaluation metric is eval_loss; remove this key", "评估指标只有 eval_loss；请去掉这一项");
 const OPTIMIZERS: Localized =
     localized("the only optimizer is AdamW; write optim: adamw_torch", "只有 AdamW 优化器；请写 optim: adamw_torch");
-const LOSSES: Localized = localized("the only loss is cross-entropy; leave it out", "只有交叉熵损失；请去掉这一项");
+const LOSSES: Localized = localized("the only loss is cross-entropy; remove this key", "只有交叉熵损失；请去掉这一项");
 const ELSEWHERE: Localized =
-    localized("training by another library is not built; leave it out", "不支持用其他库训练；请去掉这一项");
+    localized("training with another library is not supported; remove this key", "不支持用其他库训练；请去掉这一项");
 const NEW_TOKENS: Localized =
-    localized("new tokens are not built yet; leave it out", "新增 token 尚未实现；请去掉这一项");
+    localized("adding tokens is not supported yet; remove this key", "尚不支持新增 token；请去掉这一项");
 
-const TRUE_OR_FALSE: Localized = localized("it is true or false", "只能是 true 或 false");
+const TRUE_OR_FALSE: Localized = localized("it must be true or false", "只能是 true 或 false");
 
 /// Name, values that change nothing, why others cannot be followed.
 const NEUTRAL: &[(&str, &[&str], Localized)] = &[
@@ -59,22 +59,22 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
         "evaluation_strategy",
         &["no", "false"],
         localized(
-            "its name is eval_strategy today; write eval_strategy",
-            "这一项现名 eval_strategy；请写 eval_strategy",
+            "it is now called eval_strategy; write eval_strategy",
+            "这一项现在叫 eval_strategy；请写 eval_strategy",
         ),
     ),
     (
         "eval_on_start",
         OFF,
         localized(
-            "the first evaluation comes with eval_steps; leave it out",
+            "the first evaluation follows eval_steps; remove this key",
             "首次评估由 eval_steps 决定；请去掉这一项",
         ),
     ),
     (
         "eval_delay",
         ZERO,
-        localized("evaluations come from the start; leave it out", "评估从一开始就进行；请去掉这一项"),
+        localized("evaluations are not delayed; remove this key", "评估从一开始就进行；请去掉这一项"),
     ),
     ("compute_accuracy", OFF, METRIC),
     ("metric_for_best_model", &["loss", "eval_loss"], METRIC),
@@ -83,7 +83,7 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
         "logging_strategy",
         &["steps"],
         localized(
-            "the log comes every logging_steps; write logging_strategy: steps",
+            "the log is written every logging_steps; write logging_strategy: steps",
             "日志按 logging_steps 输出；请写 logging_strategy: steps",
         ),
     ),
@@ -91,16 +91,16 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
         "logging_first_step",
         OFF,
         localized(
-            "the log comes every logging_steps; write logging_steps: 1 for every step",
-            "日志按 logging_steps 输出；要每步都有请写 logging_steps: 1",
+            "the log is written every logging_steps; to log every step, write logging_steps: 1",
+            "日志按 logging_steps 输出；要每步都输出，请写 logging_steps: 1",
         ),
     ),
     (
         "fp16",
         OFF,
         localized(
-            "products are formed in float32 or bfloat16; write bf16: true, or leave it out",
-            "乘积用 float32 或 bfloat16 计算；请写 bf16: true 或去掉这一项",
+            "matrix products are computed in float32 or bfloat16; write bf16: true, or remove this key",
+            "矩阵乘法用 float32 或 bfloat16 计算；请写 bf16: true 或去掉这一项",
         ),
     ),
     ("bf16", OFF, TRUE_OR_FALSE),
@@ -109,8 +109,8 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
         "fp8",
         OFF,
         localized(
-            "products are formed in float32 or bfloat16; leave it out",
-            "乘积用 float32 或 bfloat16 计算；请去掉这一项",
+            "matrix products are computed in float32 or bfloat16; remove this key",
+            "矩阵乘法用 float32 或 bfloat16 计算；请去掉这一项",
         ),
     ),
     ("optim", &["adamw_torch", "adamw_torch_fused", "adamw_hf"], OPTIMIZERS),
@@ -120,51 +120,64 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     ("use_badam", OFF, OPTIMIZERS),
     ("use_adam_mini", OFF, OPTIMIZERS),
     ("use_muon", OFF, OPTIMIZERS),
-    ("use_llama_pro", OFF, localized("block expansion is not built; leave it out", "不支持块扩展；请去掉这一项")),
+    ("use_llama_pro", OFF, localized("block expansion is not supported; remove this key", "不支持块扩展；请去掉这一项")),
     (
         "create_new_adapter",
         OFF,
         localized(
-            "merging an adapter under a new one is not built yet; leave it out",
-            "尚不支持合并后新建适配器；请去掉这一项",
+            "creating a new adapter on top of a merged one is not supported yet; remove this key",
+            "尚不支持合并后再新建适配器；请去掉这一项",
         ),
     ),
     (
         "quantization_method",
         &["bnb", "bitsandbytes"],
         localized(
-            "models are quantized as bitsandbytes does; write quantization_method: bnb",
+            "models are quantized like bitsandbytes; write quantization_method: bnb",
             "量化方式与 bitsandbytes 相同；请写 quantization_method: bnb",
         ),
     ),
     (
         "quantization_type",
         &["nf4"],
-        localized("4 bits are NF4; write quantization_type: nf4", "4 比特即 NF4；请写 quantization_type: nf4"),
+        localized("4-bit quantization is NF4; write quantization_type: nf4", "4 比特量化即 NF4；请写 quantization_type: nf4"),
     ),
     (
         "double_quantization",
         &["true"],
         localized(
-            "4 bits come with double quantization; write double_quantization: true",
-            "4 比特总是双重量化；请写 double_quantization: true",
+            "4-bit quantization always uses double quantization; write double_quantization: true",
+            "4 比特量化总是使用双重量化；请写 double_quantization: true",
         ),
     ),
     (
         "rope_scaling",
         UNSET,
-        localized("longer contexts by rope scaling are not built yet; leave it out", "RoPE 插值尚未实现；请去掉这一项"),
+        localized("RoPE scaling is not supported yet; remove this key", "尚不支持 RoPE 插值；请去掉这一项"),
     ),
-    ("shift_attn", OFF, localized("shifted attention is not built; leave it out", "不支持移位注意力；请去掉这一项")),
+    (
+        "shift_attn",
+        OFF,
+        localized(
+            "shifted sparse attention is not supported; remove this key",
+            "不支持 S^2-Attn；请去掉这一项",
+        ),
+    ),
     (
         "mixture_of_depths",
         UNSET,
-        localized("mixture of depths is not built; leave it out", "不支持混合深度；请去掉这一项"),
+        localized(
+            "mixture of depths is not supported; remove this key",
+            "不支持深度混合；请去掉这一项",
+        ),
     ),
     (
         "resize_vocab",
         OFF,
-        localized("a larger vocabulary is not built yet; leave it out", "扩大词表尚未实现；请去掉这一项"),
+        localized(
+            "resizing the vocabulary is not supported yet; remove this key",
+            "尚不支持扩大词表；请去掉这一项",
+        ),
     ),
     ("new_special_tokens", UNSET, NEW_TOKENS),
     ("add_tokens", UNSET, NEW_TOKENS),
@@ -172,26 +185,26 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "split_special_tokens",
         OFF,
-        localized("special tokens are never split; leave it out", "特殊 token 从不拆分；请去掉这一项"),
+        localized("special tokens are never split; remove this key", "特殊 token 从不拆分；请去掉这一项"),
     ),
-    ("streaming", OFF, localized("data sets are read as a whole; leave it out", "数据集整体读入；请去掉这一项")),
+    ("streaming", OFF, localized("datasets are read as a whole; remove this key", "数据集总是整体读入；请去掉这一项")),
     (
         "tokenized_path",
         UNSET,
-        localized("data sets are encoded anew each time; leave it out", "数据集每次重新编码；请去掉这一项"),
+        localized("datasets are encoded each time; remove this key", "数据集每次都重新编码；请去掉这一项"),
     ),
     (
         "tool_format",
         &["qwen"],
         localized(
-            "tools are described as Qwen2.5 reads them; write tool_format: qwen",
+            "tools are described in Qwen2.5's format; write tool_format: qwen",
             "工具按 Qwen2.5 的格式描述；请写 tool_format: qwen",
         ),
     ),
     (
         "image_do_pan_and_scan",
         OFF,
-        localized("Qwen2.5-VL does not cut pictures into parts; leave it out", "Qwen2.5-VL 不切分图片；请去掉这一项"),
+        localized("Qwen2.5-VL does not split images into parts; remove this key", "Qwen2.5-VL 不切分图片；请去掉这一项"),
     ),
     ("label_smoothing_factor", ZERO, LOSSES),
     ("use_dft_loss", OFF, LOSSES),
@@ -200,20 +213,20 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "group_by_length",
         OFF,
-        localized("samples are not grouped by length; leave it out", "样本不按长度分组；请去掉这一项"),
+        localized("samples are not grouped by length; remove this key", "样本不按长度分组；请去掉这一项"),
     ),
     (
         "dataloader_drop_last",
         OFF,
-        localized("the last, smaller batch is trained on; leave it out", "最后一个较小的批次也参与训练；请去掉这一项"),
+        localized("the last, smaller batch is used as well; remove this key", "最后一个较小的批次也参与训练；请去掉这一项"),
     ),
-    ("push_to_hub", OFF, localized("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    ("push_to_hub", OFF, localized("uploading is not supported; remove this key", "不支持上传；请去掉这一项")),
     (
         "auto_find_batch_size",
         OFF,
         localized(
-            "the batch size is the one you say; write per_device_train_batch_size",
-            "批处理大小由你指定；请写 per_device_train_batch_size",
+            "the batch size is not searched for; write per_device_train_batch_size",
+            "不自动寻找批处理大小；请写 per_device_train_batch_size",
         ),
     ),
     ("optim_args", UNSET, OPTIMIZERS),
@@ -221,33 +234,33 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "train_from_scratch",
         OFF,
-        localized("a model goes on from its weights; leave it out", "模型从已有权重开始；请去掉这一项"),
+        localized("training starts from the model's weights; remove this key", "训练从已有的权重开始；请去掉这一项"),
     ),
     (
         "train_sampling_strategy",
         &["random"],
         localized(
-            "samples are shuffled; disable_shuffling: true keeps their order",
-            "样本会洗牌；要保持顺序请写 disable_shuffling: true",
+            "samples are shuffled; to keep their order, write disable_shuffling: true",
+            "样本会打乱；要保持顺序请写 disable_shuffling: true",
         ),
     ),
     (
         "adapter_folder",
         UNSET,
-        localized("name the folder itself in adapter_name_or_path", "请把文件夹直接写到 adapter_name_or_path"),
+        localized("give the whole path in adapter_name_or_path", "请把完整路径写到 adapter_name_or_path"),
     ),
     (
         "eval_on_each_dataset",
         OFF,
-        localized("data sets are evaluated on together; leave it out", "数据集一起评估；请去掉这一项"),
+        localized("all datasets are evaluated together; remove this key", "所有数据集一起评估；请去掉这一项"),
     ),
     ("new_special_tokens_config", UNSET, NEW_TOKENS),
-    ("num_beams", &["1"], localized("there is no beam search; leave it out", "没有束搜索；请去掉这一项")),
+    ("num_beams", &["1"], localized("beam search is not supported; remove this key", "不支持束搜索；请去掉这一项")),
     (
         "generation_config",
         UNSET,
         localized(
-            "the model's own generation_config.json holds; leave it out",
+            "the model's own generation_config.json is used; remove this key",
             "使用模型自带的 generation_config.json；请去掉这一项",
         ),
     ),
@@ -423,21 +436,21 @@ pub const EXPORT: &[(&str, &[&str], Localized)] = &[
         "export_quantization_bit",
         UNSET,
         localized(
-            "a model is exported in the dtype of its checkpoint; leave it out",
+            "the model is exported in the dtype of its checkpoint; remove this key",
             "模型按检查点的精度导出；请去掉这一项",
         ),
     ),
     (
         "export_legacy_format",
         OFF,
-        localized("weights are written as safetensors; leave it out", "权重写成 safetensors；请去掉这一项"),
+        localized("weights are written as safetensors; remove this key", "权重写成 safetensors；请去掉这一项"),
     ),
-    ("export_hub_model_id", UNSET, localized("uploads are not built; leave it out", "不支持上传；请去掉这一项")),
+    ("export_hub_model_id", UNSET, localized("uploading is not supported; remove this key", "不支持上传；请去掉这一项")),
     (
         "infer_dtype",
         &["auto"],
         localized(
-            "a model is exported in the dtype of its checkpoint; write infer_dtype: auto",
+            "the model is exported in the dtype of its checkpoint; write infer_dtype: auto",
             "模型按检查点的精度导出；请写 infer_dtype: auto",
         ),
     ),

@@ -67,24 +67,28 @@ pub enum RecipeError {
     Yaml { path: PathBuf, problem: String },
     #[error("`{0}` is not an override{REMEDY}write key=value, as in learning_rate=1e-4")]
     Override(String),
-    #[error("there is no recipe key named `{key}`{}", .nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default())]
+    #[error(
+        "there is no recipe key named `{key}`{}",
+        .nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+    )]
     UnknownKey { key: String, nearest: Option<String> },
     #[error("`{key}: {value}` cannot be followed: {why}")]
     Refused { key: String, value: String, why: Localized },
-    #[error("the recipe evaluates, but holds nothing out for it{REMEDY}give it val_size or eval_dataset")]
+    #[error("the recipe evaluates, but holds out no samples{REMEDY}add val_size or eval_dataset")]
     NothingToEvaluate,
     #[error(
-        "`do_predict: true` writes answers, which LLaMA-Factory asks for with `predict_with_generate: true` beside it{REMEDY}add that"
+        "`do_predict: true` generates answers, for which LLaMA-Factory also requires `predict_with_generate: true`{REMEDY}\
+         add it"
     )]
     PredictsWithoutGenerating,
     #[error(
-        "`do_eval: true` measures eval_loss, and `predict_with_generate: true` would have it score answers instead, which \
-         `do_predict: true` does{REMEDY}write do_predict: true, or predict_with_generate: false"
+        "`do_eval: true` computes eval_loss, but `predict_with_generate: true` makes it score answers instead, which \
+         is what `do_predict: true` does{REMEDY}write do_predict: true, or predict_with_generate: false"
     )]
     EvaluatesByGenerating,
-    #[error("the recipe has no `{key}`, which a training needs")]
+    #[error("the recipe has no `{key}`, which training needs")]
     Missing { key: &'static str },
-    #[error("the recipe has no `{key}`, which an export needs")]
+    #[error("the recipe has no `{key}`, which the export needs")]
     MissingForExport { key: &'static str },
     #[error("the recipe cannot be followed:\n{}", .0.iter().map(|problem| format!("  {}", in_one(|| problem.to_string()))).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
@@ -284,14 +288,14 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
         let refused = || RecipeError::Refused {
             key: key.to_string(),
             value: quote(value),
-            why: localized("no path is that long", "路径不会这么长"),
+            why: localized("the path is too long", "路径太长"),
         };
         return if value.len() <= LONGEST_PATH { Ok(true) } else { Err(refused().into()) };
     }
     if key == "adapter_name_or_path" && value.contains(',') {
         let why = localized(
-            "several adapters are merged into one, which is not built yet; name one",
-            "尚不支持先合并多个适配器；请只写一个",
+            "merging several adapters is not supported yet; give only one",
+            "尚不支持合并多个适配器；请只写一个",
         );
         return Err(RecipeError::Refused { key: quote(key), value: quote(value), why }.into());
     }

@@ -153,7 +153,7 @@ fn what_is_wrong_is_named() {
     );
     assert!(!yaml("a: 1\na: 2\n").contains("Policy"), "{}", yaml("a: 1\na: 2\n"));
     let long = yaml(&format!("model_name_or_path: {}\n", "x".repeat(5000)));
-    assert!(long.contains("no path is that long") && long.len() < 300, "{long}");
+    assert!(long.contains("the path is too long") && long.len() < 300, "{long}");
     assert!(read("a: [", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("- a\n", &[]).unwrap_err().to_string().contains("is not a YAML recipe"));
     assert!(read("do_train: true\ndataset: d\n", &[]).unwrap_err().to_string().contains("model_name_or_path"));

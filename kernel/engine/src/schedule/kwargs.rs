@@ -12,14 +12,14 @@ use crate::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     #[error(
-        "lr_scheduler_type={schedule} takes no `{key}` in lr_scheduler_kwargs{REMEDY}it takes {}",
+        "lr_scheduler_type={schedule} does not accept `{key}` in lr_scheduler_kwargs{REMEDY}it accepts {}",
         if .known.is_empty() { "none".to_string() } else { .known.join(", ") }
     )]
     Unknown { schedule: String, key: String, known: &'static [&'static str] },
-    #[error("`{value}` is not a value for {key} in lr_scheduler_kwargs: it takes {expected}")]
+    #[error("`{value}` is not a value for {key} in lr_scheduler_kwargs, which accepts {expected}")]
     Value { key: String, value: String, expected: KwargType },
     #[error(
-        "lr_scheduler_type={schedule} needs min_lr or min_lr_rate, and not both, as in \
+        "lr_scheduler_type={schedule} needs either min_lr or min_lr_rate, for example \
          lr_scheduler_kwargs=min_lr_rate:0.1"
     )]
     MinLr { schedule: String },
@@ -28,9 +28,9 @@ pub enum ScheduleError {
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KwargType {
-    #[error("a whole number")]
+    #[error("an integer")]
     Integer,
-    #[error("a number from 0")]
+    #[error("a number of at least 0")]
     Number,
     #[error("{}", .0.join(", "))]
     OneOf(&'static [&'static str]),
@@ -130,13 +130,16 @@ mod tests {
         assert_eq!(problem("cosine", "num_cycles:2"), "");
         assert_eq!(problem("warmup_stable_decay", r#"{"decay_type": "1-sqrt", "num_decay_steps": 5}"#), "");
         let unknown = problem("cosine", "min_lr:1e-6");
-        assert_eq!(unknown, "lr_scheduler_type=cosine takes no `min_lr` in lr_scheduler_kwargs; it takes num_cycles");
-        assert!(problem("linear", "power:2").ends_with("it takes none"));
+        assert_eq!(
+            unknown,
+            "lr_scheduler_type=cosine does not accept `min_lr` in lr_scheduler_kwargs; it accepts num_cycles"
+        );
+        assert!(problem("linear", "power:2").ends_with("it accepts none"));
         assert!(problem("polynomial", "power:-1").contains("`-1` is not a value for power"));
-        assert!(problem("warmup_stable_decay", "decay_type:steep").ends_with("it takes linear, cosine, 1-sqrt"));
-        assert!(problem("reduce_lr_on_plateau", "patience:1.5").ends_with("it takes a whole number"));
+        assert!(problem("warmup_stable_decay", "decay_type:steep").ends_with("which accepts linear, cosine, 1-sqrt"));
+        assert!(problem("reduce_lr_on_plateau", "patience:1.5").ends_with("which accepts an integer"));
         for kwargs in ["none", "min_lr:0,min_lr_rate:0.1"] {
-            assert!(problem("cosine_with_min_lr", kwargs).contains("needs min_lr or min_lr_rate, and not both"));
+            assert!(problem("cosine_with_min_lr", kwargs).contains("needs either min_lr or min_lr_rate"));
         }
     }
 }

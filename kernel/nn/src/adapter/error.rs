@@ -82,17 +82,17 @@ pub enum AdapterError {
 /// What the value of a key should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Expected {
-    #[error("a whole number of at least 1")]
+    #[error("an integer of at least 1")]
     PositiveInteger,
-    #[error("whole numbers of at least 1")]
+    #[error("integers of at least 1")]
     PositiveIntegers,
     #[error("a number above 0")]
     PositiveNumber,
     #[error("numbers above 0")]
     PositiveNumbers,
-    #[error("a number from 0 to below 1")]
+    #[error("a number of at least 0 and below 1")]
     Probability,
-    #[error("false together with use_dora")]
+    #[error("false if use_dora is true")]
     FalseWithDora,
     #[error("true or false")]
     Bool,
