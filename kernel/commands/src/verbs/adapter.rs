@@ -21,18 +21,18 @@ pub static VERB: Verb = Verb {
     usage: "adapter list | load FOLDER [as NAME] | use NAME | off | drop NAME",
     help: localized("list, load, switch, turn off or drop adapters", "列出、加载、切换、关闭或丢弃适配器"),
     details: localized(
-        "A folder is one that `save` or PEFT wrote. Switching takes no time: the model stays as it is.",
-        "文件夹是 `save` 或 PEFT 写的。切换不花时间：模型保持不动。",
+        "FOLDER is written by `save` or by PEFT. Switching takes no time, since the model itself does not change.",
+        "FOLDER 由 `save` 或 PEFT 写成。切换不花时间，因为模型本身不变。",
     ),
     examples: &[
-        ("adapter list", localized("all of them, and which one is on", "列出全部，并显示启用的是哪个")),
+        ("adapter list", localized("lists all of them and marks the active one", "列出全部，并标出启用的那个")),
         (
             "adapter load saves/creatures as old",
-            localized("loads one, turns it on, calls it old", "加载一个并启用，取名 old"),
+            localized("loads one as `old` and activates it", "加载一个，取名 old，并启用"),
         ),
-        ("adapter use default", localized("turns another one on", "启用另一个")),
-        ("adapter off", localized("runs the base model", "使用基础模型")),
-        ("adapter drop old", localized("forgets one; its files stay", "丢弃一个；它的文件还在")),
+        ("adapter use default", localized("activates another one", "启用另一个")),
+        ("adapter off", localized("uses the base model alone", "只用基础模型")),
+        ("adapter drop old", localized("drops one; its files stay", "丢弃一个；它的文件保留")),
     ],
     takes: Takes::Words(0, 4),
     options: &[],
@@ -61,12 +61,12 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
         ["off"] => {
             session.adapter_off()?;
             const OFF: Localized =
-                localized("no adapter is on: the base model answers", "没有启用适配器：由基础模型回答");
+                localized("no adapter is active: the base model answers", "没有启用适配器：由基础模型回答");
             Ok(Output::Text(OFF.in_lang(cx.lang()).to_string()))
         }
         ["drop", name] => {
             session.adapter_drop(name)?;
-            Ok(Output::Text(localized!(cx.lang(), "the adapter `{name}` is dropped", "适配器 `{name}` 已丢弃")))
+            Ok(Output::Text(localized!(cx.lang(), "dropped the adapter `{name}`", "已丢弃适配器 `{name}`")))
         }
         _ => {
             let words = quote(&words.join(" "));

@@ -20,32 +20,43 @@ pub static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
-    help: localized("ask the model, with pictures; alone: a conversation", "向模型提问，可带图片；单独使用则进入对话"),
+    help: localized(
+        "ask the model, with images if you like; without TEXT: open a conversation",
+        "向模型提问，可带图片；不\
+                                                                                             写 TEXT 则进入对话",
+    ),
     details: localized(
-        "Options come first, the rest of the line is the message as it is. The conversation goes on from message \
-         to message until `chat clear`. Ctrl-C stops an answer and keeps what there is of it. Pictures come in \
-         front of the text, or where it says <image>; those of the data sets may be named as they are there. The system \
-         prompt is default_system, or else the one that all samples of the data share; another one counts from the next \
-         message on.",
-        "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已写出的部分保留。图\
-         片放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接用数据集中的名字。系统提示词是 \
-         default_system，否则是数据中所有样本共有的；换了之后从下一条消息起生效。",
+        "Options come first; the rest of the line is the message, taken literally. The conversation continues from \
+         message to message until `chat clear`. Ctrl-C stops an answer and keeps the part that is there. Images are \
+         placed before the text, or where it says <image>; images of the datasets can be given by the paths used \
+         there. The system prompt is default_system, or else the one that all samples of the data share; a new one \
+         takes effect with the next message.",
+        "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已生成的部分保留。图片\
+         放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接写数据集中的路径。系统提示词是 \
+         default_system，没有设置则是数据中所有样本共有的；更换后从下一条消息起生效。",
     ),
     examples: &[
-        ("chat image=cat.png What's this?", localized("one picture", "一张图片")),
-        ("chat image=a.png image=b.png Which of the two is larger?", localized("two pictures", "两张图片")),
-        ("chat temperature=0 And why?", localized("goes on, taking the likeliest words", "继续对话，取最可能的词")),
+        ("chat image=cat.png What's this?", localized("one image", "一张图片")),
+        ("chat image=a.png image=b.png Which of the two is larger?", localized("two images", "两张图片")),
+        (
+            "chat temperature=0 And why?",
+            localized(
+                "continues, taking the most likely tokens",
+                "继续对话，取概率最高的 \
+                                                                                          token",
+            ),
+        ),
         (
             "chat default_system=\"You are a botanist.\" What's this?",
-            localized("with a system prompt, which stays", "带系统提示词，之后保持"),
+            localized("with a system prompt, which stays set", "设置系统提示词，之后保持"),
         ),
-        ("chat clear", localized("forgets the conversation", "忘掉这段对话")),
-        ("chat", localized("every line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
+        ("chat clear", localized("clears the conversation", "清空对话")),
+        ("chat", localized("each line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
     takes: Takes::Text,
     options: &[VerbOption {
         name: "image",
-        help: localized("A picture for the message; may be given several times.", "消息所带的图片；可以写多个。"),
+        help: localized("Image for the message; can be repeated.", "消息所带的图片；可以写多个。"),
         repeats: true,
         complete: Complete::Files,
     }],
@@ -61,10 +72,10 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;
             Ok(Output::Conversation)
         }
-        ("", false) => Err(VERB.usage_error(localized!("a picture needs a question about it", "有图片还要有问题"))),
+        ("", false) => Err(VERB.usage_error(localized!("an image needs a question", "除了图片，还要写问题"))),
         ("clear", true) => {
             session.chat_clear();
-            const FORGOTTEN: Localized = localized("the conversation is forgotten", "对话已忘掉");
+            const FORGOTTEN: Localized = localized("the conversation is cleared", "对话已清空");
             Ok(Output::Text(FORGOTTEN.in_lang(cx.lang()).to_string()))
         }
         (text, _) => {

@@ -20,21 +20,21 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "compare [image=FILE… adapter=NAME… max_new_tokens= …] TEXT",
     help: localized(
-        "ask the base model and the adapters the same, side by side",
+        "ask the base model and the adapters the same question, side by side",
         "向基础模型和各适配器问同一个问题，并排比较",
     ),
     details: localized(
-        "Options come first, the rest of the line is the question as it is. All adapters of the session answer, or \
-         those that are named. Nothing is loaded again, and the conversation of `chat` stays as it is. Ctrl-C \
-         stops and keeps what is there.",
-        "选项写在前面，其余部分原样作为问题。由会话中所有适配器回答，或只由指定的回答。不重新加载任何东西，`chat` \
-         的对话也保持不变。Ctrl-C 停止并保留已有的回答。",
+        "Options come first; the rest of the line is the question, taken literally. All adapters of the session \
+         answer, or only the given ones. Nothing is reloaded, and the conversation of `chat` does not change. Ctrl-C \
+         stops and keeps the answers that are there.",
+        "选项写在前面，其余部分原样作为问题。会话中的所有适配器都回答，或只由指定的回答。不重新加载任何东西，`chat` 的\
+         对话也不变。Ctrl-C 停止并保留已有的回答。",
     ),
     examples: &[
-        ("compare image=cat.png What's this?", localized("the base model and every adapter", "基础模型和每个适配器")),
+        ("compare image=cat.png What's this?", localized("the base model and all adapters", "基础模型和所有适配器")),
         (
             "compare adapter=default image=cat.png Describe it.",
-            localized("the base model and one of them", "基础模型和其中一个"),
+            localized("the base model and one adapter", "基础模型和其中一个适配器"),
         ),
         (
             "compare adapter=saves/a/checkpoint-50 adapter=saves/a/checkpoint-100 Hello!",
@@ -45,14 +45,14 @@ pub static VERB: Verb = Verb {
     options: &[
         VerbOption {
             name: "image",
-            help: localized("A picture for the question; may be given several times.", "问题所带的图片；可以写多个。"),
+            help: localized("Image for the question; can be repeated.", "问题所带的图片；可以写多个。"),
             repeats: true,
             complete: Complete::Files,
         },
         VerbOption {
             name: "adapter",
             help: localized(
-                "An adapter to ask: its name or a folder; may be given several times.",
+                "Adapter to ask, by name or folder; can be repeated.",
                 "由哪个适配器回答：名称或文件夹；可以写多个。",
             ),
             repeats: true,

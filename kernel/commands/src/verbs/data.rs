@@ -25,32 +25,36 @@ pub static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
     usage: "data [NAME[,NAME…] | skipped [all]] [dataset_dir= cutoff_len= val_size= …]",
-    help: localized("choose data sets to train on; alone: list them", "选择用来训练的数据集；单独使用则列出数据集"),
+    help: localized(
+        "choose datasets to train on; without NAME: list them",
+        "选择用来训练的数据集；不写 NAME 则列出数据集",
+    ),
     details: localized(
-        "The names are those of dataset_info.json in dataset_dir. Every sample is encoded at once; one that cannot \
-         be used is left out and reported: `data skipped` lists the first 20 of those, `data skipped all` every one, \
-         and a training writes them to output_dir/skipped_samples.jsonl. val_size holds some of them back for \
-         `evaluate`, the same ones as LLaMA-Factory; eval_dataset names others instead. default_system is the system \
-         prompt of samples without one; what all of them share, `chat` begins with. The training of every adapter starts \
-         anew; what they have learned stays. Pictures may be PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, PNM or QOI files.",
-        "名称见 dataset_dir 中的 dataset_info.json。所有样本立即编码；用不了的会略去并报告：`data skipped` 列出前 20 个，\
-         `data skipped all` 列出全部，训练时写到 output_dir/skipped_samples.jsonl。val_size 留出一部分给 `evaluate`，\
-         与 LLaMA-Factory 留出的相同；eval_dataset 则另指定数据集。default_system 是没有系统提示词的样本所用的系统提示词；\
-         所有样本共有的系统提示词，`chat` 也会用。各适配器的训练重新开始，已学到的保留。图片可以是 PNG、JPEG、\
-         WebP、GIF、BMP、TIFF、ICO、PNM 或 QOI 文件。",
+        "NAME is a dataset of dataset_info.json in dataset_dir. All samples are encoded right away; a sample that \
+         cannot be used is skipped and reported: `data skipped` lists the first 20, `data skipped all` lists all, and \
+         training writes them to output_dir/skipped_samples.jsonl. val_size holds out samples for `evaluate`, the same \
+         ones as LLaMA-Factory; eval_dataset uses other datasets instead. default_system is the system prompt of \
+         samples without their own; a system prompt that all samples share is also used by `chat`. The training of \
+         every adapter restarts at step 0, but the adapters keep what they have learned. Images can be PNG, JPEG, \
+         WebP, GIF, BMP, TIFF, ICO, PNM or QOI files.",
+        "NAME 是 dataset_dir 中 dataset_info.json 里的数据集。所有样本立即编码；不能用的样本会跳过并报告：`data \
+         skipped` 列出前 20 个，`data skipped all` 列出全部，训练时写到 output_dir/skipped_samples.jsonl。val_size 留\
+         出一部分给 `evaluate`，与 LLaMA-Factory 留出的相同；eval_dataset 则另外指定数据集。default_system 用于自身没\
+         有系统提示词的样本；所有样本共有的系统提示词，`chat` 也会用。各适配器的训练从第 0 步重新开始，已学到的保留。\
+         图片可以是 PNG、JPEG、WebP、GIF、BMP、TIFF、ICO、PNM 或 QOI 文件。",
     ),
     examples: &[
         (
             "data dataset_dir=pokemon",
-            localized("lists those of pokemon/dataset_info.json", "列出 pokemon/dataset_info.json 中的数据集"),
+            localized("lists the datasets of pokemon/dataset_info.json", "列出 pokemon/dataset_info.json 中的数据集"),
         ),
-        ("data creatures cutoff_len=512", localized("takes one of them", "使用其中一个")),
-        ("data creatures val_size=0.1", localized("holds a tenth of it back", "留出十分之一")),
+        ("data creatures cutoff_len=512", localized("uses one of them", "使用其中一个")),
+        ("data creatures val_size=0.1", localized("holds out a tenth of it", "留出十分之一作验证集")),
         (
             "data creatures,identity max_samples=100",
-            localized("takes the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
+            localized("uses the first 100 samples of two of them", "取两个数据集各自的前 100 个样本"),
         ),
-        ("data skipped", localized("which samples cannot be used, and why", "哪些样本用不了，为什么")),
+        ("data skipped", localized("lists the samples that cannot be used, and why", "列出不能用的样本和原因")),
     ],
     takes: Takes::Words(0, usize::MAX),
     options: &[],
@@ -112,7 +116,7 @@ fn list(session: &Session, lang: Lang) -> Result<Output> {
     };
     let folder = settings.dataset_dir.display();
     Ok(Output::Table(Table {
-        title: localized!(lang, "data sets in {folder}", "{folder} 中的数据集"),
+        title: localized!(lang, "datasets in {folder}", "{folder} 中的数据集"),
         headers: vec![localized("name", "名称").in_lang(lang), ""],
         rows: info.names().map(|name| vec![name.to_string(), used(name).to_string()]).collect(),
         note: String::new(),
@@ -121,7 +125,7 @@ fn list(session: &Session, lang: Lang) -> Result<Output> {
 
 /// The first `most` samples that were left out.
 fn skipped(samples: &[Skipped], most: usize, lang: Lang) -> Output {
-    const NONE: Localized = localized("no sample was left out", "没有样本被略去");
+    const NONE: Localized = localized("no sample was skipped", "没有跳过的样本");
     if samples.is_empty() {
         return Output::Text(NONE.in_lang(lang).to_string());
     }
@@ -129,18 +133,17 @@ fn skipped(samples: &[Skipped], most: usize, lang: Lang) -> Output {
         vec![origin.dataset.to_string(), origin.to_string(), reason.kind().localize(lang), reason.localize(lang)]
     };
     let left = samples.len().saturating_sub(most);
-    let more = || {
-        localized!(lang, "{left} more; `data skipped all` lists them", "还有 {left} 个；`data skipped all` 列出全部")
-    };
+    let more =
+        || localized!(lang, "{left} more; `data skipped all` lists all", "还有 {left} 个；`data skipped all` 列出全部");
     let count = count(samples.len(), SAMPLE, lang);
     let headers = [
-        localized("data set", "数据集"),
+        localized("dataset", "数据集"),
         localized("sample", "样本"),
-        localized("fault", "问题"),
+        localized("problem", "问题"),
         localized("reason", "原因"),
     ];
     Output::Table(Table {
-        title: localized!(lang, "{count} left out", "{count}被略去"),
+        title: localized!(lang, "{count} skipped", "跳过了 {count}"),
         headers: headers.map(|text| text.in_lang(lang)).to_vec(),
         rows: samples.iter().take(most).map(row).collect(),
         note: if left > 0 { more() } else { String::new() },

@@ -20,18 +20,20 @@ pub static VERB: Verb = Verb {
     name: "demo",
     aliases: &[],
     usage: "demo",
-    help: localized("load a tiny model and a data set that come with tunebook", "载入 tunebook 自带的微型模型和数据集"),
+    help: localized("load a tiny model and datasets that come with tunebook", "加载 tunebook 自带的微型模型和数据集"),
     details: localized(
-        "The model is a Qwen2.5-VL of 3.5 million parameters that describes plain pictures. The data set has creatures \
-         whose names and types follow from their parts; the model has never been told them, and some combinations are \
-         held out for `predict`. Beside it is `shapes`, with questions that the model can answer. Settings that suit both are set, all others take their defaults, until another model is loaded. Nothing is \
-         downloaded; the files are written to the user's cache folder. A model that is loaded already is dropped, with \
-         its data, adapters and conversation.",
-        "模型是一个 350 万参数的 Qwen2.5-VL，会描述简单的图片。数据集里是一些小精灵，它们的名字和属性由身体各部分决定；\
-         模型从没学过，有些组合留给 `predict` 检验。另有 `shapes` 数据集，都是模型本来就会答的问题。适合两者的设置会自动设好，其余设置恢复默认值，直到加载另一个模型。不用下载，文件写在用户\
-         的缓存文件夹里。已加载的模型会连同数据、适配器和对话一起丢弃。",
+        "The model is a Qwen2.5-VL with 3.5 million parameters that describes simple images. The dataset `creatures` \
+         shows creatures whose names and types follow from their body parts. The model has never seen these names, and \
+         some combinations are held out for `predict`. The dataset `shapes` has questions that the model can already \
+         answer. `demo` sets values that suit both, and resets all other settings to their defaults, until another \
+         model is loaded. Nothing is downloaded; the files are written to the user's cache folder. A model that is \
+         already loaded is unloaded, with its data, adapters and conversation.",
+        "模型是一个 350 万参数的 Qwen2.5-VL，会描述简单的图片。数据集 `creatures` 里是一些小精灵，名字和属性由身体各部\
+         分决定；模型从没见过这些名字，有些组合留给 `predict` 检验。数据集 `shapes` 里是模型已经会回答的问题。`demo` \
+         把设置改为适合两者的值，其余恢复默认值，直到加载另一个模型。不用下载任何东西，文件写在用户的缓存文件夹里。已\
+         加载的模型会连同数据、适配器和对话一起卸载。",
     ),
-    examples: &[("demo", localized("then ask, train and ask again, as it says", "然后照它说的提问、训练、再提问"))],
+    examples: &[("demo", localized("then ask, train and ask again, as it suggests", "然后按提示提问、训练、再提问"))],
     takes: Takes::Words(0, 0),
     options: &[],
     settings: &[],

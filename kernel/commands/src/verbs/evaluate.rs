@@ -19,19 +19,19 @@ pub static VERB: Verb = Verb {
     name: "evaluate",
     aliases: &[],
     usage: "evaluate [NAME[,NAME…]] [max_samples= adapter= output_dir= …]",
-    help: localized("measure loss and perplexity on held-out samples", "在留出的样本上计算损失和困惑度"),
+    help: localized("compute loss and perplexity on held-out samples", "在留出的样本上计算损失和困惑度"),
     details: localized(
-        "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
-         output_dir, eval_results.json and all_results.json are written there. Ctrl-C stops with the loss so far.",
-        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，eval_results.json 和 \
-         all_results.json 写到那里。Ctrl-C 停止，给出目前的损失。",
+        "Without NAME, it uses the samples that `data` held out (val_size or eval_dataset). If output_dir is set, \
+         eval_results.json and all_results.json are written there. Ctrl-C stops and reports the loss so far.",
+        "不写 NAME 时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，eval_results.json 和 \
+         all_results.json 写到那里。Ctrl-C 停止，并报告到目前为止的损失。",
     ),
     examples: &[
-        ("evaluate", localized("what is held out, with the adapter that is on", "留出的样本，用启用的适配器")),
-        ("evaluate adapter=base", localized("the same without an adapter", "同样的样本，不用适配器")),
+        ("evaluate", localized("held-out samples, with the active adapter", "留出的样本，用启用的适配器")),
+        ("evaluate adapter=base", localized("the same samples without an adapter", "同样的样本，不用适配器")),
         (
             "evaluate creatures_test max_samples=50",
-            localized("the first 50 samples of a data set", "某个数据集的前 50 个样本"),
+            localized("the first 50 samples of a dataset", "某个数据集的前 50 个样本"),
         ),
         (
             "evaluate adapter=saves/creatures/checkpoint-100",
@@ -48,7 +48,11 @@ pub static VERB: Verb = Verb {
 /// How many samples.
 pub const MAX_SAMPLES: VerbOption = VerbOption {
     name: "max_samples",
-    help: localized("Takes only the first so many samples, this time.", "这一次只取前这么多个样本。"),
+    help: localized(
+        "Maximum samples per dataset, for this command only.",
+        "每个数据集最多取前这么多个样本，只对这一次有效\
+                                                                       。",
+    ),
     repeats: false,
     complete: Complete::Nothing,
 };
@@ -57,8 +61,8 @@ pub const MAX_SAMPLES: VerbOption = VerbOption {
 pub const ADAPTER: VerbOption = VerbOption {
     name: "adapter",
     help: localized(
-        "The adapter to use, this time: its name, a folder, or base; without it, the one that is on.",
-        "这一次用哪个适配器：名称、文件夹或 base；不写则用启用的那个。",
+        "Adapter for this command only: its name, a folder, or base; by default the active one.",
+        "这一次用的适配器：名称、文件夹或 base；默认用启用的那个。",
     ),
     repeats: false,
     complete: Complete::AdaptersAndFolders,
@@ -68,8 +72,8 @@ pub const ADAPTER: VerbOption = VerbOption {
 pub const OUTPUT_DIR: VerbOption = VerbOption {
     name: "output_dir",
     help: localized(
-        "Where the results are written, this time; without it, where output_dir is set to.",
-        "这一次把结果写到哪里；不写则用设置的 output_dir。",
+        "Folder for the results of this command; by default the setting output_dir.",
+        "这一次写结果的文件夹；默认用设置的 output_dir。",
     ),
     repeats: false,
     complete: Complete::Folders,
@@ -115,7 +119,7 @@ pub fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
     let number = |text: &str| match text.parse() {
         Ok(number @ 1..) => Ok(number),
         _ => Err(verb.usage_error(localized!(
-            "max_samples takes a whole number from 1, which `{text}` is not",
+            "max_samples must be an integer of at least 1, not `{text}`",
             "max_samples 应为不小于 1 的整数，而不是 `{text}`",
             text = quote(text)
         ))),

@@ -20,16 +20,17 @@ pub static VERB: Verb = Verb {
     usage: "export FOLDER [adapter= export_size=]",
     help: localized("write the model with the adapter merged into it", "写出合并了适配器的模型"),
     details: localized(
-        "The folder is one that transformers and `load` read, with tokenizer and processor; it must not be there \
-         yet, or be empty. Weights are stored as the model's own, also where it was loaded with quantization_bit.",
-        "写成 transformers 和 `load` 能读的文件夹，带分词器和处理器；文件夹必须还不存在或是空的。权重按模型自身的精\
-         度存储，即使加载时用了 quantization_bit。",
+        "The folder can be read by transformers and by `load`; it includes tokenizer and processor. It must be empty \
+         or not exist yet. Weights are stored in the dtype of the model's files, even if it was loaded with \
+         quantization_bit.",
+        "写成 transformers 和 `load` 都能读的文件夹，包括分词器和处理器；文件夹必须是空的或还不存在。权重按模型文件的\
+         精度存储，即使加载时用了 quantization_bit。",
     ),
     examples: &[
-        ("export models/creatures", localized("merges the adapter that is on", "合并启用的适配器")),
+        ("export models/creatures", localized("merges the active adapter", "合并启用的适配器")),
         (
             "export models/old adapter=saves/creatures export_size=2",
-            localized("another one, in files of 2 GB at most", "合并另一个，每个文件最大 2 GB"),
+            localized("merges another one, in files of at most 2 GB", "合并另一个，每个文件最大 2 GB"),
         ),
     ],
     takes: Takes::Words(1, 1),

@@ -18,10 +18,10 @@ pub static VERB: Verb = Verb {
     usage: "full [NAME] [freeze_vision_tower= freeze_multi_modal_projector= freeze_language_model=]",
     help: localized("train all weights of the model that are not frozen", "训练模型中没有冻结的全部权重"),
     details: localized(
-        "Copies of them take the place of the model's own and are trained; `adapter off` brings the model's back. \
-         `export` writes a whole model. Each trained parameter takes 16 bytes of memory.",
-        "权重的副本代替模型自身的权重参与训练；`adapter off` 换回模型自身的权重。`export` 写出整个模型。每个训练的\
-         参数占 16 字节内存。",
+        "The weights are copied, and the copies are trained in place of the model's own; `adapter off` goes back to \
+         the model's own weights. `export` writes a whole model. Each trained parameter takes 16 bytes of memory.",
+        "权重会被复制，训练的是副本；`adapter off` 换回模型自身的权重。`export` 写出整个模型。每个可训练参数占 16 字节\
+         内存。",
     ),
     examples: &[
         ("full", localized("the language model", "语言模型")),

@@ -37,11 +37,11 @@ pub static VERB: Verb = Verb {
     name: "help",
     aliases: &[],
     usage: "help [VERB | SETTING | settings]",
-    help: localized("what there is, and how to use it", "有哪些命令和设置，怎么用"),
+    help: localized("list the commands and settings, and explain one", "列出命令和设置，解释其中一个"),
     details: localized("", ""),
     examples: &[
-        ("help", localized("all verbs", "所有命令")),
-        ("help train", localized("one of them, with examples", "一个命令，带示例")),
+        ("help", localized("all commands", "所有命令")),
+        ("help train", localized("one command, with examples", "一个命令，带示例")),
         ("help lora_rank", localized("one setting", "一个设置")),
         ("help settings", localized("all settings", "所有设置")),
     ],
@@ -70,19 +70,22 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
 
 fn all_verbs(verbs: &[&'static Verb], lang: Lang) -> Output {
     const NOTE: Localized = localized(
-        "`help VERB` shows usage and examples, `help settings` all settings; Tab completes, Ctrl-C stops",
-        "`help VERB` 显示用法和示例，`help settings` 显示所有设置；Tab 补全，Ctrl-C 停止",
+        "`help VERB` shows usage and examples, `help settings` lists all settings; Tab completes, Ctrl-C stops",
+        "`help VERB` 显示用法和示例，`help settings` 列出所有设置；Tab 补全，Ctrl-C 停止",
     );
     Output::Table(Table {
         title: String::new(),
-        headers: [localized("verb", "命令"), localized("does", "作用")].map(|text| text.in_lang(lang)).to_vec(),
+        headers: [localized("command", "命令"), localized("what it does", "作用")]
+            .map(|text| text.in_lang(lang))
+            .to_vec(),
         rows: verbs.iter().map(|verb| vec![verb.name.to_string(), verb.help.in_lang(lang).to_string()]).collect(),
         note: NOTE.in_lang(lang).to_string(),
     })
 }
 
 fn all_settings(lang: Lang) -> Output {
-    const NOTE: Localized = localized("`help SETTING` says what it takes", "`help SETTING` 说明它接受什么值");
+    const NOTE: Localized =
+        localized("`help SETTING` shows the values that it accepts", "`help SETTING` 显示它接受的值");
     let row = |setting: &Declaration| {
         vec![setting.name.to_string(), setting.default(), setting.help().in_lang(lang).to_string()]
     };
@@ -140,7 +143,7 @@ pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
     let (takes, default, group) = (expected(setting, lang), setting.default(), setting.group);
     text + &localized!(
         lang,
-        "takes    {takes}\ndefault  {default}\ngroup    {group}",
+        "accepts  {takes}\ndefault  {default}\ngroup    {group}",
         "可取值  {takes}\n默认值  {default}\n分组    {group}"
     )
 }

@@ -20,13 +20,14 @@ pub static VERB: Verb = Verb {
     usage: "lang [en | zh]",
     help: localized("choose the language: English or Chinese", "选择语言：英文或中文"),
     details: localized(
-        "At the start it is that of LC_ALL, LC_MESSAGES or LANG. Commands, settings and files are the same in both.",
-        "启动时取自 LC_ALL、LC_MESSAGES 或 LANG。命令、设置和文件在两种语言下都相同。",
+        "By default it follows LC_ALL, LC_MESSAGES or LANG. Commands, settings and files are the same in both \
+         languages.",
+        "默认取自 LC_ALL、LC_MESSAGES 或 LANG。命令、设置和文件在两种语言下都相同。",
     ),
     examples: &[
         ("lang zh", localized("Chinese from here on", "从现在起用中文")),
         ("lang en", localized("English from here on", "从现在起用英文")),
-        ("lang", localized("which one it is", "现在是哪一种")),
+        ("lang", localized("shows the current one", "显示当前语言")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
@@ -42,8 +43,8 @@ fn run(_: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
         Some("zh") => cx.language.set(Lang::Zh),
         Some(other) => {
             return Err(VERB.usage_error(localized!(
-                "`{other}` is no language of tunebook; it is en or zh",
-                "tunebook 没有语言 `{other}`；应为 en 或 zh",
+                "the language must be en or zh, not `{other}`",
+                "语言应为 en 或 zh，而不是 `{other}`",
                 other = quote(other)
             )));
         }

@@ -17,12 +17,13 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "lora [NAME] [lora_rank= lora_alpha= lora_dropout= lora_target= use_rslora= use_dora= pissa_init= \
               …]",
-    help: localized("make a new LoRA adapter and turn it on", "新建一个 LoRA 适配器并启用"),
+    help: localized("create a LoRA adapter and activate it", "新建一个 LoRA 适配器并启用"),
     details: localized(
-        "It changes nothing until it is trained. all stands for the linear layers of the language model, and with \
-         freeze_vision_tower=false of the vision tower as well. Short names: rank, alpha, dropout, target.",
-        "训练之前它不改变任何东西。all 表示语言模型的线性层，加 freeze_vision_tower=false 则也包括视觉编码器的。简\
-         称：rank、alpha、dropout、target。",
+        "Until it is trained, it does not change the model's output. `all` means the linear layers of the language \
+         model, and with freeze_vision_tower=false also those of the vision tower. Short names: rank, alpha, dropout, \
+         target.",
+        "训练之前，它不改变模型的输出。`all` 表示语言模型的所有线性层，设 freeze_vision_tower=false 则还包括视觉编码器\
+         的。简称：rank、alpha、dropout、target。",
     ),
     examples: &[
         (
@@ -32,11 +33,11 @@ pub static VERB: Verb = Verb {
                 "秩 8，缩放系数 16，语言模型的全部线性层",
             ),
         ),
-        ("lora big rank=64 alpha=128 dropout=0.1", localized("a larger one called big", "更大的一个，取名 big")),
-        ("lora target=q_proj,v_proj", localized("only two kinds of layers", "只用两种层")),
-        ("lora freeze_vision_tower=false", localized("the vision tower, too", "也训练视觉编码器")),
-        ("lora use_dora=true", localized("as DoRA", "使用 DoRA")),
-        ("lora additional_target=merger", localized("and a copy of the projector", "再加投影器的副本")),
+        ("lora big rank=64 alpha=128 dropout=0.1", localized("a larger one named big", "更大的一个，取名 big")),
+        ("lora target=q_proj,v_proj", localized("only two kinds of layers", "只作用于两种层")),
+        ("lora freeze_vision_tower=false", localized("the vision tower as well", "也训练视觉编码器")),
+        ("lora use_dora=true", localized("with DoRA", "使用 DoRA")),
+        ("lora additional_target=merger", localized("and the projector, trained in full", "投影器也全量训练")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],

@@ -25,20 +25,20 @@ pub static VERB: Verb = Verb {
     name: "plot",
     aliases: &[],
     usage: "plot [loss | eval_loss | lr | grad_norm] [save=FILE.png]",
-    help: localized("draw the training of the adapter that is on", "画出启用的适配器的训练曲线"),
+    help: localized("plot the training of the active adapter", "画出启用的适配器的训练曲线"),
     details: localized(
-        "The loss is drawn as it is and smoothed, as LLaMA-Factory does, and beside it the eval_loss of evaluations.",
-        "损失画原值和平滑值，与 LLaMA-Factory 相同；旁边是各次评估的 eval_loss。",
+        "The loss is plotted as it is and smoothed, as in LLaMA-Factory, together with the eval_loss of evaluations.",
+        "损失同时画原值和平滑值（与 LLaMA-Factory 相同），以及各次评估的 eval_loss。",
     ),
     examples: &[
         ("plot", localized("the loss", "损失")),
         ("plot lr", localized("the learning rate", "学习率")),
-        ("plot save=loss.png", localized("the loss as a picture", "把损失画成图片")),
+        ("plot save=loss.png", localized("saves the loss curve as an image", "把损失曲线存为图片")),
     ],
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "save",
-        help: localized("Draws it to this file, a .png or an .svg.", "画到这个文件，.png 或 .svg。"),
+        help: localized("File for the plot, a .png or .svg.", "把曲线存到这个文件，.png 或 .svg。"),
         repeats: false,
         complete: Complete::Files,
     }],
@@ -63,7 +63,7 @@ fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output>
         Some("grad_norm") => ("grad_norm", points(|record| record.grad_norm), Vec::new()),
         Some(word) => {
             let word = quote(word);
-            return Err(VERB.usage_error(localized!("there is no `{word}` to plot", "没有 `{word}` 可画")));
+            return Err(VERB.usage_error(localized!("cannot plot `{word}`", "无法画 `{word}`")));
         }
     };
     if points.is_empty() {

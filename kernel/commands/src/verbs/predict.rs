@@ -26,25 +26,36 @@ pub static VERB: Verb = Verb {
     name: "predict",
     aliases: &[],
     usage: "predict [NAME[,NAME…]] [max_samples= adapter= output_dir= max_new_tokens= …]",
-    help: localized("answer held-out samples, and score it: BLEU-4 and ROUGE", "回答留出的样本并打分：BLEU-4 和 ROUGE"),
+    help: localized(
+        "answer held-out samples and score the answers with BLEU-4 and ROUGE",
+        "回答留出的样本，并用 BLEU-4 和 \
+                                                                                       ROUGE 打分",
+    ),
     details: localized(
-        "Without a data set, the samples are those that `data` held out (val_size or eval_dataset). With \
-         output_dir, each answer is added to generated_predictions.jsonl as it comes, and in the end \
-         predict_results.json is written. Ctrl-C stops and keeps what is there. The scores are LLaMA-Factory's: \
-         characters for BLEU-4, words as jieba cuts them for ROUGE.",
-        "不写数据集时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，每个回答一出来就写进 \
-         generated_predictions.jsonl，最后写 predict_results.json。Ctrl-C 停止并保留已有的回答。分数与 \
-         LLaMA-Factory 相同：BLEU-4 按字，ROUGE 按 jieba 分词。",
+        "Without NAME, it uses the samples that `data` held out (val_size or eval_dataset). If output_dir is set, each \
+         answer is appended to generated_predictions.jsonl, and the scores are written to predict_results.json at the \
+         end. Ctrl-C stops and keeps the answers so far. The scores are LLaMA-Factory's: BLEU-4 over characters, ROUGE \
+         over words as split by jieba.",
+        "不写 NAME 时，用 `data` 留出的样本（val_size 或 eval_dataset）。设了 output_dir 时，每个回答随即写进 \
+         generated_predictions.jsonl，最后把分数写到 predict_results.json。Ctrl-C 停止并保留已有的回答。分数与 \
+         LLaMA-Factory 相同：BLEU-4 按字计算，ROUGE 按 jieba 分词计算。",
     ),
     examples: &[
         (
             "predict output_dir=saves/creatures/predictions",
-            localized("answers what is held out, and keeps the answers", "回答留出的样本，并保存回答"),
+            localized("answers the held-out samples and saves the answers", "回答留出的样本，并保存回答"),
         ),
-        ("predict max_samples=10 max_new_tokens=64", localized("only ten, and short ones", "只回答十个，而且要短")),
+        (
+            "predict max_samples=10 max_new_tokens=64",
+            localized(
+                "only ten samples, with short answers",
+                "只回答十个样本，回\
+                                                                                                   答要短",
+            ),
+        ),
         (
             "predict creatures_test adapter=base do_sample=false",
-            localized("another data set, without an adapter", "另一个数据集，不用适配器"),
+            localized("another dataset, without an adapter", "另一个数据集，不用适配器"),
         ),
     ],
     takes: Takes::Words(0, usize::MAX),

@@ -25,29 +25,31 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "recipe show | save FILE | load FILE",
     help: localized(
-        "the session as a LLaMA-Factory recipe, and back",
-        "把会话写成 LLaMA-Factory 的训练配方，或读取配方",
+        "show or save the session as a LLaMA-Factory recipe, or load a recipe",
+        "把会话显示或保存为 \
+                                                                                        LLaMA-Factory 的训练配方，或加\
+                                                                                        载配方",
     ),
     details: localized(
-        "`recipe show` writes the YAML and the `llamafactory-cli train` command that its web page would show for \
-         these settings; `recipe save` writes the YAML to a file that `llamafactory-cli train FILE` and `tunebook \
-         train FILE` carry out. `recipe load` reads such a file: it sets what the file says, loads its model, data \
-         and adapter, and `train` can begin. Keys that only steer Python or the machine are accepted and kept; \
-         what would change the result and is not there is refused, every such key by name.",
-        "`recipe show` 写出 YAML，以及 LLaMA-Factory 网页对这些设置会显示的 `llamafactory-cli train` 命令；`recipe \
-         save` 把 YAML 写到文件，`llamafactory-cli train FILE` 和 `tunebook train FILE` 都能执行。`recipe load` 读\
-         取这样的文件：按它设置，加载它的模型、数据和适配器，接着就可以 `train`。只影响 Python 或机器的键会接受并保\
-         留；会改变结果而这里没有的键会被拒绝，并逐个指出。",
+        "`recipe show` prints the YAML and the `llamafactory-cli train` command that LLaMA-Factory's web page would \
+         show for these settings. `recipe save` writes the YAML to a file that both `llamafactory-cli train FILE` and \
+         `tunebook train FILE` can run. `recipe load` reads such a file: it applies its settings and loads its model, \
+         data and adapter, so that `train` can start. Keys that only concern Python or the machine are accepted and \
+         kept; keys that would change the result but are not supported are refused, and each is reported.",
+        "`recipe show` 显示 YAML，以及 LLaMA-Factory 网页对这些设置会显示的 `llamafactory-cli train` 命令。`recipe \
+         save` 把 YAML 写到文件，`llamafactory-cli train FILE` 和 `tunebook train FILE` 都能执行。`recipe load` 读取这\
+         样的文件：应用其中的设置，加载其中的模型、数据和适配器，接着就可以 `train`。只与 Python 或机器有关的键会接受\
+         并保留；会改变结果但不支持的键会被拒绝，并逐个指出。",
     ),
     examples: &[
-        ("recipe show", localized("to look at, or to paste into a shell", "查看，或粘贴到终端")),
+        ("recipe show", localized("to read it, or to paste it into a shell", "查看，或粘贴到终端")),
         (
             "recipe save creatures.yaml",
             localized("for LLaMA-Factory on a larger machine", "给更大的机器上的 LLaMA-Factory"),
         ),
         (
             "recipe load creatures.yaml",
-            localized("then `train 5` makes the first five steps of it", "之后 `train 5` 训练它的前五步"),
+            localized("then `train 5` runs its first five steps", "之后 `train 5` 训练其中的前五步"),
         ),
     ],
     takes: Takes::Words(1, 2),
@@ -70,8 +72,12 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
             recipe::prepare(&read, session, cx)?;
             Ok(Output::Nothing)
         }
-        (Some("save" | "load"), None) => Err(VERB.usage_error(localized!("a file is missing", "缺少文件名"))),
-        _ => Err(VERB.usage_error(localized!("it shows, saves or loads", "应为 show、save 或 load"))),
+        (Some("save" | "load"), None) => Err(VERB.usage_error(localized!("the file name is missing", "缺少文件名"))),
+        _ => Err(VERB.usage_error(localized!(
+            "`recipe` is followed by show, save or load",
+            "`recipe` 后面应为 show、save 或 \
+                                                                                       load"
+        ))),
     }
 }
 
@@ -94,7 +100,7 @@ fn notes(document: &RecipeDocument, lang: Lang) -> Vec<String> {
         let missing = document.missing.join(", ");
         notes.push(localized!(
             lang,
-            "LLaMA-Factory also needs {missing}, which the session has not",
+            "LLaMA-Factory also needs {missing}, which this session does not have",
             "LLaMA-Factory 还需要 {missing}，而会话里没有"
         ));
     }
@@ -102,14 +108,14 @@ fn notes(document: &RecipeDocument, lang: Lang) -> Vec<String> {
         let settings = document.left_out.join(", ");
         notes.push(localized!(
             lang,
-            "not in it, since LLaMA-Factory has no such setting: {settings}",
+            "not included, because LLaMA-Factory has no such setting: {settings}",
             "没有写入，因为 LLaMA-Factory 没有这样的设置：{settings}"
         ));
     }
     if document.left_out.iter().any(|setting| setting == "hub=modelscope") {
         const HUB: Localized = localized(
-            "USE_MODELSCOPE_HUB=1 in its environment lets LLaMA-Factory ask ModelScope",
-            "在 LLaMA-Factory 的环境中设 USE_MODELSCOPE_HUB=1，它就从 ModelScope 下载",
+            "set USE_MODELSCOPE_HUB=1 in LLaMA-Factory's environment to download from ModelScope",
+            "在 LLaMA-Factory 的环境中设 USE_MODELSCOPE_HUB=1，就从 ModelScope 下载",
         );
         notes.push(HUB.in_lang(lang).to_string());
     }

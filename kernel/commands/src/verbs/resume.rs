@@ -17,22 +17,26 @@ pub static VERB: Verb = Verb {
     name: "resume",
     aliases: &[],
     usage: "resume [FOLDER | latest] [KEY=VALUE…]",
-    help: localized("go on from a checkpoint as if nothing had happened", "从检查点继续，如同没有中断过"),
+    help: localized(
+        "resume training from a checkpoint, as if it had never stopped",
+        "从检查点继续训练，如同没有中断过",
+    ),
     details: localized(
-        "FOLDER is a checkpoint or an output folder, of which the latest is taken; `latest` is that of output_dir. The \
-         model must be loaded; the data is read if none is chosen. The settings of the training are taken over, but \
-         for those given along. `train` then goes on with the very next micro-batch, and ends with the adapter that \
-         it would have had without the stop, bit for bit. Model and data that differ are refused.",
-        "FOLDER 是检查点，或输出目录（取其中最新的检查点）；`latest` 取 output_dir 中最新的。模型须已加载；没有选择数据\
-         时会读入数据。训练的设置沿用，同时给出的除外。之后 `train` 从下一个小批次继续，得到的适配器与没有中断时逐位\
-         相同。模型或数据不同时会拒绝。",
+        "FOLDER is a checkpoint, or an output folder, whose latest checkpoint is used; `latest` is the latest \
+         checkpoint in output_dir. The model must be loaded; the data is read if none is chosen. All settings of the \
+         training are restored, except those given in the command. `train` then continues with the next micro-batch \
+         and ends with the adapter that an uninterrupted training would have given, bit for bit. A different model or \
+         different data is refused.",
+        "FOLDER 是检查点，或输出目录（用其中最新的检查点）；`latest` 是 output_dir 中最新的检查点。模型须已加载；没有\
+         选择数据时会读入数据。恢复训练时的全部设置，命令中给出的除外。之后 `train` 从下一个微批次继续，得到的适配器与\
+         没有中断时逐位相同。模型或数据不同时会拒绝。",
     ),
     examples: &[
-        ("resume saves/creatures", localized("from the latest checkpoint there", "从那里最新的检查点")),
-        ("resume saves/creatures/checkpoint-100", localized("from this one", "从这个检查点")),
+        ("resume saves/creatures", localized("from the latest checkpoint in there", "从其中最新的检查点")),
+        ("resume saves/creatures/checkpoint-100", localized("from this checkpoint", "从这个检查点")),
         (
             "resume latest num_train_epochs=6",
-            localized("from the latest of output_dir, for more epochs", "从 output_dir 中最新的检查点，多训练几轮"),
+            localized("from the latest one in output_dir, for more epochs", "从 output_dir 中最新的检查点，多训练几轮"),
         ),
     ],
     takes: Takes::Words(0, 1),

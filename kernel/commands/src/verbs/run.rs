@@ -17,13 +17,13 @@ pub static VERB: Verb = Verb {
     name: "run",
     aliases: &[],
     usage: "run FILE",
-    help: localized("carry out the commands of a file", "执行一个文件中的命令"),
+    help: localized("run the commands in a file", "执行一个文件中的命令"),
     details: localized(
-        "It stops at the first error and says at which line. In a file, `#` begins a comment and `\\` at the end \
-         of a line joins the next one to it.",
-        "遇到第一个错误就停止，并说明在哪一行。文件中 `#` 开始注释，行尾的 `\\` 表示下一行接在后面。",
+        "It stops at the first error and reports its line. In a file, `#` begins a comment, and `\\` at the end of a \
+         line continues it on the next one.",
+        "遇到第一个错误就停止，并指出行号。文件中 `#` 开始注释，行尾的 `\\` 表示与下一行相接。",
     ),
-    examples: &[("run creatures.tune", localized("as if its lines were typed", "就像逐行输入一样"))],
+    examples: &[("run creatures.tune", localized("as if its lines were typed in", "就像逐行输入一样"))],
     takes: Takes::Words(1, 1),
     options: &[],
     settings: &[],

@@ -17,29 +17,31 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "rust CODE",
     help: localized(
-        "run Rust that drives the session; %%rust begins a block",
-        "运行驱动会话的 Rust；%%rust 开始一段代码",
+        "run Rust code that drives the session; %%rust begins a block",
+        "运行驱动会话的 Rust 代码；%%rust 开始\
+                                                                                一段代码",
     ),
     details: localized(
-        "`session()` is the live session: run, load, data, lora, set, get, step, train, history, evaluate, predict, chat, \
-         adapters, plot, tensors. Variables and functions stay from one line to the next; `:dep NAME = \"VERSION\"` \
-         adds a crate, `:vars` lists the variables. A block goes from a line with `%%rust` to an empty line, in a \
-         notebook to the end of the cell. Ctrl-C stops the session's work first, and code that does not end by itself a \
-         little later. It needs cargo and rustc; the first line takes some seconds.",
-        "`session()` 是当前会话：run、load、data、lora、set、get、step、train、history、evaluate、predict、chat、\
-         adapters、plot、tensors。变量和函数在各行之间保留；`:dep NAME = \"VERSION\"` 添加一个 crate，`:vars` 列出变\
-         量。一段代码从 `%%rust` 那一行到一个空行为止，在笔记本中则到单元格结尾。Ctrl-C 先停止会话的工作，稍后再停止自\
-         己不结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
+        "`session()` is the live session; its methods are run, load, data, lora, set, get, step, train, history, \
+         evaluate, predict, chat, adapters, plot and tensors. Variables and functions are kept from one line to the \
+         next; `:dep NAME = \"VERSION\"` adds a crate, `:vars` lists the variables. A block runs from a line with \
+         `%%rust` to an empty line, in a notebook to the end of the cell. Ctrl-C first stops the session's work, and a \
+         little later code that does not end by itself. Rust needs cargo and rustc; the first line takes some \
+         seconds.",
+        "`session()` 是当前会话，方法有 run、load、data、lora、set、get、step、train、history、evaluate、predict、\
+         chat、adapters、plot 和 tensors。变量和函数在各行之间保留；`:dep NAME = \"VERSION\"` 添加 crate，`:vars` 列出\
+         变量。一段代码从 `%%rust` 那一行到空行为止，在笔记本中则到单元格结尾。Ctrl-C 先停止会话的工作，稍后再停止没有\
+         自行结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
     ),
     examples: &[
-        ("rust session().step()", localized("what a call answers", "调用的结果")),
+        ("rust session().step()", localized("the result of a call", "调用的结果")),
         (
             "rust let made = session().train(5)?; made.loss",
             localized("five steps, and their mean loss", "五步及其平均损失"),
         ),
         (
             "rust session().set(\"learning_rate\", made.learning_rate / 2.0)?",
-            localized("with a variable of the line before", "使用上一行的变量"),
+            localized("with a variable from the line before", "使用上一行的变量"),
         ),
     ],
     takes: Takes::Text,

@@ -20,22 +20,22 @@ pub static VERB: Verb = Verb {
     aliases: &[],
     usage: "sample [N] [split=eval]",
     help: localized(
-        "show an encoded sample: pictures, tokens, what is learned",
-        "显示一个编码后的样本：图片、token、要学的部分",
+        "show an encoded sample: images, tokens, supervised tokens",
+        "显示一个编码后的样本：图片、token、计算损失的部分",
     ),
     details: localized(
-        "N counts from 0. What stands between ⟦ and ⟧ is what the model learns to say.",
-        "N 从 0 数起。⟦ 和 ⟧ 之间是模型要学着说的内容。",
+        "N counts from 0. The tokens between ⟦ and ⟧ are supervised: the model learns to generate them.",
+        "N 从 0 数起。⟦ 和 ⟧ 之间的 token 计算损失，是模型要学着生成的内容。",
     ),
     examples: &[
-        ("sample", localized("the first one to train on", "第一个训练样本")),
-        ("sample 41", localized("the 42nd", "第 42 个")),
-        ("sample split=eval", localized("the first one to evaluate on", "第一个评估样本")),
+        ("sample", localized("the first training sample", "第一个训练样本")),
+        ("sample 41", localized("the 42nd training sample", "第 42 个训练样本")),
+        ("sample split=eval", localized("the first evaluation sample", "第一个评估样本")),
     ],
     takes: Takes::Words(0, 1),
     options: &[VerbOption {
         name: "split",
-        help: localized("Which samples: train or eval.", "哪些样本：train 或 eval。"),
+        help: localized("Which samples to show from: train or eval.", "从哪一部分显示：train 或 eval。"),
         repeats: false,
         complete: Complete::Words(&["train", "eval"]),
     }],
@@ -50,7 +50,7 @@ fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output>
         Some("eval") => Split::Eval,
         Some(other) => {
             return Err(VERB.usage_error(localized!(
-                "`{other}` is no split; it is train or eval",
+                "split must be train or eval, not `{other}`",
                 "split 应为 train 或 eval，而不是 `{other}`",
                 other = quote(other)
             )));

@@ -21,10 +21,11 @@ pub static VERB: Verb = Verb {
     usage: "set KEY=VALUE [KEY=VALUE…]",
     help: localized("change settings", "更改设置"),
     details: localized(
-        "`show` lists the settings, `help KEY` explains one. A line of KEY=VALUE alone does the same, and most verbs take \
-         settings themselves: `train 10 lr=1e-4`. A setting counts from the next command that uses it; `none` takes an optional one back.",
-        "`show` 列出设置，`help KEY` 解释某一个。单独一行 KEY=VALUE 也一样，多数命令自己也接受设置：`train 10 lr=1e-4`。设置从下一个用到它的命\
-         令起生效；`none` 收回可选的设置。",
+        "`show` lists the settings, `help KEY` explains one. A line with only KEY=VALUE does the same, and most \
+         commands accept settings themselves: `train 10 lr=1e-4`. A setting takes effect with the next command that \
+         uses it; `none` unsets an optional one.",
+        "`show` 列出设置，`help KEY` 解释其中一个。只写 KEY=VALUE 的一行也一样，多数命令自己也接受设置：`train 10 \
+         lr=1e-4`。设置从下一个用到它的命令起生效；`none` 取消可选的设置。",
     ),
     examples: &[
         (
@@ -38,7 +39,7 @@ pub static VERB: Verb = Verb {
             "set output_dir=saves/creatures",
             localized("where train writes its log and checkpoints", "train 把日志和检查点写到哪里"),
         ),
-        ("set temperature=none", localized("leaves it to the model again", "重新由模型决定")),
+        ("set temperature=none", localized("uses the model's default again", "重新由模型决定")),
     ],
     takes: Takes::Words(0, 2),
     options: &[],

@@ -24,17 +24,17 @@ pub static VERB: Verb = Verb {
     name: "show",
     aliases: &[],
     usage: "show [KEY | GROUP]",
-    help: localized("show settings: all, a group, or one", "显示设置：全部、一组或一个"),
+    help: localized("show all settings, a group, or one", "显示设置：全部、一组或一个"),
     details: localized(
-        "A value that is not the default is marked with `*`. The groups are model, pictures, data, prompt, lora, freeze, \
-         method, training, evaluation, generation, output and export.",
+        "Values that differ from the default are marked with `*`. The groups are model, pictures, data, prompt, lora, \
+         freeze, method, training, evaluation, generation, output and export.",
         "不是默认值的用 `*` 标出。分组有 model、pictures、data、prompt、lora、freeze、method、training、evaluation、\
          generation、output 和 export。",
     ),
     examples: &[
         ("show", localized("all settings", "所有设置")),
-        ("show lora", localized("those of a group", "一组设置")),
-        ("show lr", localized("one of them", "其中一个")),
+        ("show lora", localized("a group of settings", "一组设置")),
+        ("show lr", localized("one setting", "一个设置")),
     ],
     takes: Takes::Words(0, 1),
     options: &[],
