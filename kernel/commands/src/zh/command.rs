@@ -13,40 +13,40 @@ impl Chinese for Error {
             Self::UnknownVerb { word, nearest } => {
                 format!("没有命令 `{word}`{}{REMEDY_ZH}`help` 列出所有命令", mean(nearest))
             }
-            Self::SettingAsVerb { key } => format!("`{key}` 是设置：`{key}=VALUE` 更改它，`show {key}` 显示它"),
+            Self::SettingAsVerb { key } => format!("`{key}` 是设置：`{key}=VALUE` 设置它，`show {key}` 显示它"),
             Self::UnknownOption { verb, key, nearest } => {
                 format!("`{verb}` 不接受 `{key}`{}{REMEDY_ZH}`help {verb}` 显示它接受什么", mean(nearest))
             }
             Self::SettingOfAnother { verb, key, value } => {
-                format!("`{verb}` 没有 `{key}`{REMEDY_ZH}请用 `set {key}={value}` 设置")
+                format!("`{verb}` 不接受 `{key}`{REMEDY_ZH}请用 `set {key}={value}` 设置")
             }
             Self::Spaced { key, value } => format!("请写 `{key}={value}`，`=` 两边不要有空格"),
             Self::Unquoted { key, value } => {
-                format!("由几个词组成的值要加引号{REMEDY_ZH}如果是这个意思，请写 {key}=\"{value}\"")
+                format!("含空格的值要加引号{REMEDY_ZH}如果是这个意思，请写 {key}=\"{value}\"")
             }
             Self::NoValue { key } => format!("`{key}` 没有值{REMEDY_ZH}请写 `{key}=VALUE`"),
-            Self::Twice { key } => format!("`{key}` 写了两次{REMEDY_ZH}只写一次"),
-            Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有关闭：{rest}"),
+            Self::Twice { key } => format!("`{key}` 写了两次{REMEDY_ZH}请只写一次"),
+            Self::OpenQuote { quote, rest } => format!("引号（{quote}）没有闭合：{rest}"),
             Self::Usage { problem, usage } => format!("{}{REMEDY_ZH}用法：{usage}", problem.zh),
             Self::OptionInText { key } => {
-                format!("`{key}=` 应写在文字前面{REMEDY_ZH}如果它本来就是文字，请给文字加上引号")
+                format!("`{key}=` 应写在文字前面{REMEDY_ZH}如果它是文字的一部分，请给文字加上引号")
             }
-            Self::NoPicture => format!("`image=` 后面没有图片{REMEDY_ZH}请写 image=FILE"),
+            Self::NoPicture => format!("`image=` 后面没有文件{REMEDY_ZH}请写 image=FILE"),
             Self::RemotePicture { url } => {
                 format!("图片要从文件读取{REMEDY_ZH}请先下载 {url}（例如用 `curl -LO`），再写出文件名")
             }
             Self::NothingTrained => format!("启用的适配器还没有训练过{REMEDY_ZH}`train 5` 训练五步"),
             Self::NothingEvaluated => {
-                format!("启用的适配器在训练中没有做过评估{REMEDY_ZH}请用 `data NAME val_size=0.1` 留出样本")
+                format!("启用的适配器在训练中没有评估过{REMEDY_ZH}请用 `data NAME val_size=0.1` 留出样本")
             }
-            Self::NobodyToTalk => format!("单独的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`"),
+            Self::NobodyToTalk => format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`"),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
             Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本{REMEDY_ZH}请把它存为 UTF-8"),
             Self::Recursion { path } => {
-                format!("{} 被它自己运行的脚本运行{REMEDY_ZH}请去掉其中一行 `run`", path.display())
+                format!("{} 被它自己运行的脚本再次运行{REMEDY_ZH}请去掉其中一行 `run`", path.display())
             }
             Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷"),
-            Self::Lost => format!("引擎已结束，这是程序缺陷{REMEDY_ZH}会话已不在，请重新启动 tunebook"),
+            Self::Lost => format!("引擎已结束，这是程序缺陷{REMEDY_ZH}会话已丢失，请重新启动 tunebook"),
             Self::Rust(error) => error.zh(),
             Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
@@ -59,21 +59,19 @@ impl Chinese for RustError {
         match self {
             Self::NotBuilt => format!("这个 tunebook 编译时没有包含 Rust 单元格{REMEDY_ZH}请用默认特性编译"),
             Self::NotHere => {
-                format!("Rust 可以在提示符、管道和笔记本里运行，不能在 `run` 读取的文件里运行{REMEDY_ZH}请改用管道")
+                format!("Rust 可以在提示符、管道和笔记本中运行，不能在 `run` 读取的文件中运行{REMEDY_ZH}请改用管道")
             }
             Self::Missing { missing } => {
-                format!(
-                    "Rust 单元格需要 {missing}，但找不到{REMEDY_ZH}`rustup` 会安装 Rust 和所需的一切。没有它，命令照常可用"
-                )
+                format!("Rust 单元格需要 {missing}，但找不到{REMEDY_ZH}请用 `rustup` 安装完整的 Rust。没有它，命令照常可用")
             }
             Self::Start { problem } => format!("Rust 单元格无法启动：{problem}"),
             Self::Compile { message, report: _ } | Self::Refused { message } => {
-                format!("{message}{REMEDY_ZH}这个单元格没有运行任何内容")
+                format!("{message}{REMEDY_ZH}这个单元格的代码都没有运行")
             }
             Self::Panicked { message } => format!("单元格发生 panic：{message}"),
             Self::Failed { message } => message.clone(),
             Self::Interrupted => "已停止".to_string(),
-            Self::Killed => format!("已停止{REMEDY_ZH}单元格没有自行结束，因此结束了它的进程"),
+            Self::Killed => format!("已停止{REMEDY_ZH}单元格没有自行结束，因此终止了它的进程"),
             Self::Died { how } => format!("Rust 单元格的进程已结束（{how}）"),
         }
     }

@@ -25,12 +25,12 @@ impl Chinese for Error {
     fn zh(&self) -> String {
         match self {
             Self::NoModel => format!("还没有加载模型{REMEDY_ZH}请先加载，例如 `load path/to/Qwen2.5-VL-3B-Instruct`"),
-            Self::NoData => format!("还没有选择数据{REMEDY_ZH}请先选择数据集，例如 `data creatures dataset_dir=data`"),
+            Self::NoData => format!("还没有选择数据集{REMEDY_ZH}请先选择，例如 `data creatures dataset_dir=data`"),
             Self::NoAdapter => format!("没有启用适配器{REMEDY_ZH}请用 `lora` 新建，或用 `adapter load PATH` 加载"),
             Self::UnknownAdapter { name, nearest } => format!("没有名为 `{name}` 的适配器{}", mean(nearest)),
             Self::NoTensor { name, nearest } => {
                 format!(
-                    "适配器中没有名为 `{name}` 的张量{}{REMEDY_ZH}`session().tensors()` 中有它们的名称",
+                    "适配器中没有名为 `{name}` 的张量{}{REMEDY_ZH}`session().tensors()` 列出它们的名称",
                     mean(nearest)
                 )
             }
@@ -40,24 +40,24 @@ impl Chinese for Error {
             Self::BadValue { setting, value } => {
                 format!("`{value}` 不能作为 {} 的值：可取{}", setting.name, expected(setting, Lang::Zh))
             }
-            Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
-            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
+            Self::Write { path, source } => format!("无法写入 {}：{}", path.display(), io(source)),
+            Self::Read { path, source } => format!("无法读取 {}：{}", path.display(), io(source)),
             Self::Cancelled => "已停止".to_string(),
             Self::Json { path, source } => {
                 format!("{} 不是有效的 JSON：{}", path.display(), message(&source.to_string()))
             }
             Self::BuiltWithoutCuda => {
-                format!("这个程序只能用 CPU 计算{REMEDY_ZH}请用 `--features cuda` 编译 tunebook，或 `set device=auto`")
+                format!("这个 tunebook 只能用 CPU 计算{REMEDY_ZH}请用 `--features cuda` 编译，或 `set device=auto`")
             }
             Self::NoCudaDevice { problem } => {
-                format!("没有可用的 CUDA 设备（{problem}）{REMEDY_ZH}`set device=cpu` 用 CPU 计算")
+                format!("没有可用的 CUDA 设备（{problem}）{REMEDY_ZH}要用 CPU 计算，请 `set device=cpu`")
             }
             Self::Instead { path, what } => format!("{} {}", path.display(), what.zh()),
             Self::NoFolder { path } => {
-                format!("没有文件夹 {}{REMEDY_ZH}模型从 config.json 所在的文件夹加载", path.display())
+                format!("没有文件夹 {}{REMEDY_ZH}请写模型的 config.json 所在的文件夹", path.display())
             }
             Self::File { path } => {
-                format!("{} 是文件{REMEDY_ZH}请加载它所在的、含有 config.json 的文件夹", path.display())
+                format!("{} 是文件{REMEDY_ZH}请加载它和模型的 config.json 所在的文件夹", path.display())
             }
             Self::NoConfig { path } => format!(
                 "{} 中没有 config.json：模型的文件夹应有 config.json、tokenizer.json 和 *.safetensors",
@@ -77,7 +77,7 @@ impl Chinese for Error {
                 [] => format!("{names} 中一个样本也没有"),
                 [first, ..] => {
                     let (count, first) = (skipped.len(), in_one(|| first.zh()));
-                    format!("{names} 中没有能用的样本（略去了 {count} 个；第一个：{first}）")
+                    format!("{names} 中没有能用的样本（跳过了 {count} 个；第一个：{first}）")
                 }
             },
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
@@ -85,12 +85,12 @@ impl Chinese for Error {
                 "{} 中已有训练（{found}）{REMEDY_ZH}请换一个 output_dir，或设置 overwrite_output_dir=true",
                 path.display()
             ),
-            Self::Plot(problem) => format!("画不出曲线：{problem}"),
+            Self::Plot(problem) => format!("无法绘制曲线：{problem}"),
             Self::PromptAndHistory => {
-                format!("train_on_prompt 学习每一轮，mask_history 只学习最后一个回答{REMEDY_ZH}请把其中一个设为 false")
+                format!("train_on_prompt 在每一轮上计算损失，mask_history 只在最后一个回答上计算{REMEDY_ZH}请把其中一个设为 false")
             }
             Self::ValSizeAndEvalDataset => {
-                format!("val_size 从数据中留出一部分，eval_dataset 用另外的数据{REMEDY_ZH}只能设其中一个")
+                format!("val_size 从训练数据中留出一部分，eval_dataset 用另外的数据集{REMEDY_ZH}只能设其中一个")
             }
             Self::CopiesMemory { parameters, needed, free } => {
                 let parameters = thousands(*parameters);
@@ -102,20 +102,17 @@ impl Chinese for Error {
             Self::Memory { limit, least, remedies } => {
                 let remedies = remedies.localize(Lang::Zh);
                 format!(
-                    "memory={limit} 小于一步至少需要的 {least:.1} GB{REMEDY_ZH}请调大 memory，或调低设置：{remedies}"
+                    "memory={limit} 小于一步至少需要的 {least:.1} GB（即使全部重计算）{REMEDY_ZH}请调大 memory，或调低设置：{remedies}"
                 )
             }
             Self::FreeMemory { needed, free, remedies } => {
                 let remedies = remedies.localize(Lang::Zh);
                 format!(
-                    "除权重外一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB{REMEDY_ZH}请调低设置：{remedies}；\
-                     设 memory=GB 则照样训练"
+                    "除权重外，一步还需要 {needed:.1} GB，可用的只有 {free:.1} GB{REMEDY_ZH}请调低设置：{remedies}；要照样训练，请设 memory=GB"
                 )
             }
             Self::NotFinite { step, loss, grad_norm, learning_rate } => format!(
-                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，所以没有执行{REMEDY_ZH}适配器停在上一步之后的状态。\
-                 `train` 从后面的样本继续；如果再次出现，请用 `resume` 回到更早的检查点，并调低学习率\
-                 （learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型"
+                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，因此没有更新{REMEDY_ZH}适配器停在上一步之后的状态。`train` 从后面的样本继续；如果再次出现，请用 `resume` 回到更早的检查点，并调低学习率（learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型"
             ),
             Self::Diverged { step, learning_rate, checkpoint } => {
                 let way = match checkpoint {
@@ -135,35 +132,32 @@ impl Chinese for Error {
                 format!("{}{REMEDY_ZH}请修好后继续，或用 on_bad_sample=skip 跳过这样的样本", skipped.zh())
             }
             Self::BadSamplesInARow { count, last } => {
-                format!("连续 {count} 个样本都不能用，问题应该不在样本本身；最后一个：{}", last.zh())
+                format!("连续 {count} 个样本都不能用，问题可能不在样本本身；最后一个：{}", last.zh())
             }
             Self::AdapterNotFinite { name } => format!(
-                "适配器的 `{name}` 中有不是数的值（NaN 或无穷大），无法用它计算{REMEDY_ZH}请从更早的检查点加载，或用 `adapter off` 停用"
+                "适配器的 `{name}` 中有 NaN 或无穷大，适配器无法使用{REMEDY_ZH}请从更早的检查点加载，或用 `adapter off` 停用"
             ),
             Self::OutputNotFinite => {
                 format!(
-                    "模型的输出不是数（NaN 或无穷大），但模型和适配器的权重都是数：有些值太大，无法计算{REMEDY_ZH}\
-                 请加载适配器更早的检查点，或用 dtype=float32 加载模型"
+                    "模型的输出是 NaN 或无穷大，但模型和适配器的权重都是有限数：有些值太大，无法计算{REMEDY_ZH}请加载适配器更早的检查点，或用 dtype=float32 加载模型"
                 )
             }
             Self::NothingToCompare => {
                 format!("没有可与模型比较的适配器{REMEDY_ZH}请用 `lora` 新建，或用 `adapter load PATH` 加载")
             }
             Self::ExportExists { path } => {
-                format!("{} 中已有内容{REMEDY_ZH}请选一个空的或还不存在的文件夹", path.display())
+                format!("{} 不是空的{REMEDY_ZH}请选一个空的或还不存在的文件夹", path.display())
             }
             Self::NoSpace { path, needed, free } => format!(
-                "{} 的空闲空间是 {free:.1} GB，模型却需要 {needed:.1} GB{REMEDY_ZH}请换一个磁盘或腾出空间",
+                "{} 的剩余空间是 {free:.1} GB，模型需要 {needed:.1} GB{REMEDY_ZH}请换一个磁盘或腾出空间",
                 path.display()
             ),
             Self::OtherTokenizer { path, config, found } => format!(
-                "{} 说 image_token_id 是 {config}，但在 tokenizer.json 中 <|image_pad|> 是 token {found}：\
-                 这两个文件属于不同的模型",
+                "{} 中 image_token_id 是 {config}，但在 tokenizer.json 中 <|image_pad|> 是 token {found}：这两个文件属于不同的模型",
                 path.display()
             ),
             Self::OtherProcessor { path, key, config, found } => format!(
-                "{} 的图像处理器的 {key} 是 {found}，config.json 要求的却是 {config}：preprocessor_config.json（或 \
-                 processor_config.json）属于别的模型",
+                "{} 的图像处理器中 {key} 是 {found}，config.json 中却是 {config}：preprocessor_config.json（或 processor_config.json）属于别的模型",
                 path.display()
             ),
             Self::NoCheckpoint { path } => {
@@ -178,31 +172,31 @@ impl Chinese for Error {
                 )
             }
             Self::NoTrainingState { path } => format!(
-                "{} 中有适配器，但没有训练状态（save_only_model，或由其他程序写成）{REMEDY_ZH}`adapter load` 从它开始新的训练",
+                "{} 中有适配器，但没有训练状态（保存时设了 save_only_model，或由其他程序保存）{REMEDY_ZH}`adapter load` 可从它开始新的训练",
                 path.display()
             ),
             Self::MissingState { path, name } => {
-                format!("{} 没有张量 `{name}`{REMEDY_ZH}检查点不完整，请从更早的继续", path.display())
+                format!("{} 中没有张量 `{name}`{REMEDY_ZH}检查点不完整，请从更早的检查点继续", path.display())
             }
             Self::OtherSnapshot { name } => format!("这份快照属于别的适配器：其中没有张量 `{name}`"),
             Self::StateVersion { path, version } => {
-                format!("{} 的版本是 {version}，这个 tunebook 读不了{REMEDY_ZH}请用写它的 tunebook", path.display())
+                format!("{} 的版本是 {version}，这个 tunebook 无法读取{REMEDY_ZH}请用写出它的 tunebook", path.display())
             }
             Self::OtherModel { path, name, differences } => format!(
-                "{} 是用别的模型做的（{name}：{}）{REMEDY_ZH}请先以同样的设置加载那个模型",
+                "{} 是用别的模型训练的（{name}：{}）{REMEDY_ZH}请先以同样的设置加载那个模型",
                 path.display(),
                 list(differences)
             ),
             Self::OtherData { path, differences } => format!(
-                "{} 是用别的数据做的（{}）{REMEDY_ZH}请用 `data` 选同样的数据，或在新的会话中重新开始",
+                "{} 是用别的数据训练的（{}）{REMEDY_ZH}请用 `data` 选同样的数据，或在新的会话中重新开始",
                 path.display(),
                 list(differences)
             ),
             Self::NoOutputDir => {
-                format!("没有 output_dir 可写检查点{REMEDY_ZH}只要适配器请写 `save FOLDER`，否则请设置 output_dir")
+                format!("没有设置 output_dir，不知道把检查点写到哪里{REMEDY_ZH}请设置它，或用 `save FOLDER` 只保存适配器")
             }
             Self::NothingToEvaluate { key } => format!(
-                "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并让 eval_strategy 为 steps 或 epoch"
+                "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并把 eval_strategy 设为 steps 或 epoch"
             ),
             Self::BestNeedsOutput => "load_best_model_at_end 需要检查点：请设置 output_dir".to_string(),
             Self::Schedule(error) => error.zh(),
@@ -267,14 +261,14 @@ impl Chinese for Instead {
     fn zh(&self) -> String {
         match self {
             Self::LfsPointer => {
-                format!("只是 Git LFS 指针，不是文件本身{REMEDY_ZH}请在它所在的文件夹里运行 `git lfs pull` 取得文件")
+                format!("只是 Git LFS 指针，不是文件本身{REMEDY_ZH}请在它所在的文件夹中运行 `git lfs pull` 取得文件")
             }
             Self::WebPage => {
-                format!("是被当作文件存下来的网页{REMEDY_ZH}请重新下载，链接要用带 `resolve` 而不是 `blob` 的")
+                format!("是网页，被当作文件存了下来{REMEDY_ZH}请重新下载，链接要用带 `resolve` 而不是 `blob` 的")
             }
             Self::Zip => {
                 format!(
-                    "是 ZIP 压缩包（Excel 和 PyTorch 的文件也是）{REMEDY_ZH}请解压，或另存为正确的格式，表格存为 UTF-8 的 CSV"
+                    "是 ZIP 压缩包（Excel 和 PyTorch 的文件也是）{REMEDY_ZH}请解压，或另存为正确的格式：表格存为 UTF-8 的 CSV"
                 )
             }
             Self::Archive(name) => format!("是 {name} 压缩包{REMEDY_ZH}请解压，使用其中的文件"),
@@ -287,29 +281,28 @@ impl Chinese for RecipeError {
         match self {
             Self::Yaml { path, problem } => format!("{} 不是 YAML 训练配方：{problem}", path.display()),
             Self::Override(text) => {
-                format!("`{text}` 不能覆盖配方中的值{REMEDY_ZH}请写 key=value，如 learning_rate=1e-4")
+                format!("`{text}` 不能覆盖配方中的值{REMEDY_ZH}请写 key=value，例如 learning_rate=1e-4")
             }
             Self::UnknownKey { key, nearest } => format!("训练配方没有名为 `{key}` 的键{}", mean(nearest)),
-            Self::Refused { key, value, why } => format!("`{key}: {value}` 无法照做：{}", why.zh),
+            Self::Refused { key, value, why } => format!("无法执行 `{key}: {value}`：{}", why.zh),
             Self::NothingToEvaluate => {
-                format!("训练配方要评估，却没有留出样本{REMEDY_ZH}请加上 val_size 或 eval_dataset")
+                format!("训练配方要评估，但没有留出样本{REMEDY_ZH}请加上 val_size 或 eval_dataset")
             }
             Self::PredictsWithoutGenerating => {
                 format!(
-                    "`do_predict: true` 要写出回答，LLaMA-Factory 为此还要求 `predict_with_generate: true`{REMEDY_ZH}请加上"
+                    "`do_predict: true` 要生成回答，LLaMA-Factory 为此还要求 `predict_with_generate: true`{REMEDY_ZH}请加上"
                 )
             }
             Self::EvaluatesByGenerating => {
                 format!(
-                    "`do_eval: true` 计算 eval_loss，而 `predict_with_generate: true` 会改为给回答打分，那是 `do_predict: true` \
-                 的事{REMEDY_ZH}请写 do_predict: true，或 predict_with_generate: false"
+                    "`do_eval: true` 计算 eval_loss，而 `predict_with_generate: true` 会改为给回答打分，那是 `do_predict: true` 的作用{REMEDY_ZH}请写 do_predict: true，或 predict_with_generate: false"
                 )
             }
             Self::Missing { key } => format!("训练配方缺少 `{key}`，训练需要它"),
             Self::MissingForExport { key } => format!("配方缺少 `{key}`，导出需要它"),
             Self::Several(problems) => {
                 let lines: Vec<_> = problems.iter().map(|problem| format!("  {}", in_one(|| problem.zh()))).collect();
-                format!("训练配方无法照做：\n{}", lines.join("\n"))
+                format!("无法执行训练配方：\n{}", lines.join("\n"))
             }
         }
     }
@@ -330,7 +323,7 @@ impl Chinese for ScheduleError {
                 format!("`{value}` 不能作为 lr_scheduler_kwargs 中 {key} 的值：应为{}", expected.zh())
             }
             Self::MinLr { schedule } => format!(
-                "lr_scheduler_type={schedule} 需要 min_lr 或 min_lr_rate，只能有一个，例如 lr_scheduler_kwargs=min_lr_rate:0.1"
+                "lr_scheduler_type={schedule} 需要 min_lr 和 min_lr_rate 之一，例如 lr_scheduler_kwargs=min_lr_rate:0.1"
             ),
         }
     }

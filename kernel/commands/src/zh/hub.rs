@@ -8,14 +8,12 @@ use super::Chinese;
 impl Chinese for HubError {
     fn zh(&self) -> String {
         match self {
-            Self::NoId { text } => format!("`{text}` 不是模型站上仓库的名称{REMEDY_ZH}名称应为 OWNER/NAME"),
+            Self::NoId { text } => format!("`{text}` 不是模型社区中仓库的名称{REMEDY_ZH}名称应为 OWNER/NAME"),
             Self::NoCache { variable } => {
-                format!(
-                    "用户没有主目录，下载没有地方放{REMEDY_ZH}请把 {variable} 设为一个文件夹，或设 cache_dir=FOLDER"
-                )
+                format!("用户没有主目录，无处存放下载的文件{REMEDY_ZH}请把 {variable} 或 cache_dir 设为一个文件夹")
             }
             Self::Unreachable { names, id, problem } => format!(
-                "没有文件夹 {id}，在 {} 也连不上 {}（{problem}）{REMEDY_ZH}请把 {} 设为连得上的主机，或试试 hub={}",
+                "没有文件夹 {id}，也无法通过 {} 连接 {}（{problem}）{REMEDY_ZH}请把 {} 设为可以连接的主机，或试试 hub={}",
                 names.endpoint, names.hub, names.endpoint_variable, names.other
             ),
             Self::Offline { id, cache } => {
@@ -27,7 +25,7 @@ impl Chinese for HubError {
                     false => format!("没有令牌（{}）的访客", names.token_variable),
                 };
                 let nearest = nearest.as_ref().map(|name| format!("（是不是想写 {name}？）")).unwrap_or_default();
-                format!("没有文件夹 {id}，{} 上也没有{who}能看到的同名仓库{nearest}", names.hub)
+                format!("没有文件夹 {id}，{} 上也没有{who}能访问的同名仓库{nearest}", names.hub)
             }
             Self::NoRevision { names, id, revision } => {
                 format!("{id} 在 {} 上没有版本 `{revision}`{REMEDY_ZH}model_revision=main 是最新的", names.hub)
@@ -35,29 +33,29 @@ impl Chinese for HubError {
             Self::Denied { names, id, status, with_token, page } => {
                 let (hub, variable) = (names.hub, names.token_variable);
                 let remedy = match with_token {
-                    true => format!("你的令牌（{variable}）没有权限{REMEDY_ZH}请在 {page} 申请访问并接受许可"),
-                    false => format!("它需要令牌，写在 {variable} 中{REMEDY_ZH}请在 {page} 取得令牌并接受许可"),
+                    true => format!("你的令牌（{variable}）没有权限{REMEDY_ZH}请在 {page} 申请访问并接受许可协议"),
+                    false => format!("需要在 {variable} 中设置令牌{REMEDY_ZH}请在 {page} 取得令牌并接受许可协议"),
                 };
-                format!("{hub} 不提供 {id}（{status}）：{remedy}")
+                format!("{hub} 拒绝访问 {id}（{status}）：{remedy}")
             }
             Self::Status { url, status, text } => {
                 let text = if text.is_empty() { String::new() } else { format!("（{text}）") };
-                format!("{url} 回答 {status}{text}")
+                format!("{url} 返回 {status}{text}")
             }
-            Self::Answer { url, problem } => format!("{url} 的回答与预期不同：{problem}"),
+            Self::Answer { url, problem } => format!("{url} 返回的内容与预期不同：{problem}"),
             Self::LongListing { url, megabytes } => {
-                format!("{url} 列出的文件名超过 {megabytes} MB{REMEDY_ZH}没有哪个模型站的仓库有这么多文件")
+                format!("{url} 列出的文件名超过 {megabytes} MB{REMEDY_ZH}模型社区中没有哪个仓库有这么多文件")
             }
             Self::Entry { url, file } => format!("{url} 列出的 `{file}` 的名称、大小或哈希值不可能属于仓库中的文件"),
             Self::NoModel { id, missing, found } => format!(
-                "{id} 没有 {missing}（共 {found} 个文件）{REMEDY_ZH}这里的模型需要 config.json、tokenizer.json 和 *.safetensors"
+                "{id} 没有 {missing}（共 {found} 个文件）{REMEDY_ZH}模型需要 config.json、tokenizer.json 和 *.safetensors"
             ),
             Self::NoData { id, folder } => {
                 let folder = folder.as_ref().map(|folder| format!(" 的 {folder} 中")).unwrap_or_default();
-                format!("{id}{folder} 没有能作为数据读取的文件{REMEDY_ZH}可读 json、jsonl、csv 和 parquet")
+                format!("{id}{folder} 没有能作为数据读取的文件{REMEDY_ZH}支持 json、jsonl、csv 和 parquet")
             }
             Self::Broken { file, times, problem } => {
-                format!("{file} 连续 {times} 次中断，没有任何进展（{problem}）{REMEDY_ZH}再执行同一命令会从那里继续")
+                format!("{file} 的下载连续 {times} 次中断，没有任何进展（{problem}）{REMEDY_ZH}再次执行同一命令会从中断处继续")
             }
             Self::Size { names, file, host, times, expected, found } => {
                 let found = found.map_or_else(|| format!("超过 {expected} 字节"), |found| format!("{found} 字节"));
@@ -68,9 +66,7 @@ impl Chinese for HubError {
                 )
             }
             Self::Checksum { file, host, algorithm, expected, found } => {
-                format!(
-                    "从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}{REMEDY_ZH}它已删除，请重试"
-                )
+                format!("从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}{REMEDY_ZH}文件已删除，请重试")
             }
         }
     }

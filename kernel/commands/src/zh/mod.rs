@@ -50,7 +50,7 @@ fn io(error: &std::io::Error) -> String {
         ErrorKind::QuotaExceeded => "超出了磁盘配额".to_string(),
         ErrorKind::FileTooLarge => "超出了文件大小的上限（ulimit -f）".to_string(),
         ErrorKind::ReadOnlyFilesystem => "文件系统只读".to_string(),
-        ErrorKind::InvalidData => "不是有效的 UTF-8 文字".to_string(),
+        ErrorKind::InvalidData => "不是有效的 UTF-8 文本".to_string(),
         _ => error.to_string(),
     }
 }
@@ -58,7 +58,7 @@ fn io(error: &std::io::Error) -> String {
 impl Chinese for NotAFile {
     fn zh(&self) -> String {
         match self {
-            Self::Pipe => "这是管道；请把它输出的内容写到文件里，再写该文件的名字",
+            Self::Pipe => "这是管道；请把它的输出写到文件里，再使用该文件",
             Self::Socket => "这是套接字，不是文件",
             Self::Device => "这是设备，不是文件",
         }

@@ -16,8 +16,8 @@ use super::io;
 impl Chinese for Error {
     fn zh(&self) -> String {
         match self {
-            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
-            Self::Write { path, source } => format!("写不了 {}：{}", path.display(), io(source)),
+            Self::Read { path, source } => format!("无法读取 {}：{}", path.display(), io(source)),
+            Self::Write { path, source } => format!("无法写入 {}：{}", path.display(), io(source)),
             Self::Json { path, source } => {
                 format!("{} 不是有效的 JSON：{}", path.display(), message(&source.to_string()))
             }
@@ -26,7 +26,7 @@ impl Chinese for Error {
                 format!("{} 不是完整的 safetensors 文件（{problem}）{REMEDY_ZH}请重新下载", path.display())
             }
             Self::MissingShards { place, files } => {
-                format!("{} 需要的文件不在：{}{REMEDY_ZH}请把它们也下载或复制过来", place.display(), files.join("、"))
+                format!("{} 需要的文件缺失：{}{REMEDY_ZH}请把它们也下载或复制过来", place.display(), files.join("、"))
             }
             Self::NoWeights { place } => format!(
                 "{} 中没有权重：既没有 model.safetensors，也没有 model.safetensors.index.json 及其文件",
@@ -35,9 +35,7 @@ impl Chinese for Error {
             Self::PickledWeights { place, file } => {
                 let place = place.display();
                 format!(
-                    "{place} 的权重存为 {file}，读取这种文件可能会执行其中的代码{REMEDY_ZH}请用 transformers 改存为 safetensors：\
-                     python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; \
-                     M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
+                    "{place} 的权重存为 {file}，读取这种格式可能会执行其中的代码{REMEDY_ZH}请用 transformers 另存为 safetensors：python -c \"from transformers import AutoModelForImageTextToText as M; d = '{place}'; M.from_pretrained(d, dtype='auto').save_pretrained(d)\""
                 )
             }
             Self::Gguf { path } => format!(
@@ -49,13 +47,13 @@ impl Chinese for Error {
                 format!("{} 已损坏（{problem}）{REMEDY_ZH}请从更早的检查点继续，或重新复制这个文件", path.display())
             }
             Self::WeightsChanged { path } => format!(
-                "加载模型之后，{} 被改写或截短，权重已不是原来的{REMEDY_ZH}请在文件完整后重新 `load` 模型",
+                "加载模型之后，{} 被修改或截断，权重已与原来不同{REMEDY_ZH}请在文件完整后重新 `load` 模型",
                 path.display()
             ),
             Self::MissingTensors { place, count, names, others } => {
                 let others = match others.is_empty() {
                     true => String::new(),
-                    false => format!("（另有模型没有的：{}）", few(others)),
+                    false => format!("（另有模型没有的张量：{}）", few(others)),
                 };
                 format!(
                     "{} 缺少模型的 {count} 个张量：{}{others}{REMEDY_ZH}检查点不完整，或属于别的架构",
@@ -64,7 +62,7 @@ impl Chinese for Error {
                 )
             }
             Self::Shape { path, name, expected, found } => {
-                format!("{} 中的张量 `{name}` 形状是 {found:?}，config.json 却要求 {expected:?}", path.display())
+                format!("{} 中的张量 `{name}` 形状是 {found:?}，而 config.json 要求 {expected:?}", path.display())
             }
             Self::DType { path, name, dtype } => {
                 format!(
@@ -73,15 +71,14 @@ impl Chinese for Error {
                 )
             }
             Self::NotFinite { place, name } => format!(
-                "{} 中模型的 `{name}` 有不是数的值（NaN 或无穷大）：文件已损坏，或写出它的训练已经失败{REMEDY_ZH}请换一份模型",
+                "{} 中模型的 `{name}` 含有 NaN 或无穷大：文件已损坏，或写出它的训练已经失败{REMEDY_ZH}请换一份模型",
                 place.display()
             ),
             Self::Adapter(error) => error.zh(),
-            Self::Input(problem) => format!("输入不适合模型：{problem}"),
+            Self::Input(problem) => format!("输入与模型不符：{problem}"),
             Self::DeviceMemory => {
                 format!(
-                    "设备内存不足{REMEDY_ZH}请用 quantization_bit=4 加载模型，或把 per_device_train_batch_size、cutoff_len 或 \
-                 image_max_pixels 调低后训练，或用 device=cpu 加载"
+                    "设备内存不足{REMEDY_ZH}请用 quantization_bit=4 加载模型，或调低 per_device_train_batch_size、cutoff_len 或 image_max_pixels 后训练，或用 device=cpu 加载"
                 )
             }
             Self::Cancelled => "已停止".to_string(),
@@ -94,7 +91,7 @@ impl Chinese for ConfigError {
     fn zh(&self) -> String {
         match self {
             Self::Architecture { found, expected } => {
-                let found = found.as_ref().map_or("没有写明模型".to_string(), |found| format!("写的是 {found}"));
+                let found = found.as_ref().map_or("没有写明架构".to_string(), |found| format!("写的是 {found}"));
                 format!("{found}，而 tunebook 训练的是 {expected}{REMEDY_ZH}请选择这种模型的文件夹")
             }
             Self::Quantized { method, bits } => {
@@ -105,19 +102,19 @@ impl Chinese for ConfigError {
                 )
             }
             Self::Value { key, value } => format!("{key} 是 {value}，类型不对"),
-            Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token 编号"),
+            Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token id"),
             Self::Activation { key, found } => format!("{key} 是 {found}{REMEDY_ZH}只支持 silu"),
-            Self::SlidingWindow => "use_sliding_window 为 true，不支持这样的层".to_string(),
+            Self::SlidingWindow => "use_sliding_window 为 true，但不支持滑动窗口注意力".to_string(),
             Self::RopeType { found } => format!(
-                "不支持 rope 类型 `{found}`，只支持 mrope{REMEDY_ZH}把它改成 `mrope` 后，可以处理模型训练时长度以内的文本"
+                "不支持 rope 类型 `{found}`，只支持 mrope{REMEDY_ZH}改成 `mrope` 后，可以处理不超过模型训练时长度的文本"
             ),
-            Self::Heads { hidden_size, heads } => format!("hidden_size {hidden_size} 不能平分给 {heads} 个注意力头"),
+            Self::Heads { hidden_size, heads } => format!("hidden_size {hidden_size} 不能被注意力头数 {heads} 整除"),
             Self::KeyValueHeads { heads, kv_heads } => format!("{heads} 个注意力头不能共用 {kv_heads} 个键值头"),
             Self::MropeSection { section, head_dim } => {
                 format!("mrope_section {section:?} 之和不是头维度 {head_dim} 的一半")
             }
             Self::VisionHeads { hidden_size, heads } => {
-                format!("视觉部分的 hidden_size {hidden_size} 不能平分给 {heads} 个头")
+                format!("视觉部分的 hidden_size {hidden_size} 不能被头数 {heads} 整除")
             }
             Self::PatchSizes => "视觉部分的 patch_size、spatial_merge_size 和 window_size 必须为正数".to_string(),
             Self::Widths { out_hidden_size, hidden_size } => {
@@ -132,14 +129,12 @@ impl Chinese for AdapterError {
         match self {
             Self::Value { key, value, expected } => format!("`{value}` 不能作为 {key} 的值：应为{}", expected.zh()),
             Self::UnknownTarget { target, names } => {
-                format!("lora_target `{target}` 不是线性层的名称{REMEDY_ZH}可以是 `all`，或其中一些：{names}")
+                format!("lora_target `{target}` 不匹配任何线性层{REMEDY_ZH}可以是 `all`，或其中一些：{names}")
             }
             Self::FrozenTarget { target, names } => format!(
-                "lora_target `{target}` 只指向冻结的层（freeze_vision_tower、freeze_multi_modal_projector、\
-                 freeze_language_model）{REMEDY_ZH}可以是 `all`，或其中一些：{names}"
+                "lora_target `{target}` 只匹配冻结的层（freeze_vision_tower、freeze_multi_modal_projector、freeze_language_model）{REMEDY_ZH}可以是 `all`，或其中一些：{names}"
             ),
-            Self::AllFrozen => "没有可训练的了：请把 freeze_vision_tower、freeze_multi_modal_projector 或 \
-                                freeze_language_model 设为 false"
+            Self::AllFrozen => "没有可训练的参数：请把 freeze_vision_tower、freeze_multi_modal_projector 或 freeze_language_model 设为 false"
                 .to_string(),
             Self::UnknownTrainable { key, module, names } => {
                 format!("{key} `{module}` 不是模型的模块{REMEDY_ZH}可以是其中一些：{names}")
@@ -148,10 +143,10 @@ impl Chinese for AdapterError {
                 format!("{} 需要完整的权重，但模型是量化加载的{REMEDY_ZH}请不带 quantization_bit 加载", what.zh())
             }
             Self::UnknownWeight { path, name } => {
-                format!("{} 中的张量 `{name}` 不属于加载的模型{REMEDY_ZH}这个文件是为别的模型做的", path.display())
+                format!("{} 中的张量 `{name}` 不属于加载的模型{REMEDY_ZH}这个文件是为别的模型制作的", path.display())
             }
             Self::WeightShape { path, name, expected, found } => format!(
-                "{} 中的张量 `{name}` 形状是 {found:?}，但加载的模型是 {expected:?}{REMEDY_ZH}这个文件是为别的模型做的",
+                "{} 中的张量 `{name}` 形状是 {found:?}，但加载的模型是 {expected:?}{REMEDY_ZH}这个文件是为别的模型制作的",
                 path.display()
             ),
             Self::Other => format!("两个适配器训练的张量不同{REMEDY_ZH}请用 `adapter load` 加载另一个"),
@@ -164,7 +159,7 @@ impl Chinese for AdapterError {
                 format!("{path} 中是完整的模型，不是适配器{REMEDY_ZH}请用 `load {path}` 加载")
             }
             Self::Pickle { path } => format!(
-                "{} 中的适配器只有 adapter_model.bin，这里不读{REMEDY_ZH}请用 PEFT 加载，再以 safe_serialization=True 保存",
+                "{} 中的适配器只有 adapter_model.bin，不支持这种格式{REMEDY_ZH}请用 PEFT 加载，再以 safe_serialization=True 保存",
                 path.display()
             ),
             Self::Unsupported { path, key, value } => {
@@ -187,12 +182,11 @@ impl Chinese for AdapterError {
             ),
             Self::Twice { path, name } => format!("{} 中的张量 `{name}` 以两个名称出现", path.display()),
             Self::UnknownModule { path, name, module } => format!(
-                "{} 中的张量 `{name}` 属于 `{module}`，加载的模型没有这个线性层{REMEDY_ZH}适配器是为别的模型做的",
+                "{} 中的张量 `{name}` 属于 `{module}`，但加载的模型没有这个线性层{REMEDY_ZH}适配器是为别的模型训练的",
                 path.display()
             ),
             Self::Shape { path, name, expected, found } => format!(
-                "{} 中的张量 `{name}` 形状是 {found:?}，但 adapter_config.json 中的 r 和加载的模型要求 {expected:?}{REMEDY_ZH}\
-                 适配器是为别的模型做的，或配置不属于它",
+                "{} 中的张量 `{name}` 形状是 {found:?}，但 adapter_config.json 中的 r 和加载的模型要求 {expected:?}{REMEDY_ZH}适配器是为别的模型训练的，或配置与它不符",
                 path.display()
             ),
             Self::DType { path, name, dtype } => {
@@ -223,7 +217,7 @@ impl Chinese for Expected {
         match self {
             Self::PositiveInteger | Self::PositiveIntegers => "不小于 1 的整数",
             Self::PositiveNumber | Self::PositiveNumbers => "大于 0 的数",
-            Self::Probability => "从 0 到小于 1 的数",
+            Self::Probability => "不小于 0 且小于 1 的数",
             Self::FalseWithDora => " false（与 use_dora 一起用时）",
             Self::Bool => " true 或 false",
         }

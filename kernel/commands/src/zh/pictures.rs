@@ -13,13 +13,12 @@ use super::io;
 impl Chinese for ImageError {
     fn zh(&self) -> String {
         match self {
-            Self::Read { path, source } => format!("读不了 {}：{}", path.display(), io(source)),
+            Self::Read { path, source } => format!("无法读取 {}：{}", path.display(), io(source)),
             Self::Json { path, line, column, message } => {
                 format!("{}:{line}:{column} 不是有效的 JSON：{message}", path.display())
             }
             Self::NoConfig { folder } => format!(
-                "{} 中没有 preprocessor_config.json，也没有带 image_processor 的 \
-                 processor_config.json：模型文件夹用它说明图片怎样处理",
+                "{} 中没有 preprocessor_config.json，也没有含 image_processor 的 processor_config.json：模型文件夹用它说明如何处理图片",
                 folder.display()
             ),
             Self::Config { path, key, problem } => format!("{}：`{key}` {}", path.display(), problem.zh()),
@@ -55,21 +54,21 @@ impl Chinese for PictureFault {
     fn zh(&self) -> String {
         match self {
             Self::Unreadable { kind, message } => {
-                format!("读不了：{}", io(&std::io::Error::new(*kind, message.clone())))
+                format!("无法读取：{}", io(&std::io::Error::new(*kind, message.clone())))
             }
-            Self::NotAFile(found) => format!("读不了：{}", found.zh()),
+            Self::NotAFile(found) => format!("无法读取：{}", found.zh()),
             Self::NotAPicture(file) => file.zh(),
-            Self::CutOff => format!("文件不完整，缺少结尾{REMEDY_ZH}请重新复制或下载"),
+            Self::CutOff => format!("文件被截断，缺少结尾{REMEDY_ZH}请重新复制或下载"),
             Self::NoPixels => "图片没有像素".to_string(),
-            Self::TooLarge { width, height } => format!("{width}×{height} 像素太大，无法解码{REMEDY_ZH}请缩小图片"),
+            Self::TooLarge { width, height } => format!("{width}×{height} 像素太多，无法解码{REMEDY_ZH}请缩小图片"),
             Self::EnlargedTooMuch { width, height } => {
-                format!("它会被放大到 {width}×{height} 像素，太大了{REMEDY_ZH}请调低 image_min_pixels")
+                format!("图片会被放大到 {width}×{height} 像素，太多了{REMEDY_ZH}请调低 image_min_pixels")
             }
             Self::Undecodable { message } => {
                 format!("无法解码：{message}{REMEDY_ZH}如果别的程序能打开它，请另存为 PNG 或 JPEG")
             }
             Self::Changed { before, now } => format!(
-                "数据编码之后它变了：原来有 {}×{} 个图块，现在有 {}×{} 个{REMEDY_ZH}请重新选择数据",
+                "数据编码之后，图片变了：原来有 {}×{} 个图块，现在有 {}×{} 个{REMEDY_ZH}请重新选择数据",
                 before.h, before.w, now.h, now.w
             ),
         }
@@ -85,7 +84,7 @@ impl Chinese for OtherFile {
             Self::Document(name) => {
                 format!("文件内容是 {name}，不是图片{REMEDY_ZH}可能是服务器返回的错误信息，请重新下载")
             }
-            Self::Text => "文件内容是文字，不是图片".to_string(),
+            Self::Text => "文件内容是文本，不是图片".to_string(),
             Self::Archive(name) => format!("文件是 {name} 压缩包{REMEDY_ZH}请先解压出图片"),
             Self::Video => format!("文件是视频{REMEDY_ZH}请截取一帧，存为 PNG 或 JPEG"),
             Self::Convertible(name) => format!("文件是 {name} 格式，tunebook 不读{REMEDY_ZH}请转换成 PNG 或 JPEG"),
