@@ -23,46 +23,44 @@ pub enum Error {
     UnknownVerb { word: String, nearest: Option<String> },
     #[error("`{key}` is a setting: `{key}=VALUE` sets it, `show {key}` shows it")]
     SettingAsVerb { key: String },
-    #[error("`{verb}` takes no `{key}`{}{REMEDY}`help {verb}` shows what it takes", hint(.nearest))]
+    #[error("`{verb}` does not accept `{key}`{}{REMEDY}`help {verb}` shows what it accepts", hint(.nearest))]
     UnknownOption { verb: &'static str, key: String, nearest: Option<String> },
-    #[error("`{verb}` has no `{key}`{REMEDY}set it with `set {key}={value}`")]
+    #[error("`{verb}` does not accept `{key}`{REMEDY}set it with `set {key}={value}`")]
     SettingOfAnother { verb: &'static str, key: &'static str, value: String },
-    #[error("write `{key}={value}`, without blanks around the `=`")]
+    #[error("write `{key}={value}`, without spaces around the `=`")]
     Spaced { key: String, value: String },
-    #[error("a value of several words needs quotes{REMEDY}write {key}=\"{value}\", if that is meant")]
+    #[error("a value with spaces needs quotes{REMEDY}if that is what you mean, write {key}=\"{value}\"")]
     Unquoted { key: String, value: String },
     #[error("`{key}` has no value{REMEDY}write `{key}=VALUE`")]
     NoValue { key: String },
-    #[error("`{key}` is given twice{REMEDY}give it once")]
+    #[error("`{key}` is given twice{REMEDY}give it only once")]
     Twice { key: String },
-    #[error("a quote ({quote}) is opened and never closed: {rest}")]
+    #[error("the quote ({quote}) is not closed: {rest}")]
     OpenQuote { quote: char, rest: String },
     #[error("{problem}{REMEDY}usage: {usage}")]
     Usage { problem: Box<Localized<String>>, usage: &'static str },
-    #[error("`{key}=` belongs in front of the text{REMEDY}put the text in quotes if it is meant as text")]
+    #[error("`{key}=` must come before the text{REMEDY}if it is part of the text, put the text in quotes")]
     OptionInText { key: String },
-    #[error("`image=` names no picture{REMEDY}write image=FILE")]
+    #[error("`image=` has no file{REMEDY}write image=FILE")]
     NoPicture,
-    #[error("pictures are read from files{REMEDY}download {url} first, for example with `curl -LO`, and give the file")]
+    #[error("images are read from files{REMEDY}download {url} first, for example with `curl -LO`, and give the file")]
     RemotePicture { url: String },
-    #[error("nothing is trained yet with the adapter that is on{REMEDY}`train 5` makes five steps")]
+    #[error("the active adapter has not been trained yet{REMEDY}`train 5` trains five steps")]
     NothingTrained,
-    #[error(
-        "nothing was evaluated while the adapter that is on was trained{REMEDY}hold samples out with `data NAME val_size=0.1`"
-    )]
+    #[error("the active adapter was not evaluated during its training{REMEDY}hold out samples with `data NAME val_size=0.1`")]
     NothingEvaluated,
-    #[error("`chat` alone opens a conversation, for which somebody must sit at a prompt{REMEDY}write `chat TEXT`")]
+    #[error("`chat` without a text opens a conversation, which needs somebody at a prompt{REMEDY}write `chat TEXT`")]
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]
     InScript { file: String, line: usize, error: Box<Error> },
     #[error("{file}:{line} is not UTF-8 text{REMEDY}save it as UTF-8")]
     NotUtf8 { file: String, line: usize },
-    #[error("{} is run by a script that it runs itself{REMEDY}take out one of the two `run` lines", .path.display())]
+    #[error("{} is run by a script that it runs itself{REMEDY}remove one of the two `run` lines", .path.display())]
     Recursion { path: PathBuf },
-    #[error("something in tunebook broke ({0}){REMEDY}that is a bug")]
+    #[error("an internal error occurred ({0}){REMEDY}this is a bug in tunebook")]
     Panic(String),
     /// The thread that owned the session is gone.
-    #[error("the engine has ended, which is a bug{REMEDY}the session is gone, start tunebook again")]
+    #[error("the engine has ended, which is a bug{REMEDY}the session is lost, restart tunebook")]
     Lost,
     #[error(transparent)]
     Rust(#[from] RustError),
@@ -91,7 +89,7 @@ impl Error {
     fn left(&self) -> Option<Localized> {
         match self {
             Self::Panic(_) => Some(localized(
-                "the session is still there, but save and restart soon",
+                "the session is still there, but save your work and restart soon",
                 "会话还在，但请尽快保存并重新启动",
             )),
             Self::Rust(error) => error.left(),

@@ -245,8 +245,8 @@ mod tests {
             let error = outcome(host.line(line)).1.unwrap_err();
             assert!(error.starts_with("no model is loaded"), "{line}: {error}");
         }
-        assert!(outcome(host.line("sample")).1.unwrap_err().starts_with("no data is chosen"));
-        assert!(outcome(host.line("plot")).1.unwrap_err().starts_with("nothing is trained yet"));
+        assert!(outcome(host.line("sample")).1.unwrap_err().starts_with("no dataset is selected"));
+        assert!(outcome(host.line("plot")).1.unwrap_err().contains("has not been trained yet"));
         assert!(outcome(host.line("adapter use x")).1.unwrap_err().contains("no adapter named `x`"));
     }
 

@@ -49,7 +49,7 @@ impl Args {
     pub fn count(&self, index: usize, verb: &Verb) -> Result<Option<usize>> {
         let parse = |word: &str| {
             word.parse().map_err(|_| {
-                verb.usage_error(localized!("`{word}` is not a whole number", "`{word}` 不是整数", word = quote(word)))
+                verb.usage_error(localized!("`{word}` is not an integer", "`{word}` 不是整数", word = quote(word)))
             })
         };
         self.word(index).map(parse).transpose()
@@ -120,12 +120,12 @@ fn words_and_options(
     match args.words.len() {
         given if given < *counts.start() => {
             let name = verb.name;
-            Err(verb.usage_error(localized!("`{name}` needs more than that", "`{name}` 缺少参数")))
+            Err(verb.usage_error(localized!("`{name}` needs more arguments", "`{name}` 缺少参数")))
         }
         given if given > *counts.end() => {
             let (name, word) = (verb.name, quote(&args.words[*counts.end()]));
             Err(spaced(all).unwrap_or_else(|| {
-                verb.usage_error(localized!("`{name}` does not take `{word}`", "`{name}` 不接受 `{word}`"))
+                verb.usage_error(localized!("`{name}` does not accept `{word}`", "`{name}` 不接受 `{word}`"))
             }))
         }
         _ => Ok(args),
@@ -310,11 +310,11 @@ mod tests {
             "train 5 learning_rate = 1e-4",
         ] {
             let problem = error(line);
-            assert!(problem.contains("write `learning_rate=1e-4`, without blanks"), "{line}: {problem}");
+            assert!(problem.contains("write `learning_rate=1e-4`, without spaces"), "{line}: {problem}");
         }
         assert!(error("set default_system=Answer briefly").contains("write default_system=\"Answer briefly\""));
         assert!(error("train 5 output_dir=my folder").contains("write output_dir=\"my folder\""));
-        assert!(error("train 5 6").contains("does not take `6`"));
+        assert!(error("train 5 6").contains("does not accept `6`"));
     }
 
     #[test]
@@ -345,15 +345,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(error("trian 5"), "there is no command `trian` (did you mean `train`?); `help` lists them");
-        assert!(error("train 5 lrr=1").contains("`train` takes no `lrr` (did you mean `lr`?)"));
+        assert!(error("train 5 lrr=1").contains("`train` does not accept `lrr` (did you mean `lr`?)"));
         assert!(error("set lora_rnk=4").contains("did you mean `lora_rank`?"));
-        assert_eq!(error("train 5 rank=4"), "`train` has no `lora_rank`; set it with `set lora_rank=4`");
-        assert!(error("train 5 6").contains("does not take `6`; usage: train [N]"));
+        assert_eq!(error("train 5 rank=4"), "`train` does not accept `lora_rank`; set it with `set lora_rank=4`");
+        assert!(error("train 5 6").contains("does not accept `6`; usage: train [N]"));
         assert!(error("load").contains("usage: load MODEL"));
-        assert!(error("load \"a b").contains("(\") is opened and never closed: \"a b"));
+        assert!(error("load \"a b").contains("(\") is not closed: \"a b"));
         assert!(error("train lr=1 learning_rate=2").contains("given twice"));
         assert!(error("train --lr").contains("has no value"));
         assert!(error("chat imge=a.png What?").contains("did you mean `image`?"));
-        assert!(error("chat What is this? image=a.png").contains("in front of the text"));
+        assert!(error("chat What is this? image=a.png").contains("before the text"));
     }
 }

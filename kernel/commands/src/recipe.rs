@@ -57,7 +57,8 @@ fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, cx: &Command
     }
     let folder = folder.display();
     let is_whole = !session.export_trained(&cx.context)?.is_empty();
-    let model = if is_whole { localized(", the whole model, too", "，包括整个模型") } else { localized("", "") };
+    let model =
+        if is_whole { localized(", including the whole model", "，包括整个模型") } else { localized("", "") };
     let model = model.in_lang(cx.lang());
     Ok(Output::Text(localized!(cx.lang(), "written to {folder}{model}", "已写到 {folder}{model}")))
 }

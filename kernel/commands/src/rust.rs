@@ -48,20 +48,19 @@ pub enum RustError {
     #[error("this tunebook was built without Rust cells{REMEDY}build it with its default features")]
     NotBuilt,
     #[error(
-        "Rust runs at the prompt, from a pipe and in notebooks, not in a file that `run` reads{REMEDY}pipe it instead"
+        "Rust can be run at the prompt, from a pipe and in notebooks, but not in a file that `run` reads{REMEDY}pipe the file instead"
     )]
     NotHere,
     #[error(
-        "Rust cells need {missing}, which cannot be found{REMEDY}`rustup` installs Rust with all that belongs to it. Commands \
-         go on without it"
+        "Rust cells need {missing}, which cannot be found{REMEDY}`rustup` installs Rust completely. Commands work without it"
     )]
     Missing { missing: String },
     #[error("Rust cells cannot start: {problem}")]
     Start { problem: String },
     /// `report` shows where, in several lines with colours.
-    #[error("{message}{REMEDY}nothing of this cell was run")]
+    #[error("{message}{REMEDY}nothing in this cell was run")]
     Compile { message: String, report: String },
-    #[error("{message}{REMEDY}nothing of this cell was run")]
+    #[error("{message}{REMEDY}nothing in this cell was run")]
     Refused { message: String },
     #[error("the cell panicked: {message}")]
     Panicked { message: String },
@@ -70,7 +69,7 @@ pub enum RustError {
     Failed { message: String },
     #[error("stopped")]
     Interrupted,
-    #[error("stopped{REMEDY}the cell did not end by itself, so its process was ended")]
+    #[error("stopped{REMEDY}the cell did not end by itself, so its process was terminated")]
     Killed,
     #[error("the process of the Rust cells has ended ({how})")]
     Died { how: String },
@@ -81,11 +80,11 @@ impl RustError {
     pub(crate) fn left(&self) -> Option<Localized> {
         match self {
             Self::Panicked { .. } => {
-                Some(localized("the session and earlier variables are as they were", "会话和之前的变量保持不变"))
+                Some(localized("the session and earlier variables are unchanged", "会话和之前的变量保持不变"))
             }
             Self::Interrupted => Some(localized("the session and the variables are still there", "会话和变量都还在")),
             Self::Killed | Self::Died { .. } => Some(localized(
-                "variables are gone, model, adapters and training are still there",
+                "the variables are lost; model, adapters and training are still there",
                 "变量已丢失，模型、适配器和训练都还在",
             )),
             _ => None,

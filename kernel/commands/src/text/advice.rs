@@ -17,28 +17,28 @@ impl Localize for MemoryEstimate {
         let &Self { tokens, least, most, kept, layers, limit, free, weights } = self;
         let room = match (limit, free) {
             (Some(limit), _) => localized!(lang, "; memory={limit} is the limit", "；上限 memory={limit}"),
-            (None, Some(free)) => localized!(lang, "; {free:.1} GB can be had", "；可用 {free:.1} GB"),
+            (None, Some(free)) => localized!(lang, "; {free:.1} GB available", "；可用 {free:.1} GB"),
             (None, None) => String::new(),
         };
         let mut text = match layers - kept {
             0 => localized!(
                 lang,
-                "memory: up to {tokens} tokens at a time take {most:.1} GB, with nothing computed twice{room}",
-                "内存：一次最多算 {tokens} 个 token，需要 {most:.1} GB，不需要重复计算{room}"
+                "memory: up to {tokens} tokens at a time need {most:.1} GB without recomputation{room}",
+                "内存：一次最多计算 {tokens} 个 token，需要 {most:.1} GB，无需重计算{room}"
             ),
             twice => localized!(
                 lang,
-                "memory: up to {tokens} tokens at a time take {least:.1} GB, or {most:.1} GB with nothing computed \
-                 twice{room}; {twice} of {layers} layers are computed twice",
-                "内存：一次最多算 {tokens} 个 token，需要 {least:.1} GB，全不重复计算则要 {most:.1} GB{room}；{layers} 层中有 {twice} 层\
-                 要算两遍"
+                "memory: up to {tokens} tokens at a time need {least:.1} GB, or {most:.1} GB without \
+                 recomputation{room}; activation checkpointing recomputes {twice} of {layers} layers",
+                "内存：一次最多计算 {tokens} 个 token，需要 {least:.1} GB，完全不重计算则需要 {most:.1} GB{room}；\
+                 {layers} 层中有 {twice} 层使用激活检查点（重计算）"
             ),
         };
         if self.rereads() {
             text += &localized!(
                 lang,
-                "; the weights ({weights:.1} GB) do not fit beside it, so that every step reads them from the disk: \
-                 quantization_bit=4 makes them smaller",
+                "; the weights ({weights:.1} GB) do not fit in the remaining memory, so every step reads them from \
+                 disk: quantization_bit=4 makes them smaller",
                 "；权重（{weights:.1} GB）放不进剩下的内存，每步都要从磁盘重读：可用 quantization_bit=4 缩小权重"
             );
         }
@@ -51,7 +51,7 @@ pub fn estimate(steps: usize, time: Duration, lang: Lang) -> String {
     let time = seconds(time, lang);
     localized!(
         lang,
-        "about {time} for the {steps} steps that are left, if they are like the last one",
+        "about {time} for the remaining {steps} steps, judging by the last one",
         "剩下 {steps} 步大约还要 {time}（按最近一步的用时估计）"
     )
 }
@@ -63,9 +63,9 @@ impl Localize for Advice {
                 let (higher, now_rate) = (rate(3.0 * learning_rate), shown(learning_rate));
                 localized!(
                     lang,
-                    "the loss does not fall: {before:.3} in the first steps, {now:.3} in the last of {steps}. Try a higher \
-                     learning rate (learning_rate={higher}, now {now_rate}) or lora_rank, and look at the data \
-                     with `sample`",
+                    "the loss is not falling: {before:.3} in the first steps, {now:.3} in the last of {steps} steps. \
+                     Try a higher learning rate (learning_rate={higher}, now {now_rate}) or lora_rank, and check the \
+                     data with `sample`",
                     "损失没有下降：前几步 {before:.3}，共 {steps} 步后 {now:.3}。可调高学习率\
                      （learning_rate={higher}，现在 {now_rate}）或 lora_rank，并用 `sample` 检查数据"
                 )
@@ -74,8 +74,8 @@ impl Localize for Advice {
                 let (lower, now_rate) = (rate(learning_rate / 3.0), shown(learning_rate));
                 localized!(
                     lang,
-                    "the loss rises: {lowest:.3} around step {step}, {now:.3} now. Lower the learning rate \
-                     (learning_rate={lower}, now {now_rate}), or warm up (warmup_ratio=0.1)",
+                    "the loss is rising: {lowest:.3} around step {step}, {now:.3} now. Lower the learning rate \
+                     (learning_rate={lower}, now {now_rate}), or use warmup (warmup_ratio=0.1)",
                     "损失在上升：第 {step} 步附近 {lowest:.3}，现在 {now:.3}。可调低学习率\
                      （learning_rate={lower}，现在 {now_rate}）或加预热（warmup_ratio=0.1）"
                 )
@@ -84,9 +84,9 @@ impl Localize for Advice {
                 let (lower, now_rate) = (rate(learning_rate / 10.0), shown(learning_rate));
                 localized!(
                     lang,
-                    "the gradient has been 0 for {steps} steps at a loss of {loss:.3}: the training has diverged, and going \
-                     on changes nothing. Go back to an earlier checkpoint with `resume`, or make a new adapter with \
-                     `lora`, and lower the learning rate (learning_rate={lower}, now {now_rate})",
+                    "the gradient has been 0 for {steps} steps at a loss of {loss:.3}: the training has diverged, and \
+                     continuing will not change that. Go back to an earlier checkpoint with `resume`, or create a new \
+                     adapter with `lora`, and lower the learning rate (learning_rate={lower}, now {now_rate})",
                     "连续 {steps} 步梯度为 0，而损失仍有 {loss:.3}：训练已发散，继续也不会有变化。请用 `resume` 回到更早的检查点，或用 \
                      `lora` 新建适配器，并调低学习率（learning_rate={lower}，现在 {now_rate}）"
                 )
@@ -95,36 +95,40 @@ impl Localize for Advice {
                 let (lower, now_rate) = (rate(learning_rate / 2.0), shown(learning_rate));
                 localized!(
                     lang,
-                    "the loss swings: by {spread:.2} around {mean:.2} from step to step. More samples a step (now {samples}) \
-                     by gradient_accumulation_steps calm it, or learning_rate={lower} (now {now_rate})",
-                    "损失波动大：均值 {mean:.2}，每步波动 {spread:.2}。可调大梯度累积 gradient_accumulation_steps\
-                     （现在每步 {samples} 个样本），或调低学习率 learning_rate={lower}（现在 {now_rate}）"
+                    "the loss fluctuates: by {spread:.2} around {mean:.2} from step to step. Use more samples per step \
+                     (now {samples}) by raising gradient_accumulation_steps, or a lower learning rate \
+                     (learning_rate={lower}, now {now_rate})",
+                    "损失波动大：均值 {mean:.2}，每步波动 {spread:.2}。可调大梯度累积步数 \
+                     gradient_accumulation_steps（现在每步 {samples} 个样本），或调低学习率（learning_rate={lower}，现\
+                     在 {now_rate}）"
                 )
             }
             Self::FewThreads { threads, cores } => localized!(
                 lang,
-                "it trains with {threads} of {cores} processor cores; start tunebook without RAYON_NUM_THREADS to use all",
-                "训练只用了 {cores} 个处理器核心中的 {threads} 个；启动 tunebook 时不设 RAYON_NUM_THREADS 即可全部使用"
+                "training uses {threads} of {cores} CPU cores; start tunebook without RAYON_NUM_THREADS to use all of \
+                 them",
+                "训练只用了 {cores} 个 CPU 核心中的 {threads} 个；启动 tunebook 时不设 RAYON_NUM_THREADS 即可全部使用"
             ),
             Self::Rereading { gigabytes, weights } => localized!(
                 lang,
-                "a step has read {gigabytes:.1} GB from the disk: the weights ({weights:.1} GB) do not stay in memory, which \
-                 makes it slow. Close other programs, lower memory, cutoff_len or per_device_train_batch_size, or load \
-                 with quantization_bit=4",
-                "一步从磁盘读了 {gigabytes:.1} GB：权重（{weights:.1} GB）留不住在内存里，所以很慢。可关闭其他程序，调低 \
-                 memory、cutoff_len 或 per_device_train_batch_size，或加载时用 quantization_bit=4"
+                "training is slow, because a step read {gigabytes:.1} GB from disk: the weights ({weights:.1} GB) do \
+                 not stay in memory. Close other programs, lower memory, cutoff_len or per_device_train_batch_size, or \
+                 load the model with quantization_bit=4",
+                "训练很慢，因为一步从磁盘读了 {gigabytes:.1} GB：权重（{weights:.1} GB）无法留在内存里。可关闭其他程序\
+                 ，调低 memory、cutoff_len 或 per_device_train_batch_size，或加载时用 quantization_bit=4"
             ),
             Self::Swapped { gigabytes } => localized!(
                 lang,
-                "{gigabytes:.1} GB of it lie in the swap file, which makes it slow; lower cutoff_len, image_max_pixels or \
+                "training is slow, because {gigabytes:.1} GB are swapped out; lower cutoff_len, image_max_pixels or \
                  per_device_train_batch_size, or set memory=GB",
-                "有 {gigabytes:.1} GB 被换到了交换区，所以很慢；可调低 cutoff_len、image_max_pixels 或 \
+                "训练很慢，因为有 {gigabytes:.1} GB 被换到了交换分区；可调低 cutoff_len、image_max_pixels 或 \
                  per_device_train_batch_size，或设置 memory=GB"
             ),
             Self::Slower { before, now } => localized!(
                 lang,
-                "it has become slow: {before:.0} tokens/s at best, {now:.0} now. Does another program use the processor?",
-                "训练变慢了：最快 {before:.0} token/秒，现在 {now:.0}。是不是有别的程序占用处理器？"
+                "training has become slow: {before:.0} tokens/s at best, {now:.0} now. Is another program using the \
+                 CPU?",
+                "训练变慢了：最快 {before:.0} token/秒，现在 {now:.0}。是否有别的程序在占用 CPU？"
             ),
         }
     }
@@ -165,8 +169,8 @@ mod tests {
         let rising = Advice::Rising { lowest: 1.5, step: 12, now: 2.25, learning_rate: 3e-4 };
         assert_eq!(
             rising.localize(Lang::En),
-            "the loss rises: 1.500 around step 12, 2.250 now. Lower the learning rate (learning_rate=1e-4, now 3e-4), or \
-             warm up (warmup_ratio=0.1)"
+            "the loss is rising: 1.500 around step 12, 2.250 now. Lower the learning rate (learning_rate=1e-4, now \
+             3e-4), or use warmup (warmup_ratio=0.1)"
         );
         let zh = rising.localize(Lang::Zh);
         assert!(["1.500", "12", "2.250", "learning_rate=1e-4"].iter().all(|number| zh.contains(number)), "{zh}");
@@ -188,15 +192,15 @@ mod tests {
         };
         assert_eq!(
             plan.localize(Lang::En),
-            "memory: up to 2000 tokens at a time take 9.0 GB, or 12.0 GB with nothing computed twice; 8.0 GB can \
-             be had; 26 of 36 layers are computed twice; the weights (6.2 GB) do not fit beside it, so that every step \
-             reads them from the disk: quantization_bit=4 makes them smaller"
+            "memory: up to 2000 tokens at a time need 9.0 GB, or 12.0 GB without recomputation; 8.0 GB available; \
+             activation checkpointing recomputes 26 of 36 layers; the weights (6.2 GB) do not fit in the remaining \
+             memory, so every step reads them from disk: quantization_bit=4 makes them smaller"
         );
-        assert!(plan.localize(Lang::Zh).contains("36 层中有 26 层要算两遍"));
+        assert!(plan.localize(Lang::Zh).contains("36 层中有 26 层使用激活检查点"));
         let easy = MemoryEstimate { kept: 36, free: Some(30.0), ..plan };
         assert_eq!(
             easy.localize(Lang::En),
-            "memory: up to 2000 tokens at a time take 12.0 GB, with nothing computed twice; 30.0 GB can be had"
+            "memory: up to 2000 tokens at a time need 12.0 GB without recomputation; 30.0 GB available"
         );
     }
 }

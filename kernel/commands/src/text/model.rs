@@ -18,10 +18,10 @@ pub fn loaded(report: &LoadReport, lang: Lang) -> String {
     let place = place(report, lang);
     let found = localized!(
         lang,
-        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, products in \
-         {dtype}{place}; {text_layers} text and {vision_layers} vision layers, {vocabulary} tokens known",
-        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} 计算{place}；\
-         文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
+        "{architecture} from {name} in {time}\n{parameters} parameters in {stored_dtype}{quantized}, computing in \
+         {dtype}{place}; {text_layers} text layers, {vision_layers} vision layers, vocabulary of {vocabulary} tokens",
+        "{architecture}，来自 {name}，用时 {time}\n{parameters} 个参数，以 {stored_dtype} 存储{quantized}，以 {dtype} \
+         计算{place}；文本层 {text_layers}，视觉层 {vision_layers}，词表 {vocabulary}"
     );
     found + &unexpected(report, lang)
 }
@@ -30,14 +30,14 @@ pub fn loaded(report: &LoadReport, lang: Lang) -> String {
 fn unexpected(report: &LoadReport, lang: Lang) -> String {
     const MOST: usize = 6;
     const OWN_HEAD: Localized = localized(
-        "\nthe head is lm_head.weight of the files, which differs from the embedding, though config.json says \
+        "\nthe output head is lm_head.weight from the files: it differs from the embedding, although config.json sets \
          tie_word_embeddings",
-        "\n输出头取自文件中的 lm_head.weight：它与嵌入不同，尽管 config.json 设了 tie_word_embeddings",
+        "\n输出层用文件中的 lm_head.weight：它与嵌入层不同，尽管 config.json 设了 tie_word_embeddings",
     );
     const FLOAT16: Localized = localized(
-        "\nfloat16 is converted to float32 when it is first used, which takes twice the memory of the files; \
-         dtype=bfloat16 takes half of that and rounds",
-        "\nfloat16 在首次使用时转换为 float32，占用文件两倍的内存；dtype=bfloat16 只需一半，但会舍入",
+        "\nfloat16 is converted to float32 on first use, which takes twice the memory of the files; dtype=bfloat16 \
+         takes half of that, but rounds",
+        "\nfloat16 在首次使用时转换为 float32，占用的内存是文件的两倍；dtype=bfloat16 只需一半，但会舍入",
     );
     let widened = report.stored_dtype == "float16" && report.dtype == "float32" && report.quantized.is_none();
     let notes = [(widened, FLOAT16), (report.own_head, OWN_HEAD)].into_iter().filter(|(is_so, _)| *is_so);
@@ -47,8 +47,9 @@ fn unexpected(report: &LoadReport, lang: Lang) -> String {
         let names = shown.join(", ");
         text += &localized!(
             lang,
-            "\nnot used, none of this model's tensors: {names}",
-            "\n未使用（不是这个模型的张量）：{names}"
+            "\nunused tensors, which this model does not have: {names}",
+            "\n未使用的张量（这个模型没有）：\
+                                                                                      {names}"
         );
     }
     if !more.is_empty() {

@@ -24,7 +24,7 @@ impl Localize for Note {
                 let (files, size, cache) = (counted(*files, FILE, lang), decimal_size(*size), cache.display());
                 localized!(
                     lang,
-                    "{id} from {hub}: {files}, {size}, to {cache}",
+                    "downloading {id} from {hub}: {files}, {size}, to {cache}",
                     "从 {hub} 下载 {id}：{files}，{size}，存到 {cache}"
                 )
             }
@@ -32,21 +32,21 @@ impl Localize for Note {
                 let lock = lock.display();
                 localized!(
                     lang,
-                    "another program is downloading {file} (lock: {lock}); waiting for it to finish, Ctrl-C cancels",
+                    "another program is downloading {file} (lock: {lock}); waiting for it, Ctrl-C cancels",
                     "另一个程序正在下载 {file}（锁文件：{lock}）；正在等它完成，按 Ctrl-C 取消"
                 )
             }
             Self::DownloadStopped => {
                 const STOPPED: Localized = localized(
-                    "stopped; the files that have come stay, and the next attempt goes on from there",
-                    "已停止；下载好的文件保留，下次从这里继续",
+                    "stopped; what has been downloaded is kept, and the next attempt continues from there",
+                    "已停止；已下载的部分保留，下次从这里继续",
                 );
                 STOPPED.in_lang(lang).to_string()
             }
             Self::FromCache { id, hub, problem } => localized!(
                 lang,
-                "{hub} cannot be reached ({problem}); {id} is taken from the cache",
-                "连不上 {hub}（{problem}）；{id} 取自缓存"
+                "{hub} cannot be reached ({problem}); using {id} from the cache",
+                "无法连接 {hub}（{problem}）；改用缓存中的 {id}"
             ),
             Self::CannotBeUsed { names, count, first } => {
                 let (samples, first) = (counted(*count, SAMPLE, lang), first_skipped(first.as_deref(), lang));
@@ -56,50 +56,52 @@ impl Localize for Note {
                 let skipped = skipped.localize(lang);
                 localized!(
                     lang,
-                    "left out: {skipped} (on_bad_sample=stop ends there instead)",
-                    "已跳过：{skipped}（on_bad_sample=stop 则停在这里）"
+                    "skipped: {skipped} (on_bad_sample=stop would stop here)",
+                    "已跳过：{skipped}（设 on_bad_sample=stop 则会停在这里）"
                 )
             }
             Self::Kept { checkpoint } => {
                 let place = checkpoint.display();
-                localized!(lang, "the training so far is kept in {place}", "到目前为止的训练保存在 {place}")
+                localized!(lang, "the training so far is saved in {place}", "到目前为止的训练保存在 {place}")
             }
             Self::FromNextData { keys } => {
                 let keys = keys.join(", ");
                 localized!(
                     lang,
-                    "changed since the data was chosen, and used from the next `data` on: {keys}",
-                    "选择数据之后改过，从下一次 `data` 起才有效：{keys}"
+                    "changed since the data was chosen; they take effect with the next `data`: {keys}",
+                    "选择数据之后改过，下一次 `data` 起生效：{keys}"
                 )
             }
             Self::OtherBits => {
                 const OTHER_BITS: Localized = localized(
-                    "too little memory is free for as many tokens at a time as before: the training goes on in smaller parts, \
-                     and differs in the last bits from one that had not been stopped",
-                    "空闲内存不够像之前那样一次计算那么多 token：训练改为分成更小的部分继续，结果与未中断的训练会有末位上的差别",
+                    "too little free memory for as many tokens at a time as before: training continues with fewer at a \
+                     time, and its results differ in the last bits from those of an uninterrupted training",
+                    "空闲内存不够像之前那样一次计算那么多 token：改为分批计算后继续，结果与未中断的训练在末位上会有差\
+                     别",
                 );
                 OTHER_BITS.in_lang(lang).to_string()
             }
             Self::SetAside { folder } => {
                 let place = folder.display();
-                localized!(lang, "the earlier training there is kept in {place}", "那里早先的训练移到了 {place}")
+                localized!(lang, "the earlier training was moved to {place}", "早先的训练已移到 {place}")
             }
             Self::NothingHeldOut { names } => localized!(
                 lang,
-                "nothing is held out of {names} (val_size, eval_dataset): these are the samples of the training",
-                "{names} 没有留出样本（val_size、eval_dataset）：这里用的是训练样本"
+                "no samples of {names} are held out (val_size, eval_dataset): using the training samples",
+                "{names} 没有留出样本（val_size、eval_dataset）：改用训练样本"
             ),
             Self::OtherSha1 { name, sha1 } => localized!(
                 lang,
-                "the file of {name} is not the one that dataset_info.json means: its SHA-1 is {sha1}, not file_sha1",
-                "{name} 的文件不是 dataset_info.json 所指的那个：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
+                "the file of {name} is not the one that dataset_info.json expects: its SHA-1 is {sha1}, which differs \
+                 from file_sha1",
+                "{name} 的文件与 dataset_info.json 所写的不符：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
             ),
             Self::TakenBack { settings } => {
                 let settings = settings.join(", ");
                 localized!(
                     lang,
-                    "settings restored, since what they came with has gone: {settings}",
-                    "以下设置所属的内容已换掉，恢复原值：{settings}"
+                    "settings restored, because what they belonged to is gone: {settings}",
+                    "以下设置所属的内容已换掉，已恢复原值：{settings}"
                 )
             }
             Self::SystemPrompt(prompt) => {
@@ -110,13 +112,13 @@ impl Localize for Note {
                 let place = checkpoint.display();
                 localized!(
                     lang,
-                    "going on from {place}; overwrite_output_dir=true starts anew",
-                    "从 {place} 继续；overwrite_output_dir=true 则重新开始"
+                    "resuming from {place}; overwrite_output_dir=true starts over",
+                    "从 {place} 继续训练；overwrite_output_dir=true 则重新开始"
                 )
             }
             Self::WithoutEffect { keys } => {
                 let keys = keys.join(", ");
-                localized!(lang, "accepted, no effect here: {keys}", "已接受，在这里不起作用：{keys}")
+                localized!(lang, "accepted, but without effect here: {keys}", "已接受，在这里不起作用：{keys}")
             }
         }
     }
@@ -127,7 +129,7 @@ pub fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
     let source = match prompt.source {
         SystemPromptSource::Setting => localized("default_system", "default_system"),
         SystemPromptSource::Data => {
-            localized("that of all samples; default_system= sets another", "所有样本共有；可用 default_system= 另设")
+            localized("shared by all samples; default_system= sets another", "所有样本共有；可用 default_system= 另设")
         }
         SystemPromptSource::Template => localized("the template's own", "模板自带"),
     };
@@ -152,7 +154,7 @@ impl Localize for Task {
         let text = match self {
             Self::Reading => localized("reading records", "读取记录"),
             Self::Encoding => localized("encoding samples", "编码样本"),
-            Self::EncodingEval => localized("encoding samples to evaluate on", "编码评估样本"),
+            Self::EncodingEval => localized("encoding evaluation samples", "编码评估样本"),
             Self::Quantizing => localized("quantizing parameters", "量化参数"),
             Self::Uploading => localized("copying bytes to the device", "把权重复制到设备（字节）"),
             Self::Evaluating => localized("evaluating", "评估"),
@@ -166,19 +168,19 @@ impl Localize for Task {
 impl Localize for SkipKind {
     fn localize(&self, lang: Lang) -> String {
         let text = match self {
-            Self::Format => localized("not of its format", "格式不符"),
+            Self::Format => localized("wrong format", "格式不符"),
             Self::NoMessages => localized("no messages", "没有消息"),
             Self::UnknownRole => localized("unknown role", "未知角色"),
-            Self::WrongTurn => localized("turns out of order", "轮次错乱"),
+            Self::WrongTurn => localized("messages out of order", "消息顺序错误"),
             Self::NoAnswer => localized("no answer", "没有回答"),
-            Self::ImageCount => localized("pictures do not match <image>", "图片与 <image> 不匹配"),
-            Self::OtherMedia => localized("video or sound", "视频或声音"),
-            Self::VisionTokenInText => localized("vision token in the text", "文字中有视觉 token"),
-            Self::MissingPicture => localized("picture not found", "找不到图片"),
-            Self::RemotePicture => localized("picture not downloaded", "图片未下载"),
-            Self::BadPicture => localized("picture not readable", "图片读不了"),
+            Self::ImageCount => localized("images do not match <image>", "图片与 <image> 不匹配"),
+            Self::OtherMedia => localized("video or audio", "视频或音频"),
+            Self::VisionTokenInText => localized("vision token in text", "文字中有视觉 token"),
+            Self::MissingPicture => localized("image not found", "找不到图片"),
+            Self::RemotePicture => localized("image not downloaded", "图片未下载"),
+            Self::BadPicture => localized("image not readable", "图片无法读取"),
             Self::CutoffTooShort => localized("cutoff_len too short", "cutoff_len 太短"),
-            Self::BadTools => localized("tools or calls not readable", "工具或调用读不了"),
+            Self::BadTools => localized("tools or tool calls not readable", "工具或工具调用无法读取"),
             Self::LossNotFinite => localized("loss not finite", "损失不是有限数"),
         };
         text.in_lang(lang).to_string()

@@ -76,7 +76,7 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
     note += &bad_samples(report.left_out.len(), lang);
     if report.cut > 0 {
         let answers = count(report.cut, ANSWER, lang);
-        note += &localized!(lang, "; {answers} cut at max_new_tokens", "；{answers}到 max_new_tokens 为止");
+        note += &localized!(lang, "; {answers} stopped at max_new_tokens", "；{answers}达到 max_new_tokens");
     }
     note += &match &report.folder {
         Some(folder) => {
@@ -87,7 +87,7 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
                 "；generated_predictions.jsonl 在 {folder}"
             )
         }
-        None => localized("; set output_dir to keep them", "；要保存请设置 output_dir").in_lang(lang).to_string(),
+        None => localized("; to save them, set output_dir", "；要保存请设置 output_dir").in_lang(lang).to_string(),
     };
     let title = title(&report.samples, report.held_out, &report.adapter, lang);
     metrics(title, report.scores.named().map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
@@ -96,7 +96,7 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
 /// `; 2 samples left out`, if there were any.
 pub fn bad_samples(samples: usize, lang: Lang) -> String {
     let counted = count(samples, SAMPLE, lang);
-    if samples == 0 { String::new() } else { localized!(lang, "; {counted} left out", "；跳过了 {counted}") }
+    if samples == 0 { String::new() } else { localized!(lang, "; {counted} skipped", "；跳过了 {counted}") }
 }
 
 fn title(names: &str, held_out: bool, adapter: &str, lang: Lang) -> String {
@@ -175,7 +175,7 @@ pub fn exported(report: &ExportReport, lang: Lang) -> String {
         (count(report.layers, LAYER, lang), seconds(report.elapsed, lang), report.files.join(", "));
     localized!(
         lang,
-        "{size} in {folder} with {adapter} ({layers}) merged, in {time}: {files}",
+        "{size} in {folder}, with {adapter} ({layers}) merged, in {time}: {files}",
         "{folder} 共 {size}，已合并 {adapter}（{layers}），用时 {time}：{files}"
     )
 }

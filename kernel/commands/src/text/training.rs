@@ -55,30 +55,34 @@ pub fn trained(report: &TrainReport, lang: Lang) -> String {
     if report.steps == 0 && report.end == TrainEnd::Finished {
         return localized!(
             lang,
-            "all {total} steps are made; for more, raise num_train_epochs (or max_steps){best}",
-            "{total} 步都已训练完；要继续，请调大 num_train_epochs（或 max_steps）{best}"
+            "all {total} steps are done; to train longer, raise num_train_epochs (or max_steps){best}",
+            "{total} 步都已训练完；要继续训练，请调大 num_train_epochs（或 max_steps）{best}"
         );
     }
     let end = match report.end {
         TrainEnd::Paused => {
-            localized!(lang, "at step {step} of {total}; `train` goes on", "第 {step} 步，共 {total} 步；`train` 继续")
+            localized!(
+                lang,
+                "at step {step} of {total}; `train` continues",
+                "第 {step} 步，共 {total} 步；再次 `train` 继续"
+            )
         }
         TrainEnd::Finished => {
-            localized!(lang, "at step {step} of {total}, the end", "第 {step} 步，共 {total} 步，训练结束")
+            localized!(lang, "finished at step {step} of {total}", "训练结束，第 {step} 步，共 {total} 步")
         }
         TrainEnd::StoppedEarly => {
             let evaluations = report.best.as_ref().map_or(0, |best| best.evaluations_since);
             let evaluations = count(evaluations, EVALUATION, lang);
             localized!(
                 lang,
-                "stopped early at step {step} of {total}: {evaluations} in a row found no lower eval_loss",
-                "提前停在第 {step} 步，共 {total} 步：连续 {evaluations}没有更低的 eval_loss"
+                "stopped early at step {step} of {total}: {evaluations} in a row without a lower eval_loss",
+                "早停：停在第 {step} 步，共 {total} 步，连续 {evaluations}没有更低的 eval_loss"
             )
         }
         TrainEnd::Interrupted => localized!(
             lang,
-            "stopped at step {step} of {total}; `train` goes on from there",
-            "停在第 {step} 步，共 {total} 步；`train` 从这里继续"
+            "stopped at step {step} of {total}; `train` continues from there",
+            "停在第 {step} 步，共 {total} 步；再次 `train` 从这里继续"
         ),
     };
     let loss =
@@ -95,9 +99,9 @@ fn best(best: &BestReport, lang: Lang) -> String {
     let place = checkpoint.as_ref().map(|place| place.display());
     let place = match (place, loaded) {
         (Some(place), true) => {
-            localized!(lang, "; the adapter is that of {place} again", "；适配器已换回 {place} 的")
+            localized!(lang, "; the adapter of {place} is loaded again", "；已换回 {place} 的适配器")
         }
-        (Some(place), false) => localized!(lang, ", kept in {place}", "，保存在 {place}"),
+        (Some(place), false) => localized!(lang, ", saved in {place}", "，保存在 {place}"),
         (None, _) => String::new(),
     };
     localized!(
@@ -112,18 +116,18 @@ pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
     let ResumeReport { checkpoint, adapter, step, total_steps, micro_batches, taken, differing, .. } = report;
     let open = match micro_batches {
         0 => String::new(),
-        1 => localized(" and 1 micro-batch of the next", "和下一步的 1 个小批次").in_lang(lang).to_string(),
-        done => localized!(lang, " and {done} micro-batches of the next", "和下一步的 {done} 个小批次"),
+        1 => localized(" and 1 micro-batch of the next one", "和下一步的 1 个微批次").in_lang(lang).to_string(),
+        done => localized!(lang, " and {done} micro-batches of the next one", "和下一步的 {done} 个微批次"),
     };
     let place = checkpoint.display();
     let mut text = localized!(
         lang,
-        "adapter `{adapter}` is on, after step {step} of {total_steps}{open}, from {place}",
+        "adapter `{adapter}` is active, after step {step} of {total_steps}{open}, from {place}",
         "适配器 `{adapter}` 已启用，已完成第 {step} 步（共 {total_steps} 步）{open}，来自 {place}"
     );
     if !taken.is_empty() {
         let taken = taken.join(", ");
-        text += &localized!(lang, "\nsettings as they were: {taken}", "\n沿用的设置：{taken}");
+        text += &localized!(lang, "\nrestored settings: {taken}", "\n恢复的设置：{taken}");
     }
     if !differing.is_empty() {
         let list = differing.iter().map(|SettingDifference { key, then, now }| {
@@ -132,11 +136,15 @@ pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
         let list = list.collect::<Vec<_>>().join(localized(", ", "；").in_lang(lang));
         text += &localized!(
             lang,
-            "\nother than it was, so that the result will be another one: {list}",
+            "\nchanged since then, so the result will differ: {list}",
             "\n与当时不同，因此结果也会不同：{list}"
         );
     }
-    if step < total_steps { text + localized("\n`train` goes on", "\n用 `train` 继续").in_lang(lang) } else { text }
+    if step < total_steps {
+        text + localized("\n`train` continues", "\n用 `train` 继续").in_lang(lang)
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -167,10 +175,10 @@ mod tests {
         };
         assert_eq!(
             trained(&report, Lang::En),
-            "40 steps in 5.00 s, mean loss 1.0000, 123 tokens/s; stopped early at step 40 of 100: 3 evaluations in a row \
-             found no lower eval_loss\nlowest eval_loss 1.2500 at step 10, kept in out/checkpoint-10"
+            "40 steps in 5.00 s, mean loss 1.0000, 123 tokens/s; stopped early at step 40 of 100: 3 evaluations in a \
+             row without a lower eval_loss\nlowest eval_loss 1.2500 at step 10, saved in out/checkpoint-10"
         );
         report.best.iter_mut().for_each(|best| best.loaded = true);
-        assert!(trained(&report, Lang::En).ends_with("at step 10; the adapter is that of out/checkpoint-10 again"));
+        assert!(trained(&report, Lang::En).ends_with("at step 10; the adapter of out/checkpoint-10 is loaded again"));
     }
 }
