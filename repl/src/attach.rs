@@ -51,7 +51,7 @@ pub fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
     }
     others.print_through(prompt.create_external_printer().map_err(io::Error::other)?);
     screen.aside(
-        localized("attached; Ctrl-D leaves, and the kernel goes on", "已连接；Ctrl-D 退出，内核继续运行")
+        localized("attached; Ctrl-D leaves, and the kernel keeps running", "已连接；Ctrl-D 退出，内核继续运行")
             .in_lang(screen.lang()),
     )?;
     while let Some(code) = interactive::read(&mut prompt, "attached> ", history.as_ref())? {

@@ -22,44 +22,44 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-const ABOUT: Localized = localized("Fine-tune vision-language models step by step", "一步一步地微调视觉语言模型");
+const ABOUT: Localized = localized("Fine-tune vision-language models step by step", "逐步微调视觉语言模型");
 const LONG_ABOUT: Localized = localized(
-    "Fine-tune vision-language models step by step.\n\nWithout a command: a prompt, or the commands of a pipe, which \
-     end at the first error with status 1.",
-    "一步一步地微调视觉语言模型。\n\n不写命令时：打开提示符，或执行管道中的命令，遇到第一个错误即以状态 1 结束。",
+    "Fine-tune vision-language models step by step.\n\nWithout a command, it opens a prompt, or runs the commands from \
+     a pipe and exits with status 1 at the first error.",
+    "逐步微调视觉语言模型。\n\n不写命令时打开提示符，或执行管道中的命令，遇到第一个错误即以状态 1 退出。",
 );
 
 #[derive(Subcommand)]
 pub enum Command {
-    #[command(about = here(localized("Carry out the commands of a file", "执行文件中的命令")))]
+    #[command(about = here(localized("Run the commands in a file", "执行文件中的命令")))]
     Run {
-        #[arg(help = here(localized("A file with a command a line", "每行一条命令的文件")))]
+        #[arg(help = here(localized("A file with one command per line", "每行一条命令的文件")))]
         file: PathBuf,
     },
     #[command(about = here(localized(
-        "Train, evaluate and predict as a LLaMA-Factory recipe says",
+        "Train, evaluate and predict according to a LLaMA-Factory recipe",
         "按 LLaMA-Factory 的训练配方训练、评估和预测",
     )))]
     Train(Recipe),
     #[command(about = here(localized(
-        "Write the model of a LLaMA-Factory recipe with its adapter merged in, to export_dir",
-        "把 LLaMA-Factory 配方中的模型合并适配器后写到 export_dir",
+        "Merge the adapter of a LLaMA-Factory recipe into its model and write it to export_dir",
+        "把 LLaMA-Factory 训练配方中的适配器合并到模型，写到 export_dir",
     )))]
     Export(Recipe),
     #[command(about = here(localized(
-        "A prompt on a running kernel, which then shares its session with the notebook",
-        "连到正在运行的内核的提示符，与笔记本共用一个会话",
+        "Open a prompt on a running kernel and share its session with the notebook",
+        "连接正在运行的内核，打开提示符，与笔记本共用一个会话",
     )))]
     Attach {
         #[arg(help = here(localized(
-            "The kernel's connection file; the kernel that was started last if it is left out, or `latest`",
-            "内核的连接文件；不写或写 `latest` 时是最后启动的内核",
+            "The kernel's connection file; by default, or with `latest`, the kernel that was started last",
+            "内核的连接文件；不写或写 `latest` 则是最后启动的内核",
         )))]
         connection: Option<PathBuf>,
     },
-    #[command(subcommand, about = here(localized("The kernel for Jupyter notebooks", "Jupyter 笔记本的内核")))]
+    #[command(subcommand, about = here(localized("Manage the kernel for Jupyter notebooks", "管理 Jupyter 笔记本的内核")))]
     Kernel(kernel::Command),
-    #[command(about = here(localized("Say which tunebook this is", "显示 tunebook 的版本")))]
+    #[command(about = here(localized("Show the version of tunebook", "显示 tunebook 的版本")))]
     Version,
 }
 
@@ -71,10 +71,10 @@ pub struct Recipe {
         trailing_var_arg = true,
         allow_hyphen_values = true,
         help = here(localized(
-            "A YAML file, and values that replace those in it, as in learning_rate=1e-4; or no file but the arguments of \
-             `llamafactory-cli`, as its web page shows them",
-            "YAML 文件，以及替换其中的值，如 learning_rate=1e-4；也可以不写文件，直接写 `llamafactory-cli` 的参数，如其网页\
-             所示",
+            "A YAML file and values that override it, such as learning_rate=1e-4; or, without a file, the arguments of \
+             `llamafactory-cli` as its web page shows them",
+            "YAML 文件，以及覆盖其中内容的值，如 learning_rate=1e-4；也可以不写文件，直接写 LLaMA-Factory 网页显示的 \
+             `llamafactory-cli` 的参数",
         ))
     )]
     pub arguments: Vec<String>,

@@ -84,8 +84,9 @@ pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Resu
 /// A conversation: every line is a message, or what else may follow `chat`.
 fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
     const HELP: Localized = localized(
-        "every line is a message; `image=FILE` in front of it adds a picture, /clear forgets, /exit or Ctrl-D leaves",
-        "每行一条消息；前面写 `image=FILE` 可带图片，/clear 忘掉对话，/exit 或 Ctrl-D 退出",
+        "each line is a message; `image=FILE` before it adds an image, /clear clears the conversation, /exit or Ctrl-D \
+         leaves",
+        "每行一条消息；前面写 `image=FILE` 可带图片，/clear 清空对话，/exit 或 Ctrl-D 退出",
     );
     screen.aside(HELP.in_lang(screen.lang()))?;
     if let Some(helper) = prompt.helper_mut() {

@@ -17,16 +17,17 @@ use crate::interactive::history_file;
 
 #[derive(Subcommand)]
 pub enum Command {
-    #[command(about = here(localized("Make the kernel known to Jupyter, for this user unless another place is given", "把内核告诉 Jupyter；不指定位置时只为当前用户")))]
+    #[command(about = here(localized("Install the kernel for Jupyter, by default for this user", "把内核安装到 Jupyter，默\
+                                                                                             认只为当前用户")))]
     Install(Where),
-    #[command(about = here(localized("Take it away again", "再取消")))]
+    #[command(about = here(localized("Remove the kernel from Jupyter", "从 Jupyter 移除内核")))]
     Uninstall(Where),
-    #[command(about = here(localized("Serve a notebook; Jupyter calls this", "为笔记本服务；由 Jupyter 调用")))]
+    #[command(about = here(localized("Serve a notebook; called by Jupyter", "为笔记本服务；由 Jupyter 调用")))]
     Start {
         #[arg(long, value_name = "FILE")]
         connection_file: PathBuf,
     },
-    #[command(about = here(localized("Say where the kernel is installed, and what it runs", "显示内核装在哪里、运行什么")))]
+    #[command(about = here(localized("Show where the kernel is installed, and what it runs", "显示内核装在哪里、运行什么")))]
     List,
 }
 
@@ -35,9 +36,10 @@ pub enum Command {
 pub struct Where {
     #[arg(long, help = here(localized("For this user", "只为当前用户")))]
     user: bool,
-    #[arg(long, value_name = "FOLDER", help = here(localized("In FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
+    #[arg(long, value_name = "FOLDER", help = here(localized("Into FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
     prefix: Option<PathBuf>,
-    #[arg(long, help = here(localized("In the environment of the python3 that is found first, as in a virtual environment", "装到最先找到的 python3 的环境，例如虚拟环境")))]
+    #[arg(long, help = here(localized("Into the environment of the first python3 on the PATH, such as a virtual \
+                                  environment", "装到 PATH 中第一个 python3 的环境，例如虚拟环境")))]
     sys_prefix: bool,
 }
 
@@ -76,8 +78,8 @@ pub fn run(command: Command, lang: Lang) -> io::Result<()> {
         Command::List => match kernelspec::list() {
             found if found.is_empty() => {
                 const NOWHERE: Localized = localized(
-                    "not installed; `tunebook kernel install` does that",
-                    "没有安装；`tunebook kernel install` 可以安装",
+                    "not installed; install it with `tunebook kernel install`",
+                    "没有安装；请用 `tunebook kernel install` 安装",
                 );
                 println!("{}", NOWHERE.in_lang(lang));
             }

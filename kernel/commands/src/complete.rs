@@ -164,7 +164,7 @@ impl<'a> Cursor<'a> {
             Complete::Files => paths(raw, typed, true),
             Complete::Folders => paths(raw, typed, false),
             Complete::Models => {
-                let help = localized("from a hub", "来自模型站").in_lang(lang);
+                let help = localized("from a hub", "来自模型社区").in_lang(lang);
                 let known = named(KNOWN_MODELS.iter().map(|name| (*name, help)), typed);
                 paths(raw, typed, false).into_iter().chain(known).collect()
             }

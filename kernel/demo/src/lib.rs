@@ -37,7 +37,10 @@ const MODEL: [(&str, &[u8]); 7] = [
 
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error("cannot write the demo's {}: {source}; its place follows the variable XDG_CACHE_HOME or HOME", path.display())]
+    #[error(
+        "cannot write the demo's {}: {source}; its location depends on the variable XDG_CACHE_HOME or HOME",
+        path.display()
+    )]
     Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Data(#[from] DrawnError),

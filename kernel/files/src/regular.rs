@@ -13,7 +13,7 @@ use std::path::Path;
 /// What lies at a path instead of a file. Whoever reads it may wait for ever, or never come to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAFile {
-    #[error("it is a pipe; write what comes out of it to a file, and name that file")]
+    #[error("it is a pipe; write its output to a file, and use that file")]
     Pipe,
     #[error("it is a socket, not a file")]
     Socket,

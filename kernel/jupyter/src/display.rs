@@ -50,7 +50,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         View::Picture(path) => {
             let name = path.display().to_string();
             let name = colourless(&name);
-            data["text/plain"] = json!(localized!(lang, "picture {name}", "图片 {name}"));
+            data["text/plain"] = json!(localized!(lang, "image {name}", "图片 {name}"));
             data["text/html"] = json!(html::picture(path, lang));
         }
         View::Comparison(report) => data["text/html"] = json!(html::comparison(report, lang)),

@@ -14,9 +14,12 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{} is no connection file of Jupyter: {}; give the file that Jupyter wrote", .path.display(), message(&.source.to_string()))]
+    #[error(
+        "{} is not a Jupyter connection file: {}; give the file that Jupyter wrote",
+        .path.display(), message(&.source.to_string())
+    )]
     ConnectionFile { path: PathBuf, source: serde_json::Error },
-    #[error("{} signs messages with `{scheme}`; only hmac-sha256 is known", .path.display())]
+    #[error("{} signs messages with `{scheme}`; only hmac-sha256 is supported", .path.display())]
     SignatureScheme { path: PathBuf, scheme: String },
     #[error("cannot open the {channel} socket: {problem}; is another kernel using its port?")]
     Bind { channel: &'static str, problem: String },
@@ -24,13 +27,19 @@ pub enum Error {
     Connect { channel: &'static str, problem: String },
     #[error("cannot start: {0}")]
     Start(std::io::Error),
-    #[error("the kernel does not answer; it has ended, or its connection file is an old one")]
+    #[error("the kernel does not answer; it has ended, or its connection file is out of date")]
     NoAnswer,
-    #[error("no running tunebook kernel is known in {}; open a notebook with it, or give a connection file", .0.display())]
+    #[error(
+        "no running tunebook kernel was found in {}; open a notebook with it, or give a connection file",
+        .0.display()
+    )]
     NoKernel(PathBuf),
-    #[error("there is no kernel named tunebook in {}; `tunebook kernel list` shows where there is one", .0.display())]
+    #[error(
+        "there is no kernel named tunebook in {}; `tunebook kernel list` shows where it is installed",
+        .0.display()
+    )]
     NotInstalled(PathBuf),
-    #[error("the home folder is not known; give a place with --prefix")]
+    #[error("the home folder is unknown; give a place with --prefix")]
     NoHome,
     #[error("python3 does not say where its environment is ({0}); give a place with --prefix")]
     NoSysPrefix(String),

@@ -148,7 +148,7 @@ impl Cells {
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
                 Some(Output::Conversation) => {
                     const TALK: Localized = localized(
-                        "to talk, write `chat TEXT`, or a cell that begins with %%chat",
+                        "to chat, write `chat TEXT`, or a cell that begins with %%chat",
                         "要对话，请写 `chat TEXT`，或以 %%chat 开头的单元格",
                     );
                     page.note(TALK.in_lang(self.lang()))

@@ -13,7 +13,7 @@ use crate::wire::PROTOCOL_VERSION;
 /// them from asking. JupyterLab goes by `codemirror_mode`, which fits the commands.
 pub const LANGUAGE: &str = "rust";
 const SETTINGS: Localized =
-    localized("LLaMA-Factory, whose names the settings have", "LLaMA-Factory，设置的名称与它一致");
+    localized("LLaMA-Factory, which the settings are named after", "LLaMA-Factory（设置的名称与它一致）");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
 
 /// The content of a `kernel_info_reply`.
@@ -44,6 +44,6 @@ fn banner(lang: Lang) -> String {
     localized!(
         lang,
         "tunebook {version}: fine-tune vision-language models step by step. `help` lists the commands.",
-        "tunebook {version}：一步一步地微调视觉语言模型。`help` 列出命令。"
+        "tunebook {version}：逐步微调视觉语言模型。`help` 列出命令。"
     )
 }

@@ -82,7 +82,7 @@ impl<'a> Page<'a> {
             View::Series(_) | View::Picture(_) => self.display(&output),
             View::Quit => {
                 const GOES_ON: Localized = localized(
-                    "the kernel goes on; Jupyter's menu shuts it down",
+                    "the kernel keeps running; Jupyter's menu shuts it down",
                     "内核继续运行；可用 Jupyter 的菜单关闭",
                 );
                 self.note(GOES_ON.in_lang(self.lang()));

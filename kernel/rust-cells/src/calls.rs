@@ -226,7 +226,7 @@ fn stopped(lang: Lang) -> Part {
 
 /// A verb that answers something else than it should is a bug; the cell is told.
 fn unexpected(output: &Output) -> Part {
-    Part::Refused { message: format!("an answer that was not expected: {output:?}") }
+    Part::Refused { message: format!("an unexpected answer: {output:?}") }
 }
 
 fn adapter(report: AdapterReport) -> Adapter {

@@ -71,12 +71,15 @@ impl Evaluator {
         toolchain::check()?;
         let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
         let lang = host.language().get();
-        say(localized("Rust starts; once a session this takes some seconds", "Rust 正在启动；每个会话一次，需要几秒")
-            .in_lang(lang));
+        say(localized(
+            "starting Rust; this takes some seconds, once per session",
+            "正在启动 Rust；每个会话只需一次，要几秒",
+        )
+        .in_lang(lang));
         if !toolchain::has_library_source() {
             say(localized(
-                "the source of the standard library is not there; if `rustup component add rust-src` cannot bring it, \
-                 variables need types written out",
+                "the source of the standard library is missing; if `rustup component add rust-src` cannot install it, \
+                 variables need explicit types",
                 "没有标准库的源代码；如果 `rustup component add rust-src` 无法取得，变量需要写明类型",
             )
             .in_lang(lang));

@@ -88,7 +88,7 @@ impl Training {
             (None, None) if self.total > 1 => localized!(
                 lang,
                 " · micro-batch {done} of {total}",
-                " · 小批次 {done}/{total}",
+                " · 微批次 {done}/{total}",
                 done = self.done.floor(),
                 total = self.total
             ),

@@ -33,9 +33,9 @@ pub fn adapter(report: &AdapterReport, lang: Lang) -> String {
     let (name, made) = (&report.name, count(report.step, STEP, lang));
     let trained = match report.step {
         0 => String::new(),
-        _ => localized!(lang, ", trained {made}", "，已训练 {made}"),
+        _ => localized!(lang, ", trained for {made}", "，已训练 {made}"),
     };
-    localized!(lang, "adapter `{name}` is on: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
+    localized!(lang, "adapter `{name}` is active: {kind}{trained}", "适配器 `{name}` 已启用：{kind}{trained}")
         + &format!(
             "\ntrainable params: {} || all params: {} || trainable%: {:.4}",
             thousands(trainable),
@@ -48,7 +48,7 @@ pub fn adapter(report: &AdapterReport, lang: Lang) -> String {
 pub fn adapters(reports: &[AdapterReport], page: Page) -> String {
     if reports.is_empty() {
         const NONE: Localized = localized(
-            "there are no adapters; `lora` makes one, `adapter load FOLDER` loads one",
+            "there are no adapters; `lora` creates one, `adapter load FOLDER` loads one",
             "还没有适配器；`lora` 新建一个，`adapter load FOLDER` 加载一个",
         );
         return NONE.in_lang(page.lang).to_string();
@@ -59,7 +59,7 @@ pub fn adapters(reports: &[AdapterReport], page: Page) -> String {
 pub fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     let row = |report: &AdapterReport| {
         let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
-        let on = if report.active { localized("on", "启用").in_lang(lang) } else { "" };
+        let on = if report.active { localized("active", "启用").in_lang(lang) } else { "" };
         vec![
             report.name.clone(),
             on.to_string(),
@@ -98,8 +98,8 @@ fn not_finite(tensor: Option<&str>, lang: Lang) -> String {
     let warning = |name: &str| {
         localized!(
             lang,
-            "\nwarning: `{name}` holds values that are no numbers (NaN or infinity), so the adapter cannot be used",
-            "\n警告：`{name}` 中有不是数的值（NaN 或无穷大），这个适配器无法使用"
+            "\nwarning: `{name}` contains NaN or infinity, so the adapter cannot be used",
+            "\n警告：`{name}` 中有 NaN 或无穷大，这个适配器无法使用"
         )
     };
     tensor.map(warning).unwrap_or_default()
@@ -122,8 +122,7 @@ mod tests {
         };
         assert_eq!(
             adapter(&report, Lang::En),
-            "adapter `default` is on: rank 8, alpha 16, dropout 0, 252 layers\n\
-             trainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
+            "adapter `default` is active: rank 8, alpha 16, dropout 0, 252 layers\ntrainable params: 14,966,784 || all params: 3,769,589,760 || trainable%: 0.3970"
         );
     }
 }

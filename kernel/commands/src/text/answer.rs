@@ -15,25 +15,25 @@ use crate::quantities::thousands;
 pub fn answer(report: &ChatReport, lang: Lang) -> String {
     let end = match report.end {
         AnswerEnd::EndOfTurn => localized("", ""),
-        AnswerEnd::MaxNewTokens => localized("; cut at max_new_tokens", "；到 max_new_tokens 为止"),
+        AnswerEnd::MaxNewTokens => localized("; stopped at max_new_tokens", "；达到 max_new_tokens"),
         AnswerEnd::Interrupted => localized("; stopped", "；已停止"),
     };
     let known = match report.cached_tokens {
         0 => String::new(),
         tokens => {
             let tokens = thousands(tokens);
-            localized!(lang, " ({tokens} known)", "（{tokens} 个已读过）")
+            localized!(lang, " ({tokens} cached)", "（{tokens} 个已缓存）")
         }
     };
     let first = report.first_token.map(|first| seconds(first, lang));
     let first =
-        first.map(|first| localized!(lang, ", the first after {first}", "，首个用时 {first}")).unwrap_or_default();
+        first.map(|first| localized!(lang, ", first token after {first}", "，首个 token 用时 {first}")).unwrap_or_default();
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (tokens, prompt) = (count(report.new_tokens, TOKEN, lang), thousands(report.prompt_tokens));
     let (time, end) = (seconds(report.elapsed, lang), end.in_lang(lang));
     localized!(
         lang,
-        "[{tokens} after {prompt}{known} in {time}{first}, {rate:.1} tokens/s{end}]",
-        "[读 {prompt} 个 token{known}，写 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
+        "[prompt {prompt} tokens{known}, answer {tokens} in {time}{first}, {rate:.1} tokens/s{end}]",
+        "[提示词 {prompt} 个 token{known}，回答 {tokens}，用时 {time}{first}，{rate:.1} token/秒{end}]"
     )
 }

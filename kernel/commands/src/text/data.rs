@@ -38,16 +38,16 @@ pub fn data_table(report: &DataReport, lang: Lang) -> Table {
         std::iter::once(what).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
     };
     let mut rows = vec![
-        row(localized("tokens a sample", "每个样本的 token"), &report.tokens),
-        row(localized("to learn", "其中要学的"), &report.supervised_tokens),
+        row(localized("tokens per sample", "每个样本的 token"), &report.tokens),
+        row(localized("supervised", "其中计算损失的"), &report.supervised_tokens),
     ];
     if report.picture_tokens.count > 0 {
-        rows.push(row(localized("tokens a picture", "每张图片的 token"), &report.picture_tokens));
+        rows.push(row(localized("tokens per image", "每张图片的 token"), &report.picture_tokens));
     }
     let mut note = count(report.picture_tokens.count, PICTURE, lang);
     if report.truncated > 0 {
         let samples = count(report.truncated, SAMPLE, lang);
-        note += &localized!(lang, "; {samples} cut to cutoff_len", "；{samples}被截断到 cutoff_len");
+        note += &localized!(lang, "; {samples} truncated to cutoff_len", "；{samples}被截断到 cutoff_len");
     }
     if let Some(system) = &report.system {
         let system = system_text(system, lang);
@@ -58,12 +58,12 @@ pub fn data_table(report: &DataReport, lang: Lang) -> Table {
             (count(*left_out, SAMPLE, lang), first.reason.kind().localize(lang), first.localize(lang));
         note += &localized!(
             lang,
-            "\n{samples} left out ({kind}), the first: {first}",
-            "\n{samples}被略去（{kind}），第一个：{first}"
+            "\n{samples} skipped ({kind}), the first: {first}",
+            "\n跳过了 {samples}（{kind}），第一个：{first}"
         );
     }
     if report.skipped.iter().any(|kind| kind.count > 1) {
-        note += localized("\n`data skipped` lists them", "\n`data skipped` 把它们列出来").in_lang(lang);
+        note += localized("\n`data skipped` lists them", "\n`data skipped` 列出它们").in_lang(lang);
     }
     let headers = [
         localized("", ""),
@@ -71,7 +71,7 @@ pub fn data_table(report: &DataReport, lang: Lang) -> Table {
         localized("median", "中位数"),
         localized("95 %", "95 %"),
         localized("max", "最大"),
-        localized("in all", "合计"),
+        localized("total", "合计"),
     ];
     Table { title: chosen(report, lang), headers: headers.map(|text| text.in_lang(lang)).to_vec(), rows, note }
 }
@@ -90,7 +90,7 @@ fn chosen(report: &DataReport, lang: Lang) -> String {
     let (samples, steps) = (count(report.samples, SAMPLE, lang), count(report.steps_per_epoch, STEP, lang));
     localized!(
         lang,
-        "{names}: {samples} to train on{packs}{eval}; {steps} an epoch",
+        "{names}: {samples} to train on{packs}{eval}; {steps} per epoch",
         "{names}：{samples}用于训练{packs}{eval}；每轮 {steps}"
     )
 }
@@ -100,7 +100,7 @@ pub fn sample(report: &SampleReport, page: Page) -> String {
     let mut text = sample_title(report, lang) + "\n";
     for picture in &report.pictures {
         let (path, patches) = (picture.path.display(), patches(picture, lang));
-        text += &localized!(lang, "picture {path}: {patches}\n", "图片 {path}：{patches}\n");
+        text += &localized!(lang, "image {path}: {patches}\n", "图片 {path}：{patches}\n");
     }
     for run in report.tokens.chunk_by(|a, b| a.supervised == b.supervised) {
         let written: String = run
@@ -123,7 +123,7 @@ pub fn sample(report: &SampleReport, page: Page) -> String {
 /// `sample 3 of 21, creatures.json[3]`
 pub fn sample_title(report: &SampleReport, lang: Lang) -> String {
     let SampleReport { index, samples, origin, .. } = report;
-    localized!(lang, "sample {index} of {samples}, {origin}", "样本 {index}（共 {samples}），{origin}")
+    localized!(lang, "sample {index} of {samples}, {origin}", "样本 {index}（共 {samples} 个），{origin}")
 }
 
 /// How many tokens a sample has, and how many of them are learned.
@@ -131,7 +131,7 @@ pub fn sample_counts(report: &SampleReport, lang: Lang) -> (String, String) {
     let tokens: usize = report.tokens.iter().map(|token| token.count).sum();
     let learned = report.tokens.iter().filter(|token| token.supervised).map(|token| token.count).sum();
     let learned = thousands(learned);
-    (count(tokens, TOKEN, lang), localized!(lang, "{learned} to learn", "其中 {learned} 个要学"))
+    (count(tokens, TOKEN, lang), localized!(lang, "{learned} supervised", "其中 {learned} 个计算损失"))
 }
 
 /// How a picture is cut.

@@ -61,7 +61,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Plot(plot) => {
             let drawn = |file: &std::path::PathBuf| {
                 let file = file.display();
-                localized!(lang, "\ndrawn to {file}", "\n已画到 {file}")
+                localized!(lang, "\nsaved to {file}", "\n已存到 {file}")
             };
             chart::draw(plot, page) + &plot.file.as_ref().map(drawn).unwrap_or_default()
         }
@@ -81,7 +81,7 @@ fn displayed(contents: &[(String, String)], lang: Lang) -> String {
     let text = contents.iter().find(|(kind, _)| kind == "text/plain");
     text.map(|(_, text)| text.clone()).unwrap_or_else(|| {
         let kinds = contents.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", ");
-        localized!(lang, "({kinds}, which a notebook shows)", "（{kinds}，可在笔记本中显示）")
+        localized!(lang, "({kinds}, shown only in a notebook)", "（{kinds}，只能在笔记本中显示）")
     })
 }
 

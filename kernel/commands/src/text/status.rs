@@ -39,7 +39,7 @@ pub fn status(report: &Status, lang: Lang) -> String {
         let (samples, tokens) = (count(data.samples, SAMPLE, lang), count(data.tokens.total, TOKEN, lang));
         localized!(lang, "{names}: {samples}, {tokens}", "{names}：{samples}，{tokens}")
     });
-    let on = localized(" (on)", "（启用）").in_lang(lang);
+    let on = localized(" (active)", "（启用）").in_lang(lang);
     let adapters: Vec<_> = report
         .adapters
         .iter()
@@ -80,8 +80,7 @@ pub fn recovered(checkpoint: &Path, lang: Lang) -> String {
     let place = checkpoint.display();
     localized!(
         lang,
-        "a training of an earlier session, which was ended from outside, is kept in {place}: `load` its model, and `resume` \
-         that folder; it is named until it is deleted",
-        "早先的会话被外部终止，它的训练保存在 {place}：`load` 同一模型后 `resume` 这个文件夹；删除之前会一直提示"
+        "the training of an earlier session, which was terminated from outside, is saved in {place}: `load` its model, then `resume` that folder; this reminder appears until the folder is deleted",
+        "早先的会话被外部终止，它的训练保存在 {place}：请先 `load` 它的模型，再 `resume` 这个文件夹；删除它之前会一直提示"
     )
 }

@@ -73,7 +73,7 @@ mod tests {
             },
             Lang::En,
         );
-        assert!(html.contains("data:image/jpeg;base64,/9j/") && html.contains("gone.png is gone"));
+        assert!(html.contains("data:image/jpeg;base64,/9j/") && html.contains("gone.png cannot be found"));
         assert!(html.contains("<p>1 &lt; 2?</p>"));
         let (base, tuned) = (html.find(">No.</td>").unwrap(), html.find(">&lt;b&gt;Yes.&lt;/b&gt;</td>").unwrap());
         assert!(html.find(">base</th>").unwrap() < base && base < tuned, "{html}");

@@ -35,6 +35,6 @@ pub fn picture(path: &Path, lang: Lang) -> String {
     };
     match jpeg(path, fitting) {
         Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
-        None => localized!(lang, "<p>{name} is gone</p>", "<p>{name} 不见了</p>"),
+        None => localized!(lang, "<p>{name} cannot be found</p>", "<p>找不到 {name}</p>"),
     }
 }

@@ -58,7 +58,7 @@ fn picture(report: &PictureReport, lang: Lang) -> String {
     let caption = patches(report, lang);
     let name = escape(&report.path.display().to_string());
     let Some(data) = jpeg(&report.path, |_| (shown_w as u32, shown_h as u32)) else {
-        let gone = localized!(lang, "{name} is gone", "{name} 不见了");
+        let gone = localized!(lang, "{name} cannot be found", "找不到 {name}");
         return format!("<figure style=\"margin:0\">{gone}<figcaption>{caption}</figcaption></figure>");
     };
     let line = format!(
@@ -100,7 +100,7 @@ mod tests {
         assert!(html.contains("&lt;|image_pad|&gt; × 2"));
         assert!(html.contains("rgba(46,160,67,.45)\">a cat</span>"), "{html}");
         assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));
-        assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png is gone"));
-        assert!(html.contains("3 tokens") && html.contains(">1 to learn<"));
+        assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png cannot be found"));
+        assert!(html.contains("3 tokens") && html.contains(">1 supervised<"));
     }
 }
