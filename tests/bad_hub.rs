@@ -41,7 +41,7 @@ fn a_damaged_file_is_named_and_never_used() {
         assert_eq!(status, 1);
         let host = if file == SHARD && hub == "hub=huggingface" { "localhost" } else { "127.0.0.1" };
         assert!(err.contains(&format!("{file} from {host}:")), "{err}");
-        assert!(err.contains(&format!(" is damaged: its {algorithm} is ")), "{err}");
+        assert!(err.contains(&format!(" is corrupted: its {algorithm} is ")), "{err}");
         let right = if algorithm == "SHA-256" { user.hub.sha256(file) } else { user.hub.git_sha1(file) };
         assert!(err.contains(&format!("instead of {right}")), "{err}");
         assert_eq!(incomplete(&user.home.path().join(folder)), None);
@@ -64,7 +64,8 @@ fn a_file_of_another_length_than_listed_is_asked_for_three_times() {
                 (1, true) => format!("more than {listed}"),
                 _ => listed.strict_add_signed(more as i64).to_string(),
             };
-            let expected = format!("{host} sends {found} bytes of {name}, and http://{host} lists {listed} (3 tries)");
+            let expected =
+                format!("{host} sends {found} bytes for {name}, but http://{host} lists {listed} bytes (3 attempts)");
             assert!(status == 1 && err.contains(&expected), "{err}");
             assert!(err.contains(&format!("set {variable} to another host")), "{err}");
             assert_eq!(user.asked().iter().filter(|asked| *asked == name).count(), 3);
@@ -79,7 +80,7 @@ fn a_host_that_never_sends_a_file_to_its_end_is_given_up() {
     let name = "config.json";
     user.hub.set(Mishaps { never_whole: Some((name, 100)), ..Mishaps::default() });
     let (status, _, err) = user.run("load Qwen/tiny");
-    assert!(status == 1 && err.contains("config.json broke off 5 times without getting any further"), "{err}");
+    assert!(status == 1 && err.contains("config.json was interrupted 5 times without any progress"), "{err}");
     assert_eq!(user.asked().iter().filter(|asked| *asked == name).count(), 5);
 }
 
@@ -99,13 +100,13 @@ fn a_token_is_asked_for_and_kept_from_other_hosts() {
     user.hub.set(Mishaps { token: Some("hf_secret"), ..Mishaps::default() });
     let (status, _, err) = user.run("load Qwen/tiny");
     assert_eq!(status, 1);
-    let expected = "Hugging Face does not give out Qwen/tiny (401): it wants a token, which goes into HF_TOKEN";
+    let expected = "Hugging Face denies access to Qwen/tiny (401): a token is required in HF_TOKEN";
     assert!(err.contains(expected) && err.contains("/Qwen/tiny"), "{err}");
     let (_, _, err) = user.run_with(&[("HF_TOKEN", "wrong")], "load Qwen/tiny");
-    assert!(err.contains("your token (HF_TOKEN) lacks the right"), "{err}");
+    assert!(err.contains("your token (HF_TOKEN) has no permission"), "{err}");
     let (_, _, err) = user.run("load Qwen/tiny hub=modelscope");
     assert!(
-        err.contains("ModelScope does not give out Qwen/tiny (401)") && err.contains("MODELSCOPE_API_TOKEN"),
+        err.contains("ModelScope denies access to Qwen/tiny (401)") && err.contains("MODELSCOPE_API_TOKEN"),
         "{err}"
     );
     user.hub.seen();
@@ -175,7 +176,7 @@ fn a_listing_may_be_long_and_come_in_pages() {
     user.hub.set(Mishaps { endless: true, ..Mishaps::default() });
     for setting in ["hub=huggingface", "hub=modelscope"] {
         let (status, _, err) = user.run(&format!("load Qwen/tiny {setting}"));
-        assert!(status == 1 && err.contains("lists more than 128 MB of names"), "{err}");
+        assert!(status == 1 && err.contains("lists more than 128 MB of file names"), "{err}");
     }
 }
 
@@ -239,5 +240,5 @@ fn a_cache_in_which_others_write_leads_nowhere() {
     assert!(folder.join("snapshots/../../../elsewhere/config.json").is_file());
     std::fs::write(folder.join("refs/main"), "../../../elsewhere").unwrap();
     let (status, _, err) = user.run_with(&[("HF_HUB_OFFLINE", "1")], "load Qwen/tiny");
-    assert!(status == 1 && err.contains("is not (or not all) in"), "{err}");
+    assert!(status == 1 && err.contains("is not, or not completely, in"), "{err}");
 }

@@ -133,11 +133,11 @@ fn model_folders() {
 fn folders_that_are_no_model_or_none_to_train() {
     let typed = Typed::ready();
     let adapter = fixture("train/adapter_nonzero");
-    typed.refuses(&format!("load {}", adapter.display()), &["adapter and no model", "adapter load"]);
+    typed.refuses(&format!("load {}", adapter.display()), &["adapter, not a model", "adapter load"]);
     let model = fixture("tiny");
     typed.refuses(&format!("adapter load {}", model.display()), &["whole model", "`load "]);
     typed.refuses(&format!("load {}", model.join("config.json").display()), &["config.json is a file", "folder"]);
-    typed.refuses(&format!("load {}", fixture("pictures").display()), &["holds no config.json"]);
+    typed.refuses(&format!("load {}", fixture("pictures").display()), &["contains no config.json"]);
 
     let folder = copy_of_tiny();
     let load = format!("load {}", folder.path().display());
@@ -149,10 +149,10 @@ fn folders_that_are_no_model_or_none_to_train() {
 
     fs::copy(model.join("config.json"), &config).unwrap();
     fs::remove_file(folder.path().join("model-00001-of-00002.safetensors")).unwrap();
-    typed.refuses(&load, &["model.safetensors.index.json", "model-00001-of-00002.safetensors", "not there"]);
+    typed.refuses(&load, &["model.safetensors.index.json", "model-00001-of-00002.safetensors", "missing"]);
     fs::remove_file(folder.path().join("model.safetensors.index.json")).unwrap();
     fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
-    typed.refuses(&load, &["holds no weights", "model.safetensors"]);
+    typed.refuses(&load, &["has no weights", "model.safetensors"]);
     fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
     typed.refuses(&load, &["pytorch_model.bin", "save_pretrained"]);
     fs::remove_file(folder.path().join("pytorch_model.bin")).unwrap();
@@ -174,7 +174,7 @@ fn samples_are_skipped_and_reported() {
     fs::write(folder.path().join("broken.png"), b"\x89PNG\r\n\x1a\nnot a picture").unwrap();
     let cases: [(&str, &str, &[&str], &[&str]); 5] = [
         ("Hello", "narrator", &[], &["set.json[0]", "narrator"]),
-        ("<image><image>Which?", "user", &[picture], &["set.json[0]", "2 <image>", "1 picture"]),
+        ("<image><image>Which?", "user", &[picture], &["set.json[0]", "2 <image>", "1 image"]),
         ("<image>What?", "user", &["gone.png"], &["set.json[0]", "gone.png"]),
         ("<image>What?", "user", &["broken.png"], &["set.json[0]", "broken.png"]),
         ("<image>What?", "user", &[picture], &["set.json[0]", "cutoff_len 16"]),
@@ -206,7 +206,7 @@ fn data_sets() {
     fs::write(folder.path().join("set.json"), json!([bad]).to_string()).unwrap();
     typed.refuses(&format!("data set dataset_dir={path}"), &["no sample", "the only one was skipped", "narrator"]);
     fs::write(folder.path().join("set.json"), "[]").unwrap();
-    typed.refuses(&format!("data set dataset_dir={path}"), &["no sample of set can be used: there is none"]);
+    typed.refuses(&format!("data set dataset_dir={path}"), &["no sample of set can be used: there are none"]);
     typed.answers("train 1");
 }
 
@@ -247,7 +247,7 @@ fn what_is_quoted_is_cut() {
 fn every_sample_that_is_left_out_is_listed() {
     let typed = Typed::new();
     typed.answers(&format!("load {}", fixture("tiny").display()));
-    assert_eq!(typed.answers("data skipped"), "no sample was left out");
+    assert_eq!(typed.answers("data skipped"), "no sample was skipped");
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path(), "Hello", "user", &[]);
     let whole: Vec<Value> = serde_json::from_str(&fs::read_to_string(folder.path().join("set.json")).unwrap()).unwrap();
@@ -258,7 +258,7 @@ fn every_sample_that_is_left_out_is_listed() {
     let data = format!("data set dataset_dir={}", folder.path().display());
     assert!(typed.answers(&data).contains("`data skipped` lists them"));
     let few = typed.answers("data skipped");
-    for part in ["26 samples left out", "set.json[0]", "set.json[20]", "narrator", "6 more"] {
+    for part in ["26 samples skipped", "set.json[0]", "set.json[20]", "narrator", "6 more"] {
         assert!(few.contains(part), "`{part}` is not in:\n{few}");
     }
     assert!(!few.contains("set.json[3]") && !few.contains("set.json[21]"), "{few}");
@@ -268,7 +268,7 @@ fn every_sample_that_is_left_out_is_listed() {
     // Where nothing can be used, the data before stays, and what is wrong is listed all the same.
     fs::write(folder.path().join("set.json"), json!([records[0]]).to_string()).unwrap();
     typed.refuses(&data, &["no sample", "narrator"]);
-    assert!(typed.answers("data skipped").contains("1 sample left out"));
+    assert!(typed.answers("data skipped").contains("1 sample skipped"));
 }
 
 #[test]
@@ -282,9 +282,9 @@ fn a_picture_that_vanishes_costs_nothing_but_its_sample() {
     fs::remove_file(&picture).unwrap();
     typed.refuses("train 1 on_bad_sample=stop", &["here.png", "on_bad_sample=skip"]);
     let left_out = typed.answers("train 1");
-    assert!(left_out.contains("1 sample left out"), "{left_out}");
+    assert!(left_out.contains("1 sample skipped"), "{left_out}");
     fs::copy(fixture("pictures/wide.png"), &picture).unwrap();
-    assert!(!typed.answers("train 1").contains("left out"));
+    assert!(!typed.answers("train 1").contains("skipped"));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn weights_that_change_in_training_end_it_with_a_checkpoint_from_which_it_goes_o
         let output = folder.path().join(format!("{change:?}"));
         let (mut session, report, kept) = train(model.path(), &output, Some(change));
         let error = report.unwrap_err().to_string();
-        assert!(error.contains("was written to or cut off") && error.contains(WEIGHTS), "{change:?}: {error}");
+        assert!(error.contains("was modified or truncated") && error.contains(WEIGHTS), "{change:?}: {error}");
         assert_eq!((losses(&session), kept), (losses(&undisturbed)[..2].to_vec(), 1), "{change:?}");
         // Whatever else asks this model hears the same, also when the file is whole again.
         fs::write(model.path().join(WEIGHTS), &whole).unwrap();

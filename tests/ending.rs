@@ -168,7 +168,7 @@ fn a_recipe_that_is_ended_goes_on_when_it_is_started_again() {
     let [checkpoint] = &checkpoints(&output)[..] else { panic!("one checkpoint in {}", output.display()) };
     let again = recipe().arg("max_steps=2").output().unwrap();
     let told = String::from_utf8_lossy(&again.stdout).into_owned();
-    assert!(told.contains(&format!("going on from {}", checkpoint.display())), "{told}");
+    assert!(told.contains(&format!("resuming from {}", checkpoint.display())), "{told}");
 }
 
 #[test]

@@ -144,12 +144,12 @@ fn held_out_samples_are_evaluated_and_without_them_the_training_samples_with_a_n
         }
     };
     let cx = Context { emit: &emit, cancel: &cancel };
-    assert!(session.evaluate(&[], None, None, &cx).unwrap_err().to_string().starts_with("no data is chosen"));
+    assert!(session.evaluate(&[], None, None, &cx).unwrap_err().to_string().starts_with("no dataset is selected"));
     session.data(&["creatures".to_string()], &quiet).unwrap();
     let report = session.evaluate(&[], Some(3), None, &cx).unwrap();
     assert_eq!((report.samples.as_str(), report.done, report.adapter.as_str()), ("creatures", 3, "base"));
     let note = notes.lock().unwrap().pop().unwrap().localize(Lang::En);
-    assert!(note.contains("val_size") && note.contains("samples of the training"), "{note}");
+    assert!(note.contains("val_size") && note.contains("using the training samples"), "{note}");
 
     set(&mut session, &[("val_size", "5")]);
     session.data(&["creatures".to_string()], &quiet).unwrap();

@@ -100,7 +100,7 @@ fn an_export_that_cannot_be_finished_leaves_nothing_behind() {
     let error = |result: tunebook_engine::Result<_>| -> String {
         result.map(|_: tunebook_engine::report::ExportReport| ()).unwrap_err().to_string()
     };
-    assert!(error(session.export(&folder, None, &quiet)).contains("no adapter is in use"));
+    assert!(error(session.export(&folder, None, &quiet)).contains("no adapter is active"));
     session.adapter_load(&fixture("train/cosine/adapter"), None).unwrap();
 
     let emit = |event| {
@@ -115,8 +115,8 @@ fn an_export_that_cannot_be_finished_leaves_nothing_behind() {
     std::fs::create_dir(&folder).unwrap();
     session.export(&folder, None, &quiet).unwrap();
     assert!(folder.join("model.safetensors").exists() && !folder.join("model.safetensors.index.json").exists());
-    assert!(error(session.export(&folder, None, &quiet)).contains("already holds something"));
+    assert!(error(session.export(&folder, None, &quiet)).contains("is not empty"));
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert!(error(session.export(&file, None, &quiet)).contains("already holds something"));
+    assert!(error(session.export(&file, None, &quiet)).contains("is not empty"));
 }

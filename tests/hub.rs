@@ -57,7 +57,7 @@ fn hugging_face_is_downloaded_once_and_lies_where_its_library_looks() {
     // A hub that is away is no reason not to work.
     let (status, out, _) = user.run_with(&[("HF_ENDPOINT", "http://127.0.0.1:1")], load);
     assert!(status == 0 && out.contains("Hugging Face cannot be reached ("), "{out}");
-    assert!(out.contains("Qwen/tiny is taken from the cache") && out.contains(LOADED), "{out}");
+    assert!(out.contains("using Qwen/tiny from the cache") && out.contains(LOADED), "{out}");
     user.hub.set(Mishaps { out_of_order: true, ..Mishaps::default() });
     let (status, out, _) = user.run(load);
     assert!(status == 0 && out.contains("cannot be reached (status 503)") && out.contains(LOADED), "{out}");
@@ -77,7 +77,7 @@ fn an_interrupted_download_goes_on_with_the_next_load() {
         let (status, out, err) = finish(child);
         assert!(start.elapsed() < Duration::from_secs(20), "a stop does not wait for the network");
         assert_eq!((status, err.as_str()), (130, ""));
-        assert!(out.contains("stay") && !out.contains("after"), "{out}");
+        assert!(out.contains("is kept") && !out.contains("after"), "{out}");
         assert_eq!(std::fs::metadata(&partial).unwrap().len(), 300_000);
 
         user.hub.set(Mishaps::default());
@@ -96,22 +96,25 @@ fn what_is_not_there_is_named() {
     let error = |script: &str| user.run(script).2;
     let found = error("load Qwen/Qwen2.5-VL-3B-Instruc");
     assert!(
-        found.contains("there is no folder Qwen/Qwen2.5-VL-3B-Instruc, and Hugging Face has nothing of"),
+        found.contains("there is no folder Qwen/Qwen2.5-VL-3B-Instruc, and Hugging Face has no repository of"),
         "{found}"
     );
     assert!(found.contains("(did you mean Qwen/Qwen2.5-VL-3B-Instruct?)"), "{found}");
     let found = error("load qwen/qwen2.5-vl-7b hub=modelscope");
     assert!(
-        found.contains("ModelScope has nothing of") && found.contains("mean Qwen/Qwen2.5-VL-7B-Instruct?"),
+        found.contains("ModelScope has no repository of") && found.contains("mean Qwen/Qwen2.5-VL-7B-Instruct?"),
         "{found}"
     );
     let found = error("load Qwen/tiny model_revision=other");
     assert!(found.contains("Qwen/tiny has no revision `other` on Hugging Face"), "{found}");
     let away = user.run_with(&[("HF_ENDPOINT", "http://127.0.0.1:1/")], "load Qwen/tiny").2;
     assert!(away.contains("Hugging Face cannot be reached at http://127.0.0.1:1 ("), "{away}");
-    assert!(away.contains("set HF_ENDPOINT to a host that can be, or try hub=modelscope"), "{away}");
+    assert!(away.contains("set HF_ENDPOINT to a host that can be reached, or try hub=modelscope"), "{away}");
     let offline = user.run_with(&[("HF_HUB_OFFLINE", "1")], "load Qwen/tiny").2;
-    assert!(offline.contains("Qwen/tiny is not (or not all) in ") && offline.contains("HF_HUB_OFFLINE"), "{offline}");
+    assert!(
+        offline.contains("Qwen/tiny is not, or not completely, in ") && offline.contains("HF_HUB_OFFLINE"),
+        "{offline}"
+    );
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn a_data_set_of_a_hub_is_chosen_by_its_name_and_part() {
         assert!(out.contains("3 samples to train on"), "{out}{err}");
     }
     let (status, _, err) = user.run("load tiny\ndata gone");
-    assert!(status == 1 && err.contains("nobody/nothing, and Hugging Face has nothing of that name"), "{err}");
+    assert!(status == 1 && err.contains("nobody/nothing, and Hugging Face has no repository of that name"), "{err}");
 }
 
 #[test]
@@ -249,5 +252,5 @@ fn downloads_a_data_set() {
         assert_eq!(std::fs::read(file).unwrap(), std::fs::read(fixture("tiny").join(name)).unwrap());
     }
     let error = dataset(hub, "nowhere", part(None), &Settings::default(), &cx).unwrap_err();
-    assert!(error.to_string().contains("`nowhere` is no name of a hub's repository"));
+    assert!(error.to_string().contains("`nowhere` is not the name of a repository on a hub"));
 }

@@ -53,12 +53,12 @@ fn every_example_works_in_both_languages() {
 fn errors_are_said_in_both_languages() {
     for (line, en, zh) in [
         ("trian", "there is no command `trian` (did you mean `train`?)", "没有命令 `trian`（是不是想写 `train`？）"),
-        ("set rank=0", "it takes a whole number from 1 to 1024", "可取整数，从 1 到 1024"),
+        ("set rank=0", "which accepts an integer from 1 to 1024", "可取整数，从 1 到 1024"),
         ("train 5", "no model is loaded; load one first", "还没有加载模型；请先加载"),
-        ("sample x y", "does not take `y`; usage: sample", "不接受 `y`；用法：sample"),
+        ("sample x y", "does not accept `y`; usage: sample", "不接受 `y`；用法：sample"),
         ("data x dataset_dir=nowhere", "no model is loaded", "还没有加载模型"),
         ("load nowhere", "there is no folder nowhere", "没有文件夹 nowhere"),
-        ("run nowhere.tune", "cannot read nowhere.tune: No such file", "读不了 nowhere.tune：没有这个文件或文件夹"),
+        ("run nowhere.tune", "cannot read nowhere.tune: No such file", "无法读取 nowhere.tune：没有这个文件或文件夹"),
     ] {
         let place = tempfile::tempdir().unwrap();
         let (status, _, err) = run(place.path(), "C", line);

@@ -84,7 +84,7 @@ fn of_the_adapter() {
     assert!(shown.contains("warning") && shown.contains(tensor), "{shown}");
     for line in ["chat Hello", "compare Hello", "predict creatures", "evaluate", "train 1 batch=1 accum=1"] {
         let message = type_line(&host, line).expect_err(line);
-        assert!(message.contains(tensor) && message.contains("the adapter's"), "{line}: {message}");
+        assert!(message.contains(tensor) && message.contains("of the adapter"), "{line}: {message}");
     }
     let shown = type_line(&host, &format!("save {}", saved.display())).unwrap();
     assert!(shown.contains("warning") && shown.contains(tensor), "{shown}");

@@ -140,8 +140,8 @@ fn tensors_that_are_missing_are_all_named() {
         error.to_string(),
         format!(
             "{place} lacks 4 of the model's tensors: model.embed_tokens.weight, \
-             model.layers.{{0..2}}.self_attn.k_proj.bias (it holds others: module.embed.weight); the checkpoint is \
-             incomplete or of another architecture"
+             model.layers.{{0..2}}.self_attn.k_proj.bias (it has others instead: module.embed.weight); the checkpoint is \
+             incomplete or has another architecture"
         )
     );
 }

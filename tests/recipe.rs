@@ -159,7 +159,7 @@ fn an_export_recipe_writes_what_the_verb_writes() {
     assert!(error.contains("no `export_dir`"), "{error}");
     let shown = follow(host.recipe(RecipeTask::Export, arguments(&[format!("export_dir={}", by_recipe.display())])));
     let shown = shown.unwrap().join("\n");
-    assert!(shown.contains(&format!("in {} with adapter", by_recipe.display())), "{shown}");
+    assert!(shown.contains(&format!("in {}, with adapter", by_recipe.display())), "{shown}");
     for line in [
         format!("load {}", fixture("tiny").display()),
         format!("adapter load {}", adapter.display()),
@@ -233,7 +233,9 @@ fn of_val_size_and_eval_dataset_the_one_that_is_said_last_counts() {
     assert_eq!(carry_out(&host, "show eval_dataset").unwrap(), ["eval_dataset = none"]);
     carry_out(&host, "data creatures eval_dataset=pairs").unwrap();
     assert_eq!(carry_out(&host, "show val_size").unwrap(), ["val_size = 0"]);
-    assert!(carry_out(&host, "data creatures eval_dataset=pairs val_size=2").unwrap_err().contains("give one of them"));
+    assert!(
+        carry_out(&host, "data creatures eval_dataset=pairs val_size=2").unwrap_err().contains("set only one of them")
+    );
 }
 
 /// The outputs of a line as plain text, or what it failed with.

@@ -268,7 +268,7 @@ fn settings_are_taken_over_and_what_differs_is_said() {
     let cx = Context { emit: &|_| {}, cancel: &cancel };
     let mut first = session(&fixture("tiny"), &output, LORA, &[("seed", "7"), ("save_strategy", "no")], &cx);
     first.train(Some(1), &cx).unwrap();
-    assert!(resume_error(&mut first, &output, &cx).contains("holds no checkpoint"));
+    assert!(resume_error(&mut first, &output, &cx).contains("contains no checkpoint"));
     let checkpoint = first.checkpoint(&cx).unwrap();
     assert_eq!(checkpoint, output.join("checkpoint-1"));
 
@@ -312,12 +312,12 @@ fn settings_are_taken_over_and_what_differs_is_said() {
     // An adapter alone, and a damaged file.
     first.save(&place.path().join("saved")).unwrap();
     let error = resume_error(&mut first, &place.path().join("saved"), &cx);
-    assert!(error.contains("not the state of its training"), "{error}");
+    assert!(error.contains("without its training state"), "{error}");
     let tensors = checkpoint.join("optimizer.safetensors");
     let bytes = std::fs::read(&tensors).unwrap();
     std::fs::write(&tensors, &bytes[..bytes.len() / 2]).unwrap();
     let error = resume_error(&mut first, &output, &cx);
-    assert!(error.contains("optimizer.safetensors is damaged"), "{error}");
+    assert!(error.contains("optimizer.safetensors is corrupted"), "{error}");
     assert_eq!(first.adapters().len(), 1);
 }
 

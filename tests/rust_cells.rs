@@ -120,6 +120,6 @@ fn a_file_that_run_reads_has_no_rust() {
         std::fs::write(&file, text).unwrap();
         let output = tunebook().arg("run").arg(&file).output().unwrap();
         let err = String::from_utf8_lossy(&output.stderr);
-        assert!(err.contains("a.tune:1: Rust runs at the prompt"), "{err}");
+        assert!(err.contains("a.tune:1: Rust can be run at the prompt"), "{err}");
     }
 }

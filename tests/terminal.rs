@@ -22,10 +22,10 @@ fn a_session_at_the_prompt() {
     let mut session = Terminal::open(folder.path());
     session.enter("load tiny", "414,288 parameters");
     session.enter("data creatures dataset_dir=train cutoff_len=512", "creatures: 21 samples");
-    session.enter("lora rank=4", "adapter `default` is on: rank 4, alpha 8");
+    session.enter("lora rank=4", "adapter `default` is active: rank 4, alpha 8");
     session.enter("train 5 lr=1e-3 batch=2 accum=2 logging_steps=5", "at step 5 of 18");
     session.enter("plot", "step 5");
-    session.enter("chat image=pictures/creature_0.png max_new_tokens=4 What's this?", "4 tokens after");
+    session.enter("chat image=pictures/creature_0.png max_new_tokens=4 What's this?", "answer 4 tokens");
     session.enter("train 5", "at step 10 of 18");
 
     session.enter("trian 5", "there is no command `trian` (did you mean `train`?)");
@@ -44,7 +44,10 @@ fn a_session_at_the_prompt() {
 
     session.enter(&format!("save {}", folder.path().join("saved").display()), "adapter_model.safetensors");
     session.enter("adapter off", "the base model answers");
-    session.enter(&format!("adapter load {} as again", folder.path().join("saved").display()), "adapter `again` is on");
+    session.enter(
+        &format!("adapter load {} as again", folder.path().join("saved").display()),
+        "adapter `again` is active",
+    );
 
     // Several lines as one, and a line given up.
     session.press("print a \\\r");
@@ -75,7 +78,7 @@ fn a_session_at_the_prompt() {
 fn rust_at_the_prompt_ends_with_an_empty_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Terminal::open(folder.path());
-    session.enter("rust let x = 40;", "Rust starts");
+    session.enter("rust let x = 40;", "starting Rust");
     session.press("%%rust\rlet y = {\r\r2 };\rx + y\r\r");
     session.pty.exp_string("42").unwrap();
     session.pty.exp_string(PROMPT).unwrap();
@@ -85,7 +88,7 @@ fn rust_at_the_prompt_ends_with_an_empty_line() {
     session.pty.send_line("rust loop { std::thread::sleep(std::time::Duration::from_millis(1)); }").unwrap();
     std::thread::sleep(std::time::Duration::from_secs(2));
     session.pty.send_control('c').unwrap();
-    session.pty.exp_string("variables are gone").unwrap();
+    session.pty.exp_string("variables are lost").unwrap();
     session.pty.exp_string(PROMPT).unwrap();
 }
 
@@ -133,13 +136,13 @@ fn a_piped_script_does_the_same() {
         "414,288 parameters",
         "creatures: 21 samples",
         "这是一只水系小精灵",
-        "adapter `default` is on",
+        "adapter `default` is active",
         "step  5/18",
         "step 5 of 18",
-        "4 tokens after",
+        "answer 4 tokens",
         "step 10 of 18",
         "adapter_model.safetensors",
-        "adapter `again` is on",
+        "adapter `again` is active",
     ];
     let mut rest = out.as_str();
     for text in expected {
@@ -155,11 +158,11 @@ fn a_wrong_line_ends_a_script_with_status_1() {
     for (line, message) in [
         ("trian 5", "error: stdin:3: there is no command `trian` (did you mean `train`?); `help` lists them"),
         ("set lora_rnk=4", "error: stdin:3: there is no setting named `lora_rnk` (did you mean `lora_rank`?)"),
-        ("set rank=0", "error: stdin:3: `0` is not a value for lora_rank: it takes a whole number from 1 to 1024"),
+        ("set rank=0", "error: stdin:3: `0` is not a value for lora_rank, which accepts an integer from 1 to 1024"),
         ("load nowhere", "error: stdin:3: there is no folder nowhere"),
         ("train 5", "error: stdin:3: no model is loaded; load one first"),
-        ("chat \\\n image=a.png", "error: stdin:3: a picture needs a question about it; usage: chat"),
-        ("load tiny\nchat", "error: stdin:4: `chat` alone opens a conversation"),
+        ("chat \\\n image=a.png", "error: stdin:3: an image needs a question; usage: chat"),
+        ("load tiny\nchat", "error: stdin:4: `chat` without a text opens a conversation"),
     ] {
         let (status, out, err) = pipe(&format!("print before\n\n{line}\nprint after\n"));
         assert_eq!(status, 1, "{line}");
@@ -189,8 +192,8 @@ fn a_recipe_of_llama_factory_is_trained() {
     let recipe = ["train", "train/cosine/recipe.yaml"];
     let (status, out, err) = finish(tunebook().args(recipe).args([&output, "plot_loss=true", "save_steps=6"]));
     assert_eq!((status, err.as_str()), (0, ""));
-    assert!(out.contains("accepted, no effect here: preprocessing_num_workers"), "{out}");
-    assert!(out.contains("at step 12 of 12, the end"), "{out}");
+    assert!(out.contains("accepted, but without effect here: preprocessing_num_workers"), "{out}");
+    assert!(out.contains("finished at step 12 of 12"), "{out}");
     for file in ["adapter_model.safetensors", "all_results.json", "checkpoint-6", "checkpoint-12", "training_loss.png"]
     {
         assert!(folder.path().join("out").join(file).exists(), "{file}");
@@ -202,13 +205,13 @@ fn a_recipe_of_llama_factory_is_trained() {
     // As LLaMA-Factory does, it goes on from the last checkpoint, or starts anew where it is asked to.
     let (status, out, err) = finish(tunebook().args(recipe).args([&output, "overwrite_output_dir=false"]));
     assert_eq!((status, err.as_str()), (0, ""));
-    assert!(out.contains("going on from ") && out.contains("all 12 steps are made"), "{out}");
+    assert!(out.contains("resuming from ") && out.contains("all 12 steps are done"), "{out}");
     for checkpoint in ["checkpoint-6", "checkpoint-12"] {
         std::fs::remove_dir_all(folder.path().join("out").join(checkpoint)).unwrap();
     }
     let (status, _, err) = finish(tunebook().args(recipe).args([&output, "overwrite_output_dir=false"]));
     assert_eq!(status, 1);
-    assert!(err.contains("already holds a training"), "{err}");
+    assert!(err.contains("already contains a training"), "{err}");
 }
 
 #[test]
@@ -219,11 +222,11 @@ fn a_recipe_for_the_whole_model_leaves_a_whole_model() {
     let (status, text, err) =
         finish(tunebook().args(["train", "train/full/recipe.yaml", &output, "max_steps=2", "save_steps=1"]));
     assert_eq!((status, err.as_str()), (0, ""));
-    assert!(text.ends_with("out, the whole model, too\n"), "{text}");
+    assert!(text.ends_with("out, including the whole model\n"), "{text}");
     let script = format!("load {}\nload tiny\nresume {}/checkpoint-1\ntrain 1\n", out.display(), out.display());
     let (status, text, err) = pipe(&script);
     assert_eq!((status, err.as_str()), (0, ""));
-    assert!(text.contains("is on, after step 1 of 2") && text.contains("at step 2 of 2, the end"), "{text}");
+    assert!(text.contains("is active, after step 1 of 2") && text.contains("finished at step 2 of 2"), "{text}");
 }
 
 /// The binary on a terminal of its own.

@@ -56,7 +56,7 @@ def train(tunebook, runs):
     sizes = run([tunebook, "run", places.script("sizes", *chosen)], "sizes")
     samples = sizes.number("([0-9,]+) samples? to train on")
     # The last column is the sum of all samples.
-    tokens, learned = (sizes.number(f"{row} .* ([0-9,]+)(?:\n|$)") for row in ("tokens a sample", "to learn"))
+    tokens, learned = (sizes.number(f"{row} .* ([0-9,]+)(?:\n|$)") for row in ("tokens per sample", "supervised"))
     steps = samples // (BATCH * ACCUMULATION)
     ours = places.script("train", *chosen, LORA, train_line(f"{BATCHES} epochs={EPOCHS}"))
     dtype = places.peers_dtype()
@@ -108,7 +108,7 @@ def decode(tunebook, runs):
 
     def tunebook_side():
         found = run([tunebook, "run", ours], "decode")
-        made = re.findall(r"\[(\d+) tokens? after", found.text)
+        made = re.findall(r"answer (\d+) tokens? in", found.text)
         if made != list(map(str, turns)):
             raise SystemExit(f"answers of {made} tokens instead of {turns}:\n{found.text}")
         return figures(found)

@@ -117,7 +117,7 @@ class Consoles(unittest.TestCase):
             repl.sendline("chat")
             repl.expect("you: ")
             repl.sendline("Who is this?")
-            repl.expect("4 tokens after")
+            repl.expect("answer 4 tokens")
             repl.sendline("/exit")
             repl.expect("attached> ")
             repl.sendcontrol("d")
@@ -133,7 +133,7 @@ class Consoles(unittest.TestCase):
             self.assertEqual(run(kc, "print three")[0]["status"], "ok")
         ended = subprocess.run([TUNEBOOK, "attach"], input="", capture_output=True, text=True, timeout=60)
         self.assertEqual(ended.returncode, 1)
-        self.assertIn("no running tunebook kernel is known", ended.stderr)
+        self.assertIn("no running tunebook kernel was found", ended.stderr)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Protocol(unittest.TestCase):
             self.assertEqual((reply["status"], reply["ename"]), ("error", "Interrupted"))
             stopped = int(re.search(r"stopped at step (\d+) of", reply["evalue"])[1])
             self.assertEqual([m["msg_type"] for m in outputs[-2:]], ["update_display_data", "error"])
-            self.assertIn("goes on from there", reply["evalue"])
+            self.assertIn("continues from there", reply["evalue"])
             self.assertEqual(self.step(), stopped)
             self.ok("train 1")
             self.assertEqual(self.step(), stopped + 1)
@@ -93,7 +93,7 @@ class Protocol(unittest.TestCase):
     def test_chat_streams_and_a_cell_can_be_a_message(self):
         outputs = self.ok("%%chat\nWhat's \"this\",\nand that?")
         self.assertEqual({m["msg_type"] for m in outputs}, {"stream"})
-        self.assertIn("4 tokens after", text_of(outputs))
+        self.assertIn("answer 4 tokens", text_of(outputs))
 
     def test_a_conversation_asks_the_client_that_sent_the_cell(self):
         message_id = self.kc.execute("chat", allow_stdin=True)
@@ -103,7 +103,7 @@ class Protocol(unittest.TestCase):
             self.kc.input(line)
         reply, outputs = finish(self.kc, message_id)
         self.assertEqual(reply["status"], "ok")
-        self.assertIn("4 tokens after", text_of(outputs))
+        self.assertIn("answer 4 tokens", text_of(outputs))
 
         outputs = self.ok("chat", allow_stdin=False)
         self.assertIn("write `chat TEXT`", text_of(outputs))

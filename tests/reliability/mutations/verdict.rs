@@ -75,7 +75,8 @@ fn fault(Ended { code, hung, peak_megabytes, out, err }: &Ended) -> Option<Strin
 
 /// What no text that is shown may hold.
 fn of_text(text: &str) -> Option<String> {
-    for word in ["panicked at", "that is a bug", "程序缺陷", "RUST_BACKTRACE", "memory allocation of"] {
+    for word in ["panicked at", "this is a bug", "which is a bug", "程序缺陷", "RUST_BACKTRACE", "memory allocation of"]
+    {
         if text.contains(word) {
             return Some(format!("it says `{word}`"));
         }
