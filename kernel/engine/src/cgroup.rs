@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// Bytes that can be had before a limit of this process's groups is reached; none without a limit. What files have in memory
-/// counts as free, since it gives way.
+/// Bytes that can be allocated before a limit of this process's groups is reached; none without a limit. The page cache
+/// counts as free, since it can be dropped.
 pub fn available_bytes() -> Option<u64> {
     available(Path::new("/sys/fs/cgroup"), &fs::read_to_string("/proc/self/cgroup").ok()?)
 }

@@ -14,8 +14,8 @@ use candle_core::Tensor;
 use crate::error::Result;
 use crate::pictures::PictureKey;
 
-/// Features by picture. What is in memory stays there: an epoch visits its pictures in turn, where making room by
-/// throwing out the oldest would mean that none is ever found in memory again.
+/// Features by image. What is in memory stays there: an epoch visits its images in turn, so evicting the oldest would
+/// mean that none is ever found in memory again.
 pub struct FeatureStore {
     places: HashMap<PictureKey, Place>,
     /// Bytes that may still be used.
@@ -51,10 +51,10 @@ impl FeatureStore {
         self.places.contains_key(key)
     }
 
-    /// The features of a picture, if they are kept; without an answer from the file they are not.
+    /// The features of an image, if they are stored; none if the file cannot be read.
     ///
     /// # Errors
-    /// Whatever candle reports.
+    /// An error of candle.
     pub fn get(&mut self, key: &PictureKey) -> Result<Option<Tensor>> {
         let (offset, shape) = match self.places.get(key) {
             None => return Ok(None),
@@ -74,10 +74,10 @@ impl FeatureStore {
         Ok(Some(Tensor::from_vec(values, shape, &Device::Cpu)?))
     }
 
-    /// Keeps the features of a picture, `[tokens, hidden]`, if there is room.
+    /// Stores the features of an image, `[tokens, hidden]`, if there is room.
     ///
     /// # Errors
-    /// They are no matrix of f32.
+    /// They are not a matrix of f32.
     pub fn put(&mut self, key: PictureKey, features: &Tensor) -> Result<()> {
         let shape = features.dims2()?;
         let bytes = shape.0 * shape.1 * size_of::<f32>();
@@ -98,7 +98,7 @@ impl FeatureStore {
         Ok(())
     }
 
-    /// Writes at the end of the file, which has no name and goes with the process; gives where.
+    /// Appends to the file, which has no name and disappears with the process; returns the offset.
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<u64> {
         // /tmp is often kept in memory, which this file is there to spare.
         let on_disk = Path::new("/var/tmp");

@@ -11,12 +11,12 @@ use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::step_metrics::StepMetrics;
 
-/// Where a training stands. Every random number follows from the seed and from what is counted here.
+/// The counters and records of a training. Every random number follows from the seed and from what is counted here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunState {
     /// The next micro-batch.
     pub position: Position,
-    /// Samples a micro-batch, as `position` counts them.
+    /// Samples per micro-batch, the unit of `position`.
     pub batch: usize,
     /// The metrics of the micro-batches since the last optimizer step. Earlier versions wrote their losses only.
     #[serde(alias = "losses", deserialize_with = "metrics_or_losses")]
@@ -26,7 +26,7 @@ pub struct RunState {
     pub left_out: usize,
     /// Micro-batches so far.
     pub micro_batches: u64,
-    /// The most tokens of several micro-batches that went through the model together; none before the first.
+    /// Maximum number of tokens for several micro-batches at once; none before the first.
     #[serde(default)]
     pub tokens_at_once: Option<usize>,
     /// Every optimizer step so far.
@@ -49,7 +49,7 @@ impl RunState {
         self.metrics.len() + self.left_out
     }
 
-    /// The evaluation that found the lowest loss; of equal ones the first.
+    /// The evaluation with the lowest loss; of equal ones the first.
     pub fn best(&self) -> Option<&EvaluationRecord> {
         let mut best: Option<&EvaluationRecord> = None;
         for record in &self.evaluations {
@@ -60,7 +60,7 @@ impl RunState {
         best
     }
 
-    /// How many evaluations in a row have found no lower loss than one before them.
+    /// Number of evaluations in a row without a new lowest loss.
     pub fn without_progress(&self) -> usize {
         match self.best() {
             Some(best) => self.evaluations.iter().filter(|record| record.step > best.step).count(),

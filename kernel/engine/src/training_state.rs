@@ -17,17 +17,17 @@ use crate::error::Result;
 use crate::optimizer::AdamW;
 use crate::run_state::RunState;
 
-/// Where a training stands, AdamW's moments, and the gradients of the optimizer step that is being accumulated. Together
-/// with the values of the adapter, everything that comes next follows from it.
+/// The counters of a training, AdamW's moments, and the gradients of the open accumulation window. Together with the
+/// values of the adapter, they determine everything that follows.
 #[derive(Default)]
 pub struct TrainingState {
     pub run: RunState,
     pub optimizer: AdamW,
-    /// Summed over the micro-batches since the last optimizer step.
+    /// Gradients summed over the micro-batches since the last optimizer step.
     pub gradients: Gradients,
 }
 
-/// A copy of a [`TrainingState`] and of what it trains.
+/// A copy of a [`TrainingState`] and of the adapter's values.
 #[derive(Clone)]
 pub struct Snapshot {
     run: RunState,
@@ -39,7 +39,7 @@ pub struct Snapshot {
 }
 
 impl TrainingState {
-    /// Copies what `adapter`, which this trains, and its training are at present.
+    /// Copies this state and the values of `adapter`, which it trains.
     ///
     /// # Errors
     /// The device fails.
@@ -57,7 +57,7 @@ impl TrainingState {
         })
     }
 
-    /// Makes `adapter` and its training what they were when `snapshot` was taken of them.
+    /// Restores this state and the values of `adapter` from `snapshot`.
     ///
     /// # Errors
     /// The snapshot is of an adapter with other parameters; the device fails.

@@ -17,16 +17,16 @@ pub fn place(output: &Path, step: usize) -> PathBuf {
     output.join(format!("{PREFIX}{step}"))
 }
 
-/// The step of a checkpoint of this name; none if it is no checkpoint's.
+/// The step of a checkpoint folder of this name; none if it is not one.
 pub fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Writes a folder as a whole: `write` fills a temporary one beside it, which takes its place when all of it has reached
-/// the disk; see [`NewFolder::replace`].
+/// Writes a folder atomically: `write` fills a temporary one beside it, which takes its place when everything has been
+/// flushed to disk; see [`NewFolder::replace`].
 ///
 /// # Errors
-/// Those of `write`, or the disk refuses; nothing is left behind, and an older folder is as it was.
+/// Those of `write`, or the disk refuses; nothing is left behind, and an older folder is unchanged.
 pub fn write(place: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let error = |source| Error::Write { path: place.to_path_buf(), source };
     let new = NewFolder::beside(place).map_err(error)?;
@@ -43,7 +43,7 @@ fn list(output: &Path) -> Vec<(usize, PathBuf)> {
     list
 }
 
-/// The checkpoint of the highest step that can be gone on from.
+/// The resumable checkpoint of the highest step.
 pub fn latest(output: &Path) -> Option<PathBuf> {
     latest_until(output, usize::MAX)
 }
@@ -54,7 +54,7 @@ pub fn latest_until(output: &Path, step: usize) -> Option<PathBuf> {
     until.map(|(_, place)| place).find(|place| place.join(STATE).is_file())
 }
 
-/// Deletes the oldest checkpoints where there are more than `most`; never the newest, nor that of step `best`.
+/// Deletes the oldest checkpoints if there are more than `most`; never the newest, nor that of step `best`.
 ///
 /// # Errors
 /// The disk refuses.

@@ -20,5 +20,5 @@ pub use state::Opened;
 
 /// Where the training stands.
 pub const STATE: &str = "training_state.json";
-/// AdamW's moments and an open window.
+/// AdamW's moments and the gradients of an open accumulation window.
 pub const TENSORS: &str = "optimizer.safetensors";

@@ -30,12 +30,12 @@ pub struct Marks {
     pub settings: BTreeMap<String, String>,
 }
 
-/// By what a model is known again.
+/// The fingerprint of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelMark {
     pub name: String,
     pub parameters: usize,
-    /// How products are formed.
+    /// Precision of matrix products.
     pub dtype: String,
     pub quantized: Option<String>,
     /// A hash of the weights; earlier versions wrote none.
@@ -43,16 +43,16 @@ pub struct ModelMark {
     pub weights: Option<String>,
 }
 
-/// By what encoded data is known again.
+/// The fingerprint of encoded data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataMark {
     pub names: Vec<String>,
-    /// To train on, as training takes them: packs count as one.
+    /// Number of training units; a pack counts as one.
     pub samples: usize,
     pub eval_samples: usize,
-    /// A hash of the tokens, labels and pictures that are trained on, in their order.
+    /// A hash of the tokens, labels and images that are trained on, in order.
     pub train: String,
-    /// The same of what is held out.
+    /// The same of the held-out samples.
     pub eval: String,
 }
 
@@ -62,7 +62,7 @@ struct State {
     version: u32,
     #[serde(flatten)]
     marks: Marks,
-    /// As it was: an adapter that began as PiSSA is written with another one.
+    /// The value in the session: an adapter that began as PiSSA is written with another one.
     lora_alpha: Option<f64>,
     optimizer_step: i32,
     run: RunState,
@@ -117,7 +117,7 @@ impl Opened {
     }
 }
 
-/// A training as it stood.
+/// A training that can be resumed.
 pub struct Checkpoint {
     pub adapter: Adapter,
     pub state: TrainingState,

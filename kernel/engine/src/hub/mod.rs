@@ -44,7 +44,7 @@ use hugging_face::HuggingFace;
 use model_scope::ModelScope;
 use request::Client;
 
-/// The models that `load` is made for, to name the one that was meant and to complete what is typed.
+/// The models that `load` is made for, to suggest the closest name and for completion.
 pub const KNOWN_MODELS: &[&str] = &[
     "Qwen/Qwen2.5-VL-3B-Instruct",
     "Qwen/Qwen2.5-VL-7B-Instruct",
@@ -52,12 +52,12 @@ pub const KNOWN_MODELS: &[&str] = &[
     "Qwen/Qwen2.5-VL-72B-Instruct",
 ];
 
-/// The folder of the model that is called `name`: a folder of that name, or else what a hub has under it, downloaded
-/// as far as it is not in the cache. Which hub, revision and cache it is, `settings` say.
+/// The folder of the model `name`: an existing folder of that name, or else a model of the hub, whose files are
+/// downloaded unless they are in the cache. `settings` determine hub, revision and cache.
 ///
 /// # Errors
-/// There is neither such a folder nor such a model, the hub cannot be reached, does not give it out or breaks off, a
-/// file is not what the hub says it is, or the download is stopped. What has come stays, for the next attempt.
+/// There is neither such a folder nor such a model; the hub cannot be reached, refuses access or breaks off; a file is
+/// not what the hub's listing says; the download is stopped. What has arrived is kept for the next attempt.
 pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> {
     if name.is_dir() {
         return Ok(name.to_path_buf());
@@ -74,24 +74,24 @@ pub fn model(name: &Path, settings: &Settings, cx: &Context) -> Result<PathBuf> 
     Ok(folder)
 }
 
-/// The hub that the settings name, or else the environment.
+/// The hub of the settings, or else of the environment.
 pub fn chosen(settings: &Settings) -> Hub {
     settings.hub.unwrap_or_else(environment::hub)
 }
 
-/// Which files of a data set.
+/// Which files of a dataset to download.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// Only what lies below this folder.
+    /// Only files below this folder.
     pub folder: Option<&'a str>,
-    /// Only what is called so, or lies in a folder that is, if there is such a file.
+    /// Only files of this name, or in a folder of this name, if there are any.
     pub subset: Option<&'a str>,
     /// The same, such as `train`.
     pub split: Option<&'a str>,
 }
 
-/// The files of the data set `id` (`hf_hub_url` or `ms_hub_url` in dataset_info.json) in the formats that can be read,
-/// downloaded as far as they are not in the cache. Its branch is the first; which cache it is, `settings` say.
+/// The files of the dataset `id` (`hf_hub_url` or `ms_hub_url` in dataset_info.json) in supported formats, downloaded
+/// unless they are in the cache. The revision is the default branch; `settings` determine the cache.
 ///
 /// # Errors
 /// As for [`model`], or there are no such files.
@@ -103,10 +103,10 @@ pub fn dataset(hub: Hub, id: &str, part: Part, settings: &Settings, cx: &Context
     Ok(paths.iter().map(|path| folder.join(path)).collect())
 }
 
-/// What is to be had under a name.
+/// A repository and its revision.
 struct Repository {
     kind: Kind,
-    /// `owner/name`, short and plain enough to be shown as it is.
+    /// `owner/name`, checked to be short and plain enough to be shown as it is.
     id: String,
     /// A branch, a tag or a commit.
     revision: String,
@@ -118,12 +118,12 @@ enum Kind {
     Dataset,
 }
 
-/// What a hub has of a repository.
+/// The listing of a repository.
 struct Listing {
-    /// The folder in which its files are found when they are there.
+    /// The folder that holds its files once they are downloaded.
     folder: PathBuf,
     files: Vec<RemoteFile>,
-    /// A file that says which commit a branch was, to be written when all is there, and what it says.
+    /// A file that records the commit of the branch, written when the download is complete, and its content.
     reference: Option<(PathBuf, String)>,
 }
 
@@ -134,39 +134,39 @@ struct RemoteFile {
     path: String,
     url: String,
     size: u64,
-    /// Of its content, where the hub knows it.
+    /// Checksum of the content, if the hub knows it.
     checksum: Option<Checksum>,
     /// Where the content is stored.
     blob: PathBuf,
-    /// Where it is found: the same, or a link to it.
+    /// The path under which it is found: the same, or a link to it.
     place: PathBuf,
-    /// What is locked while it is fetched, as the hub's own library does.
+    /// The lock that is held while it is fetched, as in the hub's own library.
     lock: PathBuf,
 }
 
-/// A hub as it can be reached from here.
+/// A hub.
 trait Source {
     fn names(&self) -> &Names;
 
     /// Where files are kept.
     fn cache(&self) -> &Path;
 
-    /// Where a browser finds a repository, its licence and the way to get access.
+    /// The web page of a repository, with its licence and the way to get access.
     fn page(&self, repository: &Repository) -> String;
 
-    /// To ask it with.
+    /// The HTTP client.
     fn client(&self) -> &Client;
 
-    /// Whether the network must be left alone.
+    /// Whether the network must not be used.
     fn is_offline(&self) -> bool;
 
     fn list(&self, repository: &Repository, cancel: &Cancel) -> Result<Listing>;
 
-    /// The folder of what was downloaded before.
+    /// The folder of an earlier download.
     fn cached(&self, repository: &Repository) -> Option<PathBuf>;
 }
 
-/// What messages call a hub and what steers it.
+/// The names of a hub in messages and in the environment.
 #[derive(Clone, Debug)]
 pub struct Names {
     pub hub: &'static str,
@@ -180,7 +180,7 @@ pub struct Names {
     pub other: &'static str,
 }
 
-/// Those of the paths of a repository that are needed.
+/// Selects the needed paths of a repository.
 type Select<'a> = dyn Fn(&Repository, Vec<String>) -> Result<Vec<String>> + 'a;
 
 /// The folder of a repository, and the needed files below it.
@@ -243,7 +243,7 @@ fn repository_id(name: &Path) -> Option<String> {
     (is_short && is_part(owner) && is_part(name)).then(|| format!("{owner}/{name}"))
 }
 
-/// The model that was meant by the name of one that is not there.
+/// The known model whose name is closest to one that does not exist.
 fn nearest_model(id: &str) -> Option<String> {
     let known: Vec<_> =
         KNOWN_MODELS.iter().filter(|name| **name != id).map(|name| (name.to_lowercase(), name)).collect();

@@ -7,11 +7,11 @@ use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::step_metrics::StepMetrics;
 
-/// What was logged so far, in order.
+/// The log so far, in order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Log {
     pub entries: Vec<Entry>,
-    /// How many steps and evaluations the entries hold.
+    /// Number of steps and evaluations in the entries.
     steps: usize,
     evaluations: usize,
 }
@@ -25,7 +25,7 @@ pub enum Entry {
 }
 
 impl Log {
-    /// Takes in what has come since: every window that is full, and every evaluation. Gives the new entries.
+    /// Adds what is new: every complete window and every evaluation. Returns the new entries.
     pub fn catch_up(
         &mut self,
         records: &[StepRecord],
@@ -78,7 +78,7 @@ impl Log {
         self.entries.iter().filter_map(loss).collect()
     }
 
-    /// The steps of evaluations and what they found.
+    /// The steps of evaluations and their losses.
     pub fn eval_losses(&self) -> Vec<(f64, f64)> {
         let loss = |entry: &Entry| match entry {
             Entry::Evaluation(record) => Some((record.step as f64, record.loss)),

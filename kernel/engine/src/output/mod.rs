@@ -42,13 +42,13 @@ const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
 
-/// What a training has come to, as its folder shows it.
+/// The results of a training, as its folder shows them.
 #[derive(Clone, Copy)]
 pub struct Trained<'a> {
     pub run: &'a RunState,
     pub adapter: &'a Adapter,
     pub shape: &'a ModelShape,
-    /// How many samples an epoch has.
+    /// Samples per epoch.
     pub samples: usize,
     pub settings: &'a Settings,
 }
@@ -65,8 +65,8 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Makes the folder for a new training, or takes one that is there. An earlier training in it is set aside, which is
-    /// told. `base_model` is the model's folder or hub id.
+    /// Creates the folder for a new training, or uses an existing one. An earlier training in it is moved aside, which
+    /// is announced. `base_model` is the model's folder or hub id.
     ///
     /// # Errors
     /// The folder holds a training or an adapter and `overwrite` is off; another process trains there; it cannot be
@@ -80,8 +80,8 @@ impl OutputFolder {
         Ok(output)
     }
 
-    /// Makes the folder to [`finish`](Self::finish) a training in, or takes one that is there: its files are replaced by
-    /// those of the same names.
+    /// Creates the folder to [`finish`](Self::finish) a training in, or uses an existing one, whose files of the same
+    /// names are replaced.
     ///
     /// # Errors
     /// Another process trains there; it cannot be written to.
@@ -91,8 +91,8 @@ impl OutputFolder {
         Ok(output)
     }
 
-    /// Takes a folder up again in which a training was stopped after `step` and had logged `log`. What was logged later
-    /// goes, and later checkpoints are set aside, which is told.
+    /// Reopens the folder of a training that was stopped after `step` and had logged `log`. Later entries of the log
+    /// are removed and later checkpoints moved aside, which is announced.
     ///
     /// # Errors
     /// Another process trains there; the folder cannot be written to.
@@ -125,7 +125,7 @@ impl OutputFolder {
         &self.folder
     }
 
-    /// Lists samples that were left out, each once; without any there is no such file.
+    /// Lists skipped samples, each once; without any, there is no such file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -137,12 +137,12 @@ impl OutputFolder {
         }
     }
 
-    /// What had been logged after `steps` steps and `evaluations` evaluations.
+    /// The log as it was after `steps` steps and `evaluations` evaluations.
     pub fn log_until(&self, steps: usize, evaluations: usize) -> Log {
         self.log.until(steps, evaluations)
     }
 
-    /// Logs what is new.
+    /// Logs new steps and evaluations.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -152,8 +152,8 @@ impl OutputFolder {
         trainer_log::append(&self.folder.join(TRAINER_LOG), new)
     }
 
-    /// Writes `checkpoint-STEP` as a whole: the adapter, the trainer's state, and what `write` adds, which is given what
-    /// was logged so far. Then the oldest ones beyond `save_total_limit` go, but not that of step `best`.
+    /// Writes `checkpoint-STEP` atomically: the adapter, the trainer's state, and what `write` adds, given the log so
+    /// far. Then deletes the oldest checkpoints beyond `save_total_limit`, but not that of step `best`.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -183,7 +183,7 @@ impl OutputFolder {
         settings.save_total_limit.map_or(Ok(()), |most| folder::rotate(&self.folder, most, best))
     }
 
-    /// Writes the adapter and, where it has been trained, the log, the trainer's state, the results and the plots.
+    /// Writes the adapter and, if it has been trained, the log, the trainer's state, the results and the plots.
     ///
     /// # Errors
     /// A file cannot be written.

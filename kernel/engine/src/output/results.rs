@@ -14,10 +14,10 @@ use crate::error::Result;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 
-/// Metrics by name, in the order of the alphabet, in which transformers writes them.
+/// Metrics by name, in alphabetical order, as transformers writes them.
 pub(crate) type Results = BTreeMap<String, Value>;
 
-/// The metrics of a training; none where no step was made. `samples` is how many an epoch has.
+/// The metrics of a training; none before the first step. `samples` is the number per epoch.
 pub(super) fn train_results(records: &[StepRecord], samples: usize) -> Option<Results> {
     let last = records.last()?;
     let loss = records.iter().map(StepRecord::loss).sum::<f64>() / records.len() as f64;

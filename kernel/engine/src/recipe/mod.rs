@@ -35,13 +35,13 @@ use keys::Effect;
 
 pub use document::RecipeDocument;
 
-/// What a recipe asks for.
+/// A recipe that has been read.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// `model_name_or_path`
     pub model: PathBuf,
     pub settings: Settings,
-    /// Keys that were given and change nothing here, in the order of the file.
+    /// Given keys that have no effect, in the order of the file.
     pub without_effect: Vec<String>,
     /// Every key of the file and of the overrides, with its value.
     pub given: Map<String, Value>,
@@ -95,8 +95,8 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// What `llamafactory-cli train` is given: a file, which `read` reads, and overrides (`key=value`, `--key value`), or
-    /// arguments without a file, as the web page's Preview shows them.
+    /// The arguments of `llamafactory-cli train`: a file, which `read` reads, and overrides (`key=value`, `--key
+    /// value`), or arguments without a file, as the Preview of its web page shows them.
     ///
     /// # Errors
     /// As [`Recipe::read`].
@@ -112,8 +112,8 @@ impl Recipe {
     /// Reads a YAML or JSON file.
     ///
     /// # Errors
-    /// The file cannot be read, or it has keys that are unknown (the nearest one is named), out of range, or of a value
-    /// that would change the result and is not built: all of them are named.
+    /// The file cannot be read, or has keys that are unknown (the error suggests the closest name), out of range, or of
+    /// a value that would change the result and is not supported; all of them are named.
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             tunebook_files::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
@@ -129,11 +129,11 @@ impl Recipe {
         Self::follow(map)
     }
 
-    /// The same for a run from beginning to end, which trains, evaluates and predicts as far as the recipe says so. It writes
-    /// somewhere, and a training goes on from the latest checkpoint that is there unless `overwrite_output_dir` is set.
+    /// The recipe for `tunebook train`, which trains, evaluates and predicts as far as the recipe says so. It gets an
+    /// output folder if it names none, and resumes from the latest checkpoint there unless `overwrite_output_dir` is set.
     ///
     /// # Errors
-    /// It asks for nothing of that, or what it asks for lacks something.
+    /// It asks for none of these, or lacks something that they need.
     pub fn for_running(mut self) -> Result<Self> {
         let trains = self.trains();
         if (trains || self.settings.eval_dataset.is_empty()) && self.settings.dataset.is_empty() {
@@ -162,13 +162,13 @@ impl Recipe {
         Ok(self)
     }
 
-    /// The checkpoint that it goes on from, if any: `true` means the latest in `output_dir`.
+    /// The checkpoint that it resumes from, if any: `true` means the latest in `output_dir`.
     pub fn checkpoint(&self) -> Option<&Path> {
         let from = self.settings.resume_from_checkpoint.as_deref()?;
         if from == Path::new("true") { self.settings.output_dir.as_deref() } else { Some(from) }
     }
 
-    /// The same for `llamafactory-cli export`: the folder that the model with its adapter merged in is written to.
+    /// The recipe for `tunebook export`, and the folder that the merged model is written to.
     ///
     /// # Errors
     /// It names no adapter or no folder, or asks for another kind of file.
@@ -197,7 +197,7 @@ impl Recipe {
         self.is_on("do_train")
     }
 
-    /// Whether it asks for an evaluation behind the training: `do_eval: true`.
+    /// Whether it asks for an evaluation after the training: `do_eval: true`.
     fn evaluates_at_end(&self) -> bool {
         self.is_on("do_eval")
     }
@@ -207,12 +207,12 @@ impl Recipe {
         self.is_on("do_predict")
     }
 
-    /// Whether it asks for these and for no training.
+    /// Whether it asks for evaluation or prediction and not for training.
     fn only_evaluates(&self) -> bool {
         !self.trains() && (self.evaluates_at_end() || self.predicts())
     }
 
-    /// Whether its data sets are read: without a training, those to evaluate on suffice.
+    /// Whether its training datasets are read: without a training, those to evaluate on suffice.
     pub fn reads_data(&self) -> bool {
         let has_others = self.only_evaluates() && !self.settings.eval_dataset.is_empty();
         !has_others && !self.settings.dataset.is_empty()
