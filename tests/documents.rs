@@ -16,7 +16,7 @@ const END: &str = "<!-- /settings -->";
 /// What a path from the root of the repository begins with.
 const FOLDERS: [&str; 5] = ["kernel/", "repl/", "tests/", "notebooks/", ".ci/"];
 
-/// To bring the table up to date: `UPDATE_DOCS=1 cargo test --release -p tunebook-tests documents`.
+/// To bring the table up to date: `UPDATE_DOCS=1 cargo test --release -p tunebook --test integration documents`.
 #[test]
 fn the_table_of_settings_is_up_to_date() {
     let path = root().join(SETTINGS);

@@ -7,9 +7,14 @@ use candle_core::DType;
 use candle_core::Device;
 use candle_core::Tensor;
 
+/// `tests`, beside the folder of the package that these tests belong to.
+pub fn tests_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests")
+}
+
 /// A file or folder below `tests/fixtures`.
 pub fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+    tests_folder().join("fixtures").join(path)
 }
 
 /// The tiny checkpoint with other tensors, which are in one file.

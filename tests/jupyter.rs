@@ -1,5 +1,5 @@
-//! The kernel under the real clients of Jupyter, in a virtual environment that is made here. The scripts that speak to it
-//! are in `jupyter/`.
+//! The kernel under the real clients of Jupyter, in a virtual environment that is made here, once: that takes python3 with
+//! its module venv, and a network, from which pip fetches them. The scripts that speak to the kernel are in `jupyter/`.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,11 @@ use std::sync::OnceLock;
 
 use crate::binary::rust_homes;
 use crate::binary::tunebook;
+use crate::fixtures::tests_folder;
+
+/// What a machine needs to run these tests.
+const NEEDS: &str = "These tests install Jupyter's clients into a virtual environment, which takes python3 with venv and, \
+                     the first time, a network. `cargo test --release --workspace -- --skip jupyter` leaves them out.";
 
 #[test]
 fn jupyter_kernel_test_passes_with_every_sample() {
@@ -74,10 +79,10 @@ fn environment() -> &'static Path {
 }
 
 fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}\n{NEEDS}"));
+    assert!(output.status.success(), "{command:?}: {}\n{NEEDS}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jupyter")
+    tests_folder().join("jupyter")
 }
