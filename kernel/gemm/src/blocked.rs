@@ -335,7 +335,7 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
                     lanes = whole + rank.div_ceil(L::DEPTH);
                 }
                 let packed = PackedPanels { lanes: &packed, panel_len: panels.len };
-                self.multiply_packed::<V>(first..first + lanes, packed, sums, &mut || next.fetch_next());
+                self.multiply_packed::<V>(first, lanes, packed, sums, &mut || next.fetch_next());
             }
         }
     }
@@ -355,14 +355,16 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
         }
     }
 
-    /// Multiplies some lanes of x with panels that have been packed; calls `meanwhile` every [`steps`] steps.
+    /// Multiplies `lanes` lanes of x, from `first`, with panels that have been packed; calls `meanwhile` every
+    /// [`steps`] steps.
     ///
     /// # Safety
     /// That of `compute`.
     #[inline(always)]
     unsafe fn multiply_packed<V: Simd<Lane = L>>(
         &self,
-        lanes: Range<usize>,
+        first: usize,
+        lanes: usize,
         packed: PackedPanels<'_, L>,
         Sums { of: y, epilogue, origin, width: columns }: Sums<'_>,
         meanwhile: &mut impl FnMut(),
@@ -370,13 +372,13 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
         let width = strip_width::<V>();
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
-            let x = &self.x[i / V::ROWS * self.strips.len + lanes.start * width..][..lanes.len() * width];
+            let x = &self.x[i / V::ROWS * self.strips.len + first * width..][..lanes * width];
             let first_row = origin[0] + i - self.rows.start;
             for (j, panel) in (0..columns).step_by(panel_width::<V>()).zip(packed.lanes.chunks(packed.panel_len)) {
                 let rows = first_row..first_row + height;
                 let columns = origin[1] + j..origin[1] + columns.min(j + panel_width::<V>());
-                let w = &panel[..lanes.len() * panel_width::<V>()];
-                let in_place = lanes.start == 0 && columns.len() == panel_width::<V>() && epilogue.is_plain();
+                let w = &panel[..lanes * panel_width::<V>()];
+                let in_place = first == 0 && columns.len() == panel_width::<V>() && epilogue.is_plain();
                 let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
                 let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
                 let part = match in_place {
@@ -393,7 +395,7 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
                     let sums = sums[..height * panel_width::<V>()].assume_init_ref();
                     for (row, sums) in rows.zip(sums.chunks_exact(panel_width::<V>())) {
                         let y = y.row(row, columns.clone());
-                        epilogue.write(lanes.start == 0, sums.iter().copied(), y, columns.clone());
+                        epilogue.write(first == 0, sums.iter().copied(), y, columns.clone());
                     }
                 }
             }
