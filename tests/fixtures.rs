@@ -8,17 +8,17 @@ use candle_core::Device;
 use candle_core::Tensor;
 
 /// `tests`, beside the folder of the package that these tests belong to.
-pub fn tests_folder() -> PathBuf {
+pub(crate) fn tests_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests")
 }
 
 /// A file or folder below `tests/fixtures`.
-pub fn fixture(path: &str) -> PathBuf {
+pub(crate) fn fixture(path: &str) -> PathBuf {
     tests_folder().join("fixtures").join(path)
 }
 
 /// The tiny checkpoint with other tensors, which are in one file.
-pub fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
+pub(crate) fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut weights = HashMap::new();
     for entry in std::fs::read_dir(fixture("tiny")).unwrap() {
@@ -35,30 +35,30 @@ pub fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile:
 }
 
 /// The tensors of a safetensors file.
-pub struct Tensors(HashMap<String, Tensor>);
+pub(crate) struct Tensors(HashMap<String, Tensor>);
 
 impl Tensors {
-    pub fn read(path: &str) -> Self {
+    pub(crate) fn read(path: &str) -> Self {
         Self(candle_core::safetensors::load(fixture(path), &Device::Cpu).unwrap())
     }
 
-    pub fn get(&self, name: &str) -> Option<&Tensor> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
     }
 
-    pub fn floats(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
         let tensor = self.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
         tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    pub fn integers(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn integers(&self, name: &str) -> Vec<i64> {
         let tensor = self.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
         tensor.to_dtype(DType::I64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 }
 
 /// The largest absolute difference of two equally long slices.
-pub fn max_difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn max_difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }

@@ -16,31 +16,31 @@ use crate::fixtures::fixture;
 use crate::loopback_hub::LoopbackHub;
 
 /// A file of the model that LFS keeps.
-pub const SHARD: &str = "model-00002-of-00002.safetensors";
+pub(crate) const SHARD: &str = "model-00002-of-00002.safetensors";
 /// What `load` says when the model is there.
-pub const LOADED: &str = "414,288 parameters";
+pub(crate) const LOADED: &str = "414,288 parameters";
 
 /// Somebody with a home of their own and a hub on the loopback device.
-pub struct User {
+pub(crate) struct User {
     pub hub: LoopbackHub,
     pub home: TempDir,
 }
 
 impl User {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { hub: LoopbackHub::serve(&fixture("tiny"), "Qwen/tiny"), home: tempfile::tempdir().unwrap() }
     }
 
     /// Pipes a script into the binary: its status and what it wrote.
-    pub fn run(&self, script: &str) -> (i32, String, String) {
+    pub(crate) fn run(&self, script: &str) -> (i32, String, String) {
         self.run_with(&[], script)
     }
 
-    pub fn run_with(&self, environment: &[(&str, &str)], script: &str) -> (i32, String, String) {
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], script: &str) -> (i32, String, String) {
         finish(self.start(environment, script))
     }
 
-    pub fn start(&self, environment: &[(&str, &str)], script: &str) -> Child {
+    pub(crate) fn start(&self, environment: &[(&str, &str)], script: &str) -> Child {
         let file = self.home.path().join("script.tune");
         std::fs::write(&file, script).unwrap();
         let mut command = tunebook();
@@ -49,7 +49,7 @@ impl User {
     }
 
     /// A program that this user starts, with nothing of our own environment that concerns hubs.
-    pub fn at_home(&self, mut command: Command) -> Command {
+    pub(crate) fn at_home(&self, mut command: Command) -> Command {
         let foreign =
             ["HF_", "HUGGING", "MODELSCOPE_", "USE_MODELSCOPE", "TRANSFORMERS_", "HTTP", "http", "ALL_", "all_"];
         for (name, _) in std::env::vars().filter(|(name, _)| foreign.iter().any(|prefix| name.starts_with(prefix))) {
@@ -68,13 +68,13 @@ impl User {
     }
 
     /// What the hub was asked for since the last look.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.hub.seen().into_iter().map(|seen| seen.what).collect()
     }
 }
 
 /// The status of a program that ends, and what it wrote.
-pub fn finish(child: Child) -> (i32, String, String) {
+pub(crate) fn finish(child: Child) -> (i32, String, String) {
     let output = child.wait_with_output().unwrap();
     // Long lines are broken between words.
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\n  ", " ");
@@ -82,7 +82,7 @@ pub fn finish(child: Child) -> (i32, String, String) {
 }
 
 /// The file below a folder that is not all there yet, and its size.
-pub fn incomplete(folder: &Path) -> Option<(PathBuf, u64)> {
+pub(crate) fn incomplete(folder: &Path) -> Option<(PathBuf, u64)> {
     std::fs::read_dir(folder).ok()?.flatten().find_map(|entry| match entry.path() {
         path if path.is_dir() => incomplete(&path),
         path if path.extension().is_some_and(|end| end == "incomplete") => Some((path, entry.metadata().ok()?.len())),
@@ -91,7 +91,7 @@ pub fn incomplete(folder: &Path) -> Option<(PathBuf, u64)> {
 }
 
 /// What `look` finds in the end.
-pub fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {

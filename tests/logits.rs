@@ -30,7 +30,7 @@ use crate::fixtures::max_difference;
 use crate::fixtures::tiny_with;
 
 /// A case of `cases.json`, taken from its messages and picture files to what the model is given.
-pub struct Case {
+pub(crate) struct Case {
     pub model: Model,
     pub expected: Tensors,
     prompt: Prompt,
@@ -39,12 +39,12 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn load(name: &str) -> Self {
+    pub(crate) fn load(name: &str) -> Self {
         Self::load_as(name, None)
     }
 
     /// The case with another checkpoint than its own, in the dtype in which that is stored.
-    pub fn load_as(name: &str, checkpoint: Option<&Path>) -> Self {
+    pub(crate) fn load_as(name: &str, checkpoint: Option<&Path>) -> Self {
         let cases = std::fs::read(fixture("logits/cases.json")).unwrap();
         let cases: Value = serde_json::from_slice(&cases).unwrap();
         let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
@@ -89,7 +89,7 @@ impl Case {
     }
 
     /// Logits at all positions, `[T, vocabulary]`, with or without an adapter.
-    pub fn logits(&self, adapter: Option<&Adapter>) -> Tensor {
+    pub(crate) fn logits(&self, adapter: Option<&Adapter>) -> Tensor {
         let net = &self.model.net;
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
         let ctx = self.model.forward_context(adapter);

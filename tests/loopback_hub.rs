@@ -19,11 +19,11 @@ use sha1::Sha1;
 use sha2::Digest;
 use sha2::Sha256;
 
-pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// What goes wrong.
 #[derive(Clone, Default)]
-pub struct Mishaps {
+pub(crate) struct Mishaps {
     /// Only who has this token is let in.
     pub token: Option<&'static str>,
     /// The connection breaks once, after so many bytes of this file.
@@ -56,14 +56,14 @@ pub struct Mishaps {
 
 /// Another host, and whether only files have moved there.
 #[derive(Clone)]
-pub struct Moved {
+pub(crate) struct Moved {
     pub endpoint: String,
     pub files_only: bool,
 }
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The file it asked for; `listing` if none.
     pub what: String,
     /// The first byte it asked for.
@@ -73,7 +73,7 @@ pub struct Seen {
     pub token: Option<String>,
 }
 
-pub struct LoopbackHub {
+pub(crate) struct LoopbackHub {
     pub endpoint: String,
     shared: Arc<Shared>,
 }
@@ -88,7 +88,7 @@ struct Shared {
 
 impl LoopbackHub {
     /// Serves a folder, and some files that nobody needs, as the repository `id`, until the tests end.
-    pub fn serve(folder: &Path, id: &'static str) -> Self {
+    pub(crate) fn serve(folder: &Path, id: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let read =
@@ -110,22 +110,22 @@ impl LoopbackHub {
         Self { endpoint: format!("http://127.0.0.1:{port}"), shared }
     }
 
-    pub fn set(&self, mishaps: Mishaps) {
+    pub(crate) fn set(&self, mishaps: Mishaps) {
         *self.shared.mishaps.lock().unwrap() = mishaps;
     }
 
     /// The requests since the last call.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.shared.seen.lock().unwrap())
     }
 
     /// The SHA-256 of a file.
-    pub fn sha256(&self, name: &str) -> String {
+    pub(crate) fn sha256(&self, name: &str) -> String {
         sha256(self.shared.content(name).unwrap())
     }
 
     /// What git calls a file.
-    pub fn git_sha1(&self, name: &str) -> String {
+    pub(crate) fn git_sha1(&self, name: &str) -> String {
         git_sha1(self.shared.content(name).unwrap())
     }
 }

@@ -32,7 +32,7 @@ fn with_own_head() -> tempfile::TempDir {
 }
 
 /// The logits at the last position.
-pub fn last_logits(case: &Case, adapter: Option<&Adapter>) -> Vec<f32> {
+pub(crate) fn last_logits(case: &Case, adapter: Option<&Adapter>) -> Vec<f32> {
     let logits = case.logits(adapter);
     logits.get(logits.dims()[0] - 1).unwrap().to_vec1().unwrap()
 }

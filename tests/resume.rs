@@ -17,11 +17,11 @@ use crate::binary::tunebook;
 use crate::fixtures::fixture;
 use crate::fixtures::tiny_with;
 
-pub type Start = fn(&mut Session, &Context);
+pub(crate) type Start = fn(&mut Session, &Context);
 
-pub const LORA: Start = |session, cx| drop(session.lora(None, cx).unwrap());
-pub const FREEZE: Start = |session, _| drop(session.freeze(None).unwrap());
-pub const FULL: Start = |session, _| drop(session.full(None).unwrap());
+pub(crate) const LORA: Start = |session, cx| drop(session.lora(None, cx).unwrap());
+pub(crate) const FREEZE: Start = |session, _| drop(session.freeze(None).unwrap());
+pub(crate) const FULL: Start = |session, _| drop(session.full(None).unwrap());
 
 /// 12 samples in micro-batches of 2 and windows of 4: an epoch is a window of 4 micro-batches and one of 2.
 const COMMON: [(&str, &str); 11] = [
@@ -39,7 +39,7 @@ const COMMON: [(&str, &str); 11] = [
 ];
 
 /// A session on a model with the data, some settings, and something to train.
-pub fn session(model: &Path, output: &Path, start: Start, settings: &[(&str, &str)], cx: &Context) -> Session {
+pub(crate) fn session(model: &Path, output: &Path, start: Start, settings: &[(&str, &str)], cx: &Context) -> Session {
     let mut session = Session::default();
     let mut chosen = session.settings().clone();
     let places = [("dataset_dir", fixture("train")), ("output_dir", output.to_path_buf())];
@@ -62,13 +62,13 @@ fn resumed(model: &Path, output: &Path, cx: &Context) -> Session {
     session
 }
 
-pub fn files(folder: &Path, names: &[&str]) -> Vec<Vec<u8>> {
+pub(crate) fn files(folder: &Path, names: &[&str]) -> Vec<Vec<u8>> {
     let there = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
     there.map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 /// The log without what depends on the clock.
-pub fn log(folder: &Path) -> Vec<Value> {
+pub(crate) fn log(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("trainer_log.jsonl")).unwrap();
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for line in &mut lines {

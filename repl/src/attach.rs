@@ -28,7 +28,7 @@ use crate::screen::Screen;
 ///
 /// # Errors
 /// There is no kernel, or it is gone.
-pub fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
+pub(crate) fn run(connection: Option<&Path>, screen: &Screen) -> io::Result<ExitCode> {
     let connection = connection.filter(|path| *path != Path::new("latest"));
     if !io::stdin().is_terminal() {
         let client = Client::attach(connection, |_| {}).map_err(io::Error::other)?;

@@ -17,7 +17,7 @@ use crate::kernel;
 
 #[derive(Parser)]
 #[command(name = "tunebook", version, about = here(ABOUT), long_about = here(LONG_ABOUT))]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -30,7 +30,7 @@ const LONG_ABOUT: Localized = localized(
 );
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     #[command(about = here(localized("Run the commands in a file", "执行文件中的命令")))]
     Run {
         #[arg(help = here(localized("A file with one command per line", "每行一条命令的文件")))]
@@ -64,7 +64,7 @@ pub enum Command {
 }
 
 #[derive(Args)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     #[arg(
         value_name = "RECIPE | --KEY VALUE",
         required = true,
@@ -82,14 +82,14 @@ pub struct Recipe {
 
 impl Cli {
     /// What the process was called with. Help, a version and mistakes end it, as clap does.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let matches = in_language(Self::command(), Lang::from_environment()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
 /// The text in the language of the environment, which no command can have changed yet.
-pub fn here(text: Localized) -> &'static str {
+pub(crate) fn here(text: Localized) -> &'static str {
     text.in_lang(Lang::from_environment())
 }
 

@@ -11,13 +11,13 @@ use rustix::termios::tcsetattr;
 
 /// Until this is dropped, Ctrl-C is not written as `^C`: the cursor is at the right edge, behind a bar, and a bar that has
 /// been pushed a line up is not taken away any more.
-pub struct ControlKeysUnwritten {
+pub(crate) struct ControlKeysUnwritten {
     /// How the terminal was, if there is one.
     before: Option<Termios>,
 }
 
 impl ControlKeysUnwritten {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let before = tcgetattr(stdin()).ok();
         if let Some(before) = &before {
             let mut now = before.clone();
@@ -37,12 +37,12 @@ impl Drop for ControlKeysUnwritten {
 }
 
 /// How the terminal is before the program changes anything; none without one.
-pub fn terminal() -> Option<Termios> {
+pub(crate) fn terminal() -> Option<Termios> {
     tcgetattr(stdin()).ok()
 }
 
 /// Gives the terminal back as it was.
-pub fn restore(terminal: &Option<Termios>) {
+pub(crate) fn restore(terminal: &Option<Termios>) {
     terminal.iter().for_each(set);
 }
 

@@ -26,9 +26,9 @@ use tunebook_commands::script;
 const NAME_WIDTH: usize = 30;
 
 /// What can stand at a place in a line, and from where on.
-pub type Complete = Box<dyn Fn(&str, usize) -> (usize, Vec<complete::Candidate>)>;
+pub(crate) type Complete = Box<dyn Fn(&str, usize) -> (usize, Vec<complete::Candidate>)>;
 
-pub struct Helper {
+pub(crate) struct Helper {
     complete: Complete,
     color: bool,
     history: HistoryHinter,
@@ -37,7 +37,7 @@ pub struct Helper {
 }
 
 /// A candidate and how it is listed.
-pub struct Candidate {
+pub(crate) struct Candidate {
     shown: String,
     text: String,
 }
@@ -53,7 +53,7 @@ impl rustyline::completion::Candidate for Candidate {
 }
 
 impl Helper {
-    pub fn new(complete: Complete, color: bool) -> Self {
+    pub(crate) fn new(complete: Complete, color: bool) -> Self {
         Self { complete, color, history: HistoryHinter::new(), prefix: "" }
     }
 

@@ -31,13 +31,13 @@ use crate::screen::Screen;
 const HISTORY: usize = 10_000;
 
 /// Reads lines with history and completion.
-pub type Prompt = Editor<Helper, FileHistory>;
+pub(crate) type Prompt = Editor<Helper, FileHistory>;
 
 /// Reads and carries out lines until the user leaves.
 ///
 /// # Errors
 /// The terminal cannot be read or written.
-pub fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Result<End> {
+pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Result<End> {
     let (completing, of_rust) = (Arc::clone(host), Arc::clone(rust));
     let complete = move |line: &str, cursor| match of_rust.complete(line, cursor) {
         Some(found) => {
@@ -113,7 +113,7 @@ fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&
 ///
 /// # Errors
 /// The terminal cannot be read.
-pub fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Result<Option<String>> {
+pub(crate) fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::Result<Option<String>> {
     loop {
         match prompt.readline(mark) {
             Ok(text) => {
@@ -134,7 +134,7 @@ pub fn read(prompt: &mut Prompt, mark: &str, history: Option<&PathBuf>) -> io::R
 ///
 /// # Errors
 /// There is no terminal.
-pub fn editor(complete: Complete, screen: &Screen) -> rustyline::Result<Prompt> {
+pub(crate) fn editor(complete: Complete, screen: &Screen) -> rustyline::Result<Prompt> {
     let config = Config::builder()
         .max_history_size(HISTORY)?
         .history_ignore_dups(true)?
@@ -150,7 +150,7 @@ pub fn editor(complete: Complete, screen: &Screen) -> rustyline::Result<Prompt> 
 }
 
 /// What was typed, here and in notebooks.
-pub fn history_file() -> Option<PathBuf> {
+pub(crate) fn history_file() -> Option<PathBuf> {
     let folder = dirs::data_dir()?.join("tunebook");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history.txt"))

@@ -16,7 +16,7 @@ use crate::cli::here;
 use crate::interactive::history_file;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     #[command(about = here(localized("Install the kernel for Jupyter, by default for this user", "把内核安装到 Jupyter，默\
                                                                                              认只为当前用户")))]
     Install(Where),
@@ -33,7 +33,7 @@ pub enum Command {
 
 #[derive(Args)]
 #[group(multiple = false)]
-pub struct Where {
+pub(crate) struct Where {
     #[arg(long, help = here(localized("For this user", "只为当前用户")))]
     user: bool,
     #[arg(long, value_name = "FOLDER", help = here(localized("Into FOLDER/share/jupyter", "装到 FOLDER/share/jupyter")))]
@@ -55,7 +55,7 @@ impl Where {
 
 /// # Errors
 /// The kernel cannot serve, or cannot be installed there.
-pub fn run(command: Command, lang: Lang) -> io::Result<()> {
+pub(crate) fn run(command: Command, lang: Lang) -> io::Result<()> {
     match command {
         Command::Install(place) => {
             let folder = kernelspec::install(&place.place(), &std::env::current_exe()?).map_err(io::Error::other)?;

@@ -23,7 +23,7 @@ const REDRAW: Duration = Duration::from_millis(120);
 const WHOLE: u64 = 1_000_000;
 
 /// The progress of a request as a bar on standard error: at most one at a time.
-pub struct Bars {
+pub(crate) struct Bars {
     live: bool,
     language: Language,
     bar: Option<ProgressBar>,
@@ -40,12 +40,12 @@ enum Kind {
 }
 
 impl Bars {
-    pub fn new(live: bool, language: Language) -> Self {
+    pub(crate) fn new(live: bool, language: Language) -> Self {
         Self { live, language, bar: None, kind: Kind::Waiting, progress: Progress::start() }
     }
 
     /// Nothing is heard: shows the time that has passed.
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         let lang = self.language.get();
         if self.live && self.bar.is_none() {
             let bar = self.begin(Kind::Waiting, ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
@@ -55,12 +55,12 @@ impl Bars {
     }
 
     /// Takes in what the request tells.
-    pub fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         self.progress.event(event);
     }
 
     /// Draws what goes on, once it has gone on for long enough.
-    pub fn draw(&mut self) {
+    pub(crate) fn draw(&mut self) {
         if !self.live || !self.progress.is_worth_showing() {
             return;
         }
@@ -119,7 +119,7 @@ impl Bars {
     }
 
     /// Writes something above the bar.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -127,7 +127,7 @@ impl Bars {
     }
 
     /// Takes the bar away.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -32,7 +32,7 @@ use crate::progress::Bars;
 const PLAIN_WIDTH: usize = 100;
 
 /// Standard output, and whether somebody looks at it. All that is written goes through [`printable`].
-pub struct Screen {
+pub(crate) struct Screen {
     /// Bars are drawn only on a terminal.
     live: bool,
     color: bool,
@@ -40,7 +40,7 @@ pub struct Screen {
 }
 
 /// How a request ended.
-pub enum End {
+pub(crate) enum End {
     Done,
     /// A conversation is asked for.
     Conversation,
@@ -50,21 +50,21 @@ pub enum End {
 
 impl Screen {
     /// What it says is in `language`, and changes with it.
-    pub fn new(language: Language) -> Self {
+    pub(crate) fn new(language: Language) -> Self {
         let live = Term::stdout().is_term() && Term::stderr().is_term();
         Self { live, color: live && console::colors_enabled(), language }
     }
 
-    pub fn lang(&self) -> Lang {
+    pub(crate) fn lang(&self) -> Lang {
         self.language.get()
     }
 
-    pub fn color(&self) -> bool {
+    pub(crate) fn color(&self) -> bool {
         self.color
     }
 
     /// Whether somebody looks at it, so that what was written can be written over.
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.live
     }
 
@@ -72,11 +72,11 @@ impl Screen {
     ///
     /// # Errors
     /// It is closed.
-    pub fn clear(&self) -> io::Result<()> {
+    pub(crate) fn clear(&self) -> io::Result<()> {
         if self.live { Term::stdout().clear_screen() } else { Ok(()) }
     }
 
-    pub fn page(&self) -> Page {
+    pub(crate) fn page(&self) -> Page {
         let width = if self.live { usize::from(Term::stdout().size().1) } else { PLAIN_WIDTH };
         Page { width, color: self.color, lang: self.lang() }
     }
@@ -86,7 +86,7 @@ impl Screen {
     ///
     /// # Errors
     /// Standard output is closed, and the request was no training.
-    pub fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
+    pub(crate) fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
         #[cfg(unix)]
         let _unwritten = self.live.then(ControlKeysUnwritten::new);
         let mut drawing =
@@ -125,7 +125,7 @@ impl Screen {
     ///
     /// # Errors
     /// It is closed.
-    pub fn error(&self, error: &Error) -> io::Result<()> {
+    pub(crate) fn error(&self, error: &Error) -> io::Result<()> {
         self.write_error(error, &error.localize_in_session(self.lang()))
     }
 
@@ -133,7 +133,7 @@ impl Screen {
     ///
     /// # Errors
     /// As [`Screen::error`].
-    pub fn last_error(&self, error: &Error) -> io::Result<()> {
+    pub(crate) fn last_error(&self, error: &Error) -> io::Result<()> {
         self.write_error(error, &error.localize(self.lang()))
     }
 
@@ -157,7 +157,7 @@ impl Screen {
 
     /// # Errors
     /// Standard output is closed.
-    pub fn line(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
         let text = if self.color { printable(text) } else { colourless(text) };
         writeln!(io::stdout(), "{text}")
     }
@@ -166,7 +166,7 @@ impl Screen {
     ///
     /// # Errors
     /// Standard output is closed.
-    pub fn aside(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn aside(&self, text: &str) -> io::Result<()> {
         self.line(&self.page().faint(&colourless(&page::wrap(text, 2, self.page().width))))
     }
 

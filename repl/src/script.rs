@@ -18,7 +18,7 @@ const FILE: &str = "stdin";
 ///
 /// # Errors
 /// Standard input or output fails.
-pub fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
+pub(crate) fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
     let mut pending = String::new();
     let mut first = 1;
     let mut input = io::stdin().lock().split(b'\n');

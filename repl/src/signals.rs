@@ -30,7 +30,7 @@ use crate::echo;
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Ends the program when it is asked to.
-pub struct Ending {
+pub(crate) struct Ending {
     host: Arc<Host>,
     rust: Arc<RustCells>,
     /// As it was at the start, where there is one.
@@ -45,7 +45,7 @@ impl Ending {
     ///
     /// # Errors
     /// The system gives no handler or no thread.
-    pub fn on_signals(host: Arc<Host>, rust: Arc<RustCells>) -> io::Result<Arc<Self>> {
+    pub(crate) fn on_signals(host: Arc<Host>, rust: Arc<RustCells>) -> io::Result<Arc<Self>> {
         let terminal = io::stdin().is_terminal().then(echo::terminal).flatten();
         let ending = Arc::new(Self { host, rust, terminal, has_begun: AtomicBool::new(false) });
         let asked: Vec<_> = [SIGHUP, SIGTERM, SIGUSR1].into_iter().filter(|signal| !is_ignored(*signal)).collect();
@@ -73,7 +73,7 @@ impl Ending {
 
     /// Waits for the end, if it has begun. A terminal that is gone is a reason, too: the end of its input may be seen before
     /// its signal.
-    pub fn join(&self) {
+    pub(crate) fn join(&self) {
         let is_gone = self.terminal.is_some() && echo::terminal().is_none();
         if is_gone && !self.has_begun.swap(true, Ordering::SeqCst) {
             self.keep_and_exit(SIGHUP);
@@ -90,7 +90,7 @@ impl Ending {
     }
 
     /// Has what was trained written to the disk, and says where.
-    pub fn keep(&self) {
+    pub(crate) fn keep(&self) {
         for message in self.host.end() {
             let text = match message {
                 Message::Event(Event::Note(note)) => note.localize(self.host.language().get()),
@@ -114,7 +114,7 @@ impl Ending {
 ///
 /// # Errors
 /// The system gives no handler.
-pub fn survive_size_limits() -> io::Result<()> {
+pub(crate) fn survive_size_limits() -> io::Result<()> {
     // Unlike a signal that is ignored, one with a handler is as it was in the programs that are started, as for Rust cells.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }

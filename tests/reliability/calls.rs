@@ -63,14 +63,14 @@ const OLDER: &[(i64, &str, &[Named])] = &[
 const OLDER: &[(i64, &str, &[Named])] = &[];
 
 /// A call at whose entry a thread was stopped.
-pub struct Call {
+pub(super) struct Call {
     pub number: i64,
     pub arguments: [u64; 6],
 }
 
 impl Call {
     /// Its name, if it changes something in `folder`.
-    pub fn changes(&self, process: Pid, folder: &Path) -> Option<&'static str> {
+    pub(super) fn changes(&self, process: Pid, folder: &Path) -> Option<&'static str> {
         let (_, name, named) = CALLS.iter().chain(OLDER).find(|(number, ..)| *number == self.number)?;
         if !self.opens_to_change() {
             return None;

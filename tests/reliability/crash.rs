@@ -31,26 +31,26 @@ use crate::fixtures::fixture;
 const PLACES: [&str; 3] = ["out", "out/earlier", "out/.earlier"];
 
 /// A place with everything that the program writes to.
-pub struct World {
+pub(super) struct World {
     root: PathBuf,
 }
 
 impl World {
-    pub fn new(root: &Path) -> Self {
+    pub(super) fn new(root: &Path) -> Self {
         ["work", "home", "tmp"].iter().for_each(|name| fs::create_dir_all(root.join(name)).unwrap());
         Self { root: root.canonicalize().unwrap() }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The folder that the program works in.
-    pub fn work(&self) -> PathBuf {
+    pub(super) fn work(&self) -> PathBuf {
         self.root.join("work")
     }
 
-    pub fn command(&self, act: Act) -> Command {
+    pub(super) fn command(&self, act: Act) -> Command {
         let named = |text: &str| {
             let [tiny, train] = ["tiny", "train"].map(|name| fixture(name).display().to_string());
             text.replace("TINY", &tiny).replace("TRAIN", &train)
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// What the program has written to standard output and error.
-    pub fn output(&self) -> String {
+    pub(super) fn output(&self) -> String {
         fs::read_to_string(self.root.join("output")).unwrap_or_default()
     }
 
@@ -99,14 +99,14 @@ impl World {
 
 /// The checkpoints that have been seen: their steps, by what was learned in them.
 #[derive(Default)]
-pub struct Checkpoints {
+pub(super) struct Checkpoints {
     steps: BTreeMap<[u8; 32], usize>,
     /// What is known of a folder's file.
     hashes: BTreeMap<u64, [u8; 32]>,
 }
 
 impl Checkpoints {
-    pub fn look(&mut self, work: &Path) {
+    pub(super) fn look(&mut self, work: &Path) {
         use std::os::unix::fs::MetadataExt;
         for (step, folder) in checkpoints(work) {
             let files = ["adapter_model.safetensors", "trained_weights.safetensors"].map(|name| folder.join(name));
@@ -132,7 +132,7 @@ fn checkpoints(work: &Path) -> Vec<(usize, PathBuf)> {
 }
 
 /// A scenario whose undisturbed run is known.
-pub struct Prepared {
+pub(super) struct Prepared {
     pub scenario: &'static Scenario,
     /// How the folder was before.
     template: PathBuf,
@@ -147,7 +147,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    pub fn new(scenario: &'static Scenario, root: &Path) -> Self {
+    pub(super) fn new(scenario: &'static Scenario, root: &Path) -> Self {
         let world = World::new(root);
         scenario.before.iter().for_each(|act| world.act(*act).unwrap());
         let template = world.root.join("template");
@@ -177,21 +177,21 @@ impl Prepared {
 
     /// Kills the program at its `kill_at`th call, does what a user does next, and gives what is wrong then; none if the
     /// program has ended before.
-    pub fn kill(&self, kill_at: usize, world: &World) -> Option<Vec<String>> {
+    pub(super) fn kill(&self, kill_at: usize, world: &World) -> Option<Vec<String>> {
         self.begin(world);
         let (traced, seen) = world.traced(self.scenario.killed, Some(kill_at));
         if traced.exit_code.is_some() { None } else { Some(self.afterwards(&seen, world)) }
     }
 
     /// Has the world be as it is before the program is killed.
-    pub fn begin(&self, world: &World) {
+    pub(super) fn begin(&self, world: &World) {
         fs::remove_dir_all(world.work()).unwrap();
         tree::copy(&self.template, &world.work());
     }
 
     /// Does what a user does after the program was killed, and gives what is wrong before and then; `seen` are the
     /// checkpoints that there were.
-    pub fn afterwards(&self, seen: &Checkpoints, world: &World) -> Vec<String> {
+    pub(super) fn afterwards(&self, seen: &Checkpoints, world: &World) -> Vec<String> {
         let mut faults = self.lost(seen, &world.work());
         if let Err(error) = self.next(world) {
             faults.push(error);

@@ -2,7 +2,7 @@
 
 /// Something that is done with the program.
 #[derive(Clone, Copy)]
-pub enum Act {
+pub(super) enum Act {
     /// Lines from a pipe.
     Lines(&'static str),
     /// `tunebook train` with these arguments, as `llamafactory-cli` takes them; here `key=value`.
@@ -11,7 +11,7 @@ pub enum Act {
 
 /// What a user does after a crash.
 #[derive(Clone, Copy)]
-pub enum Next {
+pub(super) enum Next {
     /// Goes on from the newest checkpoint, or where the training has written none, starts it again.
     Resume,
     /// Starts the recipe again, which goes on by itself; where there is no checkpoint, it is to overwrite what is there.
@@ -26,7 +26,7 @@ pub enum Next {
 
 /// A run in which the program is killed. `TINY` and `TRAIN` stand for the tests' checkpoint and data, and other paths are
 /// relative.
-pub struct Scenario {
+pub(super) struct Scenario {
     pub name: &'static str,
     /// What came first, each in a process of its own.
     pub before: &'static [Act],
@@ -41,10 +41,10 @@ use Act::Lines;
 use Act::Recipe;
 
 /// Goes on with a training whose folder is `out`.
-pub const RESUME: Act = Lines("load TINY\nset memory=3\nresume out\ntrain\n");
+pub(super) const RESUME: Act = Lines("load TINY\nset memory=3\nresume out\ntrain\n");
 
 /// Loads what is in `saved`.
-pub const LOAD: Act = Lines("load TINY\nadapter load saved\n");
+pub(super) const LOAD: Act = Lines("load TINY\nadapter load saved\n");
 
 macro_rules! session {
     ($lines:literal) => {
@@ -66,7 +66,7 @@ macro_rules! recipe {
 
 const SAVED: Act = session!("lora lora_rank=2\nset max_steps=2\ntrain\nsave saved\n");
 
-pub const SCENARIOS: &[Scenario] = &[
+pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "train",
         before: &[],

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use super::calls::Call;
 
 /// What became of a program.
-pub struct Traced {
+pub(super) struct Traced {
     /// The names of its calls that changed something in the folder, in their order; the last one was not carried out if it
     /// was killed.
     pub calls: Vec<&'static str>,
@@ -30,7 +30,7 @@ pub struct Traced {
 
 /// Runs a program to its end, or kills it at the `kill_at`th call (from 1 on) that would change something in `folder`: that
 /// call does nothing any more. At the entry of each, `look` can see how the disk is.
-pub fn run(mut command: Command, folder: &Path, kill_at: Option<usize>, look: &mut dyn FnMut()) -> Traced {
+pub(super) fn run(mut command: Command, folder: &Path, kill_at: Option<usize>, look: &mut dyn FnMut()) -> Traced {
     // SAFETY: between fork and exec, this makes one system call and allocates nothing.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
     let main = Pid::from_raw(command.spawn().unwrap().id() as i32);

@@ -12,9 +12,9 @@ use sha2::Sha256;
 const MEASURED: [&str; 6] = ["elapsed", "remaining_time", "throughput", "runtime", "per_second", "seconds"];
 
 /// The names in a folder, hidden ones too, and a hash of each file; none of a folder.
-pub type Tree = BTreeMap<String, Option<[u8; 32]>>;
+pub(super) type Tree = BTreeMap<String, Option<[u8; 32]>>;
 
-pub fn read(folder: &Path) -> Tree {
+pub(super) fn read(folder: &Path) -> Tree {
     let mut tree = Tree::new();
     add(&mut tree, folder, "");
     tree
@@ -33,7 +33,7 @@ fn add(tree: &mut Tree, folder: &Path, prefix: &str) {
 }
 
 /// Of a file as far as two runs agree about it.
-pub fn hash(file: &Path) -> [u8; 32] {
+pub(super) fn hash(file: &Path) -> [u8; 32] {
     let bytes = fs::read(file).unwrap_or_default();
     let text = match file.extension().and_then(|extension| extension.to_str()) {
         Some("json") => timeless(&bytes),
@@ -67,7 +67,7 @@ fn strip(value: &mut Value) {
 }
 
 /// What is there and should not be, is not there and should be, or has other contents.
-pub fn differences(found: &Tree, expected: &Tree) -> Vec<String> {
+pub(super) fn differences(found: &Tree, expected: &Tree) -> Vec<String> {
     let left = found.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("left over: {name}"));
     let lost = expected.keys().filter(|name| !found.contains_key(*name)).map(|name| format!("lost: {name}"));
     let other = expected.iter().filter(|(name, hash)| found.get(*name).is_some_and(|found| found != *hash));
@@ -75,7 +75,7 @@ pub fn differences(found: &Tree, expected: &Tree) -> Vec<String> {
 }
 
 /// Copies a folder with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));

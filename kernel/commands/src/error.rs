@@ -47,7 +47,9 @@ pub enum Error {
     RemotePicture { url: String },
     #[error("the active adapter has not been trained yet{REMEDY}`train 5` trains five steps")]
     NothingTrained,
-    #[error("the active adapter was not evaluated during its training{REMEDY}hold out samples with `data NAME val_size=0.1`")]
+    #[error(
+        "the active adapter was not evaluated during its training{REMEDY}hold out samples with `data NAME val_size=0.1`"
+    )]
     NothingEvaluated,
     #[error("`chat` without a text opens a conversation, which needs somebody at a prompt{REMEDY}write `chat TEXT`")]
     NobodyToTalk,

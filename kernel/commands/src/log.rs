@@ -17,7 +17,7 @@ use crate::verb::CommandContext;
 ///
 /// # Errors
 /// Those of [`Session::train`].
-pub fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
+pub(crate) fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let every = session.settings().logging_steps;
     let made = session.history();
     // Steps since the last line may have been made by an earlier call.

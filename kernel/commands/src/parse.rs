@@ -61,7 +61,7 @@ impl Args {
 /// # Errors
 /// An unknown verb or key (the error suggests the closest one), a key without a value, an open quote, too many or too
 /// few words.
-pub fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'static Verb, Args)>> {
+pub(crate) fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'static Verb, Args)>> {
     let line = without_percent(line);
     let split = words::split(line);
     let Some((verb, rest)) = verb_and_rest(&split.words, verbs) else { return Ok(None) };
@@ -74,7 +74,10 @@ pub fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'static Ver
 }
 
 /// The verb of a line and the words behind it. Where the first word is a setting already, all words are those of `set`.
-pub fn verb_and_rest<'a>(words: &'a [Word], verbs: &[&'static Verb]) -> Option<(Result<&'static Verb>, &'a [Word])> {
+pub(crate) fn verb_and_rest<'a>(
+    words: &'a [Word],
+    verbs: &[&'static Verb],
+) -> Option<(Result<&'static Verb>, &'a [Word])> {
     let (first, rest) = words.split_first()?;
     if first.option().is_some() {
         return Some((verb::find("set", verbs), words));
@@ -87,7 +90,7 @@ pub fn verb_and_rest<'a>(words: &'a [Word], verbs: &[&'static Verb]) -> Option<(
 }
 
 /// IPython users type `%verb`.
-pub fn without_percent(line: &str) -> &str {
+pub(crate) fn without_percent(line: &str) -> &str {
     let line = line.trim();
     line.strip_prefix('%').unwrap_or(line).trim_start()
 }
@@ -223,14 +226,14 @@ fn add_option(verb: &'static Verb, args: &mut Args, key: &str, value: &str) -> R
 }
 
 /// Every key that `verb` takes, aliases included.
-pub fn keys(verb: &Verb) -> impl Iterator<Item = &'static str> {
+pub(crate) fn keys(verb: &Verb) -> impl Iterator<Item = &'static str> {
     let own = verb.options.iter().map(|option| option.name);
     let settings = settings(verb).flat_map(|s| std::iter::once(s.name).chain(s.aliases.iter().copied()));
     own.chain(settings)
 }
 
 /// The settings that may be given to `verb` along the way.
-pub fn settings(verb: &Verb) -> impl Iterator<Item = &'static Declaration> {
+pub(crate) fn settings(verb: &Verb) -> impl Iterator<Item = &'static Declaration> {
     let groups = verb.settings;
     declarations().iter().filter(move |setting| groups.contains(&setting.group))
 }
@@ -246,7 +249,7 @@ fn closed(line: &str, split: &Words) -> Result<()> {
 }
 
 /// A leading `~/` is the user's home folder.
-pub fn with_home(text: &str) -> String {
+pub(crate) fn with_home(text: &str) -> String {
     match (text.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest).display().to_string(),
         _ => text.to_string(),
@@ -254,7 +257,7 @@ pub fn with_home(text: &str) -> String {
 }
 
 /// A word as a path.
-pub fn path(word: &str) -> PathBuf {
+pub(crate) fn path(word: &str) -> PathBuf {
     PathBuf::from(with_home(word))
 }
 

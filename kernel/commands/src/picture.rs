@@ -16,7 +16,7 @@ use crate::parse::Args;
 ///
 /// # Errors
 /// A name is empty, or the address of a picture on the web.
-pub fn pictures(session: &Session, args: &Args) -> Result<Vec<PathBuf>> {
+pub(crate) fn pictures(session: &Session, args: &Args) -> Result<Vec<PathBuf>> {
     let settings = session.settings();
     let folder = settings.media_dir.as_deref().unwrap_or(&settings.dataset_dir);
     let find = |name: &str| {

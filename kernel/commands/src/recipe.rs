@@ -22,7 +22,7 @@ use crate::verbs::predict::predict;
 ///
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
-pub fn train(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
+pub(crate) fn train(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let recipe = given(arguments, cx)?.for_running()?;
     if let Some(checkpoint) = recipe.checkpoint().filter(|_| recipe.trains()) {
         cx.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
@@ -67,7 +67,7 @@ fn write(recipe: &Recipe, interrupted: bool, session: &mut Session, cx: &Command
 ///
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
-pub fn export(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
+pub(crate) fn export(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let (recipe, folder) = given(arguments, cx)?.for_export()?;
     prepare(&recipe, session, cx)?;
     Ok(Output::Exported(session.export(&folder, None, &cx.context)?))
@@ -83,7 +83,7 @@ fn given(arguments: &[String], cx: &CommandContext) -> Result<Recipe> {
 ///
 /// # Errors
 /// A step of it fails; the session is as it was.
-pub fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContext) -> Result<()> {
+pub(crate) fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContext) -> Result<()> {
     if !recipe.without_effect.is_empty() {
         cx.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
     }

@@ -57,7 +57,7 @@ fn tie(verb: &Verb, args: &Args, session: &mut Session, before: &Settings) {
 ///
 /// # Errors
 /// The file cannot be read, or the first error with the line it came from.
-pub fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
+pub(crate) fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     if cx.scripts.iter().any(|running| running == path) {
         return Err(Error::Recursion { path: path.to_path_buf() });
     }
@@ -70,7 +70,7 @@ pub fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) -> Resu
 ///
 /// # Errors
 /// As [`run_file`].
-pub fn run_given(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
+pub(crate) fn run_given(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let bytes = given_file::read(path, &cx.context)?;
     run_lines(path, bytes, session, cx)
 }

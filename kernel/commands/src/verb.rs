@@ -107,13 +107,13 @@ impl Verb {
 ///
 /// # Errors
 /// There is no such verb; the error suggests the closest one.
-pub fn find(word: &str, verbs: &[&'static Verb]) -> Result<&'static Verb> {
+pub(crate) fn find(word: &str, verbs: &[&'static Verb]) -> Result<&'static Verb> {
     let found = verbs.iter().copied().find(|verb| verb.name == word || verb.aliases.contains(&word));
     found.ok_or_else(|| Error::UnknownVerb { word: quote(word), nearest: nearest(word, names(verbs)) })
 }
 
 /// Every name of every verb.
-pub fn names(verbs: &[&'static Verb]) -> impl Iterator<Item = &'static str> {
+pub(crate) fn names(verbs: &[&'static Verb]) -> impl Iterator<Item = &'static str> {
     verbs.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()))
 }
 

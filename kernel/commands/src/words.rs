@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// One word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub(crate) struct Word {
     /// Without its quotes and backslashes.
     pub text: String,
     /// Where it stands in the line, quotes included.
@@ -15,7 +15,7 @@ pub struct Word {
 
 impl Word {
     /// The key and value of `key=value`, `--key=value` or `--key` (whose value is the next word).
-    pub fn option(&self) -> Option<(String, Option<&str>)> {
+    pub(crate) fn option(&self) -> Option<(String, Option<&str>)> {
         let dashed = self.text.starts_with("--") && self.text.len() > 2;
         let key = |key: &str| key.trim_start_matches("--").replace('-', "_");
         match self.value {
@@ -28,7 +28,7 @@ impl Word {
 
 /// The words of a line, and how it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
+pub(crate) struct Words {
     pub words: Vec<Word>,
     /// Where a `#` begins a comment.
     pub comment: Option<usize>,
@@ -39,7 +39,7 @@ pub struct Words {
 /// Splits a line at white space. `'…'` is literal, within `"…"` a backslash escapes `"` and `\`, elsewhere whatever
 /// would end a word or be taken out of it. Before anything else it stays, as in Windows' paths. A word that begins with
 /// `#` begins a comment.
-pub fn split(line: &str) -> Words {
+pub(crate) fn split(line: &str) -> Words {
     let mut found = Words::default();
     let mut chars = line.char_indices().peekable();
     while let Some(&(start, c)) = chars.peek() {
@@ -84,7 +84,7 @@ pub fn split(line: &str) -> Words {
 }
 
 /// `text` with a backslash before whatever would end a word or be taken out of it.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars().flat_map(|c| is_special(c).then_some('\\').into_iter().chain([c])).collect()
 }
 

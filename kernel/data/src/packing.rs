@@ -14,7 +14,7 @@ pub fn pack(lengths: &[usize], capacity: usize) -> Vec<Vec<usize>> {
 }
 
 /// LLaMA-Factory's default of `preprocessing_batch_size`.
-pub const PACKING_BATCH: usize = 1000;
+pub(crate) const PACKING_BATCH: usize = 1000;
 
 fn pack_batch(lengths: &[usize], capacity: usize, first: usize) -> Vec<Vec<usize>> {
     let mut left: Vec<_> = (0..lengths.len()).filter(|index| lengths[*index] <= capacity).collect();

@@ -55,7 +55,9 @@ pub enum SkipReason {
     WrongType { key: String, expected: ValueType },
     #[error("it has no messages")]
     NoMessages,
-    #[error("message {turn} has the unknown role `{role}`{REMEDY}the roles given by tags in dataset_info.json are: {known}")]
+    #[error(
+        "message {turn} has the unknown role `{role}`{REMEDY}the roles given by tags in dataset_info.json are: {known}"
+    )]
     UnknownRole { turn: usize, role: String, known: String },
     #[error("message {turn} is a system message, but only the first message of a record can be one")]
     SystemInside { turn: usize },

@@ -17,13 +17,13 @@ use crate::training::Run;
 
 /// Adapters by name, each with its own training.
 #[derive(Default)]
-pub struct Adapters {
+pub(crate) struct Adapters {
     list: Vec<LiveAdapter>,
     active: Option<usize>,
 }
 
 /// The adapter that one call of a verb uses.
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// `base` where it is none.
     pub name: String,
     pub adapter: Option<Adapter>,
@@ -35,7 +35,7 @@ pub struct Chosen {
 const BASE: &str = "base";
 
 impl Chosen {
-    pub fn base() -> Self {
+    pub(crate) fn base() -> Self {
         Self { name: BASE.to_string(), adapter: None, epoch: 0.0 }
     }
 }
@@ -51,7 +51,7 @@ impl Adapters {
     ///
     /// # Errors
     /// The name that was asked for is taken.
-    pub fn add(&mut self, name: Option<&str>, adapter: Adapter) -> Result<()> {
+    pub(crate) fn add(&mut self, name: Option<&str>, adapter: Adapter) -> Result<()> {
         if let Some(name) = name.filter(|name| self.position(name).is_some()) {
             return Err(Error::AdapterExists { name: quote(name) });
         }
@@ -62,7 +62,7 @@ impl Adapters {
     }
 
     /// Adds an adapter with its training, and turns it on; gives its name, which is another one if `name` is taken.
-    pub fn add_trained(&mut self, name: &str, adapter: Adapter, run: Run) -> String {
+    pub(crate) fn add_trained(&mut self, name: &str, adapter: Adapter, run: Run) -> String {
         let name = if self.position(name).is_none() { name.to_string() } else { self.free_name() };
         self.list.push(LiveAdapter { name: name.clone(), adapter, run });
         self.active = Some(self.list.len() - 1);
@@ -71,20 +71,20 @@ impl Adapters {
 
     /// # Errors
     /// There is none of that name.
-    pub fn turn_on(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn turn_on(&mut self, name: &str) -> Result<()> {
         self.active = Some(self.find(name)?);
         Ok(())
     }
 
     /// # Errors
     /// None is on.
-    pub fn turn_off(&mut self) -> Result<()> {
+    pub(crate) fn turn_off(&mut self) -> Result<()> {
         self.active.take().map(|_| ()).ok_or(Error::NoAdapter)
     }
 
     /// # Errors
     /// There is none of that name.
-    pub fn drop(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn drop(&mut self, name: &str) -> Result<()> {
         let index = self.find(name)?;
         self.list.remove(index);
         self.active = match self.active {
@@ -100,7 +100,7 @@ impl Adapters {
     ///
     /// # Errors
     /// There is no such adapter, or as [`VisionLanguageModel::load_adapter`].
-    pub fn choose(&self, choice: Option<&str>, net: &VisionLanguageModel) -> Result<Chosen> {
+    pub(crate) fn choose(&self, choice: Option<&str>, net: &VisionLanguageModel) -> Result<Chosen> {
         let live = match choice {
             None => self.active,
             Some(name) => self.position(name),
@@ -117,34 +117,34 @@ impl Adapters {
     }
 
     /// Every live adapter.
-    pub fn all(&self) -> impl Iterator<Item = Chosen> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = Chosen> {
         self.list.iter().map(LiveAdapter::chosen)
     }
 
     /// The adapter that is on, and its training.
-    pub fn active(&self) -> Option<(&Adapter, &Run)> {
+    pub(crate) fn active(&self) -> Option<(&Adapter, &Run)> {
         self.list.get(self.active?).map(|live| (&live.adapter, &live.run))
     }
 
     /// The name of the adapter that is on, it, and its training.
-    pub fn active_mut(&mut self) -> Option<(&str, &Adapter, &mut Run)> {
+    pub(crate) fn active_mut(&mut self) -> Option<(&str, &Adapter, &mut Run)> {
         self.list.get_mut(self.active?).map(|live| (live.name.as_str(), &live.adapter, &mut live.run))
     }
 
     /// The name of every adapter, it, its training, and whether it is on.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = (&str, &Adapter, &mut Run, bool)> {
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = (&str, &Adapter, &mut Run, bool)> {
         let active = self.active;
         let live = self.list.iter_mut().enumerate();
         live.map(move |(index, live)| (live.name.as_str(), &live.adapter, &mut live.run, Some(index) == active))
     }
 
     /// Resets every training; the adapters keep their weights.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.list.iter_mut().for_each(|live| live.run = Run::default());
     }
 
     /// `base` is the number of the model's own parameters.
-    pub fn reports(&self, base: usize) -> Vec<AdapterReport> {
+    pub(crate) fn reports(&self, base: usize) -> Vec<AdapterReport> {
         let report = |(index, live): (usize, &LiveAdapter)| AdapterReport {
             name: live.name.clone(),
             active: self.active == Some(index),

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 const MOST_IN_A_ROW: usize = 10;
 
 /// A picture of `sample` that cannot be used makes the sample a bad one.
-pub fn of_sample(sample: &Encoded, error: Error) -> Error {
+pub(crate) fn of_sample(sample: &Encoded, error: Error) -> Error {
     match error {
         Error::Image(ImageError::Picture(error)) => {
             let reason = SkipReason::BadPicture(error);
@@ -32,7 +32,7 @@ pub fn of_sample(sample: &Encoded, error: Error) -> Error {
 }
 
 /// Adds those of `bad` that `skipped` does not list yet.
-pub fn list(skipped: &mut Vec<Skipped>, bad: &[Skipped]) {
+pub(crate) fn list(skipped: &mut Vec<Skipped>, bad: &[Skipped]) {
     for sample in bad {
         if !skipped.contains(sample) {
             skipped.push(sample.clone());
@@ -42,7 +42,7 @@ pub fn list(skipped: &mut Vec<Skipped>, bad: &[Skipped]) {
 
 /// The bad samples that were met, in training or in one evaluation.
 #[derive(Default)]
-pub struct BadSamples {
+pub(crate) struct BadSamples {
     /// Each is named once, however often its turn comes.
     known: Vec<Skipped>,
     left_out: Vec<Skipped>,
@@ -51,21 +51,21 @@ pub struct BadSamples {
 
 impl BadSamples {
     /// A call begins.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.left_out.clear();
     }
 
     /// All that were met so far.
-    pub fn known(&self) -> &[Skipped] {
+    pub(crate) fn known(&self) -> &[Skipped] {
         &self.known
     }
 
     /// Those that this call has left out.
-    pub fn left_out(&self) -> &[Skipped] {
+    pub(crate) fn left_out(&self) -> &[Skipped] {
         &self.left_out
     }
 
-    pub fn last(&self) -> Option<&Skipped> {
+    pub(crate) fn last(&self) -> Option<&Skipped> {
         self.known.last()
     }
 
@@ -73,7 +73,7 @@ impl BadSamples {
     ///
     /// # Errors
     /// `on_bad_sample` is `stop`, or there were too many in a row.
-    pub fn leave_out(&mut self, sample: Skipped, settings: &Settings, cx: &Context) -> Result<()> {
+    pub(crate) fn leave_out(&mut self, sample: Skipped, settings: &Settings, cx: &Context) -> Result<()> {
         if settings.on_bad_sample == OnBadSample::Stop {
             return Err(Error::BadSample(Box::new(sample)));
         }
@@ -92,7 +92,7 @@ impl BadSamples {
     }
 
     /// A sample was good.
-    pub fn end_row(&mut self) {
+    pub(crate) fn end_row(&mut self) {
         self.in_a_row = 0;
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Bytes that can be allocated before a limit of this process's groups is reached; none without a limit. The page cache
 /// counts as free, since it can be dropped.
-pub fn available_bytes() -> Option<u64> {
+pub(crate) fn available_bytes() -> Option<u64> {
     available(Path::new("/sys/fs/cgroup"), &fs::read_to_string("/proc/self/cgroup").ok()?)
 }
 

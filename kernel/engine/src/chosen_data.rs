@@ -154,7 +154,7 @@ impl ChosenData {
 ///
 /// # Errors
 /// As [`ChosenData::read`].
-pub fn read_samples(
+pub(crate) fn read_samples(
     names: &[String],
     model: &Model,
     processor: &ImageProcessor,

@@ -11,7 +11,7 @@
 
 /// How many tokens and whole pictures at the start of `ids` are those of `known`. Of the picture with an index, `picture`
 /// tells how many tokens of `ids` stand for it, and whether the other one with that index is the same.
-pub fn common_prefix(
+pub(crate) fn common_prefix(
     ids: &[u32],
     known: &[u32],
     image_token_id: u32,

@@ -17,7 +17,7 @@ use crate::report::ComparedAnswer;
 ///
 /// # Errors
 /// As [`Conversation::ask`].
-pub fn compare(
+pub(crate) fn compare(
     question: Question,
     chosen: &[Chosen],
     run: RunContext,

@@ -29,7 +29,7 @@ use crate::settings::Settings;
 
 /// The turns so far; pictures are those of all turns, in the order of their placeholders.
 #[derive(Default)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     messages: Vec<Message>,
     images: Vec<PathBuf>,
     /// The features of the last prompt's pictures: the next prompt begins with the same.
@@ -42,7 +42,7 @@ pub struct Conversation {
 
 /// What is asked.
 #[derive(Clone, Copy)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     /// The system prompt; empty for none.
     pub system: &'a str,
     pub text: &'a str,
@@ -51,7 +51,7 @@ pub struct Question<'a> {
 
 /// The model and the adapter that are asked.
 #[derive(Clone, Copy)]
-pub struct RunContext<'a> {
+pub(crate) struct RunContext<'a> {
     pub model: &'a Model,
     pub adapter: Option<&'a Adapter>,
     pub processor: &'a ImageProcessor,
@@ -60,12 +60,12 @@ pub struct RunContext<'a> {
 
 impl Conversation {
     /// User turns so far.
-    pub fn turns(&self) -> usize {
+    pub(crate) fn turns(&self) -> usize {
         self.messages.len() / 2
     }
 
     /// Forgets the turns. What the model has read stays, since the next conversation begins alike.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.messages.clear();
         self.images.clear();
         self.pictures.clear();
@@ -78,7 +78,7 @@ impl Conversation {
     /// # Errors
     /// A picture cannot be read, or placeholders and pictures differ in number; a stop before all pictures have been looked
     /// at. The conversation is then as before.
-    pub fn ask(
+    pub(crate) fn ask(
         &mut self,
         question: Question,
         run: RunContext,

@@ -11,7 +11,7 @@ use crate::settings;
 ///
 /// # Errors
 /// CUDA is asked for and is not there.
-pub fn open(choice: settings::Device) -> Result<Device> {
+pub(crate) fn open(choice: settings::Device) -> Result<Device> {
     match choice {
         settings::Device::Cpu => Ok(Device::Cpu),
         settings::Device::Auto => Ok(first_cuda_device().unwrap_or(Device::Cpu)),
@@ -43,7 +43,7 @@ pub fn name(device: &Device) -> Option<String> {
 
 /// What the device calls itself; none is the CPU.
 #[cfg(not(feature = "cuda"))]
-pub fn name(_: &Device) -> Option<String> {
+pub(crate) fn name(_: &Device) -> Option<String> {
     None
 }
 
@@ -56,6 +56,6 @@ pub fn free_bytes(device: &Device) -> Option<u64> {
 
 /// Memory of the device, where it is not the CPU's, that is not in use.
 #[cfg(not(feature = "cuda"))]
-pub fn free_bytes(_: &Device) -> Option<u64> {
+pub(crate) fn free_bytes(_: &Device) -> Option<u64> {
     None
 }

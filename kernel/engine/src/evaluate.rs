@@ -32,7 +32,7 @@ use crate::training::objective::CrossEntropy;
 use crate::training::step::evaluate_batch;
 
 /// Samples to evaluate on.
-pub struct Samples<'a> {
+pub(crate) struct Samples<'a> {
     /// The names of their datasets.
     pub name: String,
     /// Whether they are the samples that `data` holds out.
@@ -46,7 +46,7 @@ impl<'a> Samples<'a> {
     ///
     /// # Errors
     /// No names and no data; a data set that cannot be read, or of which no sample can be used; an interrupt.
-    pub fn choose(
+    pub(crate) fn choose(
         names: &[String],
         most: Option<usize>,
         data: Option<&'a ChosenData>,
@@ -108,7 +108,7 @@ impl<'a> Samples<'a> {
 /// # Errors
 /// No sample can be used, or one cannot and is not left out; a file cannot be written; the loss is no number; a stop before
 /// the first batch.
-pub fn evaluate(
+pub(crate) fn evaluate(
     samples: &Samples,
     chosen: &Chosen,
     run: RunContext,
@@ -152,7 +152,7 @@ pub fn evaluate(
 }
 
 /// The loss on some samples.
-pub struct MeanLoss {
+pub(crate) struct MeanLoss {
     /// The mean over batches of their mean cross-entropies; NaN without any.
     pub loss: f64,
     /// Samples that it is of.
@@ -166,7 +166,7 @@ pub struct MeanLoss {
 ///
 /// # Errors
 /// As [`evaluate`], but for a stop.
-pub fn mean_loss(
+pub(crate) fn mean_loss(
     samples: &[&Encoded],
     run: RunContext,
     features: &mut Features,

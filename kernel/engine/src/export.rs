@@ -48,7 +48,7 @@ const COMPANIONS: [&str; 14] = [
 /// # Errors
 /// `folder` is not empty; the adapter holds NaN or infinity; the disk has no room; a file cannot be written; an
 /// interrupt. Nothing is left behind.
-pub fn export(
+pub(crate) fn export(
     folder: &Path,
     model: &Model,
     (name, adapter): (&str, &Adapter),
@@ -84,7 +84,7 @@ pub fn export(
 ///
 /// # Errors
 /// As [`export`].
-pub fn export_into(
+pub(crate) fn export_into(
     output: &Path,
     model: &Model,
     adapter: &Adapter,

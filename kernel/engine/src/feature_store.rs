@@ -16,7 +16,7 @@ use crate::pictures::PictureKey;
 
 /// Features by image. What is in memory stays there: an epoch visits its images in turn, so evicting the oldest would
 /// mean that none is ever found in memory again.
-pub struct FeatureStore {
+pub(crate) struct FeatureStore {
     places: HashMap<PictureKey, Place>,
     /// Bytes that may still be used.
     memory_left: usize,
@@ -47,7 +47,7 @@ impl FeatureStore {
         Self { places: HashMap::new(), memory_left: memory, file_left: file, file: None }
     }
 
-    pub fn contains(&self, key: &PictureKey) -> bool {
+    pub(crate) fn contains(&self, key: &PictureKey) -> bool {
         self.places.contains_key(key)
     }
 
@@ -55,7 +55,7 @@ impl FeatureStore {
     ///
     /// # Errors
     /// An error of candle.
-    pub fn get(&mut self, key: &PictureKey) -> Result<Option<Tensor>> {
+    pub(crate) fn get(&mut self, key: &PictureKey) -> Result<Option<Tensor>> {
         let (offset, shape) = match self.places.get(key) {
             None => return Ok(None),
             Some(Place::Memory(features)) => return Ok(Some(features.clone())),
@@ -78,7 +78,7 @@ impl FeatureStore {
     ///
     /// # Errors
     /// They are not a matrix of f32.
-    pub fn put(&mut self, key: PictureKey, features: &Tensor) -> Result<()> {
+    pub(crate) fn put(&mut self, key: PictureKey, features: &Tensor) -> Result<()> {
         let shape = features.dims2()?;
         let bytes = shape.0 * shape.1 * size_of::<f32>();
         if bytes <= self.memory_left {

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 /// What changes when a file is written or replaced. The time of the last write alone does not tell: `cp -p`, `unzip`
 /// and `rsync -t` set it to that of the copied file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FileState {
+pub(crate) struct FileState {
     length: u64,
     written: Option<SystemTime>,
     version: Version,
 }
 
 impl FileState {
-    pub fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self { length: metadata.len(), written: metadata.modified().ok(), version: version(metadata) }
     }
 }

@@ -8,12 +8,12 @@ use crate::model::Model;
 use crate::tensor_values::with_values;
 
 /// Why the model's output is not finite, as an error. It reads all weights: it is asked once something is wrong.
-pub fn why(model: &Model, adapter: Option<&Adapter>) -> Error {
+pub(crate) fn why(model: &Model, adapter: Option<&Adapter>) -> Error {
     weights(model, adapter).unwrap_or(Error::OutputNotFinite)
 }
 
 /// The first tensor with a value that is no number, of the adapter or else of the model.
-pub fn weights(model: &Model, adapter: Option<&Adapter>) -> Option<Error> {
+pub(crate) fn weights(model: &Model, adapter: Option<&Adapter>) -> Option<Error> {
     if let Some(adapter) = adapter
         && let Err(error) = check(adapter)
     {
@@ -24,7 +24,7 @@ pub fn weights(model: &Model, adapter: Option<&Adapter>) -> Option<Error> {
 
 /// # Errors
 /// The adapter has a value that is no number.
-pub fn check(adapter: &Adapter) -> Result<()> {
+pub(crate) fn check(adapter: &Adapter) -> Result<()> {
     match of_adapter(adapter)? {
         Some(name) => Err(Error::AdapterNotFinite { name }),
         None => Ok(()),
@@ -35,7 +35,7 @@ pub fn check(adapter: &Adapter) -> Result<()> {
 ///
 /// # Errors
 /// Its device fails.
-pub fn of_adapter(adapter: &Adapter) -> Result<Option<String>> {
+pub(crate) fn of_adapter(adapter: &Adapter) -> Result<Option<String>> {
     for (name, var) in adapter.vars() {
         if !with_values(&var, |values| values.iter().all(|value| value.is_finite()))? {
             return Ok(Some(name));

@@ -19,7 +19,7 @@ use crate::error::Result;
 
 /// What a step takes, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct StepMemory {
+pub(crate) struct StepMemory {
     /// The weights of the language model. Those of the vision tower are not needed any more where a step takes most, but stay
     /// on a device.
     weights: u64,
@@ -37,7 +37,7 @@ pub struct StepMemory {
 
 /// What of an adapter its memory depends on.
 #[derive(Clone, Copy)]
-pub struct Trainable {
+pub(crate) struct Trainable {
     /// The numbers that train.
     parameters: usize,
     /// The ranks of all low-rank updates, summed.
@@ -45,12 +45,12 @@ pub struct Trainable {
 }
 
 impl Trainable {
-    pub fn of(adapter: &Adapter) -> Self {
+    pub(crate) fn of(adapter: &Adapter) -> Self {
         Self { parameters: adapter.parameter_count(), ranks: adapter.loras().map(|lora| lora.a.dims()[0]).sum() }
     }
 
     /// With low-rank updates of `rank` instead of `before`.
-    pub fn of_rank(self, rank: usize, before: usize) -> Self {
+    pub(crate) fn of_rank(self, rank: usize, before: usize) -> Self {
         let scaled = |values: usize| values * rank / before.max(1);
         Self { parameters: scaled(self.parameters), ranks: scaled(self.ranks) }
     }
@@ -65,7 +65,7 @@ const TOKENS_AT_ONCE: usize = 1024;
 /// The most tokens of several micro-batches that go through the model together: none, unless all layers can keep their
 /// inner values for so many. A training that has begun goes on as `before` as long as that fits at all: the sums of
 /// gradients, and with them the bits, follow from it.
-pub fn tokens_at_once(
+pub(crate) fn tokens_at_once(
     net: &VisionLanguageModel,
     trainable: Trainable,
     limit: Option<f64>,
@@ -82,7 +82,7 @@ pub fn tokens_at_once(
 
 impl StepMemory {
     /// For a micro-batch of `tokens`, of which `labels` are learned.
-    pub fn new(net: &VisionLanguageModel, trainable: Trainable, tokens: usize, labels: usize) -> Self {
+    pub(crate) fn new(net: &VisionLanguageModel, trainable: Trainable, tokens: usize, labels: usize) -> Self {
         let Trainable { parameters, ranks } = trainable;
         let (text, layers) = (&net.text.config, net.text.layers.len());
         let f32s = |values: usize| (values * size_of::<f32>()) as u64;
@@ -106,22 +106,22 @@ impl StepMemory {
     }
 
     /// Bytes that can be had for [`StepMemory::working`].
-    pub fn free(&self) -> Option<u64> {
+    pub(crate) fn free(&self) -> Option<u64> {
         self.free_on_device.or_else(free_for_us)
     }
 
     /// Bytes that cannot be had again from the disk: all but the weights.
-    pub fn working(&self) -> u64 {
+    pub(crate) fn working(&self) -> u64 {
         self.needed
     }
 
     /// Bytes for the whole process if no layer keeps its inner values.
-    pub fn least(&self) -> u64 {
+    pub(crate) fn least(&self) -> u64 {
         self.weights + self.needed
     }
 
     /// Bytes if all do.
-    pub fn most(&self) -> u64 {
+    pub(crate) fn most(&self) -> u64 {
         self.least() + self.layers as u64 * self.a_layer
     }
 
@@ -131,7 +131,7 @@ impl StepMemory {
     ///
     /// # Errors
     /// The step does not fit into `limit` even if no layer keeps anything.
-    pub fn plan(&self, limit: Option<f64>) -> Result<CheckpointPlan> {
+    pub(crate) fn plan(&self, limit: Option<f64>) -> Result<CheckpointPlan> {
         let fitting = |room: u64| self.layers.min((room / self.a_layer) as usize);
         let Some(gigabytes) = limit else {
             if let Some(free) = self.free_on_device {
@@ -159,13 +159,13 @@ impl StepMemory {
 }
 
 /// Memory that can be had without swapping, and without reaching the limit of a container.
-pub fn available_bytes() -> Option<u64> {
+pub(crate) fn available_bytes() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;
     Some(cgroup::available_bytes().map_or(machine, |container| container.min(machine)))
 }
 
 /// Resident memory of this process.
-pub fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 
@@ -175,12 +175,12 @@ fn free_for_us() -> Option<u64> {
 }
 
 /// What of this process lies in the swap file.
-pub fn swapped_bytes() -> Option<u64> {
+pub(crate) fn swapped_bytes() -> Option<u64> {
     kilobytes("/proc/self/status", "VmSwap:")
 }
 
 /// What this process has read from the disk so far, mapped files included.
-pub fn read_bytes() -> Option<u64> {
+pub(crate) fn read_bytes() -> Option<u64> {
     number("/proc/self/io", "read_bytes:")
 }
 

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::memory::available_bytes;
 use crate::settings::Settings;
 
-pub fn lora_config(settings: &Settings) -> LoraConfig {
+pub(crate) fn lora_config(settings: &Settings) -> LoraConfig {
     LoraConfig {
         r: settings.lora_rank,
         lora_alpha: settings.lora_alpha.unwrap_or(2.0 * settings.lora_rank as f64),
@@ -36,7 +36,7 @@ pub fn lora_config(settings: &Settings) -> LoraConfig {
 ///
 /// # Errors
 /// A module that there is not, nothing is left to train, too little memory.
-pub fn freeze(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
+pub(crate) fn freeze(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
     let config = FreezeConfig {
         freeze_trainable_layers: settings.freeze_trainable_layers,
         freeze_trainable_modules: settings.freeze_trainable_modules.clone(),
@@ -49,7 +49,7 @@ pub fn freeze(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter>
 ///
 /// # Errors
 /// Nothing is left to train, too little memory.
-pub fn full(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
+pub(crate) fn full(net: &VisionLanguageModel, settings: &Settings) -> Result<Adapter> {
     copies(net, &net.all_but(frozen(settings))?)
 }
 

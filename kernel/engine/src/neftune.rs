@@ -13,7 +13,13 @@ const NOISE: u64 = 1 << 62;
 /// later. Jain et al. 2023 (arXiv 2310.05914).
 ///
 /// transformers counts padding among a sample's tokens, so there it depends on the other samples of the batch.
-pub fn add_noise(x: &mut [f32], text: &[bool], (bounds, tokens): (&[usize], &[usize]), alpha: f64, run: DropoutRun) {
+pub(crate) fn add_noise(
+    x: &mut [f32],
+    text: &[bool],
+    (bounds, tokens): (&[usize], &[usize]),
+    alpha: f64,
+    run: DropoutRun,
+) {
     let hidden = x.len() / text.len().max(1);
     let mut generator = ChaCha8Rng::seed_from_u64(run.seed);
     generator.set_stream(NOISE | run.micro_batch);

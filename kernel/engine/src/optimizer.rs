@@ -23,7 +23,7 @@ use crate::tensor_values::with_values;
 const TASK: usize = 1 << 15;
 
 /// The L2 norm of the gradients of all `parameters` together.
-pub fn norm(gradients: &Gradients, parameters: &[(String, Var)]) -> Result<f64> {
+pub(crate) fn norm(gradients: &Gradients, parameters: &[(String, Var)]) -> Result<f64> {
     let mut squares = 0f64;
     for gradient in parameters.iter().filter_map(|(_, parameter)| gradients.get(parameter)) {
         if !gradient.device().is_cpu() {

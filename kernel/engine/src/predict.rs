@@ -46,7 +46,7 @@ const PREDICTIONS: &str = "generated_predictions.jsonl";
 /// # Errors
 /// No sample can be used, or one cannot and is not left out; a file cannot be written; a stop before the first
 /// prediction.
-pub fn predict(
+pub(crate) fn predict(
     samples: &Samples,
     chosen: &Chosen,
     run: RunContext,

@@ -27,7 +27,7 @@ use crate::settings::declarations;
 ///
 /// # Errors
 /// There is none.
-pub fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
     let folder = from.or(output_dir).ok_or(Error::NoCheckpointFolder)?;
     if folder.join(STATE).is_file() {
         return Ok(folder.to_path_buf());
@@ -46,7 +46,7 @@ pub fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<PathBuf> {
 /// Behind the number of bits in a checkpoint.
 const BITS: &str = " bits";
 
-pub fn model_mark(model: &Model) -> ModelMark {
+pub(crate) fn model_mark(model: &Model) -> ModelMark {
     let report = &model.report;
     ModelMark {
         name: report.name.clone(),
@@ -58,7 +58,7 @@ pub fn model_mark(model: &Model) -> ModelMark {
 }
 
 /// The settings that a checkpoint holds: all that a training is made with; those of the data as the `data` was read with.
-pub fn settings_to_keep(settings: &Settings, data: &Settings) -> BTreeMap<String, String> {
+pub(crate) fn settings_to_keep(settings: &Settings, data: &Settings) -> BTreeMap<String, String> {
     let value = |s: &Declaration| s.get(if is_of_samples(s) { data } else { settings });
     declarations().iter().filter(|s| is_kept(s)).map(|s| (s.name.to_string(), value(s))).collect()
 }
@@ -69,7 +69,7 @@ fn is_of_samples(setting: &Declaration) -> bool {
 }
 
 /// The settings by which samples are encoded that have changed since the `data` was read; where it lies is left out.
-pub fn changed_since_data(settings: &Settings, data: &Settings) -> Vec<String> {
+pub(crate) fn changed_since_data(settings: &Settings, data: &Settings) -> Vec<String> {
     let changed = |s: &&Declaration| is_of_samples(s) && !s.flags.location && s.get(settings) != s.get(data);
     declarations().iter().filter(changed).map(|s| s.name.to_string()).collect()
 }
@@ -97,7 +97,7 @@ fn chooses_data(setting: &Declaration) -> bool {
 }
 
 /// The settings of a resumed training.
-pub struct Resumed {
+pub(crate) struct Resumed {
     pub settings: Settings,
     /// As `key=value`.
     pub taken: Vec<String>,
@@ -109,7 +109,12 @@ pub struct Resumed {
 ///
 /// # Errors
 /// A value that this version does not take.
-pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, has_data: bool) -> Result<Resumed> {
+pub(crate) fn settings(
+    marks: &Marks,
+    now: &Settings,
+    is_meant: &dyn Fn(&str) -> bool,
+    has_data: bool,
+) -> Result<Resumed> {
     let mut resumed = Resumed { settings: now.clone(), taken: Vec::new(), differing: Vec::new() };
     for setting in declarations().iter().filter(|setting| is_kept(setting)) {
         let name = setting.name;
@@ -129,7 +134,7 @@ pub fn settings(marks: &Marks, now: &Settings, is_meant: &dyn Fn(&str) -> bool, 
 }
 
 /// The settings of the data whose values have changed.
-pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
+pub(crate) fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
     let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Prompt | Group::Pictures));
     let differing = |setting: &Declaration| {
         let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
@@ -140,7 +145,7 @@ pub fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
 
 /// # Errors
 /// The checkpoint was made with a model of another kind, or one that forms products otherwise.
-pub fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
+pub(crate) fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
     let bits = |mark: &ModelMark| mark.quantized.as_ref().map(|bits| bits.trim_end_matches(BITS).to_string());
     // A checkpoint of an earlier version does not tell.
     let weights = then.weights.clone().zip(now.weights.clone());
@@ -160,7 +165,12 @@ pub fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Resu
 
 /// # Errors
 /// The checkpoint was made with other samples than those that are chosen; it says which.
-pub fn check_data(checkpoint: &Path, then: &DataMark, now: &DataMark, settings: Vec<SettingDifference>) -> Result<()> {
+pub(crate) fn check_data(
+    checkpoint: &Path,
+    then: &DataMark,
+    now: &DataMark,
+    settings: Vec<SettingDifference>,
+) -> Result<()> {
     if (&then.train, &then.eval) == (&now.train, &now.eval) {
         return Ok(());
     }

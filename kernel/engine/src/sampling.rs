@@ -58,7 +58,7 @@ impl Choice {
 
 /// Chooses one token after another. The steps are those of transformers' `generate`, in its order: repetition
 /// penalty, temperature, top_k, top_p.
-pub struct Sampler {
+pub(crate) struct Sampler {
     sampling: Option<(Sampling, LogitsProcessor)>,
     repetition_penalty: f32,
     /// Tokens of the prompt and of the answer so far.
@@ -66,7 +66,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn new(choice: &Choice, prompt: &[u32]) -> Self {
+    pub(crate) fn new(choice: &Choice, prompt: &[u32]) -> Self {
         let draw = |sampling: Sampling| (sampling, LogitsProcessor::new(choice.seed, Some(sampling.temperature), None));
         Self {
             sampling: choice.sampling.map(draw),
@@ -76,7 +76,7 @@ impl Sampler {
     }
 
     /// The token that follows, given the logits of all.
-    pub fn next(&mut self, mut logits: Vec<f32>) -> u32 {
+    pub(crate) fn next(&mut self, mut logits: Vec<f32>) -> u32 {
         if self.repetition_penalty != 1.0 {
             for &token in &self.seen {
                 if let Some(logit) = logits.get_mut(token as usize) {

@@ -19,7 +19,7 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// There is no such template.
-pub fn template(settings: &Settings) -> Result<Template> {
+pub(crate) fn template(settings: &Settings) -> Result<Template> {
     let template = Template::by_name(&settings.template)?;
     Ok(match &settings.default_system {
         Some(system) => template.with_default_system(&system.0),
@@ -32,7 +32,7 @@ pub fn template(settings: &Settings) -> Result<Template> {
 ///
 /// # Errors
 /// There is no such template.
-pub fn shared(
+pub(crate) fn shared(
     rows: &[&Row],
     encoded: &[std::result::Result<Encoded, Skipped>],
     settings: &Settings,
@@ -52,7 +52,7 @@ pub fn shared(
 ///
 /// # Errors
 /// There is no such template.
-pub fn in_use(settings: &Settings, data: Option<&DataReport>) -> Result<SystemPrompt> {
+pub(crate) fn in_use(settings: &Settings, data: Option<&DataReport>) -> Result<SystemPrompt> {
     let own = &Template::by_name(&settings.template)?.default_system;
     let (text, source) = match (&settings.default_system, data.and_then(|data| data.system.as_ref())) {
         (Some(system), _) => (&system.0, SystemPromptSource::Setting),

@@ -20,17 +20,17 @@ use tunebook_view::html;
 const WIDTH: usize = 88;
 
 /// `output` as plain text, without escapes, which a saved notebook would keep.
-pub fn text(output: &Output, lang: Lang) -> String {
+pub(crate) fn text(output: &Output, lang: Lang) -> String {
     colourless(&text::render(output, page::Page { width: WIDTH, color: false, lang })).into_owned()
 }
 
 /// The same for a place that breaks lines itself.
-pub fn line(output: &Output, lang: Lang) -> String {
+pub(crate) fn line(output: &Output, lang: Lang) -> String {
     text::render(output, page::Page { width: usize::MAX, color: false, lang })
 }
 
 /// `output` by media type.
-pub fn bundle(output: &Output, lang: Lang) -> Value {
+pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
     match View::of(output, lang) {
         View::Series(plot) => {

@@ -48,7 +48,7 @@ pub(crate) struct Executor(Sender<Incoming>);
 impl Executor {
     /// # Errors
     /// The system gives no thread.
-    pub fn start(kernel: Arc<Kernel>, replies: Replies, stdin: Stdin) -> std::io::Result<Self> {
+    pub(crate) fn start(kernel: Arc<Kernel>, replies: Replies, stdin: Stdin) -> std::io::Result<Self> {
         let (sender, received) = unbounded();
         let cells = Cells { kernel, replies, stdin, received, waiting: VecDeque::new(), count: 0 };
         thread::Builder::new().name("cells".to_string()).spawn(move || cells.run())?;
@@ -56,7 +56,7 @@ impl Executor {
     }
 
     /// Queues a cell.
-    pub fn submit(&self, message: Incoming) {
+    pub(crate) fn submit(&self, message: Incoming) {
         // The thread lives as long as the process.
         let _ = self.0.send(message);
     }

@@ -14,10 +14,10 @@ const GREETING: u64 = 64;
 
 /// A frame has more than [`LONGEST`] bytes, or a message has, with all its frames.
 #[derive(Debug, PartialEq)]
-pub struct TooLong;
+pub(crate) struct TooLong;
 
 /// Follows the frames of one connection, however they are cut.
-pub struct FrameLimit {
+pub(crate) struct FrameLimit {
     /// How many bytes to pass on before the next header.
     rest: u64,
     header: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct FrameLimit {
 }
 
 impl FrameLimit {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { rest: GREETING, header: Vec::new(), message: 0 }
     }
 
@@ -34,7 +34,7 @@ impl FrameLimit {
     ///
     /// # Errors
     /// They announce too much: none of them is to be passed on.
-    pub fn follow(&mut self, mut bytes: &[u8]) -> Result<(), TooLong> {
+    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), TooLong> {
         while !bytes.is_empty() {
             let passed = bytes.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
             self.rest -= passed as u64;

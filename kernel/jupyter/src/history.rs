@@ -27,14 +27,14 @@ struct Entry {
 }
 
 /// The history of a kernel.
-pub struct History {
+pub(crate) struct History {
     entries: Vec<Entry>,
     file: Option<(PathBuf, FileHistory)>,
 }
 
 impl History {
     /// Reads `path`; without one, or if it cannot be read, the history begins empty.
-    pub fn open(path: Option<&Path>) -> Self {
+    pub(crate) fn open(path: Option<&Path>) -> Self {
         let mut entries = Vec::new();
         let file = path.map(|path| {
             let mut file = FileHistory::with_config(&Config::default());
@@ -52,7 +52,7 @@ impl History {
     }
 
     /// Adds a cell, in memory and in the file. A file that cannot be written is no reason to fail a cell.
-    pub fn add(&mut self, number: usize, input: &str, output: String) {
+    pub(crate) fn add(&mut self, number: usize, input: &str, output: String) {
         let (number, input) = (number as i64, input.to_string());
         if let Some((path, file)) = &mut self.file
             && file.add(&input).unwrap_or(false)
@@ -64,7 +64,7 @@ impl History {
     }
 
     /// What a `history_request` asks for, as the reply lists it.
-    pub fn find(&self, request: &request::History) -> Vec<Value> {
+    pub(crate) fn find(&self, request: &request::History) -> Vec<Value> {
         let mut found: Vec<&Entry> = match request.hist_access_type.as_str() {
             "range" => self.range(request),
             "search" => self.entries.iter().filter(|entry| fits(&request.pattern, &entry.input)).collect(),

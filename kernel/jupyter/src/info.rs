@@ -11,13 +11,13 @@ use crate::wire::PROTOCOL_VERSION;
 
 /// The language by which VS Code and Zed choose an editor's mode: `%%rust` cells are Rust, and a language they know keeps
 /// them from asking. JupyterLab goes by `codemirror_mode`, which fits the commands.
-pub const LANGUAGE: &str = "rust";
+pub(crate) const LANGUAGE: &str = "rust";
 const SETTINGS: Localized =
     localized("LLaMA-Factory, which the settings are named after", "LLaMA-Factory（设置的名称与它一致）");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
 
 /// The content of a `kernel_info_reply`.
-pub fn reply(lang: Lang) -> Value {
+pub(crate) fn reply(lang: Lang) -> Value {
     json!({
         "status": "ok",
         "protocol_version": PROTOCOL_VERSION,

@@ -18,10 +18,10 @@ const MOST_GATHERED: usize = 1 << 16;
 
 /// Sends on iopub from any thread; messages leave in the order in which they are submitted.
 #[derive(Clone)]
-pub struct IoPub(mpsc::UnboundedSender<Letter>);
+pub(crate) struct IoPub(mpsc::UnboundedSender<Letter>);
 
 /// What the writer is handed.
-pub enum Letter {
+pub(crate) enum Letter {
     Message(Outgoing),
     /// To be dropped when everything before it is sent.
     Flush(crossbeam_channel::Sender<()>),
@@ -29,38 +29,38 @@ pub enum Letter {
 
 /// A stream of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     Stdout,
     Stderr,
 }
 
 impl IoPub {
     /// The handle, and what [`write()`] reads from.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Letter>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Letter>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    pub fn busy(&self, origin: &Origin) {
+    pub(crate) fn busy(&self, origin: &Origin) {
         self.send(origin, "status", json!({"execution_state": "busy"}));
     }
 
-    pub fn idle(&self, origin: &Origin) {
+    pub(crate) fn idle(&self, origin: &Origin) {
         self.send(origin, "status", json!({"execution_state": "idle"}));
     }
 
-    pub fn stream(&self, origin: &Origin, stream: Stream, text: &str) {
+    pub(crate) fn stream(&self, origin: &Origin, stream: Stream, text: &str) {
         let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
         self.send(origin, "stream", json!({"name": name, "text": text}));
     }
 
-    pub fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
+    pub(crate) fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
         // The writer lives as long as the process.
         let _ = self.0.send(Letter::Message(Outgoing { origin: Some(origin.clone()), kind, content }));
     }
 
     /// Waits until everything is sent, so that what is asked on another socket comes after it.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let (letter, sent) = crossbeam_channel::bounded(0);
         let _ = self.0.send(Letter::Flush(letter));
         // Nothing is ever received: the other end is dropped.
@@ -69,7 +69,7 @@ impl IoPub {
 }
 
 /// Writes what the handles send until the last of them is gone, and welcomes subscribers (JEP 65).
-pub async fn write(mut socket: Publisher, mut letters: mpsc::UnboundedReceiver<Letter>) {
+pub(crate) async fn write(mut socket: Publisher, mut letters: mpsc::UnboundedReceiver<Letter>) {
     let mut gathered: Option<(Outgoing, Instant)> = None;
     loop {
         let until = gathered.as_ref().map_or_else(|| Instant::now() + GATHER, |(_, since)| *since + GATHER);

@@ -60,21 +60,21 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Stops the running command at its next safe point, and with it the cell.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
         self.host.cancel().cancel();
     }
 
-    pub fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
     }
 
     /// Forgets an interrupt, before the next cell.
-    pub fn forget_interrupt(&self) {
+    pub(crate) fn forget_interrupt(&self) {
         self.interrupted.store(false, Ordering::SeqCst);
     }
 
-    pub fn history(&self) -> std::sync::MutexGuard<'_, History> {
+    pub(crate) fn history(&self) -> std::sync::MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +84,7 @@ impl Kernel {
 pub(crate) struct Replies(mpsc::UnboundedSender<Outgoing>);
 
 impl Replies {
-    pub fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
+    pub(crate) fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
         // The writer lives as long as the process.
         let _ = self.0.send(Outgoing { origin: Some(origin.clone()), kind, content });
     }

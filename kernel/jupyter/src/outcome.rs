@@ -27,13 +27,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub fn new(line: &Line, error: &Error, lang: Lang) -> Self {
+    pub(crate) fn new(line: &Line, error: &Error, lang: Lang) -> Self {
         let Explanation { cause, remedy } = error.explain_in_session(lang);
         Self { report: error.report().map(str::to_string), ..Self::told(name(error), line, &cause, remedy, lang) }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
-    pub fn interrupted(line: &Line, said: Option<String>, lang: Lang) -> Self {
+    pub(crate) fn interrupted(line: &Line, said: Option<String>, lang: Lang) -> Self {
         const STOPPED: Localized = localized("stopped", "已停止");
         const AS_BEFORE: Localized =
             localized("the session is as it was before this command", "会话与这个命令之前相同");
@@ -47,7 +47,7 @@ impl Failure {
     }
 
     /// The engine's thread is gone.
-    pub fn lost(line: &Line, lang: Lang) -> Self {
+    pub(crate) fn lost(line: &Line, lang: Lang) -> Self {
         const LOST: Localized = localized("the engine has ended, which is a bug", "引擎已结束，这是程序缺陷");
         const RESTART: Localized = localized("restart the kernel", "请重启内核");
         Self::told("EngineLost", line, LOST.in_lang(lang), Some(RESTART.in_lang(lang).to_string()), lang)
@@ -59,7 +59,7 @@ impl Failure {
     }
 
     /// The content of an `error` message.
-    pub fn content(&self) -> Value {
+    pub(crate) fn content(&self) -> Value {
         let Self { name, line, cause, remedy, report, lang } = self;
         let command = colourless(line.text.lines().next().unwrap_or_default());
         let number = line.number;

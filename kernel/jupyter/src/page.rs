@@ -35,12 +35,12 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    pub fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
+    pub(crate) fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
         let progress = ProgressDisplay::new(language.clone());
         Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None }
     }
 
-    pub fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         match event {
             Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &colourless(&text)),
             Event::Note(note) => self.note(&note.localize(self.lang())),
@@ -54,7 +54,7 @@ impl<'a> Page<'a> {
     }
 
     /// Shows an output; returns it if it is not for the page.
-    pub fn output(&mut self, output: Output) -> Option<Output> {
+    pub(crate) fn output(&mut self, output: Output) -> Option<Output> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
             self.last_text = Some(display::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
@@ -102,12 +102,12 @@ impl<'a> Page<'a> {
     }
 
     /// Shows a message that is not a result.
-    pub fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         self.stream(Stream::Stderr, &format!("{text}\n"));
     }
 
     /// Draws the progress of what runs, if it is time to.
-    pub fn draw_progress(&mut self) {
+    pub(crate) fn draw_progress(&mut self) {
         let Some((first, id, data)) = self.progress.draw() else { return };
         if first {
             self.show_pending();
@@ -117,20 +117,20 @@ impl<'a> Page<'a> {
     }
 
     /// Ends a command: later progress is drawn in a new display.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.progress.settle();
         self.draw_progress();
         self.progress = ProgressDisplay::new(self.language.clone());
     }
 
     /// The message of a stopped command. The cell fails with it and has no value.
-    pub fn take_last_text(&mut self) -> Option<String> {
+    pub(crate) fn take_last_text(&mut self) -> Option<String> {
         self.pending = None;
         self.last_text.take()
     }
 
     /// Shows the value of the cell, and returns it as plain text.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let Some(output) = self.pending.take() else { return String::new() };
         let data = display::bundle(&output, self.lang());
         let text = display::text(&output, self.lang());

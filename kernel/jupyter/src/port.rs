@@ -23,7 +23,7 @@ const CHUNK: usize = 64 << 10;
 ///
 /// # Errors
 /// The port is taken, or nothing can be made at `place`.
-pub async fn open(host: &str, port: u16, place: PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
+pub(crate) async fn open(host: &str, port: u16, place: PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
     let outside = TcpListener::bind((host, port)).await?;
     let inside = std::os::unix::net::UnixListener::bind(&place)?;
     tokio::spawn(async move {

@@ -32,28 +32,28 @@ pub(crate) struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    pub fn new(language: Language) -> Self {
+    pub(crate) fn new(language: Language) -> Self {
         Self { progress: Progress::start(), language, drawn: None, is_old: false, settled: false }
     }
 
-    pub fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         self.is_old = true;
         self.progress.event(event);
     }
 
     /// Whether text that comes is an answer among others.
-    pub fn is_comparing(&self) -> bool {
+    pub(crate) fn is_comparing(&self) -> bool {
         self.progress.is_comparing()
     }
 
     /// The training is over.
-    pub fn end(&mut self, report: TrainReport) {
+    pub(crate) fn end(&mut self, report: TrainReport) {
         self.progress.end(report);
         self.settle();
     }
 
     /// Ends the command: its last state is drawn without waiting for the interval.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if !self.settled {
             self.settled = true;
             // A task that was never shown stays so.
@@ -62,7 +62,7 @@ impl ProgressDisplay {
     }
 
     /// What is to be drawn now: whether for the first time, under which id, and what.
-    pub fn draw(&mut self) -> Option<(bool, String, Value)> {
+    pub(crate) fn draw(&mut self) -> Option<(bool, String, Value)> {
         let is_due = match &self.drawn {
             _ if self.settled => true,
             Some((_, last)) => last.elapsed() >= REDRAW,

@@ -12,7 +12,7 @@ use tunebook_commands::rust;
 ///
 /// # Errors
 /// A field is of another type than it should be; the message names it.
-pub fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, String> {
     if content.is_null() {
         return Ok(T::default());
     }
@@ -21,7 +21,7 @@ pub fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, String> 
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct Execute {
+pub(crate) struct Execute {
     pub code: String,
     pub silent: bool,
     pub store_history: bool,
@@ -46,7 +46,7 @@ impl Default for Execute {
 /// `complete_request` and `inspect_request`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct At {
+pub(crate) struct At {
     pub code: String,
     /// In code points; the end of the code if it is missing.
     pub cursor_pos: Option<usize>,
@@ -54,7 +54,7 @@ pub struct At {
 
 impl At {
     /// The line the cursor is on, or all lines of Rust, and the cursor in it, in bytes.
-    pub fn line(&self) -> (&str, usize) {
+    pub(crate) fn line(&self) -> (&str, usize) {
         let (cursor, start) = (self.cursor(), self.start());
         let end = match rust::begins_block(&self.code) {
             true => self.code.len(),
@@ -64,7 +64,7 @@ impl At {
     }
 
     /// A place in the line of the cursor, in bytes, as a place in the code, in code points.
-    pub fn in_code(&self, place: usize) -> usize {
+    pub(crate) fn in_code(&self, place: usize) -> usize {
         self.code.get(..self.start() + place).map_or(0, |before| before.chars().count())
     }
 
@@ -80,13 +80,13 @@ impl At {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct IsComplete {
+pub(crate) struct IsComplete {
     pub code: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct History {
+pub(crate) struct History {
     pub hist_access_type: String,
     pub output: bool,
     pub n: Option<i64>,
@@ -100,20 +100,20 @@ pub struct History {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Shutdown {
+pub(crate) struct Shutdown {
     pub restart: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct CommOpen {
+pub(crate) struct CommOpen {
     pub comm_id: String,
     pub target_name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct InputReply {
+pub(crate) struct InputReply {
     pub value: String,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Stdin {
 }
 
 impl Stdin {
-    pub fn start<S: SocketRecv + Send + 'static>(mut socket: Receiver<S>, requests: Replies) -> Self {
+    pub(crate) fn start<S: SocketRecv + Send + 'static>(mut socket: Receiver<S>, requests: Replies) -> Self {
         let (sender, answers) = unbounded();
         tokio::spawn(async move {
             loop {
@@ -44,7 +44,7 @@ impl Stdin {
     }
 
     /// Asks the client behind `origin`; `None` if the cell is interrupted meanwhile.
-    pub fn ask(&self, origin: &Origin, prompt: &str, kernel: &Kernel) -> Option<String> {
+    pub(crate) fn ask(&self, origin: &Origin, prompt: &str, kernel: &Kernel) -> Option<String> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         // Answers to a question that was given up count no more.
         while answers.try_recv().is_ok() {}

@@ -38,19 +38,19 @@ use crate::error::Error;
 use crate::error::Result;
 
 /// The version of the messaging protocol that is spoken.
-pub const PROTOCOL_VERSION: &str = "5.4";
+pub(crate) const PROTOCOL_VERSION: &str = "5.4";
 const USERNAME: &str = "tunebook";
 
 /// Where a kernel's sockets are and how its messages are signed.
 #[derive(Clone, Debug)]
-pub struct Address(ConnectionInfo);
+pub(crate) struct Address(ConnectionInfo);
 
 impl Address {
     /// Reads a connection file.
     ///
     /// # Errors
     /// It cannot be read, is no connection file, or asks for another signature than hmac-sha256.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let info: ConnectionInfo = serde_json::from_slice(&text)
             .map_err(|source| Error::ConnectionFile { path: path.to_path_buf(), source })?;
@@ -61,12 +61,12 @@ impl Address {
     }
 
     /// Whether it is the address of a kernel of that name.
-    pub fn is_named(&self, name: &str) -> bool {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
         self.0.kernel_name.as_deref() == Some(name)
     }
 
     /// Whether somebody listens there: the file of a kernel that was killed stays.
-    pub fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         match self.0.transport {
             Transport::TCP => std::net::TcpStream::connect((self.0.ip.as_str(), self.0.shell_port)).is_ok(),
             Transport::IPC => Path::new(&format!("{}-{}", self.0.ip, self.0.shell_port)).exists(),
@@ -94,22 +94,22 @@ impl Address {
 
 /// Where a message came from; whatever is sent on its account carries it as parent.
 #[derive(Clone, Debug)]
-pub struct Origin(Arc<JupyterMessage>);
+pub(crate) struct Origin(Arc<JupyterMessage>);
 
 impl Origin {
     /// The client's session.
-    pub fn session(&self) -> &str {
+    pub(crate) fn session(&self) -> &str {
         &self.0.header.session
     }
 
-    pub fn message_id(&self) -> &str {
+    pub(crate) fn message_id(&self) -> &str {
         &self.0.header.msg_id
     }
 }
 
 /// A message as it came in.
 #[derive(Debug)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     pub origin: Origin,
     /// As in `execute_request`.
     pub kind: String,
@@ -121,7 +121,7 @@ pub struct Incoming {
 
 /// A message to be sent.
 #[derive(Debug)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     pub origin: Option<Origin>,
     /// As in `execute_reply`.
     pub kind: &'static str,
@@ -141,7 +141,7 @@ impl Outgoing {
 }
 
 /// The five sockets of a kernel.
-pub struct KernelSockets {
+pub(crate) struct KernelSockets {
     pub heartbeat: Heartbeat,
     pub shell: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
     pub control: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
@@ -156,7 +156,7 @@ impl KernelSockets {
     ///
     /// # Errors
     /// A port is taken.
-    pub async fn bind(address: &Address) -> Result<Self> {
+    pub(crate) async fn bind(address: &Address) -> Result<Self> {
         let info = &address.0;
         let session = Uuid::new_v4().to_string();
         let folder = tunebook_files::private_folder("kernel").map_err(Error::Start)?;
@@ -182,7 +182,7 @@ impl KernelSockets {
 }
 
 /// The sockets of a client. Shell and stdin share an identity, so that the kernel can ask back.
-pub struct ClientSockets {
+pub(crate) struct ClientSockets {
     pub shell: (Receiver<zeromq::DealerRecvHalf>, Sender<zeromq::DealerSendHalf>),
     pub control: (Receiver<zeromq::DealerRecvHalf>, Sender<zeromq::DealerSendHalf>),
     pub stdin: (Receiver<zeromq::DealerRecvHalf>, Sender<zeromq::DealerSendHalf>),
@@ -195,7 +195,7 @@ impl ClientSockets {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub async fn connect(Address(info): &Address) -> Result<Self> {
+    pub(crate) async fn connect(Address(info): &Address) -> Result<Self> {
         let session = Uuid::new_v4().to_string();
         let to = |channel| {
             move |error: jupyter_zmq_client::RuntimeError| Error::Connect { channel, problem: error.to_string() }
@@ -218,7 +218,7 @@ impl ClientSockets {
 }
 
 /// The reading half of a socket.
-pub struct Receiver<S>(Connection<S>);
+pub(crate) struct Receiver<S>(Connection<S>);
 
 impl<S: SocketRecv> Receiver<S> {
     /// The next message.
@@ -226,7 +226,7 @@ impl<S: SocketRecv> Receiver<S> {
     /// # Errors
     /// What came is no message, is not signed as it should be, or has no header: it cannot be answered. The next one
     /// can be read all the same.
-    pub async fn receive(&mut self) -> std::result::Result<Incoming, String> {
+    pub(crate) async fn receive(&mut self) -> std::result::Result<Incoming, String> {
         let frames = self.0.socket.recv().await.map_err(|error| error.to_string())?;
         let raw = RawMessage::from_multipart(frames, &self.0.mac).map_err(|error| error.to_string())?;
         decode(raw)
@@ -260,23 +260,23 @@ fn complete_header(mut header: Map<String, Value>) -> serde_json::Result<Header>
 }
 
 /// The writing half of a socket.
-pub struct Sender<S>(Connection<S>);
+pub(crate) struct Sender<S>(Connection<S>);
 
 impl<S: SocketSend> Sender<S> {
     /// # Errors
     /// The other end is gone.
-    pub async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
+    pub(crate) async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
         self.0.send(message.into_message()).await.map_err(|error| error.to_string())
     }
 }
 
 /// The socket on which everybody hears everything.
-pub struct Publisher(Connection<zeromq::XPubSocket>);
+pub(crate) struct Publisher(Connection<zeromq::XPubSocket>);
 
 impl Publisher {
     /// # Errors
     /// A subscriber is gone.
-    pub async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
+    pub(crate) async fn send(&mut self, message: Outgoing) -> std::result::Result<(), String> {
         let topic = message.kind;
         let mut message = message.into_message();
         message.zmq_identities = vec![topic.into()];
@@ -287,7 +287,7 @@ impl Publisher {
     ///
     /// # Errors
     /// What came is no subscription.
-    pub async fn subscription(&mut self) -> std::result::Result<String, String> {
+    pub(crate) async fn subscription(&mut self) -> std::result::Result<String, String> {
         loop {
             match self.0.recv_subscription().await {
                 Ok(SubscriptionEvent::Subscribe(topic)) => return Ok(topic),
@@ -299,12 +299,12 @@ impl Publisher {
 }
 
 /// Sends back whatever comes.
-pub struct Heartbeat(RepSocket);
+pub(crate) struct Heartbeat(RepSocket);
 
 impl Heartbeat {
     /// # Errors
     /// The other end is gone.
-    pub async fn beat(&mut self) -> std::result::Result<(), String> {
+    pub(crate) async fn beat(&mut self) -> std::result::Result<(), String> {
         let ping = self.0.recv().await.map_err(|error| error.to_string())?;
         self.0.send(ping).await.map_err(|error| error.to_string())
     }

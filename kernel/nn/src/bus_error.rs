@@ -33,7 +33,7 @@ const CLAIMED: usize = usize::MAX;
 
 impl Guard {
     /// None where all places are taken.
-    pub fn new(map: &Mmap) -> Option<Self> {
+    pub(crate) fn new(map: &Mmap) -> Option<Self> {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(install);
         let claim = |slot: &&Slot| slot.start.compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -46,7 +46,7 @@ impl Guard {
     }
 
     /// Whether something was read that the file no longer had.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.slot.is_broken.load(Ordering::Relaxed)
     }
 }

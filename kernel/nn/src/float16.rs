@@ -31,17 +31,17 @@ pub(crate) struct Float16 {
 const RUN: usize = 1 << 16;
 
 impl Float16 {
-    pub fn new(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType) -> Self {
+    pub(crate) fn new(map: Arc<Mmap>, range: Range<usize>, dtype: FrozenDType) -> Self {
         Self { map, range, dtype, converted: OnceLock::new() }
     }
 
     /// The same before it was converted.
-    pub fn unconverted(&self) -> Self {
+    pub(crate) fn unconverted(&self) -> Self {
         Self::new(self.map.clone(), self.range.clone(), self.dtype)
     }
 
     /// All elements, converted.
-    pub fn weights(&self) -> Weights<'_> {
+    pub(crate) fn weights(&self) -> Weights<'_> {
         let words = bytemuck::cast_slice(self.converted.get_or_init(|| self.convert()));
         let length = self.range.len() / size_of::<f16>();
         match self.dtype {
@@ -51,7 +51,7 @@ impl Float16 {
     }
 
     /// The elements from `start` as matmuls see them, without converting the others.
-    pub fn read(&self, start: usize, out: &mut [f32]) {
+    pub(crate) fn read(&self, start: usize, out: &mut [f32]) {
         read(&self.map[self.range.clone()][start * size_of::<f16>()..][..size_of_val(out) / 2], out);
         if self.dtype == FrozenDType::Bf16 {
             out.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32());
@@ -81,7 +81,7 @@ impl Float16 {
     }
 
     /// Lets the system take back what was read of the file.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         release(&self.map, &self.range);
     }
 }

@@ -6,7 +6,7 @@ use tunebook_quote::quote;
 
 /// Names that differ only in their first number are one: `model.layers.{0..35}.x`. In the order of what is around the
 /// number, and cut as quotations are.
-pub fn fold_layers(names: &[&str]) -> Vec<String> {
+pub(crate) fn fold_layers(names: &[&str]) -> Vec<String> {
     let mut folded: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for name in names {
         let (before, number, after) = split_at_number(name);

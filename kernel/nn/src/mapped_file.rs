@@ -34,7 +34,7 @@ type State = (u64, Option<SystemTime>);
 impl MappedFile {
     /// # Errors
     /// The file cannot be read.
-    pub fn open(path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let read_error = |source| Error::Read { path: path.clone(), source };
         let file = tunebook_files::open(&path).map_err(read_error)?;
         // SAFETY: the mapping is read-only. Another program that writes to the file changes what is read, which
@@ -55,7 +55,7 @@ impl MappedFile {
 
     /// # Errors
     /// The file was written to or cut off since it was mapped.
-    pub fn check_unchanged(&self) -> Result<()> {
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
         match self.is_broken() || state(&self.file) != self.state {
             true => Err(Error::WeightsChanged { path: self.path.clone() }),
             false => Ok(()),

@@ -35,7 +35,7 @@ pub(crate) enum Quantized {
 }
 
 impl Quantized {
-    pub fn new(matrix: &FrozenMatrix, bit: QuantizationBit) -> Self {
+    pub(crate) fn new(matrix: &FrozenMatrix, bit: QuantizationBit) -> Self {
         match bit {
             QuantizationBit::Four => nf4(matrix),
             QuantizationBit::Eight => int8(matrix),
@@ -43,14 +43,14 @@ impl Quantized {
     }
 
     /// What it takes in memory.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Self::Nf4 { codes, absmax, scales, .. } => codes.len() + absmax.len() + size_of_val(&scales[..]),
             Self::Int8 { codes, absmax } => codes.len() + size_of_val(&absmax[..]),
         }
     }
 
-    pub fn weights(&self) -> Weights<'_> {
+    pub(crate) fn weights(&self) -> Weights<'_> {
         match self {
             Self::Nf4 { len, codes, absmax, scales, offset } => {
                 Weights::Nf4(Nf4::new(*len, codes, absmax, scales, *offset))

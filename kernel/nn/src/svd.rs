@@ -28,7 +28,7 @@ const START: u64 = 4 << 32;
 ///
 /// # Errors
 /// The weight has no singular values, or `stop`, which is asked before each iteration, says so.
-pub fn principal(
+pub(crate) fn principal(
     weight: &FrozenMatrix,
     rank: usize,
     iterations: Option<usize>,

@@ -38,7 +38,12 @@ const LAST_BYTE: usize = 255;
 
 impl Uploaded {
     /// Copies `weights`, `[rows, cols]`; elements that are not coded become `dtype`.
-    pub fn new(weights: Weights, shape @ (rows, _): (usize, usize), device: &Device, dtype: DType) -> Result<Self> {
+    pub(crate) fn new(
+        weights: Weights,
+        shape @ (rows, _): (usize, usize),
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
         Ok(match weights {
             Weights::F32(values) => Self::Plain(Tensor::from_slice(values, shape, device)?.to_dtype(dtype)?),
             Weights::Bf16(values) => Self::Plain(Tensor::from_slice(values, shape, device)?.to_dtype(dtype)?),
@@ -74,7 +79,7 @@ impl Uploaded {
     }
 
     /// The elements, `[rows, cols]`, decoded in f32 and then rounded.
-    pub fn tensor(&self, dtype: DType) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, dtype: DType) -> Result<Tensor> {
         match self {
             Self::Plain(values) => values.to_dtype(dtype),
             Self::Nf4 { pairs, codes, absmax, shape } => {

@@ -39,7 +39,7 @@ use tunebook_engine::report::TrainEnd;
 use crate::cell::Cell;
 
 /// Carries out a call and gives the last part of the answer; `on_piece` hears the others.
-pub fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(String)) -> Part {
+pub(crate) fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(String)) -> Part {
     match request {
         Request::Stderr { line } => {
             cell.stderr(line);

@@ -16,7 +16,7 @@ const BELONGS: Duration = Duration::from_millis(20);
 
 /// The cell that runs, as the threads that serve it share it. Without one, what arrives is dropped.
 #[derive(Default)]
-pub struct Cell {
+pub(crate) struct Cell {
     inner: Mutex<Inner>,
     /// Calls of the session that are being carried out.
     calls: AtomicUsize,
@@ -32,64 +32,64 @@ struct Inner {
 
 /// How a cell has told that it did not reach its end.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     Panicked,
     /// An error was passed on by `?`.
     Error(String),
 }
 
 impl Cell {
-    pub fn begin(&self, messages: &Sender<Message>) {
+    pub(crate) fn begin(&self, messages: &Sender<Message>) {
         *self.lock() = Inner { messages: Some(messages.clone()), ..Inner::default() };
     }
 
     /// What arrives from now on belongs to no cell.
-    pub fn end(&self) -> Option<Failure> {
+    pub(crate) fn end(&self) -> Option<Failure> {
         let mut inner = self.lock();
         inner.say_last_line();
         std::mem::take(&mut *inner).failure
     }
 
-    pub fn show(&self, message: Message) {
+    pub(crate) fn show(&self, message: Message) {
         let mut inner = self.lock();
         inner.say_last_line();
         inner.send(message);
     }
 
     /// A line for standard error.
-    pub fn stderr(&self, line: String) {
+    pub(crate) fn stderr(&self, line: String) {
         let mut inner = self.lock();
         inner.say_last_line();
         inner.last_line = Some((line, Instant::now()));
     }
 
     /// The cell does not reach its end.
-    pub fn fail(&self, panicked: bool) {
+    pub(crate) fn fail(&self, panicked: bool) {
         let mut inner = self.lock();
         let text = inner.last_line.take().map(|(line, _)| line);
         inner.failure = Some(if panicked { Failure::Panicked } else { Failure::Error(text.unwrap_or_default()) });
     }
 
-    pub fn has_panicked(&self) -> bool {
+    pub(crate) fn has_panicked(&self) -> bool {
         self.lock().failure == Some(Failure::Panicked)
     }
 
     /// Says a line that no error's end has followed.
-    pub fn tick(&self) {
+    pub(crate) fn tick(&self) {
         let mut inner = self.lock();
         if inner.last_line.as_ref().is_some_and(|(_, since)| since.elapsed() > BELONGS) {
             inner.say_last_line();
         }
     }
 
-    pub fn in_call<T>(&self, call: impl FnOnce() -> T) -> T {
+    pub(crate) fn in_call<T>(&self, call: impl FnOnce() -> T) -> T {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let result = call();
         self.calls.fetch_sub(1, Ordering::SeqCst);
         result
     }
 
-    pub fn is_in_call(&self) -> bool {
+    pub(crate) fn is_in_call(&self) -> bool {
         self.calls.load(Ordering::SeqCst) > 0
     }
 

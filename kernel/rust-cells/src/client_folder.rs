@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 9] = files!(
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write(own: &Path) -> io::Result<PathBuf> {
+pub(crate) fn write(own: &Path) -> io::Result<PathBuf> {
     let all: String = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
     let name = format!("client-{}-{:016x}", env!("CARGO_PKG_VERSION"), XxHash3_64::oneshot(all.as_bytes()));
     let folder = own.join(name);

@@ -10,7 +10,7 @@ use annotate_snippets::Snippet;
 use evcxr::CompilationError;
 
 /// Every error, as the compiler would draw it, in colours.
-pub fn draw(errors: &[CompilationError], code: &str) -> String {
+pub(crate) fn draw(errors: &[CompilationError], code: &str) -> String {
     errors.iter().map(|error| draw_one(error, code)).collect::<Vec<_>>().join("\n\n")
 }
 

@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What a panic prints arrives by another way than its end.
 const STRAGGLERS: Duration = Duration::from_millis(100);
 
-pub struct Evaluator {
+pub(crate) struct Evaluator {
     context: CommandContext,
     outputs: EvalContextOutputs,
     process: Arc<Mutex<Child>>,
@@ -67,7 +67,11 @@ impl Evaluator {
     ///
     /// # Errors
     /// Something of Rust is missing, or does not work.
-    pub fn start(host: &Arc<Host>, workplace: &Workplace, messages: &Sender<Message>) -> Result<Self, RustError> {
+    pub(crate) fn start(
+        host: &Arc<Host>,
+        workplace: &Workplace,
+        messages: &Sender<Message>,
+    ) -> Result<Self, RustError> {
         toolchain::check()?;
         let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
         let lang = host.language().get();
@@ -112,7 +116,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// It does not compile, or does not reach its end.
-    pub fn run(&mut self, code: &str, messages: &Sender<Message>) -> Result<(), RustError> {
+    pub(crate) fn run(&mut self, code: &str, messages: &Sender<Message>) -> Result<(), RustError> {
         self.cell.begin(messages);
         let Self { context, outputs, process, host, cell, .. } = self;
         let ask_nobody = |_| String::new();
@@ -149,7 +153,7 @@ impl Evaluator {
     }
 
     /// What can stand at `cursor`, a byte of `code`.
-    pub fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+    pub(crate) fn complete(&mut self, code: &str, cursor: usize) -> Completions {
         // Code that cannot be read has no completions.
         let Ok(found) = self.context.completions(code, cursor) else { return Completions::default() };
         Completions {
@@ -164,7 +168,7 @@ impl Evaluator {
     }
 
     /// The type and documentation of the name that ends at `cursor`.
-    pub fn inspect(&mut self, code: &str, cursor: usize) -> Option<String> {
+    pub(crate) fn inspect(&mut self, code: &str, cursor: usize) -> Option<String> {
         let (text, _) = self.context.hover_at(code, cursor).ok()?;
         (text != "No documentation found").then_some(text)
     }

@@ -22,7 +22,7 @@ use crate::calls;
 use crate::cell::Cell;
 
 /// The socket.
-pub struct Server {
+pub(crate) struct Server {
     socket: PathBuf,
     token: String,
 }
@@ -34,7 +34,7 @@ impl Server {
     ///
     /// # Errors
     /// There is no place for a socket, or no thread.
-    pub fn start(folder: &Path, host: &Arc<Host>, cell: &Arc<Cell>) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, host: &Arc<Host>, cell: &Arc<Cell>) -> io::Result<Self> {
         let socket = folder.join(NAME);
         let token = uuid::Uuid::new_v4().to_string();
         let listener = UnixListener::bind(&socket)?;
@@ -50,11 +50,11 @@ impl Server {
         Ok(Self { socket, token })
     }
 
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    pub fn token(&self) -> &str {
+    pub(crate) fn token(&self) -> &str {
         &self.token
     }
 }

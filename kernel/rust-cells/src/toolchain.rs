@@ -7,7 +7,7 @@ use tunebook_commands::RustError;
 
 /// # Errors
 /// Something is missing: it says what.
-pub fn check() -> Result<(), RustError> {
+pub(crate) fn check() -> Result<(), RustError> {
     // As evcxr looks for them: on the path, or beside this program, which `cargo install` puts where they are.
     let beside = |tool: &str| std::env::current_exe().is_ok_and(|program| program.with_file_name(tool).is_file());
     let is_missing = |tool: &&str| which::which(tool).is_err() && !beside(tool);
@@ -22,7 +22,7 @@ pub fn check() -> Result<(), RustError> {
 }
 
 /// Whether the standard library's source is there, from which the types of variables are known.
-pub fn has_library_source() -> bool {
+pub(crate) fn has_library_source() -> bool {
     let sysroot = output("rustc", &["--print", "sysroot"]);
     sysroot.is_some_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").is_dir())
 }

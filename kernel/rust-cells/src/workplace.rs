@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Short, since the path of a socket has room for about 100 bytes.
 const NAME: &str = "rust";
 /// Where evcxr asks for a folder.
-pub const VARIABLE: &str = "EVCXR_TMPDIR";
+pub(crate) const VARIABLE: &str = "EVCXR_TMPDIR";
 /// How often it is tried to delete the folder, while a compiler still writes there, and what is waited between.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 ///
 /// # Safety
 /// No other thread may read or change the environment meanwhile.
-pub unsafe fn choose() {
+pub(crate) unsafe fn choose() {
     if std::env::var_os(VARIABLE).is_none() {
         // SAFETY: as the caller promises.
         unsafe { std::env::set_var(VARIABLE, CHOSEN.get_or_init(path)) };
@@ -50,7 +50,7 @@ fn path() -> PathBuf {
 
 /// The folder, once there is one, and the process that runs cells.
 #[derive(Default)]
-pub struct Workplace {
+pub(crate) struct Workplace {
     folder: Mutex<Option<PathBuf>>,
     process: Mutex<Option<Arc<Mutex<Child>>>>,
 }
@@ -60,7 +60,7 @@ impl Workplace {
     ///
     /// # Errors
     /// The system's folder for temporary files cannot be written to.
-    pub fn open(&self) -> io::Result<PathBuf> {
+    pub(crate) fn open(&self) -> io::Result<PathBuf> {
         let mut folder = lock(&self.folder);
         if let Some(folder) = &*folder {
             return Ok(folder.clone());
@@ -72,12 +72,12 @@ impl Workplace {
     }
 
     /// What is ended with the session.
-    pub fn runs(&self, process: Arc<Mutex<Child>>) {
+    pub(crate) fn runs(&self, process: Arc<Mutex<Child>>) {
         *lock(&self.process) = Some(process);
     }
 
     /// Ends the process, whatever it does, and deletes the folder.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         if let Some(process) = lock(&self.process).take() {
             // It may have ended by itself.
             let _ = lock(&process).kill();

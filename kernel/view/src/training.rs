@@ -120,13 +120,15 @@ impl Training {
 
 #[cfg(test)]
 mod tests {
+    use tunebook_engine::step_metrics::StepMetrics;
+
     use super::*;
 
     fn record(step: usize) -> StepRecord {
         StepRecord {
             step,
             total_steps: 40,
-            loss: 1.0,
+            metrics: StepMetrics::of_loss(1.0),
             grad_norm: 1.0,
             learning_rate: 1e-4,
             epoch: 0.1,

@@ -19,7 +19,7 @@ use crate::fixtures::fixture;
 const ADAPTERS: [&str; 5] =
     ["train/adapter_nonzero", "train/adapter_dora", "train/adapter_additional", "brought/patterns", "brought/layers"];
 
-pub fn adapter(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn adapter(dice: &mut Dice, folder: &Path) -> Verdict {
     let from = fixture(dice.pick::<&str>(&ADAPTERS));
     let files = copied(&from, &folder.join("a"));
     change(dice, &files);
@@ -28,7 +28,7 @@ pub fn adapter(dice: &mut Dice, folder: &Path) -> Verdict {
     verdict::of(&Started::script(folder, &script).ended())
 }
 
-pub fn checkpoint(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn checkpoint(dice: &mut Dice, folder: &Path) -> Verdict {
     let files = copied(trained(), &folder.join("out"));
     change(dice, &files);
     let from = *dice.pick(&["out", "out/checkpoint-2"]);

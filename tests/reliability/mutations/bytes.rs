@@ -3,7 +3,7 @@
 use super::dice::Dice;
 
 /// Numbers at which arithmetic and allocations go wrong.
-pub const EXTREMES: [&str; 18] = [
+pub(super) const EXTREMES: [&str; 18] = [
     "0",
     "-1",
     "1",
@@ -25,10 +25,10 @@ pub const EXTREMES: [&str; 18] = [
 ];
 
 /// A character that no text of the tests has, so that what is quoted of a long text can be counted.
-pub const MARK: char = 'ʬ';
+pub(super) const MARK: char = 'ʬ';
 
 /// One to four changes of the bytes.
-pub fn mutate(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn mutate(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..1 + dice.below(2) * dice.below(4) {
         change(dice, &mut bytes);
@@ -37,7 +37,7 @@ pub fn mutate(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A text with numbers replaced by extremes, words by others and lines moved, and sometimes with its bytes changed.
-pub fn mutate_text(dice: &mut Dice, text: &str) -> Vec<u8> {
+pub(super) fn mutate_text(dice: &mut Dice, text: &str) -> Vec<u8> {
     let mut text = text.to_string();
     for _ in 0..1 + dice.below(2) * dice.below(3) {
         change_text(dice, &mut text);
@@ -128,7 +128,7 @@ fn words(text: &str) -> Vec<(usize, usize)> {
 }
 
 /// Text that is long, empty, steers a terminal, or means something to somebody.
-pub fn strange(dice: &mut Dice) -> String {
+pub(super) fn strange(dice: &mut Dice) -> String {
     match dice.below(10) {
         0 => String::new(),
         1 => MARK.to_string().repeat(*dice.pick(&[79, 81, 5_000, 200_000])),

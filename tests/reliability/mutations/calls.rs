@@ -13,7 +13,7 @@ use super::bytes;
 use super::dice::Dice;
 
 /// A stream of frames, read as the server and as the client read it.
-pub fn frames(dice: &mut Dice, _: &Path) -> Verdict {
+pub(super) fn frames(dice: &mut Dice, _: &Path) -> Verdict {
     let text = || "a text".to_string();
     let mut stream = Vec::new();
     let mut send = |value: &dyn Fn(&mut Vec<u8>)| {

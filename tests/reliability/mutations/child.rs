@@ -19,7 +19,7 @@ const TIME: Duration = Duration::from_secs(60);
 const ADDRESSES: usize = 4 << 20;
 
 /// How a child ended.
-pub struct Ended {
+pub(super) struct Ended {
     /// The exit status, or the negative number of the signal that ended it.
     pub code: i32,
     pub hung: bool,
@@ -29,7 +29,7 @@ pub struct Ended {
 }
 
 /// What a child is started with.
-pub struct Started<'a> {
+pub(super) struct Started<'a> {
     pub folder: &'a Path,
     pub arguments: &'a [&'a str],
     pub stdin: &'a [u8],
@@ -40,12 +40,12 @@ pub struct Started<'a> {
 
 impl<'a> Started<'a> {
     /// With commands on standard input, in a folder.
-    pub fn script(folder: &'a Path, script: &'a str) -> Self {
+    pub(super) fn script(folder: &'a Path, script: &'a str) -> Self {
         Self { folder, arguments: &[], stdin: script.as_bytes(), environment: &[], patience: None }
     }
 
     /// Waits for the end.
-    pub fn ended(&self) -> Ended {
+    pub(super) fn ended(&self) -> Ended {
         let place = |name: &str| self.folder.join(name);
         fs::write(place(".stdin"), self.stdin).unwrap();
         let mut command = limited(tunebook());
@@ -59,7 +59,7 @@ impl<'a> Started<'a> {
 }
 
 /// A command with a limit of its memory, a home of its own, and no network.
-pub fn limited(command: Command) -> Command {
+pub(super) fn limited(command: Command) -> Command {
     let mut limited = Command::new("sh");
     limited
         .args(["-c", &format!("ulimit -c 0; ulimit -v {ADDRESSES}; ulimit -t {SECONDS}; exec \"$0\" \"$@\"")])
@@ -76,7 +76,7 @@ pub fn limited(command: Command) -> Command {
 
 /// Waits as long as a child may run, and longer for one that is asked to end. Gives its status, whether it had to be
 /// killed, and its peak in memory.
-pub fn wait(mut child: Child, patience: Option<Duration>) -> (i32, bool, i64) {
+pub(super) fn wait(mut child: Child, patience: Option<Duration>) -> (i32, bool, i64) {
     let id = i32::try_from(child.id()).unwrap();
     let start = Instant::now();
     let limit = TIME + patience.unwrap_or_default();

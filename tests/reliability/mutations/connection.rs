@@ -30,7 +30,7 @@ const COUNT: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A changed connection file, given to a kernel and to a client.
-pub fn file(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn file(dice: &mut Dice, folder: &Path) -> Verdict {
     let changed = json::mutate(dice, &connection(&folder.join("k")));
     fs::write(folder.join("c.json"), changed).unwrap();
     let started = match dice.once_in(2) {
@@ -44,7 +44,7 @@ pub fn file(dice: &mut Dice, folder: &Path) -> Verdict {
 }
 
 /// Changed messages on all sockets of a kernel, which then answers and ends as if nothing had been.
-pub fn messages(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn messages(dice: &mut Dice, folder: &Path) -> Verdict {
     let place = folder.join("k");
     fs::write(folder.join("c.json"), connection(&place).to_string()).unwrap();
     let mut command = child::limited(tunebook());

@@ -15,7 +15,7 @@ use super::json;
 use super::verdict;
 use crate::fixtures::fixture;
 
-pub fn dataset_info(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn dataset_info(dice: &mut Dice, folder: &Path) -> Verdict {
     let mut info: Value = serde_json::from_slice(&fs::read(fixture("train/dataset_info.json")).unwrap()).unwrap();
     info["creatures"]["num_samples"] = json!(5);
     info["creatures"]["file_sha1"] = Value::Null;
@@ -26,7 +26,7 @@ pub fn dataset_info(dice: &mut Dice, folder: &Path) -> Verdict {
     verdict::of(&Started::script(folder, &script).ended())
 }
 
-pub fn records(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn records(dice: &mut Dice, folder: &Path) -> Verdict {
     let case = dice.pick(formats());
     let (file, text) = (case["file"].as_str().unwrap(), case["text"].as_str());
     let changed = match (text, file) {

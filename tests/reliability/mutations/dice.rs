@@ -5,35 +5,35 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// The dice of one case.
-pub struct Dice(ChaCha8Rng);
+pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    pub fn new(seed: u64, case: u64) -> Self {
+    pub(super) fn new(seed: u64, case: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(case);
         Self(rng)
     }
 
     /// A number less than `end`; 0 if there is none.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.0.random_range(0..end.max(1))
     }
 
-    pub fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         self.0.random()
     }
 
     /// True once in `n` throws.
-    pub fn once_in(&mut self, n: usize) -> bool {
+    pub(super) fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len())]
     }
 
     /// The ends of a piece of what is `length` long, mostly a short one.
-    pub fn span(&mut self, length: usize) -> std::ops::Range<usize> {
+    pub(super) fn span(&mut self, length: usize) -> std::ops::Range<usize> {
         let start = self.below(length);
         let most = *self.pick(&[1, 4, 16, 256, length]);
         start..(start + 1 + self.below(most)).min(length)

@@ -26,7 +26,7 @@ use super::verdict;
 use crate::fixtures::fixture;
 
 /// A model or a data set of a hub whose listing or headers are changed.
-pub fn answers(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn answers(dice: &mut Dice, folder: &Path) -> Verdict {
     let entry = json!({"set": {"hf_hub_url": "a/b", "ms_hub_url": "a/b", "formatting": "sharegpt",
         "columns": {"messages": "messages", "images": "images"}, "tags": {"role_tag": "role", "content_tag": "content",
         "user_tag": "user", "assistant_tag": "assistant"}}});

@@ -14,7 +14,7 @@ const RAW: (&str, &str) = ("\"@raw(", ")raw@\"");
 const TWIN: &str = "@twin@";
 
 /// The text of `value` after one to three changes.
-pub fn mutate(dice: &mut Dice, value: &Value) -> Vec<u8> {
+pub(super) fn mutate(dice: &mut Dice, value: &Value) -> Vec<u8> {
     let mut value = value.clone();
     for _ in 0..1 + dice.below(2) * dice.below(3) {
         let count = count(&value);
@@ -27,7 +27,7 @@ pub fn mutate(dice: &mut Dice, value: &Value) -> Vec<u8> {
 }
 
 /// The same of the text of a file.
-pub fn mutate_file(dice: &mut Dice, text: &[u8]) -> Vec<u8> {
+pub(super) fn mutate_file(dice: &mut Dice, text: &[u8]) -> Vec<u8> {
     mutate(dice, &serde_json::from_slice(text).unwrap())
 }
 

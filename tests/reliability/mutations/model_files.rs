@@ -37,11 +37,11 @@ fn asked(dice: &mut Dice, folder: &Path, files: &[(&str, &str)], change: Change)
     verdict::of(&Started::script(folder, &script).ended())
 }
 
-pub fn config(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn config(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(dice, folder, &[("tiny", "config.json"), ("tiny-nested", "config.json")], json::mutate_file)
 }
 
-pub fn preprocessor(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn preprocessor(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(
         dice,
         folder,
@@ -50,19 +50,19 @@ pub fn preprocessor(dice: &mut Dice, folder: &Path) -> Verdict {
     )
 }
 
-pub fn generation(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn generation(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(dice, folder, &[("tiny", "generation_config.json")], json::mutate_file)
 }
 
-pub fn tokenizer(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn tokenizer(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(dice, folder, &[("tiny", "tokenizer.json"), ("tiny", "tokenizer_config.json")], json::mutate_file)
 }
 
-pub fn index(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn index(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(dice, folder, &[("tiny", "model.safetensors.index.json")], json::mutate_file)
 }
 
-pub fn weights(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn weights(dice: &mut Dice, folder: &Path) -> Verdict {
     asked(
         dice,
         folder,
@@ -72,7 +72,7 @@ pub fn weights(dice: &mut Dice, folder: &Path) -> Verdict {
 }
 
 /// What begins as a ZIP archive of PyTorch does, in the place of the weights.
-pub fn pickle(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn pickle(dice: &mut Dice, folder: &Path) -> Verdict {
     const START: &[u8] = b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0\x12\0archive/data.pkl\
         \x80\x02cposix\nsystem\nX\x02\0\0\0idR.";
     let to = folder.join("m");

@@ -18,7 +18,7 @@ use crate::fixtures::fixture;
 const COUNT: usize = 8;
 
 /// A data set of damaged pictures, and a question about one of them.
-pub fn pictures(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn pictures(dice: &mut Dice, folder: &Path) -> Verdict {
     let name = |index: usize| format!("{index}.png");
     for index in 0..COUNT {
         let before = fs::read(dice.pick(every_picture())).unwrap();

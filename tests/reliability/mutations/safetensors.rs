@@ -4,7 +4,7 @@ use super::bytes;
 use super::dice::Dice;
 use super::json;
 
-pub fn mutate(dice: &mut Dice, file: &[u8]) -> Vec<u8> {
+pub(super) fn mutate(dice: &mut Dice, file: &[u8]) -> Vec<u8> {
     let length = file.first_chunk().map_or(0, |length| u64::from_le_bytes(*length) as usize);
     let (header, data) = file[8..].split_at(length);
     match dice.below(4) {

@@ -58,7 +58,7 @@ const COMMANDS: [&str; 34] = [
 ];
 
 /// A pipe of commands, some of which are changed.
-pub fn commands(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn commands(dice: &mut Dice, folder: &Path) -> Verdict {
     let start = "load tiny\nset memory=1 batch=2 accum=1 save_steps=1\ndata creatures dataset_dir=train max_samples=6\n\
         lora rank=2\n";
     let mut script = start.as_bytes().to_vec();
@@ -81,7 +81,7 @@ pub fn commands(dice: &mut Dice, folder: &Path) -> Verdict {
 }
 
 /// A recipe in YAML or JSON, that is trained or shown.
-pub fn recipe(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn recipe(dice: &mut Dice, folder: &Path) -> Verdict {
     let text = dice.pick(recipes());
     let name = *dice.pick(&["r.yaml", "r.json"]);
     let changed = match (name, dice.once_in(3)) {
@@ -106,7 +106,7 @@ pub fn recipe(dice: &mut Dice, folder: &Path) -> Verdict {
 }
 
 /// A command of `llamafactory-cli`, pasted behind `tunebook`.
-pub fn command_line(dice: &mut Dice, folder: &Path) -> Verdict {
+pub(super) fn command_line(dice: &mut Dice, folder: &Path) -> Verdict {
     let mut words: Vec<String> = vec!["train".to_string()];
     for (key, value) in arguments(dice.pick::<String>(recipes())).as_object().unwrap() {
         let value = match value {

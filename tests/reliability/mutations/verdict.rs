@@ -12,7 +12,7 @@ const SAID: usize = 4000;
 
 /// What became of an input.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It was carried out.
     Taken,
     /// It was refused with a message.
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Its place in a tally.
-    pub fn index(&self) -> usize {
+    pub(super) fn index(&self) -> usize {
         match self {
             Self::Taken => 0,
             Self::Refused => 1,
@@ -33,7 +33,7 @@ impl Verdict {
 }
 
 /// Judges a child that was given an input.
-pub fn of(ended: &Ended) -> Verdict {
+pub(super) fn of(ended: &Ended) -> Verdict {
     let longest = ended.err.split(|c| c != MARK).map(|run| run.chars().count()).max().unwrap_or(0);
     match (of_typed(ended), longest > QUOTED || ended.err.chars().count() > SAID) {
         (Verdict::Fault(fault), _) => Verdict::Fault(fault),
@@ -43,7 +43,7 @@ pub fn of(ended: &Ended) -> Verdict {
 }
 
 /// The same where what is said may hold all that was typed.
-pub fn of_typed(ended: &Ended) -> Verdict {
+pub(super) fn of_typed(ended: &Ended) -> Verdict {
     let Ended { code, out, err, .. } = ended;
     match fault(ended) {
         Some(fault) => Verdict::Fault(format!("{fault}\n  status {code}\n  out: {}\n  err: {}", end(out), end(err))),

@@ -16,7 +16,7 @@ use crate::quantities::count;
 use crate::quantities::thousands;
 use crate::text::table::draw_table;
 
-pub fn adapter(report: &AdapterReport, lang: Lang) -> String {
+pub(super) fn adapter(report: &AdapterReport, lang: Lang) -> String {
     let (trainable, all) = (report.trainable_parameters, report.all_parameters);
     let kind = report.lora.as_ref().map_or_else(
         || localized("weights of the model", "模型自身的权重").in_lang(lang).to_string(),
@@ -45,7 +45,7 @@ pub fn adapter(report: &AdapterReport, lang: Lang) -> String {
         + &not_finite(report.not_finite.as_deref(), lang)
 }
 
-pub fn adapters(reports: &[AdapterReport], page: Page) -> String {
+pub(super) fn adapters(reports: &[AdapterReport], page: Page) -> String {
     if reports.is_empty() {
         const NONE: Localized = localized(
             "there are no adapters; `lora` creates one, `adapter load FOLDER` loads one",
@@ -56,7 +56,7 @@ pub fn adapters(reports: &[AdapterReport], page: Page) -> String {
     draw_table(&adapters_table(reports, page.lang), page)
 }
 
-pub fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
+pub(super) fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     let row = |report: &AdapterReport| {
         let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
         let on = if report.active { localized("active", "启用").in_lang(lang) } else { "" };
@@ -87,7 +87,7 @@ pub fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
     Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
 }
 
-pub fn saved(report: &SaveReport, lang: Lang) -> String {
+pub(super) fn saved(report: &SaveReport, lang: Lang) -> String {
     let (folder, files) = (report.folder.display(), report.files.join(", "));
     localized!(lang, "saved to {folder}: {files}", "已保存到 {folder}：{files}")
         + &not_finite(report.not_finite.as_deref(), lang)

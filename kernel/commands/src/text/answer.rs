@@ -26,8 +26,9 @@ pub fn answer(report: &ChatReport, lang: Lang) -> String {
         }
     };
     let first = report.first_token.map(|first| seconds(first, lang));
-    let first =
-        first.map(|first| localized!(lang, ", first token after {first}", "，首个 token 用时 {first}")).unwrap_or_default();
+    let first = first
+        .map(|first| localized!(lang, ", first token after {first}", "，首个 token 用时 {first}"))
+        .unwrap_or_default();
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (tokens, prompt) = (count(report.new_tokens, TOKEN, lang), thousands(report.prompt_tokens));
     let (time, end) = (seconds(report.elapsed, lang), end.in_lang(lang));

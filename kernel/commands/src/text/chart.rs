@@ -17,7 +17,7 @@ const CROSS: &str = "×";
 
 /// The curve with its axes, as wide as the page. In colour, the values are a faint line and the smoothed ones a bright
 /// one; without, the values are single dots and the smoothed ones a line.
-pub fn draw(plot: &Plot, page: Page) -> String {
+pub(super) fn draw(plot: &Plot, page: Page) -> String {
     let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
     let evaluated: Vec<_> = plot.evaluations.iter().map(|(_, value)| *value).collect();
     let (low, high) = range(&finite(&[&plot.values[..], &evaluated].concat()));

@@ -24,14 +24,14 @@ use crate::text::notes::system_text;
 use crate::text::table::draw_table;
 use crate::text::table::lines;
 
-pub fn data(report: &DataReport, page: Page) -> String {
+pub(super) fn data(report: &DataReport, page: Page) -> String {
     let Table { title, note, headers, rows } = data_table(report, page.lang);
     let table = Table { headers, rows, ..Table::default() };
     [lines(&title, page), draw_table(&table, page), lines(&note, page)].join("\n")
 }
 
 /// Tokens a sample and a picture; the note says what was cut and what was left out.
-pub fn data_table(report: &DataReport, lang: Lang) -> Table {
+pub(super) fn data_table(report: &DataReport, lang: Lang) -> Table {
     let row = |what: Localized, spread: &Spread| {
         let Spread { count: _, total, min, median, p95, max } = *spread;
         let what = what.in_lang(lang).to_string();
@@ -95,7 +95,7 @@ fn chosen(report: &DataReport, lang: Lang) -> String {
     )
 }
 
-pub fn sample(report: &SampleReport, page: Page) -> String {
+pub(super) fn sample(report: &SampleReport, page: Page) -> String {
     let lang = page.lang;
     let mut text = sample_title(report, lang) + "\n";
     for picture in &report.pictures {

@@ -11,7 +11,7 @@ use crate::quantities::seconds;
 use crate::quantities::thousands;
 
 /// The model, where it computes and what of its files is unusual.
-pub fn loaded(report: &LoadReport, lang: Lang) -> String {
+pub(super) fn loaded(report: &LoadReport, lang: Lang) -> String {
     let LoadReport { architecture, name, stored_dtype, dtype, text_layers, vision_layers, .. } = report;
     let (time, quantized) = (seconds(report.elapsed, lang), quantized(report, lang));
     let (parameters, vocabulary) = (thousands(report.parameters), thousands(report.vocabulary));
@@ -60,11 +60,11 @@ fn unexpected(report: &LoadReport, lang: Lang) -> String {
 }
 
 /// The device that computes, unless it is the CPU.
-pub fn place(model: &LoadReport, lang: Lang) -> String {
+pub(super) fn place(model: &LoadReport, lang: Lang) -> String {
     model.device.as_ref().map_or_else(String::new, |device| localized!(lang, " on {device}", "（{device}）"))
 }
 
-pub fn quantized(model: &LoadReport, lang: Lang) -> String {
+pub(super) fn quantized(model: &LoadReport, lang: Lang) -> String {
     let bits = model.quantized.map(|bits| match bits {
         QuantizationBit::Four => localized(", linear layers in 4 bits (NF4)", "，线性层 4 比特（NF4）"),
         QuantizationBit::Eight => localized(", linear layers in 8 bits (LLM.int8)", "，线性层 8 比特（LLM.int8）"),

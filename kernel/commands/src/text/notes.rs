@@ -125,7 +125,7 @@ impl Localize for Note {
 }
 
 /// A system prompt, shortened, and where it comes from.
-pub fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
+pub(crate) fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
     let source = match prompt.source {
         SystemPromptSource::Setting => localized("default_system", "default_system"),
         SystemPromptSource::Data => {
@@ -138,7 +138,7 @@ pub fn system_prompt(prompt: &SystemPrompt, lang: Lang) -> String {
 }
 
 /// The text of a system prompt on one line, cut where it is long.
-pub fn system_text(text: &str, lang: Lang) -> String {
+pub(super) fn system_text(text: &str, lang: Lang) -> String {
     const MOST: usize = 120;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() {

@@ -33,7 +33,7 @@ const NARROWEST: usize = 36;
 const WIDEST_TABLE: usize = 160;
 
 /// Loss and perplexity.
-pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
+pub(super) fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
     let (done, time) =
         (done(report.done, report.total - report.left_out.len(), SAMPLE, lang), seconds(report.elapsed, lang));
@@ -48,7 +48,7 @@ pub fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
 }
 
 /// An answer beside the one that was expected.
-pub fn prediction(report: &Prediction, page: Page) -> String {
+pub(super) fn prediction(report: &Prediction, page: Page) -> String {
     let (number, total) = (report.index + 1, report.total);
     let (bleu, rouge) = (report.scores.bleu_4, report.scores.rouge_l);
     let head = localized!(
@@ -68,7 +68,7 @@ pub fn prediction(report: &Prediction, page: Page) -> String {
 }
 
 /// The mean scores.
-pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
+pub(super) fn predicted(report: &PredictReport, lang: Lang) -> Table {
     let rate = report.new_tokens as f64 / report.elapsed.as_secs_f64().max(1e-9);
     let (done, time) =
         (done(report.done, report.total - report.left_out.len(), ANSWER, lang), seconds(report.elapsed, lang));
@@ -94,7 +94,7 @@ pub fn predicted(report: &PredictReport, lang: Lang) -> Table {
 }
 
 /// `; 2 samples left out`, if there were any.
-pub fn bad_samples(samples: usize, lang: Lang) -> String {
+pub(super) fn bad_samples(samples: usize, lang: Lang) -> String {
     let counted = count(samples, SAMPLE, lang);
     if samples == 0 { String::new() } else { localized!(lang, "; {counted} skipped", "；跳过了 {counted}") }
 }
@@ -116,12 +116,12 @@ fn metrics(title: String, rows: Vec<(String, f64)>, note: String, lang: Lang) ->
 }
 
 /// Whether every answer has room beside the others.
-pub fn are_side_by_side(report: &CompareReport, page: Page) -> bool {
+pub(super) fn are_side_by_side(report: &CompareReport, page: Page) -> bool {
     page.width.min(WIDEST_TABLE) / report.answers.len().max(1) >= NARROWEST
 }
 
 /// How each answer came about, and what a stop left out.
-pub fn ends(report: &CompareReport, page: Page) -> String {
+pub(super) fn ends(report: &CompareReport, page: Page) -> String {
     let end = |answer: &ComparedAnswer| {
         page.faint(&format!("{}  {}", answer.name, answer::answer(&answer.report, page.lang)))
     };
@@ -140,7 +140,7 @@ fn left_out(report: &CompareReport, page: Page) -> String {
 }
 
 /// The answers side by side, or one below the other where the page is narrow.
-pub fn compared(report: &CompareReport, page: Page) -> String {
+pub(super) fn compared(report: &CompareReport, page: Page) -> String {
     let answers: Vec<_> =
         report.answers.iter().map(|answer| (&*answer.name, colourless(answer.report.text.trim_end()))).collect();
     let answers = answers.iter().map(|(name, answer)| (*name, &**answer));
@@ -169,7 +169,7 @@ pub fn compared(report: &CompareReport, page: Page) -> String {
 }
 
 /// Where the merged model is.
-pub fn exported(report: &ExportReport, lang: Lang) -> String {
+pub(super) fn exported(report: &ExportReport, lang: Lang) -> String {
     let (size, folder, adapter) = (size(report.bytes), report.folder.display(), &report.adapter);
     let (layers, time, files) =
         (count(report.layers, LAYER, lang), seconds(report.elapsed, lang), report.files.join(", "));

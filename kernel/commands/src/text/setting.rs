@@ -8,7 +8,7 @@ use tunebook_engine::settings::shown;
 use crate::lang::Lang;
 
 /// The values that a setting takes.
-pub fn expected(setting: &Declaration, lang: Lang) -> String {
+pub(crate) fn expected(setting: &Declaration, lang: Lang) -> String {
     if lang == Lang::En {
         return setting.expected();
     }

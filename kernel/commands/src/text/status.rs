@@ -22,7 +22,7 @@ use crate::text::model::place;
 use crate::text::model::quantized;
 use crate::text::notes::system_prompt;
 
-pub fn status(report: &Status, lang: Lang) -> String {
+pub(super) fn status(report: &Status, lang: Lang) -> String {
     let none = || localized("none", "无").in_lang(lang).to_string();
     let model = report.model.as_ref().map_or_else(none, |model| {
         let (parameters, quantized) = (thousands(model.parameters), quantized(model, lang));

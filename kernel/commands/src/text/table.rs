@@ -7,7 +7,7 @@ use crate::output::Table;
 use crate::page::Page;
 use crate::page::wrap;
 
-pub fn draw_table(table: &Table, page: Page) -> String {
+pub(super) fn draw_table(table: &Table, page: Page) -> String {
     let mut drawn = comfy_table::Table::new();
     drawn.load_style(presets::NOTHING).set_width(page.width.min(120) as u16);
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_header(&table.headers).add_rows(&table.rows);
@@ -22,7 +22,7 @@ pub fn draw_table(table: &Table, page: Page) -> String {
 }
 
 /// Every line of `text`, wrapped to the page.
-pub fn lines(text: &str, page: Page) -> String {
+pub(super) fn lines(text: &str, page: Page) -> String {
     text.lines().map(|line| wrap(line, 2, page.width)).collect::<Vec<_>>().join("\n")
 }
 

@@ -19,7 +19,7 @@ use crate::quantities::seconds;
 use crate::text::results::bad_samples;
 
 /// A line of the log.
-pub fn step(record: &StepRecord, lang: Lang) -> String {
+pub(super) fn step(record: &StepRecord, lang: Lang) -> String {
     let &StepRecord { step, total_steps, grad_norm, epoch, .. } = record;
     let loss = record.loss();
     let (width, rate) = (total_steps.to_string().len(), rate(record.learning_rate));
@@ -32,7 +32,7 @@ pub fn step(record: &StepRecord, lang: Lang) -> String {
 }
 
 /// The line of an evaluation.
-pub fn evaluation(record: &EvaluationRecord, lang: Lang) -> String {
+pub(super) fn evaluation(record: &EvaluationRecord, lang: Lang) -> String {
     let &EvaluationRecord { step, total_steps, loss, seconds, .. } = record;
     let width = total_steps.to_string().len();
     let (step, samples) = (format!("{step:>width$}"), count(record.samples, SAMPLE, lang));
@@ -49,7 +49,7 @@ fn rate(rate: f64) -> String {
 }
 
 /// How a call of `train` ended.
-pub fn trained(report: &TrainReport, lang: Lang) -> String {
+pub(super) fn trained(report: &TrainReport, lang: Lang) -> String {
     let (step, total) = (report.step, report.total_steps);
     let best = report.best.as_ref().map(|best| format!("\n{}", self::best(best, lang))).unwrap_or_default();
     if report.steps == 0 && report.end == TrainEnd::Finished {
@@ -112,7 +112,7 @@ fn best(best: &BestReport, lang: Lang) -> String {
 }
 
 /// Where `resume` goes on.
-pub fn resumed(report: &ResumeReport, lang: Lang) -> String {
+pub(super) fn resumed(report: &ResumeReport, lang: Lang) -> String {
     let ResumeReport { checkpoint, adapter, step, total_steps, micro_batches, taken, differing, .. } = report;
     let open = match micro_batches {
         0 => String::new(),

@@ -15,7 +15,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "adapter",
     aliases: &[],
     usage: "adapter list | load FOLDER [as NAME] | use NAME | off | drop NAME",

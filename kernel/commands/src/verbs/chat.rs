@@ -16,7 +16,7 @@ use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
     usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",

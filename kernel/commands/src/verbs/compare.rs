@@ -15,7 +15,7 @@ use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "compare",
     aliases: &[],
     usage: "compare [image=FILE… adapter=NAME… max_new_tokens= …] TEXT",

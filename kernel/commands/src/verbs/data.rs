@@ -21,7 +21,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "data",
     aliases: &[],
     usage: "data [NAME[,NAME…] | skipped [all]] [dataset_dir= cutoff_len= val_size= …]",

@@ -15,7 +15,7 @@ use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "evaluate",
     aliases: &[],
     usage: "evaluate [NAME[,NAME…]] [max_samples= adapter= output_dir= …]",
@@ -46,7 +46,7 @@ pub static VERB: Verb = Verb {
 };
 
 /// How many samples.
-pub const MAX_SAMPLES: VerbOption = VerbOption {
+pub(super) const MAX_SAMPLES: VerbOption = VerbOption {
     name: "max_samples",
     help: localized(
         "Maximum samples per dataset, for this command only.",
@@ -58,7 +58,7 @@ pub const MAX_SAMPLES: VerbOption = VerbOption {
 };
 
 /// Which adapter.
-pub const ADAPTER: VerbOption = VerbOption {
+pub(super) const ADAPTER: VerbOption = VerbOption {
     name: "adapter",
     help: localized(
         "Adapter for this command only: its name, a folder, or base; by default the active one.",
@@ -69,7 +69,7 @@ pub const ADAPTER: VerbOption = VerbOption {
 };
 
 /// Where to write to.
-pub const OUTPUT_DIR: VerbOption = VerbOption {
+pub(super) const OUTPUT_DIR: VerbOption = VerbOption {
     name: "output_dir",
     help: localized(
         "Folder for the results of this command; by default the setting output_dir.",
@@ -90,7 +90,7 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
 ///
 /// # Errors
 /// Those of `run`.
-pub fn with_output_dir(
+pub(super) fn with_output_dir(
     session: &mut Session,
     args: &Args,
     run: impl FnOnce(&mut Session) -> Result<Output>,
@@ -106,7 +106,7 @@ pub fn with_output_dir(
 }
 
 /// The data sets that are named, in words or between commas.
-pub fn data_sets(args: &Args) -> Vec<String> {
+pub(super) fn data_sets(args: &Args) -> Vec<String> {
     let names = args.words.iter().flat_map(|word| word.split(',')).filter(|name| !name.is_empty());
     names.map(str::to_string).collect()
 }
@@ -115,7 +115,7 @@ pub fn data_sets(args: &Args) -> Vec<String> {
 ///
 /// # Errors
 /// It is no whole number above 0.
-pub fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
+pub(super) fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
     let number = |text: &str| match text.parse() {
         Ok(number @ 1..) => Ok(number),
         _ => Err(verb.usage_error(localized!(

@@ -12,7 +12,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "freeze",
     aliases: &[],
     usage: "freeze [NAME] [freeze_trainable_layers= freeze_trainable_modules= freeze_extra_modules=]",

@@ -12,7 +12,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "full",
     aliases: &[],
     usage: "full [NAME] [freeze_vision_tower= freeze_multi_modal_projector= freeze_language_model=]",

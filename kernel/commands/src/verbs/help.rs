@@ -33,7 +33,7 @@ const WIDTH: usize = 80;
 /// A longer example has its explanation below.
 const EXAMPLE: usize = 36;
 
-pub static VERB: Verb = Verb {
+pub(crate) static VERB: Verb = Verb {
     name: "help",
     aliases: &[],
     usage: "help [VERB | SETTING | settings]",
@@ -98,7 +98,7 @@ fn all_settings(lang: Lang) -> Output {
     })
 }
 
-pub fn about_verb(verb: &Verb, lang: Lang) -> String {
+pub(crate) fn about_verb(verb: &Verb, lang: Lang) -> String {
     let (does, usage) = (sentence(verb.help.in_lang(lang)), verb.usage);
     let mut text = localized!(lang, "{does}\n\nusage: {usage}\n", "{does}\n\n用法：{usage}\n");
     if !verb.aliases.is_empty() {
@@ -134,7 +134,7 @@ pub fn about_verb(verb: &Verb, lang: Lang) -> String {
     text.trim_end().to_string()
 }
 
-pub fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
+pub(crate) fn about_setting(setting: &Declaration, value: &str, lang: Lang) -> String {
     let mut text = format!("{} = {value}\n\n{}\n\n", setting.name, wrap(setting.help().in_lang(lang), 0, WIDTH));
     if !setting.aliases.is_empty() {
         let aliases = setting.aliases.join(", ");

@@ -12,7 +12,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "lora",
     aliases: &[],
     usage: "lora [NAME] [lora_rank= lora_alpha= lora_dropout= lora_target= use_rslora= use_dora= pissa_init= \

@@ -10,12 +10,12 @@ mod evaluate;
 mod export;
 mod freeze;
 mod full;
-pub mod help;
+pub(crate) mod help;
 mod lang;
 mod load;
 mod lora;
 mod plot;
-pub mod predict;
+pub(crate) mod predict;
 mod print;
 mod quit;
 mod recipe;
@@ -24,17 +24,17 @@ mod run;
 mod rust;
 mod sample;
 mod save;
-pub mod set;
+pub(crate) mod set;
 mod show;
 mod status;
 mod train;
 mod unload;
-pub mod version;
+pub(crate) mod version;
 
 use crate::verb::Verb;
 
 /// Every verb, in the order in which one meets them.
-pub static VERBS: &[&Verb] = &[
+pub(crate) static VERBS: &[&Verb] = &[
     &demo::VERB,
     &load::VERB,
     &unload::VERB,

@@ -21,7 +21,7 @@ use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "plot",
     aliases: &[],
     usage: "plot [loss | eval_loss | lr | grad_norm] [save=FILE.png]",

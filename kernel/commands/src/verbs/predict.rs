@@ -22,7 +22,7 @@ use crate::verb::Verb;
 /// So many predictions are shown as they come.
 const SHOWN: usize = 3;
 
-pub static VERB: Verb = Verb {
+pub(crate) static VERB: Verb = Verb {
     name: "predict",
     aliases: &[],
     usage: "predict [NAME[,NAME…]] [max_samples= adapter= output_dir= max_new_tokens= …]",
@@ -74,7 +74,7 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
 ///
 /// # Errors
 /// Those of [`Session::predict`].
-pub fn predict(
+pub(crate) fn predict(
     names: &[String],
     most: Option<usize>,
     adapter: Option<&str>,

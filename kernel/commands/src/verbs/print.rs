@@ -11,7 +11,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "print",
     aliases: &[],
     usage: "print TEXT",

@@ -15,7 +15,7 @@ use crate::verb::Takes;
 use crate::verb::Verb;
 use crate::verb::VerbOption;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "sample",
     aliases: &[],
     usage: "sample [N] [split=eval]",

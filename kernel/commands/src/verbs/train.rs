@@ -13,7 +13,7 @@ use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
 
-pub static VERB: Verb = Verb {
+pub(super) static VERB: Verb = Verb {
     name: "train",
     aliases: &[],
     usage: "train [N] [learning_rate= num_train_epochs= per_device_train_batch_size= …]",

@@ -39,7 +39,9 @@ impl Chinese for Error {
             Self::NothingEvaluated => {
                 format!("启用的适配器在训练中没有评估过{REMEDY_ZH}请用 `data NAME val_size=0.1` 留出样本")
             }
-            Self::NobodyToTalk => format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`"),
+            Self::NobodyToTalk => {
+                format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`")
+            }
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
             Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本{REMEDY_ZH}请把它存为 UTF-8"),
             Self::Recursion { path } => {
@@ -62,7 +64,9 @@ impl Chinese for RustError {
                 format!("Rust 可以在提示符、管道和笔记本中运行，不能在 `run` 读取的文件中运行{REMEDY_ZH}请改用管道")
             }
             Self::Missing { missing } => {
-                format!("Rust 单元格需要 {missing}，但找不到{REMEDY_ZH}请用 `rustup` 安装完整的 Rust。没有它，命令照常可用")
+                format!(
+                    "Rust 单元格需要 {missing}，但找不到{REMEDY_ZH}请用 `rustup` 安装完整的 Rust。没有它，命令照常可用"
+                )
             }
             Self::Start { problem } => format!("Rust 单元格无法启动：{problem}"),
             Self::Compile { message, report: _ } | Self::Refused { message } => {

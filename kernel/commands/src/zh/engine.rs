@@ -87,7 +87,9 @@ impl Chinese for Error {
             ),
             Self::Plot(problem) => format!("无法绘制曲线：{problem}"),
             Self::PromptAndHistory => {
-                format!("train_on_prompt 在每一轮上计算损失，mask_history 只在最后一个回答上计算{REMEDY_ZH}请把其中一个设为 false")
+                format!(
+                    "train_on_prompt 在每一轮上计算损失，mask_history 只在最后一个回答上计算{REMEDY_ZH}请把其中一个设为 false"
+                )
             }
             Self::ValSizeAndEvalDataset => {
                 format!("val_size 从训练数据中留出一部分，eval_dataset 用另外的数据集{REMEDY_ZH}只能设其中一个")
@@ -193,7 +195,9 @@ impl Chinese for Error {
                 list(differences)
             ),
             Self::NoOutputDir => {
-                format!("没有设置 output_dir，不知道把检查点写到哪里{REMEDY_ZH}请设置它，或用 `save FOLDER` 只保存适配器")
+                format!(
+                    "没有设置 output_dir，不知道把检查点写到哪里{REMEDY_ZH}请设置它，或用 `save FOLDER` 只保存适配器"
+                )
             }
             Self::NothingToEvaluate { key } => format!(
                 "{key} 需要评估，但没有留出样本：选数据时请设置 val_size 或 eval_dataset，并把 eval_strategy 设为 steps 或 epoch"

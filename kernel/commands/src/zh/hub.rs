@@ -55,7 +55,9 @@ impl Chinese for HubError {
                 format!("{id}{folder} 没有能作为数据读取的文件{REMEDY_ZH}支持 json、jsonl、csv 和 parquet")
             }
             Self::Broken { file, times, problem } => {
-                format!("{file} 的下载连续 {times} 次中断，没有任何进展（{problem}）{REMEDY_ZH}再次执行同一命令会从中断处继续")
+                format!(
+                    "{file} 的下载连续 {times} 次中断，没有任何进展（{problem}）{REMEDY_ZH}再次执行同一命令会从中断处继续"
+                )
             }
             Self::Size { names, file, host, times, expected, found } => {
                 let found = found.map_or_else(|| format!("超过 {expected} 字节"), |found| format!("{found} 字节"));
@@ -66,7 +68,9 @@ impl Chinese for HubError {
                 )
             }
             Self::Checksum { file, host, algorithm, expected, found } => {
-                format!("从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}{REMEDY_ZH}文件已删除，请重试")
+                format!(
+                    "从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}{REMEDY_ZH}文件已删除，请重试"
+                )
             }
         }
     }

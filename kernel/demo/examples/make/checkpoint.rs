@@ -36,7 +36,7 @@ const PIXELS: usize = 112 * 112;
 const ROWS: usize = 64;
 
 /// Writes the folder.
-pub fn write(dir: &Path, tokenizer: &Tokenizer) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn write(dir: &Path, tokenizer: &Tokenizer) -> Result<(), Box<dyn Error + Send + Sync>> {
     fs::create_dir_all(dir)?;
     let id = |token: &str| tokenizer.token_to_id(token).ok_or(format!("the tokenizer has no {token}"));
     let rows = tokenizer.get_vocab_size(true).next_multiple_of(ROWS);

@@ -5,7 +5,7 @@ use tunebook_data::creatures::{Body, Colour, Ears, Kind, Sizes, Tail, draw};
 use tunebook_data::random::below;
 use tunebook_demo::scene::{Language, Scene, Topic, any, sentence, turn};
 
-pub fn creature(rng: &mut ChaCha8Rng) -> Scene {
+pub(crate) fn creature(rng: &mut ChaCha8Rng) -> Scene {
     let kind = Kind {
         colour: any(&Colour::ALL, rng),
         ears: any(&Ears::ALL, rng),

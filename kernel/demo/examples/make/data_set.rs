@@ -31,7 +31,7 @@ const PAIRS: Mix = [5, 5, 28, 10, 1, 1];
 
 /// Writes `scenes` conversations to learn from as data set `scenes`, half as many as `pairs`, and [`HELD_OUT`] questions
 /// about pictures of their own for each of [`Topic::HELD_OUT`].
-pub fn write(dir: &Path, scenes: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn write(dir: &Path, scenes: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
     fs::create_dir_all(dir.join("images"))?;
     let words = talk::words();
     let mut info = Map::new();

@@ -25,7 +25,7 @@ const PLEASANTRIES: [(&str, &str); 12] = [
 ];
 
 /// Parts of names, words of types and of tempers, and everything that shapes and parts are called.
-pub fn words() -> Vec<Words> {
+pub(crate) fn words() -> Vec<Words> {
     let colours = Colour::ALL.into_iter().flat_map(|colour| [colour.words(), colour.element(), colour.syllable()]);
     let ears = Ears::ALL.into_iter().flat_map(|ears| [ears.words(), ears.syllable()]);
     let bodies = Body::ALL.into_iter().map(Body::syllable);
@@ -50,13 +50,13 @@ const OTHERS: [Words; 12] = [
     Words { en: "and", zh: "长着" },
 ];
 
-pub fn pleasantry(rng: &mut ChaCha8Rng) -> Scene {
+pub(crate) fn pleasantry(rng: &mut ChaCha8Rng) -> Scene {
     let (question, answer) = any(&PLEASANTRIES, rng);
     Scene { picture: None, turns: vec![turn(Topic::Talk, question, answer)] }
 }
 
 /// Words to be said after, run together in pieces or apart.
-pub fn echo(words: &[Words], rng: &mut ChaCha8Rng) -> Scene {
+pub(crate) fn echo(words: &[Words], rng: &mut ChaCha8Rng) -> Scene {
     let turns = (0..3)
         .map(|_| {
             let language = Language::any(rng);

@@ -50,7 +50,7 @@ const ADDED: [&str; 8] = [
 ];
 
 /// Trains it. The names of creatures are no tokens, the parts of names are.
-pub fn train() -> Result<Tokenizer> {
+pub(crate) fn train() -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::new(BPE::default());
     let split = Split::new(SplitPattern::Regex(PATTERN.to_string()), SplitDelimiterBehavior::Isolated, false)?;
     let bytes = ByteLevel::new(false, false, false);

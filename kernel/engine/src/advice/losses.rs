@@ -14,7 +14,7 @@ const SWINGING_STEPS: usize = 20;
 const LEARNED: f64 = 0.2;
 
 /// What is wrong with the losses of steps that were made with the same settings.
-pub fn advice(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
+pub(super) fn advice(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
     no_gradient(records, settings)
         .or_else(|| rising(records, settings))
         .or_else(|| not_falling(records, settings))
@@ -95,7 +95,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-pub fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)

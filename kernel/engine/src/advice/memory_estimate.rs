@@ -83,7 +83,7 @@ impl MemoryEstimate {
 ///
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
-pub fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count: usize) -> Result<MemoryEstimate> {
+pub(super) fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count: usize) -> Result<MemoryEstimate> {
     let TrainInputs { model, adapter, data, settings, .. } = *inputs;
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, inputs)).collect();
     let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);

@@ -19,7 +19,7 @@ const SWAPPED: u64 = 200 << 20;
 
 /// What the system said at the last step.
 #[derive(Default)]
-pub struct Speed {
+pub(super) struct Speed {
     /// Bytes that were read from the disk, from the second step of a call on: the first one brings the weights in.
     read: Option<u64>,
     steps: usize,
@@ -27,12 +27,12 @@ pub struct Speed {
 }
 
 impl Speed {
-    pub fn begin(&mut self, model: &Model) {
+    pub(super) fn begin(&mut self, model: &Model) {
         *self = Self { weights: model.net.text.size() as u64, ..Self::default() };
     }
 
     /// What the step that was made last shows.
-    pub fn advice(&mut self, records: &[StepRecord]) -> Vec<Advice> {
+    pub(super) fn advice(&mut self, records: &[StepRecord]) -> Vec<Advice> {
         self.steps += 1;
         let (before, now) = (self.read, read_bytes());
         self.read = now;
@@ -49,7 +49,7 @@ impl Speed {
 }
 
 /// Fewer threads than cores.
-pub fn few_threads() -> Option<Advice> {
+pub(super) fn few_threads() -> Option<Advice> {
     let (threads, cores) = (rayon::current_num_threads(), available_parallelism().map_or(1, usize::from));
     (threads < cores).then_some(Advice::FewThreads { threads, cores })
 }

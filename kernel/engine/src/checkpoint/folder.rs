@@ -13,12 +13,12 @@ use crate::error::Result;
 const PREFIX: &str = "checkpoint-";
 
 /// `checkpoint-STEP` in an output folder.
-pub fn place(output: &Path, step: usize) -> PathBuf {
+pub(crate) fn place(output: &Path, step: usize) -> PathBuf {
     output.join(format!("{PREFIX}{step}"))
 }
 
 /// The step of a checkpoint folder of this name; none if it is not one.
-pub fn step_of(name: &str) -> Option<usize> {
+pub(crate) fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
@@ -27,7 +27,7 @@ pub fn step_of(name: &str) -> Option<usize> {
 ///
 /// # Errors
 /// Those of `write`, or the disk refuses; nothing is left behind, and an older folder is unchanged.
-pub fn write(place: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn write(place: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let error = |source| Error::Write { path: place.to_path_buf(), source };
     let new = NewFolder::beside(place).map_err(error)?;
     write(new.path())?;
@@ -44,12 +44,12 @@ fn list(output: &Path) -> Vec<(usize, PathBuf)> {
 }
 
 /// The resumable checkpoint of the highest step.
-pub fn latest(output: &Path) -> Option<PathBuf> {
+pub(crate) fn latest(output: &Path) -> Option<PathBuf> {
     latest_until(output, usize::MAX)
 }
 
 /// The same, of a step up to `step`.
-pub fn latest_until(output: &Path, step: usize) -> Option<PathBuf> {
+pub(crate) fn latest_until(output: &Path, step: usize) -> Option<PathBuf> {
     let until = list(output).into_iter().rev().skip_while(|(of, _)| *of > step);
     until.map(|(_, place)| place).find(|place| place.join(STATE).is_file())
 }
@@ -58,7 +58,7 @@ pub fn latest_until(output: &Path, step: usize) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn rotate(output: &Path, most: usize, best: Option<usize>) -> Result<()> {
+pub(crate) fn rotate(output: &Path, most: usize, best: Option<usize>) -> Result<()> {
     let list = list(output);
     let Some((newest, _)) = list.last() else { return Ok(()) };
     let is_kept = |step: usize| step == *newest || Some(step) == best;

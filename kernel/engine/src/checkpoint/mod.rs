@@ -9,16 +9,16 @@
 //! patience of early stopping and the learning rate of a plateau follow from the evaluations so far. The model is
 //! recognised by a hash of some bytes of each tensor, the data by a hash of its samples.
 
-pub mod folder;
+pub(crate) mod folder;
 mod state;
 
-pub use state::Checkpoint;
-pub use state::DataMark;
-pub use state::Marks;
-pub use state::ModelMark;
-pub use state::Opened;
+pub(crate) use state::Checkpoint;
+pub(crate) use state::DataMark;
+pub(crate) use state::Marks;
+pub(crate) use state::ModelMark;
+pub(crate) use state::Opened;
 
 /// Where the training stands.
-pub const STATE: &str = "training_state.json";
+pub(crate) const STATE: &str = "training_state.json";
 /// AdamW's moments and the gradients of an open accumulation window.
-pub const TENSORS: &str = "optimizer.safetensors";
+pub(crate) const TENSORS: &str = "optimizer.safetensors";

@@ -72,7 +72,7 @@ struct State {
 const VERSION: u32 = 1;
 
 /// A checkpoint whose [`STATE`] was read.
-pub struct Opened {
+pub(crate) struct Opened {
     folder: PathBuf,
     state: State,
 }
@@ -80,7 +80,7 @@ pub struct Opened {
 impl Opened {
     /// # Errors
     /// The file is missing or damaged, or of another version.
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -95,7 +95,7 @@ impl Opened {
         Ok(Self { folder: folder.to_path_buf(), state: serde_json::from_slice(&text).map_err(json)? })
     }
 
-    pub fn marks(&self) -> &Marks {
+    pub(crate) fn marks(&self) -> &Marks {
         &self.state.marks
     }
 
@@ -103,7 +103,7 @@ impl Opened {
     ///
     /// # Errors
     /// A file is missing or damaged, or belongs to another model.
-    pub fn load(self, net: &VisionLanguageModel) -> Result<Checkpoint> {
+    pub(crate) fn load(self, net: &VisionLanguageModel) -> Result<Checkpoint> {
         let Self { folder, state: State { lora_alpha, optimizer_step, run, log, .. } } = self;
         let mut adapter = net.load_adapter(&folder)?;
         if let Some(alpha) = lora_alpha {

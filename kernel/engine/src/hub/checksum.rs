@@ -15,7 +15,7 @@ const CHUNK: usize = 1 << 20;
 
 /// The hash of a file's content, as a hub gives it in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Checksum {
+pub(super) enum Checksum {
     Sha256(String),
     /// The name that git gives to a file which is no LFS file: the SHA-1 of `blob LENGTH\0` and the content.
     Git(String),
@@ -23,31 +23,31 @@ pub enum Checksum {
 
 impl Checksum {
     /// Of a file that is stored with git LFS; `None` if `text` is no SHA-256.
-    pub fn sha256(text: &str) -> Option<Self> {
+    pub(super) fn sha256(text: &str) -> Option<Self> {
         is_hexadecimal(text, 64).then(|| Self::Sha256(text.to_string()))
     }
 
     /// Of a file that is stored in git itself; `None` if `text` is no SHA-1.
-    pub fn git(text: &str) -> Option<Self> {
+    pub(super) fn git(text: &str) -> Option<Self> {
         is_hexadecimal(text, 40).then(|| Self::Git(text.to_string()))
     }
 
     /// What it is called.
-    pub fn algorithm(&self) -> &'static str {
+    pub(super) fn algorithm(&self) -> &'static str {
         match self {
             Self::Sha256(_) => "SHA-256",
             Self::Git(_) => "git SHA-1",
         }
     }
 
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         match self {
             Self::Sha256(text) | Self::Git(text) => text,
         }
     }
 
     /// To hash the content of a file of `size` bytes, of which nothing was read yet.
-    pub fn hasher(&self, size: u64) -> Hasher {
+    pub(super) fn hasher(&self, size: u64) -> Hasher {
         Hasher(match self {
             Self::Sha256(_) => Box::new(Sha256::default()),
             Self::Git(_) => {
@@ -59,17 +59,17 @@ impl Checksum {
     }
 
     /// Whether it is that of the bytes that were hashed; else the hash that these have.
-    pub fn check(&self, hasher: Hasher) -> Result<(), String> {
+    pub(super) fn check(&self, hasher: Hasher) -> Result<(), String> {
         let found = hexadecimal(&hasher.0.finalize());
         if found.eq_ignore_ascii_case(self.text()) { Ok(()) } else { Err(found) }
     }
 }
 
 /// The state of a hash.
-pub struct Hasher(Box<dyn DynDigest>);
+pub(super) struct Hasher(Box<dyn DynDigest>);
 
 impl Hasher {
-    pub fn update(&mut self, piece: &[u8]) {
+    pub(super) fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
@@ -77,7 +77,7 @@ impl Hasher {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(&mut self, file: &mut File, cancel: &Cancel) -> io::Result<bool> {
+    pub(super) fn read(&mut self, file: &mut File, cancel: &Cancel) -> io::Result<bool> {
         let mut chunk = vec![0; CHUNK];
         while !cancel.is_cancelled() {
             match file.read(&mut chunk)? {
@@ -90,7 +90,7 @@ impl Hasher {
 }
 
 /// The SHA-256 of `bytes`.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 

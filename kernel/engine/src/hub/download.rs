@@ -50,7 +50,7 @@ const SMALL: u64 = 16 << 20;
 ///
 /// # Errors
 /// A file is refused, breaks off too often or is damaged, the disk is full, or a stop is asked for.
-pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
+pub(super) fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, cx: &Context) -> Result<()> {
     let unplaced = files.iter().filter(|file| !is_right(&file.place, file, cx.cancel));
     let (missing, unlinked): (Vec<_>, Vec<_>) = unplaced.partition(|file| !is_right(&file.blob, file, cx.cancel));
     cx.check_cancelled()?;
@@ -79,7 +79,7 @@ pub fn all(files: &[RemoteFile], source: &dyn Source, repository: &Repository, c
 ///
 /// # Errors
 /// The disk refuses.
-pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
     if path.is_file() && fs::read(path).is_ok_and(|there| there == content) {
         return Ok(());
     }
@@ -291,12 +291,12 @@ fn relative(to: &Path, from: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn make_folder(path: &Path) -> Result<()> {
+pub(super) fn make_folder(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(|source| unwritten(folder, source))
 }
 
-pub fn unwritten(path: &Path, source: std::io::Error) -> Error {
+pub(super) fn unwritten(path: &Path, source: std::io::Error) -> Error {
     Error::Write { path: path.to_path_buf(), source }
 }
 

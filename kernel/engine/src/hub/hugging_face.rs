@@ -39,7 +39,7 @@ use crate::event::Cancel;
 const MANY: usize = 50_000;
 
 /// The hub that HF_ENDPOINT names, with the cache and the token of `huggingface_hub`.
-pub struct HuggingFace {
+pub(super) struct HuggingFace {
     api: Api,
     cache: Cache,
     /// The host, as addresses begin with it.
@@ -54,7 +54,7 @@ impl HuggingFace {
     ///
     /// # Errors
     /// There is no folder to keep files in.
-    pub fn from_environment(cache: Option<&Path>) -> Result<Self> {
+    pub(super) fn from_environment(cache: Option<&Path>) -> Result<Self> {
         let home = || match (environment::first(&["HF_HOME"]), environment::first(&["XDG_CACHE_HOME"])) {
             (Some(home), _) => Some(PathBuf::from(home)),
             (None, Some(caches)) => Some(Path::new(&caches).join("huggingface")),

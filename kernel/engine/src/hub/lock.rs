@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// An advisory lock, which ends with the process, however that ends. Its file stays, as those libraries leave it: whoever
 /// waits has it open.
 #[derive(Debug)]
-pub struct Lock {
+pub(super) struct Lock {
     /// None where a disk knows no locks.
     _file: Option<File>,
 }
@@ -29,7 +29,7 @@ impl Lock {
     ///
     /// # Errors
     /// The file cannot be made, or a stop is asked for.
-    pub fn wait(path: &Path, cx: &Context, tell: impl FnOnce()) -> Result<Self> {
+    pub(super) fn wait(path: &Path, cx: &Context, tell: impl FnOnce()) -> Result<Self> {
         make_folder(path)?;
         let file = open(path).map_err(|source| unwritten(path, source))?;
         let mut tell = Some(tell);

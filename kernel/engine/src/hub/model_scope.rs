@@ -31,7 +31,7 @@ const ENDPOINT: &str = "https://modelscope.cn";
 const PAGE: usize = 200;
 
 /// The hub that MODELSCOPE_ENDPOINT names, with the cache of the `modelscope` library.
-pub struct ModelScope {
+pub(super) struct ModelScope {
     cache: PathBuf,
     /// The host, as addresses begin with it.
     endpoint: String,
@@ -44,7 +44,7 @@ impl ModelScope {
     ///
     /// # Errors
     /// There is no folder to keep files in.
-    pub fn from_environment(cache: Option<&Path>) -> Result<Self> {
+    pub(super) fn from_environment(cache: Option<&Path>) -> Result<Self> {
         let named = || environment::first(&["MODELSCOPE_CACHE"]).map(PathBuf::from);
         let folder = cache.map(Path::to_path_buf).or_else(named).or_else(|| environment::cache("modelscope"));
         let endpoint = environment::first(&["MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"]);

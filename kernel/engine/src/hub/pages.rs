@@ -19,7 +19,7 @@ const MOST: u64 = 128 << 20;
 const LEAST: u64 = 4 << 10;
 
 /// Asks for the parts of a listing.
-pub struct Pages<'a> {
+pub(super) struct Pages<'a> {
     client: &'a Client,
     names: &'a Names,
     id: &'a str,
@@ -30,7 +30,7 @@ pub struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     /// For the repository `id`.
-    pub fn new(client: &'a Client, names: &'a Names, id: &'a str, cancel: &'a Cancel) -> Self {
+    pub(super) fn new(client: &'a Client, names: &'a Names, id: &'a str, cancel: &'a Cancel) -> Self {
         Self { client, names, id, cancel, left: MOST }
     }
 
@@ -38,7 +38,7 @@ impl<'a> Pages<'a> {
     ///
     /// # Errors
     /// There is none, or a stop is asked for.
-    pub fn ask(&self, url: &str) -> Result<Answer> {
+    pub(super) fn ask(&self, url: &str) -> Result<Answer> {
         let answer = self.client.get(url, What::Listing, self.cancel)?;
         Ok(answer.map_err(|error| request::unreachable(self.names, self.id, &error))?)
     }
@@ -47,7 +47,7 @@ impl<'a> Pages<'a> {
     ///
     /// # Errors
     /// It breaks off, all answers together are too long, or a stop is asked for.
-    pub fn read(&mut self, url: &str, answer: Answer) -> Result<Vec<u8>> {
+    pub(super) fn read(&mut self, url: &str, answer: Answer) -> Result<Vec<u8>> {
         let limit = self.left;
         let read = request::away(self.cancel, move || answer.into_body().with_config().limit(limit).read_to_vec())?;
         let content = read.map_err(|error| match error {
@@ -63,7 +63,7 @@ impl<'a> Pages<'a> {
 ///
 /// # Errors
 /// It is none, or says something else.
-pub fn parsed<T: DeserializeOwned>(url: &str, content: &[u8]) -> std::result::Result<T, HubError> {
+pub(super) fn parsed<T: DeserializeOwned>(url: &str, content: &[u8]) -> std::result::Result<T, HubError> {
     let problem = |error: serde_json::Error| HubError::Answer { url: quote(url), problem: message(&error.to_string()) };
     serde_json::from_slice(content).map_err(problem)
 }

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::event::Cancel;
 
 /// What there is of a file. It belongs to the program that holds the file's lock.
-pub struct Partial<'a> {
+pub(super) struct Partial<'a> {
     wanted: &'a RemoteFile,
     path: PathBuf,
     file: File,
@@ -29,7 +29,7 @@ pub struct Partial<'a> {
 impl<'a> Partial<'a> {
     /// # Errors
     /// The disk refuses, or a stop is asked for.
-    pub fn open(wanted: &'a RemoteFile, cancel: &Cancel) -> Result<Self> {
+    pub(super) fn open(wanted: &'a RemoteFile, cancel: &Cancel) -> Result<Self> {
         let mut path = wanted.blob.as_os_str().to_os_string();
         path.push(".incomplete");
         let path = PathBuf::from(path);
@@ -50,13 +50,13 @@ impl<'a> Partial<'a> {
         Ok(partial)
     }
 
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.length
     }
 
     /// # Errors
     /// The disk refuses.
-    pub fn add(&mut self, piece: &[u8]) -> Result<()> {
+    pub(super) fn add(&mut self, piece: &[u8]) -> Result<()> {
         self.file.write_all(piece).map_err(|source| unwritten(&self.path, source))?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(piece);
@@ -69,7 +69,7 @@ impl<'a> Partial<'a> {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn clear(&mut self) -> Result<()> {
+    pub(super) fn clear(&mut self) -> Result<()> {
         self.file.set_len(0).map_err(|source| unwritten(&self.path, source))?;
         (self.length, self.hasher) = (0, hasher(self.wanted));
         Ok(())
@@ -79,7 +79,7 @@ impl<'a> Partial<'a> {
     ///
     /// # Errors
     /// It is not.
-    pub fn check(&mut self) -> std::result::Result<(), String> {
+    pub(super) fn check(&mut self) -> std::result::Result<(), String> {
         match (&self.wanted.checksum, self.hasher.take()) {
             (Some(checksum), Some(hasher)) => checksum.check(hasher),
             _ => Ok(()),
@@ -90,7 +90,7 @@ impl<'a> Partial<'a> {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         let failed = |source| unwritten(&self.wanted.blob, source);
         // Large files are known by their size: after a power cut, the size must not be there without the content.
         self.file.sync_data().map_err(failed)?;
@@ -103,7 +103,7 @@ impl<'a> Partial<'a> {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn discard(self) -> Result<()> {
+    pub(super) fn discard(self) -> Result<()> {
         drop(self.file);
         fs::remove_file(&self.path).map_err(|source| unwritten(&self.path, source))
     }

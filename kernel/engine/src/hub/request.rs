@@ -34,7 +34,7 @@ use crate::error::Result;
 use crate::event::Cancel;
 
 /// How long a connection may take to come about, and a hub to begin an answer or to go on with it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a listing may take as a whole.
@@ -48,7 +48,7 @@ const AHEAD: usize = 8;
 /// Asks a hub. Redirects are followed here: ureq takes another port of a host for the same host, and would hand the token
 /// to whoever listens there.
 #[derive(Clone)]
-pub struct Client {
+pub(super) struct Client {
     agent: Agent,
     token: Option<String>,
     /// Scheme, host and port that the token is for.
@@ -57,7 +57,7 @@ pub struct Client {
 
 /// What is asked for.
 #[derive(Clone, Copy)]
-pub enum What {
+pub(super) enum What {
     Listing,
     /// A file's bytes from this one on.
     File {
@@ -66,7 +66,7 @@ pub enum What {
 }
 
 impl Client {
-    pub fn new(endpoint: &str, token: Option<String>) -> Self {
+    pub(super) fn new(endpoint: &str, token: Option<String>) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -78,7 +78,7 @@ impl Client {
         Self { agent: agent.into(), token, origin: Url::parse(endpoint).ok().map(|url| url.origin()) }
     }
 
-    pub fn has_token(&self) -> bool {
+    pub(super) fn has_token(&self) -> bool {
         self.token.is_some()
     }
 
@@ -86,7 +86,12 @@ impl Client {
     ///
     /// # Errors
     /// A stop is asked for. Within it: there is no answer.
-    pub fn get(&self, url: &str, what: What, cancel: &Cancel) -> Result<std::result::Result<Answer, ureq::Error>> {
+    pub(super) fn get(
+        &self,
+        url: &str,
+        what: What,
+        cancel: &Cancel,
+    ) -> Result<std::result::Result<Answer, ureq::Error>> {
         let (client, url) = (self.clone(), url.to_string());
         away(cancel, move || client.follow(&url, what))
     }
@@ -131,7 +136,7 @@ fn redirect(answer: &Answer, url: &Url) -> std::result::Result<Option<Url>, ureq
 }
 
 /// The address of the page that follows an answer, as GitHub's header `Link` gives it, too.
-pub fn next_page(answer: &Answer, url: &str) -> Option<String> {
+pub(super) fn next_page(answer: &Answer, url: &str) -> Option<String> {
     let links = answer.headers().get(LINK)?.to_str().ok()?;
     let next = links.split('<').find_map(|link| {
         let (address, rest) = link.split_once('>')?;
@@ -141,14 +146,14 @@ pub fn next_page(answer: &Answer, url: &str) -> Option<String> {
 }
 
 /// Host and port that an answer is from.
-pub fn host(answer: &Answer) -> String {
+pub(super) fn host(answer: &Answer) -> String {
     let uri = answer.get_uri();
     let host = uri.host().unwrap_or_default();
     quote(&uri.port_u16().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")))
 }
 
 /// How many bytes the whole file has of which an answer sends all or a part, if it says so.
-pub fn announced(answer: &Answer) -> Option<u64> {
+pub(super) fn announced(answer: &Answer) -> Option<u64> {
     let header = |name| answer.headers().get(name)?.to_str().ok();
     match header(CONTENT_RANGE) {
         Some(range) => range.rsplit_once('/')?.1.parse().ok(),
@@ -161,18 +166,18 @@ pub fn announced(answer: &Answer) -> Option<u64> {
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A part of an address.
-pub fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
 /// An answer whose status says that it is one.
-pub type Answer = Response<Body>;
+pub(super) type Answer = Response<Body>;
 
 /// Carries out `work` on a thread of its own.
 ///
 /// # Errors
 /// A stop is asked for; the thread then ends by itself.
-pub fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(super) fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || drop(sender.send(work())));
     loop {
@@ -189,17 +194,17 @@ pub fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send 
 ///
 /// # Errors
 /// A stop is asked for.
-pub fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
+pub(super) fn wait(duration: Duration, cancel: &Cancel) -> Result<()> {
     away(cancel, move || thread::sleep(duration))
 }
 
-pub fn unreachable(names: &Names, id: &str, error: &ureq::Error) -> HubError {
+pub(super) fn unreachable(names: &Names, id: &str, error: &ureq::Error) -> HubError {
     HubError::Unreachable { names: Box::new(names.clone()), id: id.to_string(), problem: plain(error) }
 }
 
 /// What a status that is no success says, with the first words of the answer. A hub that is out of order or has no time
 /// is as good as none.
-pub fn refusal(names: &Names, repository: &Repository, url: &str, answer: Answer, cancel: &Cancel) -> Error {
+pub(super) fn refusal(names: &Names, repository: &Repository, url: &str, answer: Answer, cancel: &Cancel) -> Error {
     let status = answer.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         let (names, id) = (Box::new(names.clone()), repository.id.clone());
@@ -215,7 +220,7 @@ pub fn refusal(names: &Names, repository: &Repository, url: &str, answer: Answer
 }
 
 /// The problem of a request in words, without the library's own prefixes. It may quote an address that a host has given.
-pub fn plain(error: &ureq::Error) -> String {
+pub(super) fn plain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => quote(&error.to_string()),
         ureq::Error::Timeout(_) => format!("no answer for {} s", PATIENCE.as_secs()),
@@ -224,10 +229,10 @@ pub fn plain(error: &ureq::Error) -> String {
 }
 
 /// The content of an answer, read by a thread that keeps a few chunks ahead.
-pub struct Content(Receiver<std::io::Result<Vec<u8>>>);
+pub(super) struct Content(Receiver<std::io::Result<Vec<u8>>>);
 
 impl Content {
-    pub fn of(answer: Answer) -> Self {
+    pub(super) fn of(answer: Answer) -> Self {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         let mut reader = answer.into_body().into_reader();
         thread::spawn(move || {
@@ -250,7 +255,7 @@ impl Content {
     ///
     /// # Errors
     /// A stop is asked for. Within it: the connection broke.
-    pub fn next(&self, cancel: &Cancel) -> Result<std::io::Result<Option<Vec<u8>>>> {
+    pub(super) fn next(&self, cancel: &Cancel) -> Result<std::io::Result<Option<Vec<u8>>>> {
         loop {
             match self.0.recv_timeout(LOOK) {
                 _ if cancel.is_cancelled() => return Err(Error::Cancelled),

@@ -16,7 +16,7 @@ const WHOLE: &str = "model.safetensors";
 
 /// The weights (the shards of the index, or one file), and every JSON, merges and template file beside them: what
 /// transformers reads of a model, without copies of the weights in other formats.
-pub fn model(repository: &Repository, paths: Vec<String>) -> Result<Vec<String>> {
+pub(super) fn model(repository: &Repository, paths: Vec<String>) -> Result<Vec<String>> {
     let found = paths.len();
     let missing = |missing| HubError::NoModel { id: repository.id.clone(), missing, found };
     let has = |name: &str| paths.iter().any(|path| path == name);
@@ -38,7 +38,7 @@ pub fn model(repository: &Repository, paths: Vec<String>) -> Result<Vec<String>>
 }
 
 /// Every file of a format that can be read, in the part that is meant.
-pub fn dataset(repository: &Repository, paths: Vec<String>, part: Part) -> Result<Vec<String>> {
+pub(super) fn dataset(repository: &Repository, paths: Vec<String>, part: Part) -> Result<Vec<String>> {
     let prefix = part.folder.map(|folder| format!("{}/", folder.trim_matches('/')));
     let is_within = |path: &str| prefix.as_ref().is_none_or(|prefix| path.starts_with(prefix));
     let is_data = |path: &str| {
@@ -68,7 +68,7 @@ fn is_named(path: &str, word: &str) -> bool {
 }
 
 /// The files below a folder, with `/`.
-pub fn paths(folder: &Path) -> Vec<String> {
+pub(super) fn paths(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(prefix) = folders.pop() {
@@ -83,7 +83,7 @@ pub fn paths(folder: &Path) -> Vec<String> {
 }
 
 /// Whether a folder of the cache has all that a model needs: a download that broke off leaves one that has not.
-pub fn is_whole_model(folder: &Path) -> bool {
+pub(super) fn is_whole_model(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let shards =
         tunebook_files::read(&folder.join(INDEX)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());

@@ -13,7 +13,7 @@ const ORDERS: usize = 4;
 /// no more often than the label has it. Where none is found, `pₙ` is `1 / (2ᵏ · count)` instead, k counting such orders
 /// from 1 (smoothing 3 of Chen and Cherry 2014; `sentence_bleu` and `SmoothingFunction().method3` of nltk). 0 without a
 /// single character in common.
-pub fn bleu_4(prediction: &str, label: &str) -> f64 {
+pub(super) fn bleu_4(prediction: &str, label: &str) -> f64 {
     let (prediction, label): (Vec<char>, Vec<char>) = (prediction.chars().collect(), label.chars().collect());
     let (mut log, mut smoothed) = (0.0, 0);
     for order in 1..=ORDERS {

@@ -9,7 +9,7 @@ use super::words;
 /// All three are `2 p r / (p + r + 1e-8)`, with what is shared by both texts as a part `p` of the prediction and a part
 /// `r` of the label. For ROUGE-n it is the set of different n-grams that is shared; for ROUGE-L the longest common
 /// subsequence of all words.
-pub fn rouge(prediction: &str, label: &str) -> [f64; 3] {
+pub(super) fn rouge(prediction: &str, label: &str) -> [f64; 3] {
     let (prediction, label) = (words::cut(prediction), words::cut(label));
     let blank = |words: &[String]| words.iter().all(|word| word.chars().all(char::is_whitespace));
     if blank(&prediction) || blank(&label) {

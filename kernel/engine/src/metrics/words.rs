@@ -24,7 +24,7 @@ static ENDS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 ///
 /// The crate of that name differs in two things, which are put right here: it also takes rare ideographs for Chinese,
 /// and it keeps together what a dot, a hyphen or an underscore joins (`a_b-c`, `2.5.1`).
-pub fn cut(text: &str) -> Vec<String> {
+pub(super) fn cut(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (piece, is_block) in pieces(text, &BLOCK) {
         match is_block && piece != "\r\n" {
@@ -58,7 +58,7 @@ fn pieces<'a>(text: &'a str, pattern: &'a Option<Regex>) -> impl Iterator<Item =
 
 /// The words again, as they come out of sentences: joined by spaces, cut into sentences, and split at the spaces. White
 /// space is gone by that, but a sentence of white space alone leaves an empty word.
-pub fn of_sentences(words: &[String]) -> Vec<String> {
+pub(super) fn of_sentences(words: &[String]) -> Vec<String> {
     let mut text = words.join(" ");
     for end in ENDS.iter() {
         text = end.replace_all(&text, "${1}\n${2}").into_owned();

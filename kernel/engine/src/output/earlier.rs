@@ -26,7 +26,7 @@ const RESULTS: [&str; 7] = [
 ];
 
 /// A file or folder by which one sees that a training or an adapter lies here.
-pub fn found(folder: &Path) -> Option<String> {
+pub(super) fn found(folder: &Path) -> Option<String> {
     names(folder).into_iter().filter(|name| is_sign(name)).min()
 }
 
@@ -35,7 +35,7 @@ pub fn found(folder: &Path) -> Option<String> {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn set_aside(folder: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn set_aside(folder: &Path) -> io::Result<Option<PathBuf>> {
     let names: Vec<_> = names(folder).into_iter().filter(|name| is_sign(name) || is_result(name)).collect();
     let is_of_worth = |name: &String| step_of(name).is_some() || ADAPTER.contains(&name.as_str());
     if !names.iter().any(is_of_worth) && !folder.join(GATHERING).exists() {
@@ -49,7 +49,7 @@ pub fn set_aside(folder: &Path) -> io::Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn set_aside_behind(folder: &Path, step: usize) -> io::Result<Option<PathBuf>> {
+pub(super) fn set_aside_behind(folder: &Path, step: usize) -> io::Result<Option<PathBuf>> {
     let names: Vec<_> =
         names(folder).into_iter().filter(|name| step_of(name).is_some_and(|other| other > step)).collect();
     if names.is_empty() && !folder.join(GATHERING).exists() { Ok(None) } else { move_aside(folder, &names).map(Some) }

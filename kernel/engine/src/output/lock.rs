@@ -16,7 +16,7 @@ const NAME: &str = ".lock";
 /// An advisory lock on a folder: a locked file that says which process on which machine holds it. It ends with the process,
 /// however that ends.
 #[derive(Debug)]
-pub struct Lock {
+pub(super) struct Lock {
     path: PathBuf,
     /// None where this process holds the folder already.
     file: Option<File>,
@@ -25,7 +25,7 @@ pub struct Lock {
 impl Lock {
     /// # Errors
     /// Another process holds the folder; it cannot be written to.
-    pub fn take(folder: &Path) -> Result<Self> {
+    pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         let error = |source| Error::Write { path: path.clone(), source };
         loop {

@@ -16,7 +16,7 @@ use crate::settings::Kind;
 ///
 /// # Errors
 /// A word that is none of these.
-pub fn read(arguments: &[String]) -> Result<Map<String, Value>> {
+pub(super) fn read(arguments: &[String]) -> Result<Map<String, Value>> {
     let mut given = Map::new();
     let mut rest = arguments;
     while let Some((argument, behind)) = rest.split_first() {

@@ -5,7 +5,7 @@ use crate::lang::localized;
 
 /// What a key does to a run.
 #[derive(Clone, Copy, Debug)]
-pub enum Effect {
+pub(super) enum Effect {
     /// Nothing, whatever its value: it steers Python, the machine, or a kind of training that is not asked for.
     None,
     /// Nothing either, but with this value it would do nothing in LLaMA-Factory as well.
@@ -15,14 +15,14 @@ pub enum Effect {
 }
 
 /// The effect of `key`; `None` if it is no such key.
-pub fn effect(key: &str) -> Option<Effect> {
+pub(super) fn effect(key: &str) -> Option<Effect> {
     let unused = REPORTS.iter().find(|(name, _)| *name == key).map(|(_, off)| Effect::Unused(off));
     let neutral = NEUTRAL.iter().find(|(name, ..)| *name == key).map(|(_, values, why)| Effect::NoneIf(values, *why));
     let is_detail = || WITHOUT_EFFECT.contains(&key) || DETAILS.iter().any(|beginning| key.starts_with(beginning));
     unused.or(neutral).or_else(|| is_detail().then_some(Effect::None))
 }
 
-pub fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let reports = REPORTS.iter().map(|(name, _)| *name);
     WITHOUT_EFFECT.iter().copied().chain(NEUTRAL.iter().map(|(name, ..)| *name)).chain(reports)
 }
@@ -71,11 +71,7 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
             "首次评估由 eval_steps 决定；请去掉这一项",
         ),
     ),
-    (
-        "eval_delay",
-        ZERO,
-        localized("evaluations are not delayed; remove this key", "评估从一开始就进行；请去掉这一项"),
-    ),
+    ("eval_delay", ZERO, localized("evaluations are not delayed; remove this key", "评估从一开始就进行；请去掉这一项")),
     ("compute_accuracy", OFF, METRIC),
     ("metric_for_best_model", &["loss", "eval_loss"], METRIC),
     ("greater_is_better", OFF, METRIC),
@@ -120,7 +116,11 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     ("use_badam", OFF, OPTIMIZERS),
     ("use_adam_mini", OFF, OPTIMIZERS),
     ("use_muon", OFF, OPTIMIZERS),
-    ("use_llama_pro", OFF, localized("block expansion is not supported; remove this key", "不支持块扩展；请去掉这一项")),
+    (
+        "use_llama_pro",
+        OFF,
+        localized("block expansion is not supported; remove this key", "不支持块扩展；请去掉这一项"),
+    ),
     (
         "create_new_adapter",
         OFF,
@@ -140,7 +140,10 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "quantization_type",
         &["nf4"],
-        localized("4-bit quantization is NF4; write quantization_type: nf4", "4 比特量化即 NF4；请写 quantization_type: nf4"),
+        localized(
+            "4-bit quantization is NF4; write quantization_type: nf4",
+            "4 比特量化即 NF4；请写 quantization_type: nf4",
+        ),
     ),
     (
         "double_quantization",
@@ -158,26 +161,17 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "shift_attn",
         OFF,
-        localized(
-            "shifted sparse attention is not supported; remove this key",
-            "不支持 S^2-Attn；请去掉这一项",
-        ),
+        localized("shifted sparse attention is not supported; remove this key", "不支持 S^2-Attn；请去掉这一项"),
     ),
     (
         "mixture_of_depths",
         UNSET,
-        localized(
-            "mixture of depths is not supported; remove this key",
-            "不支持深度混合；请去掉这一项",
-        ),
+        localized("mixture of depths is not supported; remove this key", "不支持深度混合；请去掉这一项"),
     ),
     (
         "resize_vocab",
         OFF,
-        localized(
-            "resizing the vocabulary is not supported yet; remove this key",
-            "尚不支持扩大词表；请去掉这一项",
-        ),
+        localized("resizing the vocabulary is not supported yet; remove this key", "尚不支持扩大词表；请去掉这一项"),
     ),
     ("new_special_tokens", UNSET, NEW_TOKENS),
     ("add_tokens", UNSET, NEW_TOKENS),
@@ -204,7 +198,10 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "image_do_pan_and_scan",
         OFF,
-        localized("Qwen2.5-VL does not split images into parts; remove this key", "Qwen2.5-VL 不切分图片；请去掉这一项"),
+        localized(
+            "Qwen2.5-VL does not split images into parts; remove this key",
+            "Qwen2.5-VL 不切分图片；请去掉这一项",
+        ),
     ),
     ("label_smoothing_factor", ZERO, LOSSES),
     ("use_dft_loss", OFF, LOSSES),
@@ -218,7 +215,10 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
     (
         "dataloader_drop_last",
         OFF,
-        localized("the last, smaller batch is used as well; remove this key", "最后一个较小的批次也参与训练；请去掉这一项"),
+        localized(
+            "the last, smaller batch is used as well; remove this key",
+            "最后一个较小的批次也参与训练；请去掉这一项",
+        ),
     ),
     ("push_to_hub", OFF, localized("uploading is not supported; remove this key", "不支持上传；请去掉这一项")),
     (
@@ -414,7 +414,7 @@ const DETAILS: &[&str] = &[
 ];
 
 /// How LLaMA-Factory makes the answers of a prediction unless it is told otherwise.
-pub const GENERATION: &[(&str, &str)] = &[
+pub(super) const GENERATION: &[(&str, &str)] = &[
     ("do_sample", "true"),
     ("temperature", "0.95"),
     ("top_p", "0.7"),
@@ -424,14 +424,14 @@ pub const GENERATION: &[(&str, &str)] = &[
 ];
 
 /// Settings of ours that LLaMA-Factory has not.
-pub const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample"];
+pub(super) const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
-pub const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];
+pub(super) const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];
 
 /// What would make another model of an export, or send it somewhere: name, values that change nothing, why others cannot be
 /// followed.
-pub const EXPORT: &[(&str, &[&str], Localized)] = &[
+pub(super) const EXPORT: &[(&str, &[&str], Localized)] = &[
     (
         "export_quantization_bit",
         UNSET,
@@ -445,7 +445,11 @@ pub const EXPORT: &[(&str, &[&str], Localized)] = &[
         OFF,
         localized("weights are written as safetensors; remove this key", "权重写成 safetensors；请去掉这一项"),
     ),
-    ("export_hub_model_id", UNSET, localized("uploading is not supported; remove this key", "不支持上传；请去掉这一项")),
+    (
+        "export_hub_model_id",
+        UNSET,
+        localized("uploading is not supported; remove this key", "不支持上传；请去掉这一项"),
+    ),
     (
         "infer_dtype",
         &["auto"],

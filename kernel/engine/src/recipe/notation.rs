@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// As `str` writes it on a command line, in quotes where a shell would take it apart.
-pub fn python(value: &Value) -> String {
+pub(super) fn python(value: &Value) -> String {
     match value {
         Value::Null => "None".to_string(),
         Value::Bool(true) => "True".to_string(),
@@ -16,7 +16,7 @@ pub fn python(value: &Value) -> String {
 }
 
 /// As a value of a YAML mapping that PyYAML reads as it was meant.
-pub fn yaml(value: &Value) -> String {
+pub(super) fn yaml(value: &Value) -> String {
     match value {
         Value::Number(number) if number.is_f64() => {
             // Without the point it reads a text.

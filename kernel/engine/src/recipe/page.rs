@@ -2,7 +2,7 @@
 
 /// The arguments that LLaMA-Factory's web page writes for a training, in its order, with the values of those that are
 /// no settings here.
-pub const PAGE: &[(&str, &str)] = &[
+pub(super) const PAGE: &[(&str, &str)] = &[
     ("stage", "sft"),
     ("do_train", "true"),
     ("model_name_or_path", ""),

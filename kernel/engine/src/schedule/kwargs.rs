@@ -40,7 +40,7 @@ pub enum KwargType {
 ///
 /// # Errors
 /// A key or a value by its name.
-pub fn check(settings: &Settings) -> Result<(), ScheduleError> {
+pub(crate) fn check(settings: &Settings) -> Result<(), ScheduleError> {
     let (schedule, Mapping(kwargs)) = (settings.lr_scheduler_type, &settings.lr_scheduler_kwargs);
     let name = || settings.get("lr_scheduler_type").unwrap_or_default();
     let known = keys(schedule);
@@ -97,19 +97,19 @@ fn expected(key: &str) -> KwargType {
 pub(super) struct Kwargs<'a>(pub &'a Mapping);
 
 impl Kwargs<'_> {
-    pub fn get(&self, key: &str) -> Option<f64> {
+    pub(super) fn get(&self, key: &str) -> Option<f64> {
         self.0.0.get(key).and_then(Value::as_f64)
     }
 
-    pub fn number(&self, key: &str, default: f64) -> f64 {
+    pub(super) fn number(&self, key: &str, default: f64) -> f64 {
         self.get(key).unwrap_or(default)
     }
 
-    pub fn whole(&self, key: &str, default: usize) -> usize {
+    pub(super) fn whole(&self, key: &str, default: usize) -> usize {
         self.get(key).map_or(default, |number| number as usize)
     }
 
-    pub fn word(&self, key: &str) -> Option<&str> {
+    pub(super) fn word(&self, key: &str) -> Option<&str> {
         self.0.0.get(key).and_then(Value::as_str)
     }
 }

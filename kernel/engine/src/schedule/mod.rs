@@ -11,7 +11,7 @@ use kwargs::Kwargs;
 
 pub use kwargs::KwargType;
 pub use kwargs::ScheduleError;
-pub use kwargs::check;
+pub(crate) use kwargs::check;
 
 /// The learning rate of optimizer step `step` (0 for the first) of `total`; `eval_losses` are those found so far.
 ///
@@ -30,7 +30,7 @@ pub use kwargs::check;
 /// - constant_with_warmup: 1; constant: 1 from the first step on; reduce_lr_on_plateau: see [`plateau`]
 ///
 /// Source: `transformers/optimization.py`, with the values that LLaMA-Factory leaves or gives.
-pub fn learning_rate(settings: &Settings, step: usize, total: usize, eval_losses: &[f64]) -> f64 {
+pub(crate) fn learning_rate(settings: &Settings, step: usize, total: usize, eval_losses: &[f64]) -> f64 {
     let highest = settings.learning_rate;
     let kwargs = Kwargs(&settings.lr_scheduler_kwargs);
     if settings.lr_scheduler_type == LrSchedulerType::ReduceLrOnPlateau {

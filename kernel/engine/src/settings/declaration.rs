@@ -38,7 +38,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub const NONE: Self = Self { transient: false, no_effect_on_result: false, location: false };
+    pub(crate) const NONE: Self = Self { transient: false, no_effect_on_result: false, location: false };
 }
 
 /// What a setting belongs to.

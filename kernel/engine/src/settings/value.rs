@@ -162,7 +162,7 @@ impl Value for AnyText {
 const EMPTY: &str = "\"\"";
 
 /// Bytes that no path of any system is longer than.
-pub const LONGEST_PATH: usize = 4096;
+pub(crate) const LONGEST_PATH: usize = 4096;
 
 impl Value for PathBuf {
     const KIND: Kind = Kind::Path;

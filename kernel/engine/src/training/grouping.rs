@@ -10,7 +10,7 @@ use tunebook_data::Position;
 use tunebook_data::Sampler;
 
 /// Some micro-batches of one optimizer step, one after the other.
-pub struct MicroBatchGroup {
+pub(crate) struct MicroBatchGroup {
     /// The samples of each.
     pub micro_batches: Vec<Vec<usize>>,
     /// The position behind the last one.
@@ -23,7 +23,7 @@ pub struct MicroBatchGroup {
 /// The step is the same but for the order of sums; matrix products with more rows make better use of the weights that they
 /// read, and a prefix that samples share is computed once for all of them.
 #[derive(Clone)]
-pub struct Grouping {
+pub(crate) struct Grouping {
     pub sampler: Sampler,
     pub position: Position,
     /// Micro-batches of the step that are done.
@@ -38,7 +38,7 @@ pub struct Grouping {
 
 impl Grouping {
     /// The next group; the one after it begins where this one ends.
-    pub fn advance(&mut self) -> MicroBatchGroup {
+    pub(crate) fn advance(&mut self) -> MicroBatchGroup {
         let (mut micro_batches, mut tokens) = (Vec::new(), 0);
         loop {
             let samples = self.sampler.micro_batch(self.position).to_vec();

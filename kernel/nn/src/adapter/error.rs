@@ -22,9 +22,7 @@ pub enum AdapterError {
     AllFrozen,
     #[error("{key} `{module}` is not a module of the model{REMEDY}it can be some of {names}")]
     UnknownTrainable { key: &'static str, module: String, names: String },
-    #[error(
-        "{what} needs the full weights, but the model is loaded quantized{REMEDY}load it without quantization_bit"
-    )]
+    #[error("{what} needs the full weights, but the model is loaded quantized{REMEDY}load it without quantization_bit")]
     Quantized { what: NeedsFullWeights },
     #[error("tensor `{name}` in {path} does not belong to the loaded model{REMEDY}the file was made for another model")]
     UnknownWeight { path: PathBuf, name: String },

@@ -42,7 +42,7 @@ pub(super) enum Piece {
 
 impl Piece {
     /// The tensor's name behind that of its layer, as PEFT's files have it.
-    pub fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::A => ".lora_A.weight",
             Self::B => ".lora_B.weight",

@@ -26,7 +26,7 @@ use crate::ops::scale_columns;
 use crate::ops::widened;
 
 /// What the adapter that is on does to a layer.
-pub struct ActiveLora<'a> {
+pub(super) struct ActiveLora<'a> {
     pub lora: &'a Lora,
     pub scaling: f32,
     pub dropout: Option<Dropout>,
@@ -44,7 +44,7 @@ impl ActiveLora<'_> {
     ///
     /// With DoRA, g = magnitude / ‖V‖ and no dropout `y = g (x Wᵀ + h Bᵀ) + bias`; with dropout, as PEFT has it,
     /// `y = x Wᵀ + bias + (g - 1) D(x) Wᵀ + g h Bᵀ`.
-    pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+    pub(super) fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let (y, h) = match (&self.lora.magnitude, self.dropout) {
             (None, None) if self.lora.initial.is_none() => return self.lora_linear(x, bias, self.y_dtype),
             (None, _) => {
@@ -72,7 +72,13 @@ impl ActiveLora<'_> {
     /// it was not kept.
     ///
     /// With dh = scaling · dy B: dB = dyᵀ h, dA = dhᵀ D(x), dx = dy W + D(dh A) - scaling · dy B₀ A₀.
-    pub fn backward(&self, x: &Tensor, h: Option<&Tensor>, dy: &Tensor, gradients: &mut Gradients) -> Result<Tensor> {
+    pub(super) fn backward(
+        &self,
+        x: &Tensor,
+        h: Option<&Tensor>,
+        dy: &Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
         let dropped = self.dropped(x)?;
         let h = h.map_or_else(|| self.h(&dropped), |h| Ok(h.clone()))?;
         let dx = match &self.lora.magnitude {

@@ -27,7 +27,7 @@ impl Matrix {
 }
 
 /// A vector: a bias, or the weight of a norm.
-pub struct Vector {
+pub(crate) struct Vector {
     pub(crate) name: String,
     /// On the model's device.
     pub(crate) frozen: Tensor,
@@ -35,17 +35,17 @@ pub struct Vector {
 
 impl Vector {
     /// What a pass reads.
-    pub fn values<'a>(&'a self, ctx: ForwardContext<'a>) -> &'a Tensor {
+    pub(crate) fn values<'a>(&'a self, ctx: ForwardContext<'a>) -> &'a Tensor {
         self.trained(ctx).map_or(&self.frozen, |var| var)
     }
 
     /// The copy that trains.
-    pub fn trained<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
+    pub(crate) fn trained<'a>(&self, ctx: ForwardContext<'a>) -> Option<&'a Var> {
         ctx.adapter?.tensor(&self.name)
     }
 
     /// As a bias that was added to rows whose gradient is dy, `[T, width]`: adds its own gradient, if it trains.
-    pub fn bias_backward(&self, dy: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<()> {
+    pub(crate) fn bias_backward(&self, dy: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<()> {
         match self.trained(ctx) {
             Some(var) => add_bias_gradient(&gradients.sum(var)?, dy),
             None => Ok(()),

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// `n` values in [-1, 1).
-pub fn random(seed: u64, n: usize) -> Vec<f32> {
+pub(crate) fn random(seed: u64, n: usize) -> Vec<f32> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     (0..n).map(|_| generator.random_range(-1.0..1.0)).collect()
 }
@@ -17,12 +17,12 @@ thread_local! {
 }
 
 /// Whether operations of this thread compute as they do on a device, though their operands lie in CPU memory.
-pub fn as_on_device() -> bool {
+pub(crate) fn as_on_device() -> bool {
     AS_ON_DEVICE.get()
 }
 
 /// Runs `f` as is, and as on a device.
-pub fn both_ways<R>(f: impl Fn() -> R) -> [R; 2] {
+pub(crate) fn both_ways<R>(f: impl Fn() -> R) -> [R; 2] {
     [false, true].map(|on_device| {
         AS_ON_DEVICE.set(on_device);
         let result = f();
@@ -33,7 +33,7 @@ pub fn both_ways<R>(f: impl Fn() -> R) -> [R; 2] {
 
 /// Checks an operation, both ways, on random matrices of these shapes: its value against `reference`, and what `backward` makes
 /// of the operands and dy, the gradients of L = Σ dyᵢ yᵢ (random dy), against central differences of the reference.
-pub fn check(
+pub(crate) fn check(
     shapes: &[(usize, usize)],
     forward: impl Fn(&[Tensor]) -> Result<Tensor>,
     backward: impl Fn(&[Tensor], &Tensor) -> Result<Vec<Tensor>>,
@@ -82,7 +82,7 @@ pub fn check(
 }
 
 /// Every element within 1e-5 of the larger of 1 and the largest expected element.
-pub fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
+pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}: number of elements");
     let bound = 1e-5 * expected.iter().fold(1f64, |largest, e| largest.max(e.abs()));
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {

@@ -14,7 +14,7 @@ const BOTTOM: f64 = 24.0;
 const RIGHT: f64 = 10.0;
 
 /// JupyterLab's blue where there is one.
-pub const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
+pub(super) const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
 
 /// The colour of evaluations, beside that of the training.
 const EVALUATION: &str = "var(--jp-warn-color1, #ff7f0e)";

@@ -1,7 +1,7 @@
 //! Text inside HTML.
 
 /// `text` with what HTML would read as markup escaped; it may also stand in an attribute between double quotes.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

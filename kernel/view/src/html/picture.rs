@@ -16,7 +16,7 @@ const LARGEST: u32 = 280;
 
 /// The image as a JPEG in base64, in the size that `size` computes from its own (width and height); none if it cannot
 /// be read any more.
-pub fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<String> {
+pub(super) fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> Option<String> {
     let picture = tunebook_data::read_picture(path).ok()?.rgb;
     let (width, height) = size(picture.dimensions());
     let shown = image::imageops::thumbnail(&picture, width.max(1), height.max(1));

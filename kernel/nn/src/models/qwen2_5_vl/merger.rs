@@ -15,7 +15,7 @@ use super::config::VisionConfig;
 use super::vision_block::EPS;
 
 /// Neighbouring patches to one token: norm, join, and a two-layer perceptron with the exact GELU.
-pub struct Merger {
+pub(super) struct Merger {
     ln_q: Norm,
     pub first: Linear,
     pub second: Linear,
@@ -24,7 +24,7 @@ pub struct Merger {
 }
 
 impl Merger {
-    pub fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
+    pub(super) fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
         let block = config.spatial_merge_size * config.spatial_merge_size;
         let joined = config.hidden_size * block;
         Ok(Self {
@@ -36,13 +36,19 @@ impl Merger {
     }
 
     /// `x` is `[T, hidden]`, the result `[T / block, out_hidden]`.
-    pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
         let (hidden, _) = self.first.forward(&self.joined(x, ctx)?, ctx)?;
         Ok(self.second.forward(&gelu(&hidden)?, ctx)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
-    pub fn backward(&self, x: &Tensor, dy: &Tensor, ctx: ForwardContext, gradients: &mut Gradients) -> Result<Tensor> {
+    pub(super) fn backward(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        ctx: ForwardContext,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
         let joined = self.joined(x, ctx)?;
         let (hidden, h) = self.first.forward(&joined, ctx)?;
         let dactivated = self.second.backward(&gelu(&hidden)?, None, dy, ctx, gradients)?;

@@ -30,7 +30,7 @@ use super::vision_block::VisionBlock;
 use super::windows::Windows;
 
 /// `model.visual`.
-pub struct VisionModel {
+pub(super) struct VisionModel {
     config: VisionConfig,
     window: usize,
     /// The 3-D convolution whose stride is its kernel, as the matrix that it is.
@@ -42,7 +42,7 @@ pub struct VisionModel {
 }
 
 impl VisionModel {
-    pub fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
+    pub(super) fn load(config: &Config, loader: &mut Loader) -> crate::Result<Self> {
         let vision = &config.vision;
         let names = loader.shape.names;
         let prefix = names.vision_tower;

@@ -22,10 +22,10 @@ use crate::ops::swiglu_backward;
 use super::config::VisionConfig;
 
 /// RMSNorm epsilon of the tower, fixed by the architecture.
-pub const EPS: f32 = 1e-6;
+pub(super) const EPS: f32 = 1e-6;
 
 /// `x += attention(norm1(x))`, then `x += mlp(norm2(x))`.
-pub struct VisionBlock {
+pub(super) struct VisionBlock {
     norm1: Norm,
     qkv: Linear,
     proj: Linear,
@@ -51,7 +51,7 @@ struct Activations {
 }
 
 impl VisionBlock {
-    pub fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
+    pub(super) fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
             norm1: loader.norm(&format!("{prefix}.norm1"), hidden, EPS)?,
@@ -66,29 +66,35 @@ impl VisionBlock {
         })
     }
 
-    pub fn linears(&self) -> [&Linear; 5] {
+    pub(super) fn linears(&self) -> [&Linear; 5] {
         let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
         [qkv, proj, gate_proj, up_proj, down_proj]
     }
 
-    pub fn linears_mut(&mut self) -> [&mut Linear; 5] {
+    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 5] {
         let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
         [qkv, proj, gate_proj, up_proj, down_proj]
     }
 
     /// Whether the adapter that is on trains anything here.
-    pub fn trains(&self, ctx: ForwardContext) -> bool {
+    pub(super) fn trains(&self, ctx: ForwardContext) -> bool {
         self.linears().iter().any(|linear| linear.trains(ctx)) || self.norm1.trains(ctx) || self.norm2.trains(ctx)
     }
 
     /// `x` is `[T, hidden]`, the patches of all `segments`.
-    pub fn forward(&self, x: &Tensor, rotary: &Rotary, segments: &Segments, ctx: ForwardContext) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        segments: &Segments,
+        ctx: ForwardContext,
+    ) -> Result<Tensor> {
         let Activations { middle, gate, up, .. } = self.activations(x, rotary, segments, ctx)?;
         add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, ctx)?.0)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
-    pub fn backward(
+    pub(super) fn backward(
         &self,
         x: &Tensor,
         dy: &Tensor,

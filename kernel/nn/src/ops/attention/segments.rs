@@ -57,7 +57,7 @@ impl Segments {
 
 impl Segment {
     /// How many keys a query sees, the query counted from the segment's first.
-    pub fn visible(&self, query: usize) -> usize {
+    pub(super) fn visible(&self, query: usize) -> usize {
         if self.causal { self.k.len() - self.q.len() + query + 1 } else { self.k.len() }
     }
 }

@@ -7,7 +7,7 @@ use super::super::on_device::{accumulate, add_rows, product_nn, product_nt, prod
 use super::{GradientSums, Labels, head_chunk};
 
 /// The loss; the gradients are added to `sums`.
-pub fn linear_cross_entropy(
+pub(super) fn linear_cross_entropy(
     x: &Tensor,
     head: &Tensor,
     labels: Labels<'_>,
