@@ -136,7 +136,7 @@ fn the_samples_that_llamafactory_holds_back_are_held_back() {
         (vec![("val_size", "0.5")], "eval_dataset"),
         (vec![("eval_dataset", "none"), ("val_size", "43")], "val_size 43 of 20 samples"),
         (vec![("val_size", "0"), ("interleave_probs", "0.5,0.6")], "add up to 1"),
-        (vec![("interleave_probs", "1")], "1 numbers for 2 data sets"),
+        (vec![("interleave_probs", "1")], "1 numbers for 2 datasets"),
         (vec![("mix_strategy", "concat"), ("interleave_probs", "0.5,0.5")], "mix_strategy"),
     ] {
         set(&mut session, &settings);

@@ -65,7 +65,7 @@ fn a_session_is_told_in_json() {
     assert!(micro_batch["done"].is_f64(), "{micro_batch}");
     assert_eq!(told.all("event", "Step").len(), 4);
     assert_eq!(told.all("event", "Evaluated").len(), 2);
-    assert!(told.last("event", "Evaluated")["loss"].is_f64() && told.last("event", "Plan")["least"].is_f64());
+    assert!(told.last("event", "Evaluated")["loss"].is_f64() && told.last("event", "MemoryEstimate")["least"].is_f64());
     assert_eq!(told.all("event", "Answering"), [json!("base"), json!("default")]);
     assert!(told.last("event", "Text").is_string());
     assert!(told.last("event", "Progress")["task"].is_string());

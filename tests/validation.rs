@@ -189,7 +189,7 @@ fn what_cannot_be_followed_is_refused_before_the_first_step() {
         (&[("early_stopping_steps", "2"), ("val_size", "0")][..], "early_stopping_steps needs evaluations"),
         (&[("load_best_model_at_end", "true")], "load_best_model_at_end needs checkpoints: set output_dir"),
         (&[("lr_scheduler_type", "reduce_lr_on_plateau"), ("eval_strategy", "no")], "reduce_lr_on_plateau needs"),
-        (&[("lr_scheduler_type", "cosine_with_min_lr")], "needs min_lr or min_lr_rate"),
+        (&[("lr_scheduler_type", "cosine_with_min_lr")], "needs either min_lr or min_lr_rate"),
     ] {
         let error = session(None, settings, &cx).train(Some(1), &cx).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

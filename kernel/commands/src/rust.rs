@@ -45,7 +45,9 @@ fn block(text: &str) -> Option<&str> {
 /// Why Rust was not carried out, or not to its end.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RustError {
-    #[error("this tunebook was built without Rust cells{REMEDY}build it with its default features")]
+    #[error(
+        "this tunebook was built without Rust cells{REMEDY}`cargo install --path repl --features rust-cells` installs one with them"
+    )]
     NotBuilt,
     #[error(
         "Rust can be run at the prompt, from a pipe and in notebooks, but not in a file that `run` reads{REMEDY}pipe the file instead"

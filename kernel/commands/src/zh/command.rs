@@ -59,7 +59,9 @@ impl Chinese for Error {
 impl Chinese for RustError {
     fn zh(&self) -> String {
         match self {
-            Self::NotBuilt => format!("这个 tunebook 编译时没有包含 Rust 单元格{REMEDY_ZH}请用默认特性编译"),
+            Self::NotBuilt => format!(
+                "这个 tunebook 编译时没有包含 Rust 单元格{REMEDY_ZH}请用 `cargo install --path repl --features rust-cells` 安装包含它的版本"
+            ),
             Self::NotHere => {
                 format!("Rust 可以在提示符、管道和笔记本中运行，不能在 `run` 读取的文件中运行{REMEDY_ZH}请改用管道")
             }
