@@ -20,7 +20,7 @@ use tunebook_data::pack;
 use tunebook_data::split;
 use twox_hash::XxHash3_64;
 
-use crate::checkpoint::DataMark;
+use crate::checkpoint::DataFingerprint;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -52,7 +52,7 @@ pub struct ChosenData {
     pub skipped: Vec<Skipped>,
     pub report: DataReport,
     /// The fingerprint by which checkpoints recognise the data.
-    pub mark: DataMark,
+    pub fingerprint: DataFingerprint,
     /// The settings that it was read with.
     pub settings: Settings,
 }
@@ -101,14 +101,14 @@ impl ChosenData {
         let eval: Vec<_> = eval.into_iter().flatten().collect();
         let counted = SkippedKind::count(&skipped);
         let report = DataReport { system, ..report(names, &train, &eval, counted, processor, settings) };
-        let mark = DataMark {
+        let fingerprint = DataFingerprint {
             names: names.to_vec(),
             samples: train.len(),
             eval_samples: eval.len(),
             train: fingerprint(train.iter().map(Vec::as_slice)),
             eval: fingerprint(eval.iter().map(std::slice::from_ref)),
         };
-        Ok(Self { train, eval, skipped, report, mark, settings: settings.clone() })
+        Ok(Self { train, eval, skipped, report, fingerprint, settings: settings.clone() })
     }
 
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.

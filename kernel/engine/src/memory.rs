@@ -26,7 +26,7 @@ pub(crate) struct StepMemory {
     /// The adapter with its gradients and, unless a device computes, the optimizer's two moments, the layers' inputs, and
     /// what one layer and a chunk of the head need while they are computed.
     needed: u64,
-    /// The inner values of one layer, if they are kept from the forward to the backward pass.
+    /// The activations of one layer, if it saves them for the backward pass.
     a_layer: u64,
     /// The weights of one layer, if they lie in a file that is mapped.
     layer_weights: u64,
@@ -62,9 +62,9 @@ const PROGRAM: u64 = 90 << 20;
 /// for them.
 const TOKENS_AT_ONCE: usize = 1024;
 
-/// The most tokens of several micro-batches that go through the model together: none, unless all layers can keep their
-/// inner values for so many. A training that has begun goes on as `before` as long as that fits at all: the sums of
-/// gradients, and with them the bits, follow from it.
+/// The most tokens of several micro-batches that go through the model together; 0 disables grouping, where some layers would
+/// have to recompute their activations for so many. A training that has begun keeps its value of `before` as long as that
+/// fits at all, because the order in which gradients are summed, and with it their bits, follows from it.
 pub(crate) fn tokens_at_once(
     net: &VisionLanguageModel,
     trainable: Trainable,
@@ -115,22 +115,22 @@ impl StepMemory {
         self.needed
     }
 
-    /// Bytes for the whole process if no layer keeps its inner values.
+    /// Bytes for the whole process if every layer recomputes its activations.
     pub(crate) fn least(&self) -> u64 {
         self.weights + self.needed
     }
 
-    /// Bytes if all do.
+    /// Bytes if all layers save theirs.
     pub(crate) fn most(&self) -> u64 {
         self.least() + self.layers as u64 * self.a_layer
     }
 
-    /// As many layers save their activations as fit into `limit` GB for the whole process, weights being evicted
-    /// first; without a limit, as fit into half of what is free beside the model's weights, all of which are given back, or
-    /// into the memory of a device of its own.
+    /// Has as many layers save their activations as fit into `limit` GB for the whole process, and evicts weights before
+    /// a layer has to recompute. Without a limit, the room is half of the free memory beside the model's weights, which are
+    /// all evicted, or the memory of a device of its own.
     ///
     /// # Errors
-    /// The step does not fit into `limit` even if no layer keeps anything.
+    /// The step does not fit into `limit` even if every layer recomputes.
     pub(crate) fn plan(&self, limit: Option<f64>) -> Result<CheckpointPlan> {
         let fitting = |room: u64| self.layers.min((room / self.a_layer) as usize);
         let Some(gigabytes) = limit else {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::checkpoint::DataMark;
-use crate::checkpoint::Marks;
-use crate::checkpoint::ModelMark;
+use crate::checkpoint::DataFingerprint;
+use crate::checkpoint::Fingerprint;
+use crate::checkpoint::ModelFingerprint;
 use crate::checkpoint::STATE;
 use crate::checkpoint::folder;
 use crate::difference::DataDifference;
@@ -46,9 +46,9 @@ pub(crate) fn find(from: Option<&Path>, output_dir: Option<&Path>) -> Result<Pat
 /// Behind the number of bits in a checkpoint.
 const BITS: &str = " bits";
 
-pub(crate) fn model_mark(model: &Model) -> ModelMark {
+pub(crate) fn model_fingerprint(model: &Model) -> ModelFingerprint {
     let report = &model.report;
-    ModelMark {
+    ModelFingerprint {
         name: report.name.clone(),
         parameters: report.parameters,
         dtype: report.dtype.clone(),
@@ -110,7 +110,7 @@ pub(crate) struct Resumed {
 /// # Errors
 /// A value that this version does not take.
 pub(crate) fn settings(
-    marks: &Marks,
+    fingerprint: &Fingerprint,
     now: &Settings,
     is_meant: &dyn Fn(&str) -> bool,
     has_data: bool,
@@ -118,7 +118,7 @@ pub(crate) fn settings(
     let mut resumed = Resumed { settings: now.clone(), taken: Vec::new(), differing: Vec::new() };
     for setting in declarations().iter().filter(|setting| is_kept(setting)) {
         let name = setting.name;
-        let Some(then) = marks.settings.get(name).filter(|then| **then != setting.get(now)) else { continue };
+        let Some(then) = fingerprint.settings.get(name).filter(|then| **then != setting.get(now)) else { continue };
         if has_data && chooses_data(setting) {
             continue;
         }
@@ -134,10 +134,10 @@ pub(crate) fn settings(
 }
 
 /// The settings of the data whose values have changed.
-pub(crate) fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDifference> {
+pub(crate) fn data_settings(fingerprint: &Fingerprint, now: &Settings) -> Vec<SettingDifference> {
     let of_data = declarations().iter().filter(|s| matches!(s.group, Group::Data | Group::Prompt | Group::Pictures));
     let differing = |setting: &Declaration| {
-        let (then, now) = (marks.settings.get(setting.name)?.clone(), setting.get(now));
+        let (then, now) = (fingerprint.settings.get(setting.name)?.clone(), setting.get(now));
         (then != now).then(|| SettingDifference { key: setting.name.to_string(), then, now })
     };
     of_data.filter(|s| !chooses_data(s)).filter_map(differing).collect()
@@ -145,8 +145,10 @@ pub(crate) fn data_settings(marks: &Marks, now: &Settings) -> Vec<SettingDiffere
 
 /// # Errors
 /// The checkpoint was made with a model of another kind, or one that forms products otherwise.
-pub(crate) fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) -> Result<()> {
-    let bits = |mark: &ModelMark| mark.quantized.as_ref().map(|bits| bits.trim_end_matches(BITS).to_string());
+pub(crate) fn check_model(checkpoint: &Path, then: &ModelFingerprint, now: &ModelFingerprint) -> Result<()> {
+    let bits = |fingerprint: &ModelFingerprint| {
+        fingerprint.quantized.as_ref().map(|bits| bits.trim_end_matches(BITS).to_string())
+    };
     // A checkpoint of an earlier version does not tell.
     let weights = then.weights.clone().zip(now.weights.clone());
     let differences = [
@@ -167,8 +169,8 @@ pub(crate) fn check_model(checkpoint: &Path, then: &ModelMark, now: &ModelMark) 
 /// The checkpoint was made with other samples than those that are chosen; it says which.
 pub(crate) fn check_data(
     checkpoint: &Path,
-    then: &DataMark,
-    now: &DataMark,
+    then: &DataFingerprint,
+    now: &DataFingerprint,
     settings: Vec<SettingDifference>,
 ) -> Result<()> {
     if (&then.train, &then.eval) == (&now.train, &now.eval) {
@@ -176,7 +178,8 @@ pub(crate) fn check_data(
     }
     let names =
         (then.names != now.names).then(|| DataDifference::Names { then: then.names.clone(), now: now.names.clone() });
-    let count = |mark: &DataMark| SampleCounts { train: mark.samples, eval: mark.eval_samples };
+    let count =
+        |fingerprint: &DataFingerprint| SampleCounts { train: fingerprint.samples, eval: fingerprint.eval_samples };
     let samples = (count(then) != count(now)).then(|| DataDifference::Samples { then: count(then), now: count(now) });
     let settings = settings.into_iter().map(DataDifference::Setting);
     let mut differences: Vec<_> = names.into_iter().chain(samples).chain(settings).collect();

@@ -248,21 +248,28 @@ impl Session {
         let model = self.model()?;
         let folder = resume::find(from, self.settings.output_dir.as_deref())?;
         let opened = Opened::read(&folder)?;
-        let marks = opened.marks();
-        resume::check_model(&folder, &marks.model, &resume::model_mark(model))?;
+        let fingerprint = opened.fingerprint();
+        resume::check_model(&folder, &fingerprint.model, &resume::model_fingerprint(model))?;
         let resume::Resumed { mut settings, taken, differing } =
-            resume::settings(marks, &self.settings, is_meant, self.data.is_some())?;
+            resume::settings(fingerprint, &self.settings, is_meant, self.data.is_some())?;
         let output = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !is_meant("output_dir") {
             settings.output_dir = Some(output.to_path_buf());
         }
         let read = match &self.data {
             Some(_) => None,
-            None => Some(ChosenData::read(&marks.data.names, model, &processor(model, &settings)?, &settings, cx)?),
+            None => {
+                Some(ChosenData::read(&fingerprint.data.names, model, &processor(model, &settings)?, &settings, cx)?)
+            }
         };
         let data = read.as_ref().or(self.data.as_ref()).ok_or(Error::NoData)?;
-        resume::check_data(&folder, &marks.data, &data.mark, resume::data_settings(marks, &data.settings))?;
-        let (name, names) = (marks.adapter.clone(), marks.data.names.clone());
+        resume::check_data(
+            &folder,
+            &fingerprint.data,
+            &data.fingerprint,
+            resume::data_settings(fingerprint, &data.settings),
+        )?;
+        let (name, names) = (fingerprint.adapter.clone(), fingerprint.data.names.clone());
         let (adapter, run) = Run::resume(opened.load(&model.net)?, output.to_path_buf());
         let (step, micro_batches) = (run.step(), run.open_micro_batches());
         let total_steps = run.total_steps(data.train.len(), &settings);

@@ -13,9 +13,9 @@ pub(crate) mod folder;
 mod state;
 
 pub(crate) use state::Checkpoint;
-pub(crate) use state::DataMark;
-pub(crate) use state::Marks;
-pub(crate) use state::ModelMark;
+pub(crate) use state::DataFingerprint;
+pub(crate) use state::Fingerprint;
+pub(crate) use state::ModelFingerprint;
 pub(crate) use state::Opened;
 
 /// Where the training stands.

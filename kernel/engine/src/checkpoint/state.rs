@@ -21,9 +21,9 @@ use crate::training_state::TrainingState;
 
 /// What a checkpoint was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Marks {
-    pub model: ModelMark,
-    pub data: DataMark,
+pub struct Fingerprint {
+    pub model: ModelFingerprint,
+    pub data: DataFingerprint,
     /// The name of the adapter in the session.
     pub adapter: String,
     /// Settings by their names, as they are set.
@@ -32,7 +32,7 @@ pub struct Marks {
 
 /// The fingerprint of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelMark {
+pub struct ModelFingerprint {
     pub name: String,
     pub parameters: usize,
     /// Precision of matrix products.
@@ -45,7 +45,7 @@ pub struct ModelMark {
 
 /// The fingerprint of encoded data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DataMark {
+pub struct DataFingerprint {
     pub names: Vec<String>,
     /// Number of training units; a pack counts as one.
     pub samples: usize,
@@ -61,7 +61,7 @@ pub struct DataMark {
 struct State {
     version: u32,
     #[serde(flatten)]
-    marks: Marks,
+    fingerprint: Fingerprint,
     /// The value in the session: an adapter that began as PiSSA is written with another one.
     lora_alpha: Option<f64>,
     optimizer_step: i32,
@@ -95,8 +95,8 @@ impl Opened {
         Ok(Self { folder: folder.to_path_buf(), state: serde_json::from_slice(&text).map_err(json)? })
     }
 
-    pub(crate) fn marks(&self) -> &Marks {
-        &self.state.marks
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.state.fingerprint
     }
 
     /// Reads the rest.
@@ -129,11 +129,17 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn write(folder: &Path, marks: Marks, adapter: &Adapter, training: &TrainingState, log: &Log) -> Result<()> {
+    pub fn write(
+        folder: &Path,
+        fingerprint: Fingerprint,
+        adapter: &Adapter,
+        training: &TrainingState,
+        log: &Log,
+    ) -> Result<()> {
         tensor_file::write(&folder.join(TENSORS), &[], training.tensors(&adapter.vars())?)?;
         let state = State {
             version: VERSION,
-            marks,
+            fingerprint,
             lora_alpha: adapter.config.as_ref().map(|config| config.lora_alpha),
             optimizer_step: training.optimizer.steps(),
             run: training.run.clone(),

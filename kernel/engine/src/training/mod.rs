@@ -122,7 +122,7 @@ impl Run {
     }
 
     /// Makes `steps` optimizer steps, or all that are left. Stops when it is asked to: between two batches of an evaluation,
-    /// or within micro-batches if they are the first of a step, which are then made again, or else after them. The next call
+    /// or within micro-batches if they are the first of a step, which are then computed again, or else after them. The next call
     /// goes on from there.
     ///
     /// A sample that cannot be used is left out, unless `on_bad_sample` is `stop`; a step is the mean over the

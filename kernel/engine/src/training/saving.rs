@@ -8,7 +8,7 @@ use tunebook_nn::adapter::Adapter;
 use super::Run;
 use super::TrainInputs;
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::Marks;
+use crate::checkpoint::Fingerprint;
 use crate::checkpoint::folder;
 use crate::error::Error;
 use crate::error::Result;
@@ -133,13 +133,13 @@ impl Run {
             if settings.save_only_model {
                 return Ok(());
             }
-            let marks = Marks {
-                model: resume::model_mark(model),
-                data: data.mark.clone(),
+            let fingerprint = Fingerprint {
+                model: resume::model_fingerprint(model),
+                data: data.fingerprint.clone(),
                 adapter: name.to_string(),
                 settings: resume::settings_to_keep(settings, &data.settings),
             };
-            Checkpoint::write(folder, marks, adapter, &self.state, log)
+            Checkpoint::write(folder, fingerprint, adapter, &self.state, log)
         };
         let place = output.checkpoint(state(&self.state.run, inputs), self.best_to_keep(settings), write)?;
         self.kept = self.state.run.micro_batches;

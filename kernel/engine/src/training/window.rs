@@ -165,7 +165,7 @@ impl Run {
         Ok(metrics.map(|metrics| Computed { metrics, tokens, micro_batches: micro_batches.len() }))
     }
 
-    /// Micro-batches since the last optimizer step go, and will not be made again.
+    /// Drops the micro-batches since the last optimizer step. They are not computed again.
     fn drop_window(&mut self) {
         self.state.gradients = Gradients::default();
         self.state.run.metrics.clear();

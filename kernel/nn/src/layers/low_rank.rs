@@ -68,7 +68,7 @@ impl ActiveLora<'_> {
         Ok((in_dtype(y, self.y_dtype)?, h))
     }
 
-    /// Adds the gradients of A, B and the magnitudes, and returns dx. h is that of the forward pass, and is made again if
+    /// Adds the gradients of A, B and the magnitudes, and returns dx. h is that of the forward pass, and is recomputed if
     /// it was not kept.
     ///
     /// With dh = scaling · dy B: dB = dyᵀ h, dA = dhᵀ D(x), dx = dy W + D(dh A) - scaling · dy B₀ A₀.

@@ -1,4 +1,4 @@
-//! The backward pass: scores are made again, a block of queries at a time.
+//! The backward pass: attention scores are recomputed, a block of queries at a time.
 
 use rayon::prelude::*;
 use tunebook_gemm::{Accum, View, ViewMut};
