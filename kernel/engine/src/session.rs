@@ -119,7 +119,7 @@ impl Session {
 
     /// Reads and encodes datasets that `dataset_info.json` in `settings.dataset_dir` declares. Every adapter keeps its
     /// weights, but its training starts from step 0. Settings that came with other data return to their earlier values,
-    /// see [`Tied`](crate::settings::Tied).
+    /// see [`Tied`].
     pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
         let model = self.model()?;
         let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());

@@ -22,14 +22,14 @@ pub(crate) struct Failure {
     cause: String,
     remedy: Option<String>,
     /// Where the compiler found it.
-    report: Option<String>,
+    report: Option<Box<str>>,
     lang: Lang,
 }
 
 impl Failure {
     pub(crate) fn new(line: &Line, error: &Error, lang: Lang) -> Self {
         let Explanation { cause, remedy } = error.explain_in_session(lang);
-        Self { report: error.report().map(str::to_string), ..Self::told(name(error), line, &cause, remedy, lang) }
+        Self { report: error.report().map(Into::into), ..Self::told(name(error), line, &cause, remedy, lang) }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
@@ -68,7 +68,7 @@ impl Failure {
             "\x1b[31;1m{name}\x1b[0m in line {number}: \x1b[1m{command}\x1b[0m",
             "\x1b[31;1m{name}\x1b[0m 第 {number} 行：\x1b[1m{command}\x1b[0m"
         );
-        let shown = report.clone().unwrap_or_else(|| format!("  {cause}"));
+        let shown = report.as_deref().map_or_else(|| format!("  {cause}"), str::to_string);
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let help = || localized!(lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么");
         let is_rust = rust::code(&line.text).is_some();

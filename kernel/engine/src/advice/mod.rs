@@ -1,6 +1,6 @@
 //! Advice about a training: the memory that it will take, and what is wrong with how it goes.
 //!
-//! Advice is data: numbers, and the settings that would help. The sentences are in `tunebook-commands`. [`Plan`] comes
+//! Advice is data: numbers, and the settings that would help. The sentences are in `tunebook-commands`. [`MemoryEstimate`] comes
 //! from the micro-batches ahead; [`Advice`] from the records of steps and from what the system says about memory and
 //! disk. Thresholds come from the noise of the series itself, and the tests hold them against real trainings that went
 //! well, which must get no advice. Each advice is given once, and again after a setting that it was about has changed.

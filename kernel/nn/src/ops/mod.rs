@@ -10,7 +10,7 @@
 //! Under bf16, matmuls round both operands to bf16 as they pack them and sum in f32. Norms, softmax, the residual
 //! stream and LoRA's A and B are f32, so there is one dtype between operations and no conversion. The exception is the
 //! width of the feed-forward: gate, up, their product and the gradients of these three are written and read as bf16
-//! ([`linear`]'s `dtype`, [`swiglu`]). Those are the widest values, two thirds of what a layer saves for its backward
+//! ([`mod@linear`]'s `dtype`, [`mod@swiglu`]). Those are the widest values, two thirds of what a layer saves for its backward
 //! pass, and most of what passes through memory between matmuls. Three of the six matrices would be rounded to bf16 as
 //! matmul operands in any case, so only the other three lose precision.
 //!
