@@ -30,7 +30,8 @@ mod rust_cells;
 mod server;
 #[cfg(feature = "evcxr")]
 mod toolchain;
-#[cfg(not(feature = "evcxr"))]
+#[cfg(any(test, not(feature = "evcxr")))]
+#[cfg_attr(feature = "evcxr", expect(dead_code, unreachable_pub, reason = "only its tests use it then"))]
 mod without;
 #[cfg(feature = "evcxr")]
 mod workplace;
