@@ -57,7 +57,7 @@ fn nothing_is_lost_in_a_pipe_at_random_times() {
 }
 
 #[test]
-#[ignore = "takes 8 minutes: 60 kills at random times"]
+#[ignore = "takes half a minute and more: 60 kills at random times"]
 fn nothing_is_lost_in_a_kernel_at_random_times() {
     let root = tempfile::tempdir().unwrap();
     let prepared = prepare("rotate, same step", root.path());
