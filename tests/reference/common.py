@@ -1,19 +1,23 @@
-"""What the reference scripts share: where fixtures go, and LLaMA-Factory's encoding restated in the few lines that
-Qwen2.5-VL needs. encode.py and images.py check the restatement against LLaMA-Factory itself."""
+"""What the reference scripts share: the families of models, where fixtures go, and LLaMA-Factory's encoding restated in
+the few lines that these families need. encode.py and images.py check the restatement against LLaMA-Factory itself.
+
+`--family NAME` on the command line of a script chooses the family, Qwen2.5-VL without it. What belongs to another family
+is in folders of its own, which end in its name: logits of Qwen2-VL are in fixtures/logits-qwen2-vl."""
 
 import importlib.metadata
 import json
 import math
 import pathlib
+import sys
+from dataclasses import dataclass
 
 import torch
 from PIL import Image, ImageOps
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures"
-TINY = FIXTURES / "tiny"
 PICTURES = FIXTURES / "pictures"
 
-# preprocessor_config.json of the published Qwen2.5-VL models.
+# preprocessor_config.json of the published models, which says the same for Qwen2.5-VL and Qwen2-VL.
 IMAGE_PROCESSOR = {
     "min_pixels": 3136,
     "max_pixels": 12845056,
@@ -25,6 +29,61 @@ IMAGE_PROCESSOR = {
     "image_processor_type": "Qwen2VLImageProcessor",
     "processor_class": "Qwen2_5_VLProcessor",
 }
+
+
+@dataclass(frozen=True)
+class Family:
+    name: str
+    classes: str  # what the names of its classes in transformers begin with
+    model_type: str
+    template: str
+    image_processor: dict  # preprocessor_config.json of the published models
+    system: str = ""  # the template's own system message; without one there is no system block
+    suffix: str = ""  # of its folders in fixtures
+
+    def cls(self, kind):
+        import transformers
+
+        return getattr(transformers, self.classes + kind)
+
+    def load(self, folder, **options):
+        return self.cls("ForConditionalGeneration").from_pretrained(folder, **options)
+
+
+SYSTEM = "You are a helpful assistant."
+FAMILIES = [
+    Family("qwen2.5-vl", "Qwen2_5_VL", "qwen2_5_vl", "qwen2_vl", IMAGE_PROCESSOR, SYSTEM),
+    Family(
+        "qwen2-vl",
+        "Qwen2VL",
+        "qwen2_vl",
+        "qwen2_vl",
+        IMAGE_PROCESSOR | {"processor_class": "Qwen2VLProcessor"},
+        SYSTEM,
+        "-qwen2-vl",
+    ),
+]
+
+
+def chosen_family():
+    """The family that the command line names; what names it is taken away from there."""
+    name = FAMILIES[0].name
+    if "--family" in sys.argv:
+        at = sys.argv.index("--family")
+        name = sys.argv[at + 1]
+        del sys.argv[at : at + 2]
+    return next(f for f in FAMILIES if f.name == name)
+
+
+FAMILY = chosen_family()
+
+
+def of_family(folder):
+    """Where fixtures of this kind are for the chosen family."""
+    return FIXTURES / (folder + FAMILY.suffix)
+
+
+TINY = of_family("tiny")
 
 # LLaMA-Factory's defaults for image_max_pixels and image_min_pixels.
 IMAGE_MAX_PIXELS = 768 * 768
@@ -76,7 +135,7 @@ def pre_resize(image, max_pixels=IMAGE_MAX_PIXELS, min_pixels=IMAGE_MIN_PIXELS):
 
 
 def encode_turns(tokenizer, messages, image_tokens):
-    """The qwen2_vl template: every slot tokenized on its own. Returns one (source, target) pair of ids a turn; the
+    """The family's template: every slot tokenized on its own. Returns one (source, target) pair of ids a turn; the
     k-th `<image>` becomes image_tokens[k] image pads."""
     counts = iter(image_tokens)
     messages = [dict(m) for m in messages]
@@ -84,14 +143,14 @@ def encode_turns(tokenizer, messages, image_tokens):
         while "<image>" in m["content"]:
             block = "<|vision_start|>" + "<|image_pad|>" * next(counts) + "<|vision_end|>"
             m["content"] = m["content"].replace("<image>", block, 1)
-    system = "You are a helpful assistant."
+    system = FAMILY.system
     if messages[0]["role"] == "system":
         system = messages.pop(0)["content"] or system
 
     def ids(slot):
         return tokenizer.encode(slot, add_special_tokens=False)
 
-    turns, source = [], ids(f"<|im_start|>system\n{system}<|im_end|>\n")
+    turns, source = [], ids(f"<|im_start|>system\n{system}<|im_end|>\n") if system else []
     for m in messages:
         if m["role"] == "user":
             source += ids(f"<|im_start|>user\n{m['content']}<|im_end|>\n<|im_start|>assistant\n")

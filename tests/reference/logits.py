@@ -1,12 +1,13 @@
-"""What transformers computes with the tiny checkpoints, in float32: fixtures/logits/CASE.safetensors and cases.json.
+"""What transformers computes with the tiny checkpoints of a family, in float32: fixtures/logits/CASE.safetensors and
+cases.json.
 
 Every case is a conversation that waits for an answer. Tensors (T tokens, N patches, M = N/4 merged patches):
 
 input_ids [T], position_ids [3,T] (time, height, width), rope_deltas [1], inputs_embeds [T,hidden] (pictures put in),
-hidden.I [T,hidden] (output of text layer I), logits [T,vocabulary]
-pixel_values [N,1176], image_grid_thw [pictures,3], vision.window_index [M], vision.cu_seqlens, vision.cu_window_seqlens,
-vision.patch_embed [N,width] (raster order), vision.block.I [N,width] (output of block I, in window order),
-vision.merged [M,hidden] (raster order)
+hidden.I [T,hidden] (output of text layer I), logits [T,vocabulary] (Qwen2.5-VL) or those of the last 8 positions
+pixel_values [N,1176], image_grid_thw [pictures,3], vision.cu_seqlens, vision.patch_embed [N,width] (raster order),
+vision.block.I [N,width] (output of block I, with windows in their order), vision.merged [M,hidden] (raster order)
+vision.window_index [M], vision.cu_window_seqlens: where there are windows
 generated [24], generated_penalty [24]: greedy tokens with the cache, repetition_penalty 1.0 and 1.3, never stopping
 """
 
@@ -14,11 +15,13 @@ import shutil
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor, GenerationConfig
 
-from common import FIXTURES, dump, model_inputs, versions
+from common import FAMILY, dump, model_inputs, of_family, versions
 
-OUT = FIXTURES / "logits"
+OUT = of_family("logits")
+WINDOWS = FAMILY.name == "qwen2.5-vl"
+POSITIONS = None if FAMILY.name == "qwen2.5-vl" else 8
 NEW_TOKENS = 24
 PENALTY = 1.3
 
@@ -48,6 +51,21 @@ CASES = {
         ["windows.png"],
         [{"role": "user", "content": "Look at this: <image>\n它的耳朵是什么样子?"}],
     ),
+    "second_turn": (
+        "tiny",
+        ["creature_1.png"],
+        [
+            {"role": "user", "content": "你好!"},
+            {"role": "assistant", "content": "你好!很高兴认识你。"},
+            {"role": "user", "content": "What do you see in <image>?"},
+        ],
+    ),
+    # One is enlarged to the least that the image processor allows.
+    "limits": (
+        "tiny",
+        ["icon.png", "uneven.png"],
+        [{"role": "user", "content": "<image><image>Which creature is bigger?"}],
+    ),
     "nested_text": (
         "tiny-nested",
         [],
@@ -59,6 +77,8 @@ CASES = {
         [{"role": "user", "content": "<image>What do you see?"}],
     ),
 }
+for name in ["second_turn", "limits"] if WINDOWS else ["windows"]:
+    del CASES[name]
 
 
 def main():
@@ -66,10 +86,9 @@ def main():
     OUT.mkdir(parents=True)
     cases = []
     for name, (checkpoint, pictures, messages) in CASES.items():
-        processor = AutoProcessor.from_pretrained(FIXTURES / checkpoint)
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            FIXTURES / checkpoint, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
+        folder = of_family(checkpoint)
+        processor = AutoProcessor.from_pretrained(folder)
+        model = FAMILY.load(folder, dtype=torch.float32, attn_implementation="eager").eval()
         inputs = model_inputs(processor, messages, pictures)
         tensors = run(model, inputs)
         tensors["generated"], margin = generate(model, inputs, 1.0)
@@ -82,7 +101,7 @@ def main():
         cases.append(
             {
                 "name": name,
-                "checkpoint": checkpoint,
+                "checkpoint": folder.name,
                 "messages": messages,
                 "images": pictures,
                 "repetition_penalty": PENALTY,
@@ -128,7 +147,7 @@ def run(model, inputs):
     tensors = {
         "input_ids": inputs["input_ids"][0],
         "inputs_embeds": text_inputs["inputs_embeds"][0],
-        "logits": logits,
+        "logits": logits if POSITIONS is None else logits[-POSITIONS:],
     }
     if "pixel_values" in inputs:
         grid = inputs["image_grid_thw"]
@@ -140,15 +159,18 @@ def run(model, inputs):
         one_dimensional = model(**inputs, position_ids=flat, use_cache=False).logits[0]
         assert (logits - one_dimensional).abs().max() > 0.1, "wrong positions would not show"
         cu_seqlens = [seen.pop(f"cu.{i}") for i in range(len(visual.blocks))]
-        full = model.config.vision_config.fullatt_block_indexes
+        full = model.config.vision_config.fullatt_block_indexes[0] if WINDOWS else 0
         tensors |= {
             "pixel_values": inputs["pixel_values"],
             "image_grid_thw": grid,
-            "vision.cu_seqlens": cu_seqlens[full[0]].long(),
-            "vision.cu_window_seqlens": cu_seqlens[0].long(),
-            "vision.window_index": window_index(model, grid),
+            "vision.cu_seqlens": cu_seqlens[full].long(),
             "vision.merged": model.model.get_image_features(inputs["pixel_values"], grid).pooler_output,
         }
+        if WINDOWS:
+            tensors |= {
+                "vision.cu_window_seqlens": cu_seqlens[0].long(),
+                "vision.window_index": window_index(model, grid),
+            }
         if isinstance(tensors["vision.merged"], (tuple, list)):
             tensors["vision.merged"] = torch.cat(list(tensors["vision.merged"]))
     else:

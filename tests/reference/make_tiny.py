@@ -1,11 +1,15 @@
-"""Write two small random Qwen2.5-VL checkpoints for the parity tests.
+"""Write two small random checkpoints of a family for the parity tests.
 
 fixtures/tiny         the layout in which the models are published: flat config.json, `visual.*`/`model.*` names,
                       two shards with an index, tied head
 fixtures/tiny-nested  the layout that transformers 5 saves: nested config.json, `model.visual.*`/
                       `model.language_model.*` names, processor_config.json, one file, a head of its own
 
-Both share one byte-level BPE tokenizer in Qwen2's form, trained on the text that `corpus` writes.
+Both share one byte-level BPE tokenizer in Qwen2's form, trained on the text that `corpus` writes, with the added tokens
+that the family has.
+
+The shapes are such that no two sizes which a reader could take for one another are equal: in Qwen2-VL the width of the
+vision tower (`embed_dim`) and that of what it gives (`hidden_size`), and an `mlp_ratio` that is not the default.
 """
 
 import json
@@ -15,9 +19,9 @@ from itertools import product
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor
 
-from common import FIXTURES, IMAGE_PROCESSOR, dump
+from common import FAMILY, dump, of_family
 
 BASE_VOCABULARY = 1200
 EMBEDDING_ROWS = 1280  # more rows than tokens, as in the published models
@@ -51,37 +55,60 @@ CHAT_TEMPLATE = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}""".lstrip("\n")
 
-TEXT = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=160)
-VISION = dict(
-    depth=4, hidden_size=48, num_heads=2, intermediate_size=100, out_hidden_size=64, fullatt_block_indexes=[1, 3]
-)
 NESTED_TEXT = dict(
     hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, intermediate_size=80
 )
-NESTED_VISION = dict(
-    depth=2, hidden_size=32, num_heads=2, intermediate_size=64, out_hidden_size=32, fullatt_block_indexes=[1]
-)
+FAMILIES = {
+    "qwen2.5-vl": dict(
+        text=dict(
+            hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=160
+        ),
+        vision=dict(
+            depth=4, hidden_size=48, num_heads=2, intermediate_size=100, out_hidden_size=64,
+            fullatt_block_indexes=[1, 3],
+        ),
+        nested_text=NESTED_TEXT,
+        nested_vision=dict(
+            depth=2, hidden_size=32, num_heads=2, intermediate_size=64, out_hidden_size=32, fullatt_block_indexes=[1]
+        ),
+        rope={"rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+        not_special=NOT_SPECIAL,
+        seeds=(20261128, 20261134),
+    ),
+    "qwen2-vl": dict(
+        text=dict(
+            hidden_size=48, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=1, intermediate_size=112
+        ),
+        vision=dict(depth=3, embed_dim=32, num_heads=2, mlp_ratio=3, hidden_size=48),
+        nested_text=NESTED_TEXT,
+        nested_vision=dict(depth=2, embed_dim=24, num_heads=2, mlp_ratio=2, hidden_size=32),
+        rope={"rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+        not_special=[],
+        seeds=(20261194, 20261133),
+    ),
+}  # fmt: skip
+SHAPES = FAMILIES[FAMILY.name]
 
 
 def main():
     tokenizer = train_tokenizer()
-    write_published(FIXTURES / "tiny", tokenizer)
-    write_nested(FIXTURES / "tiny-nested", tokenizer)
+    write_published(of_family("tiny"), tokenizer)
+    write_nested(of_family("tiny-nested"), tokenizer)
 
 
 def write_published(out, tokenizer):
     fresh(out)
     write_tokenizer(out, tokenizer)
-    config = model_config(TEXT, VISION, tokenizer, tied=True)
-    model = random_model(config, seed=20261128)
+    config = model_config(SHAPES["text"], SHAPES["vision"], tokenizer, tied=True)
+    model = random_model(config, SHAPES["seeds"][0])
     tensors = {
         published_name(name): p.detach().clone() for name, p in model.named_parameters() if name != "lm_head.weight"
     }
     write_shards(out, tensors)
     dump(out / "config.json", flat_config(config))
     dump(out / "generation_config.json", generation_config(tokenizer))
-    dump(out / "preprocessor_config.json", IMAGE_PROCESSOR)
-    loaded, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(out, dtype="auto", output_loading_info=True)
+    dump(out / "preprocessor_config.json", FAMILY.image_processor)
+    loaded, report = FAMILY.load(out, dtype="auto", output_loading_info=True)
     check_loaded(model, loaded, report)
     AutoProcessor.from_pretrained(out)
     say(out, model)
@@ -90,15 +117,15 @@ def write_published(out, tokenizer):
 def write_nested(out, tokenizer):
     fresh(out)
     write_tokenizer(out, tokenizer)
-    dump(out / "preprocessor_config.json", IMAGE_PROCESSOR)
+    dump(out / "preprocessor_config.json", FAMILY.image_processor)
     processor = AutoProcessor.from_pretrained(out)
-    config = model_config(NESTED_TEXT, NESTED_VISION, tokenizer, tied=False)
-    model = random_model(config, seed=20261134)
+    config = model_config(SHAPES["nested_text"], SHAPES["nested_vision"], tokenizer, tied=False)
+    model = random_model(config, SHAPES["seeds"][1])
     processor.save_pretrained(out)
     (out / "preprocessor_config.json").unlink()
     model.save_pretrained(out, save_original_format=False)  # by default it would write the published names again
     dump(out / "generation_config.json", generation_config(tokenizer))
-    loaded, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(out, dtype="auto", output_loading_info=True)
+    loaded, report = FAMILY.load(out, dtype="auto", output_loading_info=True)
     check_loaded(model, loaded, report)
     AutoProcessor.from_pretrained(out)
     say(out, model)
@@ -108,7 +135,7 @@ def random_model(config, seed):
     """Weights with which every part of the model shows in the logits: unit gain in the linears, norms away from 1,
     biases away from 0."""
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config)
+    model = FAMILY.cls("ForConditionalGeneration")(config)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.ndim == 1 and name.endswith("bias"):
@@ -124,11 +151,12 @@ def random_model(config, seed):
 
 def model_config(text, vision, tokenizer, tied):
     head_dim = text["hidden_size"] // text["num_attention_heads"]
-    assert head_dim == 16
+    assert head_dim == 2 * sum(SHAPES["rope"]["mrope_section"])
     special = dict(
         bos_token_id=tokenizer.token_to_id("<|endoftext|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>")
     )
-    return Qwen2_5_VLConfig(
+    of_windows = dict(tokens_per_second=2) if "fullatt_block_indexes" in vision else {}
+    return FAMILY.cls("Config")(
         text_config=dict(
             text,
             vocab_size=EMBEDDING_ROWS,
@@ -136,10 +164,10 @@ def model_config(text, vision, tokenizer, tied):
             max_window_layers=text["num_hidden_layers"],
             rms_norm_eps=1e-6,
             tie_word_embeddings=tied,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+            rope_parameters={"rope_type": "default", **SHAPES["rope"]},
             **special,
         ),
-        vision_config=dict(vision, tokens_per_second=2),
+        vision_config=vision | of_windows,
         tie_word_embeddings=tied,
         image_token_id=tokenizer.token_to_id("<|image_pad|>"),
         video_token_id=tokenizer.token_to_id("<|video_pad|>"),
@@ -150,10 +178,10 @@ def model_config(text, vision, tokenizer, tied):
 
 
 def flat_config(config):
-    """config.json as the hub publishes Qwen2.5-VL: the text model's fields at the top."""
+    """config.json as the hub publishes Qwen2-VL and Qwen2.5-VL: the text model's fields at the top."""
     text, vision = config.text_config, config.vision_config
     return {
-        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "architectures": [FAMILY.classes + "ForConditionalGeneration"],
         "attention_dropout": 0.0,
         "bos_token_id": text.bos_token_id,
         "eos_token_id": text.eos_token_id,
@@ -168,7 +196,7 @@ def flat_config(config):
         "intermediate_size": text.intermediate_size,
         "max_position_embeddings": text.max_position_embeddings,
         "max_window_layers": text.max_window_layers,
-        "model_type": "qwen2_5_vl",
+        "model_type": FAMILY.model_type,
         "num_attention_heads": text.num_attention_heads,
         "num_hidden_layers": text.num_hidden_layers,
         "num_key_value_heads": text.num_key_value_heads,
@@ -180,24 +208,41 @@ def flat_config(config):
         "transformers_version": "4.41.2",
         "use_cache": True,
         "use_sliding_window": False,
-        "vision_config": {
+        "vision_config": flat_vision(vision),
+        "rope_scaling": {"type": "mrope", "mrope_section": SHAPES["rope"]["mrope_section"]},
+        "vocab_size": text.vocab_size,
+    }
+
+
+def flat_vision(vision):
+    if FAMILY.name == "qwen2-vl":
+        return {
             "depth": vision.depth,
-            "hidden_act": "silu",
-            "hidden_size": vision.hidden_size,
-            "intermediate_size": vision.intermediate_size,
+            "embed_dim": vision.embed_dim,
+            "mlp_ratio": vision.mlp_ratio,
             "num_heads": vision.num_heads,
             "in_chans": 3,
-            "out_hidden_size": vision.out_hidden_size,
+            "hidden_size": vision.hidden_size,
             "patch_size": 14,
             "spatial_merge_size": 2,
             "spatial_patch_size": 14,
-            "window_size": 112,
-            "fullatt_block_indexes": vision.fullatt_block_indexes,
-            "tokens_per_second": 2,
             "temporal_patch_size": 2,
-        },
-        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-        "vocab_size": text.vocab_size,
+        }
+    return {
+        "depth": vision.depth,
+        "hidden_act": "silu",
+        "hidden_size": vision.hidden_size,
+        "intermediate_size": vision.intermediate_size,
+        "num_heads": vision.num_heads,
+        "in_chans": 3,
+        "out_hidden_size": vision.out_hidden_size,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "spatial_patch_size": 14,
+        "window_size": 112,
+        "fullatt_block_indexes": vision.fullatt_block_indexes,
+        "tokens_per_second": 2,
+        "temporal_patch_size": 2,
     }
 
 
@@ -249,7 +294,7 @@ def train_tokenizer():
     tokenizer.train_from_iterator(corpus(), trainer)
     assert tokenizer.get_vocab_size() == BASE_VOCABULARY, tokenizer.get_vocab_size()
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL])
-    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in NOT_SPECIAL])
+    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in SHAPES["not_special"]])
     return tokenizer
 
 
