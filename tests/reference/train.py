@@ -1,7 +1,7 @@
-"""Train LoRA on the tiny checkpoint with LLaMA-Factory itself: fixtures/train. (Virtual environment of
+"""Train LoRA on the tiny checkpoint of a family with LLaMA-Factory itself: fixtures/train. (Virtual environment of
 requirements-llamafactory.txt.)
 
-dataset_info.json, creatures.json, pairs.json   the data
+dataset_info.json, creatures.json, pairs.json   the data, of all families
 adapter_*                                       initial adapters as PEFT saves them; B is zero in adapter_zero
 gradients.safetensors                           one sample's loss and the gradient of every tensor of adapter_nonzero
 RUN/recipe.yaml      what LLaMA-Factory was given; paths are relative to tests/fixtures
@@ -9,6 +9,8 @@ RUN/steps.json       loss, grad_norm (before clipping), learning_rate and epoch 
 RUN/logits.safetensors  logits [T,vocabulary] of the trained model on fixtures/logits/picture.safetensors, or of the
                      last position only ([1,vocabulary])
 RUN/adapter          the adapter at the end, for three of the runs
+
+Other families than Qwen2.5-VL have some of the runs: the order of the steps is the same for all.
 """
 
 import json
@@ -22,21 +24,23 @@ import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor
 
-from common import FIXTURES, TINY, dump, dump_rows, encode_turns, model_inputs, versions
+from common import FAMILY, FIXTURES, TINY, dump, dump_rows, encode_turns, model_inputs, of_family, versions
 from training_data import CREATURES, PAIRS
 
-OUT = FIXTURES / "train"
-NEUTRAL_NAME = "tiny"
+OUT = of_family("train")
+DATA = FIXTURES / "train"
+FIRST = OUT == DATA
+NEUTRAL_NAME = TINY.name
 
 COMMON = {
-    "model_name_or_path": "tiny",
+    "model_name_or_path": TINY.name,
     "stage": "sft",
     "do_train": True,
     "finetuning_type": "lora",
     "dataset_dir": "train",
-    "template": "qwen2_vl",
+    "template": FAMILY.template,
     "cutoff_len": 512,
     "preprocessing_num_workers": 1,
     "overwrite_cache": True,
@@ -164,7 +168,12 @@ RUNS = {
     ),
 }
 # These keep what they end with in full, for a close look; of the others the loss says enough.
-KEPT = ["cosine", "two_pictures", "linear_warmup"]
+KEPT = ["cosine", "two_pictures", "linear_warmup"] if FIRST else ["cosine"]
+if not FIRST:
+    RUNS = {k: RUNS[k] for k in ("cosine", "two_pictures", "dora", "vision", "freeze", "full", "full_with_vision", "projector")}
+for settings in RUNS.values():
+    if "adapter_name_or_path" in settings:
+        settings["adapter_name_or_path"] = f"{OUT.name}/{Path(settings['adapter_name_or_path']).name}"
 
 
 def main():
@@ -172,19 +181,23 @@ def main():
     if not sys.argv[1:]:
         shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True, exist_ok=True)
-    write_data()
+    if FIRST:
+        write_data()
     write_adapter("adapter_zero", 1, linears(load_base(), "language_model"), nonzero=False)
     write_adapter("adapter_nonzero", 2, linears(load_base(), "language_model"))
-    write_adapter("adapter_rslora", 3, linears(load_base(), "language_model", ["q_proj", "v_proj"]), r=4, use_rslora=True)
+    if FIRST:
+        names = ["q_proj", "v_proj"]
+        write_adapter("adapter_rslora", 3, linears(load_base(), "language_model", names), r=4, use_rslora=True)
     write_adapter("adapter_dora", 4, linears(load_base(), "language_model", ["k_proj", "down_proj"]), r=4, use_dora=True)
     write_adapter("adapter_vision", 5, linears(load_base(), "visual.blocks") + linears(load_base(), "layers.1."), r=4)
-    write_adapter(
-        "adapter_additional",
-        6,
-        linears(load_base(), "layers.2."),
-        r=4,
-        modules_to_save=["merger.mlp.2", "language_model.norm"],
-    )
+    if FIRST:
+        write_adapter(
+            "adapter_additional",
+            6,
+            linears(load_base(), "layers.2."),
+            r=4,
+            modules_to_save=["merger.mlp.2", "language_model.norm"],
+        )
     write_gradients()
     for run in runs:
         train(run)
@@ -277,7 +290,7 @@ def train(run):
     made_by = versions("llamafactory", "torch", "transformers", "peft", "accelerate", "datasets", "pillow")
     rows = [{k: s[k] for k in keys} for s in steps]
     dump_rows(out / "steps.json", "steps", rows, versions=made_by, clipped_steps=clipped)
-    case = load_file(FIXTURES / "logits" / "picture.safetensors")
+    case = load_file(of_family("logits") / "picture.safetensors")
     with torch.no_grad():
         logits = model(
             input_ids=case["input_ids"][None],
@@ -286,6 +299,7 @@ def train(run):
             pixel_values=case["pixel_values"],
             image_grid_thw=case["image_grid_thw"],
         ).logits[0]
+    logits = logits[-len(case["logits"]) :]
     moved = (logits - case["logits"]).abs().max().item()
     save(out / "logits.safetensors", {"logits": logits if run in KEPT else logits[-1:]})
     print(
@@ -294,7 +308,7 @@ def train(run):
 
 
 def load_base(folder=TINY):
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    return FAMILY.load(folder, dtype=torch.float32).eval()
 
 
 def save_adapter(model, folder):
