@@ -2,19 +2,53 @@
 requirements-llamafactory.txt.)
 
 One row a choice of arguments: how many parameters train on the shapes of Qwen2.5-VL-3B, and the names of those that
-train on the tiny checkpoint, without what PEFT puts around them."""
+train on the tiny checkpoint, without what PEFT puts around them.
 
+For other families:
+shapes        of each published size: what shapes its parameters, and how many there are
+parameters    how many train on each size
+target_modules  the list in PEFT's adapter_config.json on each size and on the tiny checkpoint, sorted
+names         as above
+"""
+
+import json
 import logging
+import tempfile
+from pathlib import Path
 
 import torch
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+from peft import PeftModel
+from transformers import AutoConfig
 
-from common import FIXTURES, TINY, dump_rows, versions
+from common import FAMILY, TINY, dump_rows, of_family, versions
 
 # config.json of Qwen2.5-VL-3B-Instruct, as far as it shapes parameters.
 SHAPES_3B = dict(hidden_size=2048, intermediate_size=11008, num_attention_heads=16, num_hidden_layers=36)
 SHAPES_3B |= dict(num_key_value_heads=2, vocab_size=151936, layer_types=["full_attention"] * 36)
 VISION_3B = dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048)
+
+# The same of other families.
+VISION_QWEN2_VL = dict(depth=32, embed_dim=1280, mlp_ratio=4, num_heads=16)
+SIZES = {
+    "qwen2-vl": {
+        "2b": dict(
+            text=dict(
+                hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_hidden_layers=28,
+                num_key_value_heads=2, vocab_size=151936,
+            ),
+            vision=dict(**VISION_QWEN2_VL, hidden_size=1536),
+            tie_word_embeddings=True,
+        ),
+        "7b": dict(
+            text=dict(
+                hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_hidden_layers=28,
+                num_key_value_heads=4, vocab_size=152064,
+            ),
+            vision=dict(**VISION_QWEN2_VL, hidden_size=3584),
+            tie_word_embeddings=False,
+        ),
+    },
+}  # fmt: skip
 
 VISION = dict(freeze_vision_tower=False)
 PROJECTOR = dict(freeze_multi_modal_projector=False)
@@ -55,6 +89,8 @@ CASES = [
 
 def main():
     logging.disable(logging.WARNING)
+    if FAMILY.name in SIZES:
+        return of_sizes(SIZES[FAMILY.name])
     tiny = AutoConfig.from_pretrained(TINY)
     large = AutoConfig.from_pretrained(TINY)
     for key, value in SHAPES_3B.items():
@@ -68,21 +104,67 @@ def main():
         rows.append(dict(arguments=case, parameters=parameters, names=names))
         print(parameters, len(names), case)
     made_by = versions("llamafactory", "torch", "transformers", "peft")
-    dump_rows(FIXTURES / "train" / "trainable.json", "cases", rows, versions=made_by)
+    dump_rows(of_family("train") / "trainable.json", "cases", rows, versions=made_by)
+
+
+def of_sizes(sizes):
+    configs = {"tiny": AutoConfig.from_pretrained(TINY)}
+    shapes = {}
+    for size, shape in sizes.items():
+        tied = shape["tie_word_embeddings"]
+        configs[size] = FAMILY.cls("Config")(
+            text_config=shape["text"] | dict(tie_word_embeddings=tied),
+            vision_config=shape["vision"],
+            tie_word_embeddings=tied,
+        )
+        parameters = sum(p.numel() for p in on_meta(configs[size]).parameters())
+        shapes[size] = dict(parameters=parameters, **shape)
+    rows = []
+    for case in CASES:
+        models = {size: adapted(config, case) for size, config in configs.items()}
+        row = dict(arguments=case)
+        row["parameters"] = {size: sum(p.numel() for _, p in training(models[size])) for size in sizes}
+        if isinstance(models["tiny"], PeftModel):
+            row["target_modules"] = {size: target_modules(model) for size, model in models.items()}
+        row["names"] = sorted(plain(name) for name, _ in training(models["tiny"]))
+        rows.append(row)
+        print(row["parameters"], len(row["names"]), case)
+    made_by = versions("llamafactory", "torch", "transformers", "peft")
+    dump_rows(of_family("train") / "trainable.json", "cases", rows, versions=made_by, shapes=shapes)
+
+
+def target_modules(model):
+    with tempfile.TemporaryDirectory() as folder:
+        model.peft_config["default"].save_pretrained(folder)
+        targets = json.loads(Path(folder, "adapter_config.json").read_text())["target_modules"]
+    return sorted(targets) if isinstance(targets, list) else targets
 
 
 def trainable(config, arguments):
+    return training(adapted(config, arguments))
+
+
+def training(model):
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def on_meta(config):
+    with torch.device("meta"):
+        model = FAMILY.cls("ForConditionalGeneration")(config)
+        model.tie_weights()
+    return model
+
+
+def adapted(config, arguments):
     from llamafactory.hparams import FinetuningArguments, ModelArguments
     from llamafactory.model.adapter import init_adapter
 
     with torch.device("meta"):
-        model = Qwen2_5_VLForConditionalGeneration(config)
-        model.tie_weights()
+        model = on_meta(config)
         arguments = FinetuningArguments(finetuning_type=arguments.get("finetuning_type", "lora"), **{
             key: value for key, value in arguments.items() if key != "finetuning_type"
         })
-        model = init_adapter(config, model, ModelArguments(model_name_or_path="tiny"), arguments, is_trainable=True)
-    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        return init_adapter(config, model, ModelArguments(model_name_or_path="tiny"), arguments, is_trainable=True)
 
 
 def plain(name):
