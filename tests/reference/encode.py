@@ -2,7 +2,7 @@
 
 samples.json     every case: a dataset_info.json entry (without file_name), one raw sample, the settings that differ from
                  the defaults, and the input_ids and labels that LLaMA-Factory's own loader gives
-truncation.json  [source length, target length, cutoff] -> [source kept, target kept]
+truncation.json  [source length, target length, cutoff] -> [source kept, target kept], the same for all families
 
 It also checks that common.py's restatement of the template and images.py's pictures agree with LLaMA-Factory's code.
 """
@@ -19,10 +19,10 @@ from llamafactory.hparams import get_train_args
 from llamafactory.model import load_tokenizer
 from safetensors.torch import load_file
 
-from common import FIXTURES, PICTURES, TINY, dump_rows, encode_turns, open_picture, versions
+from common import FAMILY, PICTURES, TINY, dump_rows, encode_turns, of_family, open_picture, versions
 from training_data import CREATURES, PAIRS, turns
 
-OUT = FIXTURES / "encode"
+OUT = of_family("encode")
 MESSAGES = {
     "formatting": "sharegpt",
     "columns": {"messages": "messages", "images": "images"},
@@ -111,9 +111,10 @@ def main():
     OUT.mkdir(exist_ok=True)
     cases = [c | encode(c) for c in CASES]
     dump_rows(OUT / "samples.json", "samples", cases, versions=versions("llamafactory", "transformers", "tokenizers"))
-    lengths = [0, 1, 10, 31, 32, 33, 100, 1000]
-    table = [[s, t, c, *infer_seqlen(s, t, c)] for s, t, c in product(lengths, lengths, [1, 4, 63, 64, 1000])]
-    (OUT / "truncation.json").write_text(json.dumps(table) + "\n")
+    if FAMILY.name == "qwen2.5-vl":
+        lengths = [0, 1, 10, 31, 32, 33, 100, 1000]
+        table = [[s, t, c, *infer_seqlen(s, t, c)] for s, t, c in product(lengths, lengths, [1, 4, 63, 64, 1000])]
+        (OUT / "truncation.json").write_text(json.dumps(table) + "\n")
     check_restatement()
     check_pictures()
     print(f"{len(cases)} samples, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e3:.0f} kB")
@@ -140,8 +141,8 @@ def encode(c):
 def arguments(folder, **settings):
     return get_train_args(
         dict(
-            model_name_or_path=str(TINY), stage="sft", do_train=True, finetuning_type="lora", template="qwen2_vl",
-            dataset="data", dataset_dir=folder, media_dir=str(PICTURES), output_dir=f"{folder}/out", report_to="none",
+            model_name_or_path=str(TINY), stage="sft", do_train=True, finetuning_type="lora",
+            template=FAMILY.template, dataset="data", dataset_dir=folder, media_dir=str(PICTURES), output_dir=f"{folder}/out", report_to="none",
             overwrite_cache=True, use_cpu=True,
         )
         | settings
@@ -169,12 +170,13 @@ def check_pictures():
     module = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(module["tokenizer"], data_args)
     processor = module["processor"]
-    for c in json.loads((FIXTURES / "images" / "cases.json").read_text())["cases"]:
+    folder = of_family("images")
+    for c in json.loads((folder / "cases.json").read_text())["cases"] if folder.exists() else []:
         processor.image_max_pixels = c["image_max_pixels"]
         image = open_picture(PICTURES / c["image"])
         inputs = template.mm_plugin.get_mm_inputs([image], [], [], [1], [0], [0], [[]], processor)
         assert inputs["image_grid_thw"][0].tolist() == c["image_grid_thw"], c
-        expected = load_file(FIXTURES / "images" / c["file"])
+        expected = load_file(folder / c["file"])
         if "pixel_values" in expected:
             worst = (inputs["pixel_values"] - expected["pixel_values"]).abs().max()
             assert torch.allclose(inputs["pixel_values"], expected["pixel_values"], atol=1e-5), (c, worst)

@@ -10,20 +10,19 @@ import json
 import torch
 from llamafactory.data import SFTDataCollatorWith4DAttentionMask, get_dataset, get_template_and_fix_tokenizer
 from llamafactory.model import load_tokenizer
-from transformers import Qwen2_5_VLForConditionalGeneration
 
-from common import FIXTURES, TINY, dump_rows, versions
+from common import FAMILY, FIXTURES, TINY, dump_rows, of_family, versions
 from encode import arguments
 
 TRAIN = FIXTURES / "train"
 
 
 def main():
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(TINY, dtype=torch.float32)
+    model = FAMILY.load(TINY, dtype=torch.float32)
     rows = [{"packed": False, "samples": samples} for samples in batches(model, 4)]
     rows += [{"packed": True, "samples": samples} for samples in batches(model, 1, neat_packing=True, cutoff_len=160)]
     head = versions("llamafactory", "transformers")
-    dump_rows(FIXTURES / "encode" / "positions.json", "batches", rows, versions=head, cutoff_len=160)
+    dump_rows(of_family("encode") / "positions.json", "batches", rows, versions=head, cutoff_len=160)
 
 
 def batches(model, size, **settings):
