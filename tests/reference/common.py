@@ -29,6 +29,17 @@ IMAGE_PROCESSOR = {
     "image_processor_type": "Qwen2VLImageProcessor",
     "processor_class": "Qwen2_5_VLProcessor",
 }
+# The edges are numbers of pixels, too.
+IMAGE_PROCESSOR_QWEN3_VL = {
+    "size": {"longest_edge": 16777216, "shortest_edge": 65536},
+    "patch_size": 16,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "processor_class": "Qwen3VLProcessor",
+    "image_processor_type": "Qwen2VLImageProcessorFast",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ FAMILIES = [
         SYSTEM,
         "-qwen2-vl",
     ),
+    Family("qwen3-vl", "Qwen3VL", "qwen3_vl", "qwen3_vl_nothink", IMAGE_PROCESSOR_QWEN3_VL, suffix="-qwen3-vl"),
 ]
 
 

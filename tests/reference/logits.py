@@ -4,10 +4,12 @@ cases.json.
 Every case is a conversation that waits for an answer. Tensors (T tokens, N patches, M = N/4 merged patches):
 
 input_ids [T], position_ids [3,T] (time, height, width), rope_deltas [1], inputs_embeds [T,hidden] (pictures put in),
-hidden.I [T,hidden] (output of text layer I), logits [T,vocabulary] (Qwen2.5-VL) or those of the last 8 positions
-pixel_values [N,1176], image_grid_thw [pictures,3], vision.cu_seqlens, vision.patch_embed [N,width] (raster order),
+hidden.I [T,hidden] (output of text layer I, before DeepStack adds to it), logits [T,vocabulary] (Qwen2.5-VL) or those of the last 8 positions
+pixel_values [N,1176 or 1536], image_grid_thw [pictures,3], vision.cu_seqlens, vision.patch_embed [N,width] (raster order),
 vision.block.I [N,width] (output of block I, with windows in their order), vision.merged [M,hidden] (raster order)
 vision.window_index [M], vision.cu_window_seqlens: where there are windows
+vision.embedded [N,width] (patches with their learned positions), vision.deepstack.I [M,hidden] (added to the rows of
+pictures after text layer I): Qwen3-VL
 generated [24], generated_penalty [24]: greedy tokens with the cache, repetition_penalty 1.0 and 1.3, never stopping
 """
 
@@ -60,10 +62,10 @@ CASES = {
             {"role": "user", "content": "What do you see in <image>?"},
         ],
     ),
-    # One is enlarged to the least that the image processor allows.
+    # The first is enlarged to the least that the image processor allows, the second shrunk to the most (Qwen3-VL).
     "limits": (
         "tiny",
-        ["icon.png", "uneven.png"],
+        ["icon.png", "windows.png" if FAMILY.name == "qwen3-vl" else "uneven.png"],
         [{"role": "user", "content": "<image><image>Which creature is bigger?"}],
     ),
     "nested_text": (
@@ -131,6 +133,8 @@ def run(model, inputs):
     hooks.append(text.register_forward_pre_hook(lambda _m, _a, kw: seen.update(kw_inputs=kw), with_kwargs=True))
     if "pixel_values" in inputs:
         hooks.append(visual.patch_embed.register_forward_hook(keep("vision.patch_embed")))
+        if FAMILY.name == "qwen3-vl":
+            hooks.append(visual.blocks[0].register_forward_pre_hook(lambda _m, a: seen.update(embedded=a[0].clone())))
         for i, block in enumerate(visual.blocks):
             hooks.append(block.register_forward_hook(keep(f"vision.block.{i}")))
             hooks.append(
@@ -171,6 +175,10 @@ def run(model, inputs):
                 "vision.cu_window_seqlens": cu_seqlens[0].long(),
                 "vision.window_index": window_index(model, grid),
             }
+        if FAMILY.name == "qwen3-vl":
+            tensors["vision.embedded"] = seen.pop("embedded")
+            for i, features in enumerate(model.model.get_image_features(inputs["pixel_values"], grid).deepstack_features):
+                tensors[f"vision.deepstack.{i}"] = torch.cat(list(features))
         if isinstance(tensors["vision.merged"], (tuple, list)):
             tensors["vision.merged"] = torch.cat(list(tensors["vision.merged"]))
     else:

@@ -9,7 +9,9 @@ Both share one byte-level BPE tokenizer in Qwen2's form, trained on the text tha
 that the family has.
 
 The shapes are such that no two sizes which a reader could take for one another are equal: in Qwen2-VL the width of the
-vision tower (`embed_dim`) and that of what it gives (`hidden_size`), and an `mlp_ratio` that is not the default.
+vision tower (`embed_dim`) and that of what it gives (`hidden_size`), and an `mlp_ratio` that is not the default. In
+Qwen3-VL the heads together are wider than the hidden states, and the table of positions has 5 x 5 (3 x 3) entries, which
+no grid of a picture has; its image processor has other limits than the published one, so that pictures stay small.
 """
 
 import json
@@ -86,8 +88,31 @@ FAMILIES = {
         not_special=[],
         seeds=(20261194, 20261133),
     ),
+    "qwen3-vl": dict(
+        text=dict(
+            hidden_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+            intermediate_size=112,
+        ),
+        vision=dict(
+            depth=5, hidden_size=32, num_heads=2, intermediate_size=72, out_hidden_size=48, num_position_embeddings=25,
+            deepstack_visual_indexes=[0, 2, 3],
+        ),
+        nested_text=dict(
+            hidden_size=32, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=1, head_dim=16,
+            intermediate_size=80,
+        ),
+        nested_vision=dict(
+            depth=3, hidden_size=24, num_heads=2, intermediate_size=40, out_hidden_size=32, num_position_embeddings=9,
+            deepstack_visual_indexes=[1],
+        ),
+        rope={"rope_theta": 5e6, "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+        not_special=NOT_SPECIAL + ["<tool_response>", "</tool_response>", "<think>", "</think>"],
+        processor={"size": {"longest_edge": 12288, "shortest_edge": 3072}},
+        seeds=(20261176, 20261140),
+    ),
 }  # fmt: skip
 SHAPES = FAMILIES[FAMILY.name]
+IMAGE_PROCESSOR = FAMILY.image_processor | SHAPES.get("processor", {})
 
 
 def main():
@@ -105,9 +130,9 @@ def write_published(out, tokenizer):
         published_name(name): p.detach().clone() for name, p in model.named_parameters() if name != "lm_head.weight"
     }
     write_shards(out, tensors)
-    dump(out / "config.json", flat_config(config))
+    dump(out / "config.json", hub_nested(config) if FAMILY.name == "qwen3-vl" else flat_config(config))
     dump(out / "generation_config.json", generation_config(tokenizer))
-    dump(out / "preprocessor_config.json", FAMILY.image_processor)
+    dump(out / "preprocessor_config.json", IMAGE_PROCESSOR)
     loaded, report = FAMILY.load(out, dtype="auto", output_loading_info=True)
     check_loaded(model, loaded, report)
     AutoProcessor.from_pretrained(out)
@@ -117,9 +142,10 @@ def write_published(out, tokenizer):
 def write_nested(out, tokenizer):
     fresh(out)
     write_tokenizer(out, tokenizer)
-    dump(out / "preprocessor_config.json", FAMILY.image_processor)
-    processor = AutoProcessor.from_pretrained(out)
+    dump(out / "preprocessor_config.json", IMAGE_PROCESSOR)
     config = model_config(SHAPES["nested_text"], SHAPES["nested_vision"], tokenizer, tied=False)
+    config.save_pretrained(out)  # which says what processor of videos there is
+    processor = AutoProcessor.from_pretrained(out)
     model = random_model(config, SHAPES["seeds"][1])
     processor.save_pretrained(out)
     (out / "preprocessor_config.json").unlink()
@@ -142,6 +168,8 @@ def random_model(config, seed):
                 p.copy_(torch.randn_like(p) * 0.1)
             elif p.ndim == 1:
                 p.copy_(1 + torch.randn_like(p) * 0.2)
+            elif "pos_embed" in name:
+                p.copy_(torch.randn_like(p) * 0.5)
             elif "embed_tokens" in name or "lm_head" in name:
                 p.copy_(torch.randn_like(p) * 0.15)  # small, so that the tied head does not just repeat its input
             else:
@@ -150,18 +178,19 @@ def random_model(config, seed):
 
 
 def model_config(text, vision, tokenizer, tied):
-    head_dim = text["hidden_size"] // text["num_attention_heads"]
+    head_dim = text.get("head_dim", text["hidden_size"] // text["num_attention_heads"])
     assert head_dim == 2 * sum(SHAPES["rope"]["mrope_section"])
     special = dict(
         bos_token_id=tokenizer.token_to_id("<|endoftext|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>")
     )
+    windows = dict(max_window_layers=text["num_hidden_layers"]) if "head_dim" not in text else {}
     of_windows = dict(tokens_per_second=2) if "fullatt_block_indexes" in vision else {}
     return FAMILY.cls("Config")(
         text_config=dict(
             text,
             vocab_size=EMBEDDING_ROWS,
             max_position_embeddings=4096,
-            max_window_layers=text["num_hidden_layers"],
+            **windows,
             rms_norm_eps=1e-6,
             tie_word_embeddings=tied,
             rope_parameters={"rope_type": "default", **SHAPES["rope"]},
@@ -246,7 +275,78 @@ def flat_vision(vision):
     }
 
 
+def hub_nested(config):
+    """config.json as the hub publishes Qwen3-VL."""
+    text, vision = config.text_config, config.vision_config
+    return {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "image_token_id": config.image_token_id,
+        "model_type": "qwen3_vl",
+        "text_config": {
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": text.bos_token_id,
+            "dtype": "float32",
+            "eos_token_id": text.eos_token_id,
+            "head_dim": text.head_dim,
+            "hidden_act": "silu",
+            "hidden_size": text.hidden_size,
+            "initializer_range": 0.02,
+            "intermediate_size": text.intermediate_size,
+            "max_position_embeddings": text.max_position_embeddings,
+            "model_type": "qwen3_vl_text",
+            "num_attention_heads": text.num_attention_heads,
+            "num_hidden_layers": text.num_hidden_layers,
+            "num_key_value_heads": text.num_key_value_heads,
+            "rms_norm_eps": text.rms_norm_eps,
+            "rope_scaling": {
+                "mrope_interleaved": True,
+                "mrope_section": SHAPES["rope"]["mrope_section"],
+                "rope_type": "default",
+            },
+            "rope_theta": int(SHAPES["rope"]["rope_theta"]),
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "vocab_size": text.vocab_size,
+        },
+        "tie_word_embeddings": True,
+        "transformers_version": "4.57.0.dev0",
+        "video_token_id": config.video_token_id,
+        "vision_config": {
+            "deepstack_visual_indexes": vision.deepstack_visual_indexes,
+            "depth": vision.depth,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_size": vision.hidden_size,
+            "in_channels": 3,
+            "initializer_range": 0.02,
+            "intermediate_size": vision.intermediate_size,
+            "model_type": "qwen3_vl",
+            "num_heads": vision.num_heads,
+            "num_position_embeddings": vision.num_position_embeddings,
+            "out_hidden_size": vision.out_hidden_size,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        "vision_end_token_id": config.vision_end_token_id,
+        "vision_start_token_id": config.vision_start_token_id,
+    }
+
+
 def generation_config(tokenizer):
+    if FAMILY.name == "qwen3-vl":
+        im_end, endoftext = (tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>"))
+        return {
+            "bos_token_id": endoftext,
+            "pad_token_id": endoftext,
+            "do_sample": True,
+            "eos_token_id": [im_end, endoftext],
+            "top_p": 0.8,
+            "top_k": 20,
+            "temperature": 0.7,
+            "repetition_penalty": 1.0,
+            "transformers_version": "4.56.0",
+        }
     im_end, endoftext = (tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>"))
     return {
         "bos_token_id": endoftext,
@@ -260,6 +360,8 @@ def generation_config(tokenizer):
 
 
 def published_name(name):
+    if FAMILY.name == "qwen3-vl":
+        return name
     return name.replace("model.visual.", "visual.", 1).replace("model.language_model.", "model.", 1)
 
 
@@ -267,7 +369,7 @@ def write_shards(out, tensors):
     """Two files, the second beginning in the middle of the text model, so that one layer lies in both."""
     names = sorted(tensors)
     files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    first = [n for n in names if n < "model.layers.1.self_attn"]
+    first = [n for n in names if n < published_name("model.language_model.layers.1.self_attn")]
     weight_map = {n: files[0] if n in first else files[1] for n in names}
     for file in files:
         save_file({n: tensors[n] for n in names if weight_map[n] == file}, out / file, metadata={"format": "pt"})
@@ -312,7 +414,7 @@ def write_tokenizer(out, tokenizer):
             "added_tokens_decoder": decoder,
             "additional_special_tokens": SPECIAL[1:],
             "bos_token": None,
-            "chat_template": CHAT_TEMPLATE,
+            "chat_template": CHAT_TEMPLATE if FAMILY.system else "".join(CHAT_TEMPLATE.splitlines(True)[1:]),
             "clean_up_tokenization_spaces": False,
             "eos_token": "<|im_end|>",
             "errors": "replace",
