@@ -189,7 +189,8 @@ def main():
         names = ["q_proj", "v_proj"]
         write_adapter("adapter_rslora", 3, linears(load_base(), "language_model", names), r=4, use_rslora=True)
     write_adapter("adapter_dora", 4, linears(load_base(), "language_model", ["k_proj", "down_proj"]), r=4, use_dora=True)
-    write_adapter("adapter_vision", 5, linears(load_base(), "visual.blocks") + linears(load_base(), "layers.1."), r=4)
+    tower = linears(load_base(), "visual.blocks") + linears(load_base(), "visual.deepstack_merger_list")
+    write_adapter("adapter_vision", 5, tower + linears(load_base(), "layers.1."), r=4)
     if FIRST:
         write_adapter(
             "adapter_additional",
