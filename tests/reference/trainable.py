@@ -29,6 +29,8 @@ VISION_3B = dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=1
 
 # The same of other families.
 VISION_QWEN2_VL = dict(depth=32, embed_dim=1280, mlp_ratio=4, num_heads=16)
+VISION_QWEN3_VL = dict(depth=24, hidden_size=1024, intermediate_size=4096, num_heads=16, num_position_embeddings=2304)
+VISION_QWEN3_VL |= dict(deepstack_visual_indexes=[5, 11, 17])
 SIZES = {
     "qwen2-vl": {
         "2b": dict(
@@ -45,6 +47,35 @@ SIZES = {
                 num_key_value_heads=4, vocab_size=152064,
             ),
             vision=dict(**VISION_QWEN2_VL, hidden_size=3584),
+            tie_word_embeddings=False,
+        ),
+    },
+    "qwen3-vl": {
+        "2b": dict(
+            text=dict(
+                hidden_size=2048, intermediate_size=6144, num_attention_heads=16, num_hidden_layers=28,
+                num_key_value_heads=8, head_dim=128, vocab_size=151936,
+            ),
+            vision=dict(**VISION_QWEN3_VL, out_hidden_size=2048),
+            tie_word_embeddings=True,
+        ),
+        "4b": dict(
+            text=dict(
+                hidden_size=2560, intermediate_size=9728, num_attention_heads=32, num_hidden_layers=36,
+                num_key_value_heads=8, head_dim=128, vocab_size=151936,
+            ),
+            vision=dict(**VISION_QWEN3_VL, out_hidden_size=2560),
+            tie_word_embeddings=True,
+        ),
+        "8b": dict(
+            text=dict(
+                hidden_size=4096, intermediate_size=12288, num_attention_heads=32, num_hidden_layers=36,
+                num_key_value_heads=8, head_dim=128, vocab_size=151936,
+            ),
+            vision=dict(
+                depth=27, hidden_size=1152, intermediate_size=4304, num_heads=16, num_position_embeddings=2304,
+                deepstack_visual_indexes=[8, 16, 24], out_hidden_size=4096,
+            ),
             tie_word_embeddings=False,
         ),
     },
@@ -65,7 +96,7 @@ CASES = [
     dict(lora_target="qkv,o_proj", **VISION),
     dict(lora_target="proj"),
     dict(lora_target="proj", **VISION),
-    dict(lora_target="mlp.0", **PROJECTOR),
+    dict(lora_target="merger.linear_fc1" if FAMILY.name == "qwen3-vl" else "mlp.0", **PROJECTOR),
     dict(use_dora=True),
     dict(additional_target="embed_tokens"),
     dict(additional_target="lm_head,merger"),
