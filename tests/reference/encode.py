@@ -18,6 +18,7 @@ from llamafactory.data.processor.processor_utils import infer_seqlen
 from llamafactory.hparams import get_train_args
 from llamafactory.model import load_tokenizer
 from safetensors.torch import load_file
+from transformers import AutoImageProcessor
 
 from common import FAMILY, PICTURES, TINY, dump_rows, encode_turns, of_family, open_picture, versions
 from training_data import CREATURES, PAIRS, turns
@@ -105,6 +106,28 @@ CASES = [
     record("tools_mask_history", WITH_TOOLS, {"messages": TOOL_TURNS, "tools": TOOLS, "images": ["icon.png"]}, mask_history=True),
     record("openai", {"formatting": "openai"}, {"conversations": [{"from": "human", "value": "Hello!"}, {"from": "gpt", "value": "Hi!"}]}),
 ]  # fmt: skip
+if FAMILY.name == "qwen3-vl":
+    THOUGHT = "<think>\nIt has a tail: 狐狸。\n</think>\n\nA fox."
+    SHORT = turns("Hello!", "Hi!", "What is <image>?", "A fox.")
+    THINKING = [
+        ("plain", turns("How are you?", "I am fine, thank you!"), {}),
+        ("turns_and_picture", SHORT, {}),
+        ("system", turns("Which type is it?", "A water type.", system="You look at pictures."), {}),
+        ("thought", turns("What is <image>?", THOUGHT), {}),
+        ("thought_in_first_turn", turns("What is <image>?", THOUGHT, "它跑得快吗?", "很快。"), {}),
+        ("thought_in_both_turns", turns("What is <image>?", THOUGHT, "Sure?", THOUGHT), {}),
+        ("empty_thought", turns("What is it?", "<think>\n\n</think>\n\nA fox."), {}),
+        ("mask_history", turns("What is <image>?", THOUGHT, "它跑得快吗?", "很快。"), dict(mask_history=True)),
+        ("train_on_prompt", SHORT, dict(train_on_prompt=True)),
+        ("cutoff", turns("Hello!", "Hi!", LONG, LONG_ANSWER), dict(cutoff_len=64)),
+    ]
+    for name, messages, settings in THINKING:
+        pictures = ["square.png"] if any("<image>" in m["content"] for m in messages) else []
+        for enabled in (True, False):
+            settings = settings | dict(template="qwen3_vl", enable_thinking=enabled)
+            CASES.append(case(f"{'' if enabled else 'no_'}thinking_{name}", messages, pictures, **settings))
+        CASES.append(case(f"nothink_{name}", messages, pictures, **settings | dict(template="qwen3_vl_nothink")))
+        del CASES[-1]["settings"]["enable_thinking"]
 
 
 def main():
@@ -171,6 +194,8 @@ def check_pictures():
     template = get_template_and_fix_tokenizer(module["tokenizer"], data_args)
     processor = module["processor"]
     folder = of_family("images")
+    if (folder / "preprocessor_config.json").exists():
+        processor.image_processor = AutoImageProcessor.from_pretrained(folder)
     for c in json.loads((folder / "cases.json").read_text())["cases"] if folder.exists() else []:
         processor.image_max_pixels = c["image_max_pixels"]
         image = open_picture(PICTURES / c["image"])
