@@ -123,7 +123,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::processor::tests::hub;
+    use crate::image::processor::tests::{hub, qwen3_vl};
 
     const HUB: &str = r#"{"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2,
         "merge_size": 2, "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -151,6 +151,18 @@ mod tests {
         assert_eq!(folder(&[(PROCESSOR_CONFIG, nested)]).unwrap(), hub());
         let both = folder(&[(PROCESSOR_CONFIG, "{}"), (PREPROCESSOR_CONFIG, HUB)]);
         assert_eq!(both.unwrap(), hub());
+    }
+
+    /// The edges of `size` are numbers of pixels, and an old name counts before them, as in transformers.
+    #[test]
+    fn the_file_of_qwen3_vl() {
+        let text = r#"{"size": {"longest_edge": 16777216, "shortest_edge": 65536}, "patch_size": 16,
+            "temporal_patch_size": 2, "merge_size": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+            "processor_class": "Qwen3VLProcessor", "image_processor_type": "Qwen2VLImageProcessorFast"}"#;
+        assert_eq!(folder(&[(PREPROCESSOR_CONFIG, text)]).unwrap(), qwen3_vl());
+        let both = text.replace("\"patch_size\"", "\"min_pixels\": 1024, \"max_pixels\": null, \"patch_size\"");
+        let expected = ImageProcessor { min_pixels: 1024, ..qwen3_vl() };
+        assert_eq!(folder(&[(PREPROCESSOR_CONFIG, &both)]).unwrap(), expected);
     }
 
     #[test]

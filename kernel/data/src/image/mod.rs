@@ -1,4 +1,4 @@
-//! Images to patches, as LLaMA-Factory and transformers prepare them for Qwen2.5-VL.
+//! Images to patches, as LLaMA-Factory and transformers prepare them for the Qwen-VL models.
 
 mod config;
 mod fault;

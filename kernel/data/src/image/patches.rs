@@ -56,7 +56,7 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::image::processor::tests::hub;
+    use crate::image::processor::tests::{hub, qwen3_vl};
 
     #[test]
     fn blocks_of_merged_patches_come_one_after_the_other() {
@@ -87,5 +87,16 @@ mod tests {
         assert_eq!(at(1, 1, 1, 3, 5), 3.0);
         assert_eq!(at(2, 1, 0, 3, 5), 17.0);
         assert_eq!(at(3, 2, 1, 13, 13), 7.0);
+    }
+
+    /// transformers' values of the same picture.
+    #[test]
+    fn patches_of_qwen3_vl_have_16_pixels_between_minus_one_and_one() {
+        let image = RgbImage::from_fn(256, 256, |x, y| Rgb([x as u8, y as u8, (x * y % 256) as u8]));
+        let pixels = patches(&qwen3_vl(), &image);
+        assert_eq!((pixels.grid, pixels.patches.len()), (Grid { t: 1, h: 16, w: 16 }, 256 * 1536));
+        let row = |row: usize| &pixels.patches[row * 1536..];
+        assert_eq!(row(1)[..3], [-0.87450981, -0.86666667, -0.85882354]);
+        assert_eq!(row(5)[2 * 256 + 17], -0.99215686);
     }
 }

@@ -13,6 +13,8 @@ use super::{Grid, ImageError, ImageRef, PictureError, PictureFault, Pixels};
 pub const DEFAULT_IMAGE_MAX_PIXELS: usize = 768 * 768;
 /// LLaMA-Factory's default of `image_min_pixels`.
 pub const DEFAULT_IMAGE_MIN_PIXELS: usize = 32 * 32;
+/// Shortest side that LLaMA-Factory hands to the processor of a Qwen model, whatever the size of its patches.
+const SHORTEST_SIDE: u32 = 28;
 
 /// LLaMA-Factory's pre-resize (`image_max_pixels`, `image_min_pixels`), then transformers' `Qwen2VLImageProcessor`
 /// by the numbers of the model folder.
@@ -121,9 +123,8 @@ impl ImageProcessor {
         if area(size) < self.image_min_pixels as u64 {
             size = to(scaled(size, self.image_min_pixels), limits);
         }
-        let factor = self.factor() as u32;
-        if size.0.min(size.1) < factor {
-            size = to((size.0.max(factor), size.1.max(factor)), Resample::Pillow);
+        if size.0.min(size.1) < SHORTEST_SIDE {
+            size = to((size.0.max(SHORTEST_SIDE), size.1.max(SHORTEST_SIDE)), Resample::Pillow);
         }
         if size.0 > size.1.saturating_mul(200) {
             size = to((size.1 * 180, size.1), Resample::Pillow);
@@ -181,7 +182,7 @@ pub(super) mod tests {
     use super::*;
     use crate::fixtures;
 
-    /// The numbers that the published Qwen2.5-VL models carry.
+    /// The numbers that the published Qwen2-VL and Qwen2.5-VL models carry.
     pub(in crate::image) fn hub() -> ImageProcessor {
         ImageProcessor {
             patch_size: 14,
@@ -194,6 +195,18 @@ pub(super) mod tests {
             image_std: [0.26862954, 0.26130258, 0.27577711],
             image_max_pixels: DEFAULT_IMAGE_MAX_PIXELS,
             image_min_pixels: DEFAULT_IMAGE_MIN_PIXELS,
+        }
+    }
+
+    /// Those of Qwen3-VL.
+    pub(in crate::image) fn qwen3_vl() -> ImageProcessor {
+        ImageProcessor {
+            patch_size: 16,
+            min_pixels: 65536,
+            max_pixels: 16777216,
+            image_mean: [0.5; 3],
+            image_std: [0.5; 3],
+            ..hub()
         }
     }
 
@@ -249,6 +262,35 @@ pub(super) mod tests {
         assert_eq!(pre_size(&default, (1920, 1080)), (1024, 576));
         assert_eq!(pre_size(&default, (20, 20)), (32, 32));
         assert_eq!(pre_size(&default, (640, 480)), (640, 480));
+    }
+
+    /// The same for Qwen3-VL, whose tokens are 32 pixels wide: only the processor knows of it.
+    #[test]
+    fn sizes_and_tokens_of_qwen3_vl_are_llamafactorys() {
+        let default = qwen3_vl();
+        let examples = qwen3_vl().with_limits(262144, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+        for ((width, height), by_default, by_examples) in [
+            ((20, 20), ((256, 256), 64), ((256, 256), 64)),
+            ((64, 64), ((256, 256), 64), ((256, 256), 64)),
+            ((48, 80), ((224, 352), 77), ((224, 352), 77)),
+            ((272, 240), ((256, 256), 64), ((256, 256), 64)),
+            ((300, 300), ((288, 288), 81), ((288, 288), 81)),
+            ((475, 475), ((480, 480), 225), ((480, 480), 225)),
+            ((640, 480), ((640, 480), 300), ((576, 448), 252)),
+            ((768, 768), ((768, 768), 576), ((512, 512), 256)),
+            ((1024, 768), ((896, 672), 588), ((576, 448), 252)),
+            ((4000, 3000), ((896, 672), 588), ((576, 448), 252)),
+            ((1920, 1080), ((1024, 576), 576), ((672, 384), 252)),
+            ((10, 500), ((64, 1088), 68), ((64, 1088), 68)),
+            ((28, 500), ((64, 1088), 68), ((64, 1088), 68)),
+            ((30, 400), ((96, 960), 90), ((96, 960), 90)),
+            ((5, 2000), ((32, 2176), 68), ((32, 2176), 68)),
+            ((2000, 5), ((2176, 32), 68), ((2176, 32), 68)),
+        ] {
+            assert_eq!(final_size(&default, width, height), by_default, "{width}x{height}");
+            assert_eq!(final_size(&examples, width, height), by_examples, "{width}x{height}");
+        }
+        assert_eq!(pre_size(&default, (10, 500)), (28, 500));
     }
 
     /// The same, of more sizes, measured.
