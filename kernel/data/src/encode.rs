@@ -121,10 +121,10 @@ impl Encoder<'_> {
             Err(error) => return Ok(Err(SkipReason::BadPicture(error))),
         };
         let tokens: Vec<_> = images.iter().map(|image| self.processor.tokens(image.grid)).collect();
-        let turns = self
-            .template
-            .with_tools(&sample.system, &sample.tools)
-            .and_then(|system| self.template.encode_multiturn(self.tokenizer, &sample.messages, &system, &tokens));
+        let Self { tokenizer, template, options, .. } = *self;
+        let turns = template.with_tools(&sample.system, &sample.tools).and_then(|system| {
+            template.encode_multiturn(tokenizer, &sample.messages, &system, &tokens, options.mask_history)
+        });
         match turns {
             Ok(turns) => Ok(self.join(sample, turns, images)),
             Err(TemplateError::Tokenizer(error)) => Err(error.into()),

@@ -35,6 +35,7 @@ mod sample;
 mod skip;
 mod template;
 mod text_file;
+mod thoughts;
 mod tokenizer;
 mod tools;
 
@@ -55,5 +56,6 @@ pub use records::{Heard, Origin};
 pub use sample::{IMAGE_PLACEHOLDER, Message, Role, Sample};
 pub use skip::{NoPictures, SkipKind, SkipReason, Skipped, ValueType};
 pub use template::{Slots, Template, TemplateError, Turn};
+pub use thoughts::Thinking;
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerError};
 pub use tools::ToolError;

@@ -7,6 +7,7 @@ use tunebook_quote::REMEDY;
 use tunebook_quote::quote;
 
 use crate::sample::IMAGE_PLACEHOLDER;
+use crate::thoughts::{NO_THOUGHT, Thinking, forget, has_thought};
 use crate::tools::{ToolError, function_calls, tool_prompt};
 use crate::{Message, Role, Tokenizer, TokenizerError};
 
@@ -21,25 +22,19 @@ pub struct Template {
     pub name: &'static str,
     /// Used where a conversation has no system message; where it is empty, such a conversation begins with the user.
     pub default_system: Cow<'static, str>,
-    /// Generation ends with this token.
-    pub stop_word: &'static str,
+    /// What becomes of thoughts, if the template is for a model that thinks.
+    thinking: Option<Thinking>,
     system: [&'static str; 2],
     user: [&'static str; 2],
     observation: [&'static str; 2],
     assistant: [&'static str; 2],
 }
 
-static QWEN2_VL: Template = Template {
-    name: "qwen2_vl",
-    default_system: Cow::Borrowed("You are a helpful assistant."),
-    stop_word: "<|im_end|>",
-    system: ["<|im_start|>system\n", "<|im_end|>\n"],
-    user: ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"],
-    observation: ["<|im_start|>user\n<tool_response>\n", "\n</tool_response><|im_end|>\n<|im_start|>assistant\n"],
-    assistant: ["", "<|im_end|>\n"],
-};
+static QWEN2_VL: Template = Template::qwen("qwen2_vl", "You are a helpful assistant.", None);
+static QWEN3_VL: Template = Template::qwen("qwen3_vl", "", Some(Thinking { enable: Some(true), preserve: false }));
+static QWEN3_VL_NOTHINK: Template = Template::qwen("qwen3_vl_nothink", "", None);
 
-static TEMPLATES: [&Template; 1] = [&QWEN2_VL];
+static TEMPLATES: [&Template; 3] = [&QWEN2_VL, &QWEN3_VL, &QWEN3_VL_NOTHINK];
 
 /// A question and its answer. The first question carries the system message in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +70,38 @@ pub enum TemplateError {
 }
 
 impl Template {
-    /// What the setting `template` may be.
-    pub const NAMES: &[&str] = &["qwen2_vl"];
+    /// The names of all templates, as LLaMA-Factory has them.
+    pub const NAMES: &[&str] = &["qwen2_vl", "qwen3_vl", "qwen3_vl_nothink"];
+
+    /// All Qwen models write conversations alike.
+    const fn qwen(name: &'static str, default_system: &'static str, thinking: Option<Thinking>) -> Self {
+        Self {
+            name,
+            default_system: Cow::Borrowed(default_system),
+            thinking,
+            system: ["<|im_start|>system\n", "<|im_end|>\n"],
+            user: ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"],
+            observation: [
+                "<|im_start|>user\n<tool_response>\n",
+                "\n</tool_response><|im_end|>\n<|im_start|>assistant\n",
+            ],
+            assistant: ["", "<|im_end|>\n"],
+        }
+    }
 
     /// The template of Qwen2-VL and Qwen2.5-VL.
     pub fn qwen2_vl() -> &'static Self {
         &QWEN2_VL
+    }
+
+    /// The template of Qwen3-VL where it thinks before it answers.
+    pub fn qwen3_vl() -> &'static Self {
+        &QWEN3_VL
+    }
+
+    /// The template of Qwen3-VL where it does not.
+    pub fn qwen3_vl_nothink() -> &'static Self {
+        &QWEN3_VL_NOTHINK
     }
 
     /// Looks up the setting `template`.
@@ -97,8 +118,13 @@ impl Template {
         Self { default_system: Cow::Owned(system.to_owned()), ..self.clone() }
     }
 
-    /// The system message (empty: the default) with a description of `tools` behind it, a JSON list as Qwen2.5 is
-    /// taught to read it. Without tools it is `system`.
+    /// The same with another way with thoughts; a template without thoughts stays as it is.
+    pub fn with_thinking(&self, thinking: Thinking) -> Self {
+        Self { thinking: self.thinking.and(Some(thinking)), ..self.clone() }
+    }
+
+    /// The system message (empty: the default) with a description of `tools` behind it, a JSON list as Qwen2.5 and
+    /// Qwen3 are taught to read it. Without tools it is `system`.
     ///
     /// # Errors
     /// `tools` are no JSON list of objects.
@@ -111,7 +137,8 @@ impl Template {
     }
 
     /// A conversation as pairs of question and answer. `image_tokens[i]` is the number of `<|image_pad|>` that
-    /// the i-th `<image>` becomes; an empty `system` means the default.
+    /// the i-th `<image>` becomes; an empty `system` means the default. With `mask_history` only the last answer is
+    /// learned, and the ones before are shown as they are in a prompt.
     ///
     /// # Errors
     /// Messages that do not alternate or lack the last answer, another number of `<image>` than of pictures,
@@ -122,20 +149,36 @@ impl Template {
         messages: &[Message],
         system: &str,
         image_tokens: &[usize],
+        mask_history: bool,
     ) -> Result<Vec<Turn>, TemplateError> {
         if messages.len() % 2 == 1 {
             return Err(TemplateError::Order { index: messages.len() });
         }
-        let mut slots = self.encode(tokenizer, messages, system, image_tokens)?.into_iter();
-        let mut turns = Vec::with_capacity(messages.len() / 2);
-        while let (Some(source), Some(target)) = (slots.next(), slots.next()) {
-            turns.push(Turn { source, target });
+        let Some(thinking) = self.thinking else {
+            return Ok(turns(self.encode(tokenizer, messages, system, image_tokens)?));
+        };
+        let is_history = |index| mask_history && !thinking.preserve && index + 1 < messages.len();
+        let messages = forget(messages, |index| thinking.enable == Some(false) || is_history(index));
+        let mut turns = turns(self.encode(tokenizer, &messages, system, image_tokens)?);
+        for (turn, index) in turns.iter_mut().zip((1..).step_by(2)) {
+            if is_history(index) || has_thought(&messages[index].content) {
+                continue;
+            }
+            let mut thought = Slots::default();
+            thought.push_text(tokenizer, NO_THOUGHT)?;
+            match thinking.learns_no_thought() {
+                true => {
+                    thought.append(std::mem::take(&mut turn.target));
+                    turn.target = thought;
+                }
+                false => turn.source.append(thought),
+            }
         }
         Ok(turns)
     }
 
     /// A conversation that waits for an answer (its last message is the user's) as one prompt, which ends with
-    /// the assistant's header.
+    /// the assistant's header, and with an empty thought where a model that thinks should not.
     ///
     /// # Errors
     /// As [`encode_multiturn`](Self::encode_multiturn).
@@ -149,9 +192,16 @@ impl Template {
         if messages.len().is_multiple_of(2) {
             return Err(TemplateError::Order { index: messages.len() });
         }
+        let messages = match self.thinking {
+            Some(thinking) if !thinking.preserve => Cow::Owned(forget(messages, |_| true)),
+            _ => Cow::Borrowed(messages),
+        };
         let mut prompt = Slots::default();
-        for slot in self.encode(tokenizer, messages, system, image_tokens)? {
+        for slot in self.encode(tokenizer, &messages, system, image_tokens)? {
             prompt.append(slot);
+        }
+        if self.thinking.is_some_and(|thinking| !thinking.learns_no_thought()) {
+            prompt.push_text(tokenizer, NO_THOUGHT)?;
         }
         Ok(prompt)
     }
@@ -203,6 +253,12 @@ impl Template {
     pub fn system_or_default<'a>(&'a self, system: &'a str) -> &'a str {
         if system.is_empty() { &self.default_system } else { system }
     }
+}
+
+/// Slots of questions and answers by turns.
+fn turns(slots: Vec<Slots>) -> Vec<Turn> {
+    let mut slots = slots.into_iter();
+    std::iter::from_fn(|| Some(Turn { source: slots.next()?, target: slots.next()? })).collect()
 }
 
 impl Slots {
@@ -270,7 +326,7 @@ mod tests {
             Message::assistant("Yes."),
         ];
         let tokenizer = fixtures::tokenizer();
-        let turns = Template::qwen2_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1]).unwrap();
+        let turns = Template::qwen2_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
         assert_eq!(turns.len(), 2);
         assert_eq!(
             text(&turns[0].source),
@@ -342,7 +398,106 @@ mod tests {
         assert!(encode(&[Message::user("<|image_pad|>")], &[]).contains("write <image>"));
         assert!(encode(&[Message::assistant("a")], &[]).contains("must alternate"));
         assert!(encode(&[], &[]).contains("must alternate"));
+    }
+
+    #[test]
+    fn every_template_is_found_by_its_name() {
+        for (template, name) in TEMPLATES.iter().zip(Template::NAMES) {
+            assert_eq!(template.name, *name);
+            assert_eq!(Template::by_name(name).unwrap(), *template);
+        }
+        assert_eq!(TEMPLATES.len(), Template::NAMES.len());
         assert!(Template::by_name("qwen").unwrap_err().to_string().contains("qwen2_vl"));
-        assert_eq!(TEMPLATES.map(|template| template.name), Template::NAMES);
+    }
+
+    #[test]
+    fn qwen3_vl_has_no_system_message_of_its_own() {
+        let tokenizer = fixtures::tokenizer();
+        let question = [Message::user("<image>Who?")];
+        for template in [Template::qwen3_vl(), Template::qwen3_vl_nothink()] {
+            let prompt = |system: &str| text(&template.encode_prompt(&tokenizer, &question, system, &[1]).unwrap());
+            let alone =
+                "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Who?<|im_end|>\n<|im_start|>assistant\n";
+            assert_eq!(prompt(""), alone);
+            assert_eq!(prompt("Be brief."), format!("<|im_start|>system\nBe brief.<|im_end|>\n{alone}"));
+            let tools = template.with_tools("", r#"[{"name": "count"}]"#).unwrap();
+            assert!(tools.starts_with("\n\n# Tools"), "{tools}");
+        }
+    }
+
+    /// What LLaMA-Factory makes of two answers, the first with a thought: what of each is prompt, and what is learned.
+    #[test]
+    fn thoughts_are_those_of_llamafactory() {
+        const THOUGHT: &str = "<think>\nRed.\n</think>\n\n\nA fox.";
+        const NONE: &str = "<think>\n\n</think>\n\n";
+        const ADDED: &str = "<think>\n\n</think>\n\n\nYes.";
+        let tokenizer = fixtures::tokenizer();
+        let messages =
+            [Message::user("Who?"), Message::assistant(THOUGHT), Message::user("Sure?"), Message::assistant("\nYes.")];
+        for (enable, preserve, mask_history, expected) in [
+            (Some(true), false, false, ["", THOUGHT, "", ADDED]),
+            (Some(true), false, true, ["", "A fox.", "", ADDED]),
+            (Some(true), true, false, ["", THOUGHT, "", ADDED]),
+            (Some(true), true, true, ["", THOUGHT, "", ADDED]),
+            (Some(false), false, false, [NONE, "A fox.", NONE, "Yes."]),
+            (Some(false), false, true, ["", "A fox.", NONE, "Yes."]),
+            (Some(false), true, false, [NONE, "A fox.", NONE, "Yes."]),
+            (Some(false), true, true, [NONE, "A fox.", NONE, "Yes."]),
+            (None, false, false, ["", THOUGHT, NONE, "\nYes."]),
+            (None, false, true, ["", "A fox.", NONE, "\nYes."]),
+            (None, true, false, ["", THOUGHT, NONE, "\nYes."]),
+            (None, true, true, ["", THOUGHT, NONE, "\nYes."]),
+        ] {
+            let thinking = Thinking { enable, preserve };
+            let template = Template::qwen3_vl().with_thinking(thinking);
+            let turns = template.encode_multiturn(&tokenizer, &messages, "", &[], mask_history).unwrap();
+            let found = turns.iter().flat_map(|turn| {
+                let source = text(&turn.source);
+                let (_, prompt) = source.split_once("<|im_start|>assistant\n").unwrap();
+                [prompt.to_owned(), text(&turn.target).trim_end_matches("<|im_end|>\n").to_owned()]
+            });
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{thinking:?}, mask_history {mask_history}");
+        }
+        for (enable, preserve, expected) in [
+            (Some(true), false, ["A fox.", ""]),
+            (Some(true), true, [THOUGHT, ""]),
+            (Some(false), false, ["A fox.", NONE]),
+            (Some(false), true, [THOUGHT, NONE]),
+            (None, false, ["A fox.", NONE]),
+            (None, true, [THOUGHT, NONE]),
+        ] {
+            let thinking = Thinking { enable, preserve };
+            let template = Template::qwen3_vl().with_thinking(thinking);
+            let prompt = text(&template.encode_prompt(&tokenizer, &messages[..3], "", &[]).unwrap());
+            let answers = prompt.split("<|im_start|>assistant\n").skip(1);
+            let found: Vec<_> = answers.map(|answer| answer.split("<|im_end|>").next().unwrap()).collect();
+            assert_eq!(found, expected, "{thinking:?}");
+        }
+        let plain = Template::qwen3_vl_nothink();
+        assert_eq!(&plain.with_thinking(Thinking { enable: Some(false), preserve: false }), plain);
+        let turns = plain.encode_multiturn(&tokenizer, &messages, "", &[], true).unwrap();
+        assert_eq!(text(&turns[0].target), format!("{THOUGHT}<|im_end|>\n"));
+    }
+
+    /// LLaMA-Factory tokenizes it by itself too.
+    #[test]
+    fn an_empty_thought_has_tokens_of_its_own() {
+        let tokenizer = fixtures::tokenizer();
+        let messages = [Message::user("<image>Who?"), Message::assistant("\n\nA <image>.")];
+        let plain = Template::qwen3_vl_nothink().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
+        let turns = Template::qwen3_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
+        let thought = tokenizer.encode(NO_THOUGHT).unwrap();
+        assert_eq!(turns[0].target.ids, [thought, plain[0].target.ids.clone()].concat());
+        let block = turns[0].target.images[0].clone();
+        assert_eq!(turns[0].target.ids[block.start], tokenizer.special().vision_start);
+        assert_eq!(turns[0].source, plain[0].source);
+    }
+
+    #[test]
+    fn a_picture_in_a_thought_that_is_forgotten_is_one_too_many() {
+        let messages = [Message::user("Who?"), Message::assistant("<think>\n<image>\n</think>\n\nA fox.")];
+        let template = Template::qwen3_vl().with_thinking(Thinking { enable: Some(false), preserve: false });
+        let error = template.encode_multiturn(&fixtures::tokenizer(), &messages, "", &[1], false).unwrap_err();
+        assert!(matches!(error, TemplateError::ImageCount { placeholders: 0, images: 1 }), "{error}");
     }
 }

@@ -1,8 +1,9 @@
-//! Tools in a prompt, in the wording that Qwen2.5 was trained with.
+//! Tools in a prompt, in the wording that Qwen2.5 and Qwen3 were trained with.
 
 use serde_json::{Map, Value, json};
 
 use crate::python_json::dumps;
+use crate::thoughts::THOUGHT;
 
 const BEFORE_TOOLS: &str = "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n\
                             You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
@@ -10,8 +11,7 @@ const AFTER_TOOLS: &str = "\n</tools>\n\nFor each function call, return a json o
                            arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n\
                            {\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
 
-/// What a model thinks before it calls, and a call as it writes one, as LLaMA-Factory marks them in data.
-const THOUGHT: [&str; 2] = ["<think>\n", "\n</think>\n\n"];
+/// A call as a model writes one, as LLaMA-Factory marks it in data.
 const TOOL_CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
 
 /// Text that should have been JSON.
