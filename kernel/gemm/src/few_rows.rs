@@ -2,9 +2,8 @@
 //! from where it is stored.
 //!
 //! A single row of x is multiplied with one row of W after another, so that memory is read in the order in which it
-//! lies there. Where rows are short, that is half as fast again as reading four rows side by side. With several rows of
-//! x, or one that does not fit into the L1 cache, four rows of W share each part of x, and the four after them are
-//! prefetched.
+//! lies there, and prefetched [`AHEAD`]. With several rows of x, or one that does not fit into the L1 cache, four rows of
+//! W share each part of x, and the four after them are prefetched.
 
 use std::array;
 use std::ops::Range;
@@ -31,6 +30,10 @@ const CHUNK: usize = 2048;
 /// The most lanes of a single row of x that stays in the L1 cache while W passes by. Up to there, rows of W are read
 /// one after the other, from end to end, which is how the prefetchers of the CPU like it best.
 const IN_L1: usize = 4096;
+/// How many bytes ahead of the one at hand W is prefetched where it is read in the order of memory. The CPU's own
+/// prefetchers keep fewer lines on the way than memory can deliver: with this distance a Xeon of the fourth generation
+/// reads W 1.6 times as fast as with 200 bytes. 3 to 9 KiB are alike.
+pub(crate) const AHEAD: usize = 6 << 10;
 /// Elements of W in a task: small enough to balance threads, large enough for the prefetchers.
 const TASK: usize = 1 << 16;
 
@@ -196,6 +199,7 @@ where
         let mut totals = [V::zero(); 4];
         for p in (0..whole / 4 * 4).step_by(4) {
             for i in 0..4 {
+                prefetch(w.as_ptr().wrapping_add((p + i) * step).wrapping_byte_add(AHEAD));
                 totals[i] = V::dot(totals[i], V::load(&x[(p + i) * V::LANES..]), V::read(&w[(p + i) * step..]));
             }
         }
@@ -232,7 +236,7 @@ where
         for p in 0..whole {
             // The rows after these: the prefetchers of the CPU lose track where a row of W ends.
             for row in w {
-                fetch(row.as_ptr().wrapping_add(ahead + p * step));
+                prefetch(row.as_ptr().wrapping_add(ahead + p * step));
             }
             let w = read_all::<V, E>(w, p * step);
             for i in 0..M {
@@ -274,7 +278,7 @@ unsafe fn read_all<V: Reads<E>, E>(w: [&[E]; TOGETHER], from: usize) -> [V::Oper
 
 /// Brings the cache line of an address into the caches, if there is one and the CPU can.
 #[inline(always)]
-fn fetch<E>(address: *const E) {
+pub(crate) fn prefetch<E>(address: *const E) {
     // SAFETY: every x86-64 has the instruction, and it takes any address.
     #[cfg(target_arch = "x86_64")]
     unsafe {

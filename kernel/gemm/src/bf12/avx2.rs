@@ -6,6 +6,7 @@ use half::bf16;
 
 use super::{BLOCK, Block, ZERO};
 use crate::decoding::Decoded;
+use crate::few_rows::{AHEAD, prefetch};
 
 /// What [`Bf12`](super::Bf12) is decoded to.
 pub(super) trait Bf12Element: Decoded {
@@ -32,58 +33,36 @@ impl Bf12Element for bf16 {
     }
 }
 
-/// The dot products of `M` equally long rows of blocks and x, which goes on with zeros to their end, in `T` sums each,
-/// so that one need not wait for the other. Blocks are fetched that lie `ahead` of the one at hand.
+/// The dot product of a row of blocks and x, which goes on with zeros to the row's end, in four sums, so that one need not
+/// wait for the other.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dots<const M: usize, const T: usize>(
-    x: &[f32],
-    rows: [&[Block]; M],
-    tops: [u8; M],
-    ahead: usize,
-) -> [f32; M] {
+pub(super) fn dot(x: &[f32], row: &[Block], top: u8) -> f32 {
+    let table = table(top);
     // By index: closures would not be compiled for the instruction set, and iterators over `totals` would keep it in
     // memory instead of registers.
-    let mut tables = [_mm256_setzero_si256(); M];
-    for r in 0..M {
-        tables[r] = table(tops[r]);
-    }
-    let mut totals = [[_mm256_setzero_ps(); T]; M];
-    for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate().take(rows[0].len()) {
-        for row in rows {
-            let later = std::ptr::from_ref(&row[b]).wrapping_add(ahead).cast::<i8>();
-            _mm_prefetch::<_MM_HINT_T0>(later);
-            _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64));
-        }
+    let mut totals = [_mm256_setzero_ps(); 4];
+    for (x, block) in x.as_chunks::<BLOCK>().0.iter().zip(row) {
+        let later = std::ptr::from_ref(block).wrapping_byte_add(AHEAD).cast::<u8>();
+        prefetch(later);
+        prefetch(later.wrapping_add(64));
         for half in 0..2 {
-            let mut of_rows = [[_mm256_setzero_si256(); 2]; M];
-            for r in 0..M {
-                of_rows[r] = elements(&rows[r][b], half, tables[r]);
-            }
+            let elements = elements(block, half, table);
             for i in 0..2 {
+                let w = widen(elements[i]);
                 for j in 0..2 {
                     let place = 32 * half + 16 * i + 8 * j;
                     // SAFETY: eight floats are read out of a slice of eight.
                     let x = unsafe { _mm256_loadu_ps(x[place..place + 8].as_ptr()) };
-                    for r in 0..M {
-                        let total = &mut totals[r][(2 * i + j) % T];
-                        *total = _mm256_fmadd_ps(x, widen(of_rows[r][i])[j], *total);
-                    }
+                    totals[2 * i + j] = _mm256_fmadd_ps(x, w[j], totals[2 * i + j]);
                 }
             }
         }
     }
-    let mut sums = [0.0; M];
-    for r in 0..M {
-        let mut eight = totals[r][0];
-        for &total in &totals[r][1..] {
-            eight = _mm256_add_ps(eight, total);
-        }
-        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-        sums[r] = _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-    }
-    sums
+    let eight = _mm256_add_ps(_mm256_add_ps(totals[0], totals[1]), _mm256_add_ps(totals[2], totals[3]));
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
 #[inline]

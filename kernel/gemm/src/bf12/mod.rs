@@ -11,9 +11,8 @@
 //! ([`Bf12::pays`]). With many rows, where arithmetic counts, a training step is 3 to 6 % slower with these weights
 //! than with bf16, and their memory cannot be given back to the system as that of a mapped file can.
 //!
-//! A single row of x is multiplied with one row of W after another (`one_row`), while the block after the next is
-//! prefetched: the CPU's prefetchers are late by as much, and prefetching further ahead was slower by a fifth. Where x
-//! does not fit into the L1 cache, four rows of W share it.
+//! A single row of x is multiplied with one row of W after another (`one_row`), in the order in which they lie in
+//! memory, which is prefetched as far ahead as [`AHEAD`](crate::few_rows::AHEAD) says.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

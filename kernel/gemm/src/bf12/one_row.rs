@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Bf12, Block, avx2};
+use super::{BLOCK, Bf12, avx2};
 use crate::few_rows::{dot, in_tasks};
 use crate::pack::pack_row;
 use crate::precision::Precision;
@@ -13,13 +13,6 @@ use crate::source::{Rows, Source};
 
 /// Sums that are written together.
 const TOGETHER: usize = 8;
-/// The longest x that stays in the L1 cache while W passes by. Up to there, one row of W is read after the other.
-const IN_L1: usize = 4096;
-/// How many blocks ahead are fetched then: the prefetchers of the CPU are late by as much.
-const NEXT: usize = 2;
-/// Rows of W that are multiplied with a longer x together, so that it is read less often; the same number of rows ahead
-/// is fetched.
-const ROWS: usize = 4;
 
 /// Computes a matmul of one row. b: `[width, rank]`.
 pub(crate) fn multiply<B: Source>(simd: Avx2, product: &Product<'_>, w: &Bf12, b: B)
@@ -84,21 +77,8 @@ impl<B> Dots<'_, B> {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn multiply_blocks(&self, rows: Range<usize>, sums: &mut [f32; TOGETHER]) {
-        if self.x.len() <= IN_L1 {
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                [*sum] = avx2::dots::<1, 4>(self.x, [self.w.row(row)], [self.w.tops[row]], NEXT);
-            }
-            return;
-        }
-        let later = ROWS * self.x.len() / BLOCK;
-        for (sums, first) in sums.as_chunks_mut::<ROWS>().0.iter_mut().zip(rows.clone().step_by(ROWS)) {
-            let (mut blocks, mut tops): ([&[Block]; ROWS], _) = ([&[]; ROWS], [0; ROWS]);
-            for r in 0..ROWS {
-                // Past the last row, that row is read again; what comes of it is dropped.
-                let row = (first + r).min(rows.end - 1);
-                (blocks[r], tops[r]) = (self.w.row(row), self.w.tops[row]);
-            }
-            *sums = avx2::dots::<ROWS, 2>(self.x, blocks, tops, later);
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            *sum = avx2::dot(self.x, self.w.row(row), self.w.tops[row]);
         }
     }
 }
