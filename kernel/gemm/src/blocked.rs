@@ -372,23 +372,25 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
         let width = strip_width::<V>();
         for i in self.rows.clone().step_by(V::ROWS) {
             let height = V::ROWS.min(self.rows.end - i);
+            let tile_height = tile_height::<V>(height);
             let x = &self.x[i / V::ROWS * self.strips.len + first * width..][..lanes * width];
             let first_row = origin[0] + i - self.rows.start;
             for (j, panel) in (0..columns).step_by(panel_width::<V>()).zip(packed.lanes.chunks(packed.panel_len)) {
                 let rows = first_row..first_row + height;
                 let columns = origin[1] + j..origin[1] + columns.min(j + panel_width::<V>());
                 let w = &panel[..lanes * panel_width::<V>()];
-                let in_place = first == 0 && columns.len() == panel_width::<V>() && epilogue.is_plain();
+                let is_whole = height == tile_height && columns.len() == panel_width::<V>();
+                let in_place = first == 0 && is_whole && epilogue.is_plain();
                 let mut sums = [const { MaybeUninit::uninit() }; MAX_HEIGHT * VECTORS * MAX_LANES];
-                let sums_of_rows = Output::new(&mut sums, height, panel_width::<V>(), panel_width::<V>());
+                let sums_of_rows = Output::new(&mut sums, tile_height, panel_width::<V>(), panel_width::<V>());
                 let part = match in_place {
                     true => y.part(rows.clone(), columns.clone()),
-                    false => sums_of_rows.part(0..height, 0..panel_width::<V>()),
+                    false => sums_of_rows.part(0..tile_height, 0..panel_width::<V>()),
                 };
                 // SAFETY: the caller is within `run`, and this task holds one part at a time; the first lanes come
                 // before the others.
                 unsafe {
-                    tile_of_height::<V>(height, x, w, part, meanwhile);
+                    tile_of_height::<V>(tile_height, x, w, part, meanwhile);
                     if in_place {
                         continue;
                     }
@@ -401,6 +403,13 @@ impl<L: Lane, W: Source, B: Source> Region<'_, L, W, B> {
             }
         }
     }
+}
+
+/// The height of the tile that computes so many rows. There are tiles of few heights, since each is compiled for every pair
+/// of operands and CPU, which is most of this crate's build time; what one computes of rows that are none is dropped.
+const fn tile_height<V: Simd>(rows: usize) -> usize {
+    let height = rows.next_power_of_two();
+    if height < V::ROWS { height } else { V::ROWS }
 }
 
 /// [`tile`] for a height that is known only now; no more heights are compiled than `V` uses.
@@ -418,13 +427,13 @@ unsafe fn tile_of_height<V: Simd>(
     macro_rules! tiles {
         ($($height:literal)*) => {
             match height {
-                $($height if V::ROWS >= $height => tile::<V, $height>(x, w, sums, meanwhile),)*
+                $($height if tile_height::<V>($height) == $height => tile::<V, $height>(x, w, sums, meanwhile),)*
                 _ => {}
             }
         };
     }
     // SAFETY: the caller is within `run`.
-    unsafe { tiles!(1 2 3 4 5 6 7 8 9 10 11 12) }
+    unsafe { tiles!(1 2 4 6 8 12) }
 }
 
 /// Steps of the register tile to each cache line of W that is fetched: rarely enough that asking for one costs nothing.
