@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::Value;
 use serde_json::json;
 use tunebook_nn::layers::TextConfig;
-use tunebook_nn::models::qwen2_5_vl::Config;
-use tunebook_nn::models::qwen2_5_vl::config::VisionConfig;
+use tunebook_nn::layers::vision::VisionConfig;
+use tunebook_nn::models::qwen2_5_vl::config::parse;
 
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
@@ -33,12 +33,13 @@ fn text(config: &TextConfig) -> Value {
 }
 
 fn vision(config: &VisionConfig) -> Value {
+    let windows = config.windows.as_ref().unwrap();
     json!({
         "depth": config.depth, "hidden_size": config.hidden_size, "num_heads": config.num_heads,
         "intermediate_size": config.intermediate_size, "out_hidden_size": config.out_hidden_size,
         "patch_size": config.patch_size, "temporal_patch_size": config.temporal_patch_size,
-        "spatial_merge_size": config.spatial_merge_size, "window_size": config.window_size,
-        "fullatt_block_indexes": config.fullatt_block_indexes, "in_channels": config.in_channels,
+        "spatial_merge_size": config.spatial_merge_size, "fullatt_block_indexes": windows.full_blocks,
+        "window_size": windows.side * config.patch_size * config.spatial_merge_size, "in_channels": config.in_channels,
     })
 }
 
@@ -48,7 +49,7 @@ fn every_version_of_transformers_writes_what_we_read() {
     assert_eq!(versions.len(), 6);
     for (version, file) in versions {
         for (name, case) in file["cases"].as_object().unwrap() {
-            let config = Config::parse(&case["config"]).unwrap_or_else(|error| panic!("{version} {name}: {error}"));
+            let config = parse(&case["config"]).unwrap_or_else(|error| panic!("{version} {name}: {error}"));
             let found = json!({
                 "text": text(&config.text), "vision": vision(&config.vision), "image_token_id": config.image_token_id,
                 "vision_start_token_id": config.vision_start_token_id,
@@ -66,8 +67,10 @@ fn defaults_are_those_of_the_classes() {
         let mut expected = file["defaults"]["text"].clone();
         // The classes have none; the model of today takes this one.
         expected["mrope_section"] = json!([16, 24, 24]);
-        assert_eq!(text(&TextConfig::default()), expected, "{version}");
-        assert_eq!(vision(&VisionConfig::default()), file["defaults"]["vision"], "{version}");
+        assert_eq!(text(&TextConfig::QWEN2), expected, "{version}");
+        // Of a language model that has the tower's default width.
+        let sized = json!({"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4});
+        assert_eq!(vision(&parse(&sized).unwrap().vision), file["defaults"]["vision"], "{version}");
     }
 }
 

@@ -12,6 +12,8 @@ use candle_core::TensorId;
 use rayon::prelude::*;
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::DecoderInput;
+use tunebook_nn::layers::DeepStack;
 use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::KvCache;
 use twox_hash::XxHash3_64;
@@ -68,12 +70,13 @@ impl Prefix {
 
         let new = &prompt.input_ids[known..];
         let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
-        let x = net.embed(new, &prompt.features[pictures..], ctx)?;
+        let input = net.embed(new, &prompt.features[pictures..], ctx)?;
         let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
         let mut last = None;
         let ctx = ForwardContext { stop: Some(stop), ..ctx };
-        for ((tokens, positions), x) in strides.zip(x.chunks(STRIDE * net.text.config.hidden_size)) {
-            last = match self.read(net, (tokens, positions), x.to_vec(), ctx) {
+        for (start, (tokens, positions)) in (0..).step_by(STRIDE).zip(strides) {
+            let input = input.part(start..start + tokens.len(), net.text.config.hidden_size)?;
+            last = match self.read(net, (tokens, positions), input, ctx) {
                 Err(Error::Cancelled) => return Ok((None, known)),
                 hidden => Some(hidden?),
             };
@@ -91,22 +94,22 @@ impl Prefix {
         position: [u32; 3],
     ) -> Result<Tensor> {
         let (net, ctx) = (&model.net, model.forward_context(adapter));
-        let x = net.text.embed(&[token], ctx)?;
-        self.read(net, (&[token], &[position]), x, ctx)
+        let input = DecoderInput { embeddings: net.text.embed(&[token], ctx)?, deepstack: DeepStack::default() };
+        self.read(net, (&[token], &[position]), input, ctx)
     }
 
-    /// The hidden state of the last of the new tokens, whose embeddings are `x`.
+    /// The hidden state of the last of the new tokens.
     fn read(
         &mut self,
         net: &VisionLanguageModel,
         (tokens, positions): (&[u32], &[[u32; 3]]),
-        x: Vec<f32>,
+        input: DecoderInput,
         ctx: ForwardContext,
     ) -> Result<Tensor> {
         let layers = net.text.layers.len();
         let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
         let turn = net.rotary(positions)?;
-        let hidden = net.text.read(x, &turn, cache, 1, ctx)?;
+        let hidden = net.text.read(input, &turn, cache, 1, ctx)?;
         self.tokens.extend_from_slice(tokens);
         Ok(hidden)
     }

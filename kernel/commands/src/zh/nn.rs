@@ -103,7 +103,7 @@ impl Chinese for ConfigError {
             }
             Self::Value { key, value } => format!("{key} 是 {value}，类型不对"),
             Self::TokenId { key, value } => format!("{key} 是 {value}，不是 token id"),
-            Self::Activation { key, found } => format!("{key} 是 {found}{REMEDY_ZH}只支持 silu"),
+            Self::Activation { key, found, supported } => format!("{key} 是 {found}{REMEDY_ZH}只支持 {supported}"),
             Self::SlidingWindow => "use_sliding_window 为 true，但不支持滑动窗口注意力".to_string(),
             Self::RopeType { found } => format!(
                 "不支持 rope 类型 `{found}`，只支持 mrope{REMEDY_ZH}改成 `mrope` 后，可以处理不超过模型训练时长度的文本"
@@ -117,6 +117,10 @@ impl Chinese for ConfigError {
                 format!("视觉部分的 hidden_size {hidden_size} 不能被头数 {heads} 整除")
             }
             Self::PatchSizes => "视觉部分的 patch_size、spatial_merge_size 和 window_size 必须为正数".to_string(),
+            Self::PositionEmbeddings { found } => format!("num_position_embeddings 是 {found}，不是整数的平方"),
+            Self::DeepStack { indexes, depth } => format!(
+                "deepstack_visual_indexes 是 {indexes}，但视觉塔只有 {depth} 层，且语言模型的层数必须多于索引的个数"
+            ),
             Self::Widths { out_hidden_size, hidden_size } => {
                 format!("视觉部分的 out_hidden_size {out_hidden_size} 与文本部分的 hidden_size {hidden_size} 不同")
             }

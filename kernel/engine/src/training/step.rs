@@ -5,6 +5,7 @@ use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::CheckpointPlan;
+use tunebook_nn::layers::DecoderGradients;
 use tunebook_nn::layers::DropoutRun;
 use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::SavedForward;
@@ -81,17 +82,16 @@ impl Step<'_> {
                 (vec![features], Some(backward))
             }
         };
-        let mut x = net.embed(&batch.input_ids, &features, ctx)?;
+        let mut input = net.embed(&batch.input_ids, &features, ctx)?;
         let StepOptions { neftune_noise_alpha, dropout, checkpoint_plan } = self.options;
         if neftune_noise_alpha > 0.0 {
             let bounds = &batch.sequences.all.segments.q;
             let text: Vec<bool> = batch.input_ids.iter().map(|&id| self.is_text(id)).collect();
-            add_noise(&mut x, &text, (bounds, &batch.sample_tokens), neftune_noise_alpha, dropout);
+            add_noise(&mut input.embeddings, &text, (bounds, &batch.sample_tokens), neftune_noise_alpha, dropout);
         }
-        let x = Tensor::from_vec(x, (batch.input_ids.len(), net.text.config.hidden_size), &net.device)?;
         let input_trains = vision.is_some();
         let (hidden, text) =
-            net.text.forward_saving(x, &batch.sequences, input_trains, checkpoint_plan, ctx, self.on_progress)?;
+            net.text.forward_saving(input, &batch.sequences, input_trains, checkpoint_plan, ctx, self.on_progress)?;
         Ok((hidden, Saved { vision, text }))
     }
 
@@ -118,13 +118,15 @@ impl Step<'_> {
 
     fn backward(&self, batch: &PackedBatch, saved: Saved, dhidden: &Tensor, gradients: &mut Gradients) -> Result<()> {
         let (net, ctx) = (self.net, self.context());
-        let dx = net.text.backward(saved.text, &batch.sequences, dhidden, ctx, gradients, self.on_progress)?;
+        let DecoderGradients { embeddings: dx, deepstack } =
+            net.text.backward(saved.text, &batch.sequences, dhidden, ctx, gradients, self.on_progress)?;
         let ids: Vec<Option<u32>> = batch.input_ids.iter().map(|&id| Some(id).filter(|&id| self.is_text(id))).collect();
         net.text.embed_backward(&ids, &dx, ctx, gradients)?;
         if let Some(vision_backward) = saved.vision {
             let rows: Vec<u32> = (0u32..).zip(&ids).filter(|(_, id)| id.is_none()).map(|(row, _)| row).collect();
-            let dfeatures = dx.index_select(&Tensor::new(rows, &net.device)?, 0)?;
-            vision_backward(&dfeatures, gradients)?;
+            let mut dfeatures = vec![dx.index_select(&Tensor::new(rows, &net.device)?, 0)?];
+            dfeatures.extend(deepstack);
+            vision_backward(&Tensor::cat(&dfeatures, 1)?, gradients)?;
         }
         Ok(())
     }
@@ -151,9 +153,8 @@ pub fn evaluate_batch(
         Images::Features(features) => features,
         Images::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, ctx)?],
     };
-    let x = net.embed(&batch.input_ids, &features, ctx)?;
-    let x = Tensor::from_vec(x, (batch.input_ids.len(), net.text.config.hidden_size), &net.device)?;
-    let hidden = net.text.forward(x, &batch.sequences, ctx)?;
+    let input = net.embed(&batch.input_ids, &features, ctx)?;
+    let hidden = net.text.forward(input, &batch.sequences, ctx)?;
     let head = Head { weight: net.text.lm_head(ctx), precision: net.precision, gradient: None };
     objective.metrics(&hidden, head, batch.labels())
 }

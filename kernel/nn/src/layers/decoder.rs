@@ -5,6 +5,8 @@ use candle_core::Tensor;
 use crate::error::Result;
 use crate::gradients::Gradients;
 
+use super::decoder_input::DecoderInput;
+use super::decoder_input::DeepStack;
 use super::decoder_layer::Activations;
 use super::linear::ForwardContext;
 use super::sequences::DecoderSequences;
@@ -25,8 +27,18 @@ pub struct CheckpointPlan {
 pub struct SavedForward {
     plan: CheckpointPlan,
     layers: Vec<SavedLayer>,
+    /// Where a gradient of the input is needed.
+    deepstack: DeepStack,
     /// What goes into the final norm, `[queries, hidden]`.
     hidden: Tensor,
+}
+
+/// The gradients of a [`DecoderInput`].
+pub struct DecoderGradients {
+    /// Of the embeddings, `[T, hidden]`, or of what goes into the lowest layer that saved something.
+    pub embeddings: Tensor,
+    /// Of DeepStack's features, a matrix for each layer that has some; none unless a gradient of the input was needed.
+    pub deepstack: Vec<Tensor>,
 }
 
 /// A layer from which a gradient goes on to something that trains.
@@ -42,12 +54,13 @@ struct SavedLayer {
 const FORWARD: f64 = 1.0 / 3.0;
 
 impl TextModel {
-    /// The hidden states after the final norm, `[queries, hidden]`, of the embeddings `x`, `[T, hidden]`.
+    /// The hidden states after the final norm, `[queries, hidden]`.
     ///
     /// # Errors
     /// The device fails; [`Error::Cancelled`](crate::Error::Cancelled) if `ctx` says so before a layer.
-    pub fn forward(&self, x: Tensor, sequences: &DecoderSequences, ctx: ForwardContext) -> Result<Tensor> {
-        let x = self.forward_layers(x, sequences, 0, ctx, &|_| Ok(()), |_| {})?;
+    pub fn forward(&self, input: DecoderInput, sequences: &DecoderSequences, ctx: ForwardContext) -> Result<Tensor> {
+        let DecoderInput { embeddings, deepstack } = input;
+        let x = self.forward_layers(embeddings, &deepstack, sequences, 0, ctx, &|_| Ok(()), |_| {})?;
         Ok(self.norm(&x, ctx)?)
     }
 
@@ -59,7 +72,7 @@ impl TextModel {
     /// The device fails; that of `on_progress`.
     pub fn forward_saving(
         &self,
-        x: Tensor,
+        input: DecoderInput,
         sequences: &DecoderSequences,
         input_trains: bool,
         plan: CheckpointPlan,
@@ -73,26 +86,31 @@ impl TextModel {
             false => self.layers.iter().position(|layer| layer.trains(ctx)).unwrap_or(count),
         };
         let before = |index: usize| on_progress(FORWARD * index as f64 / count as f64);
+        let DecoderInput { embeddings, deepstack } = input;
         let mut layers = Vec::with_capacity(count);
-        let hidden =
-            self.forward_layers(x, sequences, plan.evicted_layers, ctx, &before, |(index, x, activations)| {
-                if index >= first_trained {
-                    layers.push(SavedLayer { index, x, activations: (index >= first_saved).then_some(activations) });
-                }
-            })?;
-        Ok((self.norm(&hidden, ctx)?, SavedForward { plan, layers, hidden }))
+        let save = |(index, x, activations)| {
+            if index >= first_trained {
+                layers.push(SavedLayer { index, x, activations: (index >= first_saved).then_some(activations) });
+            }
+        };
+        let hidden = self.forward_layers(embeddings, &deepstack, sequences, plan.evicted_layers, ctx, &before, save)?;
+        let deepstack = if input_trains { deepstack } else { DeepStack::default() };
+        Ok((self.norm(&hidden, ctx)?, SavedForward { plan, layers, deepstack, hidden }))
     }
 
     /// The loop over the layers: `before` hears of each by its index, `after` gets what it has read and computed.
+    #[expect(clippy::too_many_arguments, reason = "two call sites, side by side")]
     fn forward_layers(
         &self,
-        mut x: Tensor,
+        embeddings: Vec<f32>,
+        deepstack: &DeepStack,
         sequences: &DecoderSequences,
         evicted: usize,
         ctx: ForwardContext,
         before: &dyn Fn(usize) -> Result<()>,
         mut after: impl FnMut((usize, Tensor, Activations)),
     ) -> Result<Tensor> {
+        let mut x = self.rows(embeddings)?;
         for (index, layer) in self.layers.iter().enumerate() {
             ctx.check_cancelled()?;
             before(index)?;
@@ -101,7 +119,7 @@ impl TextModel {
             }
             let attention = sequences.of(index, self.layers.len());
             let mut activations = layer.activations(&x, attention, ctx)?;
-            let y = layer.output(&mut activations, ctx)?;
+            let y = deepstack.add(index, layer.output(&mut activations, ctx)?)?;
             if index < evicted {
                 layer.release();
             }
@@ -111,8 +129,8 @@ impl TextModel {
         Ok(x)
     }
 
-    /// The gradient of the embeddings, `[T, hidden]`, or of what goes into the lowest layer that saved something, given that
-    /// of the final hidden states, `[queries, hidden]`. The gradients of what trains are added to `gradients`.
+    /// The gradients of the input, given that of the final hidden states, `[queries, hidden]`. The gradients of what trains
+    /// are added to `gradients`.
     ///
     /// # Errors
     /// The device fails; that of `on_progress`, after which `gradients` hold a part of the sums.
@@ -124,10 +142,11 @@ impl TextModel {
         ctx: ForwardContext,
         gradients: &mut Gradients,
         on_progress: &dyn Fn(f64) -> Result<()>,
-    ) -> Result<Tensor> {
-        let SavedForward { plan, layers, hidden } = saved;
+    ) -> Result<DecoderGradients> {
+        let SavedForward { plan, layers, deepstack, hidden } = saved;
         let count = layers.len() as f64;
         let mut dx = self.norm_backward(&hidden, dhidden, ctx, gradients)?;
+        let mut ddeepstack = Vec::new();
         for (done, SavedLayer { index, x, activations }) in layers.into_iter().rev().enumerate() {
             on_progress(FORWARD + (1.0 - FORWARD) * done as f64 / count)?;
             let (layer, attention) = (&self.layers[index], sequences.of(index, self.layers.len()));
@@ -136,11 +155,13 @@ impl TextModel {
             }
             let recomputed = || layer.activations(&x, attention, ctx);
             let activations = activations.map_or_else(recomputed, Ok)?;
+            ddeepstack.extend(deepstack.backward(index, &dx)?);
             dx = layer.backward(&x, &activations, &dx, attention, ctx, gradients)?;
             if index < plan.evicted_layers {
                 layer.release();
             }
         }
-        Ok(dx)
+        ddeepstack.reverse();
+        Ok(DecoderGradients { embeddings: dx, deepstack: ddeepstack })
     }
 }

@@ -1,4 +1,5 @@
-//! A layer of the language model: grouped-query attention, SwiGLU, RMSNorm.
+//! A layer of the language model: grouped-query attention, SwiGLU, RMSNorm; in some families each head's query and key have
+//! a norm, too.
 
 use candle_core::Result;
 use candle_core::Tensor;
@@ -31,6 +32,7 @@ pub struct DecoderLayer {
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
+    qk_norm: Option<QkNorm>,
     post_attention_layernorm: Norm,
     gate_proj: Linear,
     up_proj: Linear,
@@ -40,18 +42,25 @@ pub struct DecoderLayer {
     precision: Precision,
 }
 
+/// The RMSNorms of a head's query and key, the same for all heads.
+struct QkNorm {
+    q: Norm,
+    k: Norm,
+}
+
 impl DecoderLayer {
     pub(crate) fn load(prefix: &str, config: &TextConfig, loader: &mut Loader) -> crate::Result<Self> {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
-        let kv = config.num_key_value_heads * config.head_dim();
-        let eps = config.rms_norm_eps as f32;
+        let [heads, kv] = [config.num_attention_heads, config.num_key_value_heads].map(|heads| heads * config.head_dim);
+        let (eps, qkv_bias) = (config.rms_norm_eps as f32, config.qkv_bias);
         let mut layer = Self {
-            input_layernorm: loader.norm(&format!("{prefix}.input_layernorm"), hidden, eps)?,
-            q_proj: loader.linear(format!("{prefix}.self_attn.q_proj"), hidden, hidden, true)?,
-            k_proj: loader.linear(format!("{prefix}.self_attn.k_proj"), kv, hidden, true)?,
-            v_proj: loader.linear(format!("{prefix}.self_attn.v_proj"), kv, hidden, true)?,
-            o_proj: loader.linear(format!("{prefix}.self_attn.o_proj"), hidden, hidden, false)?,
-            post_attention_layernorm: loader.norm(&format!("{prefix}.post_attention_layernorm"), hidden, eps)?,
+            input_layernorm: loader.rms_norm(&format!("{prefix}.input_layernorm"), hidden, eps)?,
+            q_proj: loader.linear(format!("{prefix}.self_attn.q_proj"), heads, hidden, qkv_bias)?,
+            k_proj: loader.linear(format!("{prefix}.self_attn.k_proj"), kv, hidden, qkv_bias)?,
+            v_proj: loader.linear(format!("{prefix}.self_attn.v_proj"), kv, hidden, qkv_bias)?,
+            o_proj: loader.linear(format!("{prefix}.self_attn.o_proj"), hidden, heads, config.o_bias)?,
+            qk_norm: config.qk_norm.then(|| QkNorm::load(prefix, config, loader)).transpose()?,
+            post_attention_layernorm: loader.rms_norm(&format!("{prefix}.post_attention_layernorm"), hidden, eps)?,
             gate_proj: loader.linear(format!("{prefix}.mlp.gate_proj"), ffn, hidden, false)?,
             up_proj: loader.linear(format!("{prefix}.mlp.up_proj"), ffn, hidden, false)?,
             down_proj: loader.linear(format!("{prefix}.mlp.down_proj"), hidden, ffn, false)?,
@@ -79,11 +88,14 @@ impl DecoderLayer {
     pub fn activations(&self, x: &Tensor, inputs: AttentionInputs, ctx: ForwardContext) -> Result<Activations> {
         let AttentionInputs { rotary, sequences } = inputs;
         let mut h = Hs::default();
-        let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
+        let [q, k, v] = self.qkv(x, ctx, &mut h)?;
+        let projected = self.qk_norm.is_some().then(|| [q.clone(), k.clone()]);
+        let [q, k] = self.rotated([q, k], rotary, ctx)?;
         let (x, q) = (sequences.queries(x.clone())?, sequences.queries(q)?);
         let (k, v) = (sequences.keys(k)?, sequences.keys(v)?);
         let attended = attention(&q, &k, &v, &sequences.segments, [self.heads, self.kv_heads], self.precision)?;
-        self.activations_after_attention(&x, [q, k, v, attended], h, ctx)
+        let activations = self.activations_after_attention(&x, [q, k, v, attended], h, ctx)?;
+        Ok(Activations { projected, ..activations })
     }
 
     /// What the layer makes of its input, `[queries, hidden]`.
@@ -106,7 +118,7 @@ impl DecoderLayer {
     ) -> Result<Tensor> {
         let AttentionInputs { rotary, sequences } = attention;
         let heads = [self.heads, self.kv_heads];
-        let Activations { q, k, v, attended, middle, gate, up, h } = inner;
+        let Activations { q, k, v, attended, middle, gate, up, h, projected } = inner;
 
         let dactivated = self.down_proj.backward(&swiglu(gate, up)?, h.down.as_ref(), dy, ctx, gradients)?;
         let [dgate, dup] = swiglu_backward(gate, up, &dactivated)?;
@@ -123,11 +135,16 @@ impl DecoderLayer {
         let tokens = x.dim(0)?;
         let (dq, dmiddle) = (sequences.queries_backward(dq, tokens)?, sequences.queries_backward(dmiddle, tokens)?);
         let (dk, dv) = (sequences.keys_backward(dk, tokens)?, sequences.keys_backward(dv, tokens)?);
+        let [mut dq, mut dk] = [rope_backward(&dq, rotary)?, rope_backward(&dk, rotary)?];
+        if let (Some(norm), Some([q, k])) = (&self.qk_norm, projected) {
+            dq = by_heads(q, self.heads, |q| norm.q.backward(q, &dq.reshape(q.shape())?, None, ctx, gradients))?;
+            dk = by_heads(k, self.kv_heads, |k| norm.k.backward(k, &dk.reshape(k.shape())?, None, ctx, gradients))?;
+        }
         let normed = self.input_layernorm.forward(x, ctx)?;
         let dnormed = add(
-            &self.q_proj.backward(&normed, h.q.as_ref(), &rope_backward(&dq, rotary)?, ctx, gradients)?,
+            &self.q_proj.backward(&normed, h.q.as_ref(), &dq, ctx, gradients)?,
             &add(
-                &self.k_proj.backward(&normed, h.k.as_ref(), &rope_backward(&dk, rotary)?, ctx, gradients)?,
+                &self.k_proj.backward(&normed, h.k.as_ref(), &dk, ctx, gradients)?,
                 &self.v_proj.backward(&normed, h.v.as_ref(), &dv, ctx, gradients)?,
             )?,
         )?;
@@ -136,34 +153,36 @@ impl DecoderLayer {
 
     /// Of a token, how many f32 values' room [`Activations`] takes: gate and up are bf16 where products are.
     pub fn saved_values(&self) -> usize {
-        let [hidden, kv, ffn] = self.widths();
+        let [hidden, heads, kv, ffn] = self.widths();
         let gated = match self.precision {
             Precision::F32 => 2,
             Precision::Bf16 => 1,
         };
-        3 * hidden + 2 * kv + gated * ffn
+        let projected = if self.qk_norm.is_some() { heads + kv } else { 0 };
+        hidden + 2 * heads + 2 * kv + projected + gated * ffn
     }
 
     /// Of a token, how many f32 values' room the backward pass takes beside that: what gate and up make, with three
     /// gradients, and ten values of the hidden width.
     pub fn working_values(&self) -> usize {
-        let [hidden, _, ffn] = self.widths();
+        let [hidden, heads, _, ffn] = self.widths();
         let gated = match self.precision {
             Precision::F32 => 4,
             Precision::Bf16 => 2,
         };
-        gated * ffn + 10 * hidden
+        gated * ffn + 10 * hidden.max(heads)
     }
 
-    /// Of the residual stream, of keys, and of the feed-forward.
-    fn widths(&self) -> [usize; 3] {
-        let [k, gate] = [&self.k_proj, &self.gate_proj].map(Linear::weight);
-        [k.cols, k.rows, gate.rows]
+    /// Of the residual stream, of queries, of keys, and of the feed-forward.
+    fn widths(&self) -> [usize; 4] {
+        let [q, k, gate] = [&self.q_proj, &self.k_proj, &self.gate_proj].map(Linear::weight);
+        [q.cols, q.rows, k.rows, gate.rows]
     }
 
     /// Whether the adapter that is on trains anything here.
     pub fn trains(&self, ctx: ForwardContext) -> bool {
         self.linears().iter().any(|linear| linear.trains(ctx))
+            || self.qk_norm.as_ref().is_some_and(|norm| norm.q.trains(ctx) || norm.k.trains(ctx))
             || self.input_layernorm.trains(ctx)
             || self.post_attention_layernorm.trains(ctx)
     }
@@ -194,7 +213,8 @@ impl DecoderLayer {
         ctx: ForwardContext,
     ) -> Result<Tensor> {
         let mut h = Hs::default();
-        let [q, k, v] = self.qkv(x, rotary, ctx, &mut h)?;
+        let [q, k, v] = self.qkv(x, ctx, &mut h)?;
+        let [q, k] = self.rotated([q, k], rotary, ctx)?;
         let (k, v) = cache.append(&k, &v)?;
         let first = x.dim(0)? - wanted;
         let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
@@ -203,13 +223,23 @@ impl DecoderLayer {
         self.output(&mut self.activations_after_attention(&x, [q, k, v, attended], h, ctx)?, ctx)
     }
 
-    fn qkv(&self, x: &Tensor, rotary: &Rotary, ctx: ForwardContext, h: &mut Hs) -> Result<[Tensor; 3]> {
+    /// Queries, keys and values as their layers make them.
+    fn qkv(&self, x: &Tensor, ctx: ForwardContext, h: &mut Hs) -> Result<[Tensor; 3]> {
         let normed = self.input_layernorm.forward(x, ctx)?;
         let (q, k, v);
         (q, h.q) = self.q_proj.forward(&normed, ctx)?;
         (k, h.k) = self.k_proj.forward(&normed, ctx)?;
         (v, h.v) = self.v_proj.forward(&normed, ctx)?;
-        Ok([rope(&q, rotary)?, rope(&k, rotary)?, v])
+        Ok([q, k, v])
+    }
+
+    /// Queries and keys as attention reads them.
+    fn rotated(&self, [mut q, mut k]: [Tensor; 2], rotary: &Rotary, ctx: ForwardContext) -> Result<[Tensor; 2]> {
+        if let Some(norm) = &self.qk_norm {
+            q = by_heads(&q, self.heads, |q| norm.q.forward(q, ctx))?;
+            k = by_heads(&k, self.kv_heads, |k| norm.k.forward(k, ctx))?;
+        }
+        Ok([rope(&q, rotary)?, rope(&k, rotary)?])
     }
 
     fn activations_after_attention(
@@ -225,7 +255,7 @@ impl DecoderLayer {
         let normed = self.post_attention_layernorm.forward(&middle, ctx)?;
         (gate, h.gate) = self.gate_proj.forward(&normed, ctx)?;
         (up, h.up) = self.up_proj.forward(&normed, ctx)?;
-        Ok(Activations { q, k, v, attended, middle, gate, up, h })
+        Ok(Activations { q, k, v, attended, middle, gate, up, h, projected: None })
     }
 }
 
@@ -246,6 +276,22 @@ pub struct Activations {
     gate: Tensor,
     up: Tensor,
     h: Hs,
+    /// Queries and keys of all tokens before their norms, where they have some.
+    projected: Option<[Tensor; 2]>,
+}
+
+impl QkNorm {
+    fn load(prefix: &str, config: &TextConfig, loader: &mut Loader) -> crate::Result<Self> {
+        let (width, eps) = (config.head_dim, config.rms_norm_eps as f32);
+        let q = loader.rms_norm(&format!("{prefix}.self_attn.q_norm"), width, eps)?;
+        Ok(Self { q, k: loader.rms_norm(&format!("{prefix}.self_attn.k_norm"), width, eps)? })
+    }
+}
+
+/// What `f` makes of the heads of x, `[T, heads · head_dim]`, one a row; in x's shape.
+fn by_heads(x: &Tensor, heads: usize, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let (rows, width) = x.dims2()?;
+    f(&x.reshape((rows * heads, width / heads))?)?.reshape((rows, width))
 }
 
 /// h of each linear layer that an adapter is on; that of `down_proj` is made with the output.

@@ -41,9 +41,15 @@ impl Loader<'_> {
         Ok(Linear { id, weight, bias, precision, y_dtype, dx_dtype })
     }
 
-    /// The norm `name`.
-    pub fn norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm> {
-        Ok(Norm { weight: self.vector(format!("{name}.weight"), width)?, eps })
+    /// The RMSNorm `name`.
+    pub fn rms_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm> {
+        Ok(Norm { weight: self.vector(format!("{name}.weight"), width)?, bias: None, eps })
+    }
+
+    /// The LayerNorm `name`.
+    pub fn layer_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm> {
+        let weight = self.vector(format!("{name}.weight"), width)?;
+        Ok(Norm { weight, bias: Some(self.vector(format!("{name}.bias"), width)?), eps })
     }
 
     pub fn matrix(&mut self, name: String, rows: usize, cols: usize) -> Result<Matrix> {
@@ -57,7 +63,7 @@ impl Loader<'_> {
         Ok(Matrix { name, frozen })
     }
 
-    fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
+    pub(crate) fn vector(&mut self, name: String, length: usize) -> Result<Vector> {
         if !self.checkpoint.contains(&name) {
             self.miss(&name)?;
             return Ok(Vector { name, frozen: Tensor::zeros(0, DType::F32, self.device)? });

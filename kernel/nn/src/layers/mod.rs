@@ -9,6 +9,7 @@
 
 mod decode_weights;
 mod decoder;
+mod decoder_input;
 mod decoder_layer;
 mod kv_cache;
 mod linear;
@@ -19,10 +20,14 @@ pub mod positions;
 mod sequences;
 mod text_config;
 mod text_model;
+pub mod vision;
 
 pub use decode_weights::DecodeWeights;
 pub use decoder::CheckpointPlan;
+pub use decoder::DecoderGradients;
 pub use decoder::SavedForward;
+pub use decoder_input::DecoderInput;
+pub use decoder_input::DeepStack;
 pub use decoder_layer::DecoderLayer;
 pub use kv_cache::KvCache;
 pub use linear::DropoutRun;
@@ -31,6 +36,7 @@ pub use linear::Linear;
 pub(crate) use loader::Loader;
 pub use parameter::Matrix;
 pub use parameter::Norm;
+pub(crate) use parameter::Vector;
 pub use positions::Positions;
 pub use sequences::AttentionInputs;
 pub use sequences::DecoderSequences;

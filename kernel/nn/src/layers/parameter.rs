@@ -7,7 +7,10 @@ use candle_core::Var;
 use crate::frozen::FrozenMatrix;
 use crate::gradients::Gradients;
 use crate::ops::add_bias_gradient;
+use crate::ops::add_layer_norm_gradient;
 use crate::ops::add_rms_norm_gradient;
+use crate::ops::layer_norm;
+use crate::ops::layer_norm_backward;
 use crate::ops::rms_norm;
 use crate::ops::rms_norm_backward;
 
@@ -53,19 +56,24 @@ impl Vector {
     }
 }
 
-/// RMSNorm with its weight.
+/// RMSNorm with its weight; where it has a bias, LayerNorm.
 pub struct Norm {
     pub(crate) weight: Vector,
+    pub(crate) bias: Option<Vector>,
     pub(crate) eps: f32,
 }
 
 impl Norm {
     pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
-        rms_norm(x, self.weight.values(ctx), self.eps)
+        let weight = self.weight.values(ctx);
+        match &self.bias {
+            Some(bias) => layer_norm(x, weight, bias.values(ctx), self.eps),
+            None => rms_norm(x, weight, self.eps),
+        }
     }
 
-    /// dx, plus `residual`: what reaches x along the connection that passes the norm by. The gradient of the weight is
-    /// added to `gradients`, if it trains.
+    /// dx, plus `residual`: what reaches x along the connection that passes the norm by. The gradients of weight and bias
+    /// are added to `gradients`, if they train.
     pub fn backward(
         &self,
         x: &Tensor,
@@ -74,13 +82,22 @@ impl Norm {
         ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        if let Some(var) = self.weight.trained(ctx) {
-            add_rms_norm_gradient(&gradients.sum(var)?, x, self.eps, dy)?;
+        let (weight, trained) = (self.weight.values(ctx), self.weight.trained(ctx));
+        let sum = trained.map(|var| gradients.sum(var)).transpose()?;
+        match &self.bias {
+            Some(bias) => {
+                bias.bias_backward(dy, ctx, gradients)?;
+                sum.map_or(Ok(()), |sum| add_layer_norm_gradient(&sum, x, self.eps, dy))?;
+                layer_norm_backward(x, weight, self.eps, dy, residual)
+            }
+            None => {
+                sum.map_or(Ok(()), |sum| add_rms_norm_gradient(&sum, x, self.eps, dy))?;
+                rms_norm_backward(x, weight, self.eps, dy, residual)
+            }
         }
-        rms_norm_backward(x, self.weight.values(ctx), self.eps, dy, residual)
     }
 
     pub fn trains(&self, ctx: ForwardContext) -> bool {
-        self.weight.trained(ctx).is_some()
+        [Some(&self.weight), self.bias.as_ref()].into_iter().flatten().any(|vector| vector.trained(ctx).is_some())
     }
 }

@@ -63,19 +63,28 @@ fn placeholders_differ(input_ids: &[u32], grids: &[[usize; 3]], image_token_id: 
 
 /// The rotation of the language model at `positions`.
 ///
-/// Frequency `j` of `head_dim / 2` is `theta^(-2j / head_dim)`; its angle multiplies the temporal position
-/// for the first `mrope_section[0]` frequencies, the height position for the next `mrope_section[1]`, and
-/// the width position for the rest (sections, not interleaved). Computed in f32 as transformers does.
+/// Frequency `j` of `head_dim / 2` is `theta^(-2j / head_dim)`; its angle multiplies the position along [`axis`].
+/// Computed in f32 as transformers does.
 ///
 /// # Errors
 /// Whatever candle reports of the device.
 pub fn rotary(positions: &[[u32; 3]], config: &TextConfig, device: &Device) -> candle_core::Result<Rotary> {
-    let half = config.head_dim() / 2;
+    let half = config.head_dim / 2;
     let frequencies = inverse_frequencies(half, config.rope_theta);
+    let axes: Vec<usize> = (0..half).map(|j| axis(j, config)).collect();
+    let angles = positions.iter().flat_map(|p| axes.iter().zip(&frequencies).map(|(&axis, f)| p[axis] as f32 * f));
+    rotary_of(angles, half, device)
+}
+
+/// Which of the temporal, height and width position frequency `j` follows. In sections: the first `mrope_section[0]`
+/// frequencies the temporal one, the next `mrope_section[1]` the height, the rest the width. Interleaved: T, H and W take
+/// turns, as long as H and W have frequencies left; the rest is temporal (`apply_interleaved_mrope` in transformers).
+fn axis(j: usize, config: &TextConfig) -> usize {
     let [temporal, height, _] = config.mrope_section;
-    let axis = |j: usize| usize::from(j >= temporal) + usize::from(j >= temporal + height);
-    let angles = positions.iter().flat_map(|p| (0..half).map(move |j| (p[axis(j)], j)));
-    rotary_of(angles.map(|(position, j)| position as f32 * frequencies[j]), half, device)
+    match config.mrope_interleaved {
+        true => Some(j % 3).filter(|&axis| j < 3 * config.mrope_section[axis]).unwrap_or(0),
+        false => usize::from(j >= temporal) + usize::from(j >= temporal + height),
+    }
 }
 
 /// The tables of a rotation by `angles`, `half` of them a token.
@@ -109,6 +118,14 @@ mod tests {
         assert_eq!(axis(1), [0, 1, 2, 3, 3, 3, 4, 4, 4, 6, 7, 8, 9]);
         assert_eq!(axis(2), [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(found.delta, -3);
+    }
+
+    #[test]
+    fn interleaved_axes_take_turns() {
+        let axes: String = (0..64).map(|j| ["T", "H", "W"][axis(j, &TextConfig::QWEN3)]).collect();
+        assert_eq!(axes, format!("{}TTTT", "THW".repeat(20)));
+        let axes: String = (0..64).map(|j| ["T", "H", "W"][axis(j, &TextConfig::QWEN2)]).collect();
+        assert_eq!(axes, format!("{}{}{}", "T".repeat(16), "H".repeat(24), "W".repeat(24)));
     }
 
     #[test]

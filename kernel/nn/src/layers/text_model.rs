@@ -19,6 +19,7 @@ use crate::ops::add_embedding_gradient;
 use crate::ops::linear;
 
 use super::decode_weights::DecodeWeights;
+use super::decoder_input::DecoderInput;
 use super::decoder_layer::DecoderLayer;
 use super::kv_cache::KvCache;
 use super::linear::ForwardContext;
@@ -57,7 +58,7 @@ impl TextModel {
         let layers = (0..text.num_hidden_layers)
             .map(|i| DecoderLayer::load(&format!("{prefix}.layers.{i}"), text, loader))
             .collect::<crate::Result<_>>()?;
-        let norm = loader.norm(&format!("{prefix}.norm"), hidden, text.rms_norm_eps as f32)?;
+        let norm = loader.rms_norm(&format!("{prefix}.norm"), hidden, text.rms_norm_eps as f32)?;
         let tied = tied && !has_own_head(loader.checkpoint, names);
         let name = names.head.to_string();
         let lm_head = if tied {
@@ -191,25 +192,32 @@ impl TextModel {
         self.lm_head.trained(ctx).or(embedding)
     }
 
-    /// Reads the new tokens `x` (`[T, hidden]`, embedded) of one sequence into `cache` and gives the hidden states of the
-    /// last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
+    /// Embeddings as a matrix on the device, `[T, hidden]`.
+    pub(super) fn rows(&self, embeddings: Vec<f32>) -> Result<Tensor> {
+        let hidden = self.config.hidden_size;
+        let tokens = embeddings.len() / hidden;
+        Tensor::from_vec(embeddings, (tokens, hidden), &self.device)
+    }
+
+    /// Reads new tokens of one sequence into `cache` and gives the hidden states of the last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
     ///
     /// # Errors
     /// Whatever candle reports; a stop. The cache then is as it was.
     pub fn read(
         &self,
-        x: Vec<f32>,
+        input: DecoderInput,
         rotary: &Rotary,
         cache: &mut KvCache,
         wanted: usize,
         ctx: ForwardContext,
     ) -> crate::Result<Tensor> {
-        let tokens = x.len() / self.embed_tokens.frozen.cols;
-        let mut x = Tensor::from_vec(x, (tokens, self.embed_tokens.frozen.cols), &self.device)?;
+        let mut x = self.rows(input.embeddings)?;
+        let tokens = x.dim(0)?;
         for (index, layer) in self.layers.iter().enumerate() {
             ctx.check_cancelled()?;
             let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
             x = layer.forward_cached(&x, rotary, cache.layer(index), wanted, ctx)?;
+            x = input.deepstack.add(index, x)?;
         }
         cache.appended(tokens);
         Ok(x)

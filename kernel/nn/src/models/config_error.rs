@@ -23,8 +23,8 @@ pub enum ConfigError {
     Value { key: String, value: String },
     #[error("{key} is {value}, which is not a token id")]
     TokenId { key: &'static str, value: String },
-    #[error("{key} is {found}{REMEDY}only silu is supported")]
-    Activation { key: &'static str, found: String },
+    #[error("{key} is {found}{REMEDY}only {supported} is supported")]
+    Activation { key: &'static str, found: String, supported: &'static str },
     #[error("use_sliding_window is true, but sliding window attention is not supported")]
     SlidingWindow,
     #[error(
@@ -42,6 +42,13 @@ pub enum ConfigError {
     VisionHeads { hidden_size: usize, heads: usize },
     #[error("vision patch_size, spatial_merge_size and window_size must be positive")]
     PatchSizes,
+    #[error("num_position_embeddings is {found}, which is not the square of a number")]
+    PositionEmbeddings { found: usize },
+    #[error(
+        "deepstack_visual_indexes is {indexes}, but the vision tower has {depth} blocks, and the language model needs more \
+         layers than there are indexes"
+    )]
+    DeepStack { indexes: String, depth: usize },
     #[error("vision out_hidden_size {out_hidden_size} differs from the text hidden_size {hidden_size}")]
     Widths { out_hidden_size: usize, hidden_size: usize },
 }

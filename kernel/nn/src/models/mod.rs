@@ -1,9 +1,9 @@
 //! Vision-language models: a language model, and a vision tower that turns images into tokens.
 //!
 //! A family of models is a folder here and a line in [`FAMILIES`]. The folder holds what the family does in its own
-//! way: reading `config.json` ([`ModelConfig`]), the vision tower ([`VisionTower`]), and the names of its tensors
-//! ([`TensorNames`]), from which adapters, merging and checkpoints take every prefix. What families share is in
-//! `layers`. The engine knows [`VisionLanguageModel`] and no family.
+//! way: reading `config.json` ([`ModelConfig`]), and the names of its tensors ([`TensorNames`]), from which adapters,
+//! merging and checkpoints take every prefix. Decoder and vision tower are made of the parts in `layers`, as the config
+//! says; a tower that is none of those is another [`VisionTower`]. The engine knows [`VisionLanguageModel`] and no family.
 //!
 //! The files decide what a model is. `config.json` is read with the defaults of transformers' classes, since some
 //! versions leave default values out. A head in the files that differs from the embedding is used whatever
@@ -14,6 +14,7 @@ mod config_error;
 mod family;
 mod names;
 pub mod qwen2_5_vl;
+mod qwen_config;
 mod trained;
 mod vision_tower;
 
@@ -33,6 +34,8 @@ use crate::error::Result;
 use crate::fold_layers::fold_layers;
 use crate::frozen::FrozenDType;
 use crate::frozen::FrozenMatrix;
+use crate::layers::DecoderInput;
+use crate::layers::DeepStack;
 use crate::layers::ForwardContext;
 use crate::layers::Linear;
 use crate::layers::Loader;
@@ -51,6 +54,7 @@ pub use family::Family;
 pub use family::ModelConfig;
 pub use family::read_config;
 pub use names::TensorNames;
+pub use qwen_config::QwenConfig;
 pub use vision_tower::VisionBackward;
 pub use vision_tower::VisionTower;
 
@@ -249,32 +253,35 @@ impl VisionLanguageModel {
         self.text.linears().chain(self.vision.linears()).map(Linear::weight)
     }
 
-    /// Embeddings of `input_ids`, `[T · hidden]`, with the rows of `features` (each `[tokens, hidden]`, in
-    /// order) in place of the image tokens.
+    /// What the decoder reads of `input_ids`, with the rows of `features` (each `[tokens, feature width]`, in order) in place
+    /// of the image tokens. Where they are wider than the model, what is beyond is for its first layers.
     ///
     /// # Errors
     /// An id outside the vocabulary; image tokens and feature rows differ in number.
-    pub fn embed(&self, input_ids: &[u32], features: &[Tensor], ctx: ForwardContext) -> Result<Vec<f32>> {
+    pub fn embed(&self, input_ids: &[u32], features: &[Tensor], ctx: ForwardContext) -> Result<DecoderInput> {
         let hidden = self.text.config.hidden_size;
-        let mut x = self.text.embed(input_ids, ctx)?;
-        let mut rows = Vec::new();
-        for feature in features {
-            rows.extend(feature.flatten_all()?.to_vec1::<f32>()?);
-        }
+        let mut embeddings = self.text.embed(input_ids, ctx)?;
         let image_token_id = self.config.image_token_id();
-        let places = input_ids.iter().enumerate().filter(|(_, id)| **id == image_token_id);
-        let places: Vec<usize> = places.map(|(place, _)| place).collect();
-        if places.len() * hidden != rows.len() {
+        let places = (0u32..).zip(input_ids).filter(|(_, id)| **id == image_token_id);
+        let places: Vec<u32> = places.map(|(place, _)| place).collect();
+        let rows: usize = features.iter().map(|features| features.dims()[0]).sum();
+        if places.len() != rows {
             return Err(Error::Input(format!(
-                "the text has {} image tokens, but the images need {}",
-                places.len(),
-                rows.len() / hidden
+                "the text has {} image tokens, but the images need {rows}",
+                places.len()
             )));
         }
-        for (place, row) in places.into_iter().zip(rows.chunks_exact(hidden)) {
-            x[place * hidden..][..hidden].copy_from_slice(row);
+        let Some(width) = features.first().map(|features| features.dims()[1]) else {
+            return Ok(DecoderInput { embeddings, deepstack: DeepStack::default() });
+        };
+        let features = Tensor::cat(features, 0)?;
+        let part = |index: usize| features.narrow(1, index * hidden, hidden)?.contiguous();
+        let values = part(0)?.flatten_all()?.to_vec1::<f32>()?;
+        for (&place, row) in places.iter().zip(values.chunks_exact(hidden)) {
+            embeddings[place as usize * hidden..][..hidden].copy_from_slice(row);
         }
-        Ok(x)
+        let deepstack = (1..width / hidden).map(part).collect::<candle_core::Result<_>>()?;
+        Ok(DecoderInput { embeddings, deepstack: DeepStack::new(places, deepstack) })
     }
 }
 

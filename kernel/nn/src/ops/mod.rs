@@ -20,6 +20,7 @@
 //! candle's operations, which have CUDA kernels. Where the operand lies decides which of them runs. The formulas run on
 //! CPU tensors, too, so that tests compute every operation both ways and compare.
 
+mod activation;
 mod add;
 mod attention;
 mod buffer;
@@ -30,7 +31,7 @@ mod dropout;
 mod embedding;
 mod error;
 mod exp;
-mod gelu;
+mod layer_norm;
 mod linear;
 mod lora;
 mod on_device;
@@ -43,6 +44,7 @@ pub(crate) mod testing;
 mod vector;
 mod weight;
 
+pub use activation::Activation;
 pub use add::add;
 pub use attention::{Segments, attention, attention_backward};
 pub use column_sums::add_bias_gradient;
@@ -51,7 +53,7 @@ pub use dora::{add_magnitude_gradient, dora_norms, scale_columns};
 pub use dropout::Dropout;
 pub use embedding::add_embedding_gradient;
 pub use error::OpError;
-pub use gelu::{gelu, gelu_backward};
+pub use layer_norm::{add_layer_norm_gradient, layer_norm, layer_norm_backward};
 pub use linear::{LowRank, linear, linear_backward, lora_linear, lora_linear_backward};
 pub use lora::{add_weight_gradient, lora_down, lora_factor_backward};
 pub(crate) use on_device::operand_dtype;

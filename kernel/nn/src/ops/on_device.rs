@@ -12,6 +12,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 use candle_core::{DType, Result, Tensor};
 use tunebook_gemm::Precision;
 
+use super::activation::{Activation, QUICK, TANH, TANH_CUBIC};
 use super::linear::LowRank;
 
 /// Whether an operation on `x` is one of these.
@@ -118,6 +119,28 @@ pub(super) fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Ten
     accumulate(sum, &(dy * normed(x, eps)?.0)?.sum(0)?)
 }
 
+/// (x - mean(x)) / sqrt(var(x) + eps), and 1 / sqrt(var(x) + eps) of each row.
+fn centred(x: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
+    normed(&x.broadcast_sub(&x.mean_keepdim(1)?)?, eps)
+}
+
+pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+    candle_nn::ops::layer_norm(&x.contiguous()?, &weight.detach(), &bias.detach(), eps)
+}
+
+/// With n = (x - mean(x)) r: dx = r (g - mean(g) - n mean(g n)).
+pub(super) fn layer_norm_backward(x: &Tensor, weight: &Tensor, eps: f32, dy: &Tensor) -> Result<Tensor> {
+    let (normed, root) = centred(x, eps)?;
+    let g = dy.broadcast_mul(&weight.detach())?;
+    let slope = (&g * &normed)?.mean_keepdim(1)?;
+    let g = g.broadcast_sub(&g.mean_keepdim(1)?)?;
+    (g - normed.broadcast_mul(&slope)?)?.broadcast_mul(&root)
+}
+
+pub(super) fn add_layer_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) -> Result<()> {
+    accumulate(sum, &(dy * centred(x, eps)?.0)?.sum(0)?)
+}
+
 /// The pairs of all heads turned by the angles of these cosines and sines, `[T, head_dim / 2]`.
 pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
@@ -138,10 +161,33 @@ pub(super) fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result
     Ok([((dy * up)? * slope)?, (dy * activated)?])
 }
 
-pub(super) fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let below = (x * FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
-    let density = ((x.sqr()? * -0.5)?.exp()? / TAU.sqrt())?;
-    dy * (below + (x * density)?)?
+pub(super) fn activation(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::QuickGelu => x * candle_nn::ops::sigmoid(&(x * f64::from(QUICK))?)?,
+    }
+}
+
+pub(super) fn activation_backward(activation: Activation, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let (u, du) = match activation {
+        Activation::Gelu => {
+            let below = (x * FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+            let density = ((x.sqr()? * -0.5)?.exp()? / TAU.sqrt())?;
+            return dy * (below + (x * density)?)?;
+        }
+        Activation::GeluTanh => {
+            let square = x.sqr()?;
+            (
+                (x * square.affine(f64::from(TANH_CUBIC), f64::from(TANH))?)?,
+                square.affine(3.0 * f64::from(TANH_CUBIC), f64::from(TANH))?,
+            )
+        }
+        Activation::QuickGelu => ((x * f64::from(QUICK))?, x.ones_like()?.affine(f64::from(QUICK), 0.0)?),
+    };
+    let s = candle_nn::ops::sigmoid(&u)?;
+    let rest = (((x * &s)? * s.affine(-1.0, 1.0)?)? * du)?;
+    dy * (s + rest)?
 }
 
 pub(super) fn scale_columns(z: &Tensor, factors: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {

@@ -6,16 +6,14 @@ pub struct Windows {
     /// Position in window order → merged token in raster order.
     pub index: Vec<u32>,
     /// Cumulative patch counts of the windows.
-    pub cu_window: Vec<usize>,
-    /// Cumulative patch counts of the frames: what a full-attention block attends over.
-    pub cu_full: Vec<usize>,
+    pub bounds: Vec<usize>,
 }
 
 impl Windows {
     /// Splits each frame of each picture into `window` × `window` squares of merged tokens, in raster order;
     /// those at the right and bottom edge may be smaller (`get_window_index` in transformers).
     pub fn new(grids: &[[usize; 3]], merge: usize, window: usize) -> Self {
-        let mut windows = Self { index: Vec::new(), cu_window: vec![0], cu_full: vec![0] };
+        let mut windows = Self { index: Vec::new(), bounds: vec![0] };
         let mut first = 0;
         for &[t, h, w] in grids {
             let (rows, columns) = (h / merge, w / merge);
@@ -26,11 +24,10 @@ impl Windows {
                             let tokens = left..columns.min(left + window);
                             windows.index.extend(tokens.map(|column| (first + row * columns + column) as u32));
                         }
-                        windows.cu_window.push(windows.index.len() * merge * merge);
+                        windows.bounds.push(windows.index.len() * merge * merge);
                     }
                 }
                 first += rows * columns;
-                windows.cu_full.push(first * merge * merge);
             }
         }
         windows
@@ -54,19 +51,18 @@ mod tests {
     fn windows_are_those_of_transformers() {
         let small = Windows::new(&[[1, 4, 4]], 2, 4);
         assert_eq!(small.index, [0, 1, 2, 3]);
-        assert_eq!(small.cu_window, [0, 16]);
+        assert_eq!(small.bounds, [0, 16]);
 
         let ragged = Windows::new(&[[1, 10, 12]], 2, 4);
         let order: Vec<u32> =
             [0..4, 6..10, 12..16, 18..22, 4..6, 10..12, 16..18, 22..24, 24..28, 28..30].into_iter().flatten().collect();
         assert_eq!(ragged.index, order);
-        assert_eq!(ragged.cu_window, [0, 64, 96, 112, 120]);
+        assert_eq!(ragged.bounds, [0, 64, 96, 112, 120]);
 
-        assert_eq!(Windows::new(&[[1, 16, 16]], 2, 4).cu_window, [0, 64, 128, 192, 256]);
+        assert_eq!(Windows::new(&[[1, 16, 16]], 2, 4).bounds, [0, 64, 128, 192, 256]);
 
         let frames = Windows::new(&[[2, 8, 10]], 2, 4);
-        assert_eq!(frames.cu_window, [0, 64, 80, 144, 160]);
-        assert_eq!(frames.cu_full, [0, 80, 160]);
+        assert_eq!(frames.bounds, [0, 64, 80, 144, 160]);
     }
 
     #[test]

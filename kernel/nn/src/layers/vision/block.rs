@@ -1,4 +1,4 @@
-//! A block of the vision tower.
+//! A block of the vision transformer.
 
 use candle_core::Result;
 use candle_core::Tensor;
@@ -16,13 +16,14 @@ use crate::ops::attention;
 use crate::ops::attention_backward;
 use crate::ops::rope;
 use crate::ops::rope_backward;
-use crate::ops::swiglu;
-use crate::ops::swiglu_backward;
 
+use super::config::NormKind;
 use super::config::VisionConfig;
+use super::feed_forward::FeedForward;
+use super::feed_forward::Projected;
 
-/// RMSNorm epsilon of the tower, fixed by the architecture.
-pub(super) const EPS: f32 = 1e-6;
+/// Epsilon of the tower's norms, fixed by the architectures.
+const EPS: f32 = 1e-6;
 
 /// `x += attention(norm1(x))`, then `x += mlp(norm2(x))`.
 pub(super) struct VisionBlock {
@@ -30,9 +31,7 @@ pub(super) struct VisionBlock {
     qkv: Linear,
     proj: Linear,
     norm2: Norm,
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
+    mlp: FeedForward,
     heads: usize,
     precision: Precision,
 }
@@ -43,37 +42,39 @@ struct Activations {
     attention: [Tensor; 4],
     /// The residual stream between attention and feed-forward, `[T, hidden]`.
     middle: Tensor,
-    /// `[T, intermediate]`.
-    gate: Tensor,
-    up: Tensor,
-    /// Of `qkv`, `proj`, `gate_proj` and `up_proj`, where an adapter is on them.
-    h: [Option<Tensor>; 4],
+    projected: Projected,
+    /// h of `qkv` and `proj`, where an adapter is on them.
+    h: [Option<Tensor>; 2],
+}
+
+/// The norm `name` of a tower.
+pub(super) fn norm(name: &str, width: usize, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Norm> {
+    match config.norm {
+        NormKind::Rms => loader.rms_norm(name, width, EPS),
+        NormKind::Layer => loader.layer_norm(name, width, EPS),
+    }
 }
 
 impl VisionBlock {
     pub(super) fn load(prefix: &str, config: &VisionConfig, loader: &mut Loader) -> crate::Result<Self> {
-        let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         Ok(Self {
-            norm1: loader.norm(&format!("{prefix}.norm1"), hidden, EPS)?,
+            norm1: norm(&format!("{prefix}.norm1"), hidden, config, loader)?,
             qkv: loader.linear(format!("{prefix}.attn.qkv"), 3 * hidden, hidden, true)?,
             proj: loader.linear(format!("{prefix}.attn.proj"), hidden, hidden, true)?,
-            norm2: loader.norm(&format!("{prefix}.norm2"), hidden, EPS)?,
-            gate_proj: loader.linear(format!("{prefix}.mlp.gate_proj"), ffn, hidden, true)?,
-            up_proj: loader.linear(format!("{prefix}.mlp.up_proj"), ffn, hidden, true)?,
-            down_proj: loader.linear(format!("{prefix}.mlp.down_proj"), hidden, ffn, true)?,
+            norm2: norm(&format!("{prefix}.norm2"), hidden, config, loader)?,
+            mlp: FeedForward::load(&format!("{prefix}.mlp"), config, loader)?,
             heads: config.num_heads,
             precision: loader.precision,
         })
     }
 
-    pub(super) fn linears(&self) -> [&Linear; 5] {
-        let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
-        [qkv, proj, gate_proj, up_proj, down_proj]
+    pub(super) fn linears(&self) -> Vec<&Linear> {
+        [&self.qkv, &self.proj].into_iter().chain(self.mlp.linears()).collect()
     }
 
-    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 5] {
-        let Self { qkv, proj, gate_proj, up_proj, down_proj, .. } = self;
-        [qkv, proj, gate_proj, up_proj, down_proj]
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        [&mut self.qkv, &mut self.proj].into_iter().chain(self.mlp.linears_mut()).collect()
     }
 
     /// Whether the adapter that is on trains anything here.
@@ -89,8 +90,8 @@ impl VisionBlock {
         segments: &Segments,
         ctx: ForwardContext,
     ) -> Result<Tensor> {
-        let Activations { middle, gate, up, .. } = self.activations(x, rotary, segments, ctx)?;
-        add(&middle, &self.down_proj.forward(&swiglu(&gate, &up)?, ctx)?.0)
+        let Activations { middle, projected, .. } = self.activations(x, rotary, segments, ctx)?;
+        add(&middle, &self.mlp.output(&projected, ctx)?)
     }
 
     /// The gradient of the input `x`, given that of the output, dy; gradients of what trains are added to `gradients`.
@@ -103,16 +104,11 @@ impl VisionBlock {
         ctx: ForwardContext,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let Activations { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] } =
+        let Activations { attention: [q, k, v, attended], middle, projected, h: [qkv_h, proj_h] } =
             self.activations(x, rotary, segments, ctx)?;
 
-        let dactivated = self.down_proj.backward(&swiglu(&gate, &up)?, None, dy, ctx, gradients)?;
-        let [dgate, dup] = swiglu_backward(&gate, &up, &dactivated)?;
         let normed = self.norm2.forward(&middle, ctx)?;
-        let dnormed = add(
-            &self.gate_proj.backward(&normed, gate_h.as_ref(), &dgate, ctx, gradients)?,
-            &self.up_proj.backward(&normed, up_h.as_ref(), &dup, ctx, gradients)?,
-        )?;
+        let dnormed = self.mlp.backward(&normed, &projected, dy, ctx, gradients)?;
         let dmiddle = self.norm2.backward(&middle, &dnormed, Some(dy), ctx, gradients)?;
 
         let dattended = self.proj.backward(&attended, proj_h.as_ref(), &dmiddle, ctx, gradients)?;
@@ -136,11 +132,9 @@ impl VisionBlock {
         let part = |i: usize| qkv.narrow(1, i * hidden, hidden)?.contiguous();
         let (q, k, v) = (rope(&part(0)?, rotary)?, rope(&part(1)?, rotary)?, part(2)?);
         let attended = attention(&q, &k, &v, segments, [self.heads; 2], self.precision)?;
-        let (projected, proj_h) = self.proj.forward(&attended, ctx)?;
-        let middle = add(x, &projected)?;
-        let normed = self.norm2.forward(&middle, ctx)?;
-        let (gate, gate_h) = self.gate_proj.forward(&normed, ctx)?;
-        let (up, up_h) = self.up_proj.forward(&normed, ctx)?;
-        Ok(Activations { attention: [q, k, v, attended], middle, gate, up, h: [qkv_h, proj_h, gate_h, up_h] })
+        let (of_proj, proj_h) = self.proj.forward(&attended, ctx)?;
+        let middle = add(x, &of_proj)?;
+        let projected = self.mlp.project(&self.norm2.forward(&middle, ctx)?, ctx)?;
+        Ok(Activations { attention: [q, k, v, attended], middle, projected, h: [qkv_h, proj_h] })
     }
 }
