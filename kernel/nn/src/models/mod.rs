@@ -14,6 +14,7 @@ mod config_error;
 mod family;
 mod names;
 pub mod qwen2_5_vl;
+pub mod qwen2_vl;
 mod qwen_config;
 mod trained;
 mod vision_tower;
