@@ -10,6 +10,7 @@ use super::config_error::Parsed;
 use super::names::TensorNames;
 use super::qwen2_5_vl;
 use super::qwen2_vl;
+use super::qwen3_vl;
 use super::vision_tower::VisionTower;
 use crate::error::Error;
 use crate::error::Result;
@@ -29,7 +30,7 @@ pub struct Family {
 }
 
 /// Every family that can be loaded.
-pub static FAMILIES: &[&Family] = &[&qwen2_5_vl::FAMILY, &qwen2_vl::FAMILY];
+pub static FAMILIES: &[&Family] = &[&qwen2_5_vl::FAMILY, &qwen2_vl::FAMILY, &qwen3_vl::FAMILY];
 
 /// What a family reads out of config.json.
 pub trait ModelConfig: Send + Sync {

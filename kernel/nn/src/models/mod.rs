@@ -15,6 +15,7 @@ mod family;
 mod names;
 pub mod qwen2_5_vl;
 pub mod qwen2_vl;
+pub mod qwen3_vl;
 mod qwen_config;
 mod trained;
 mod vision_tower;
