@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """How fast tunebook is, beside LLaMA-Factory and transformers on the same machine.
 
-    python3 tests/bench/bench.py [train|decode|load|start|length|memory|profile|all] [--runs N] [--update-readme]
+    python3 tests/bench/bench.py [train|families|decode|load|start|length|memory|profile|all] [--runs N] [--update-readme]
 
 The two sides run in turn, each as a process of its own; the table has medians, and ratios run by run. What is needed
 is made on first use below target/bench: an environment with the Python peers (Python 3.11 or later; some 6 GB),
-checkpoints with random weights (`mid` 1.1 GB, `3b` 7.5 GB), data. The results also go to target/bench/results.json.
+checkpoints with random weights (`mid` 1.1 GB, the smallest of each family 4 to 8 GB), data. The results also go to target/bench/results.json.
 TUNEBOOK_BENCH_PYTHON names a Python that has the peers already, TUNEBOOK_BENCH_BINARY a tunebook that is built.
 """
 
@@ -23,6 +23,7 @@ from measure import alternate, first_prompt, run
 from report import Row
 
 RANK, BATCH, ACCUMULATION, EPOCHS = 64, 2, 4, 2
+SMALL_RANK = 8
 LORA = f"lora lora_rank={RANK} lora_alpha={2 * RANK}"
 BATCHES = f"batch={BATCH} accum={ACCUMULATION}"
 QUESTION = "Describe this picture."
@@ -33,7 +34,7 @@ GIB = 1 << 30
 
 
 def main():
-    benchmarks = {b.__name__: b for b in (train, decode, load, start, length, memory, profile)}
+    benchmarks = {b.__name__: b for b in (train, families, decode, load, start, length, memory, profile)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", nargs="*", default=["all"], choices=[*benchmarks, "all"])
     parser.add_argument("--runs", type=int, default=5, help="how often each side runs (5)")
@@ -88,6 +89,32 @@ def train(tunebook, runs):
         Row("training, start to first step", "s", a["start"], b["start"], name),
         Row("training, peak memory", "GiB", a["peak"], b["peak"], name),
     ]
+
+
+def families(tunebook, runs):
+    """A step of the smallest published shapes of each family on one picture of 640 × 480 and a short text."""
+    data, dtype, rows, steps = places.data(), places.peers_dtype(), [], 3
+    for size, template in ("3b", "qwen2_vl"), ("qwen2-vl-2b", "qwen2_vl"), ("qwen3-vl-2b", "qwen3_vl_nothink"):
+        checkpoint = places.checkpoint(size)
+        chosen = choose("large", checkpoint, data, f"template={template}")
+        train = train_line(f"max_steps={steps} batch=1 accum=1")
+        ours = places.script(size, *chosen, f"lora lora_rank={SMALL_RANK} lora_alpha={2 * SMALL_RANK}", train)
+        typed, out = places.typed(checkpoint, dtype), places.CACHE / "llamafactory"
+        theirs = peer("train", typed, dtype, data, out, SMALL_RANK, 1, 1, steps / 4, "large", template)
+
+        def figures(found, steps=steps):
+            at = found.times("step +[0-9]")
+            return {"step": (at[-1] - at[0]) / (steps - 1), "peak": found.peak / GIB}
+
+        a, b = alternate(
+            lambda ours=ours, size=size: figures(run([tunebook, "run", ours], size)),
+            lambda theirs=theirs, size=size: figures(run(theirs, f"{size}-peer")),
+            runs,
+        )
+        name = "LLaMA-Factory" if dtype == "bfloat16" else f"LLaMA-Factory in {dtype}"
+        rows.append(Row(f"{size}, a step on a picture of 640 × 480", "s", a["step"], b["step"], name))
+        rows.append(Row(f"{size}, peak memory", "GiB", a["peak"], b["peak"], name))
+    return rows
 
 
 def decode(tunebook, runs):

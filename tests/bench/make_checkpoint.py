@@ -1,7 +1,9 @@
-"""Write a Qwen2.5-VL checkpoint in bfloat16 with random weights: python make_checkpoint.py {mid|3b} OUT
+"""Write a checkpoint in bfloat16 with random weights: python make_checkpoint.py SIZE OUT
 
-mid  0.56 billion parameters, 24 text layers of width 896 and 12 vision layers: for speed
-3b   the shapes of Qwen2.5-VL-3B-Instruct, 3.75 billion parameters: for memory and loading
+mid          Qwen2.5-VL with 0.56 billion parameters, 24 text layers of width 896 and 12 vision layers: for speed
+3b           the shapes of Qwen2.5-VL-3B-Instruct, 3.75 billion parameters: for memory and loading
+qwen2-vl-2b  those of Qwen2-VL-2B-Instruct, 2.21 billion parameters
+qwen3-vl-2b  those of Qwen3-VL-2B-Instruct, 2.13 billion parameters
 
 The vocabulary has the published size and special tokens at their published ids. Of its other tokens only those that
 the benchmarks' texts need can come out of a text; the rest are there to be predicted.
@@ -13,20 +15,21 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from make_data import QUESTION, WORDS
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "reference"))
-from common import IMAGE_PROCESSOR, dump  # noqa: E402
+from common import FAMILIES, dump  # noqa: E402
 from make_tiny import NOT_SPECIAL, PATTERN, SPECIAL, generation_config, write_tokenizer  # noqa: E402
 
 EMBEDDING_ROWS = 151936
 BASE_VOCABULARY = 151643
 
-# text model, vision tower, mrope_section
+# family, text model, vision tower, RoPE
+ROPE = dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24])
 SHAPES = {
     "mid": (
+        "qwen2.5-vl",
         dict(
             hidden_size=896,
             num_hidden_layers=24,
@@ -42,9 +45,10 @@ SHAPES = {
             out_hidden_size=896,
             fullatt_block_indexes=[5, 11],
         ),
-        [8, 12, 12],
+        ROPE | dict(mrope_section=[8, 12, 12]),
     ),
     "3b": (
+        "qwen2.5-vl",
         dict(
             hidden_size=2048,
             num_hidden_layers=36,
@@ -60,7 +64,39 @@ SHAPES = {
             out_hidden_size=2048,
             fullatt_block_indexes=[7, 15, 23, 31],
         ),
-        [16, 24, 24],
+        ROPE,
+    ),
+    "qwen2-vl-2b": (
+        "qwen2-vl",
+        dict(
+            hidden_size=1536,
+            num_hidden_layers=28,
+            num_attention_heads=12,
+            num_key_value_heads=2,
+            intermediate_size=8960,
+        ),
+        dict(depth=32, embed_dim=1280, mlp_ratio=4, num_heads=16, hidden_size=1536),
+        ROPE,
+    ),
+    "qwen3-vl-2b": (
+        "qwen3-vl",
+        dict(
+            hidden_size=2048,
+            num_hidden_layers=28,
+            num_attention_heads=16,
+            num_key_value_heads=8,
+            head_dim=128,
+            intermediate_size=6144,
+        ),
+        dict(
+            depth=24,
+            hidden_size=1024,
+            num_heads=16,
+            intermediate_size=4096,
+            out_hidden_size=2048,
+            deepstack_visual_indexes=[5, 11, 17],
+        ),
+        ROPE | dict(rope_theta=5e6, mrope_section=[24, 20, 20], mrope_interleaved=True),
     ),
 }
 
@@ -69,29 +105,31 @@ def main(size, out):
     out.mkdir(parents=True)
     tokenizer = byte_level_bpe([QUESTION, *WORDS])
     write_tokenizer(out, tokenizer)
-    dump(out / "preprocessor_config.json", IMAGE_PROCESSOR)
+    family, *shape = SHAPES[size]
+    family = next(known for known in FAMILIES if known.name == family)
+    dump(out / "preprocessor_config.json", family.image_processor)
 
     torch.manual_seed(20261124)
     torch.set_default_dtype(torch.bfloat16)
-    model = Qwen2_5_VLForConditionalGeneration(config(*SHAPES[size]))
+    model = family.cls("ForConditionalGeneration")(config(family, *shape))
     model.save_pretrained(out, max_shard_size="4GB")
     dump(out / "generation_config.json", generation_config(tokenizer))
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
 
-def config(text, vision, mrope_section):
-    return Qwen2_5_VLConfig(
+def config(family, text, vision, rope):
+    return family.cls("Config")(
         text_config=dict(
             text,
             vocab_size=EMBEDDING_ROWS,
             rms_norm_eps=1e-6,
             max_position_embeddings=128000,
             tie_word_embeddings=True,
-            rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=mrope_section),
+            rope_parameters=rope,
             bos_token_id=151643,
             eos_token_id=151645,
         ),
-        vision_config=dict(vision, tokens_per_second=2),
+        vision_config=vision,
         tie_word_embeddings=True,
     )
 

@@ -1,6 +1,7 @@
 """Write the data that the benchmarks train on: python make_data.py OUT
 
 bench  32 samples of one picture (224 × 224, which is 64 tokens) and about 57 tokens of text
+large  4 samples of one picture (640 × 480) and about 57 tokens of text
 long   a question and an answer that together are longer than 4,096 tokens, for cutoff_len to cut
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 SAMPLES = 32
-PICTURE = 224
+PICTURE, LARGE = (224, 224), (640, 480)
 WORDS = (
     "red blue small large creature with long ears and short tail stands on green grass near old stone wall under "
     "bright sky it looks calm friendly curious strong"
@@ -25,21 +26,30 @@ def main(out):
     random.seed(0)
     bench = []
     for i in range(SAMPLES):
-        picture().save(out / f"{i}.png")
+        picture(PICTURE).save(out / f"{i}.png")
         bench.append(sample("<image>" + QUESTION, text(34), images=[f"{i}.png"]))
     write(out / "bench.json", bench)
     write(out / "long.json", [sample(text(3000), text(3000))])
+    large = []
+    for i in range(4):
+        picture(LARGE).save(out / f"large{i}.png")
+        large.append(sample("<image>" + QUESTION, text(34), images=[f"large{i}.png"]))
+    write(out / "large.json", large)
     write(
         out / "dataset_info.json",
-        {"bench": declaration("bench.json", images="images"), "long": declaration("long.json")},
+        {
+            "bench": declaration("bench.json", images="images"),
+            "large": declaration("large.json", images="images"),
+            "long": declaration("long.json"),
+        },
     )
 
 
-def picture():
-    image = Image.new("RGB", (PICTURE, PICTURE), colour())
+def picture(size):
+    image = Image.new("RGB", size, colour())
     draw = ImageDraw.Draw(image)
     for _ in range(12):
-        x, y = random.randrange(PICTURE), random.randrange(PICTURE)
+        x, y = (random.randrange(side) for side in size)
         draw.ellipse([x, y, x + 40, y + 40], fill=colour())
     return image
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 
-def train(checkpoint, dtype, data, out, rank, batch, accumulation, epochs):
+def train(checkpoint, dtype, data, out, rank, batch, accumulation, epochs, dataset="bench", template="qwen2_vl"):
     """LLaMA-Factory's training with LoRA in this type; `step K` after every optimizer step."""
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
@@ -27,11 +27,11 @@ def train(checkpoint, dtype, data, out, rank, batch, accumulation, epochs):
         lora_rank=int(rank),
         lora_alpha=2 * int(rank),
         lora_target="all",
-        dataset="bench",
+        dataset=dataset,
         dataset_dir=data,
         media_dir=data,
-        template="qwen2_vl",
-        cutoff_len=512,
+        template=template,
+        cutoff_len=1024,
         num_train_epochs=float(epochs),
         per_device_train_batch_size=int(batch),
         gradient_accumulation_steps=int(accumulation),
