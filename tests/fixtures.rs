@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use candle_core::DType;
 use candle_core::Device;
 use candle_core::Tensor;
+use tunebook_data::Template;
 
 /// `tests`, beside the folder of the package that these tests belong to.
 pub(crate) fn tests_folder() -> PathBuf {
@@ -15,6 +16,41 @@ pub(crate) fn tests_folder() -> PathBuf {
 /// A file or folder below `tests/fixtures`.
 pub(crate) fn fixture(path: &str) -> PathBuf {
     tests_folder().join("fixtures").join(path)
+}
+
+/// A model family with fixtures of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Qwen2_5Vl,
+    Qwen2Vl,
+    Qwen3Vl,
+}
+
+impl Family {
+    pub(crate) const ALL: [Self; 3] = [Self::Qwen2_5Vl, Self::Qwen2Vl, Self::Qwen3Vl];
+
+    /// `tiny`, `train/…` and so on of this family.
+    pub(crate) fn path(self, path: &str) -> String {
+        let (folder, rest) = path.split_once('/').map_or((path, String::new()), |(a, b)| (a, format!("/{b}")));
+        let suffix = match self {
+            Self::Qwen2_5Vl => "",
+            Self::Qwen2Vl => "-qwen2-vl",
+            Self::Qwen3Vl => "-qwen3-vl",
+        };
+        format!("{folder}{suffix}{rest}")
+    }
+
+    pub(crate) fn fixture(self, path: &str) -> PathBuf {
+        fixture(&self.path(path))
+    }
+
+    /// The chat template with which its fixtures were made.
+    pub(crate) fn template(self) -> &'static Template {
+        match self {
+            Self::Qwen2_5Vl | Self::Qwen2Vl => Template::qwen2_vl(),
+            Self::Qwen3Vl => Template::qwen3_vl_nothink(),
+        }
+    }
 }
 
 /// The tiny checkpoint with other tensors, which are in one file.

@@ -18,13 +18,14 @@ use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::CheckpointPlan;
 use tunebook_nn::layers::DropoutRun;
 
+use crate::fixtures::Family;
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
 
-fn model() -> (Model, Adapter) {
-    let model = Model::load(&fixture("tiny"), Dtype::Float32, Device::Cpu).unwrap();
-    let adapter = Adapter::load(&fixture("train/adapter_nonzero"), &model.net.shape).unwrap();
+fn model(family: Family) -> (Model, Adapter) {
+    let model = Model::load(&family.fixture("tiny"), Dtype::Float32, Device::Cpu).unwrap();
+    let adapter = Adapter::load(&family.fixture("train/adapter_nonzero"), &model.net.shape).unwrap();
     (model, adapter)
 }
 
@@ -72,8 +73,12 @@ fn sample(model: &Model, expected: &Tensors) -> Encoded {
 
 #[test]
 fn gradients_are_pefts_whether_activations_are_saved_or_recomputed() {
-    let (model, adapter) = model();
-    let expected = Tensors::read("train/gradients.safetensors");
+    Family::ALL.into_iter().for_each(check);
+}
+
+fn check(family: Family) {
+    let (model, adapter) = model(family);
+    let expected = Tensors::read(&family.path("train/gradients.safetensors"));
     let sample = sample(&model, &expected);
     assert!(sample.labels.contains(&IGNORE_INDEX));
     // The mean over a sample that is there several times is its own; all but what it learns is then made once.
@@ -95,7 +100,10 @@ fn gradients_are_pefts_whether_activations_are_saved_or_recomputed() {
             let reference = expected.floats(&peft_name(&name));
             let largest = reference.iter().fold(0f32, |most, g| most.max(g.abs()));
             let difference = max_difference(&found, &reference);
-            assert!(difference <= 1e-4 * largest, "{name}, {saved} saved, {times} times: {difference} of {largest}");
+            assert!(
+                difference <= 1e-4 * largest,
+                "{family:?}, {name}, {saved} saved, {times} times: {difference} of {largest}"
+            );
         }
     }
 }
@@ -107,10 +115,16 @@ fn peft_name(name: &str) -> String {
 
 #[test]
 fn nothing_but_the_adapter_gets_a_gradient() {
-    let (model, adapter) = model();
-    let sample = sample(&model, &Tensors::read("train/gradients.safetensors"));
-    let mut gradients = Gradients::default();
-    step(&model, &adapter, collate(&model, &adapter, &[vec![&sample]]), 1, &mut gradients);
-    assert_eq!(gradients.len(), adapter.vars().len());
-    assert_eq!(adapter.vars().len(), model.net.text.layers.len() * 14, "seven linear layers with two matrices each");
+    for family in Family::ALL {
+        let (model, adapter) = model(family);
+        let sample = sample(&model, &Tensors::read(&family.path("train/gradients.safetensors")));
+        let mut gradients = Gradients::default();
+        step(&model, &adapter, collate(&model, &adapter, &[vec![&sample]]), 1, &mut gradients);
+        assert_eq!(gradients.len(), adapter.vars().len());
+        assert_eq!(
+            adapter.vars().len(),
+            model.net.text.layers.len() * 14,
+            "seven linear layers with two matrices each"
+        );
+    }
 }

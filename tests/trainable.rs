@@ -1,4 +1,4 @@
-//! Which parameters train, and how many on the shapes of Qwen2.5-VL-3B, is what LLaMA-Factory says
+//! Which parameters train, and how many on published shapes, is what LLaMA-Factory says
 //! (`reference/trainable.py`).
 
 use std::fs::File;
@@ -15,47 +15,68 @@ use tunebook_nn::adapter::FrozenParts;
 use tunebook_nn::adapter::LoraConfig;
 use tunebook_nn::adapter::LoraTarget;
 
-use crate::fixtures::fixture;
+use crate::fixtures::Family;
 
-fn cases() -> Vec<Value> {
-    let path = fixture("train/trainable.json");
-    let fixture: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    fixture["cases"].as_array().unwrap().clone()
+fn reference(family: Family) -> Value {
+    serde_json::from_slice(&std::fs::read(family.fixture("train/trainable.json")).unwrap()).unwrap()
+}
+
+fn cases(family: Family) -> Vec<Value> {
+    let cases = reference(family)["cases"].as_array().unwrap().clone();
+    assert_eq!(cases.len(), 30);
+    cases
 }
 
 #[test]
 fn the_same_parameters_train() {
-    let net = VisionLanguageModel::load(&fixture("tiny"), None, Device::Cpu).unwrap();
-    let cases = cases();
-    assert_eq!(cases.len(), 30);
-    for case in cases {
-        let arguments = case["arguments"].as_object().unwrap();
-        let mut names: Vec<_> = trainable(&net, arguments).into_iter().map(|(name, _)| name).collect();
-        names.sort();
-        let expected = case["names"].as_array().unwrap().iter().map(|name| {
-            // In memory PEFT has the magnitudes in a module, in its files it has not.
-            name.as_str().unwrap().replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
-        });
-        let mut expected: Vec<String> = expected.collect();
-        expected.sort();
-        assert_eq!(names, expected, "{arguments:?}");
+    for family in Family::ALL {
+        let net = VisionLanguageModel::load(&family.fixture("tiny"), None, Device::Cpu).unwrap();
+        for case in cases(family) {
+            let arguments = case["arguments"].as_object().unwrap();
+            let mut names: Vec<_> = trainable(&net, arguments).into_iter().map(|(name, _)| name).collect();
+            names.sort();
+            let expected = case["names"].as_array().unwrap().iter().map(|name| {
+                // In memory PEFT has the magnitudes in a module, in its files it has not.
+                name.as_str().unwrap().replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+            });
+            let mut expected: Vec<String> = expected.collect();
+            expected.sort();
+            assert_eq!(names, expected, "{family:?}, {arguments:?}");
+        }
     }
 }
 
 #[test]
-fn as_many_train_on_the_3b_model() {
+fn as_many_train_on_published_shapes() {
+    let shape_3b = json!({
+        "parameters": 3_754_622_976_u64, "tie_word_embeddings": true,
+        "text": {"hidden_size": 2048, "intermediate_size": 11008, "num_attention_heads": 16, "num_hidden_layers": 36,
+            "num_key_value_heads": 2, "vocab_size": 151936},
+        "vision": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048,
+            "fullatt_block_indexes": [7, 15, 23, 31]},
+    });
+    check_shape(Family::Qwen2_5Vl, &shape_3b, |parameters| parameters.as_u64());
+    for family in [Family::Qwen2Vl, Family::Qwen3Vl] {
+        for (size, shape) in reference(family)["shapes"].as_object().unwrap() {
+            check_shape(family, shape, |parameters| parameters[size].as_u64());
+        }
+    }
+}
+
+fn check_shape(family: Family, shape: &Value, of_size: impl Fn(&Value) -> Option<u64>) {
     let folder = tempfile::tempdir().unwrap();
-    write_3b(folder.path());
+    write_holes(family, shape, folder.path());
     let net = VisionLanguageModel::load(folder.path(), None, Device::Cpu).unwrap();
-    assert_eq!(net.parameters, 3_754_622_976);
-    for case in cases() {
+    assert_eq!(Some(net.parameters as u64), shape["parameters"].as_u64(), "{family:?}, {shape}");
+    assert!(net.unused.is_empty(), "{:?}", net.unused);
+    for case in cases(family) {
         let arguments = case["arguments"].as_object().unwrap();
-        // These read and copy weights, of which there are 7.5 GB.
+        // These read and copy weights, of which there are gigabytes.
         if ["use_dora", "additional_target"].iter().any(|key| arguments.contains_key(*key)) {
             continue;
         }
         let found: usize = trainable(&net, arguments).iter().map(|(_, parameters)| parameters).sum();
-        assert_eq!(Some(found as u64), case["parameters"].as_u64(), "{arguments:?}");
+        assert_eq!(Some(found as u64), of_size(&case["parameters"]), "{family:?}, {arguments:?}");
     }
 }
 
@@ -98,25 +119,27 @@ fn trainable(net: &VisionLanguageModel, arguments: &Map<String, Value>) -> Vec<(
     tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor.dims.iter().product())).collect()
 }
 
-/// A model folder with the shapes of Qwen2.5-VL-3B and a file that is one hole.
-fn write_3b(folder: &Path) {
-    let mut config: Value = serde_json::from_slice(&std::fs::read(fixture("tiny/config.json")).unwrap()).unwrap();
-    let text = json!({
-        "hidden_size": 2048, "intermediate_size": 11008, "num_attention_heads": 16, "num_hidden_layers": 36,
-        "num_key_value_heads": 2, "vocab_size": 151936,
-        "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-    });
-    let vision = json!({
-        "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048,
-        "fullatt_block_indexes": [7, 15, 23, 31],
-    });
-    config.as_object_mut().unwrap().extend(text.as_object().unwrap().clone());
-    config["vision_config"].as_object_mut().unwrap().extend(vision.as_object().unwrap().clone());
+/// A model folder with these shapes and a file that is one hole.
+fn write_holes(family: Family, shape: &Value, folder: &Path) {
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(family.fixture("tiny/config.json")).unwrap()).unwrap();
+    let head_dim = head_dim(&shape["text"]);
+    let sections = if family == Family::Qwen3Vl {
+        [3 * head_dim / 16, 5 * head_dim / 32]
+    } else {
+        [head_dim / 8, 3 * head_dim / 16]
+    };
+    let mut text = shape["text"].clone();
+    text["rope_scaling"] = json!({"type": "mrope", "mrope_section": [sections[0], sections[1], sections[1]]});
+    let of_text = if config["text_config"].is_object() { &mut config["text_config"] } else { &mut config };
+    of_text.as_object_mut().unwrap().extend(text.as_object().unwrap().clone());
+    config["tie_word_embeddings"] = shape["tie_word_embeddings"].clone();
+    config["vision_config"].as_object_mut().unwrap().extend(shape["vision"].as_object().unwrap().clone());
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
 
     let mut header = Map::new();
     let mut end = 0;
-    for (name, dims) in tensors_3b() {
+    for (name, dims) in tensors(family, shape) {
         let start = end;
         end += 2 * dims.iter().product::<usize>();
         header.insert(name, json!({"dtype": "BF16", "shape": dims, "data_offsets": [start, end]}));
@@ -128,50 +151,101 @@ fn write_3b(folder: &Path) {
     file.set_len((8 + header.len() + end) as u64).unwrap();
 }
 
-fn tensors_3b() -> Vec<(String, Vec<usize>)> {
-    let mut tensors = vec![
-        ("model.embed_tokens.weight".to_string(), vec![151936, 2048]),
-        ("model.norm.weight".to_string(), vec![2048]),
-        ("visual.patch_embed.proj.weight".to_string(), vec![1280, 3, 2, 14, 14]),
-        ("visual.merger.ln_q.weight".to_string(), vec![1280]),
-    ];
-    let mut add = |name: String, rows: usize, cols: usize, bias: bool| {
+fn head_dim(text: &Value) -> usize {
+    let number = |key: &str| text[key].as_u64().map(|number| number as usize);
+    number("head_dim").unwrap_or_else(|| number("hidden_size").unwrap() / number("num_attention_heads").unwrap())
+}
+
+/// The tensors of a published file of these shapes.
+fn tensors(family: Family, shape: &Value) -> Vec<(String, Vec<usize>)> {
+    let number = |section: &str, key: &str| shape[section][key].as_u64().unwrap() as usize;
+    let (text, vision) = (|key: &str| number("text", key), |key: &str| number("vision", key));
+    let is_qwen3 = family == Family::Qwen3Vl;
+    let (model, visual) = if is_qwen3 { ("model.language_model", "model.visual") } else { ("model", "visual") };
+    let mut tensors = Vec::new();
+    let mut vector = |name: String, width: usize| tensors.push((name, vec![width]));
+
+    let (hidden, head_dim) = (text("hidden_size"), head_dim(&shape["text"]));
+    let (width, out, ffn) = match family {
+        Family::Qwen2Vl => (vision("embed_dim"), vision("hidden_size"), vision("embed_dim") * vision("mlp_ratio")),
+        _ => (vision("hidden_size"), vision("out_hidden_size"), vision("intermediate_size")),
+    };
+    let (norm, first, second) =
+        if is_qwen3 { ("norm", "linear_fc1", "linear_fc2") } else { ("ln_q", "mlp.0", "mlp.2") };
+    let vision_norms = if family == Family::Qwen2_5Vl { &["weight"][..] } else { &["weight", "bias"][..] };
+    for i in 0..text("num_hidden_layers") {
+        for name in ["input_layernorm", "post_attention_layernorm"] {
+            vector(format!("{model}.layers.{i}.{name}.weight"), hidden);
+        }
+        for name in ["q_norm", "k_norm"].iter().filter(|_| is_qwen3) {
+            vector(format!("{model}.layers.{i}.self_attn.{name}.weight"), head_dim);
+        }
+    }
+    vector(format!("{model}.norm.weight"), hidden);
+    for part in vision_norms {
+        for i in 0..vision("depth") {
+            for name in ["norm1", "norm2"] {
+                vector(format!("{visual}.blocks.{i}.{name}.{part}"), width);
+            }
+        }
+        vector(format!("{visual}.merger.{norm}.{part}"), width);
+    }
+
+    let deepstack = shape["vision"]["deepstack_visual_indexes"].as_array().map_or(0, Vec::len);
+    for i in 0..deepstack {
+        for part in vision_norms {
+            vector(format!("{visual}.deepstack_merger_list.{i}.{norm}.{part}"), 4 * width);
+        }
+    }
+    let patch = if is_qwen3 { 16 } else { 14 };
+    tensors.push((format!("{visual}.patch_embed.proj.weight"), vec![width, 3, 2, patch, patch]));
+    if is_qwen3 {
+        tensors.push((format!("{visual}.patch_embed.proj.bias"), vec![width]));
+        tensors.push((format!("{visual}.pos_embed.weight"), vec![2304, width]));
+    }
+    tensors.push((format!("{model}.embed_tokens.weight"), vec![text("vocab_size"), hidden]));
+    if shape["tie_word_embeddings"] == false {
+        tensors.push(("lm_head.weight".to_string(), vec![text("vocab_size"), hidden]));
+    }
+
+    let mut linear = |name: String, rows: usize, cols: usize, bias: bool| {
         tensors.push((format!("{name}.weight"), vec![rows, cols]));
         if bias {
             tensors.push((format!("{name}.bias"), vec![rows]));
         }
     };
-    add("visual.merger.mlp.0".to_string(), 5120, 5120, true);
-    add("visual.merger.mlp.2".to_string(), 2048, 5120, true);
-    for i in 0..36 {
+    let mergers = (0..deepstack).map(|i| format!("{visual}.deepstack_merger_list.{i}"));
+    for merger in mergers.chain([format!("{visual}.merger")]) {
+        linear(format!("{merger}.{first}"), 4 * width, 4 * width, true);
+        linear(format!("{merger}.{second}"), out, 4 * width, true);
+    }
+    let [heads, kv] = ["num_attention_heads", "num_key_value_heads"].map(|key| text(key) * head_dim);
+    let text_ffn = text("intermediate_size");
+    for i in 0..text("num_hidden_layers") {
         for (name, rows, cols, bias) in [
-            ("self_attn.q_proj", 2048, 2048, true),
-            ("self_attn.k_proj", 256, 2048, true),
-            ("self_attn.v_proj", 256, 2048, true),
-            ("self_attn.o_proj", 2048, 2048, false),
-            ("mlp.gate_proj", 11008, 2048, false),
-            ("mlp.up_proj", 11008, 2048, false),
-            ("mlp.down_proj", 2048, 11008, false),
+            ("self_attn.q_proj", heads, hidden, !is_qwen3),
+            ("self_attn.k_proj", kv, hidden, !is_qwen3),
+            ("self_attn.v_proj", kv, hidden, !is_qwen3),
+            ("self_attn.o_proj", hidden, heads, false),
+            ("mlp.gate_proj", text_ffn, hidden, false),
+            ("mlp.up_proj", text_ffn, hidden, false),
+            ("mlp.down_proj", hidden, text_ffn, false),
         ] {
-            add(format!("model.layers.{i}.{name}"), rows, cols, bias);
+            linear(format!("{model}.layers.{i}.{name}"), rows, cols, bias);
         }
     }
-    for i in 0..32 {
-        for (name, rows, cols) in [
-            ("attn.qkv", 3840, 1280),
-            ("attn.proj", 1280, 1280),
-            ("mlp.gate_proj", 3420, 1280),
-            ("mlp.up_proj", 3420, 1280),
-            ("mlp.down_proj", 1280, 3420),
-        ] {
-            add(format!("visual.blocks.{i}.{name}"), rows, cols, true);
-        }
-    }
-    let norms = |prefix: &str, count: usize, names: [&str; 2], width: usize| {
-        let name = |i: usize| names.map(|name| (format!("{prefix}.{i}.{name}.weight"), vec![width]));
-        (0..count).flat_map(name).collect::<Vec<_>>()
+    let feed_forward = match family {
+        Family::Qwen2_5Vl => &[("gate_proj", true), ("up_proj", true), ("down_proj", false)][..],
+        Family::Qwen2Vl => &[("fc1", true), ("fc2", false)],
+        Family::Qwen3Vl => &[("linear_fc1", true), ("linear_fc2", false)],
     };
-    tensors.extend(norms("model.layers", 36, ["input_layernorm", "post_attention_layernorm"], 2048));
-    tensors.extend(norms("visual.blocks", 32, ["norm1", "norm2"], 1280));
+    for i in 0..vision("depth") {
+        linear(format!("{visual}.blocks.{i}.attn.qkv"), 3 * width, width, true);
+        linear(format!("{visual}.blocks.{i}.attn.proj"), width, width, true);
+        for &(name, widens) in feed_forward {
+            let (rows, cols) = if widens { (ffn, width) } else { (width, ffn) };
+            linear(format!("{visual}.blocks.{i}.mlp.{name}"), rows, cols, true);
+        }
+    }
     tensors
 }

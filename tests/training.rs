@@ -12,6 +12,7 @@ use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_nn::adapter::Adapter;
 
+use crate::fixtures::Family;
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
@@ -31,10 +32,11 @@ enum Start {
 }
 
 /// A session on the tiny checkpoint with the settings of `train/{run}/recipe.yaml` and its initial state.
-fn prepare(data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) -> Session {
+fn prepare(family: Family, data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) -> Session {
     let mut session = Session::default();
     let mut chosen = session.settings().clone();
     chosen.set("dataset_dir", fixture("train").to_str().unwrap()).unwrap();
+    chosen.set("template", family.template().name).unwrap();
     let common = [
         ("cutoff_len", "512"),
         ("disable_shuffling", "true"),
@@ -48,10 +50,10 @@ fn prepare(data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) ->
         chosen.set(key, value).unwrap();
     }
     session.set(chosen);
-    session.load(&fixture("tiny"), cx).unwrap();
+    session.load(&family.fixture("tiny"), cx).unwrap();
     session.data(&[data.to_string()], cx).unwrap();
     match start {
-        Start::Adapter(name) => session.adapter_load(&fixture(&format!("train/{name}")), None),
+        Start::Adapter(name) => session.adapter_load(&family.fixture(&format!("train/{name}")), None),
         Start::Lora => session.lora(None, cx),
         Start::Freeze => session.freeze(None),
         Start::Full => session.full(None),
@@ -60,17 +62,31 @@ fn prepare(data: &str, start: Start, settings: &[(&str, &str)], cx: &Context) ->
     session
 }
 
+/// Trains every family that has this run, and compares every step.
+fn check_others(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) {
+    for family in [Family::Qwen2Vl, Family::Qwen3Vl] {
+        let session = check_family(family, run, data, start, settings);
+        if matches!(start, Start::Adapter(_)) {
+            check_logits_of_saved_adapter(family, run, session);
+        }
+    }
+}
+
 /// Trains as `train/{run}` was trained, and compares every step. Gives the session, trained.
 fn check(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Session {
+    check_family(Family::Qwen2_5Vl, run, data, start, settings)
+}
+
+fn check_family(family: Family, run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Session {
     let cancel = Cancel::default();
     let cx = Context { emit: &|_| {}, cancel: &cancel };
-    let mut session = prepare(data, start, settings, &cx);
+    let mut session = prepare(family, data, start, settings, &cx);
     // In two calls: going on is the same as not stopping.
     session.train(Some(5), &cx).unwrap();
     session.train(None, &cx).unwrap();
 
     let reference: Value =
-        serde_json::from_slice(&std::fs::read(fixture(&format!("train/{run}/steps.json"))).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(family.fixture(&format!("train/{run}/steps.json"))).unwrap()).unwrap();
     let expected = reference["steps"].as_array().unwrap();
     assert_eq!(session.history().len(), expected.len());
     let mut worst = 0f64;
@@ -89,12 +105,12 @@ fn check(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Sess
             }
             assert!(
                 found_value == expected || relative <= RELATIVE,
-                "{run}, step {}: {key} is {found_value}, should be {expected}",
+                "{family:?}, {run}, step {}: {key} is {found_value}, should be {expected}",
                 found.step
             );
         }
     }
-    println!("{run}: {} steps within {worst:.1e}", expected.len());
+    println!("{family:?}, {run}: {} steps within {worst:.1e}", expected.len());
     session
 }
 
@@ -114,27 +130,30 @@ fn check_adapter(run: &str, mut session: Session) {
 }
 
 /// Saves an adapter, loads it again, and compares its logits at the last position.
-fn check_logits_of_saved_adapter(run: &str, mut session: Session) {
+fn check_logits_of_saved_adapter(family: Family, run: &str, mut session: Session) {
     let folder = tempfile::tempdir().unwrap();
     session.save(folder.path()).unwrap();
-    let case = Case::load("picture");
+    let case = Case::of(family, "picture", None);
     let adapter = case.model.net.load_adapter(folder.path()).unwrap();
-    check_logits(run, &case, Some(&adapter));
+    check_logits(family, run, &case, Some(&adapter));
 }
 
-fn check_logits(run: &str, case: &Case, adapter: Option<&Adapter>) {
+fn check_logits(family: Family, run: &str, case: &Case, adapter: Option<&Adapter>) {
     let logits = case.logits(adapter);
     let last = logits.narrow(0, logits.dims()[0] - 1, 1).unwrap();
     let found: Vec<f32> = last.flatten_all().unwrap().to_vec1().unwrap();
-    let difference =
-        max_difference(&found, &Tensors::read(&format!("train/{run}/logits.safetensors")).floats("logits"));
-    assert!(difference <= 2e-4, "{run}: logits differ by {difference}");
+    let difference = max_difference(
+        &found,
+        &Tensors::read(&family.path(&format!("train/{run}/logits.safetensors"))).floats("logits"),
+    );
+    assert!(difference <= 2e-4, "{family:?}, {run}: logits differ by {difference}");
 }
 
 #[test]
 fn cosine_with_clipping_and_an_epoch_that_ends_inside_a_window() {
     let settings = [("lr_scheduler_type", "cosine"), ("max_grad_norm", "0.5")];
     check_adapter("cosine", check("cosine", "creatures", Start::Adapter("adapter_zero"), &settings));
+    check_others("cosine", "creatures", Start::Adapter("adapter_zero"), &settings);
 }
 
 #[test]
@@ -148,6 +167,7 @@ fn linear_with_warmup_and_weight_decay() {
 fn two_pictures_in_a_sample() {
     let settings = [("lr_scheduler_type", "cosine")];
     check_adapter("two_pictures", check("two_pictures", "pairs", Start::Adapter("adapter_nonzero"), &settings));
+    check_others("two_pictures", "pairs", Start::Adapter("adapter_nonzero"), &settings);
 }
 
 #[test]
@@ -160,21 +180,22 @@ fn loraplus() {
         ("weight_decay", "0.1"),
     ];
     let session = check("loraplus", "creatures", Start::Adapter("adapter_nonzero"), &settings);
-    check_logits_of_saved_adapter("loraplus", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "loraplus", session);
 }
 
 #[test]
 fn rslora() {
     let settings = [("lr_scheduler_type", "inverse_sqrt"), ("warmup_steps", "2")];
     let session = check("rslora", "creatures", Start::Adapter("adapter_rslora"), &settings);
-    check_logits_of_saved_adapter("rslora", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "rslora", session);
 }
 
 #[test]
 fn dora() {
     let settings = [("lr_scheduler_type", "warmup_stable_decay"), ("adam_beta1", "0.8"), ("adam_beta2", "0.99")];
     let session = check("dora", "creatures", Start::Adapter("adapter_dora"), &settings);
-    check_logits_of_saved_adapter("dora", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "dora", session);
+    check_others("dora", "creatures", Start::Adapter("adapter_dora"), &settings);
 }
 
 #[test]
@@ -186,20 +207,22 @@ fn pissa() {
         ("learning_rate", "1e-4"),
         ("lr_scheduler_type", "constant"),
     ];
-    check_logits_of_saved_adapter("pissa", check("pissa", "creatures", Start::Lora, &settings));
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "pissa", check("pissa", "creatures", Start::Lora, &settings));
 }
 
 #[test]
 fn additional_target() {
     let settings = [("lr_scheduler_type", "linear")];
     let session = check("additional_target", "creatures", Start::Adapter("adapter_additional"), &settings);
-    check_logits_of_saved_adapter("additional_target", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "additional_target", session);
 }
 
 #[test]
 fn the_vision_tower() {
-    let session = check("vision", "pairs", Start::Adapter("adapter_vision"), &[("lr_scheduler_type", "cosine")]);
-    check_logits_of_saved_adapter("vision", session);
+    let settings = [("lr_scheduler_type", "cosine")];
+    let session = check("vision", "pairs", Start::Adapter("adapter_vision"), &settings);
+    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "vision", session);
+    check_others("vision", "pairs", Start::Adapter("adapter_vision"), &settings);
 }
 
 const FULL: [(&str, &str); 3] = [("learning_rate", "1e-4"), ("weight_decay", "0.5"), ("lr_scheduler_type", "cosine")];
@@ -215,17 +238,21 @@ fn freeze() {
         ("lr_scheduler_type", "linear"),
     ];
     check("freeze", "creatures", Start::Freeze, &settings);
+    check_others("freeze", "creatures", Start::Freeze, &settings);
 }
 
 #[test]
 fn full() {
     check("full", "creatures", Start::Full, &FULL);
+    check_others("full", "creatures", Start::Full, &FULL);
 }
 
 #[test]
 fn full_with_vision() {
     let all = [("freeze_vision_tower", "false"), ("freeze_multi_modal_projector", "false")];
-    check("full_with_vision", "creatures", Start::Full, &[&FULL[..], &all].concat());
+    let settings = [&FULL[..], &all].concat();
+    check("full_with_vision", "creatures", Start::Full, &settings);
+    check_others("full_with_vision", "creatures", Start::Full, &settings);
 }
 
 #[test]
@@ -236,6 +263,7 @@ fn only_the_projector() {
         ("lr_scheduler_type", "cosine_with_restarts"),
     ];
     check("projector", "pairs", Start::Full, &settings);
+    check_others("projector", "pairs", Start::Full, &settings);
 }
 
 #[test]
@@ -251,7 +279,7 @@ fn a_step_that_is_no_number_is_not_made() {
         .map(|(name, tensor)| (name, (tensor * 1e30).unwrap()))
         .collect();
     candle_core::safetensors::save(&huge, folder.path().join("adapter_model.safetensors")).unwrap();
-    let mut session = prepare("creatures", Start::Lora, &[], &cx);
+    let mut session = prepare(Family::Qwen2_5Vl, "creatures", Start::Lora, &[], &cx);
     session.adapter_load(folder.path(), Some("huge")).unwrap();
 
     let error = session.train(Some(3), &cx).unwrap_err().to_string();
@@ -279,7 +307,8 @@ fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begi
     };
     let cancel = Cancel::default();
     let cx = Context { emit: &emit, cancel: &cancel };
-    let mut session = prepare("creatures", Start::Lora, &[("memory", "0.1"), ("lora_rank", "1024")], &cx);
+    let mut session =
+        prepare(Family::Qwen2_5Vl, "creatures", Start::Lora, &[("memory", "0.1"), ("lora_rank", "1024")], &cx);
     let error = session.train(Some(1), &cx).unwrap_err().to_string();
     assert!(error.starts_with("memory=0.1 is less than") && error.contains("lora_rank="), "{error}");
     assert!(session.history().is_empty() && plans.lock().unwrap().is_empty());
