@@ -62,9 +62,11 @@ fn sample(model: &Model, expected: &Tensors) -> Encoded {
     let image = model.processor.look(&fixture("pictures/creature_0.png")).unwrap();
     let grid = [image.grid.t, image.grid.h, image.grid.w].map(|n| n as i64);
     assert_eq!(grid.as_slice(), expected.integers("image_grid_thw"));
+    let labels = expected.integers("labels");
     Encoded {
         input_ids: expected.integers("input_ids").iter().map(|&id| id as u32).collect(),
-        labels: expected.integers("labels"),
+        answer_start: labels.iter().rposition(|label| *label == IGNORE_INDEX).unwrap() + 1,
+        labels,
         images: vec![image],
         truncated: false,
         origin: Origin { dataset: "creatures".into(), file: fixture("train/creatures.json").into(), index: 0 },

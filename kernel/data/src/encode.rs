@@ -43,6 +43,8 @@ pub struct Encoded {
     pub labels: Vec<i64>,
     /// The images whose blocks `input_ids` holds, in order.
     pub images: Vec<ImageRef>,
+    /// Where the last answer begins in `input_ids`: what is before is its prompt.
+    pub answer_start: usize,
     /// Whether `cutoff_len` truncated the sample.
     pub truncated: bool,
     pub origin: Origin,
@@ -187,12 +189,14 @@ impl Encoder<'_> {
             input_ids: Vec::with_capacity(cutoff_len - room),
             labels: Vec::with_capacity(cutoff_len - room),
             images: Vec::new(),
+            answer_start: 0,
             truncated: cutoff_len - room < total,
             origin: sample.origin.clone(),
         };
         for (index, (turn, images)) in kept.into_iter().enumerate() {
             let learn_target = !self.options.mask_history || index == last;
             encoded.push(turn.source, self.options.train_on_prompt);
+            encoded.answer_start = encoded.input_ids.len();
             encoded.push(turn.target, learn_target);
             encoded.images.extend(images);
         }

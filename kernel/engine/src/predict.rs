@@ -8,7 +8,6 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 use tunebook_data::Encoded;
-use tunebook_data::IGNORE_INDEX;
 
 use crate::adapters::Chosen;
 use crate::bad_sample::BadSamples;
@@ -129,7 +128,7 @@ fn answer(
         features.map_err(|error| of_sample(sample, error))
     });
     let prompt = Prompt {
-        input_ids: sample.input_ids[..answer_start(sample, run)].to_vec(),
+        input_ids: sample.input_ids[..sample.answer_start].to_vec(),
         features: pictures.collect::<Result<_>>()?,
         grids: sample.images.iter().map(grid_thw).collect(),
     };
@@ -143,23 +142,9 @@ fn answer(
 }
 
 fn prompt_and_label(sample: &Encoded, run: RunContext) -> Result<(String, String)> {
-    let (prompt, label) = sample.input_ids.split_at(answer_start(sample, run));
+    let (prompt, label) = sample.input_ids.split_at(sample.answer_start);
     let tokenizer = &run.model.tokenizer;
     Ok((tokenizer.decode(prompt, false)?, tokenizer.decode(label, true)?))
-}
-
-/// Where the last answer begins: with the last run of positions that are learned, or, where questions are learned too,
-/// behind the last `<|im_start|>assistant` and its line feed.
-fn answer_start(sample: &Encoded, run: RunContext) -> usize {
-    let learned = |label: &i64| *label != IGNORE_INDEX;
-    match sample.labels.first().is_some_and(learned) {
-        false => sample.labels.iter().rposition(|label| !learned(label)).map_or(0, |last| last + 1),
-        true => {
-            let im_start = run.model.tokenizer.special().im_start;
-            let last = sample.input_ids.iter().rposition(|id| *id == im_start);
-            last.map_or(0, |last| (last + 3).min(sample.input_ids.len()))
-        }
-    }
 }
 
 /// `generated_predictions.jsonl`, a line for each prediction.

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{DatasetInfo, DatasetReader, Message, Role, fixtures};
+use crate::{DatasetInfo, DatasetReader, Message, Role, Thinking, fixtures};
 
 struct Parts {
     tokenizer: Tokenizer,
@@ -188,6 +188,23 @@ fn only_answers_are_learned() {
     let pads = encoded.input_ids.iter().filter(|id| **id == image_pad).count();
     assert_eq!(pads, 10 * 6 / 4);
     assert_eq!(encoded.grids().collect::<Vec<_>>(), [Grid { t: 1, h: 6, w: 10 }]);
+}
+
+#[test]
+fn the_last_answer_begins_behind_its_prompt() {
+    let parts = Parts::new();
+    let sample = sample(&["Who?", "A fox.", "Sure?", "Yes."], &[]);
+    let template = Template::qwen3_vl().with_thinking(Thinking { enable: Some(false), preserve: false });
+    for (train_on_prompt, mask_history) in [(false, false), (true, false), (false, true)] {
+        let options = EncodeOptions { train_on_prompt, mask_history, ..EncodeOptions::default() };
+        let encoder = Encoder { template: &template, ..parts.encoder(options) };
+        let encoded = encoder.encode(&sample).unwrap().unwrap();
+        let (prompt, answer) = encoded.input_ids.split_at(encoded.answer_start);
+        let text = |ids: &[u32]| parts.tokenizer.decode(ids, false).unwrap();
+        assert_eq!(text(answer), "Yes.<|im_end|>\n");
+        let end = "Sure?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+        assert!(text(prompt).ends_with(end), "{}", text(prompt));
+    }
 }
 
 /// Whatever cutoff_len is, an encoded sample fits it and has the tokens of exactly its pictures.
