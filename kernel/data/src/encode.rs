@@ -138,9 +138,7 @@ impl Encoder<'_> {
             Err(TemplateError::FunctionCall { index, source }) => {
                 Ok(Err(SkipReason::BadFunctionCall { turn: index, message: source.to_string() }))
             }
-            Err(TemplateError::Order { .. } | TemplateError::Unknown { .. }) => {
-                Ok(Err(SkipReason::OddMessageCount { count: sample.messages.len() }))
-            }
+            Err(TemplateError::Order { .. }) => Ok(Err(SkipReason::OddMessageCount { count: sample.messages.len() })),
         }
     }
 

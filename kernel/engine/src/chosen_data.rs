@@ -91,7 +91,7 @@ impl ChosenData {
 
         let encode = Encode { model, processor, settings, cx };
         let train = encode.rows(&train_rows, Task::Encoding)?;
-        let system = system_prompt::shared(&train_rows, &train, settings)?;
+        let system = system_prompt::shared(&train_rows, &train, settings, model);
         let eval = encode.rows(&eval, Task::EncodingEval)?;
         let skipped = in_order(train.iter().chain(&eval));
         if train.iter().all(std::result::Result::is_err) {
@@ -236,7 +236,7 @@ impl Encode<'_> {
             train_on_prompt: settings.train_on_prompt,
             mask_history: settings.mask_history,
         };
-        let template = system_prompt::template(settings)?;
+        let template = system_prompt::template(settings, model);
         let encoder = Encoder { tokenizer: &model.tokenizer, template: &template, processor, options };
         let total = rows.len();
         let progress = |done| cx.emit(Event::Progress { task, done, total });

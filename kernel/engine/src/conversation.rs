@@ -9,7 +9,6 @@ use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Message;
-use tunebook_data::Template;
 use tunebook_nn::adapter::Adapter;
 
 use crate::error::Result;
@@ -138,7 +137,7 @@ impl Conversation {
         let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>();
         let images = images.map_err(ImageError::from)?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
-        let template = Template::by_name(&settings.template)?.with_default_system(system);
+        let template = settings.template.unwrap_or(model.template).with_default_system(system);
         let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;
         let mut pictures = HashMap::new();
         let mut in_order = Vec::new();

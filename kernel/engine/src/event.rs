@@ -115,6 +115,8 @@ pub enum Note {
     NothingHeldOut { names: String },
     /// The file of a dataset does not have the SHA-1 that `file_sha1` says.
     OtherSha1 { name: String, sha1: String },
+    /// Conversations are written in another chat template than the one that the model was trained with.
+    OtherTemplate { template: &'static str, own: &'static str },
     /// Keys of a recipe that are accepted and have no effect.
     WithoutEffect { keys: Vec<String> },
     /// Settings, as `key=value`, that returned to their earlier values because what they came with is gone.

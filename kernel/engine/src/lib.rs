@@ -34,6 +34,7 @@ pub mod nearest;
 mod neftune;
 mod optimizer;
 pub mod output;
+mod own_template;
 pub mod pictures;
 mod predict;
 pub mod prefix;

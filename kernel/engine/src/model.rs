@@ -11,6 +11,7 @@ use std::time::Instant;
 use candle_core::Device;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
+use tunebook_data::Template;
 use tunebook_data::Tokenizer;
 use tunebook_nn::Precision;
 use tunebook_nn::VisionLanguageModel;
@@ -27,6 +28,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
 use crate::memory;
+use crate::own_template;
 use crate::report::LoadReport;
 use crate::settings::Dtype;
 use crate::settings::QuantizationBit;
@@ -40,6 +42,8 @@ pub struct Model {
     /// With the limits of the folder's own file.
     pub processor: ImageProcessor,
     pub generation: GenerationConfig,
+    /// The chat template that it was trained with.
+    pub template: &'static Template,
     pub report: LoadReport,
     fingerprint: OnceLock<String>,
 }
@@ -76,6 +80,7 @@ impl Model {
         let processor = ImageProcessor::from_folder(folder)?;
         check_processor(folder, &net, &processor)?;
         let generation = GenerationConfig::read(folder, tokenizer.special().im_end)?;
+        let template = own_template::of(folder, net.family.model_type)?;
         let report = LoadReport {
             name: folder.display().to_string(),
             path: folder.to_path_buf(),
@@ -93,7 +98,7 @@ impl Model {
             elapsed: start.elapsed(),
         };
         let (decode_weights, fingerprint) = (DecodeWeights::new(&net.text), OnceLock::new());
-        Ok(Self { net, decode_weights, tokenizer, processor, generation, report, fingerprint })
+        Ok(Self { net, decode_weights, tokenizer, processor, generation, template, report, fingerprint })
     }
 
     /// Quantizes the linear layers.

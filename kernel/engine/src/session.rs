@@ -10,6 +10,7 @@ use serde_json::Map;
 use serde_json::Value;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Skipped;
+use tunebook_data::Template;
 use tunebook_quote::quote;
 
 use crate::adapters::Adapters;
@@ -89,6 +90,8 @@ pub struct Session {
     conversation: Conversation,
     /// The system prompt that was announced last; none is the template's own, which is not announced.
     told_system: Option<String>,
+    /// The template that was announced last, because it is not the model's own.
+    told_template: Option<&'static str>,
     /// The changed settings of the data that were announced last.
     told_changed: Vec<String>,
     features: Features,
@@ -121,6 +124,7 @@ impl Session {
     /// weights, but its training starts from step 0. Settings that came with other data return to their earlier values,
     /// see [`Tied`].
     pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
+        self.tell_template(cx)?;
         let model = self.model()?;
         let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());
         let taken = tied.take_back_for(names, &mut settings);
@@ -355,6 +359,7 @@ impl Session {
     /// prompt is [`Session::system_prompt`]; a change of it is announced.
     pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
         let processor = self.processor()?;
+        self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let adapter = self.adapters.active().map(|(adapter, _)| adapter);
@@ -363,13 +368,23 @@ impl Session {
         self.conversation.ask(question, run, &mut self.features, cx)
     }
 
+    /// The chat template: the one of the settings, or else the model's own.
+    ///
+    /// # Errors
+    /// Neither is there.
+    pub fn template(&self) -> Result<&'static Template> {
+        let own = self.model.as_ref().map(|model| model.template);
+        self.settings.template.or(own).ok_or(Error::NoModel)
+    }
+
     /// The system prompt of `chat` and `compare`: `default_system`, or else the one that all samples of the data share,
     /// or else the template's own.
     ///
     /// # Errors
-    /// There is no such template.
+    /// There is no template: no model is loaded.
     pub fn system_prompt(&self) -> Result<SystemPrompt> {
-        system_prompt::in_use(&self.settings, self.data.as_ref().map(|data| &data.report))
+        let data = self.data.as_ref().map(|data| &data.report);
+        Ok(system_prompt::in_use(&self.settings, self.template()?, data))
     }
 
     /// Forgets the conversation.
@@ -387,6 +402,7 @@ impl Session {
         cx: &Context,
     ) -> Result<EvaluateReport> {
         let processor = self.processor_for(names)?;
+        self.tell_template(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
@@ -408,6 +424,7 @@ impl Session {
         cx: &Context,
     ) -> Result<PredictReport> {
         let processor = self.processor_for(names)?;
+        self.tell_template(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
@@ -438,6 +455,7 @@ impl Session {
             return Err(Error::NothingToCompare);
         }
         chosen.insert(0, Chosen::base());
+        self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings };
@@ -520,6 +538,17 @@ impl Session {
             self.told_system = new;
         }
         Ok(prompt.text)
+    }
+
+    /// Announces a template that is not the model's own, if it is not the one of the last time.
+    fn tell_template(&mut self, cx: &Context) -> Result<()> {
+        let own = self.model()?.template.name;
+        let other = self.settings.template.map(|template| template.name).filter(|name| *name != own);
+        if let Some(template) = other.filter(|_| other != self.told_template) {
+            cx.emit(Event::Note(Note::OtherTemplate { template, own }));
+        }
+        self.told_template = other;
+        Ok(())
     }
 
     /// What is kept when the model is dropped.

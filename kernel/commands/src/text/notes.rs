@@ -96,6 +96,12 @@ impl Localize for Note {
                  from file_sha1",
                 "{name} 的文件与 dataset_info.json 所写的不符：它的 SHA-1 是 {sha1}，与 file_sha1 不同"
             ),
+            Self::OtherTemplate { template, own } => localized!(
+                lang,
+                "conversations are written in the template {template}, but this model was trained with {own}; \
+                 template=none uses the model's own",
+                "对话按模板 {template} 写成，但这个模型训练时用的是 {own}；设 template=none 则用模型自己的模板"
+            ),
             Self::TakenBack { settings } => {
                 let settings = settings.join(", ");
                 localized!(

@@ -26,7 +26,6 @@ pub(crate) fn expected(setting: &Declaration, lang: Lang) -> String {
         Limits::Min(least) => format!("，不小于 {}", shown(*least)),
         Limits::Range(least, most) => format!("，从 {} 到 {}", shown(*least), shown(*most)),
         Limits::Below(least, end) => format!("，从 {} 到小于 {}", shown(*least), shown(*end)),
-        Limits::OneOf(_) => String::new(),
     };
     let limits: String = setting.limits().iter().map(limit).collect();
     format!("{kind}{limits}{}", if setting.is_optional() { "，或 none" } else { "" })

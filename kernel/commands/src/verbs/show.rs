@@ -56,11 +56,20 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
     let line = format!("{} = {}", setting.name, setting.get(settings));
     match setting.name {
         "default_system" if settings.default_system.is_none() => {
-            let prompt = system_prompt(&session.system_prompt()?, cx.lang());
-            Ok(Output::Text(line + &localized!(cx.lang(), "\nin use: {prompt}", "\n使用中：{prompt}")))
+            let prompt = session.system_prompt().ok().map(|prompt| system_prompt(&prompt, cx.lang()));
+            Ok(Output::Text(line + &in_use(prompt.as_deref(), cx.lang())))
+        }
+        "template" if settings.template.is_none() => {
+            let template = session.template().ok().map(|template| template.name);
+            Ok(Output::Text(line + &in_use(template, cx.lang())))
         }
         _ => Ok(Output::Text(line)),
     }
+}
+
+/// What stands in for a setting that is `none`, where that is known.
+fn in_use(value: Option<&str>, lang: Lang) -> String {
+    value.map(|value| localized!(lang, "\nin use: {value}", "\n使用中：{value}")).unwrap_or_default()
 }
 
 fn table(settings: &Settings, shown: Vec<&Declaration>, lang: Lang) -> Output {

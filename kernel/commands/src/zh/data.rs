@@ -7,7 +7,6 @@ use tunebook_data::NoPictures;
 use tunebook_data::Role;
 use tunebook_data::SkipReason;
 use tunebook_data::Skipped;
-use tunebook_data::Template;
 use tunebook_data::TemplateError;
 use tunebook_data::TokenizerError;
 use tunebook_data::ToolError;
@@ -235,9 +234,6 @@ impl Chinese for EncodeError {
 impl Chinese for TemplateError {
     fn zh(&self) -> String {
         match self {
-            Self::Unknown { name } => {
-                format!("没有对话模板 `{name}`{REMEDY_ZH}可用的有 {}", Template::NAMES.join("、"))
-            }
             Self::ImageCount { placeholders, images } => {
                 format!("对话中有 {placeholders} 个 <image>，图片却有 {images} 张")
             }

@@ -1,4 +1,5 @@
 use serde_json::json;
+use tunebook_data::Template;
 
 use super::*;
 use crate::settings::Group;
@@ -65,6 +66,7 @@ fn a_recipe_is_followed() {
     let recipe = read(TUTORIAL, &[]).unwrap();
     let expected = Settings {
         dtype: settings::Dtype::Bfloat16,
+        template: Some(Template::qwen2_vl()),
         dataset_dir: "./pokemon_sharegpt".into(),
         dataset: vec!["pokemon_multimodal".to_string(), "identity".to_string()],
         cutoff_len: 4096,

@@ -130,7 +130,9 @@ impl Session {
             Dtype::Auto => model.is_none_or(|model| model.dtype == "bfloat16"),
             dtype => dtype == Dtype::Bfloat16,
         };
-        RecipeDocument::new(model.map(|model| model.name.as_str()), bf16, &self.settings, &self.given)
+        // It has no template of the model's own.
+        let settings = Settings { template: self.template().ok(), ..self.settings.clone() };
+        RecipeDocument::new(model.map(|model| model.name.as_str()), bf16, &settings, &self.given)
     }
 }
 

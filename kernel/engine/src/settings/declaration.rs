@@ -67,8 +67,6 @@ pub enum Limits {
     Range(f64, f64),
     /// From the first to below the last.
     Below(f64, f64),
-    /// One of these words.
-    OneOf(&'static [&'static str]),
 }
 
 impl Declaration {
@@ -98,10 +96,9 @@ impl Declaration {
 
     /// The words that it can be set to, where these are few.
     pub fn choices(&self) -> &'static [&'static str] {
-        match (self.kind, self.limits) {
-            (Kind::Choice(words), _) => words,
-            (_, [Limits::OneOf(words)]) => words,
-            (Kind::Bool, _) => &["true", "false"],
+        match self.kind {
+            Kind::Choice(words) => words,
+            Kind::Bool => &["true", "false"],
             _ => &[],
         }
     }
@@ -134,7 +131,6 @@ impl Limits {
             Self::Min(least) => number(&|x| x >= least),
             Self::Range(least, most) => number(&|x| (least..=most).contains(&x)),
             Self::Below(least, end) => number(&|x| (least..end).contains(&x)),
-            Self::OneOf(words) => words.contains(&value.show().as_str()),
         }
     }
 }
@@ -145,7 +141,6 @@ impl fmt::Display for Limits {
             Self::Min(least) => write!(f, " of at least {}", shown(*least)),
             Self::Range(least, most) => write!(f, " from {} to {}", shown(*least), shown(*most)),
             Self::Below(least, end) => write!(f, " of at least {} and below {}", shown(*least), shown(*end)),
-            Self::OneOf(_) => Ok(()),
         }
     }
 }

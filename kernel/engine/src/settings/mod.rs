@@ -160,9 +160,9 @@ settings! {
         mask_history: bool = false;
     }
     Prompt {
-        /// Chat template: the format in which the model reads a conversation.
-        /// 对话模板：模型读取对话的格式。
-        template: String = "qwen2_vl".to_string(), Limits::OneOf(Template::NAMES);
+        /// Chat template: the format in which the model reads a conversation; none uses the one that the model was trained with.
+        /// 对话模板：模型读取对话的格式；none 表示用模型训练时的模板。
+        template: Option<&'static Template> = None;
         /// System prompt of chat, compare and samples without their own; none uses the data's, or else the template's; "" is no system prompt.
         /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 用数据的，没有则用模板的；"" 表示不用系统提示词。
         default_system / system: Option<AnyText> = None;

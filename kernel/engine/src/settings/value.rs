@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tunebook_data::Template;
 use tunebook_nn::adapter::LoraTarget;
 
 /// What a value looks like.
@@ -239,6 +240,18 @@ impl Value for LoraTarget {
 
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Value for &'static Template {
+    const KIND: Kind = Kind::Choice(Template::NAMES);
+
+    fn parse(text: &str) -> Option<Self> {
+        Template::by_name(text)
+    }
+
+    fn show(&self) -> String {
+        self.name.to_string()
     }
 }
 
