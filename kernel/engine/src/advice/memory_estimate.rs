@@ -84,7 +84,7 @@ impl MemoryEstimate {
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
 pub(super) fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count: usize) -> Result<MemoryEstimate> {
-    let TrainInputs { model, adapter, data, settings, .. } = *inputs;
+    let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, inputs)).collect();
     let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);
     while seen < count.min(LOOK_AHEAD) {
@@ -98,7 +98,8 @@ pub(super) fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count:
     }
     let (net, trainable) = (&model.net, Trainable::of(adapter));
     let step = memory(net, trainable, &largest);
-    let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, settings };
+    let fewest_pixels = processor.min_pixels;
+    let what_if = WhatIf { net, trainable, is_lora: adapter.config.is_some(), sizes, largest, fewest_pixels, settings };
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let free = step.free();
     match (settings.memory, free) {
@@ -168,6 +169,8 @@ struct WhatIf<'a> {
     sizes: Vec<Size>,
     /// Those of the largest group.
     largest: Vec<Size>,
+    /// The image processor enlarges every picture to as many.
+    fewest_pixels: usize,
     settings: &'a Settings,
 }
 
@@ -190,7 +193,7 @@ impl WhatIf<'_> {
         let mut candidates: Vec<Candidate> = vec![
             ("per_device_train_batch_size", settings.per_device_train_batch_size, 1, &batch),
             ("cutoff_len", settings.cutoff_len, 128, &cutoff),
-            ("image_max_pixels", settings.image_max_pixels, 4 * 28 * 28, &pixels),
+            ("image_max_pixels", settings.image_max_pixels, self.fewest_pixels, &pixels),
         ];
         if self.is_lora {
             candidates.push(("lora_rank", settings.lora_rank, 1, &rank));
