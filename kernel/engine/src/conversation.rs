@@ -25,6 +25,7 @@ use crate::prefix::Prefix;
 use crate::prefix::fingerprint;
 use crate::report::ChatReport;
 use crate::settings::Settings;
+use crate::system_prompt;
 
 /// The turns so far; pictures are those of all turns, in the order of their placeholders.
 #[derive(Default)]
@@ -137,7 +138,7 @@ impl Conversation {
         let images = images.iter().map(|path| processor.look(path)).collect::<std::result::Result<Vec<_>, _>>();
         let images = images.map_err(ImageError::from)?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
-        let template = settings.template.unwrap_or(model.template).with_default_system(system);
+        let template = system_prompt::template(settings, model).with_default_system(system);
         let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;
         let mut pictures = HashMap::new();
         let mut in_order = Vec::new();

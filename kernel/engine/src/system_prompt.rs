@@ -8,6 +8,7 @@ use tunebook_data::Encoded;
 use tunebook_data::Row;
 use tunebook_data::Skipped;
 use tunebook_data::Template;
+use tunebook_data::Thinking;
 
 use crate::model::Model;
 use crate::report::DataReport;
@@ -15,12 +16,14 @@ use crate::report::SystemPrompt;
 use crate::report::SystemPromptSource;
 use crate::settings::Settings;
 
-/// The template of the settings, or else the model's own, with `default_system` as its default, as in LLaMA-Factory.
+/// The template of the settings, or else the model's own, with their way with thoughts, and with `default_system` as its
+/// default, as in LLaMA-Factory.
 pub(crate) fn template(settings: &Settings, model: &Model) -> Template {
-    let template = settings.template.unwrap_or(model.template);
+    let thinking = Thinking { enable: settings.enable_thinking, preserve: settings.preserve_thinking };
+    let template = settings.template.unwrap_or(model.template).with_thinking(thinking);
     match &settings.default_system {
         Some(system) => template.with_default_system(&system.0),
-        None => template.clone(),
+        None => template,
     }
 }
 

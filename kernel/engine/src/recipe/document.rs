@@ -136,8 +136,8 @@ impl Session<'_> {
         let mut then = defaults();
         match settings::declarations().iter().find(|setting| setting.name == key) {
             Some(setting) => {
-                let absent = super::is_absent(&text(before));
-                (absent || then.set(key, &text(before)).is_ok()) && setting.get(&then) == setting.get(self.settings)
+                let is_default = super::means_default(key, &text(before));
+                (is_default || then.set(key, &text(before)).is_ok()) && setting.get(&then) == setting.get(self.settings)
             }
             None => is(&text(before), &text(now)),
         }

@@ -191,17 +191,14 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
         "tool_format",
         &["qwen"],
         localized(
-            "tools are described in Qwen2.5's format; write tool_format: qwen",
-            "工具按 Qwen2.5 的格式描述；请写 tool_format: qwen",
+            "tools are described in Qwen's format; write tool_format: qwen",
+            "工具按 Qwen 的格式描述；请写 tool_format: qwen",
         ),
     ),
     (
         "image_do_pan_and_scan",
         OFF,
-        localized(
-            "Qwen2.5-VL does not split images into parts; remove this key",
-            "Qwen2.5-VL 不切分图片；请去掉这一项",
-        ),
+        localized("images are not split into parts; remove this key", "不切分图片；请去掉这一项"),
     ),
     ("label_smoothing_factor", ZERO, LOSSES),
     ("use_dft_loss", OFF, LOSSES),
@@ -374,10 +371,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "module_dropout",
     "moe_aux_loss_coef",
     "simpo_gamma",
-    // Videos, sounds and reasoning, which Qwen2.5-VL samples of pictures have not.
+    // Videos and sounds, which samples of pictures have not.
     "audio_sampling_rate",
-    "enable_thinking",
-    "preserve_thinking",
     "use_audio_in_video",
     // A batch has no padding, so none is counted and none is added.
     "ignore_data_skip",

@@ -320,7 +320,7 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
     }
     if let Some(setting) = settings::declarations().iter().find(|setting| setting.name == key) {
         // The defaults of the command line hold for a key without a value.
-        if !is_absent(value) {
+        if !means_default(key, value) {
             settings.set(setting.name, value)?;
         }
         return Ok(true);
@@ -360,6 +360,11 @@ fn defaults() -> Settings {
 
 fn is_absent(value: &str) -> bool {
     matches!(value, "" | "null" | "None")
+}
+
+/// Whether a setting keeps its default. To `enable_thinking`, null is a value of its own.
+fn means_default(key: &str, value: &str) -> bool {
+    is_absent(value) && key != "enable_thinking"
 }
 
 /// A YAML value as it would be typed; a list has commas.

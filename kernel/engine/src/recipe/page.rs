@@ -34,7 +34,7 @@ pub(super) const PAGE: &[(&str, &str)] = &[
     ("mask_history", ""),
     ("resize_vocab", ""),
     ("use_llama_pro", ""),
-    ("enable_thinking", "true"),
+    ("enable_thinking", ""),
     ("report_to", "none"),
     ("use_galore", ""),
     ("use_apollo", ""),

@@ -98,7 +98,6 @@ fn a_recipe_is_followed() {
             "ddp_timeout",
             "flash_attn",
             "include_num_input_tokens_seen",
-            "enable_thinking",
         ]
     );
 }
@@ -391,6 +390,32 @@ bf16: true
 ddp_timeout: 180000000
 resume_from_checkpoint: null
 ";
+
+#[test]
+fn how_thoughts_are_treated_is_followed() {
+    let thinking = |line: &str| read(&format!("model_name_or_path: m\n{line}\n"), &[]).unwrap().settings;
+    for (line, enable, preserve) in [
+        ("", Some(true), false),
+        ("enable_thinking: false", Some(false), false),
+        ("enable_thinking: null", None, false),
+        ("preserve_thinking: true", Some(true), true),
+    ] {
+        let settings = thinking(line);
+        assert_eq!((settings.enable_thinking, settings.preserve_thinking), (enable, preserve), "{line}");
+        let yaml = RecipeDocument::new(Some("m"), true, &settings, &Map::new()).yaml();
+        assert_eq!(read(&yaml, &[]).unwrap().settings, settings, "{yaml}");
+    }
+    let given = read("model_name_or_path: m\nenable_thinking: null\n", &[]).unwrap();
+    let again = |settings: &Settings| RecipeDocument::new(Some("m"), true, settings, &given.given).yaml();
+    assert!(again(&given.settings).contains("\nenable_thinking: null\n"));
+    assert!(
+        again(&Settings { enable_thinking: Some(true), ..given.settings.clone() }).contains("enable_thinking: true")
+    );
+    for template in Template::NAMES {
+        assert_eq!(thinking(&format!("template: {template}")).template.unwrap().name, *template);
+    }
+    assert!(error("template: qwen3_5").contains("qwen2_vl, qwen3_vl, qwen3_vl_nothink, or none"));
+}
 
 #[test]
 fn a_recipe_comes_back_as_it_was() {

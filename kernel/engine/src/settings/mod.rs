@@ -163,6 +163,12 @@ settings! {
         /// Chat template: the format in which the model reads a conversation; none uses the one that the model was trained with.
         /// 对话模板：模型读取对话的格式；none 表示用模型训练时的模板。
         template: Option<&'static Template> = None;
+        /// Thoughts of the template qwen3_vl: true learns them, false removes them and answers without; none learns only those that are there.
+        /// 思考模式（模板 qwen3_vl）：true 学习思考内容；false 去掉思考内容，直接回答；none 只学习数据中已有的。
+        enable_thinking: Option<bool> = Some(true);
+        /// Shows the model the thoughts of its earlier answers as well (template qwen3_vl).
+        /// 保留历史思考：模型也能看到之前回答的思考内容（模板 qwen3_vl）。
+        preserve_thinking: bool = false;
         /// System prompt of chat, compare and samples without their own; none uses the data's, or else the template's; "" is no system prompt.
         /// 系统提示词：用于 chat、compare 和自身没有系统提示词的样本；none 用数据的，没有则用模板的；"" 表示不用系统提示词。
         default_system / system: Option<AnyText> = None;
