@@ -206,6 +206,40 @@ fn the_model_is_asked_with_the_system_prompt_that_it_is_trained_with() {
 }
 
 #[test]
+fn the_template_is_the_models_own_unless_another_one_is_set() {
+    let (cancel, notes) = (Cancel::default(), Mutex::new(Vec::new()));
+    let emit = |event| {
+        if let Event::Note(note) = event {
+            notes.lock().unwrap().push(note.localize(Lang::En));
+        }
+    };
+    let cx = Context { emit: &emit, cancel: &cancel };
+    let mut session = session(&cx);
+    let mut asked = |changed: &[(&str, &str)]| {
+        session.change(changed.iter().copied()).unwrap();
+        session.chat_clear();
+        let tokens = session.chat("What is it?", &[], &cx).unwrap().prompt_tokens;
+        let template = session.template().unwrap().name;
+        assert!(session.recipe().yaml().contains(&format!("\ntemplate: {template}\n")), "{}", session.recipe().yaml());
+        (template, tokens, std::mem::take(&mut *notes.lock().unwrap()))
+    };
+    let (template, own, said) = asked(&[("max_new_tokens", "1")]);
+    assert_eq!((template, said.len()), ("qwen2_vl", 0));
+
+    // It has no system prompt of its own.
+    let (template, plain, said) = asked(&[("template", "qwen3_vl_nothink")]);
+    assert!(template == "qwen3_vl_nothink" && plain < own);
+    assert!(said[0].contains("the template qwen3_vl_nothink") && said[0].contains("trained with qwen2_vl"), "{said:?}");
+    assert_eq!(asked(&[]), (template, plain, Vec::new()));
+
+    let (template, thinking, said) = asked(&[("template", "qwen3_vl")]);
+    assert_eq!((template, thinking, said.len()), ("qwen3_vl", plain, 1));
+    let (_, without, said) = asked(&[("enable_thinking", "false")]);
+    assert!(without > plain && said.is_empty(), "{said:?}");
+    assert_eq!(asked(&[("template", "none")]), ("qwen2_vl", own, Vec::new()));
+}
+
+#[test]
 fn a_conversation_goes_on_under_another_system_prompt() {
     let cancel = Cancel::default();
     let cx = quiet(&cancel);
