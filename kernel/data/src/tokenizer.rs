@@ -34,13 +34,13 @@ pub enum TokenizerError {
     Missing { path: PathBuf },
     #[error("cannot read the tokenizer {}: {source}", path.display())]
     Read { path: PathBuf, source: tokenizers::Error },
-    #[error("{} has no token `{token}`: this is not the tokenizer of a Qwen2.5-VL model", path.display())]
+    #[error("{} has no token `{token}`: this is not the tokenizer of a Qwen-VL model", path.display())]
     MissingToken { path: PathBuf, token: &'static str },
     #[error("cannot tokenize: {0}")]
     Encode(tokenizers::Error),
     #[error("cannot decode tokens: {0}")]
     Decode(tokenizers::Error),
-    #[error("the token `{token}` is not byte-level: this is not the tokenizer of a Qwen2.5-VL model")]
+    #[error("the token `{token}` is not byte-level: this is not the tokenizer of a Qwen-VL model")]
     NotByteLevel { token: String },
 }
 

@@ -22,7 +22,7 @@ pub struct LoadReport {
     /// The folder it lies in.
     #[serde(serialize_with = "serialize::path")]
     pub path: PathBuf,
-    /// `Qwen2_5_VLForConditionalGeneration`
+    /// As `architectures` in config.json has it, such as `Qwen2_5_VLForConditionalGeneration`.
     pub architecture: String,
     pub parameters: usize,
     /// How the weights are stored: `float32`, `float16` or `bfloat16`.

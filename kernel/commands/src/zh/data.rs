@@ -264,12 +264,12 @@ impl Chinese for TokenizerError {
             Self::Missing { path } => format!("缺少 {}：每个模型文件夹都需要这个分词器文件", path.display()),
             Self::Read { path, source } => format!("无法读取分词器 {}：{source}", path.display()),
             Self::MissingToken { path, token } => {
-                format!("{} 没有 token `{token}`：这不是 Qwen2.5-VL 模型的分词器", path.display())
+                format!("{} 没有 token `{token}`：这不是 Qwen-VL 模型的分词器", path.display())
             }
             Self::Encode(error) => format!("分词失败：{error}"),
             Self::Decode(error) => format!("token 解码失败：{error}"),
             Self::NotByteLevel { token } => {
-                format!("token `{token}` 不是字节级的：这不是 Qwen2.5-VL 模型的分词器")
+                format!("token `{token}` 不是字节级的：这不是 Qwen-VL 模型的分词器")
             }
         }
     }
