@@ -1,19 +1,19 @@
 """How far transformers' bfloat16 is from its float32: fixtures/bf16/logits.safetensors and cases.json.
 
 For conversations of logits.py with the tiny checkpoint, whose weights are rounded to bfloat16 first, so that float32
-and bfloat16 differ by how they compute alone. Tensor CASE [16,vocabulary]: the float32 logits of the last positions.
+and bfloat16 differ by how they compute alone. Tensor CASE [16 or 8,vocabulary]: the float32 logits of the last positions.
 cases.json: the root mean square and the largest absolute difference of the bfloat16 logits from them.
 """
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor
 
-from common import FIXTURES, TINY, dump, model_inputs, versions
+from common import FAMILY, TINY, dump, model_inputs, of_family, versions
 from logits import CASES
 
-OUT = FIXTURES / "bf16"
-POSITIONS = 16
+OUT = of_family("bf16")
+POSITIONS = 16 if FAMILY.name == "qwen2.5-vl" else 8
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
     processor = AutoProcessor.from_pretrained(TINY)
     tensors, cases = {}, {}
     for name, (checkpoint, pictures, messages) in CASES.items():
-        if FIXTURES / checkpoint != TINY:
+        if of_family(checkpoint) != TINY:
             continue
         inputs = model_inputs(processor, messages, pictures)
         narrow = logits(torch.bfloat16, inputs)
@@ -37,7 +37,7 @@ def main():
 
 @torch.no_grad()
 def logits(dtype, inputs):
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(TINY, dtype=torch.bfloat16).to(dtype).eval()
+    model = FAMILY.load(TINY, dtype=torch.bfloat16).to(dtype).eval()
     return model(**inputs, use_cache=False).logits[0, -POSITIONS:].float().contiguous()
 
 
