@@ -5,6 +5,11 @@ fixtures/brought/logits.safetensors  for the case `picture` of fixtures/logits, 
   float16    of fixtures/tiny stored in float16, computed in float32
   own_head   of fixtures/tiny with an `lm_head.weight` beside the embedding: its rows, each moved down by one
   ADAPTER    of fixtures/tiny with the adapter, and, which is checked, of the two merged
+
+Of Qwen2.5-VL: patterns, layers and tied. Of other families tied, and those that LLaMA-Factory's `all` leads to, with the
+lists of target modules in fixtures/train/trainable.json:
+  tower             freeze_vision_tower: false
+  tower_and_merger  and freeze_multi_modal_projector: false, where that makes a difference (Qwen3-VL)
 """
 
 import json
@@ -15,11 +20,11 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2_5_VLForConditionalGeneration
 
-from common import FIXTURES, TINY, versions
+from common import FAMILY, TINY, of_family, versions
 
-OUT = FIXTURES / "brought"
+OUT = of_family("brought")
+EMBEDDING = "model.language_model.embed_tokens.weight" if FAMILY.name == "qwen3-vl" else "model.embed_tokens.weight"
 
 ADAPTERS = {
     # The first key that matches counts, as a regular expression.
@@ -43,12 +48,20 @@ ADAPTERS = {
         r=2, lora_alpha=4, target_modules=["v_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True
     ),
 }
+if FAMILY.name != "qwen2.5-vl":
+    trainable = json.loads((of_family("train") / "trainable.json").read_text())["cases"]
+    targets = {tuple(sorted(case["arguments"])): case.get("target_modules", {}).get("tiny") for case in trainable}
+    tower = targets["freeze_vision_tower", "lora_rank"]
+    both = targets["freeze_multi_modal_projector", "freeze_vision_tower"]
+    ADAPTERS = {"tied": ADAPTERS["tied"], "tower": dict(r=2, lora_alpha=4, target_modules=tower)}
+    if both != tower:
+        ADAPTERS["tower_and_merger"] = dict(r=2, lora_alpha=4, target_modules=both)
 
 
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    case = load_file(FIXTURES / "logits/picture.safetensors")
+    case = load_file(of_family("logits") / "picture.safetensors")
     found = {"float16": last_logits(stored_as(float16), case), "own_head": last_logits(stored_as(own_head), case)}
     for name, config in ADAPTERS.items():
         write_adapter(OUT / name, LoraConfig(**config))
@@ -66,7 +79,7 @@ def main():
 
 
 def load(folder):
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    return FAMILY.load(folder, dtype=torch.float32).eval()
 
 
 def stored_as(change):
@@ -85,7 +98,7 @@ def float16(weights):
 
 
 def own_head(weights):
-    return weights | {"lm_head.weight": weights["model.embed_tokens.weight"].roll(1, 0).contiguous()}
+    return weights | {"lm_head.weight": weights[EMBEDDING].roll(1, 0).contiguous()}
 
 
 def write_adapter(folder, config):
@@ -100,7 +113,7 @@ def write_adapter(folder, config):
     model.save_pretrained(folder)
     (folder / "README.md").unlink()
     config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = "tiny"
+    config["base_model_name_or_path"] = TINY.name
     for key, value in config.items():
         if isinstance(value, list):
             value.sort()  # written from sets

@@ -10,13 +10,13 @@ import sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 
 TOLERANCE = 2e-4
 
 
 def main(adapter, checkpoint, case, out):
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32)
     model, case, ours = PeftModel.from_pretrained(model, adapter).eval(), load_file(case), load_file(out)["logits"]
     in_file = {k.replace(".weight", ".default.weight") for k in load_file(f"{adapter}/adapter_model.safetensors")}
     in_model = {k for k, _ in model.named_parameters() if "lora_" in k}
