@@ -1,7 +1,8 @@
 """How far transformers' bfloat16 is from its float32: fixtures/bf16/logits.safetensors and cases.json.
 
 For conversations of logits.py with the tiny checkpoint, whose weights are rounded to bfloat16 first, so that float32
-and bfloat16 differ by how they compute alone. Tensor CASE [16 or 8,vocabulary]: the float32 logits of the last positions.
+and bfloat16 differ by how they compute alone. Tensor CASE [16 or 8,vocabulary]: the float32 logits of the last
+positions.
 cases.json: the root mean square and the largest absolute difference of the bfloat16 logits from them.
 """
 

@@ -6,8 +6,8 @@ fixtures/brought/logits.safetensors  for the case `picture` of fixtures/logits, 
   own_head   of fixtures/tiny with an `lm_head.weight` beside the embedding: its rows, each moved down by one
   ADAPTER    of fixtures/tiny with the adapter, and, which is checked, of the two merged
 
-Of Qwen2.5-VL: patterns, layers and tied. Of other families tied, and those that LLaMA-Factory's `all` leads to, with the
-lists of target modules in fixtures/train/trainable.json:
+Of Qwen2.5-VL: patterns, layers and tied. Of other families tied, and those that LLaMA-Factory's `all` leads to, with
+the lists of target modules in fixtures/train/trainable.json:
   tower             freeze_vision_tower: false
   tower_and_merger  and freeze_multi_modal_projector: false, where that makes a difference (Qwen3-VL)
 """

@@ -1,8 +1,8 @@
 """What the reference scripts share: the families of models, where fixtures go, and LLaMA-Factory's encoding restated in
 the few lines that these families need. encode.py and images.py check the restatement against LLaMA-Factory itself.
 
-`--family NAME` on the command line of a script chooses the family, Qwen2.5-VL without it. What belongs to another family
-is in folders of its own, which end in its name: logits of Qwen2-VL are in fixtures/logits-qwen2-vl."""
+`--family NAME` on the command line of a script chooses the family, Qwen2.5-VL without it. What belongs to another one is
+in folders of its own, which end in its name: logits of Qwen2-VL are in fixtures/logits-qwen2-vl."""
 
 import importlib.metadata
 import json

@@ -165,8 +165,8 @@ def arguments(folder, **settings):
     return get_train_args(
         dict(
             model_name_or_path=str(TINY), stage="sft", do_train=True, finetuning_type="lora",
-            template=FAMILY.template, dataset="data", dataset_dir=folder, media_dir=str(PICTURES), output_dir=f"{folder}/out", report_to="none",
-            overwrite_cache=True, use_cpu=True,
+            template=FAMILY.template, dataset="data", dataset_dir=folder, media_dir=str(PICTURES),
+            output_dir=f"{folder}/out", report_to="none", overwrite_cache=True, use_cpu=True,
         )
         | settings
     )  # fmt: skip

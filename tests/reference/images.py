@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor
 
-from common import FAMILY, IMAGE_MAX_PIXELS, PICTURES, TINY, dump, dump_rows, of_family, open_picture, pre_resize, versions
+from common import FAMILY, IMAGE_MAX_PIXELS, PICTURES, TINY
+from common import dump, dump_rows, of_family, open_picture, pre_resize, versions
 
 OUT = of_family("images")
 SMALL = 5000  # an image_max_pixels that makes LLaMA-Factory shrink most of the test pictures

@@ -4,8 +4,10 @@ cases.json.
 Every case is a conversation that waits for an answer. Tensors (T tokens, N patches, M = N/4 merged patches):
 
 input_ids [T], position_ids [3,T] (time, height, width), rope_deltas [1], inputs_embeds [T,hidden] (pictures put in),
-hidden.I [T,hidden] (output of text layer I, before DeepStack adds to it), logits [T,vocabulary] (Qwen2.5-VL) or those of the last 8 positions
-pixel_values [N,1176 or 1536], image_grid_thw [pictures,3], vision.cu_seqlens, vision.patch_embed [N,width] (raster order),
+hidden.I [T,hidden] (output of text layer I, before DeepStack adds to it), logits [T,vocabulary], or of other families
+than Qwen2.5-VL [8,vocabulary] of the last positions
+pixel_values [N,1176 or 1536], image_grid_thw [pictures,3], vision.cu_seqlens, vision.patch_embed [N,width] (raster
+order),
 vision.block.I [N,width] (output of block I, with windows in their order), vision.merged [M,hidden] (raster order)
 vision.window_index [M], vision.cu_window_seqlens: where there are windows
 vision.embedded [N,width] (patches with their learned positions), vision.deepstack.I [M,hidden] (added to the rows of
@@ -177,7 +179,8 @@ def run(model, inputs):
             }
         if FAMILY.name == "qwen3-vl":
             tensors["vision.embedded"] = seen.pop("embedded")
-            for i, features in enumerate(model.model.get_image_features(inputs["pixel_values"], grid).deepstack_features):
+            deepstack = model.model.get_image_features(inputs["pixel_values"], grid).deepstack_features
+            for i, features in enumerate(deepstack):
                 tensors[f"vision.deepstack.{i}"] = torch.cat(list(features))
         if isinstance(tensors["vision.merged"], (tuple, list)):
             tensors["vision.merged"] = torch.cat(list(tensors["vision.merged"]))

@@ -10,8 +10,8 @@ that the family has.
 
 The shapes are such that no two sizes which a reader could take for one another are equal: in Qwen2-VL the width of the
 vision tower (`embed_dim`) and that of what it gives (`hidden_size`), and an `mlp_ratio` that is not the default. In
-Qwen3-VL the heads together are wider than the hidden states, and the table of positions has 5 x 5 (3 x 3) entries, which
-no grid of a picture has; its image processor has other limits than the published one, so that pictures stay small.
+Qwen3-VL the heads together are wider than the hidden states, and the table of positions has 5 x 5 (3 x 3) entries,
+which no grid of a picture has; its image processor has other limits than the published one, so that pictures stay small.
 """
 
 import json

@@ -170,7 +170,8 @@ RUNS = {
 # These keep what they end with in full, for a close look; of the others the loss says enough.
 KEPT = ["cosine", "two_pictures", "linear_warmup"] if FIRST else ["cosine"]
 if not FIRST:
-    RUNS = {k: RUNS[k] for k in ("cosine", "two_pictures", "dora", "vision", "freeze", "full", "full_with_vision", "projector")}
+    others = "cosine two_pictures dora vision freeze full full_with_vision projector"
+    RUNS = {name: RUNS[name] for name in others.split()}
 for settings in RUNS.values():
     if "adapter_name_or_path" in settings:
         settings["adapter_name_or_path"] = f"{OUT.name}/{Path(settings['adapter_name_or_path']).name}"
