@@ -3,6 +3,8 @@
 samples.json     every case: a dataset_info.json entry (without file_name), one raw sample, the settings that differ from
                  the defaults, and the input_ids and labels that LLaMA-Factory's own loader gives
 truncation.json  [source length, target length, cutoff] -> [source kept, target kept], the same for all families
+prompts.json     of Qwen3-VL, whose templates may think: for conversations that wait for an answer, the ids that
+                 LLaMA-Factory's chat gives the model
 
 It also checks that common.py's restatement of the template and images.py's pictures agree with LLaMA-Factory's code.
 """
@@ -138,6 +140,8 @@ def main():
         lengths = [0, 1, 10, 31, 32, 33, 100, 1000]
         table = [[s, t, c, *infer_seqlen(s, t, c)] for s, t, c in product(lengths, lengths, [1, 4, 63, 64, 1000])]
         (OUT / "truncation.json").write_text(json.dumps(table) + "\n")
+    if FAMILY.name == "qwen3-vl":
+        dump_rows(OUT / "prompts.json", "prompts", prompts(), versions=versions("llamafactory", "transformers"))
     check_restatement()
     check_pictures()
     print(f"{len(cases)} samples, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e3:.0f} kB")
@@ -170,6 +174,26 @@ def arguments(folder, **settings):
         )
         | settings
     )  # fmt: skip
+
+
+def prompts():
+    """Of LLaMA-Factory's chat: a conversation with an empty answer at its end, without that answer."""
+    conversations = [
+        (None, turns("How are you?", "")),
+        ("Be brief.", turns("How are you?", "")),
+        (None, turns("Hello!", "Hi!", "它跑得快吗?", "")),
+        (None, turns("What is it?", THOUGHT, "Sure?", "")),
+        ("Be brief.", turns("What is it?", THOUGHT, "Sure?", THOUGHT, "它跑得快吗?", "")),
+    ]
+    choices = [("qwen3_vl_nothink", None), ("qwen3_vl", True), ("qwen3_vl", False)]
+    for (system, messages), (name, enabled) in product(conversations, choices):
+        settings = dict(template=name) | ({} if enabled is None else dict(enable_thinking=enabled))
+        model_args, data_args, *_ = arguments(".", **settings)
+        tokenizer = load_tokenizer(model_args)["tokenizer"]
+        template = get_template_and_fix_tokenizer(tokenizer, data_args)
+        ids, _ = template.encode_oneturn(tokenizer, messages, system, None)
+        row = dict(settings=settings, system=system, messages=messages[:-1])
+        yield row | dict(input_ids=ids, text=tokenizer.decode(ids))
 
 
 def check_restatement():
