@@ -63,11 +63,11 @@ impl Case {
         };
         let model = Model::load(&folder, dtype, Device::Cpu).unwrap();
         let mut messages = case["messages"].as_array().unwrap().as_slice();
-        let mut system = "";
+        let mut system = None;
         let text = |message: &'static str, from: &Value| from[message].as_str().unwrap().to_string();
         let first = text("content", &messages[0]);
         if messages[0]["role"] == "system" {
-            (system, messages) = (&first, &messages[1..]);
+            (system, messages) = (Some(&*first), &messages[1..]);
         }
         let messages: Vec<_> = messages
             .iter()
@@ -81,7 +81,7 @@ impl Case {
         let images: Vec<_> =
             images.iter().map(|image| processor.look(&fixture(&format!("pictures/{image}"))).unwrap()).collect();
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
-        let slots = family.template().encode_prompt(&model.tokenizer, &messages, system, &tokens).unwrap();
+        let slots = model.template.encode_prompt(&model.tokenizer, &messages, system, &tokens).unwrap();
         let grids: Vec<_> = images.iter().map(|image| [image.grid.t, image.grid.h, image.grid.w]).collect();
         let patches: Vec<_> = images.iter().map(|image| processor.load(image).unwrap().patches).collect();
         let pictures = patches.iter().zip(&grids);

@@ -125,7 +125,7 @@ impl Encoder<'_> {
         let tokens: Vec<_> = images.iter().map(|image| self.processor.tokens(image.grid)).collect();
         let Self { tokenizer, template, options, .. } = *self;
         let turns = template.with_tools(&sample.system, &sample.tools).and_then(|system| {
-            template.encode_multiturn(tokenizer, &sample.messages, &system, &tokens, options.mask_history)
+            template.encode_multiturn(tokenizer, &sample.messages, system.as_deref(), &tokens, options.mask_history)
         });
         match turns {
             Ok(turns) => Ok(self.join(sample, turns, images)),

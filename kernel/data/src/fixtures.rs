@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{ImageProcessor, Tokenizer};
+use crate::Tokenizer;
 
 pub(crate) fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
@@ -15,8 +15,4 @@ pub(crate) fn json(name: &str) -> serde_json::Value {
 
 pub(crate) fn tokenizer() -> Tokenizer {
     Tokenizer::from_folder(&path("tiny")).unwrap()
-}
-
-pub(crate) fn processor() -> ImageProcessor {
-    ImageProcessor::from_folder(&path("tiny")).unwrap()
 }

@@ -116,21 +116,23 @@ impl Template {
         Self { thinking: self.thinking.and(Some(thinking)), ..self.clone() }
     }
 
-    /// The system message (empty: the default) with a description of `tools` behind it, a JSON list as Qwen2.5 and
-    /// Qwen3 are taught to read it. Without tools it is `system`.
+    /// The system message of a conversation whose own is `system`, if that is not empty, with a description of `tools`
+    /// behind it, a JSON list as Qwen2.5 and Qwen3 are taught to read it; none for the default. With tools it is there
+    /// even where it is empty, since an empty list is not described.
     ///
     /// # Errors
     /// `tools` are no JSON list of objects.
-    pub fn with_tools(&self, system: &str, tools: &str) -> Result<String, TemplateError> {
+    pub fn with_tools(&self, system: &str, tools: &str) -> Result<Option<String>, TemplateError> {
+        let system = Some(system).filter(|system| !system.is_empty());
+        if tools.is_empty() {
+            return Ok(system.map(str::to_owned));
+        }
         let description = tool_prompt(tools).map_err(|source| TemplateError::Tools { source })?;
-        Ok(match description.is_empty() {
-            true => system.to_owned(),
-            false => self.system_or_default(system).to_owned() + &description,
-        })
+        Ok(Some(system.unwrap_or(&self.default_system).to_owned() + &description))
     }
 
     /// A conversation as pairs of question and answer. `image_tokens[i]` is the number of `<|image_pad|>` that
-    /// the i-th `<image>` becomes; an empty `system` means the default. With `mask_history` only the last answer is
+    /// the i-th `<image>` becomes; without a `system` message it has the default one. With `mask_history` only the last answer is
     /// learned, and the ones before are shown as they are in a prompt.
     ///
     /// # Errors
@@ -140,7 +142,7 @@ impl Template {
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
-        system: &str,
+        system: Option<&str>,
         image_tokens: &[usize],
         mask_history: bool,
     ) -> Result<Vec<Turn>, TemplateError> {
@@ -179,7 +181,7 @@ impl Template {
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
-        system: &str,
+        system: Option<&str>,
         image_tokens: &[usize],
     ) -> Result<Slots, TemplateError> {
         if messages.len().is_multiple_of(2) {
@@ -204,7 +206,7 @@ impl Template {
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
-        system: &str,
+        system: Option<&str>,
         image_tokens: &[usize],
     ) -> Result<Vec<Slots>, TemplateError> {
         let placeholders = messages.iter().map(|message| message.content.matches(IMAGE_PLACEHOLDER).count()).sum();
@@ -218,8 +220,10 @@ impl Template {
                 return Err(TemplateError::Order { index });
             }
             let mut slots = Slots::default();
-            let system = self.system_or_default(system);
-            if index == 0 && !system.is_empty() {
+            let default = Some(&*self.default_system).filter(|system| !system.is_empty());
+            if index == 0
+                && let Some(system) = system.or(default)
+            {
                 let [before, after] = self.system;
                 slots.push_text(tokenizer, &format!("{before}{system}{after}"))?;
             }
@@ -240,11 +244,6 @@ impl Template {
             encoded.push(slots);
         }
         Ok(encoded)
-    }
-
-    /// The system message of a conversation whose own is `system`.
-    pub fn system_or_default<'a>(&'a self, system: &'a str) -> &'a str {
-        if system.is_empty() { &self.default_system } else { system }
     }
 }
 
@@ -319,7 +318,7 @@ mod tests {
             Message::assistant("Yes."),
         ];
         let tokenizer = fixtures::tokenizer();
-        let turns = Template::qwen2_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
+        let turns = Template::qwen2_vl().encode_multiturn(&tokenizer, &messages, None, &[2, 1], false).unwrap();
         assert_eq!(turns.len(), 2);
         assert_eq!(
             text(&turns[0].source),
@@ -340,7 +339,7 @@ mod tests {
     fn a_prompt_waits_for_the_answer() {
         let tokenizer = fixtures::tokenizer();
         let messages = [Message::user("a"), Message::assistant("b"), Message::user("<image>c")];
-        let prompt = Template::qwen2_vl().encode_prompt(&tokenizer, &messages, "Be brief.", &[1]).unwrap();
+        let prompt = Template::qwen2_vl().encode_prompt(&tokenizer, &messages, Some("Be brief."), &[1]).unwrap();
         assert_eq!(
             text(&prompt),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n\
@@ -361,7 +360,8 @@ mod tests {
             };
             let system =
                 template.with_tools(case["system"].as_str().unwrap(), case["tools"].as_str().unwrap()).unwrap();
-            let prompt = template.encode_prompt(&tokenizer, &[Message::user("What is it?")], &system, &[]).unwrap();
+            let prompt =
+                template.encode_prompt(&tokenizer, &[Message::user("What is it?")], system.as_deref(), &[]).unwrap();
             assert_eq!(serde_json::json!(prompt.ids), case["input_ids"], "{case}");
         }
     }
@@ -371,7 +371,8 @@ mod tests {
     fn pictures_inside_text_change_no_other_token() {
         let tokenizer = fixtures::tokenizer();
         let content = "It's <image> a  <image>\n\n creature<image>";
-        let prompt = Template::qwen2_vl().encode_prompt(&tokenizer, &[Message::user(content)], "", &[3, 1, 2]).unwrap();
+        let prompt =
+            Template::qwen2_vl().encode_prompt(&tokenizer, &[Message::user(content)], None, &[3, 1, 2]).unwrap();
         let mut whole = "<|im_start|>user\n".to_owned() + content + "<|im_end|>\n<|im_start|>assistant\n";
         for pads in [3, 1, 2] {
             let block = format!("<|vision_start|>{}<|vision_end|>", "<|image_pad|>".repeat(pads));
@@ -385,7 +386,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let tokenizer = fixtures::tokenizer();
         let encode = |messages: &[Message], images: &[usize]| {
-            Template::qwen2_vl().encode_prompt(&tokenizer, messages, "", images).unwrap_err().to_string()
+            Template::qwen2_vl().encode_prompt(&tokenizer, messages, None, images).unwrap_err().to_string()
         };
         assert!(encode(&[Message::user("a <image>")], &[]).contains("1 <image>"));
         assert!(encode(&[Message::user("<|image_pad|>")], &[]).contains("write <image>"));
@@ -407,13 +408,17 @@ mod tests {
         let tokenizer = fixtures::tokenizer();
         let question = [Message::user("<image>Who?")];
         for template in [Template::qwen3_vl(), Template::qwen3_vl_nothink()] {
-            let prompt = |system: &str| text(&template.encode_prompt(&tokenizer, &question, system, &[1]).unwrap());
+            let prompt =
+                |system: Option<&str>| text(&template.encode_prompt(&tokenizer, &question, system, &[1]).unwrap());
             let alone =
                 "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Who?<|im_end|>\n<|im_start|>assistant\n";
-            assert_eq!(prompt(""), alone);
-            assert_eq!(prompt("Be brief."), format!("<|im_start|>system\nBe brief.<|im_end|>\n{alone}"));
-            let tools = template.with_tools("", r#"[{"name": "count"}]"#).unwrap();
+            assert_eq!(prompt(None), alone);
+            assert_eq!(prompt(Some("Be brief.")), format!("<|im_start|>system\nBe brief.<|im_end|>\n{alone}"));
+            let tools = template.with_tools("", r#"[{"name": "count"}]"#).unwrap().unwrap();
             assert!(tools.starts_with("\n\n# Tools"), "{tools}");
+            // LLaMA-Factory begins a system message for the tools before it sees that there is none.
+            let nothing = template.with_tools("", "[]").unwrap();
+            assert_eq!(prompt(nothing.as_deref()), format!("<|im_start|>system\n<|im_end|>\n{alone}"));
         }
     }
 
@@ -442,7 +447,7 @@ mod tests {
         ] {
             let thinking = Thinking { enable, preserve };
             let template = Template::qwen3_vl().with_thinking(thinking);
-            let turns = template.encode_multiturn(&tokenizer, &messages, "", &[], mask_history).unwrap();
+            let turns = template.encode_multiturn(&tokenizer, &messages, None, &[], mask_history).unwrap();
             let found = turns.iter().flat_map(|turn| {
                 let source = text(&turn.source);
                 let (_, prompt) = source.split_once("<|im_start|>assistant\n").unwrap();
@@ -460,14 +465,14 @@ mod tests {
         ] {
             let thinking = Thinking { enable, preserve };
             let template = Template::qwen3_vl().with_thinking(thinking);
-            let prompt = text(&template.encode_prompt(&tokenizer, &messages[..3], "", &[]).unwrap());
+            let prompt = text(&template.encode_prompt(&tokenizer, &messages[..3], None, &[]).unwrap());
             let answers = prompt.split("<|im_start|>assistant\n").skip(1);
             let found: Vec<_> = answers.map(|answer| answer.split("<|im_end|>").next().unwrap()).collect();
             assert_eq!(found, expected, "{thinking:?}");
         }
         let plain = Template::qwen3_vl_nothink();
         assert_eq!(&plain.with_thinking(Thinking { enable: Some(false), preserve: false }), plain);
-        let turns = plain.encode_multiturn(&tokenizer, &messages, "", &[], true).unwrap();
+        let turns = plain.encode_multiturn(&tokenizer, &messages, None, &[], true).unwrap();
         assert_eq!(text(&turns[0].target), format!("{THOUGHT}<|im_end|>\n"));
     }
 
@@ -476,8 +481,8 @@ mod tests {
     fn an_empty_thought_has_tokens_of_its_own() {
         let tokenizer = fixtures::tokenizer();
         let messages = [Message::user("<image>Who?"), Message::assistant("\n\nA <image>.")];
-        let plain = Template::qwen3_vl_nothink().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
-        let turns = Template::qwen3_vl().encode_multiturn(&tokenizer, &messages, "", &[2, 1], false).unwrap();
+        let plain = Template::qwen3_vl_nothink().encode_multiturn(&tokenizer, &messages, None, &[2, 1], false).unwrap();
+        let turns = Template::qwen3_vl().encode_multiturn(&tokenizer, &messages, None, &[2, 1], false).unwrap();
         let thought = tokenizer.encode(NO_THOUGHT).unwrap();
         assert_eq!(turns[0].target.ids, [thought, plain[0].target.ids.clone()].concat());
         let block = turns[0].target.images[0].clone();
@@ -489,7 +494,7 @@ mod tests {
     fn a_picture_in_a_thought_that_is_forgotten_is_one_too_many() {
         let messages = [Message::user("Who?"), Message::assistant("<think>\n<image>\n</think>\n\nA fox.")];
         let template = Template::qwen3_vl().with_thinking(Thinking { enable: Some(false), preserve: false });
-        let error = template.encode_multiturn(&fixtures::tokenizer(), &messages, "", &[1], false).unwrap_err();
+        let error = template.encode_multiturn(&fixtures::tokenizer(), &messages, None, &[1], false).unwrap_err();
         assert!(matches!(error, TemplateError::ImageCount { placeholders: 0, images: 1 }), "{error}");
     }
 }

@@ -139,7 +139,7 @@ impl Conversation {
         let images = images.map_err(ImageError::from)?;
         let tokens: Vec<_> = images.iter().map(|image| processor.tokens(image.grid)).collect();
         let template = system_prompt::template(settings, model).with_default_system(system);
-        let slots = template.encode_prompt(&model.tokenizer, messages, "", &tokens)?;
+        let slots = template.encode_prompt(&model.tokenizer, messages, None, &tokens)?;
         let mut pictures = HashMap::new();
         let mut in_order = Vec::new();
         for image in &images {

@@ -40,7 +40,7 @@ pub(crate) fn shared(
     let used = rows.iter().zip(encoded).filter(|(_, encoded)| encoded.is_ok());
     let mut systems = used.filter_map(|(row, _)| row.as_ref().ok()).map(|sample| {
         let system = template.with_tools(&sample.system, &sample.tools).ok()?;
-        Some(template.system_or_default(&system).to_string())
+        Some(system.unwrap_or_else(|| template.default_system.to_string()))
     });
     let first = systems.next().flatten().filter(|first| *first != **own);
     first.filter(|first| systems.all(|other| other.as_ref() == Some(first)))

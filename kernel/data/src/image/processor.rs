@@ -210,6 +210,9 @@ pub(super) mod tests {
         }
     }
 
+    /// The folders of the fixtures, and the numbers with which they were made.
+    const FAMILIES: [(&str, fn() -> ImageProcessor); 2] = [("images", hub), ("images-qwen3-vl", qwen3_vl)];
+
     fn pre_size(processor: &ImageProcessor, size: (u32, u32)) -> (u32, u32) {
         processor.pre_resizes(size, false).last().map_or(size, |(size, _)| *size)
     }
@@ -264,7 +267,7 @@ pub(super) mod tests {
         assert_eq!(pre_size(&default, (640, 480)), (640, 480));
     }
 
-    /// The same for Qwen3-VL, whose tokens are 32 pixels wide: only the processor knows of it.
+    /// The same for Qwen3-VL, whose tokens are 32 pixels wide, which LLaMA-Factory's own resizes do not know.
     #[test]
     fn sizes_and_tokens_of_qwen3_vl_are_llamafactorys() {
         let default = qwen3_vl();
@@ -300,28 +303,36 @@ pub(super) mod tests {
             let number = |index: usize| value[index].as_u64().unwrap() as u32;
             (number(0), number(1))
         };
-        for case in fixtures::json("images/sizes.json")["sizes"].as_array().unwrap() {
-            let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
-            let processor = hub().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
-            let (width, height) = pair(&case["image"]);
-            assert_eq!(pre_size(&processor, (width, height)), pair(&case["pre_resized"]), "{case}");
-            let (size, tokens) = final_size(&processor, width, height);
-            assert_eq!(size, pair(&case["resized"]), "{case}");
-            assert_eq!(tokens as u64, case["image_tokens"].as_u64().unwrap(), "{case}");
+        for (folder, of_family) in FAMILIES {
+            for case in fixtures::json(&format!("{folder}/sizes.json"))["sizes"].as_array().unwrap() {
+                let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
+                let processor = of_family().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+                let (width, height) = pair(&case["image"]);
+                assert_eq!(pre_size(&processor, (width, height)), pair(&case["pre_resized"]), "{case}");
+                let (size, tokens) = final_size(&processor, width, height);
+                assert_eq!(size, pair(&case["resized"]), "{case}");
+                assert_eq!(tokens as u64, case["image_tokens"].as_u64().unwrap(), "{case}");
+            }
         }
     }
 
     /// From the file to the model's input, every step included.
     #[test]
     fn pictures_come_out_as_the_references() {
+        let [with_pixels, _] = FAMILIES.map(|(folder, of_family)| compare_pictures(folder, of_family));
+        assert!(with_pixels >= 8);
+    }
+
+    /// Returns how many were compared up to the model's input.
+    fn compare_pictures(folder: &str, of_family: fn() -> ImageProcessor) -> usize {
         let mut with_pixels = 0;
-        for case in fixtures::json("images/cases.json")["cases"].as_array().unwrap() {
-            let bytes = std::fs::read(fixtures::path("images").join(case["file"].as_str().unwrap())).unwrap();
+        for case in fixtures::json(&format!("{folder}/cases.json"))["cases"].as_array().unwrap() {
+            let bytes = std::fs::read(fixtures::path(folder).join(case["file"].as_str().unwrap())).unwrap();
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let name = case["image"].as_str().unwrap();
             let path = fixtures::path("pictures").join(name);
             let max_pixels = case["image_max_pixels"].as_u64().unwrap() as usize;
-            let processor = hub().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
+            let processor = of_family().with_limits(max_pixels, DEFAULT_IMAGE_MIN_PIXELS).unwrap();
 
             let image = processor.resized(&path).unwrap();
             let stage = ["resized", "pre_resized", "source"].iter().find_map(|stage| file.tensor(stage).ok());
@@ -337,7 +348,7 @@ pub(super) mod tests {
                 with_pixels += 1;
             }
         }
-        assert!(with_pixels >= 8);
+        with_pixels
     }
 
     #[test]
