@@ -14,7 +14,8 @@ use crate::error::Result;
 /// The layers to adapt, as LLaMA-Factory's `lora_target` says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LoraTarget {
-    /// Every linear layer of the parts that are not frozen, but the head and the projector.
+    /// Every linear layer of the parts that are not frozen, but the head; of the projector those which are called as a layer
+    /// of another part is.
     #[default]
     All,
     /// Every linear layer of the parts that are not frozen whose name contains one of these.
@@ -42,8 +43,10 @@ impl LoraTarget {
         let trainable = || (0..linears.len()).filter(|id| !frozen.includes(part(*id)));
         let entries = match self {
             Self::All => {
-                let ids = trainable().filter(|&id| part(id) != Part::MultiModalProjector);
-                let ids: Vec<_> = ids.collect();
+                let name = |id: usize| last_component(&linears[id].name);
+                let elsewhere: BTreeSet<_> =
+                    trainable().filter(|&id| part(id) != Part::MultiModalProjector).map(name).collect();
+                let ids: Vec<_> = trainable().filter(|&id| elsewhere.contains(name(id))).collect();
                 if ids.is_empty() {
                     return Err(AdapterError::AllFrozen.into());
                 }
