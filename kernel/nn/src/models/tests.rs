@@ -11,7 +11,9 @@ use crate::adapter::FrozenParts;
 use crate::adapter::InitLoraWeights;
 use crate::adapter::LoraConfig;
 use crate::gradients::Gradients;
-use crate::layers::AttentionInputs;
+use crate::layers::CheckpointPlan;
+use crate::layers::DecoderGradients;
+use crate::layers::DecoderSequences;
 use crate::layers::DropoutRun;
 use crate::layers::Sequences;
 use crate::ops::Labels;
@@ -33,17 +35,18 @@ const SHARED: usize = 3;
 /// What the last layer makes: the rows from the first learned one of each sequence on.
 const LEARNED: [usize; 3] = [0, 4, 6];
 
-fn net() -> VisionLanguageModel {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny");
-    VisionLanguageModel::load(&folder, Some(Precision::F32), Device::Cpu).unwrap()
+/// A tiny model of every family.
+fn nets() -> impl Iterator<Item = VisionLanguageModel> {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    ["tiny", "tiny-qwen2-vl", "tiny-qwen3-vl"].into_iter().map(move |folder| {
+        VisionLanguageModel::load(&fixtures.join(folder), Some(Precision::F32), Device::Cpu).unwrap()
+    })
 }
 
-/// How the two sequences see each other in all layers but the last, and in that; their tokens; and their places.
+/// Two sequences, and their tokens.
 struct Batch {
-    all: Sequences,
-    last: Sequences,
+    sequences: DecoderSequences,
     ids: Vec<u32>,
-    places: Vec<[u32; 3]>,
 }
 
 impl Batch {
@@ -65,56 +68,47 @@ impl Batch {
         let segments = |q: &[usize]| Segments { q: q.into(), k: SEQUENCES.into(), causal: true };
         let keys = || shared.then(|| (0..end).map(row).collect());
         let queries = (second - 4..second).chain(end - 2..end).map(row).collect();
-        Self {
+        let places: Vec<_> = made.iter().map(place).map(|i| [i, i / 2, i % 7]).collect();
+        let sequences = DecoderSequences {
+            rotary: net.rotary(&places).unwrap(),
             all: Sequences::new(segments(&[0, second, made.len()]), None, keys(), &net.device).unwrap(),
             last: Sequences::new(segments(&LEARNED), Some(queries), keys(), &net.device).unwrap(),
-            ids: made.iter().map(id).collect(),
-            places: made.iter().map(place).map(|i| [i, i / 2, i % 7]).collect(),
-        }
+        };
+        Self { sequences, ids: made.iter().map(id).collect() }
     }
 }
 
 /// The loss, with and without gradients, and the gradients of all that trains.
 fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(String, Vec<f32>)> {
-    let Batch { all, last, ids, places } = batch;
+    let Batch { sequences, ids } = batch;
     let ctx = ForwardContext {
         adapter: Some(adapter),
         dropout: Some(DropoutRun { seed: 1, micro_batch: 2 }),
         ..ForwardContext::default()
     };
     let mut gradients = Gradients::default();
-    let patches = random(7, 32 * 3 * 2 * 14 * 14);
-    let turn = net.rotary(places).unwrap();
-    let layers: Vec<_> = net.text.layers.iter().zip([all, all, last]).collect();
-
-    let (features, backward) = net.vision.forward_saving(patches, &GRIDS, ctx).unwrap();
+    let config = &net.config;
+    let patch = 3 * config.temporal_patch_size() * config.patch_size() * config.patch_size();
+    let (features, backward) = net.vision.forward_saving(random(7, 32 * patch), &GRIDS, ctx).unwrap();
     assert!(!features.track_op(), "candle keeps what it is computed from");
-    let x = net.embed(ids, &[features], ctx).unwrap();
-    let mut x = Tensor::from_vec(x, (ids.len(), net.text.config.hidden_size), &net.device).unwrap();
-    let mut passed = Vec::new();
-    for (layer, sequences) in &layers {
-        let mut inner = layer.activations(&x, AttentionInputs { rotary: &turn, sequences }, ctx).unwrap();
-        let y = layer.output(&mut inner, ctx).unwrap();
-        assert!(!y.track_op(), "candle keeps what it is computed from");
-        passed.push((x, inner));
-        x = y;
-    }
+    let input = net.embed(ids, &[features], ctx).unwrap();
+    let plan = CheckpointPlan { saved_layers: 1, evicted_layers: 0 };
+    let (hidden, saved) = net.text.forward_saving(input, sequences, true, plan, ctx, &|_| Ok(())).unwrap();
+    assert!(!hidden.track_op(), "candle keeps what it is computed from");
     let labels = Labels { rows: &[0, 1, 3, 5], targets: &[9, 2, 7, 7], weights: &[0.25; 4] };
-    let normed = net.text.norm(&x, ctx).unwrap();
     let head = net.text.lm_head(ctx);
     let head_sum = net.text.trained_head(ctx).map(|head| gradients.sum(head).unwrap());
-    let loss = linear_cross_entropy(&normed, head, labels, net.precision).unwrap();
-    let (again, dnormed) =
-        linear_cross_entropy_with_gradient(&normed, head, labels, net.precision, head_sum.as_ref()).unwrap();
-    let mut dx = net.text.norm_backward(&x, &dnormed, ctx, &mut gradients).unwrap();
-    for ((layer, sequences), (x, inner)) in layers.iter().zip(&passed).rev() {
-        dx = layer.backward(x, inner, &dx, AttentionInputs { rotary: &turn, sequences }, ctx, &mut gradients).unwrap();
-        assert!(!dx.track_op(), "candle keeps what it is computed from");
-    }
-    let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != net.config.image_token_id())).collect();
+    let loss = linear_cross_entropy(&hidden, head, labels, net.precision).unwrap();
+    let (again, dhidden) =
+        linear_cross_entropy_with_gradient(&hidden, head, labels, net.precision, head_sum.as_ref()).unwrap();
+    let DecoderGradients { embeddings: dx, deepstack } =
+        net.text.backward(saved, sequences, &dhidden, ctx, &mut gradients, &|_| Ok(())).unwrap();
+    assert!(!dx.track_op(), "candle keeps what it is computed from");
+    let of_text: Vec<_> = ids.iter().map(|id| Some(*id).filter(|id| *id != config.image_token_id())).collect();
     net.text.embed_backward(&of_text, &dx, ctx, &mut gradients).unwrap();
-    let dfeatures = dx.narrow(0, PICTURE.start, PICTURE.len()).unwrap();
-    backward(&dfeatures, &mut gradients).unwrap();
+    let mut dfeatures = vec![dx.narrow(0, PICTURE.start, PICTURE.len()).unwrap()];
+    dfeatures.extend(deepstack);
+    backward(&Tensor::cat(&dfeatures, 1).unwrap(), &mut gradients).unwrap();
 
     let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let trained = adapter.vars().into_iter().map(|(name, var)| {
@@ -152,57 +146,60 @@ fn check_same(expected: &[(String, Vec<f32>)], found: &[(String, Vec<f32>)]) {
 
 #[test]
 fn what_two_sequences_begin_with_may_be_there_once() {
-    let net = net();
-    let modules_to_save = vec!["embed_tokens".to_string()];
-    let config = LoraConfig { frozen: NONE_FROZEN, modules_to_save, ..LoraConfig::default() };
-    let adapter = net.lora(config, 3, &|| false).unwrap();
-    disturb(&adapter);
-    let [twice, once] = [false, true].map(|shared| step(&net, &adapter, &Batch::new(&net, shared)));
-    check_same(&twice, &once);
+    for net in nets() {
+        let modules_to_save = vec!["embed_tokens".to_string()];
+        let config = LoraConfig { frozen: NONE_FROZEN, modules_to_save, ..LoraConfig::default() };
+        let adapter = net.lora(config, 3, &|| false).unwrap();
+        disturb(&adapter);
+        let [twice, once] = [false, true].map(|shared| step(&net, &adapter, &Batch::new(&net, shared)));
+        check_same(&twice, &once);
+    }
 }
 
 #[test]
 fn lora_with_dropout_on_all_parts() {
-    let net = net();
-    let config = LoraConfig { lora_dropout: 0.2, frozen: NONE_FROZEN, ..LoraConfig::default() };
-    check(&net, &net.lora(config, 3, &|| false).unwrap());
+    for net in nets() {
+        let config = LoraConfig { lora_dropout: 0.2, frozen: NONE_FROZEN, ..LoraConfig::default() };
+        check(&net, &net.lora(config, 3, &|| false).unwrap());
+    }
 }
 
 #[test]
 fn dora_with_a_trained_embedding() {
-    let net = net();
-    let modules_to_save = vec!["embed_tokens".to_string()];
-    check(
-        &net,
-        &net.lora(LoraConfig { use_dora: true, modules_to_save, ..LoraConfig::default() }, 3, &|| false).unwrap(),
-    );
+    for net in nets() {
+        let modules_to_save = vec!["embed_tokens".to_string()];
+        let config = LoraConfig { use_dora: true, modules_to_save, ..LoraConfig::default() };
+        check(&net, &net.lora(config, 3, &|| false).unwrap());
+    }
 }
 
 #[test]
 fn pissa() {
-    let net = net();
-    let init_lora_weights = InitLoraWeights::Pissa { niter: Some(4) };
-    check(&net, &net.lora(LoraConfig { r: 4, init_lora_weights, ..LoraConfig::default() }, 3, &|| false).unwrap());
+    for net in nets() {
+        let init_lora_weights = InitLoraWeights::Pissa { niter: Some(4) };
+        check(&net, &net.lora(LoraConfig { r: 4, init_lora_weights, ..LoraConfig::default() }, 3, &|| false).unwrap());
+    }
 }
 
 #[test]
 fn all_of_the_models_own_weights() {
-    let net = net();
-    check(&net, &net.copies(&net.all_but(NONE_FROZEN).unwrap()).unwrap());
+    for net in nets() {
+        check(&net, &net.copies(&net.all_but(NONE_FROZEN).unwrap()).unwrap());
+    }
 }
 
 #[test]
 fn quantized_weights_that_were_uploaded() {
-    let mut net = net();
-    let ControlFlow::Continue(()) = net.quantize::<()>(QuantizationBit::Four, |_, _| ControlFlow::Continue(())) else {
-        panic!("it broke off");
-    };
-    let mut told = Vec::new();
-    let end = net.upload::<()>(|done, total| {
-        told.push((done, total));
-        ControlFlow::Continue(())
-    });
-    assert!(end.unwrap().is_continue());
-    assert!(told.is_sorted() && told.last().is_some_and(|(done, total)| done == total));
-    check(&net, &net.lora(LoraConfig::default(), 3, &|| false).unwrap());
+    for mut net in nets() {
+        let ended = net.quantize::<()>(QuantizationBit::Four, |_, _| ControlFlow::Continue(()));
+        assert!(ended.is_continue());
+        let mut told = Vec::new();
+        let end = net.upload::<()>(|done, total| {
+            told.push((done, total));
+            ControlFlow::Continue(())
+        });
+        assert!(end.unwrap().is_continue());
+        assert!(told.is_sorted() && told.last().is_some_and(|(done, total)| done == total));
+        check(&net, &net.lora(LoraConfig::default(), 3, &|| false).unwrap());
+    }
 }
