@@ -80,7 +80,7 @@ impl Model {
         let processor = ImageProcessor::from_folder(folder)?;
         check_processor(folder, &net, &processor)?;
         let generation = GenerationConfig::read(folder, tokenizer.special().im_end)?;
-        let template = own_template::of(folder, net.family.model_type)?;
+        let template = own_template::of(folder, net.family)?;
         let report = LoadReport {
             name: folder.display().to_string(),
             path: folder.to_path_buf(),

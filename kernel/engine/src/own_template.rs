@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tunebook_data::Template;
+use tunebook_nn::models::Family;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -15,16 +16,16 @@ use crate::model::read_json;
 
 const TEMPLATE: &str = "chat_template";
 
-/// The template of the model in `folder`, whose family has this `model_type`.
+/// The template of the model in `folder`, which is of this family.
 ///
 /// # Errors
 /// A file that holds the folder's chat template cannot be read.
-pub(crate) fn of(folder: &Path, model_type: &str) -> Result<&'static Template> {
-    Ok(match model_type {
-        "qwen3_vl" if begins_with_thought(folder)? => Template::qwen3_vl(),
-        "qwen3_vl" => Template::qwen3_vl_nothink(),
-        _ => Template::qwen2_vl(),
-    })
+pub(crate) fn of(folder: &Path, family: &Family) -> Result<&'static Template> {
+    let name = match family.thinking_template {
+        Some(thinking) if begins_with_thought(folder)? => thinking,
+        _ => family.template,
+    };
+    Ok(Template::by_name(name).expect("a family names templates that there are, as tests see"))
 }
 
 /// Whether the folder's chat template has `<think>` where it lets an answer begin, which is at its end.
@@ -53,6 +54,7 @@ fn chat_template(folder: &Path) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tunebook_nn::models::FAMILIES;
 
     use super::*;
 
@@ -61,12 +63,25 @@ mod tests {
     /// One that reads thoughts, but begins none.
     const READS: &str = "{{ '<think>' }}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}";
 
+    fn family(model_type: &str) -> &'static Family {
+        FAMILIES.iter().find(|family| family.model_type == model_type).unwrap()
+    }
+
     fn name(model_type: &str, files: &[(&str, String)]) -> &'static str {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        of(folder.path(), model_type).unwrap().name
+        of(folder.path(), family(model_type)).unwrap().name
+    }
+
+    #[test]
+    fn every_family_has_templates_that_there_are() {
+        for family in FAMILIES {
+            for name in [Some(family.template), family.thinking_template].into_iter().flatten() {
+                assert!(Template::by_name(name).is_some(), "{family:?}");
+            }
+        }
     }
 
     #[test]
@@ -94,7 +109,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tokenizer_config.json"), "{").unwrap();
-        let error = of(folder.path(), "qwen3_vl").unwrap_err().to_string();
+        let error = of(folder.path(), family("qwen3_vl")).unwrap_err().to_string();
         assert!(error.contains("tokenizer_config.json"), "{error}");
     }
 }

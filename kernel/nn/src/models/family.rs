@@ -25,6 +25,10 @@ pub struct Family {
     /// As `model_type` has it.
     pub model_type: &'static str,
     pub names: TensorNames,
+    /// The chat template with which its models were trained, by LLaMA-Factory's name.
+    pub template: &'static str,
+    /// That of those which think before they answer, where there are some.
+    pub thinking_template: Option<&'static str>,
     /// Reads config.json.
     pub(crate) config: fn(&Value) -> Parsed<Box<dyn ModelConfig>>,
 }

@@ -14,6 +14,8 @@ pub static FAMILY: Family = Family {
     architecture: "Qwen2_5_VLForConditionalGeneration",
     model_type: "qwen2_5_vl",
     names: NAMES,
+    template: "qwen2_vl",
+    thinking_template: None,
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
 

@@ -13,5 +13,7 @@ pub static FAMILY: Family = Family {
     architecture: "Qwen2VLForConditionalGeneration",
     model_type: "qwen2_vl",
     names: qwen2_5_vl::NAMES,
+    template: "qwen2_vl",
+    thinking_template: None,
     config: |root| Ok(Box::new(config::parse(root)?)),
 };

@@ -22,5 +22,7 @@ pub static FAMILY: Family = Family {
         in_files: &[],
         published: &[],
     },
+    template: "qwen3_vl_nothink",
+    thinking_template: Some("qwen3_vl"),
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
