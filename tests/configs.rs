@@ -6,14 +6,18 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_nn::layers::TextConfig;
 use tunebook_nn::layers::vision::VisionConfig;
-use tunebook_nn::models::qwen2_5_vl::config::parse;
+use tunebook_nn::models::QwenConfig;
+use tunebook_nn::models::qwen2_5_vl;
+use tunebook_nn::models::qwen2_vl;
+use tunebook_nn::models::qwen3_vl;
 
+use crate::fixtures::Family;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
 use crate::logits::Case;
 
-fn versions() -> Vec<(String, Value)> {
-    let files = fs::read_dir(fixture("configs")).unwrap().map(|entry| entry.unwrap().path());
+fn versions(family: Family) -> Vec<(String, Value)> {
+    let files = fs::read_dir(family.fixture("configs")).unwrap().map(|entry| entry.unwrap().path());
     files
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_string();
@@ -22,61 +26,106 @@ fn versions() -> Vec<(String, Value)> {
         .collect()
 }
 
-fn text(config: &TextConfig) -> Value {
+fn parse(family: Family, config: &Value) -> QwenConfig {
+    let parsed = match family {
+        Family::Qwen2_5Vl => qwen2_5_vl::config::parse(config),
+        Family::Qwen2Vl => qwen2_vl::config::parse(config),
+        Family::Qwen3Vl => qwen3_vl::config::parse(config),
+    };
+    parsed.unwrap_or_else(|error| panic!("{family:?}: {error}"))
+}
+
+fn text(family: Family, config: &TextConfig) -> Value {
     let TextConfig { vocab_size, hidden_size, intermediate_size, num_hidden_layers, rms_norm_eps, .. } = config;
-    json!({
+    let mut found = json!({
         "vocab_size": vocab_size, "hidden_size": hidden_size, "intermediate_size": intermediate_size,
         "num_hidden_layers": num_hidden_layers, "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads, "rms_norm_eps": rms_norm_eps,
         "rope_theta": config.rope_theta, "mrope_section": config.mrope_section,
-    })
+    });
+    if family == Family::Qwen3Vl {
+        found["head_dim"] = json!(config.head_dim);
+    }
+    found
 }
 
-fn vision(config: &VisionConfig) -> Value {
-    let windows = config.windows.as_ref().unwrap();
-    json!({
-        "depth": config.depth, "hidden_size": config.hidden_size, "num_heads": config.num_heads,
-        "intermediate_size": config.intermediate_size, "out_hidden_size": config.out_hidden_size,
-        "patch_size": config.patch_size, "temporal_patch_size": config.temporal_patch_size,
-        "spatial_merge_size": config.spatial_merge_size, "fullatt_block_indexes": windows.full_blocks,
-        "window_size": windows.side * config.patch_size * config.spatial_merge_size, "in_channels": config.in_channels,
-    })
+fn vision(family: Family, config: &VisionConfig) -> Value {
+    let mut found = json!({
+        "depth": config.depth, "num_heads": config.num_heads, "patch_size": config.patch_size,
+        "temporal_patch_size": config.temporal_patch_size, "spatial_merge_size": config.spatial_merge_size,
+        "in_channels": config.in_channels,
+    });
+    let own = match family {
+        Family::Qwen2_5Vl => {
+            let windows = config.windows.as_ref().unwrap();
+            json!({
+                "fullatt_block_indexes": windows.full_blocks,
+                "window_size": windows.side * config.patch_size * config.spatial_merge_size,
+            })
+        }
+        Family::Qwen2Vl => json!({
+            "embed_dim": config.hidden_size, "hidden_size": config.out_hidden_size,
+            "mlp_ratio": config.intermediate_size / config.hidden_size,
+        }),
+        Family::Qwen3Vl => json!({
+            "num_position_embeddings": config.position_side.unwrap().pow(2),
+            "deepstack_visual_indexes": config.deepstack_blocks,
+        }),
+    };
+    if family != Family::Qwen2Vl {
+        found["hidden_size"] = json!(config.hidden_size);
+        found["intermediate_size"] = json!(config.intermediate_size);
+        found["out_hidden_size"] = json!(config.out_hidden_size);
+    }
+    found.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+    found
 }
 
 #[test]
 fn every_version_of_transformers_writes_what_we_read() {
-    let versions = versions();
-    assert_eq!(versions.len(), 6);
-    for (version, file) in versions {
-        for (name, case) in file["cases"].as_object().unwrap() {
-            let config = parse(&case["config"]).unwrap_or_else(|error| panic!("{version} {name}: {error}"));
-            let found = json!({
-                "text": text(&config.text), "vision": vision(&config.vision), "image_token_id": config.image_token_id,
-                "vision_start_token_id": config.vision_start_token_id,
-                "tie_word_embeddings": config.tie_word_embeddings,
-            });
-            assert_eq!(found, case["expected"], "{version} {name}");
-            assert_eq!(config.tie_word_embeddings, name != "own_head", "{version} {name}");
+    for (family, count) in Family::ALL.into_iter().zip([6, 6, 3]) {
+        let versions = versions(family);
+        assert_eq!(versions.len(), count);
+        for (version, file) in versions {
+            for (name, case) in file["cases"].as_object().unwrap() {
+                let config = parse(family, &case["config"]);
+                let found = json!({
+                    "text": text(family, &config.text), "vision": vision(family, &config.vision),
+                    "image_token_id": config.image_token_id,
+                    "vision_start_token_id": config.vision_start_token_id,
+                    "tie_word_embeddings": config.tie_word_embeddings,
+                });
+                assert_eq!(found, case["expected"], "{family:?}, {version} {name}");
+                assert_eq!(config.tie_word_embeddings, name != "own_head", "{version} {name}");
+            }
         }
     }
 }
 
 #[test]
 fn defaults_are_those_of_the_classes() {
-    for (version, file) in versions() {
-        let mut expected = file["defaults"]["text"].clone();
-        // The classes have none; the model of today takes this one.
-        expected["mrope_section"] = json!([16, 24, 24]);
-        assert_eq!(text(&TextConfig::QWEN2), expected, "{version}");
-        // Of a language model that has the tower's default width.
+    for family in Family::ALL {
+        let defaults = if family == Family::Qwen3Vl { TextConfig::QWEN3 } else { TextConfig::QWEN2 };
+        // A language model of the tower's default width.
         let sized = json!({"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4});
-        assert_eq!(vision(&parse(&sized).unwrap().vision), file["defaults"]["vision"], "{version}");
+        let of_tower = parse(family, &sized).vision;
+        for (version, file) in versions(family) {
+            let mut expected = file["defaults"]["text"].clone();
+            // The classes have none; the models of today take these.
+            expected["mrope_section"] = json!(defaults.mrope_section);
+            if family == Family::Qwen3Vl && version.starts_with("4.") {
+                // transformers 5 has another default, and files have a value.
+                expected["rope_theta"] = json!(defaults.rope_theta);
+            }
+            assert_eq!(text(family, &defaults), expected, "{family:?}, {version}");
+            assert_eq!(vision(family, &of_tower), file["defaults"]["vision"], "{family:?}, {version}");
+        }
     }
 }
 
 #[test]
 fn the_tiny_checkpoint_has_its_logits_with_what_each_version_writes() {
-    for (version, file) in versions() {
+    for (version, file) in versions(Family::Qwen2_5Vl) {
         let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(fixture("tiny")).unwrap().flatten() {
             fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();

@@ -55,9 +55,13 @@ impl Family {
 
 /// The tiny checkpoint with other tensors, which are in one file.
 pub(crate) fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
+    tiny_of(Family::Qwen2_5Vl, change)
+}
+
+pub(crate) fn tiny_of(family: Family, change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut weights = HashMap::new();
-    for entry in std::fs::read_dir(fixture("tiny")).unwrap() {
+    for entry in std::fs::read_dir(family.fixture("tiny")).unwrap() {
         let path = entry.unwrap().path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => weights.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap()),

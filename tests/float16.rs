@@ -54,7 +54,7 @@ fn in_bfloat16_and_quantized_it_is_the_model_that_was_stored_so() {
     let (half, rounded) = (load(half.path()), load(rounded.path()));
     let answer = |model: &Model| {
         let x = model.net.embed(&[5, 6, 7], &[], ForwardContext::default()).unwrap();
-        let x = candle_core::Tensor::from_vec(x, (3, 64), &Device::Cpu).unwrap();
+        let x = candle_core::Tensor::from_vec(x.embeddings, (3, 64), &Device::Cpu).unwrap();
         model.net.text.logits(&x, ForwardContext::default()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     assert_eq!(answer(&half), answer(&rounded));

@@ -27,7 +27,7 @@ use crate::fixtures::Family;
 use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
-use crate::fixtures::tiny_with;
+use crate::fixtures::tiny_of;
 
 fn cases(family: Family) -> Vec<Value> {
     let cases = std::fs::read(family.fixture("logits/cases.json")).unwrap();
@@ -174,9 +174,17 @@ fn check_case(name: &str, case: &Case) {
     if !case.prompt.features.is_empty() {
         let pixels = max_difference(&case.pixels, &case.expected.floats("pixel_values"));
         assert!(pixels <= 1e-6, "{name}: pixels differ by {pixels}");
-        let features = Tensor::cat(&case.prompt.features, 0).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        let features = max_difference(&features, &case.expected.floats("vision.merged"));
-        assert!(features <= 1e-4, "{name}: vision features differ by {features}");
+        let features = Tensor::cat(&case.prompt.features, 0).unwrap();
+        let width = case.model.net.text.config.hidden_size;
+        for part in 0..features.dims()[1] / width {
+            let found = features.narrow(1, part * width, width).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let expected = match part.checked_sub(1) {
+                None => case.expected.floats("vision.merged"),
+                Some(level) => case.expected.floats(&format!("vision.deepstack.{level}")),
+            };
+            let difference = max_difference(&found, &expected);
+            assert!(difference <= 1e-4, "{name}: part {part} of vision features differs by {difference}");
+        }
     }
     let logits: Vec<f32> = case.logits(None).flatten_all().unwrap().to_vec1().unwrap();
     // Of other families only the last positions are kept.
@@ -231,33 +239,38 @@ fn the_nested_layout_with_an_untied_head() {
     check("nested_picture");
 }
 
-/// The tiny checkpoint with its weights rounded to bfloat16.
-fn tiny_in_bf16() -> tempfile::TempDir {
-    tiny_with(|weights| weights.values_mut().for_each(|weight| *weight = weight.to_dtype(DType::BF16).unwrap()))
+/// A family's tiny checkpoint with its weights rounded to bfloat16.
+fn tiny_in_bf16(family: Family) -> tempfile::TempDir {
+    let round = |weight: &mut Tensor| *weight = weight.to_dtype(DType::BF16).unwrap();
+    tiny_of(family, |weights| weights.values_mut().for_each(round))
 }
 
 #[test]
 fn bfloat16_is_as_near_to_float32_as_transformers_is() {
-    let checkpoint = tiny_in_bf16();
-    let expected = Tensors::read("bf16/logits.safetensors");
-    let theirs: Value = serde_json::from_slice(&std::fs::read(fixture("bf16/cases.json")).unwrap()).unwrap();
-    for (name, theirs) in theirs["cases"].as_object().unwrap() {
-        let case = Case::load_as(name, Some(checkpoint.path()));
-        assert_eq!(case.model.report.dtype, "bfloat16");
-        let expected = expected.floats(name);
-        let found: Vec<f32> = case.logits(None).flatten_all().unwrap().to_vec1().unwrap();
-        let found = &found[found.len() - expected.len()..];
-        let squares: f64 = found.iter().zip(&expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-        let (rms, largest) = ((squares / found.len() as f64).sqrt(), f64::from(max_difference(found, &expected)));
-        println!("{name}: off by {rms:.1e} (root mean square), at most {largest:.1e}; transformers {theirs}");
-        assert!(rms > 0.0 && rms <= theirs["rms"].as_f64().unwrap(), "{name}: {rms}, transformers {theirs}");
-        assert!(largest <= theirs["largest"].as_f64().unwrap(), "{name}: {largest}, transformers {theirs}");
+    for family in Family::ALL {
+        let checkpoint = tiny_in_bf16(family);
+        let expected = Tensors::read(&family.path("bf16/logits.safetensors"));
+        let theirs: Value = serde_json::from_slice(&std::fs::read(family.fixture("bf16/cases.json")).unwrap()).unwrap();
+        for (name, theirs) in theirs["cases"].as_object().unwrap() {
+            let case = Case::of(family, name, Some(checkpoint.path()));
+            assert_eq!(case.model.report.dtype, "bfloat16");
+            let expected = expected.floats(name);
+            let found: Vec<f32> = case.logits(None).flatten_all().unwrap().to_vec1().unwrap();
+            let found = &found[found.len() - expected.len()..];
+            let squares: f64 = found.iter().zip(&expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            let (rms, largest) = ((squares / found.len() as f64).sqrt(), f64::from(max_difference(found, &expected)));
+            println!(
+                "{family:?}, {name}: off by {rms:.1e} (root mean square), at most {largest:.1e}; transformers {theirs}"
+            );
+            assert!(rms > 0.0 && rms <= theirs["rms"].as_f64().unwrap(), "{name}: {rms}, transformers {theirs}");
+            assert!(largest <= theirs["largest"].as_f64().unwrap(), "{name}: {largest}, transformers {theirs}");
+        }
     }
 }
 
 #[test]
 fn weights_that_an_answer_has_packed_are_those_of_the_file() {
-    let checkpoint = tiny_in_bf16();
+    let checkpoint = tiny_in_bf16(Family::Qwen2_5Vl);
     let mut case = Case::load_as("picture", Some(checkpoint.path()));
     let logits = |case: &Case| case.logits(None).flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let expected = logits(&case);
