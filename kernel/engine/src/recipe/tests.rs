@@ -402,7 +402,7 @@ fn how_thoughts_are_treated_is_followed() {
     ] {
         let settings = thinking(line);
         assert_eq!((settings.enable_thinking, settings.preserve_thinking), (enable, preserve), "{line}");
-        let yaml = RecipeDocument::new(Some("m"), true, &settings, &Map::new()).yaml();
+        let yaml = RecipeDocument::new(Some("m"), false, &settings, &Map::new()).yaml();
         assert_eq!(read(&yaml, &[]).unwrap().settings, settings, "{yaml}");
     }
     let given = read("model_name_or_path: m\nenable_thinking: null\n", &[]).unwrap();
@@ -414,7 +414,8 @@ fn how_thoughts_are_treated_is_followed() {
     for template in Template::NAMES {
         assert_eq!(thinking(&format!("template: {template}")).template.unwrap().name, *template);
     }
-    assert!(error("template: qwen3_5").contains("qwen2_vl, qwen3_vl, qwen3_vl_nothink, or none"));
+    let unknown = read("model_name_or_path: m\ntemplate: qwen3_5\n", &[]).unwrap_err().to_string();
+    assert!(unknown.contains("qwen2_vl, qwen3_vl, qwen3_vl_nothink, or none"));
 }
 
 #[test]
