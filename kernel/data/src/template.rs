@@ -476,6 +476,25 @@ mod tests {
         assert_eq!(text(&turns[0].target), format!("{THOUGHT}<|im_end|>\n"));
     }
 
+    #[test]
+    fn a_chat_begins_as_llamafactorys_begins() {
+        let tokenizer = Tokenizer::from_folder(&fixtures::path("tiny-qwen3-vl")).unwrap();
+        let prompts = fixtures::json("encode-qwen3-vl/prompts.json");
+        for case in prompts["prompts"].as_array().unwrap() {
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let messages: Vec<_> = (case["messages"].as_array().unwrap().iter())
+                .map(|message| match message["role"] == "user" {
+                    true => Message::user(text(&message["content"])),
+                    false => Message::assistant(text(&message["content"])),
+                })
+                .collect();
+            let thinking = Thinking { enable: case["settings"]["enable_thinking"].as_bool(), preserve: false };
+            let template = Template::by_name(&text(&case["settings"]["template"])).unwrap().with_thinking(thinking);
+            let prompt = template.encode_prompt(&tokenizer, &messages, case["system"].as_str(), &[]).unwrap();
+            assert_eq!(serde_json::json!(prompt.ids), case["input_ids"], "{case}");
+        }
+    }
+
     /// LLaMA-Factory tokenizes it by itself too.
     #[test]
     fn an_empty_thought_has_tokens_of_its_own() {
