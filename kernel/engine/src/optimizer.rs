@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use candle_core::CpuStorage;
 use candle_core::InplaceOp2;
@@ -99,8 +100,9 @@ impl AdamW {
         let loraplus =
             parameters.iter().any(|(name, _)| name.contains(".lora_B.")).then_some(settings.loraplus_lr_ratio);
         let loraplus = loraplus.filter(|ratio| *ratio > 0.0);
+        let names: HashSet<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
         for ((name, parameter), moments) in parameters.iter().zip(&mut self.moments) {
-            let group = ParameterGroup::of(name, parameter, settings.weight_decay, loraplus);
+            let group = ParameterGroup::of(name, parameter, &names, settings.weight_decay, loraplus);
             let learning_rate = learning_rate * group.rate;
             let update = Update {
                 scale: scale as f32,
@@ -145,12 +147,19 @@ struct ParameterGroup {
 }
 
 impl ParameterGroup {
-    /// As transformers' `Trainer` groups parameters, biases and norms of the language model do not decay (those of the
-    /// vision tower, called `norm1` and so on, do).
+    /// As transformers' `Trainer` groups parameters, biases and norms do not decay. It knows norms by their names, and
+    /// LayerNorm by its class too: RMSNorms of a vision tower, which are called `norm1` and so on, do decay. A LayerNorm is
+    /// a vector beside which there is a bias among all `names`.
     ///
     /// With LoRA+ (Hayou et al. 2024, arXiv 2402.12354) as LLaMA-Factory has it, B and all vectors learn
     /// `loraplus_lr_ratio` times as fast, and only biases do not decay.
-    fn of(name: &str, parameter: &Var, weight_decay: f64, loraplus_lr_ratio: Option<f64>) -> Self {
+    fn of(
+        name: &str,
+        parameter: &Var,
+        names: &HashSet<&str>,
+        weight_decay: f64,
+        loraplus_lr_ratio: Option<f64>,
+    ) -> Self {
         let bias = name.contains("bias");
         let decaying = |decays: bool| if decays { weight_decay } else { 0.0 };
         if let Some(ratio) = loraplus_lr_ratio {
@@ -160,7 +169,9 @@ impl ParameterGroup {
         let is_norm = |part: &str| {
             part == "norm" || part.ends_with("_norm") || part.contains("layernorm") || part.contains("rmsnorm")
         };
-        Self { rate: 1.0, weight_decay: decaying(!bias && !name.split('.').any(is_norm)) }
+        let has_bias = |module| names.contains(format!("{module}.bias").as_str());
+        let is_layer_norm = parameter.rank() == 1 && name.strip_suffix(".weight").is_some_and(has_bias);
+        Self { rate: 1.0, weight_decay: decaying(!bias && !is_layer_norm && !name.split('.').any(is_norm)) }
     }
 }
 
@@ -301,8 +312,10 @@ mod tests {
     fn parameters_are_grouped_by_their_names() {
         let [vector, matrix] =
             [vec![2], vec![2, 1]].map(|dims| Var::zeros(dims, candle_core::DType::F32, &Device::Cpu).unwrap());
+        let names = HashSet::from(["a.blocks.1.norm1.bias", "a.q_proj.bias"]);
         let group = |name: &str, parameter: &Var, loraplus_lr_ratio| {
-            let ParameterGroup { rate, weight_decay } = ParameterGroup::of(name, parameter, 0.1, loraplus_lr_ratio);
+            let ParameterGroup { rate, weight_decay } =
+                ParameterGroup::of(name, parameter, &names, 0.1, loraplus_lr_ratio);
             (rate, weight_decay)
         };
         for (name, parameter, plain, plus) in [
@@ -314,6 +327,8 @@ mod tests {
             ("a.norm.weight", &vector, (1.0, 0.0), (16.0, 0.1)),
             ("a.blocks.0.norm1.weight", &vector, (1.0, 0.1), (16.0, 0.1)),
             ("a.merger.ln_q.weight", &vector, (1.0, 0.1), (16.0, 0.1)),
+            ("a.blocks.1.norm1.weight", &vector, (1.0, 0.0), (16.0, 0.1)),
+            ("a.q_proj.weight", &matrix, (1.0, 0.1), (1.0, 0.1)),
         ] {
             assert_eq!(group(name, parameter, None), plain, "{name}");
             assert_eq!(group(name, parameter, Some(16.0)), plus, "{name}");
