@@ -82,6 +82,7 @@ fn workplace() -> TempDir {
     let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, path(name)).unwrap();
     link(&fixture("tiny"), "models/Qwen2.5-VL-3B-Instruct");
     link(&fixture("tiny"), "Qwen/Qwen2.5-VL-3B-Instruct");
+    link(&fixture("tiny-qwen3-vl"), "Qwen/Qwen3-VL-4B-Instruct");
     link(&fixture("pictures"), "pictures");
     link(&path("data"), "pokemon");
     let entry = r#"{"file_name": "creatures.json", "formatting": "sharegpt",

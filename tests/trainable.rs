@@ -130,6 +130,7 @@ fn write_holes(family: Family, shape: &Value, folder: &Path) {
         [head_dim / 8, 3 * head_dim / 16]
     };
     let mut text = shape["text"].clone();
+    text["tie_word_embeddings"] = shape["tie_word_embeddings"].clone();
     text["rope_scaling"] = json!({"type": "mrope", "mrope_section": [sections[0], sections[1], sections[1]]});
     let of_text = if config["text_config"].is_object() { &mut config["text_config"] } else { &mut config };
     of_text.as_object_mut().unwrap().extend(text.as_object().unwrap().clone());
