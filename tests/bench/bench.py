@@ -24,6 +24,8 @@ from report import Row
 
 RANK, BATCH, ACCUMULATION, EPOCHS = 64, 2, 4, 2
 SMALL_RANK = 8
+# Checkpoints, with their chat templates.
+SMALLEST = {"3b": "qwen2_vl", "qwen2-vl-2b": "qwen2_vl", "qwen3-vl-2b": "qwen3_vl_nothink"}
 LORA = f"lora lora_rank={RANK} lora_alpha={2 * RANK}"
 BATCHES = f"batch={BATCH} accum={ACCUMULATION}"
 QUESTION = "Describe this picture."
@@ -94,7 +96,7 @@ def train(tunebook, runs):
 def families(tunebook, runs):
     """A step of the smallest published shapes of each family on one picture of 640 × 480 and a short text."""
     data, dtype, rows, steps = places.data(), places.peers_dtype(), [], 3
-    for size, template in ("3b", "qwen2_vl"), ("qwen2-vl-2b", "qwen2_vl"), ("qwen3-vl-2b", "qwen3_vl_nothink"):
+    for size, template in SMALLEST.items():
         checkpoint = places.checkpoint(size)
         chosen = choose("large", checkpoint, data, f"template={template}")
         train = train_line(f"max_steps={steps} batch=1 accum=1")
