@@ -21,9 +21,9 @@ const NAMES: [&str; 3] = ["patterns", "layers", "tied"];
 
 /// The adapters of each family.
 const ALL: [(Family, &[&str]); 3] = [
-    (Family::Qwen2_5Vl, &NAMES),
-    (Family::Qwen2Vl, &["tied", "tower"]),
-    (Family::Qwen3Vl, &["tied", "tower", "tower_and_merger"]),
+    (Family::Qwen2_5, &NAMES),
+    (Family::Qwen2, &["tied", "tower"]),
+    (Family::Qwen3, &["tied", "tower", "tower_and_merger"]),
 ];
 
 fn config(folder: &Path) -> Value {

@@ -28,9 +28,9 @@ fn versions(family: Family) -> Vec<(String, Value)> {
 
 fn parse(family: Family, config: &Value) -> QwenConfig {
     let parsed = match family {
-        Family::Qwen2_5Vl => qwen2_5_vl::config::parse(config),
-        Family::Qwen2Vl => qwen2_vl::config::parse(config),
-        Family::Qwen3Vl => qwen3_vl::config::parse(config),
+        Family::Qwen2_5 => qwen2_5_vl::config::parse(config),
+        Family::Qwen2 => qwen2_vl::config::parse(config),
+        Family::Qwen3 => qwen3_vl::config::parse(config),
     };
     parsed.unwrap_or_else(|error| panic!("{family:?}: {error}"))
 }
@@ -43,7 +43,7 @@ fn text(family: Family, config: &TextConfig) -> Value {
         "num_key_value_heads": config.num_key_value_heads, "rms_norm_eps": rms_norm_eps,
         "rope_theta": config.rope_theta, "mrope_section": config.mrope_section,
     });
-    if family == Family::Qwen3Vl {
+    if family == Family::Qwen3 {
         found["head_dim"] = json!(config.head_dim);
     }
     found
@@ -56,23 +56,23 @@ fn vision(family: Family, config: &VisionConfig) -> Value {
         "in_channels": config.in_channels,
     });
     let own = match family {
-        Family::Qwen2_5Vl => {
+        Family::Qwen2_5 => {
             let windows = config.windows.as_ref().unwrap();
             json!({
                 "fullatt_block_indexes": windows.full_blocks,
                 "window_size": windows.side * config.patch_size * config.spatial_merge_size,
             })
         }
-        Family::Qwen2Vl => json!({
+        Family::Qwen2 => json!({
             "embed_dim": config.hidden_size, "hidden_size": config.out_hidden_size,
             "mlp_ratio": config.intermediate_size / config.hidden_size,
         }),
-        Family::Qwen3Vl => json!({
+        Family::Qwen3 => json!({
             "num_position_embeddings": config.position_side.unwrap().pow(2),
             "deepstack_visual_indexes": config.deepstack_blocks,
         }),
     };
-    if family != Family::Qwen2Vl {
+    if family != Family::Qwen2 {
         found["hidden_size"] = json!(config.hidden_size);
         found["intermediate_size"] = json!(config.intermediate_size);
         found["out_hidden_size"] = json!(config.out_hidden_size);
@@ -105,7 +105,7 @@ fn every_version_of_transformers_writes_what_we_read() {
 #[test]
 fn defaults_are_those_of_the_classes() {
     for family in Family::ALL {
-        let defaults = if family == Family::Qwen3Vl { TextConfig::QWEN3 } else { TextConfig::QWEN2 };
+        let defaults = if family == Family::Qwen3 { TextConfig::QWEN3 } else { TextConfig::QWEN2 };
         // A language model of the tower's default width.
         let sized = json!({"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4});
         let of_tower = parse(family, &sized).vision;
@@ -113,7 +113,7 @@ fn defaults_are_those_of_the_classes() {
             let mut expected = file["defaults"]["text"].clone();
             // The classes have none; the models of today take these.
             expected["mrope_section"] = json!(defaults.mrope_section);
-            if family == Family::Qwen3Vl && version.starts_with("4.") {
+            if family == Family::Qwen3 && version.starts_with("4.") {
                 // transformers 5 has another default, and files have a value.
                 expected["rope_theta"] = json!(defaults.rope_theta);
             }
@@ -125,7 +125,7 @@ fn defaults_are_those_of_the_classes() {
 
 #[test]
 fn the_tiny_checkpoint_has_its_logits_with_what_each_version_writes() {
-    for (version, file) in versions(Family::Qwen2_5Vl) {
+    for (version, file) in versions(Family::Qwen2_5) {
         let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(fixture("tiny")).unwrap().flatten() {
             fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();

@@ -21,21 +21,21 @@ pub(crate) fn fixture(path: &str) -> PathBuf {
 /// A model family with fixtures of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    Qwen2_5Vl,
-    Qwen2Vl,
-    Qwen3Vl,
+    Qwen2_5,
+    Qwen2,
+    Qwen3,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 3] = [Self::Qwen2_5Vl, Self::Qwen2Vl, Self::Qwen3Vl];
+    pub(crate) const ALL: [Self; 3] = [Self::Qwen2_5, Self::Qwen2, Self::Qwen3];
 
     /// `tiny`, `train/…` and so on of this family.
     pub(crate) fn path(self, path: &str) -> String {
         let (folder, rest) = path.split_once('/').map_or((path, String::new()), |(a, b)| (a, format!("/{b}")));
         let suffix = match self {
-            Self::Qwen2_5Vl => "",
-            Self::Qwen2Vl => "-qwen2-vl",
-            Self::Qwen3Vl => "-qwen3-vl",
+            Self::Qwen2_5 => "",
+            Self::Qwen2 => "-qwen2-vl",
+            Self::Qwen3 => "-qwen3-vl",
         };
         format!("{folder}{suffix}{rest}")
     }
@@ -47,15 +47,15 @@ impl Family {
     /// The chat template with which its fixtures were made.
     pub(crate) fn template(self) -> &'static Template {
         match self {
-            Self::Qwen2_5Vl | Self::Qwen2Vl => Template::qwen2_vl(),
-            Self::Qwen3Vl => Template::qwen3_vl_nothink(),
+            Self::Qwen2_5 | Self::Qwen2 => Template::qwen2_vl(),
+            Self::Qwen3 => Template::qwen3_vl_nothink(),
         }
     }
 }
 
 /// The tiny checkpoint with other tensors, which are in one file.
 pub(crate) fn tiny_with(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
-    tiny_of(Family::Qwen2_5Vl, change)
+    tiny_of(Family::Qwen2_5, change)
 }
 
 pub(crate) fn tiny_of(family: Family, change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {

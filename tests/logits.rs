@@ -51,7 +51,7 @@ impl Case {
 
     /// The case with another checkpoint than its own, in the dtype in which that is stored.
     pub(crate) fn load_as(name: &str, checkpoint: Option<&Path>) -> Self {
-        Self::of(Family::Qwen2_5Vl, name, checkpoint)
+        Self::of(Family::Qwen2_5, name, checkpoint)
     }
 
     pub(crate) fn of(family: Family, name: &str, checkpoint: Option<&Path>) -> Self {
@@ -203,7 +203,7 @@ fn check_case(name: &str, case: &Case) {
 
 #[test]
 fn other_families_text_and_pictures_in_every_place_and_naming() {
-    for (family, count) in [(Family::Qwen2Vl, 7), (Family::Qwen3Vl, 7)] {
+    for (family, count) in [(Family::Qwen2, 7), (Family::Qwen3, 7)] {
         let cases = cases(family);
         assert_eq!(cases.len(), count);
         for case in cases {
@@ -272,7 +272,7 @@ fn bfloat16_is_as_near_to_float32_as_transformers_is() {
 
 #[test]
 fn weights_that_an_answer_has_packed_are_those_of_the_file() {
-    let checkpoint = tiny_in_bf16(Family::Qwen2_5Vl);
+    let checkpoint = tiny_in_bf16(Family::Qwen2_5);
     let mut case = Case::load_as("picture", Some(checkpoint.path()));
     let logits = |case: &Case| case.logits(None).flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let expected = logits(&case);

@@ -55,8 +55,8 @@ fn as_many_train_on_published_shapes() {
         "vision": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048,
             "fullatt_block_indexes": [7, 15, 23, 31]},
     });
-    check_shape(Family::Qwen2_5Vl, &shape_3b, |parameters| parameters.as_u64());
-    for family in [Family::Qwen2Vl, Family::Qwen3Vl] {
+    check_shape(Family::Qwen2_5, &shape_3b, |parameters| parameters.as_u64());
+    for family in [Family::Qwen2, Family::Qwen3] {
         for (size, shape) in reference(family)["shapes"].as_object().unwrap() {
             check_shape(family, shape, |parameters| parameters[size].as_u64());
         }
@@ -124,7 +124,7 @@ fn write_holes(family: Family, shape: &Value, folder: &Path) {
     let mut config: Value =
         serde_json::from_slice(&std::fs::read(family.fixture("tiny/config.json")).unwrap()).unwrap();
     let head_dim = head_dim(&shape["text"]);
-    let sections = if family == Family::Qwen3Vl {
+    let sections = if family == Family::Qwen3 {
         [3 * head_dim / 16, 5 * head_dim / 32]
     } else {
         [head_dim / 8, 3 * head_dim / 16]
@@ -161,19 +161,19 @@ fn head_dim(text: &Value) -> usize {
 fn tensors(family: Family, shape: &Value) -> Vec<(String, Vec<usize>)> {
     let number = |section: &str, key: &str| shape[section][key].as_u64().unwrap() as usize;
     let (text, vision) = (|key: &str| number("text", key), |key: &str| number("vision", key));
-    let is_qwen3 = family == Family::Qwen3Vl;
+    let is_qwen3 = family == Family::Qwen3;
     let (model, visual) = if is_qwen3 { ("model.language_model", "model.visual") } else { ("model", "visual") };
     let mut tensors = Vec::new();
     let mut vector = |name: String, width: usize| tensors.push((name, vec![width]));
 
     let (hidden, head_dim) = (text("hidden_size"), head_dim(&shape["text"]));
     let (width, out, ffn) = match family {
-        Family::Qwen2Vl => (vision("embed_dim"), vision("hidden_size"), vision("embed_dim") * vision("mlp_ratio")),
+        Family::Qwen2 => (vision("embed_dim"), vision("hidden_size"), vision("embed_dim") * vision("mlp_ratio")),
         _ => (vision("hidden_size"), vision("out_hidden_size"), vision("intermediate_size")),
     };
     let (norm, first, second) =
         if is_qwen3 { ("norm", "linear_fc1", "linear_fc2") } else { ("ln_q", "mlp.0", "mlp.2") };
-    let vision_norms = if family == Family::Qwen2_5Vl { &["weight"][..] } else { &["weight", "bias"][..] };
+    let vision_norms = if family == Family::Qwen2_5 { &["weight"][..] } else { &["weight", "bias"][..] };
     for i in 0..text("num_hidden_layers") {
         for name in ["input_layernorm", "post_attention_layernorm"] {
             vector(format!("{model}.layers.{i}.{name}.weight"), hidden);
@@ -236,9 +236,9 @@ fn tensors(family: Family, shape: &Value) -> Vec<(String, Vec<usize>)> {
         }
     }
     let feed_forward = match family {
-        Family::Qwen2_5Vl => &[("gate_proj", true), ("up_proj", true), ("down_proj", false)][..],
-        Family::Qwen2Vl => &[("fc1", true), ("fc2", false)],
-        Family::Qwen3Vl => &[("linear_fc1", true), ("linear_fc2", false)],
+        Family::Qwen2_5 => &[("gate_proj", true), ("up_proj", true), ("down_proj", false)][..],
+        Family::Qwen2 => &[("fc1", true), ("fc2", false)],
+        Family::Qwen3 => &[("linear_fc1", true), ("linear_fc2", false)],
     };
     for i in 0..vision("depth") {
         linear(format!("{visual}.blocks.{i}.attn.qkv"), 3 * width, width, true);

@@ -64,7 +64,7 @@ fn prepare(family: Family, data: &str, start: Start, settings: &[(&str, &str)], 
 
 /// Trains every family that has this run, and compares every step.
 fn check_others(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) {
-    for family in [Family::Qwen2Vl, Family::Qwen3Vl] {
+    for family in [Family::Qwen2, Family::Qwen3] {
         let session = check_family(family, run, data, start, settings);
         if matches!(start, Start::Adapter(_)) {
             check_logits_of_saved_adapter(family, run, session);
@@ -74,7 +74,7 @@ fn check_others(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) 
 
 /// Trains as `train/{run}` was trained, and compares every step. Gives the session, trained.
 fn check(run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Session {
-    check_family(Family::Qwen2_5Vl, run, data, start, settings)
+    check_family(Family::Qwen2_5, run, data, start, settings)
 }
 
 fn check_family(family: Family, run: &str, data: &str, start: Start, settings: &[(&str, &str)]) -> Session {
@@ -178,21 +178,21 @@ fn loraplus() {
         ("weight_decay", "0.1"),
     ];
     let session = check("loraplus", "creatures", Start::Adapter("adapter_nonzero"), &settings);
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "loraplus", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5, "loraplus", session);
 }
 
 #[test]
 fn rslora() {
     let settings = [("lr_scheduler_type", "inverse_sqrt"), ("warmup_steps", "2")];
     let session = check("rslora", "creatures", Start::Adapter("adapter_rslora"), &settings);
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "rslora", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5, "rslora", session);
 }
 
 #[test]
 fn dora() {
     let settings = [("lr_scheduler_type", "warmup_stable_decay"), ("adam_beta1", "0.8"), ("adam_beta2", "0.99")];
     let session = check("dora", "creatures", Start::Adapter("adapter_dora"), &settings);
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "dora", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5, "dora", session);
     check_others("dora", "creatures", Start::Adapter("adapter_dora"), &settings);
 }
 
@@ -205,21 +205,21 @@ fn pissa() {
         ("learning_rate", "1e-4"),
         ("lr_scheduler_type", "constant"),
     ];
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "pissa", check("pissa", "creatures", Start::Lora, &settings));
+    check_logits_of_saved_adapter(Family::Qwen2_5, "pissa", check("pissa", "creatures", Start::Lora, &settings));
 }
 
 #[test]
 fn additional_target() {
     let settings = [("lr_scheduler_type", "linear")];
     let session = check("additional_target", "creatures", Start::Adapter("adapter_additional"), &settings);
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "additional_target", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5, "additional_target", session);
 }
 
 #[test]
 fn the_vision_tower() {
     let settings = [("lr_scheduler_type", "cosine")];
     let session = check("vision", "pairs", Start::Adapter("adapter_vision"), &settings);
-    check_logits_of_saved_adapter(Family::Qwen2_5Vl, "vision", session);
+    check_logits_of_saved_adapter(Family::Qwen2_5, "vision", session);
     check_others("vision", "pairs", Start::Adapter("adapter_vision"), &settings);
 }
 
@@ -277,7 +277,7 @@ fn a_step_that_is_no_number_is_not_made() {
         .map(|(name, tensor)| (name, (tensor * 1e30).unwrap()))
         .collect();
     candle_core::safetensors::save(&huge, folder.path().join("adapter_model.safetensors")).unwrap();
-    let mut session = prepare(Family::Qwen2_5Vl, "creatures", Start::Lora, &[], &cx);
+    let mut session = prepare(Family::Qwen2_5, "creatures", Start::Lora, &[], &cx);
     session.adapter_load(folder.path(), Some("huge")).unwrap();
 
     let error = session.train(Some(3), &cx).unwrap_err().to_string();
@@ -306,7 +306,7 @@ fn what_a_training_takes_is_said_and_too_little_memory_is_refused_before_it_begi
     let cancel = Cancel::default();
     let cx = Context { emit: &emit, cancel: &cancel };
     let mut session =
-        prepare(Family::Qwen2_5Vl, "creatures", Start::Lora, &[("memory", "0.1"), ("lora_rank", "1024")], &cx);
+        prepare(Family::Qwen2_5, "creatures", Start::Lora, &[("memory", "0.1"), ("lora_rank", "1024")], &cx);
     let error = session.train(Some(1), &cx).unwrap_err().to_string();
     assert!(error.starts_with("memory=0.1 is less than") && error.contains("lora_rank="), "{error}");
     assert!(session.history().is_empty() && plans.lock().unwrap().is_empty());

@@ -15,8 +15,10 @@ struct Parts {
     template: &'static Template,
 }
 
+type OwnTemplate = fn() -> &'static Template;
+
 /// The ends of the names of each family's fixtures, and its template.
-static FAMILIES: [(&str, fn() -> &'static Template); 3] =
+static FAMILIES: [(&str, OwnTemplate); 3] =
     [("", Template::qwen2_vl), ("-qwen2-vl", Template::qwen2_vl), ("-qwen3-vl", Template::qwen3_vl_nothink)];
 
 impl Parts {

@@ -210,8 +210,10 @@ pub(super) mod tests {
         }
     }
 
+    type Processor = fn() -> ImageProcessor;
+
     /// The folders of the fixtures, and the numbers with which they were made.
-    const FAMILIES: [(&str, fn() -> ImageProcessor); 2] = [("images", hub), ("images-qwen3-vl", qwen3_vl)];
+    const FAMILIES: [(&str, Processor); 2] = [("images", hub), ("images-qwen3-vl", qwen3_vl)];
 
     fn pre_size(processor: &ImageProcessor, size: (u32, u32)) -> (u32, u32) {
         processor.pre_resizes(size, false).last().map_or(size, |(size, _)| *size)

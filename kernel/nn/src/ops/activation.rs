@@ -63,7 +63,7 @@ impl Activation {
 
 pub(super) const QUICK: f32 = 1.702;
 /// 2 √(2/π): (1 + tanh(z)) / 2 = sigmoid(2 z).
-pub(super) const TANH: f32 = 1.595_769_1;
+pub(super) const TANH: f32 = 1.595_769;
 pub(super) const TANH_CUBIC: f32 = 0.044_715 * TANH;
 
 #[inline(always)]
