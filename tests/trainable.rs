@@ -46,6 +46,31 @@ fn the_same_parameters_train() {
     }
 }
 
+/// PEFT finds the layers by the shortest ends of their names that no other layer has, if there are more than 20.
+#[test]
+fn target_modules_are_those_that_peft_writes() {
+    let mut compared = 0;
+    for family in [Family::Qwen2, Family::Qwen3] {
+        let net = VisionLanguageModel::load(&family.fixture("tiny"), None, Device::Cpu).unwrap();
+        for case in cases(family) {
+            let arguments = case["arguments"].as_object().unwrap();
+            let expected = &case["target_modules"]["tiny"];
+            let is_short = |names: &Vec<Value>| names.iter().all(|name| !name.as_str().unwrap().starts_with("model."));
+            if !expected.as_array().is_some_and(is_short) {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let adapter = net.lora(lora_config(arguments), 0, &|| false).unwrap();
+            adapter.save(folder.path(), &net.shape, "tiny").unwrap();
+            let saved = std::fs::read(folder.path().join("adapter_config.json")).unwrap();
+            let saved: Value = serde_json::from_slice(&saved).unwrap();
+            assert_eq!(&saved["target_modules"], expected, "{family:?}, {arguments:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 12, "{compared}");
+}
+
 #[test]
 fn as_many_train_on_published_shapes() {
     let shape_3b = json!({
@@ -80,39 +105,58 @@ fn check_shape(family: Family, shape: &Value, of_size: impl Fn(&Value) -> Option
     }
 }
 
+/// The value of an argument.
+struct Arguments<'a>(&'a Map<String, Value>);
+
+impl Arguments<'_> {
+    fn flag(&self, key: &str, default: bool) -> bool {
+        self.0.get(key).map_or(default, |value| value.as_bool().unwrap())
+    }
+
+    fn text(&self, key: &str, default: &str) -> String {
+        self.0.get(key).map_or(default, |value| value.as_str().unwrap()).to_string()
+    }
+
+    fn names(&self, key: &str, default: &str) -> Vec<String> {
+        self.text(key, default).split(',').filter(|name| !name.is_empty()).map(str::to_string).collect()
+    }
+
+    fn frozen(&self) -> FrozenParts {
+        FrozenParts {
+            freeze_vision_tower: self.flag("freeze_vision_tower", true),
+            freeze_multi_modal_projector: self.flag("freeze_multi_modal_projector", true),
+            freeze_language_model: self.flag("freeze_language_model", false),
+        }
+    }
+}
+
+fn lora_config(arguments: &Map<String, Value>) -> LoraConfig {
+    let given = Arguments(arguments);
+    LoraConfig {
+        r: arguments.get("lora_rank").map_or(8, |r| r.as_u64().unwrap() as usize),
+        use_dora: given.flag("use_dora", false),
+        target: LoraTarget::parse(&given.text("lora_target", "all")).unwrap(),
+        frozen: given.frozen(),
+        modules_to_save: given.names("additional_target", ""),
+        ..LoraConfig::default()
+    }
+}
+
 /// What trains with LLaMA-Factory's `arguments`: names and numbers of elements.
 fn trainable(net: &VisionLanguageModel, arguments: &Map<String, Value>) -> Vec<(String, usize)> {
-    let flag = |key: &str, default: bool| arguments.get(key).map_or(default, |value| value.as_bool().unwrap());
-    let text =
-        |key: &str, default: &str| arguments.get(key).map_or(default, |value| value.as_str().unwrap()).to_string();
-    let names = |key: &str, default: &str| -> Vec<String> {
-        text(key, default).split(',').filter(|name| !name.is_empty()).map(str::to_string).collect()
-    };
-    let frozen = FrozenParts {
-        freeze_vision_tower: flag("freeze_vision_tower", true),
-        freeze_multi_modal_projector: flag("freeze_multi_modal_projector", true),
-        freeze_language_model: flag("freeze_language_model", false),
-    };
-    let tensors = match text("finetuning_type", "lora").as_str() {
+    let given = Arguments(arguments);
+    let tensors = match given.text("finetuning_type", "lora").as_str() {
         "freeze" => {
             let config = FreezeConfig {
                 freeze_trainable_layers: arguments.get("freeze_trainable_layers").map_or(2, |n| n.as_i64().unwrap()),
-                freeze_trainable_modules: names("freeze_trainable_modules", "all"),
-                freeze_extra_modules: names("freeze_extra_modules", ""),
+                freeze_trainable_modules: given.names("freeze_trainable_modules", "all"),
+                freeze_extra_modules: given.names("freeze_extra_modules", ""),
             };
-            net.frozen_but(&config, frozen).unwrap()
+            net.frozen_but(&config, given.frozen()).unwrap()
         }
-        "full" => net.all_but(frozen).unwrap(),
+        "full" => net.all_but(given.frozen()).unwrap(),
         _ => {
-            let config = LoraConfig {
-                r: arguments.get("lora_rank").map_or(8, |r| r.as_u64().unwrap() as usize),
-                use_dora: flag("use_dora", false),
-                target: LoraTarget::parse(&text("lora_target", "all")).unwrap(),
-                frozen,
-                modules_to_save: names("additional_target", ""),
-                ..LoraConfig::default()
-            };
-            let vars = net.lora(config, 0, &|| false).unwrap().vars();
+            let vars = net.lora(lora_config(arguments), 0, &|| false).unwrap().vars();
             return vars.into_iter().map(|(name, var)| (name, var.elem_count())).collect();
         }
     };

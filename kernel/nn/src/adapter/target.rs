@@ -1,6 +1,7 @@
 //! Which layers an adapter changes: from what a user writes to layers, and from layers to what PEFT reads.
 
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fmt;
 
 use tunebook_quote::quote;
@@ -91,26 +92,28 @@ impl fmt::Display for LoraTarget {
     }
 }
 
-/// `target_modules` of `adapter_config.json`, from which PEFT makes the layers that the tensors are then loaded
-/// into. It takes an entry as the end of a module's name.
+/// `target_modules` of `adapter_config.json`, from which PEFT makes the layers that the tensors are then loaded into. It takes
+/// an entry as the end of a module's name.
 ///
-/// A bare `gate_proj` would also hit the vision tower, whose blocks have a layer of that name; PEFT would make
-/// layers there that the file has no tensors for. So a bare name stands only where all layers of that name are
-/// adapted, and others are named from `layers` or `blocks` on: not in full, since what comes before differs
-/// between versions of transformers (`model.layers…`, `model.language_model.layers…`).
+/// A bare `gate_proj` may also hit the vision tower, whose blocks have a layer of that name, and `proj` the convolution of
+/// the patch embedding; PEFT would make layers there that the file has no tensors for. So each layer is named by as many of
+/// the last parts of its name as only layers that are adapted have, which is what PEFT itself writes. At most that is from
+/// `layers` or `blocks` on: what comes before differs between versions of transformers (`model.layers…`,
+/// `model.language_model.layers…`).
 pub(super) fn target_modules(shape: &ModelShape, adapted: impl Fn(usize) -> bool) -> Vec<String> {
-    let linears = &shape.linears;
-    let mut partly = BTreeSet::new();
-    for (id, linear) in linears.iter().enumerate() {
-        if !adapted(id) {
-            partly.insert(last_component(&linear.name));
-        }
-    }
-    let mut entries = BTreeSet::new();
-    for (_, linear) in linears.iter().enumerate().filter(|(id, _)| adapted(*id)) {
-        let last = last_component(&linear.name);
-        entries.insert(if partly.contains(last) { shape.names.within_tower(&linear.name) } else { last });
-    }
+    let linears = || shape.linears.iter().enumerate();
+    let chosen: HashSet<&str> =
+        linears().filter(|(id, _)| adapted(*id)).map(|(_, linear)| linear.name.as_str()).collect();
+    let modules = shape.tensors.iter().filter_map(|tensor| tensor.name.strip_suffix(".weight"));
+    let modules = modules.chain(linears().map(|(_, linear)| linear.name.as_str()));
+    let others: HashSet<&str> = modules.filter(|module| !chosen.contains(module)).collect();
+    let is_end = |module: &str, end: &str| module.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
+    let entries = chosen.iter().map(|name| {
+        let within = shape.names.within_tower(name);
+        let mut ends = within.rmatch_indices('.').map(|(dot, _)| &within[dot + 1..]);
+        ends.find(|end| !others.iter().any(|module| is_end(module, end))).unwrap_or(within)
+    });
+    let entries: BTreeSet<_> = entries.collect();
     entries.into_iter().map(str::to_string).collect()
 }
 
