@@ -114,6 +114,18 @@ pub(super) fn expect_operand(
     expect_sizes(op, operand, x, operand_sizes(op, operand, x)?, (rows, columns))
 }
 
+/// The rows and the width of x, which is as wide as the `weight` of a norm is long.
+pub(super) fn expect_normable(op: &'static str, x: &Tensor, weight: &Tensor) -> Result<(usize, usize)> {
+    let (rows, width) = matrix(op, "x", x)?;
+    let length = weight.elem_count();
+    expect_vector(op, "weight", weight, length)?;
+    if width != length || width == 0 {
+        let expected = format!("[{rows}, {length}], as wide as the weight");
+        return Err(OpError::Shape { op, operand: "x", found: x.dims().to_vec(), expected }.into());
+    }
+    Ok((rows, width))
+}
+
 /// An error unless `x` is an f32 vector of exactly this length.
 pub(super) fn expect_vector(op: &'static str, operand: &'static str, x: &Tensor, length: usize) -> Result<()> {
     if x.dtype() != DType::F32 {

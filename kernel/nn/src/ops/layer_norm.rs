@@ -2,9 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
+use super::buffer::{borrow, expect_normable, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
-use super::error::OpError;
 use super::on_device::{self, is_on_device};
 
 const OP: &str = "layer_norm";
@@ -14,7 +13,7 @@ const OP: &str = "layer_norm";
 /// x and y are `[T, width]`, weight and bias `[width]`. Ba et al. 2016 (arXiv 1607.06450), as `torch.nn.LayerNorm`. An
 /// operand of another width or type is an error.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
-    let (rows, width) = check(x, weight)?;
+    let (rows, width) = expect_normable(OP, x, weight)?;
     expect_vector(OP, "bias", bias, width)?;
     if is_on_device(x) {
         return on_device::layer_norm(x, weight, bias, eps);
@@ -46,7 +45,7 @@ pub fn layer_norm_backward(
     dy: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let (rows, width) = check(x, weight)?;
+    let (rows, width) = expect_normable(OP, x, weight)?;
     expect_shape(OP, "dy", dy, rows, width)?;
     if let Some(residual) = residual {
         expect_shape(OP, "residual", residual, rows, width)?;
@@ -99,17 +98,6 @@ pub fn add_layer_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) 
             *sum += dy * (x - mean) * root;
         }
     })
-}
-
-fn check(x: &Tensor, weight: &Tensor) -> Result<(usize, usize)> {
-    let (rows, width) = matrix(OP, "x", x)?;
-    let length = weight.elem_count();
-    expect_vector(OP, "weight", weight, length)?;
-    if width != length || width == 0 {
-        let expected = format!("[{rows}, {length}], as wide as the weight");
-        return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
-    }
-    Ok((rows, width))
 }
 
 /// mean(x) and 1 / sqrt(var(x) + eps).

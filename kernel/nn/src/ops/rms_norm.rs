@@ -2,9 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::buffer::{borrow, expect_shape, expect_vector, matrix, new_rows, written};
+use super::buffer::{borrow, expect_normable, expect_shape, expect_vector, matrix, new_rows, written};
 use super::column_sums::add_column_sums;
-use super::error::OpError;
 use super::on_device::{self, is_on_device};
 use super::vector::dot;
 
@@ -15,7 +14,7 @@ const OP: &str = "rms_norm";
 /// x and y are `[T, width]`, the weight is `[width]`. Zhang and Sennrich 2019 (arXiv 1910.07467), with
 /// eps under the root as `Qwen2RMSNorm` of transformers has it. An operand of another width or type is an error.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
-    let (rows, width) = check(x, weight)?;
+    let (rows, width) = expect_normable(OP, x, weight)?;
     if is_on_device(x) {
         return on_device::rms_norm(x, weight, eps);
     }
@@ -44,7 +43,7 @@ pub fn rms_norm_backward(
     dy: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let (rows, width) = check(x, weight)?;
+    let (rows, width) = expect_normable(OP, x, weight)?;
     expect_shape(OP, "dy", dy, rows, width)?;
     if let Some(residual) = residual {
         expect_shape(OP, "residual", residual, rows, width)?;
@@ -96,17 +95,6 @@ pub fn add_rms_norm_gradient(sum: &Tensor, x: &Tensor, eps: f32, dy: &Tensor) ->
             *sum += dy * x * root;
         }
     })
-}
-
-fn check(x: &Tensor, weight: &Tensor) -> Result<(usize, usize)> {
-    let (rows, width) = matrix(OP, "x", x)?;
-    let length = weight.elem_count();
-    expect_vector(OP, "weight", weight, length)?;
-    if width != length || width == 0 {
-        let expected = format!("[{rows}, {length}], as wide as the weight");
-        return Err(OpError::Shape { op: OP, operand: "x", found: x.dims().to_vec(), expected }.into());
-    }
-    Ok((rows, width))
 }
 
 /// 1 / sqrt(mean(x²) + eps).
