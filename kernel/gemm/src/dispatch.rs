@@ -82,14 +82,13 @@ impl<'a> Product<'a> {
 
     fn with_bf12(self, w: &Bf12, stride: usize, major: Major, b: Stored<'a, f32>, cpu: Cpu) {
         #[cfg(target_arch = "x86_64")]
-        if self.dims.rows == 1
-            && self.has_few_rows(major)
+        if self.has_few_rows(major)
             && let Some(avx2) = Avx2::detect()
         {
             // Whatever else the CPU can do: this is bound by memory.
             return match self.precision {
-                Precision::F32 => bf12::multiply_one_row(avx2, &self, w, b),
-                Precision::Bf16 => bf12::multiply_one_row(avx2, &self, w, Rounded(b)),
+                Precision::F32 => bf12::multiply_few_rows(avx2, &self, w, b),
+                Precision::Bf16 => bf12::multiply_few_rows(avx2, &self, w, Rounded(b)),
             };
         }
         self.with_decoded(w, stride, major, b, cpu);

@@ -1,9 +1,8 @@
 //! `y = x Wᵀ` for a few rows of x, as in decoding: bound by reading W from memory, which happens once, straight
 //! from where it is stored.
 //!
-//! A single row of x is multiplied with one row of W after another, so that memory is read in the order in which it
-//! lies there, and prefetched [`AHEAD`]. With several rows of x, or one that does not fit into the L1 cache, four rows of
-//! W share each part of x, and the four after them are prefetched.
+//! One row of W after another is multiplied with all rows of x, so that memory is read in the order in which it lies
+//! there, and prefetched [`AHEAD`]. The product of a row of x has the same bits, however many rows there are beside it.
 
 use std::array;
 use std::ops::Range;
@@ -23,13 +22,10 @@ pub(crate) const MAX_ROWS: usize = 8;
 /// The most rows of x for which this beats tiles.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const MAX_ROWS_BESIDE_TILES: usize = 4;
-/// Rows of W that are multiplied together: enough independent sums to keep the multipliers busy.
+/// Rows of W whose sums are written together.
 const TOGETHER: usize = 4;
-/// Elements of a row that are multiplied at a time, so that `TOGETHER` rows of W stay in the L1 cache for all of x.
+/// Elements of a row that are decoded at a time, where it has to be decoded.
 const CHUNK: usize = 2048;
-/// The most lanes of a single row of x that stays in the L1 cache while W passes by. Up to there, rows of W are read
-/// one after the other, from end to end, which is how the prefetchers of the CPU like it best.
-const IN_L1: usize = 4096;
 /// How many bytes ahead of the one at hand W is prefetched where it is read in the order of memory. The CPU's own
 /// prefetchers keep fewer lines on the way than memory can deliver: with this distance a Xeon of the fourth generation
 /// reads W 1.6 times as fast as with 200 bytes. 3 to 9 KiB are alike.
@@ -106,8 +102,8 @@ where
     #[inline(always)]
     unsafe fn run(self) {
         let Product { dims, y, epilogue, .. } = self.product;
-        let mut staging = Staging::new::<W>(TOGETHER * CHUNK);
-        let mut staging_of_b = Staging::new::<B>(TOGETHER * CHUNK);
+        let mut staging = Staging::new::<W>(CHUNK);
+        let mut staging_of_b = Staging::new::<B>(CHUNK);
         for j in self.rows.clone().step_by(TOGETHER) {
             let mut sums = [[0.0; TOGETHER]; MAX_ROWS];
             // SAFETY: the caller is within `run`.
@@ -143,36 +139,22 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
         S: Source,
         V: Reads<S::Elem> + Simd<Lane = L>,
     {
-        let rows = self.product.dims.rows;
-        if rows == 1 && !S::STAGED && depth.div_ceil(L::DEPTH) <= IN_L1 {
-            let x = &self.packed[first_lane..];
-            for (r, sum) in sums[0].iter_mut().enumerate().take(self.rows.end - row) {
-                // SAFETY: the caller is within `run`.
-                unsafe { *sum += dot::<V, S::Elem>(x, w.run(row + r, 0..depth, &mut [])) };
-            }
-            return;
-        }
-        for from in (0..depth).step_by(CHUNK) {
-            let mut staging = staging.chunks_exact_mut(CHUNK);
-            // A loop, since a closure would not be compiled for the instruction set. Past the last row, that row is
-            // read again; what comes of it is dropped.
-            let mut runs: [&[S::Elem]; TOGETHER] = [&[]; TOGETHER];
-            for (r, run) in runs.iter_mut().enumerate() {
-                let row = (row + r).min(self.rows.end - 1);
-                *run = w.run(row, from..depth.min(from + CHUNK), staging.next().unwrap_or_default());
-            }
-            for i in (0..rows).step_by(V::FEW_ROWS) {
-                let height = V::FEW_ROWS.min(rows - i);
-                let stride = self.lanes[0] + self.lanes[1];
-                let x = |i: usize| &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride];
-                let sums = &mut sums[i..i + height];
-                // SAFETY: the caller is within `run`.
-                unsafe {
-                    match height {
-                        1 => dots::<V, S::Elem, 1>(array::from_fn(|r| x(i + r)), runs, sums),
-                        2 => dots::<V, S::Elem, 2>(array::from_fn(|r| x(i + r)), runs, sums),
-                        3 => dots::<V, S::Elem, 3>(array::from_fn(|r| x(i + r)), runs, sums),
-                        _ => dots::<V, S::Elem, 4>(array::from_fn(|r| x(i + r)), runs, sums),
+        let stride = self.lanes[0] + self.lanes[1];
+        let x = |i: usize, from: usize| &self.packed[i * stride + first_lane + from / L::DEPTH..(i + 1) * stride];
+        for r in 0..TOGETHER.min(self.rows.end - row) {
+            let chunk = if S::STAGED { CHUNK } else { depth.max(1) };
+            for from in (0..depth).step_by(chunk) {
+                let run = w.run(row + r, from..depth.min(from + chunk), staging);
+                for i in (0..self.product.dims.rows).step_by(V::FEW_ROWS) {
+                    let height = V::FEW_ROWS.min(self.product.dims.rows - i);
+                    // SAFETY: the caller is within `run`.
+                    unsafe {
+                        match height {
+                            1 => add_dots::<V, S::Elem, 1>(array::from_fn(|m| x(i + m, from)), run, r, &mut sums[i..]),
+                            2 => add_dots::<V, S::Elem, 2>(array::from_fn(|m| x(i + m, from)), run, r, &mut sums[i..]),
+                            3 => add_dots::<V, S::Elem, 3>(array::from_fn(|m| x(i + m, from)), run, r, &mut sums[i..]),
+                            _ => add_dots::<V, S::Elem, 4>(array::from_fn(|m| x(i + m, from)), run, r, &mut sums[i..]),
+                        }
                     }
                 }
             }
@@ -180,13 +162,30 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
     }
 }
 
-/// The dot product of a row of x and a run of W, in four sums, so that one need not wait for the other. The row of x
-/// goes on with zeros to a whole vector.
+/// Adds the dot products of `M` rows of x and a run of W to the `r`-th sum of each row.
 ///
 /// # Safety
 /// That of [`Simd`].
 #[inline(always)]
-pub(crate) unsafe fn dot<V, E>(x: &[V::Lane], w: &[E]) -> f32
+unsafe fn add_dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: &[E], r: usize, sums: &mut [[f32; TOGETHER]])
+where
+    V: Reads<E>,
+    E: Zeroable + Copy,
+{
+    // SAFETY: the caller is within `run`.
+    let dots = unsafe { dots::<V, E, M>(x, w) };
+    for (sums, dot) in sums.iter_mut().zip(dots) {
+        sums[r] += dot;
+    }
+}
+
+/// The dot products of rows of x and a run of W, each in four sums, so that one need not wait for the other; so that the
+/// product of a row has the same bits, however many rows there are. The rows of x go on with zeros to a whole vector.
+///
+/// # Safety
+/// That of [`Simd`].
+#[inline(always)]
+pub(crate) unsafe fn dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: &[E]) -> [f32; M]
 where
     V: Reads<E>,
     E: Zeroable + Copy,
@@ -196,84 +195,37 @@ where
     // SAFETY: the caller is within `run`.
     unsafe {
         // By index: iterators over `totals` would keep it in memory instead of registers.
-        let mut totals = [V::zero(); 4];
+        let mut totals = [[V::zero(); 4]; M];
         for p in (0..whole / 4 * 4).step_by(4) {
             for i in 0..4 {
                 prefetch(w.as_ptr().wrapping_add((p + i) * step).wrapping_byte_add(AHEAD));
-                totals[i] = V::dot(totals[i], V::load(&x[(p + i) * V::LANES..]), V::read(&w[(p + i) * step..]));
+                let w = V::read(&w[(p + i) * step..]);
+                for m in 0..M {
+                    totals[m][i] = V::dot(totals[m][i], V::load(&x[m][(p + i) * V::LANES..]), w);
+                }
             }
         }
         for p in whole / 4 * 4..whole {
-            totals[0] = V::dot(totals[0], V::load(&x[p * V::LANES..]), V::read(&w[p * step..]));
+            let w = V::read(&w[p * step..]);
+            for m in 0..M {
+                totals[m][0] = V::dot(totals[m][0], V::load(&x[m][p * V::LANES..]), w);
+            }
         }
         if last > 0 {
             let mut filled = [E::zeroed(); MAX_STEP];
             filled[..last].copy_from_slice(&w[whole * step..]);
-            totals[0] = V::dot(totals[0], V::load(&x[whole * V::LANES..]), V::read(&filled));
+            let w = V::read(&filled);
+            for m in 0..M {
+                totals[m][0] = V::dot(totals[m][0], V::load(&x[m][whole * V::LANES..]), w);
+            }
         }
-        (V::total(totals[0]) + V::total(totals[1])) + (V::total(totals[2]) + V::total(totals[3]))
+        let mut dots = [0.0; M];
+        for m in 0..M {
+            let [a, b, c, d] = totals[m];
+            dots[m] = (V::total(a) + V::total(b)) + (V::total(c) + V::total(d));
+        }
+        dots
     }
-}
-
-/// Adds the dot products of `M` rows of x and `TOGETHER` runs of W to `sums`. The runs are equally long; rows of x
-/// go on with zeros to a whole vector.
-///
-/// # Safety
-/// That of [`Simd`].
-#[inline(always)]
-unsafe fn dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: [&[E]; TOGETHER], sums: &mut [[f32; TOGETHER]])
-where
-    V: Reads<E>,
-    E: Zeroable + Copy,
-{
-    let step = V::LANES * V::Lane::DEPTH;
-    let whole = w[0].len() / step;
-    let ahead = (w[1].as_ptr() as usize).wrapping_sub(w[0].as_ptr() as usize) / size_of::<E>() * TOGETHER;
-    // By index: iterators over `totals` would keep it in memory instead of registers.
-    // SAFETY: the caller is within `run`.
-    unsafe {
-        let mut totals = [[V::zero(); TOGETHER]; M];
-        for p in 0..whole {
-            // The rows after these: the prefetchers of the CPU lose track where a row of W ends.
-            for row in w {
-                prefetch(row.as_ptr().wrapping_add(ahead + p * step));
-            }
-            let w = read_all::<V, E>(w, p * step);
-            for i in 0..M {
-                let x = V::load(&x[i][p * V::LANES..]);
-                for r in 0..TOGETHER {
-                    totals[i][r] = V::dot(totals[i][r], x, w[r]);
-                }
-            }
-        }
-        if whole * step < w[0].len() {
-            let mut filled = [[E::zeroed(); MAX_STEP]; TOGETHER];
-            for r in 0..TOGETHER {
-                let rest = &w[r][whole * step..];
-                filled[r][..rest.len()].copy_from_slice(rest);
-            }
-            let w = read_all::<V, E>(filled.each_ref().map(|filled| &filled[..]), 0);
-            for i in 0..M {
-                let x = V::load(&x[i][whole * V::LANES..]);
-                for r in 0..TOGETHER {
-                    totals[i][r] = V::dot(totals[i][r], x, w[r]);
-                }
-            }
-        }
-        for i in 0..M {
-            for r in 0..TOGETHER {
-                sums[i][r] += V::total(totals[i][r]);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// That of [`Simd`].
-#[inline(always)]
-unsafe fn read_all<V: Reads<E>, E>(w: [&[E]; TOGETHER], from: usize) -> [V::Operand; TOGETHER] {
-    // SAFETY: the caller is within `run`.
-    unsafe { [V::read(&w[0][from..]), V::read(&w[1][from..]), V::read(&w[2][from..]), V::read(&w[3][from..])] }
 }
 
 /// Brings the cache line of an address into the caches, if there is one and the CPU can.

@@ -33,36 +33,51 @@ impl Bf12Element for bf16 {
     }
 }
 
-/// The dot product of a row of blocks and x, which goes on with zeros to the row's end, in four sums, so that one need not
-/// wait for the other.
+/// [`dots`] with the registers of AVX512, which are enough for four rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+pub(super) fn dots_avx512vl<const M: usize>(x: [&[f32]; M], row: &[Block], top: u8) -> [f32; M] {
+    dots(x, row, top)
+}
+
+/// The dot products of a row of blocks and rows of x, which go on with zeros to its end, each in four sums, so that one
+/// need not wait for the other.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dot(x: &[f32], row: &[Block], top: u8) -> f32 {
+pub(super) fn dots<const M: usize>(x: [&[f32]; M], row: &[Block], top: u8) -> [f32; M] {
     let table = table(top);
+    let x: [&[[f32; BLOCK]]; M] = x.map(|x| &x.as_chunks().0[..row.len()]);
     // By index: closures would not be compiled for the instruction set, and iterators over `totals` would keep it in
     // memory instead of registers.
-    let mut totals = [_mm256_setzero_ps(); 4];
-    for (x, block) in x.as_chunks::<BLOCK>().0.iter().zip(row) {
-        let later = std::ptr::from_ref(block).wrapping_byte_add(AHEAD).cast::<u8>();
+    let mut totals = [[_mm256_setzero_ps(); 4]; M];
+    for b in 0..row.len() {
+        let later = std::ptr::from_ref(&row[b]).wrapping_byte_add(AHEAD).cast::<u8>();
         prefetch(later);
         prefetch(later.wrapping_add(64));
         for half in 0..2 {
-            let elements = elements(block, half, table);
+            let elements = elements(&row[b], half, table);
             for i in 0..2 {
                 let w = widen(elements[i]);
                 for j in 0..2 {
                     let place = 32 * half + 16 * i + 8 * j;
-                    // SAFETY: eight floats are read out of a slice of eight.
-                    let x = unsafe { _mm256_loadu_ps(x[place..place + 8].as_ptr()) };
-                    totals[2 * i + j] = _mm256_fmadd_ps(x, w[j], totals[2 * i + j]);
+                    for m in 0..M {
+                        // SAFETY: eight floats are read out of a slice of eight.
+                        let x = unsafe { _mm256_loadu_ps(x[m][b][place..place + 8].as_ptr()) };
+                        totals[m][2 * i + j] = _mm256_fmadd_ps(x, w[j], totals[m][2 * i + j]);
+                    }
                 }
             }
         }
     }
-    let eight = _mm256_add_ps(_mm256_add_ps(totals[0], totals[1]), _mm256_add_ps(totals[2], totals[3]));
-    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    let mut dots = [0.0; M];
+    for m in 0..M {
+        let totals = totals[m];
+        let eight = _mm256_add_ps(_mm256_add_ps(totals[0], totals[1]), _mm256_add_ps(totals[2], totals[3]));
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        dots[m] = _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
+    dots
 }
 
 #[inline]

@@ -11,13 +11,13 @@
 //! ([`Bf12::pays`]). With many rows, where arithmetic counts, a training step is 3 to 6 % slower with these weights
 //! than with bf16, and their memory cannot be given back to the system as that of a mapped file can.
 //!
-//! A single row of x is multiplied with one row of W after another (`one_row`), in the order in which they lie in
-//! memory, which is prefetched as far ahead as [`AHEAD`](crate::few_rows::AHEAD) says.
+//! A few rows of x are multiplied with one row of W after another (`few_rows`), in the order in which they lie in memory,
+//! which is prefetched as far ahead as [`AHEAD`](crate::few_rows::AHEAD) says.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod one_row;
+mod few_rows;
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use avx2::Bf12Element;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use one_row::multiply as multiply_one_row;
+pub(crate) use few_rows::multiply as multiply_few_rows;
 
 #[cfg(not(target_arch = "x86_64"))]
 use crate::decoding::Decoded as Bf12Element;
@@ -102,7 +102,7 @@ impl Bf12 {
         (exceptions.len() <= w.len() / ENOUGH).then_some(Self { cols, blocks, tops, exceptions, ends })
     }
 
-    /// Whether matmuls of one row of x gain by it on this CPU.
+    /// Whether matmuls of a few rows of x gain by it on this CPU.
     pub fn pays() -> bool {
         #[cfg(target_arch = "x86_64")]
         return Avx2::detect().is_some();

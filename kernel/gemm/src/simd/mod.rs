@@ -83,7 +83,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// The height of the register tile, at most 12; its width is two vectors.
     const ROWS: usize;
-    /// How many rows of x are multiplied with four rows of weights at once when x has few rows; at most 4.
+    /// How many rows of x are multiplied with a row of weights at once, in four sums each, when x has few rows; at most 4.
     const FEW_ROWS: usize;
 
     /// Does `job` with this instruction set.
