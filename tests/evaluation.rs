@@ -83,7 +83,8 @@ fn predictions_are_written_as_they_come_under_llamafactorys_names() {
     let cancel = Cancel::default();
     let (mut session, cx) = session(&cancel);
     let output = tempfile::tempdir().unwrap();
-    set(&mut session, &[("max_new_tokens", "4"), ("output_dir", output.path().to_str().unwrap())]);
+    let output_dir = output.path().to_str().unwrap();
+    set(&mut session, &[("max_new_tokens", "4"), ("output_dir", output_dir), ("per_device_eval_batch_size", "1")]);
     let reference = &reference()["predict"];
     let expected = reference["lines"].as_array().unwrap();
     let file = output.path().join("generated_predictions.jsonl");
@@ -120,7 +121,8 @@ fn a_stop_keeps_the_predictions_that_are_whole() {
     let cancel = Cancel::default();
     let (mut session, cx) = session(&cancel);
     let output = tempfile::tempdir().unwrap();
-    set(&mut session, &[("max_new_tokens", "4"), ("output_dir", output.path().to_str().unwrap())]);
+    let output_dir = output.path().to_str().unwrap();
+    set(&mut session, &[("max_new_tokens", "4"), ("output_dir", output_dir), ("per_device_eval_batch_size", "1")]);
     let mut hear = |prediction: &tunebook_engine::report::Prediction| {
         if prediction.index == 1 {
             cancel.cancel();

@@ -13,13 +13,12 @@ use tunebook_data::ImageProcessor;
 use tunebook_data::Message;
 use tunebook_engine::generate::Choice;
 use tunebook_engine::generate::Prompt;
-use tunebook_engine::generate::generate;
 use tunebook_engine::model::Model;
-use tunebook_engine::prefix::Prefix;
 use tunebook_engine::settings::Dtype;
 use tunebook_engine::settings::Settings;
 use tunebook_nn::Error;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::layers::CachedSequence;
 use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::KvCache;
 
@@ -28,8 +27,10 @@ use crate::fixtures::Tensors;
 use crate::fixtures::fixture;
 use crate::fixtures::max_difference;
 use crate::fixtures::tiny_of;
+use crate::generation::answers;
+use crate::generation::request;
 
-fn cases(family: Family) -> Vec<Value> {
+fn cases_of(family: Family) -> Vec<Value> {
     let cases = std::fs::read(family.fixture("logits/cases.json")).unwrap();
     let cases: Value = serde_json::from_slice(&cases).unwrap();
     cases["cases"].as_array().unwrap().clone()
@@ -39,7 +40,7 @@ fn cases(family: Family) -> Vec<Value> {
 pub(crate) struct Case {
     pub model: Model,
     pub expected: Tensors,
-    prompt: Prompt,
+    pub prompt: Prompt,
     pixels: Vec<f32>,
     repetition_penalty: f64,
 }
@@ -55,7 +56,7 @@ impl Case {
     }
 
     pub(crate) fn of(family: Family, name: &str, checkpoint: Option<&Path>) -> Self {
-        let cases = cases(family);
+        let cases = cases_of(family);
         let case = cases.iter().find(|case| case["name"] == name).unwrap();
         let (folder, dtype) = match checkpoint {
             Some(folder) => (folder.to_path_buf(), Dtype::Auto),
@@ -102,31 +103,28 @@ impl Case {
         let net = &self.model.net;
         let positions = net.positions(&self.prompt.input_ids, &self.prompt.grids).unwrap();
         let ctx = self.model.forward_context(adapter);
+        let wanted = self.prompt.input_ids.len();
         let grids = &self.prompt.grids;
         let pictures = (!grids.is_empty()).then(|| net.vision.forward(self.pixels.clone(), grids, ctx).unwrap());
         let x = net.embed(&self.prompt.input_ids, pictures.as_slice(), ctx).unwrap();
-        let mut cache = KvCache::new(net.text.layers.len(), 512);
-        let turn = net.rotary(&positions.thw).unwrap();
-        let hidden = net.text.read(x, &turn, &mut cache, self.prompt.input_ids.len(), ctx).unwrap();
-        net.text.logits(&net.text.norm(&hidden, ctx).unwrap(), ctx).unwrap()
+        let sequence = CachedSequence { cache: &mut KvCache::default(), adapter, new: wanted, wanted };
+        net.text.next_logits(x, &net.rotary(&positions.thw).unwrap(), &mut [sequence], ctx).unwrap()
     }
 
-    fn greedy(&self, repetition_penalty: f64) -> Vec<i64> {
+    pub(crate) fn greedy_choice(&self, repetition_penalty: f64) -> Choice {
         let settings = Settings {
             do_sample: Some(false),
             repetition_penalty: Some(repetition_penalty),
             max_new_tokens: 24,
             ..Settings::default()
         };
-        let mut choice = Choice::new(&settings, &self.model.generation, 0);
-        choice.eos_token_ids.clear();
-        let mut tokens = Vec::new();
-        generate(&mut Prefix::default(), &self.model, None, &self.prompt, &choice, &|| false, &mut |token| {
-            tokens.push(i64::from(token));
-            Ok(())
-        })
-        .unwrap();
-        tokens
+        Choice { eos_token_ids: Vec::new(), ..Choice::new(&settings, &self.model.generation, 0) }
+    }
+
+    fn greedy(&self, repetition_penalty: f64) -> Vec<i64> {
+        let choice = self.greedy_choice(repetition_penalty);
+        let [tokens] = answers(&self.model, 1, [request(&self.prompt, choice, None)]);
+        tokens.into_iter().map(i64::from).collect()
     }
 }
 
@@ -137,22 +135,21 @@ fn a_stop_is_heard_before_each_layer_and_leaves_nothing_behind() {
     let positions = net.positions(&prompt.input_ids, &prompt.grids).unwrap();
     let turn = net.rotary(&positions.thw).unwrap();
     let x = || net.embed(&prompt.input_ids, &prompt.features, ForwardContext::default()).unwrap();
-    let mut cache = KvCache::new(net.text.layers.len(), 512);
+    let mut cache = KvCache::default();
+    let all = prompt.input_ids.len();
     for before in 0..2 {
         let asked = Cell::new(0);
         let stop = || asked.replace(asked.get() + 1) == before;
         let ctx = ForwardContext { stop: Some(&stop), ..ForwardContext::default() };
         let stopped = net.vision.forward(case.pixels.clone(), &prompt.grids, ctx);
         assert!(matches!(stopped, Err(Error::Cancelled)) && asked.take() == before + 1);
-        let stopped = net.text.read(x(), &turn, &mut cache, 1, ctx);
+        let sequence = CachedSequence { cache: &mut cache, adapter: None, new: all, wanted: 1 };
+        let stopped = net.text.next_logits(x(), &turn, &mut [sequence], ctx);
         assert!(matches!(stopped, Err(Error::Cancelled)) && asked.take() == before + 1);
         assert_eq!(cache.tokens(), 0);
     }
-    let hidden = net.text.read(x(), &turn, &mut cache, prompt.input_ids.len(), ForwardContext::default()).unwrap();
-    let logits = net
-        .text
-        .logits(&net.text.norm(&hidden, ForwardContext::default()).unwrap(), ForwardContext::default())
-        .unwrap();
+    let sequence = CachedSequence { cache: &mut cache, adapter: None, new: all, wanted: all };
+    let logits = net.text.next_logits(x(), &turn, &mut [sequence], ForwardContext::default()).unwrap();
     let values = |logits: &Tensor| logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(values(&logits), values(&case.logits(None)));
 }
@@ -204,7 +201,7 @@ fn check_case(name: &str, case: &Case) {
 #[test]
 fn other_families_text_and_pictures_in_every_place_and_naming() {
     for (family, count) in [(Family::Qwen2, 7), (Family::Qwen3, 7)] {
-        let cases = cases(family);
+        let cases = cases_of(family);
         assert_eq!(cases.len(), count);
         for case in cases {
             let name = case["name"].as_str().unwrap();
@@ -277,6 +274,9 @@ fn weights_that_an_answer_has_packed_are_those_of_the_file() {
     let logits = |case: &Case| case.logits(None).flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let expected = logits(&case);
     let answer = case.greedy(1.0);
+    while !case.model.decode_weights.is_complete() {
+        case.model.pack_next(None);
+    }
     assert!(case.model.decode_weights.is_complete());
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {

@@ -22,6 +22,7 @@ mod evaluation;
 mod export;
 mod fixtures;
 mod float16;
+mod generation;
 mod gradients;
 mod hub;
 mod hub_user;

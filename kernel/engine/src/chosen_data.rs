@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use tunebook_data::DatasetInfo;
 use tunebook_data::DatasetReader;
@@ -21,6 +22,7 @@ use tunebook_data::split;
 use twox_hash::XxHash3_64;
 
 use crate::checkpoint::DataFingerprint;
+use crate::drafts::NGrams;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -55,7 +57,11 @@ pub struct ChosenData {
     pub fingerprint: DataFingerprint,
     /// The settings that it was read with.
     pub settings: Settings,
+    labels: OnceLock<NGrams>,
 }
+
+/// The most tokens of answers that drafts are taken from.
+const LABELS: usize = 1 << 20;
 
 /// Which samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,23 @@ pub enum Split {
 }
 
 impl ChosenData {
+    /// What the answers that are trained on say.
+    pub fn labels(&self) -> &NGrams {
+        self.labels.get_or_init(|| {
+            let mut labels = NGrams::default();
+            let mut left = LABELS;
+            for sample in self.train.iter().flatten() {
+                let answer = &sample.input_ids[sample.answer_start..];
+                labels.add(answer, 0);
+                left = left.saturating_sub(answer.len());
+                if left == 0 {
+                    break;
+                }
+            }
+            labels
+        })
+    }
+
     /// Reads the datasets `names`, mixes them, holds some samples out, encodes and packs.
     ///
     /// # Errors
@@ -108,7 +131,7 @@ impl ChosenData {
             train: fingerprint(train.iter().map(Vec::as_slice)),
             eval: fingerprint(eval.iter().map(std::slice::from_ref)),
         };
-        Ok(Self { train, eval, skipped, report, fingerprint, settings: settings.clone() })
+        Ok(Self { train, eval, skipped, report, fingerprint, settings: settings.clone(), labels: OnceLock::new() })
     }
 
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.

@@ -11,19 +11,20 @@ use tunebook_data::ImageProcessor;
 use tunebook_data::Message;
 use tunebook_nn::adapter::Adapter;
 
+use crate::answers::Answers;
+use crate::drafts::NGrams;
 use crate::error::Result;
 use crate::event::Context;
-use crate::event::Event;
 use crate::generate::Choice;
 use crate::generate::Prompt;
-use crate::generate::generate;
+use crate::generate::Request;
 use crate::model::Model;
 use crate::pictures::Features;
 use crate::pictures::PictureKey;
 use crate::pictures::grid_thw;
 use crate::prefix::Prefix;
 use crate::prefix::fingerprint;
-use crate::report::ChatReport;
+use crate::report::ComparedAnswer;
 use crate::settings::Settings;
 use crate::system_prompt;
 
@@ -56,6 +57,8 @@ pub(crate) struct RunContext<'a> {
     pub adapter: Option<&'a Adapter>,
     pub processor: &'a ImageProcessor,
     pub settings: &'a Settings,
+    /// What the answers of the data in use say.
+    pub labels: Option<&'a NGrams>,
 }
 
 impl Conversation {
@@ -71,7 +74,8 @@ impl Conversation {
         self.pictures.clear();
     }
 
-    /// Asks a question and streams the answer. Images for which the text has no `<image>` come in front of it. An
+    /// Asks a question and streams the answer; with `n` above 1 several answers, each with its own seed, of which the
+    /// conversation goes on with the first. Images for which the text has no `<image>` come in front of it. An
     /// interrupted answer stays in the conversation as far as it came. The whole conversation is read with the system
     /// prompt of the question.
     ///
@@ -81,44 +85,48 @@ impl Conversation {
     pub(crate) fn ask(
         &mut self,
         question: Question,
+        n: usize,
         run: RunContext,
         features: &mut Features,
         cx: &Context,
-    ) -> Result<ChatReport> {
+    ) -> Result<Vec<ComparedAnswer>> {
         let RunContext { model, adapter, settings, .. } = run;
-        let Question { system, text, images } = question;
         let start = Instant::now();
+        let (mut messages, images) = self.with(question);
+        let stop = || cx.is_cancelled();
+        let prompt = self.prompt(question.system, (&messages, &images), run, features, &stop)?;
+        let mut answers = Answers::new(start, cx);
+        for id in 0..n {
+            // The first answer is the one of `n=1`.
+            let seed = settings.seed.wrapping_add(messages.len() as u64).wrapping_add((id as u64) << 32);
+            let choice = Choice::new(settings, &model.generation, seed);
+            let request = Request { id, prompt: prompt.clone(), choice, adapter };
+            answers.ask((n > 1).then(|| (id + 1).to_string()), request, run);
+        }
+        let answers = answers.generate(&mut self.prefix, run)?;
+        messages.push(Message::assistant(answers.first().map(|answer| answer.report.text.clone()).unwrap_or_default()));
+        (self.messages, self.images) = (messages, images);
+        Ok(answers)
+    }
+
+    /// What the model is to read for a question, after the turns so far.
+    pub(crate) fn prompt_for(
+        &mut self,
+        question: Question,
+        run: RunContext,
+        features: &mut Features,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Prompt> {
+        let (messages, images) = self.with(question);
+        self.prompt(question.system, (&messages, &images), run, features, stop)
+    }
+
+    /// The turns and pictures with those of a question.
+    fn with(&self, Question { text, images, .. }: Question) -> (Vec<Message>, Vec<PathBuf>) {
         let missing = images.len().saturating_sub(text.matches(IMAGE_PLACEHOLDER).count());
         let mut messages = self.messages.clone();
         messages.push(Message::user(IMAGE_PLACEHOLDER.repeat(missing) + text));
-        let images = [&self.images, images].concat();
-
-        let stop = || cx.is_cancelled();
-        let prompt = self.prompt(system, (&messages, &images), run, features, &stop)?;
-        let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(messages.len() as u64));
-        let mut pieces = model.tokenizer.decode_stream(true);
-        let (mut answer, mut new_tokens, mut first_token) = (String::new(), 0, None);
-        let made = generate(&mut self.prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
-            new_tokens += 1;
-            first_token.get_or_insert_with(|| start.elapsed());
-            let piece = pieces.push(token)?;
-            answer.push_str(&piece);
-            if !piece.is_empty() {
-                cx.emit(Event::Text(piece));
-            }
-            Ok(())
-        })?;
-        messages.push(Message::assistant(answer.clone()));
-        (self.messages, self.images) = (messages, images);
-        Ok(ChatReport {
-            text: answer,
-            end: made.end,
-            prompt_tokens: prompt.input_ids.len(),
-            cached_tokens: made.cached_tokens,
-            new_tokens,
-            first_token,
-            elapsed: start.elapsed(),
-        })
+        (messages, [&self.images, images].concat())
     }
 
     fn prompt(
@@ -129,7 +137,7 @@ impl Conversation {
         features: &mut Features,
         stop: &dyn Fn() -> bool,
     ) -> Result<Prompt> {
-        let RunContext { model, adapter, processor, settings } = run;
+        let RunContext { model, adapter, processor, settings, .. } = run;
         let of = adapter.filter(|adapter| adapter.changes_pictures()).map(fingerprint).transpose()?;
         if of != self.pictures_of {
             self.pictures.clear();

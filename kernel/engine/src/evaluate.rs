@@ -96,6 +96,9 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// Samples of a batch where the user sets no other number, as LLaMA-Factory's page has it.
+const BATCH: usize = 2;
+
 /// The mean loss and the perplexity, as transformers' `Trainer.evaluate` computes `eval_loss` for a vision-language
 /// model: the mean cross-entropy over the labelled tokens of each batch of `per_device_eval_batch_size` samples, and of
 /// these means the mean, in which a last batch of fewer samples counts as much as the others. The perplexity is
@@ -174,7 +177,7 @@ pub(crate) fn mean_loss(
     cx: &Context,
 ) -> Result<MeanLoss> {
     let (mut sum, mut done, mut batches, mut seen) = (0.0, 0, 0, 0);
-    for batch in samples.chunks(run.settings.per_device_eval_batch_size) {
+    for batch in samples.chunks(run.settings.per_device_eval_batch_size.unwrap_or(BATCH)) {
         cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
         match batch_loss(batch.to_vec(), run, features, bad, cx) {
             Err(Error::Cancelled) => break,
@@ -203,7 +206,7 @@ fn batch_loss(
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<Option<(f64, usize)>> {
-    let RunContext { model, adapter, processor, settings } = run;
+    let RunContext { model, adapter, processor, settings, .. } = run;
     let (net, stop) = (&model.net, || cx.is_cancelled());
     while !batch.is_empty() {
         let mut collator = Collator { net, adapter, processor, features, shares_prefixes: true, stop: &stop };

@@ -6,6 +6,7 @@
 
 mod adapters;
 pub mod advice;
+mod answers;
 mod bad_sample;
 mod cgroup;
 mod checkpoint;
@@ -15,6 +16,8 @@ mod compare;
 mod conversation;
 mod device;
 pub mod difference;
+mod draft_length;
+pub mod drafts;
 mod error;
 mod evaluate;
 mod event;
@@ -45,6 +48,7 @@ mod resume;
 mod run_state;
 mod sampling;
 mod schedule;
+mod sequence;
 pub mod serialize;
 mod session;
 pub mod settings;

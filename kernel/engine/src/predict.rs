@@ -1,8 +1,12 @@
 //! Answers to samples, and how near they come to the answers that were expected.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::iter::Enumerate;
 use std::path::PathBuf;
+use std::slice::Iter;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -19,9 +23,15 @@ use crate::evaluate::Samples;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
+use crate::generate::Answer;
 use crate::generate::Choice;
+use crate::generate::Generated;
+use crate::generate::Generator;
 use crate::generate::Prompt;
-use crate::generate::generate;
+use crate::generate::Request;
+use crate::generate::Requests;
+use crate::generate::free_bytes;
+use crate::generate::most;
 use crate::metrics::Scores;
 use crate::output::results;
 use crate::output::results::Results;
@@ -53,35 +63,30 @@ pub(crate) fn predict(
     on_prediction: &mut dyn FnMut(&Prediction),
     cx: &Context,
 ) -> Result<PredictReport> {
-    let settings = run.settings;
+    let RunContext { model, settings, labels, .. } = run;
     let start = Instant::now();
     let total = samples.list.len();
-    let mut file = settings.output_dir.clone().map(PredictionsFile::create).transpose()?;
-    let (mut scores, mut new_tokens, mut cut) = (Vec::with_capacity(total), 0, 0);
-    // Samples begin alike, with the system prompt.
-    let mut prefix = Prefix::default();
-    let mut bad = BadSamples::default();
-    for (index, sample) in samples.list.iter().enumerate() {
-        cx.emit(Event::Progress { task: Task::Predicting, done: index, total });
-        let (text, tokens, end) = match answer(sample, index, &mut prefix, run, features, cx) {
-            Ok((.., AnswerEnd::Interrupted)) | Err(Error::Cancelled) => break,
-            Err(Error::BadSample(sample)) => {
-                bad.leave_out(*sample, settings, cx)?;
-                continue;
-            }
-            answered => answered?,
-        };
-        bad.end_row();
-        let (prompt, label) = prompt_and_label(sample, run)?;
-        let prediction = Prediction { index, total, scores: Scores::new(&text, &label), prompt, predict: text, label };
-        if let Some(file) = &mut file {
-            file.append(&prediction)?;
-        }
-        on_prediction(&prediction);
-        scores.push(prediction.scores);
-        new_tokens += tokens;
-        cut += usize::from(end == AnswerEnd::MaxNewTokens);
-    }
+    let mut predictions = Predictions {
+        left: samples.list.iter().enumerate(),
+        open: BTreeMap::new(),
+        file: settings.output_dir.clone().map(PredictionsFile::create).transpose()?,
+        scores: Vec::with_capacity(total),
+        new_tokens: 0,
+        cut: 0,
+        bad: BadSamples::default(),
+        run,
+        samples: &samples.list,
+        features,
+        on_prediction,
+        cx,
+    };
+    cx.emit(Event::Progress { task: Task::Predicting, done: 0, total });
+    let generator = Generator { model, most: most(settings), labels, free: &|| free_bytes(model) };
+    let made = generator.run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled());
+    // What is whole is kept, however it has ended.
+    predictions.tell(true)?;
+    made?;
+    let Predictions { scores, new_tokens, cut, bad, .. } = predictions;
     if scores.is_empty() {
         let bad = bad.last().map(|last| Error::BadSample(Box::new(last.clone())));
         return Err(bad.unwrap_or(Error::Cancelled));
@@ -112,33 +117,106 @@ pub(crate) fn predict(
     Ok(report)
 }
 
-/// The text that is generated for a sample, how many tokens it has, and why it ended.
-fn answer(
-    sample: &Encoded,
-    index: usize,
-    prefix: &mut Prefix,
-    run: RunContext,
-    features: &mut Features,
-    cx: &Context,
-) -> Result<(String, usize, AnswerEnd)> {
-    let RunContext { model, adapter, processor, settings } = run;
+/// The predictions of samples, in the order of the samples whichever ends first.
+struct Predictions<'a> {
+    /// The samples that have not begun.
+    left: Enumerate<Iter<'a, Cow<'a, Encoded>>>,
+    /// Those that have begun and are not told yet.
+    open: BTreeMap<usize, Open>,
+    file: Option<PredictionsFile>,
+    scores: Vec<Scores>,
+    new_tokens: usize,
+    /// How many `max_new_tokens` has truncated.
+    cut: usize,
+    bad: BadSamples,
+    run: RunContext<'a>,
+    samples: &'a [Cow<'a, Encoded>],
+    features: &'a mut Features,
+    on_prediction: &'a mut dyn FnMut(&Prediction),
+    cx: &'a Context<'a>,
+}
+
+#[derive(Default)]
+struct Open {
+    tokens: Vec<u32>,
+    end: Option<AnswerEnd>,
+}
+
+impl<'a> Requests<'a> for Predictions<'a> {
+    fn next(&mut self) -> Result<Option<Request<'a>>> {
+        loop {
+            let Some((index, sample)) = self.left.next() else { return Ok(None) };
+            match prompt(sample, self.run, self.features, self.cx) {
+                Err(Error::BadSample(sample)) => self.bad.leave_out(*sample, self.run.settings, self.cx)?,
+                prompt => {
+                    let (prompt, RunContext { model, adapter, settings, .. }) = (prompt?, self.run);
+                    self.bad.end_row();
+                    let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(index as u64));
+                    self.open.insert(index, Open::default());
+                    return Ok(Some(Request { id: index, prompt, choice, adapter }));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, id: usize, generated: Generated) -> Result<()> {
+        let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
+        match generated {
+            Generated::Token(token) => open.tokens.push(token),
+            Generated::End(Answer { end: AnswerEnd::Interrupted, .. }) => _ = self.open.remove(&id),
+            Generated::End(Answer { end, .. }) => {
+                open.end = Some(end);
+                self.tell(false)?;
+                let ended = self.open.values().filter(|open| open.end.is_some()).count();
+                let done = self.scores.len() + self.bad.left_out().len() + ended;
+                self.cx.emit(Event::Progress { task: Task::Predicting, done, total: self.samples.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Predictions<'_> {
+    /// Tells and writes the predictions that have ended up to the first that has not, or past it.
+    fn tell(&mut self, past_others: bool) -> Result<()> {
+        while let Some(next) = self.open.first_entry() {
+            let index = *next.key();
+            let Open { tokens, end } = match next.get().end {
+                None if past_others => {
+                    next.remove();
+                    continue;
+                }
+                None => break,
+                Some(_) => next.remove(),
+            };
+            let text = self.run.model.tokenizer.decode(&tokens, true)?;
+            let (prompt, label) = prompt_and_label(&self.samples[index], self.run)?;
+            let (total, scores) = (self.samples.len(), Scores::new(&text, &label));
+            let prediction = Prediction { index, total, scores, prompt, predict: text, label };
+            if let Some(file) = &mut self.file {
+                file.append(&prediction)?;
+            }
+            (self.on_prediction)(&prediction);
+            self.scores.push(prediction.scores);
+            self.new_tokens += tokens.len();
+            self.cut += usize::from(end == Some(AnswerEnd::MaxNewTokens));
+        }
+        Ok(())
+    }
+}
+
+fn prompt(sample: &Encoded, run: RunContext, features: &mut Features, cx: &Context) -> Result<Prompt> {
+    let RunContext { model, adapter, processor, .. } = run;
     let stop = || cx.is_cancelled();
     let pictures = sample.images.iter().map(|image| {
         let features = features.get(&model.net, adapter, processor, image, &stop);
         features.map_err(|error| of_sample(sample, error))
     });
-    let prompt = Prompt {
+    Ok(Prompt {
         input_ids: sample.input_ids[..sample.answer_start].to_vec(),
         features: pictures.collect::<Result<_>>()?,
         grids: sample.images.iter().map(grid_thw).collect(),
-    };
-    let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(index as u64));
-    let mut tokens = Vec::new();
-    let made = generate(prefix, model, adapter, &prompt, &choice, &stop, &mut |token| {
-        tokens.push(token);
-        Ok(())
-    })?;
-    Ok((model.tokenizer.decode(&tokens, true)?, tokens.len(), made.end))
+    })
 }
 
 fn prompt_and_label(sample: &Encoded, run: RunContext) -> Result<(String, String)> {

@@ -2,127 +2,70 @@
 //! from where it differs.
 //!
 //! A prefix is the same if its token ids, its images and the contents of the adapter are. The adapter is compared by a
-//! hash, so nothing has to announce that training has changed it. The prefix outlives a conversation: the next one, and
-//! each sample of a prediction, begins with the same system prompt. The last layer computes only the state of the last
-//! token of a prompt.
+//! hash, so nothing has to announce that training has changed it. A prefix outlives a conversation: the next one begins
+//! with the same system prompt. Sequences of one batch share theirs.
 
 use candle_core::Device;
 use candle_core::Tensor;
 use candle_core::TensorId;
 use rayon::prelude::*;
-use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
-use tunebook_nn::layers::DecoderInput;
-use tunebook_nn::layers::DeepStack;
-use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::KvCache;
 use twox_hash::XxHash3_64;
 
 use crate::common_prefix::common_prefix;
-use crate::error::Error;
 use crate::error::Result;
 use crate::generate::Prompt;
-use crate::model::Model;
 use crate::tensor_values::with_values;
 
 /// Tokens that one model has read, with their keys and values. It belongs to that model: whoever holds both drops
 /// them together.
 #[derive(Default)]
 pub struct Prefix {
-    tokens: Vec<u32>,
+    /// As many as `cache` holds.
+    pub(crate) tokens: Vec<u32>,
     /// The features that were read for the pictures among the tokens, in order. A picture that has changed has other
     /// features.
-    pictures: Vec<TensorId>,
+    pub(crate) pictures: Vec<TensorId>,
     /// The contents of the adapter that was on.
-    adapter: Option<u64>,
-    /// As many tokens as `tokens`.
-    cache: Option<KvCache>,
+    pub(crate) adapter: Option<u64>,
+    pub(crate) cache: KvCache,
 }
 
-/// Tokens that are read in one go, which is enough for fast products.
-const STRIDE: usize = 512;
-
 impl Prefix {
-    /// Reads `prompt` from where it differs from what was read before, and makes room for `room` tokens after it.
-    /// Gives the last token's hidden state, `[1, hidden]`, and how many tokens were known; nothing if it was
-    /// stopped.
-    ///
-    /// # Errors
-    /// Pictures and placeholders differ in number; the prefix keeps what is common.
-    pub fn read_prompt(
-        &mut self,
-        model: &Model,
-        adapter: Option<&Adapter>,
-        prompt: &Prompt,
-        room: usize,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(Option<Tensor>, usize)> {
-        let (net, ctx) = (&model.net, model.forward_context(adapter));
-        let contents = adapter.map(fingerprint).transpose()?;
-        if contents != self.adapter {
-            *self = Self { adapter: contents, ..Self::default() };
+    /// How many tokens and whole pictures at the start of `prompt` have been read with this adapter, leaving at least one
+    /// token to read: an answer starts from the logits of a token.
+    pub(crate) fn common(&self, prompt: &Prompt, adapter: Option<u64>, image_token: u32) -> (usize, usize) {
+        if self.adapter != adapter {
+            return (0, 0);
         }
-        let (known, pictures) = self.common(prompt, net.config.image_token_id());
-        self.tokens.truncate(known);
-        self.pictures = prompt.features.iter().map(Tensor::id).collect();
-        let layers = net.text.layers.len();
-        self.cache.get_or_insert_with(|| KvCache::new(layers, prompt.input_ids.len() + room)).truncate(known);
+        common(prompt, (&self.tokens, &self.pictures), image_token)
+    }
 
-        let new = &prompt.input_ids[known..];
-        let positions = net.positions(&prompt.input_ids, &prompt.grids)?.thw;
-        let input = net.embed(new, &prompt.features[pictures..], ctx)?;
-        let strides = new.chunks(STRIDE).zip(positions[known..].chunks(STRIDE));
-        let mut last = None;
-        let ctx = ForwardContext { stop: Some(stop), ..ctx };
-        for (start, (tokens, positions)) in (0..).step_by(STRIDE).zip(strides) {
-            let input = input.part(start..start + tokens.len(), net.text.config.hidden_size)?;
-            last = match self.read(net, (tokens, positions), input, ctx) {
-                Err(Error::Cancelled) => return Ok((None, known)),
-                hidden => Some(hidden?),
-            };
+    /// Its first tokens and pictures, whose keys and values are shared.
+    pub(crate) fn first(&self, tokens: usize, pictures: usize) -> Self {
+        Self {
+            tokens: self.tokens[..tokens].to_vec(),
+            pictures: self.pictures[..pictures].to_vec(),
+            adapter: self.adapter,
+            cache: self.cache.prefix(tokens),
         }
-        Ok((last, known))
     }
 
-    /// Reads the one token at `position`; gives its hidden state, `[1, hidden]`. The adapter must be that of the
-    /// prompt.
-    pub fn read_token(
-        &mut self,
-        model: &Model,
-        adapter: Option<&Adapter>,
-        token: u32,
-        position: [u32; 3],
-    ) -> Result<Tensor> {
-        let (net, ctx) = (&model.net, model.forward_context(adapter));
-        let input = DecoderInput { embeddings: net.text.embed(&[token], ctx)?, deepstack: DeepStack::default() };
-        self.read(net, (&[token], &[position]), input, ctx)
+    /// Forgets all but the first `tokens`.
+    pub(crate) fn truncate(&mut self, tokens: usize) {
+        self.tokens.truncate(tokens);
+        self.cache.truncate(tokens);
     }
+}
 
-    /// The hidden state of the last of the new tokens.
-    fn read(
-        &mut self,
-        net: &VisionLanguageModel,
-        (tokens, positions): (&[u32], &[[u32; 3]]),
-        input: DecoderInput,
-        ctx: ForwardContext,
-    ) -> Result<Tensor> {
-        let layers = net.text.layers.len();
-        let cache = self.cache.get_or_insert_with(|| KvCache::new(layers, tokens.len()));
-        let turn = net.rotary(positions)?;
-        let hidden = net.text.read(input, &turn, cache, 1, ctx)?;
-        self.tokens.extend_from_slice(tokens);
-        Ok(hidden)
-    }
-
-    /// How many tokens and whole pictures at the start of `prompt` have been read, leaving at least one token to
-    /// read: an answer starts from a hidden state.
-    fn common(&self, prompt: &Prompt, image_token: u32) -> (usize, usize) {
-        let but_the_last = &prompt.input_ids[..prompt.input_ids.len().saturating_sub(1)];
-        common_prefix(but_the_last, &self.tokens, image_token, |index| {
-            let features = prompt.features.get(index)?;
-            Some((features.dims()[0], self.pictures.get(index) == Some(&features.id())))
-        })
-    }
+/// How many tokens and whole pictures at the start of `prompt` are those of `tokens` and `pictures`, but not all tokens.
+pub(crate) fn common(prompt: &Prompt, (tokens, pictures): (&[u32], &[TensorId]), image_token: u32) -> (usize, usize) {
+    let but_the_last = &prompt.input_ids[..prompt.input_ids.len().saturating_sub(1)];
+    common_prefix(but_the_last, tokens, image_token, |index| {
+        let features = prompt.features.get(index)?;
+        Some((features.dims()[0], pictures.get(index) == Some(&features.id())))
+    })
 }
 
 /// A number that tells the contents of an adapter, which training changes in place.
@@ -163,7 +106,7 @@ mod tests {
 
     #[test]
     fn text_is_known_up_to_the_first_difference_but_never_all_of_it() {
-        let common = |known: &[u32], next: &[u32]| after(known, &[]).common(&prompt(next, &[]), IMAGE);
+        let common = |known: &[u32], next: &[u32]| after(known, &[]).common(&prompt(next, &[]), None, IMAGE);
         assert_eq!(common(&[], &[1, 2]), (0, 0));
         assert_eq!(common(&[1, 2, 3], &[1, 2, 4, 5]), (2, 0));
         assert_eq!(common(&[1, 2, 3], &[1, 2, 3, 4]), (3, 0));
@@ -175,7 +118,7 @@ mod tests {
     fn a_picture_is_known_as_a_whole_and_only_if_it_is_the_same() {
         let (a, b) = (features(2), features(2));
         let tokens = [1, IMAGE, IMAGE, 2, IMAGE, IMAGE, 3];
-        let common = |known: Prefix, pictures: &[&Tensor]| known.common(&prompt(&tokens, pictures), IMAGE);
+        let common = |known: Prefix, pictures: &[&Tensor]| known.common(&prompt(&tokens, pictures), None, IMAGE);
         assert_eq!(common(after(&tokens, &[&a, &b]), &[&a, &b]), (6, 2));
         assert_eq!(common(after(&tokens, &[&a, &b]), &[&a, &a]), (4, 1));
         assert_eq!(common(after(&tokens, &[&a, &b]), &[&b, &b]), (1, 0));

@@ -432,7 +432,7 @@ pub struct PredictReport {
     pub folder: Option<PathBuf>,
 }
 
-/// One question, and the answer of each adapter.
+/// One question, and the answers of several adapters, or several of one.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompareReport {
     pub question: String,
@@ -443,10 +443,10 @@ pub struct CompareReport {
     pub asked: usize,
 }
 
-/// The answer of one adapter.
+/// One of the answers to a question.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComparedAnswer {
-    /// The adapter's name, or `base`.
+    /// The adapter's name, or `base`; or the number of the answer.
     pub name: String,
     pub report: ChatReport,
 }

@@ -75,8 +75,8 @@ impl Sampler {
         }
     }
 
-    /// The token that follows, given the logits of all.
-    pub(crate) fn next(&mut self, mut logits: Vec<f32>) -> u32 {
+    /// The token that follows, given the logits of all; they may be changed.
+    pub(crate) fn next(&mut self, logits: &mut [f32]) -> u32 {
         if self.repetition_penalty != 1.0 {
             for &token in &self.seen {
                 if let Some(logit) = logits.get_mut(token as usize) {
@@ -86,9 +86,9 @@ impl Sampler {
             }
         }
         let token = match &mut self.sampling {
-            None => likeliest(&logits),
+            None => likeliest(logits),
             // Logits that are no numbers have no probabilities.
-            Some((sampling, processor)) => drawn(&logits, *sampling, processor).unwrap_or_else(|_| likeliest(&logits)),
+            Some((sampling, processor)) => drawn(logits, *sampling, processor).unwrap_or_else(|_| likeliest(logits)),
         };
         self.seen.insert(token);
         token
@@ -192,17 +192,17 @@ mod tests {
     fn without_sampling_the_first_of_the_likeliest_is_taken() {
         let mut values = vec![-1.0; 100];
         (values[33], values[71]) = (2.0, 2.0);
-        assert_eq!(Sampler::new(&choice(None, 1.0), &[]).next(values.clone()), 33);
+        assert_eq!(Sampler::new(&choice(None, 1.0), &[]).next(&mut values.clone()), 33);
     }
 
     #[test]
     fn the_penalty_meets_each_token_seen_once_whatever_its_sign() {
         let mut sampler = Sampler::new(&choice(None, 2.0), &[0, 0, 3]);
         // 1.5 / 2 is still the largest; then the others follow, each penalised once it was taken.
-        assert_eq!(sampler.next(vec![1.5, 0.7, 0.6, -0.1]), 0);
-        assert_eq!(sampler.next(vec![1.2, 0.7, 0.6, -0.1]), 1);
-        assert_eq!(sampler.next(vec![1.0, 0.7, 0.6, -0.1]), 2);
-        assert_eq!(sampler.next(vec![-0.3, -0.2, -0.25, -0.1]), 3, "-0.1 becomes -0.2, the others -0.4 and less");
+        assert_eq!(sampler.next(&mut [1.5, 0.7, 0.6, -0.1]), 0);
+        assert_eq!(sampler.next(&mut [1.2, 0.7, 0.6, -0.1]), 1);
+        assert_eq!(sampler.next(&mut [1.0, 0.7, 0.6, -0.1]), 2);
+        assert_eq!(sampler.next(&mut [-0.3, -0.2, -0.25, -0.1]), 3, "-0.1 becomes -0.2, the others -0.4 and less");
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let (values, sampling) = (logits(&[0.5, 0.2, 0.3]), Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 });
         let run = || {
             let mut sampler = Sampler::new(&choice(Some(sampling), 1.0), &[]);
-            (0..20_000).map(|_| sampler.next(values.clone())).collect::<Vec<_>>()
+            (0..20_000).map(|_| sampler.next(&mut values.clone())).collect::<Vec<_>>()
         };
         let drawn = run();
         for (token, expected) in [(0, 0.5), (1, 0.2), (2, 0.3)] {
@@ -247,15 +247,15 @@ mod tests {
         }
         assert_eq!(drawn, run());
         let cold = Sampling { temperature: 1e-6, ..sampling };
-        assert_eq!(Sampler::new(&choice(Some(cold), 1.0), &[]).next(values.clone()), 0);
+        assert_eq!(Sampler::new(&choice(Some(cold), 1.0), &[]).next(&mut values.clone()), 0);
     }
 
     #[test]
     fn logits_that_are_no_numbers_choose_some_token() {
         let all = Sampling { temperature: 1.0, top_k: 2, top_p: 0.5 };
         for sampling in [None, Some(all), Some(Sampling { top_k: 0, ..all })] {
-            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(vec![f32::NAN; 40]) < 40);
-            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(vec![f32::NEG_INFINITY; 40]) < 40);
+            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(&mut [f32::NAN; 40]) < 40);
+            assert!(Sampler::new(&choice(sampling, 1.1), &[0]).next(&mut [f32::NEG_INFINITY; 40]) < 40);
         }
     }
 }

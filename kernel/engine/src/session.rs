@@ -44,6 +44,7 @@ use crate::recovery;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
 use crate::report::CompareReport;
+use crate::report::ComparedAnswer;
 use crate::report::DataReport;
 use crate::report::EvaluateReport;
 use crate::report::EvaluationRecord;
@@ -358,14 +359,27 @@ impl Session {
     /// Adds a user turn (with images, in front of the text if it holds no `<image>`) and streams the answer. The system
     /// prompt is [`Session::system_prompt`]; a change of it is announced.
     pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
+        let answers = self.ask(text, images, 1, cx)?;
+        answers.into_iter().next().map(|answer| answer.report).ok_or(Error::Cancelled)
+    }
+
+    /// The same with `n` answers, each with its own seed. They are named by their numbers from 1 on; the first is that of
+    /// [`Session::chat`], and with it the conversation goes on.
+    pub fn chat_n(&mut self, text: &str, images: &[PathBuf], n: usize, cx: &Context) -> Result<CompareReport> {
+        let answers = self.ask(text, images, n, cx)?;
+        Ok(CompareReport { question: text.to_string(), images: images.to_vec(), answers, asked: n })
+    }
+
+    fn ask(&mut self, text: &str, images: &[PathBuf], n: usize, cx: &Context) -> Result<Vec<ComparedAnswer>> {
         let processor = self.processor()?;
         self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let adapter = self.adapters.active().map(|(adapter, _)| adapter);
-        let run = RunContext { model, adapter, processor: &processor, settings: &self.settings };
+        let labels = self.data.as_ref().map(ChosenData::labels);
+        let run = RunContext { model, adapter, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
-        self.conversation.ask(question, run, &mut self.features, cx)
+        self.conversation.ask(question, n, run, &mut self.features, cx)
     }
 
     /// The chat template: the one of the settings, or else the model's own.
@@ -407,7 +421,8 @@ impl Session {
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
-        let run = RunContext { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        let (adapter, labels) = (chosen.adapter.as_ref(), None);
+        let run = RunContext { model, adapter, processor: &processor, settings, labels };
         let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
@@ -429,7 +444,8 @@ impl Session {
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
         let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
-        let run = RunContext { model, adapter: chosen.adapter.as_ref(), processor: &processor, settings };
+        let (adapter, labels) = (chosen.adapter.as_ref(), self.data.as_ref().map(ChosenData::labels));
+        let run = RunContext { model, adapter, processor: &processor, settings, labels };
         let report = predict::predict(&samples, &chosen, run, &mut self.features, on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
@@ -458,7 +474,8 @@ impl Session {
         self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings };
+        let labels = self.data.as_ref().map(ChosenData::labels);
+        let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
         compare::compare(question, &chosen, run, &mut self.features, cx)
     }

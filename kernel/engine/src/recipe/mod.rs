@@ -353,7 +353,7 @@ fn defaults() -> Settings {
         save_steps: 500,
         plot_loss: false,
         eval_strategy: settings::EvalStrategy::No,
-        per_device_eval_batch_size: 8,
+        per_device_eval_batch_size: Some(8),
         ..Settings::default()
     }
 }

@@ -82,7 +82,7 @@ fn a_recipe_is_followed() {
         output_dir: Some("saves/qwen25-vl-pokemon-lora".into()),
         overwrite_output_dir: true,
         eval_strategy: settings::EvalStrategy::No,
-        per_device_eval_batch_size: 8,
+        per_device_eval_batch_size: Some(8),
         ..Settings::default()
     };
     assert_eq!(recipe.settings, expected);

@@ -312,9 +312,9 @@ settings! {
         /// Steps between two evaluations; none uses save_steps.
         /// 评估间隔：两次评估之间的步数；none 表示与 save_steps 相同。
         eval_steps: Option<usize> = None, Limits::Range(1.0, 1e6);
-        /// Samples per evaluation batch; eval_loss is the mean over the samples of the mean loss of their batch.
-        /// 评估批处理大小；eval_loss 是各批次平均损失按样本数的加权平均。
-        per_device_eval_batch_size: usize = 2, Limits::Range(1.0, 1024.0);
+        /// Samples per evaluation batch (none: 2), of whose mean losses eval_loss is the mean over all samples; and answers generated at once (none: as many as fit into memory, up to 32).
+        /// 评估批处理大小（none 表示 2），eval_loss 是各批次平均损失按样本数的加权平均；也是同时生成的回答数（none 表示内存能容纳多少就多少，最多 32）。
+        per_device_eval_batch_size: Option<usize> = None, Limits::Range(1.0, 1024.0);
         /// Loads the adapter with the lowest eval_loss when training ends.
         /// 训练结束时加载 eval_loss 最低的适配器。
         load_best_model_at_end: bool = false;

@@ -81,7 +81,7 @@ impl Run {
         let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
         let start = Instant::now();
         let samples: Vec<&Encoded> = data.eval.iter().collect();
-        let run = RunContext { model, adapter: Some(adapter), processor, settings };
+        let run = RunContext { model, adapter: Some(adapter), processor, settings, labels: None };
         let found = mean_loss(&samples, run, features, &mut self.bad_samples, cx)?;
         self.list_bad_samples()?;
         if found.is_stopped {

@@ -58,6 +58,24 @@ impl DeepStack {
 }
 
 impl DecoderInput {
+    /// Those of several sequences, end to end, whose embeddings are `hidden` wide.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn end_to_end(parts: Vec<Self>, hidden: usize) -> Result<Self> {
+        let (mut embeddings, mut rows) = (Vec::new(), Vec::new());
+        let mut features: Vec<Vec<Tensor>> = Vec::new();
+        for part in parts {
+            let first = (embeddings.len() / hidden) as u32;
+            embeddings.extend(part.embeddings);
+            rows.extend(part.deepstack.rows.iter().map(|row| first + row));
+            features.resize(features.len().max(part.deepstack.features.len()), Vec::new());
+            features.iter_mut().zip(part.deepstack.features).for_each(|(all, own)| all.push(own));
+        }
+        let features = features.iter().map(|parts| Tensor::cat(parts, 0)).collect::<Result<_>>()?;
+        Ok(Self { embeddings, deepstack: DeepStack { rows, features } })
+    }
+
     /// That of some of the tokens, whose embeddings are `hidden` wide.
     ///
     /// # Errors
@@ -92,6 +110,18 @@ mod tests {
         assert_eq!(added(0..5), [0.0, 1.0, 0.0, 0.0, 2.0]);
         assert_eq!(added(5..7), [3.0, 0.0]);
         assert_eq!(added(2..4), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn sequences_keep_their_features_end_to_end() {
+        let with = |rows: Vec<u32>, feature: f32| {
+            let features = Tensor::full(feature, (rows.len(), 1), &Device::Cpu).unwrap();
+            DecoderInput { embeddings: vec![0.0; 3], deepstack: DeepStack::new(rows, vec![features]) }
+        };
+        let text = DecoderInput { embeddings: vec![7.0; 2], deepstack: DeepStack::default() };
+        let all = DecoderInput::end_to_end(vec![with(vec![1], 1.0), text, with(vec![0, 2], 2.0)], 1).unwrap();
+        let x = Tensor::from_vec(all.embeddings.clone(), (8, 1), &Device::Cpu).unwrap();
+        assert_eq!(values(&all.deepstack.add(0, x).unwrap()), [0.0, 1.0, 0.0, 7.0, 7.0, 2.0, 0.0, 2.0]);
     }
 
     #[test]

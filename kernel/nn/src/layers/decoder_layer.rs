@@ -6,18 +6,20 @@ use candle_core::Tensor;
 use tunebook_gemm::Precision;
 
 use crate::gradients::Gradients;
+use crate::ops::CachedKeys;
 use crate::ops::Rotary;
-use crate::ops::Segments;
 use crate::ops::add;
 use crate::ops::attention;
 use crate::ops::attention_backward;
+use crate::ops::cached_attention;
 use crate::ops::operand_dtype;
 use crate::ops::rope;
 use crate::ops::rope_backward;
 use crate::ops::swiglu;
 use crate::ops::swiglu_backward;
 
-use super::kv_cache::LayerCache;
+use super::cached_sequence::CachedSequence;
+use super::cached_sequence::write;
 use super::linear::ForwardContext;
 use super::linear::Linear;
 use super::loader::Loader;
@@ -202,25 +204,32 @@ impl DecoderLayer {
         self.linears().iter().for_each(|linear| linear.weight().release());
     }
 
-    /// The output of the last `wanted` tokens of one sequence whose earlier tokens are in this layer's `cache`; `x`
-    /// holds the new ones.
+    /// The output for new tokens of several sequences, x, whose earlier tokens are in layer `index` of their caches; the
+    /// caches have room for the new ones. `wanted`, in the last layer, are the rows that go on, with their context.
     pub(crate) fn forward_cached(
         &self,
+        index: usize,
         x: &Tensor,
         rotary: &Rotary,
-        cache: LayerCache,
-        wanted: usize,
+        sequences: &[CachedSequence],
+        wanted: Option<(&Tensor, ForwardContext)>,
         ctx: ForwardContext,
     ) -> Result<Tensor> {
-        let mut h = Hs::default();
-        let [q, k, v] = self.qkv(x, ctx, &mut h)?;
+        let [q, k, v] = self.qkv(x, ctx, &mut Hs::default())?;
         let [q, k] = self.rotated([q, k], rotary, ctx)?;
-        let (k, v) = cache.append(&k, &v)?;
-        let first = x.dim(0)? - wanted;
-        let (x, q) = (x.narrow(0, first, wanted)?, q.narrow(0, first, wanted)?);
-        let segments = Segments { q: [0, wanted].into(), k: [0, k.dim(0)?].into(), causal: true };
-        let attended = attention(&q, &k, &v, &segments, [self.heads, self.kv_heads], self.precision)?;
-        self.output(&mut self.activations_after_attention(&x, [q, k, v, attended], h, ctx)?, ctx)
+        write(index, [&k, &v], sequences, operand_dtype(self.precision))?;
+        let keys = |queries: fn(&CachedSequence) -> usize| -> Vec<CachedKeys> {
+            sequences.iter().map(|sequence| sequence.cache.keys(index, sequence.new, queries(sequence))).collect()
+        };
+        let (x, q, keys, ctx) = match wanted {
+            None => (x.clone(), q, keys(|sequence| sequence.new), ctx),
+            Some((rows, _)) if rows.elem_count() == 0 => return x.narrow(0, 0, 0),
+            Some((rows, ctx)) => {
+                (x.index_select(rows, 0)?, q.index_select(rows, 0)?, keys(|sequence| sequence.wanted), ctx)
+            }
+        };
+        let attended = cached_attention(&q, &keys, [self.heads, self.kv_heads], self.precision)?;
+        self.output(&mut self.activations_after_attention(&x, [q, k, v, attended], Hs::default(), ctx)?, ctx)
     }
 
     /// Queries, keys and values as their layers make them.

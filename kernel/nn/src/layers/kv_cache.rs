@@ -1,133 +1,187 @@
 //! The keys and values of the tokens that a model has read.
 
+use std::sync::Arc;
+
 use candle_core::DType;
+use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
 
-/// The keys and values of one sequence, a pair a layer.
+use crate::ops::CachedKeys;
+
+/// Tokens whose keys and values lie together.
+const BLOCK: usize = 64;
+
+/// The keys and values of one sequence, in blocks of tokens, as Kwon et al. 2023 (arXiv 2309.06180) have them. Sequences
+/// that begin alike share blocks; the one that writes first copies the block that it writes to.
 ///
 /// It can be shortened, so that a text that begins like the one it holds is read from where the two part. A reading
 /// that fails half way leaves it as it was: what counts is [`KvCache::tokens`], and that changes last.
+#[derive(Default)]
 pub struct KvCache {
-    layers: Vec<[Rows; 2]>,
+    blocks: Vec<Arc<Block>>,
     tokens: usize,
 }
 
-impl KvCache {
-    /// An empty cache for so many layers, with room for `room` tokens; it grows if more come.
-    pub fn new(layers: usize, room: usize) -> Self {
-        let rows = || [(); 2].map(|()| Rows { values: None, room });
-        Self { layers: (0..layers).map(|_| rows()).collect(), tokens: 0 }
-    }
+/// For each layer keys and values, `[BLOCK, kv_heads · head_dim]`.
+struct Block {
+    layers: Vec<[Tensor; 2]>,
+}
 
+/// What a block is made of.
+pub(crate) struct KvShape<'a> {
+    pub layers: usize,
+    /// kv_heads · head_dim.
+    pub width: usize,
+    /// Under bf16, keys and values are bf16: half the memory, and half of what a token reads.
+    pub dtype: DType,
+    pub device: &'a Device,
+}
+
+impl KvCache {
     /// How many tokens it holds.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
+    /// One that holds the first `tokens` of these, and shares their blocks.
+    #[must_use]
+    pub fn prefix(&self, tokens: usize) -> Self {
+        let tokens = tokens.min(self.tokens);
+        Self { blocks: self.blocks[..tokens.div_ceil(BLOCK)].to_vec(), tokens }
+    }
+
     /// Forgets all but the first `tokens`.
     pub fn truncate(&mut self, tokens: usize) {
         self.tokens = self.tokens.min(tokens);
+        self.blocks.truncate(self.tokens.div_ceil(BLOCK));
     }
 
-    /// The part of one layer.
-    pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {
-        let [keys, values] = &mut self.layers[index];
-        LayerCache { keys, values, tokens: self.tokens }
+    /// Makes room for `new` tokens behind those that are there.
+    pub(crate) fn reserve(&mut self, new: usize, shape: &KvShape) -> Result<()> {
+        if let Some(block) = self.blocks.get_mut(self.tokens / BLOCK)
+            && Arc::get_mut(block).is_none()
+        {
+            *block = Arc::new(block.copy()?);
+        }
+        while self.blocks.len() * BLOCK < self.tokens + new {
+            self.blocks.push(Arc::new(Block::new(shape)?));
+        }
+        Ok(())
     }
 
-    /// Says that the new tokens have been appended to every layer.
+    /// Writes the keys and values of one layer, `[new, kv_heads · head_dim]`, of tokens for which there is room.
+    pub(crate) fn write(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<()> {
+        let new = k.dim(0)?;
+        let mut written = 0;
+        while written < new {
+            let at = self.tokens + written;
+            let rows = (BLOCK - at % BLOCK).min(new - written);
+            for (stored, rows) in self.blocks[at / BLOCK].layers[layer]
+                .iter()
+                .zip([k.narrow(0, written, rows)?, v.narrow(0, written, rows)?])
+            {
+                stored.slice_set(&rows.contiguous()?, 0, at % BLOCK)?;
+            }
+            written += rows;
+        }
+        Ok(())
+    }
+
+    /// What the last `queries` of the tokens see of one layer, once it has the keys and values of `new` ones.
+    pub(crate) fn keys(&self, layer: usize, new: usize, queries: usize) -> CachedKeys<'_> {
+        let tokens = self.tokens + new;
+        let blocks = &self.blocks[..tokens.div_ceil(BLOCK)];
+        let of = |index: usize| blocks.iter().map(|block| &block.layers[layer][index]).collect();
+        CachedKeys { queries, tokens, k: of(0), v: of(1) }
+    }
+
+    /// Says that every layer has the keys and values of the new tokens.
     pub(crate) fn appended(&mut self, new: usize) {
         self.tokens += new;
     }
 }
 
-/// The keys and values of one layer.
-pub(crate) struct LayerCache<'a> {
-    keys: &'a mut Rows,
-    values: &'a mut Rows,
-    /// How many tokens it holds.
-    tokens: usize,
-}
-
-impl LayerCache<'_> {
-    /// Writes the keys and values, `[new, kv_heads · head_dim]`, of new tokens behind those that are there, and gives
-    /// all of the layer, `[tokens + new, kv_heads · head_dim]`.
-    pub(crate) fn append(self, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((self.keys.put(self.tokens, k)?, self.values.put(self.tokens, v)?))
+impl Block {
+    fn new(shape: &KvShape) -> Result<Self> {
+        let empty = || Tensor::zeros((BLOCK, shape.width), shape.dtype, shape.device);
+        let layers = (0..shape.layers).map(|_| Ok([empty()?, empty()?]));
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
-}
 
-/// Rows that are written one after the other, with room for more.
-struct Rows {
-    /// `[capacity, width]`, once the width is known.
-    values: Option<Tensor>,
-    room: usize,
-}
-
-impl Rows {
-    /// Writes `rows` from row `at` on; gives all rows up to their end.
-    fn put(&mut self, at: usize, rows: &Tensor) -> Result<Tensor> {
-        let (new, width) = rows.dims2()?;
-        let end = at + new;
-        let values = match &self.values {
-            Some(values) if values.dim(0)? >= end => values.clone(),
-            full => {
-                let capacity = full.as_ref().map_or(Ok(self.room), |full| full.dim(0).map(|rows| 2 * rows))?.max(end);
-                let values = Tensor::zeros((capacity, width), DType::F32, rows.device())?;
-                if let Some(full) = full.as_ref().filter(|_| at > 0) {
-                    values.slice_set(&full.narrow(0, 0, at)?, 0, 0)?;
-                }
-                self.values.insert(values).clone()
-            }
-        };
-        values.slice_set(&rows.contiguous()?, 0, at)?;
-        values.narrow(0, 0, end)
+    fn copy(&self) -> Result<Self> {
+        let layers = self.layers.iter().map(|[k, v]| Ok([k.copy()?, v.copy()?]));
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
+    const SHAPE: KvShape = KvShape { layers: 1, width: 2, dtype: DType::F32, device: &Device::Cpu };
+
     fn rows(from: usize, count: usize) -> Tensor {
-        Tensor::arange(2.0 * from as f32, 2.0 * (from + count) as f32, &Device::Cpu)
-            .unwrap()
-            .reshape((count, 2))
-            .unwrap()
+        let numbers = Tensor::arange(2.0 * from as f32, 2.0 * (from + count) as f32, &Device::Cpu);
+        numbers.unwrap().reshape((count, 2)).unwrap()
     }
 
-    fn append(cache: &mut KvCache, from: usize, count: usize) -> Tensor {
-        let (k, v) = cache.layer(0).append(&rows(from, count), &rows(from + 100, count)).unwrap();
-        assert_eq!((&v - &k).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), vec![200.0; 2 * k.dims()[0]]);
-        k
+    fn append(cache: &mut KvCache, from: usize, count: usize) {
+        cache.reserve(count, &SHAPE).unwrap();
+        cache.write(0, &rows(from, count), &rows(from + 1000, count)).unwrap();
+        cache.appended(count);
     }
 
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    /// The first number of each key.
+    fn keys(cache: &KvCache) -> Vec<usize> {
+        let CachedKeys { tokens, k, v, .. } = cache.keys(0, 0, 1);
+        let all = |blocks: &[&Tensor]| Tensor::cat(blocks, 0).unwrap().to_vec2::<f32>().unwrap();
+        let numbers = all(&k).into_iter().zip(all(&v)).take(tokens);
+        let number = |(k, v): (Vec<f32>, Vec<f32>)| {
+            assert_eq!(v[1] - k[1], 2000.0);
+            k[0] as usize / 2
+        };
+        numbers.map(number).collect()
+    }
+
+    fn range(parts: &[std::ops::Range<usize>]) -> Vec<usize> {
+        parts.iter().cloned().flatten().collect()
     }
 
     #[test]
-    fn it_grows_past_its_room_and_can_be_shortened() {
-        let mut cache = KvCache::new(1, 2);
-        assert_eq!(values(&append(&mut cache, 0, 2)), values(&rows(0, 2)));
-        cache.appended(2);
-        assert_eq!(values(&append(&mut cache, 2, 5)), values(&rows(0, 7)));
-        cache.appended(5);
-        cache.truncate(3);
-        assert_eq!(cache.tokens(), 3);
-        let expected = [values(&rows(0, 3)), values(&rows(50, 1))].concat();
-        assert_eq!(values(&append(&mut cache, 50, 1)), expected);
+    fn it_grows_block_by_block_and_can_be_shortened() {
+        let mut cache = KvCache::default();
+        append(&mut cache, 0, 3);
+        append(&mut cache, 3, 2 * BLOCK);
+        assert_eq!(keys(&cache), (0..2 * BLOCK + 3).collect::<Vec<_>>());
+        cache.truncate(BLOCK + 1);
+        append(&mut cache, 500, 2);
+        assert_eq!(keys(&cache), range(&[0..BLOCK + 1, 500..502]));
+        cache.truncate(1000);
+        assert_eq!(cache.tokens(), BLOCK + 3);
     }
 
     #[test]
     fn what_was_not_read_to_the_end_does_not_count() {
-        let mut cache = KvCache::new(1, 8);
+        let mut cache = KvCache::default();
         append(&mut cache, 0, 2);
-        cache.appended(2);
-        append(&mut cache, 30, 4);
-        assert_eq!(values(&append(&mut cache, 2, 1)), values(&rows(0, 3)));
+        cache.reserve(BLOCK, &SHAPE).unwrap();
+        cache.write(0, &rows(300, BLOCK), &rows(1300, BLOCK)).unwrap();
+        append(&mut cache, 2, 1);
+        assert_eq!(keys(&cache), (0..3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn sequences_that_begin_alike_share_blocks_and_do_not_see_each_others_tokens() {
+        let mut first = KvCache::default();
+        append(&mut first, 0, BLOCK + 10);
+        let (mut second, third) = (first.prefix(BLOCK + 5), first.prefix(BLOCK));
+        assert!(Arc::ptr_eq(&first.blocks[0], &second.blocks[0]) && third.blocks.len() == 1);
+        append(&mut second, 500, 3);
+        append(&mut first, BLOCK + 10, 1);
+        assert_eq!(keys(&first), (0..BLOCK + 11).collect::<Vec<_>>());
+        assert_eq!(keys(&second), range(&[0..BLOCK + 5, 500..503]));
+        assert_eq!(keys(&third), (0..BLOCK).collect::<Vec<_>>());
+        assert!(Arc::ptr_eq(&first.blocks[0], &second.blocks[0]), "what is full is never copied");
     }
 }

@@ -15,8 +15,10 @@ use crate::ops::linear;
 use crate::ops::linear_backward;
 use crate::quantize::QuantizationBit;
 
+use super::adapter_rows::AdapterRows;
 use super::decode_weights::DecodeWeights;
 use super::low_rank::ActiveLora;
+use super::low_rank::in_dtype;
 use super::parameter::Matrix;
 use super::parameter::Vector;
 
@@ -25,6 +27,8 @@ use super::parameter::Vector;
 pub struct ForwardContext<'a> {
     /// The adapter that is on; none runs the base model.
     pub adapter: Option<&'a Adapter>,
+    /// In its place, if rows have different adapters: those of all rows. Nothing of them trains then.
+    pub batch: &'a [AdapterRows<'a>],
     /// In training, what dropout masks are drawn from. The same run number gives the same masks, so that a
     /// layer that is rebuilt in the backward pass is the layer of the forward pass.
     pub dropout: Option<DropoutRun>,
@@ -78,6 +82,9 @@ impl Linear {
 
     /// `x` is `[T, in]`, the result `[T, out]`, and beside it h, `[T, r]`, if an adapter is on this layer.
     pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<(Tensor, Option<Tensor>)> {
+        if !ctx.batch.is_empty() {
+            return Ok((self.forward_batch(x, ctx)?, None));
+        }
         let bias = self.bias.as_ref().map(|bias| bias.values(ctx));
         Ok(match self.active(ctx) {
             Some(lora) => {
@@ -86,6 +93,26 @@ impl Linear {
             }
             None => (linear(x, self.multiplier(ctx), bias, None, self.precision, self.y_dtype)?, None),
         })
+    }
+
+    /// The same for rows with different adapters: one matmul with the weights of the checkpoint, and to the rows of each
+    /// adapter what is its own.
+    fn forward_batch(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        let product = linear(x, self.of_checkpoint(ctx), None, None, self.precision, DType::F32)?;
+        let mut parts = Vec::with_capacity(ctx.batch.len());
+        let mut first = 0;
+        for part in ctx.batch {
+            let own = ctx.alone(part);
+            let (x, product) = (x.narrow(0, first, part.rows)?, product.narrow(0, first, part.rows)?);
+            first += part.rows;
+            let bias = self.bias.as_ref().map(|bias| bias.values(own));
+            parts.push(match self.active(own) {
+                _ if self.weight.trained(own).is_some() => self.forward(&x, own)?.0,
+                Some(lora) => lora.added_to(&product, &x, bias)?,
+                None => in_dtype(bias.map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))?, self.y_dtype)?,
+            });
+        }
+        Tensor::cat(&parts, 0)
     }
 
     /// Given the input of the forward pass, its h if that was kept, and the gradient dy of its result: adds the gradients of

@@ -68,6 +68,20 @@ impl ActiveLora<'_> {
         Ok((in_dtype(y, self.y_dtype)?, h))
     }
 
+    /// y without dropout, given x Wᵀ.
+    pub(super) fn added_to(&self, product: &Tensor, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let h = self.h(x)?;
+        let y = match &self.lora.magnitude {
+            None => {
+                let (h, b) = self.with_initial(&h, x)?;
+                let y = add(product, &lora_down(&h, &b, 1.0, self.precision)?)?;
+                bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?
+            }
+            Some(magnitude) => scale_columns(&add(product, &self.up(&h)?)?, &self.factors(magnitude)?, bias)?,
+        };
+        in_dtype(y, self.y_dtype)
+    }
+
     /// Adds the gradients of A, B and the magnitudes, and returns dx. h is that of the forward pass, and is recomputed if
     /// it was not kept.
     ///
@@ -205,6 +219,6 @@ impl ActiveLora<'_> {
 }
 
 /// x, rounded if that is its dtype.
-fn in_dtype(x: Tensor, dtype: DType) -> Result<Tensor> {
+pub(super) fn in_dtype(x: Tensor, dtype: DType) -> Result<Tensor> {
     if x.dtype() == dtype { Ok(x) } else { rounded(&x) }
 }

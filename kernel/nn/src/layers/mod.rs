@@ -7,6 +7,8 @@
 //! took a matrix product to compute, and gradients of adapters are added straight into the sums of the accumulation
 //! window. candle's tensors remain the container.
 
+mod adapter_rows;
+mod cached_sequence;
 mod decode_weights;
 mod decoder;
 mod decoder_input;
@@ -22,6 +24,8 @@ mod text_config;
 mod text_model;
 pub mod vision;
 
+pub use adapter_rows::AdapterRows;
+pub use cached_sequence::CachedSequence;
 pub use decode_weights::DecodeWeights;
 pub use decoder::CheckpointPlan;
 pub use decoder::DecoderGradients;

@@ -65,6 +65,9 @@ pub struct Norm {
 
 impl Norm {
     pub fn forward(&self, x: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        if !ctx.batch.is_empty() && ctx.any(|ctx| self.trains(ctx)) {
+            return ctx.by_adapter(x, |x, ctx| self.forward(x, ctx));
+        }
         let weight = self.weight.values(ctx);
         match &self.bias {
             Some(bias) => layer_norm(x, weight, bias.values(ctx), self.eps),

@@ -17,11 +17,15 @@ use crate::ops::Rotary;
 use crate::ops::Weight;
 use crate::ops::add_embedding_gradient;
 use crate::ops::linear;
+use crate::ops::operand_dtype;
 
+use super::cached_sequence::CachedSequence;
+use super::cached_sequence::adapter_rows;
+use super::cached_sequence::wanted_rows;
 use super::decode_weights::DecodeWeights;
 use super::decoder_input::DecoderInput;
 use super::decoder_layer::DecoderLayer;
-use super::kv_cache::KvCache;
+use super::kv_cache::KvShape;
 use super::linear::ForwardContext;
 use super::linear::Linear;
 use super::loader::Loader;
@@ -168,6 +172,9 @@ impl TextModel {
 
     /// Logits `[T, vocabulary]` of normed hidden states.
     pub fn logits(&self, normed: &Tensor, ctx: ForwardContext) -> Result<Tensor> {
+        if !ctx.batch.is_empty() && ctx.any(|ctx| self.trained_head(ctx).is_some()) {
+            return ctx.by_adapter(normed, |normed, ctx| self.logits(normed, ctx));
+        }
         linear(normed, self.lm_head(ctx), None, None, self.precision, DType::F32)
     }
 
@@ -199,27 +206,46 @@ impl TextModel {
         Tensor::from_vec(embeddings, (tokens, hidden), &self.device)
     }
 
-    /// Reads new tokens of one sequence into `cache` and gives the hidden states of the last `wanted` before the final norm, `[wanted, hidden]`: the last layer need not make those of the others.
+    /// Reads the next tokens of `sequences`, whose inputs lie end to end, into their caches; gives the logits of the tokens
+    /// that follow those that are wanted, `[wanted, vocabulary]`. The last layer and the head make only their rows.
     ///
     /// # Errors
-    /// Whatever candle reports; a stop. The cache then is as it was.
-    pub fn read(
+    /// Whatever candle reports; a stop. The caches then are as they were.
+    pub fn next_logits(
         &self,
         input: DecoderInput,
         rotary: &Rotary,
-        cache: &mut KvCache,
-        wanted: usize,
+        sequences: &mut [CachedSequence],
         ctx: ForwardContext,
     ) -> crate::Result<Tensor> {
+        let Self { config, layers, device, .. } = self;
+        let (width, dtype) = (config.num_key_value_heads * config.head_dim, operand_dtype(self.precision));
+        let shape = KvShape { layers: layers.len(), width, dtype, device };
+        for sequence in &mut *sequences {
+            sequence.cache.reserve(sequence.new, &shape)?;
+        }
+        let [all, of_wanted] = adapter_rows(sequences);
+        let (of_wanted, ctx) = (ctx.of_rows(&of_wanted), ctx.of_rows(&all));
+        let wanted = wanted_rows(sequences).map(|rows| Tensor::new(rows, device)).transpose()?;
         let mut x = self.rows(input.embeddings)?;
-        let tokens = x.dim(0)?;
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, layer) in layers.iter().enumerate() {
             ctx.check_cancelled()?;
-            let wanted = if index + 1 == self.layers.len() { wanted.min(tokens) } else { tokens };
-            x = layer.forward_cached(&x, rotary, cache.layer(index), wanted, ctx)?;
+            let wanted = wanted.as_ref().filter(|_| index + 1 == layers.len()).map(|rows| (rows, of_wanted));
+            x = layer.forward_cached(index, &x, rotary, sequences, wanted, ctx)?;
             x = input.deepstack.add(index, x)?;
         }
-        cache.appended(tokens);
-        Ok(x)
+        for sequence in sequences {
+            sequence.cache.appended(sequence.new);
+        }
+        match x.dim(0)? {
+            0 => Ok(Tensor::zeros((0, config.vocab_size), DType::F32, device)?),
+            _ => Ok(self.logits(&self.norm(&x, of_wanted)?, of_wanted)?),
+        }
+    }
+
+    /// Of a token, how many bytes its keys and values take.
+    pub fn kv_bytes(&self) -> usize {
+        let TextConfig { num_key_value_heads, head_dim, .. } = self.config;
+        2 * self.layers.len() * num_key_value_heads * head_dim * operand_dtype(self.precision).size_in_bytes()
     }
 }

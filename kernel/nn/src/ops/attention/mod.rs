@@ -1,7 +1,7 @@
 //! Scaled dot-product attention over packed sequences, with grouped heads.
 
 mod backward;
-mod decode;
+mod cached;
 mod forward;
 mod on_device;
 mod segments;
@@ -17,6 +17,7 @@ use super::error::OpError;
 use super::on_device::is_on_device;
 use super::vector::exp_of_row;
 
+pub use cached::{CachedKeys, cached_attention};
 pub use segments::Segments;
 
 const OP: &str = "attention";
@@ -28,8 +29,8 @@ const OP: &str = "attention";
 /// grouped as Ainslie et al. 2023 (arXiv 2305.13245). Scores are made for a block of queries at a time and made
 /// again in the backward pass, as Dao et al. 2022 (arXiv 2205.14135) do, so memory grows with T and not with T².
 ///
-/// `precision` is that of the two matmuls; with one query a segment, as in generation, they are f32. Heads that do
-/// not divide the widths, or segments that do not cover the rows, are an error.
+/// `precision` is that of the two matmuls. Heads that do not divide the widths, or segments that do not cover the rows,
+/// are an error.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -45,8 +46,7 @@ pub fn attention(
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let (rows, width) = matrix(OP, "q", &q)?;
     let (q, k, v) = (borrow(OP, "q", &q)?, borrow(OP, "k", &k)?, borrow(OP, "v", &v)?);
-    let one_query_each = op.segments.iter().all(|segment| segment.q.len() == 1);
-    tensor(if one_query_each { op.decode(&q, &k, &v) } else { op.forward(&q, &k, &v) }, rows, width)
+    tensor(op.forward(&q, &k, &v), rows, width)
 }
 
 /// The gradients of q, k and v, given the o that [`attention`] made of them and its gradient.
@@ -97,12 +97,7 @@ impl Attention {
     ) -> Result<Self> {
         let (q_rows, q_width) = matrix(OP, "q", q)?;
         let (k_rows, _) = matrix(OP, "k", k)?;
-        let divided = heads > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads);
-        if !divided || !q_width.is_multiple_of(heads) || q_width == 0 {
-            let problem = format!("{heads} heads over {kv_heads} key heads do not divide rows of {q_width} elements");
-            return Err(OpError::Argument { op: OP, problem }.into());
-        }
-        let head_dim = q_width / heads;
+        let head_dim = head_dim(q_width, [heads, kv_heads])?;
         expect_shape(OP, "k", k, k_rows, kv_heads * head_dim)?;
         expect_shape(OP, "v", v, k_rows, kv_heads * head_dim)?;
         segments.check(q_rows, k_rows).map_err(|problem| OpError::Argument { op: OP, problem })?;
@@ -150,6 +145,16 @@ impl Attention {
         });
         packed
     }
+}
+
+/// The width of a head, of which so many make a row of `width` elements.
+fn head_dim(width: usize, [heads, kv_heads]: [usize; 2]) -> Result<usize> {
+    let divided = heads > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads);
+    if !divided || !width.is_multiple_of(heads) || width == 0 {
+        let problem = format!("{heads} heads over {kv_heads} key heads do not divide rows of {width} elements");
+        return Err(OpError::Argument { op: OP, problem }.into());
+    }
+    Ok(width / heads)
 }
 
 /// The most queries of a block.

@@ -66,21 +66,71 @@ fn empty_segments_do_no_harm() {
 }
 
 #[test]
-fn one_query_each_takes_the_decoding_path_and_still_has_gradients() {
+fn one_query_each_has_gradients() {
     check_against_reference(&[0, 1], &[0, 7], true, 4, 2, 5);
     check_against_reference(&[0, 1, 2, 3], &[0, 4, 5, 8], false, 4, 1, 3);
 }
 
+/// x in blocks of so many rows, the last one with rows that hold nothing.
+fn blocks(x: &Tensor, rows: usize, dtype: DType) -> Vec<Tensor> {
+    let (tokens, width) = x.dims2().unwrap();
+    let empty = Tensor::full(9f32, (tokens.next_multiple_of(rows) - tokens, width), &Device::Cpu).unwrap();
+    let all = Tensor::cat(&[x, &empty], 0).unwrap().to_dtype(dtype).unwrap();
+    all.chunk(all.dim(0).unwrap() / rows, 0).unwrap().iter().map(|block| block.copy().unwrap()).collect()
+}
+
 #[test]
-fn decoding_equals_the_last_row_of_the_whole_sequence() {
-    let (tokens, heads, kv_heads, head_dim) = (700, 8, 2, 128);
-    let [q, k, v] = packed(tokens, heads, kv_heads, head_dim);
-    let all = attention(&q, &k, &v, &whole(tokens, true), [heads, kv_heads], Precision::F32).unwrap();
-    let cached = Segments { q: [0, 1].into(), k: [0, tokens].into(), causal: true };
-    let last = q.narrow(0, tokens - 1, 1).unwrap();
-    let decoded = attention(&last, &k, &v, &cached, [heads, kv_heads], Precision::F32).unwrap();
-    let difference = (decoded - all.narrow(0, tokens - 1, 1).unwrap()).unwrap();
-    assert!(difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
+fn cached_queries_equal_the_last_rows_of_their_whole_sequences() {
+    let (heads, kv_heads, head_dim) = (8, 2, 32);
+    for dtype in [DType::F32, DType::BF16] {
+        // Tokens and queries: one, a few, many, all.
+        let sizes = [(70, 1), (33, 5), (3, 3), (150, 40), (64, 64), (200, 16)];
+        let sequences: Vec<_> = sizes
+            .iter()
+            .map(|&(tokens, _)| {
+                let [q, k, v] = packed(tokens, heads, kv_heads, head_dim);
+                [q, k.to_dtype(dtype).unwrap(), v.to_dtype(dtype).unwrap()].map(|x| x.to_dtype(DType::F32).unwrap())
+            })
+            .collect();
+        let stored: Vec<_> = sequences.iter().map(|[_, k, v]| [blocks(k, 16, dtype), blocks(v, 16, dtype)]).collect();
+        let keys = |index: usize| {
+            let (tokens, queries) = sizes[index];
+            let [k, v] = &stored[index];
+            CachedKeys { queries, tokens, k: k.iter().collect(), v: v.iter().collect() }
+        };
+        let q = |index: usize| sequences[index][0].narrow(0, sizes[index].0 - sizes[index].1, sizes[index].1).unwrap();
+        let all: Vec<Tensor> = (0..sizes.len()).map(q).collect();
+        let attend =
+            |q: &Tensor, keys: &[CachedKeys]| cached_attention(q, keys, [heads, kv_heads], Precision::F32).unwrap();
+        for made in
+            both_ways(|| attend(&Tensor::cat(&all, 0).unwrap(), &(0..sizes.len()).map(keys).collect::<Vec<_>>()))
+        {
+            let mut first = 0;
+            for (index, &(tokens, queries)) in sizes.iter().enumerate() {
+                let [q, k, v] = &sequences[index];
+                let whole = attention(q, k, v, &whole(tokens, true), [heads, kv_heads], Precision::F32).unwrap();
+                let found = made.narrow(0, first, queries).unwrap();
+                first += queries;
+                compare("cached", &found, &whole.narrow(0, tokens - queries, queries).unwrap());
+            }
+        }
+        let batch = attend(&Tensor::cat(&all, 0).unwrap(), &(0..sizes.len()).map(keys).collect::<Vec<_>>());
+        let alone = attend(&all[1].narrow(0, 4, 1).unwrap(), &[CachedKeys { queries: 1, ..keys(1) }]);
+        let bits = |x: Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(bits(batch.narrow(0, 5, 1).unwrap()), bits(alone), "a query's output does not depend on the others");
+    }
+}
+
+#[test]
+fn cached_keys_that_do_not_fit_are_refused() {
+    let [q, k, v] = packed(6, 4, 2, 4);
+    let refuse = |queries, tokens, k: &Tensor| {
+        let keys = CachedKeys { queries, tokens, k: vec![k], v: vec![&v] };
+        cached_attention(&q, &[keys], [4, 2], Precision::F32).unwrap_err().to_string()
+    };
+    assert!(refuse(5, 6, &k).contains("6 queries do not fit"));
+    assert!(refuse(6, 7, &k).contains("6 queries do not fit"));
+    assert!(refuse(6, 6, &q).contains("6 queries do not fit"));
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! The answers to one question, which are made together and told one after the other.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+use std::time::Instant;
+
+use tunebook_data::DecodeStream;
+
+use crate::conversation::RunContext;
+use crate::error::Result;
+use crate::event::Context;
+use crate::event::Event;
+use crate::generate::Answer;
+use crate::generate::Generated;
+use crate::generate::Generator;
+use crate::generate::Request;
+use crate::generate::Requests;
+use crate::generate::free_bytes;
+use crate::generate::most;
+use crate::prefix::Prefix;
+use crate::report::AnswerEnd;
+use crate::report::ChatReport;
+use crate::report::ComparedAnswer;
+
+/// The answers so far. The pieces of the first one that has not ended are told as they come; the others wait their turn.
+pub(crate) struct Answers<'a> {
+    requests: VecDeque<Request<'a>>,
+    list: Vec<Growing<'a>>,
+    /// The one that is being told.
+    telling: usize,
+    start: Instant,
+    cx: &'a Context<'a>,
+}
+
+struct Growing<'a> {
+    /// By which it is announced; none announces nothing.
+    name: Option<String>,
+    pieces: DecodeStream<'a>,
+    report: ChatReport,
+    has_ended: bool,
+}
+
+impl<'a> Answers<'a> {
+    /// To a question that was asked at `start`.
+    pub(crate) fn new(start: Instant, cx: &'a Context<'a>) -> Self {
+        Self { requests: VecDeque::new(), list: Vec::new(), telling: 0, start, cx }
+    }
+
+    /// How many there are to be.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// One more answer, to a request whose id is the number of those before it.
+    pub(crate) fn ask(&mut self, name: Option<String>, request: Request<'a>, run: RunContext<'a>) {
+        let report = ChatReport {
+            text: String::new(),
+            end: AnswerEnd::Interrupted,
+            prompt_tokens: request.prompt.input_ids.len(),
+            cached_tokens: 0,
+            new_tokens: 0,
+            first_token: None,
+            elapsed: Duration::ZERO,
+        };
+        self.list.push(Growing { name, pieces: run.model.tokenizer.decode_stream(true), report, has_ended: false });
+        self.requests.push_back(request);
+    }
+
+    /// Generates them, as far as they come before a stop.
+    ///
+    /// # Errors
+    /// As [`Generator::run`].
+    pub(crate) fn generate(mut self, prefix: &mut Prefix, run: RunContext<'a>) -> Result<Vec<ComparedAnswer>> {
+        let RunContext { model, settings, labels, .. } = run;
+        self.announce();
+        let cx = self.cx;
+        let generator = Generator { model, most: most(settings), labels, free: &|| free_bytes(model) };
+        generator.run(prefix, &mut self, &|| cx.is_cancelled())?;
+        let answer = |answer: Growing| ComparedAnswer { name: answer.name.unwrap_or_default(), report: answer.report };
+        Ok(self.list.into_iter().map(answer).collect())
+    }
+
+    /// Begins to tell an answer with what is there of it.
+    fn announce(&self) {
+        let Some(Growing { name, report, .. }) = self.list.get(self.telling) else { return };
+        if let Some(name) = name {
+            self.cx.emit(Event::Answering(name.clone()));
+        }
+        if !report.text.is_empty() {
+            self.cx.emit(Event::Text(report.text.clone()));
+        }
+    }
+}
+
+impl<'a> Requests<'a> for Answers<'a> {
+    fn next(&mut self) -> Result<Option<Request<'a>>> {
+        Ok(self.requests.pop_front())
+    }
+
+    fn hear(&mut self, id: usize, generated: Generated) -> Result<()> {
+        let Growing { pieces, report, has_ended, .. } = &mut self.list[id];
+        report.elapsed = self.start.elapsed();
+        match generated {
+            Generated::Token(token) => {
+                let piece = pieces.push(token)?;
+                report.text.push_str(&piece);
+                report.new_tokens += 1;
+                report.first_token.get_or_insert(report.elapsed);
+                if id == self.telling && !piece.is_empty() {
+                    self.cx.emit(Event::Text(piece));
+                }
+            }
+            Generated::End(Answer { end, cached_tokens }) => {
+                (report.end, report.cached_tokens, *has_ended) = (end, cached_tokens, true);
+                while self.list.get(self.telling).is_some_and(|answer| answer.has_ended) {
+                    self.telling += 1;
+                    self.announce();
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! How many tokens are worth drafting: none, where drafts are not accepted or rows are not cheap.
+
+use crate::report::AnswerEnd;
+use crate::sequence::Chunk;
+
+/// Decides by what drafts have brought, and by what passes have taken.
+pub(crate) struct DraftLength {
+    /// Of the drafted tokens that were looked at, those that were accepted; both fade, so that the last ones count most.
+    accepted: f64,
+    looked_at: f64,
+    /// The time of a pass with so many rows, in seconds, averaged; none where there was no such pass yet.
+    seconds: [Option<f64>; MOST_ROWS + 1],
+    /// Passes without drafts until it is tried again.
+    pause: usize,
+    left: usize,
+}
+
+/// The lengths that it chooses from.
+const LENGTHS: [usize; 4] = [0, 1, 3, 7];
+/// The most rows of a pass with drafts: up to there, reading the weights takes most of the time.
+const MOST_ROWS: usize = 8;
+/// What a value still counts after the next one.
+const FADING: f64 = 0.85;
+/// The first and the longest pause.
+const PAUSES: [usize; 2] = [8, 128];
+/// How much longer a pass is taken to be for another row, as long as none was measured.
+const A_ROW: f64 = 0.03;
+
+impl Default for DraftLength {
+    fn default() -> Self {
+        Self { accepted: 1.0, looked_at: 2.0, seconds: [None; MOST_ROWS + 1], pause: PAUSES[0], left: 0 }
+    }
+}
+
+impl DraftLength {
+    /// The length for the next pass of so many sequences.
+    pub(crate) fn choose(&mut self, sequences: usize) -> usize {
+        let fitting = LENGTHS.into_iter().filter(|length| sequences * (1 + length) <= MOST_ROWS);
+        // The tokens that come of a draft, if each is accepted with probability p: 1 + p + p² + …
+        let p = self.accepted / self.looked_at;
+        let rate = |length: usize| {
+            let tokens: f64 = (0..=length as i32).map(|place| p.powi(place)).sum();
+            tokens / self.time(sequences, sequences * (1 + length))
+        };
+        let best = fitting.clone().max_by(|a, b| rate(*a).total_cmp(&rate(*b))).unwrap_or(0);
+        if best > 0 {
+            return best;
+        }
+        if self.left > 0 {
+            self.left -= 1;
+            return 0;
+        }
+        self.left = self.pause;
+        fitting.min_by_key(|length| length.abs_diff(1)).unwrap_or(0)
+    }
+
+    /// What a pass of so many rows takes, beside one without drafts.
+    fn time(&self, sequences: usize, rows: usize) -> f64 {
+        let known = |rows: usize| self.seconds.get(rows).copied().flatten();
+        let without = known(sequences).unwrap_or(1.0);
+        known(rows).unwrap_or(without * (1.0 + A_ROW * (rows - sequences) as f64))
+    }
+
+    /// What has become of a pass: which tokens were read, which were chosen, and how long it took.
+    pub(crate) fn observe(&mut self, chunks: &[Chunk], chosen: &[(Vec<u32>, Option<AnswerEnd>)], seconds: f64) {
+        let rows: usize = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
+        if chunks.iter().all(|chunk| chunk.wanted == chunk.tokens.len())
+            && let Some(average) = self.seconds.get_mut(rows)
+        {
+            *average = Some(average.map_or(seconds, |average| FADING * average + (1.0 - FADING) * seconds));
+        }
+        let (mut accepted, mut looked_at) = (0, 0);
+        for (chunk, (chosen, end)) in chunks.iter().zip(chosen).filter(|(chunk, _)| chunk.drafted > 0) {
+            // The last chosen token is the model's own, unless the answer has ended.
+            let right = chosen.len() - usize::from(end.is_none());
+            accepted += right;
+            looked_at += chunk.drafted.min(right + 1);
+        }
+        if looked_at == 0 {
+            return;
+        }
+        self.accepted = FADING * self.accepted + accepted as f64;
+        self.looked_at = FADING * self.looked_at + looked_at as f64;
+        self.pause = if accepted > 0 { PAUSES[0] } else { PAUSES[1].min(2 * self.pause) };
+    }
+}
