@@ -42,6 +42,22 @@ impl Args {
         self.options.iter().filter(move |(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The value of an option that is a number of things.
+    ///
+    /// # Errors
+    /// It is no whole number above 0.
+    pub fn number(&self, name: &str, verb: &Verb) -> Result<Option<usize>> {
+        let number = |text: &str| match text.parse() {
+            Ok(number @ 1..) => Ok(number),
+            _ => Err(verb.usage_error(localized!(
+                "{name} must be an integer of at least 1, not `{text}`",
+                "{name} 应为不小于 1 的整数，而不是 `{text}`",
+                text = quote(text)
+            ))),
+        };
+        self.options(name).next().map(number).transpose()
+    }
+
     /// The word at `index` as a whole number.
     ///
     /// # Errors

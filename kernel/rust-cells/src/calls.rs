@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use crossbeam_channel::bounded;
 use tunebook_client::Adapter;
+use tunebook_client::Answer;
 use tunebook_client::Data;
 use tunebook_client::Evaluation;
 use tunebook_client::Model;
@@ -31,6 +32,7 @@ use tunebook_commands::run;
 use tunebook_engine::Session;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::AnswerEnd;
+use tunebook_engine::report::ComparedAnswer;
 use tunebook_engine::report::EvaluationRecord;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TensorReport;
@@ -135,9 +137,24 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
             other => unexpected(&other),
         },
         Request::Predict {} => predict(session, cx)?,
+        Request::ChatN { text, images, n } => {
+            let line = format!("chat n={n} {}{}", of_images(&images), quoted(&text));
+            match silently(line, session)? {
+                // One answer is told as such.
+                Output::Answer(report) => answers(1, vec![ComparedAnswer { name: "1".to_string(), report }], cx),
+                Output::Compared(report) => answers(report.asked, report.answers, cx),
+                Output::Conversation => return Err(Error::NobodyToTalk),
+                other => unexpected(&other),
+            }
+        }
+        Request::Compare { text, images } => {
+            match silently(format!("compare {}{}", of_images(&images), quoted(&text)), session)? {
+                Output::Compared(report) => answers(report.asked, report.answers, cx),
+                other => unexpected(&other),
+            }
+        }
         Request::Chat { text, images, .. } => {
-            let images: String = images.iter().map(|image| format!("image={} ", quoted(image))).collect();
-            match silently(format!("chat {images}{}", quoted(&text)), session)? {
+            match silently(format!("chat {}{}", of_images(&images), quoted(&text)), session)? {
                 Output::Answer(report) if report.end == AnswerEnd::Interrupted => stopped(cx.lang()),
                 Output::Answer(report) => value(report.text),
                 Output::Conversation => return Err(Error::NobodyToTalk),
@@ -160,6 +177,20 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
         }
         Request::Hello { .. } | Request::Stderr { .. } | Request::Failed { .. } => value(()),
     })
+}
+
+/// As options of a command.
+fn of_images(images: &[String]) -> String {
+    images.iter().map(|image| format!("image={} ", quoted(image))).collect()
+}
+
+/// The texts of so many answers, unless they were stopped.
+fn answers(asked: usize, answers: Vec<ComparedAnswer>, cx: &CommandContext) -> Part {
+    if answers.len() < asked || answers.iter().any(|answer| answer.report.end == AnswerEnd::Interrupted) {
+        return stopped(cx.lang());
+    }
+    let answer = |answer: ComparedAnswer| Answer { name: answer.name, text: answer.report.text };
+    value(answers.into_iter().map(answer).collect::<Vec<_>>())
 }
 
 fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Part> {

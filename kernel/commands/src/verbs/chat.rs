@@ -19,7 +19,7 @@ use crate::verb::VerbOption;
 pub(super) static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
-    usage: "chat [image=FILE… temperature= top_p= max_new_tokens= …] TEXT | clear",
+    usage: "chat [image=FILE… n= temperature= top_p= max_new_tokens= …] TEXT | clear",
     help: localized(
         "ask the model, with images if you like; without TEXT: open a conversation",
         "向模型提问，可带图片；不\
@@ -30,10 +30,12 @@ pub(super) static VERB: Verb = Verb {
          message to message until `chat clear`. Ctrl-C stops an answer and keeps the part that is there. Images are \
          placed before the text, or where it says <image>; images of the datasets can be given by the paths used \
          there. The system prompt is default_system, or else the one that all samples of the data share; a new one \
-         takes effect with the next message.",
+         takes effect with the next message. n=4 gives four answers, each with its own seed, and the conversation goes \
+         on with the first.",
         "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已生成的部分保留。图片\
          放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接写数据集中的路径。系统提示词是 \
-         default_system，没有设置则是数据中所有样本共有的；更换后从下一条消息起生效。",
+         default_system，没有设置则是数据中所有样本共有的；更换后从下一条消息起生效。n=4 给出四个回答，随机种子各不相\
+         同，对话接着第一个继续。",
     ),
     examples: &[
         ("chat image=cat.png What's this?", localized("one image", "一张图片")),
@@ -50,16 +52,28 @@ pub(super) static VERB: Verb = Verb {
             "chat default_system=\"You are a botanist.\" What's this?",
             localized("with a system prompt, which stays set", "设置系统提示词，之后保持"),
         ),
+        (
+            "chat n=4 temperature=1 image=cat.png Write a caption.",
+            localized("four answers side by side", "四个回答，并排显示"),
+        ),
         ("chat clear", localized("clears the conversation", "清空对话")),
         ("chat", localized("each line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
     takes: Takes::Text,
-    options: &[VerbOption {
-        name: "image",
-        help: localized("Image for the message; can be repeated.", "消息所带的图片；可以写多个。"),
-        repeats: true,
-        complete: Complete::Files,
-    }],
+    options: &[
+        VerbOption {
+            name: "image",
+            help: localized("Image for the message; can be repeated.", "消息所带的图片；可以写多个。"),
+            repeats: true,
+            complete: Complete::Files,
+        },
+        VerbOption {
+            name: "n",
+            help: localized("How many answers to give.", "给出几个回答。"),
+            repeats: false,
+            complete: Complete::Nothing,
+        },
+    ],
     settings: &[Group::Prompt, Group::Generation, Group::Pictures],
     complete: |_| Complete::Words(&["clear"]),
     run,
@@ -80,7 +94,10 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
         }
         (text, _) => {
             images.iter().for_each(|image| (cx.show)(Output::Picture(image.clone())));
-            Ok(Output::Answer(session.chat(text, &images, &cx.context)?))
+            match args.number("n", &VERB)? {
+                None | Some(1) => Ok(Output::Answer(session.chat(text, &images, &cx.context)?)),
+                Some(n) => Ok(Output::Compared(session.chat_n(text, &images, n, &cx.context)?)),
+            }
         }
     }
 }

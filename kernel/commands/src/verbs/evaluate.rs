@@ -2,11 +2,9 @@
 
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
-use tunebook_quote::quote;
 
 use crate::error::Result;
 use crate::lang::localized;
-use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::verb::CommandContext;
@@ -116,13 +114,5 @@ pub(super) fn data_sets(args: &Args) -> Vec<String> {
 /// # Errors
 /// It is no whole number above 0.
 pub(super) fn most(args: &Args, verb: &Verb) -> Result<Option<usize>> {
-    let number = |text: &str| match text.parse() {
-        Ok(number @ 1..) => Ok(number),
-        _ => Err(verb.usage_error(localized!(
-            "max_samples must be an integer of at least 1, not `{text}`",
-            "max_samples 应为不小于 1 的整数，而不是 `{text}`",
-            text = quote(text)
-        ))),
-    };
-    args.options(MAX_SAMPLES.name).next().map(number).transpose()
+    args.number(MAX_SAMPLES.name, verb)
 }

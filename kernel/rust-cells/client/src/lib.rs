@@ -41,6 +41,7 @@ pub use error::Error;
 pub use error::Kind;
 pub use error::Result;
 pub use records::Adapter;
+pub use records::Answer;
 pub use records::Data;
 pub use records::Evaluation;
 pub use records::Model;

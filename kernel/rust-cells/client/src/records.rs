@@ -98,6 +98,15 @@ record! {
 }
 
 record! {
+    /// One of the answers to a question.
+    pub struct Answer {
+        /// The adapter's name, or `base`; or the number of the answer.
+        pub name: String,
+        pub text: String,
+    }
+}
+
+record! {
     /// Answers to held-out samples, and how near they come to those that were expected.
     pub struct Predictions {
         pub predictions: Vec<Prediction>,

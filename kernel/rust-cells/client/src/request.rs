@@ -32,6 +32,10 @@ choice! {
         Predict {} = 12,
         /// Answer: the text, which comes in pieces as well if `streamed`.
         Chat { text: String, images: Vec<String>, streamed: bool } = 13,
+        /// Answer: a list of [`Answer`](crate::Answer).
+        ChatN { text: String, images: Vec<String>, n: usize } = 21,
+        /// Answer: a list of [`Answer`](crate::Answer).
+        Compare { text: String, images: Vec<String> } = 22,
         /// Answer: a list of [`Adapter`](crate::Adapter).
         Adapters {} = 14,
         /// Answer: a list of [`Tensor`](crate::Tensor).

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::records::Adapter;
+use crate::records::Answer;
 use crate::records::Data;
 use crate::records::Evaluation;
 use crate::records::Model;
@@ -127,6 +128,16 @@ impl Session {
         self.ask(text, images, Some(&mut on_piece))
     }
 
+    /// Asks for several answers to a question, each with its own seed; the conversation goes on with the first.
+    pub fn chat_n(&self, text: &str, images: &[&str], n: usize) -> Result<Vec<Answer>> {
+        self.call(Request::ChatN { text: text.to_string(), images: owned(images), n })
+    }
+
+    /// Asks the base model and all adapters the same question; the conversation is not changed.
+    pub fn compare(&self, text: &str, images: &[&str]) -> Result<Vec<Answer>> {
+        self.call(Request::Compare { text: text.to_string(), images: owned(images) })
+    }
+
     /// Forgets the conversation.
     pub fn chat_clear(&self) -> Result<()> {
         self.call(Request::Run { line: "chat clear".to_string(), shown: false })
@@ -148,8 +159,7 @@ impl Session {
     }
 
     fn ask(&self, text: &str, images: &[&str], on_piece: Option<&mut dyn FnMut(&str)>) -> Result<String> {
-        let images = images.iter().map(|image| image.to_string()).collect();
-        let request = Request::Chat { text: text.to_string(), images, streamed: on_piece.is_some() };
+        let request = Request::Chat { text: text.to_string(), images: owned(images), streamed: on_piece.is_some() };
         self.call_streamed(&request, on_piece.unwrap_or(&mut |_| {}))
     }
 
@@ -169,4 +179,8 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the live session")
     }
+}
+
+fn owned(images: &[&str]) -> Vec<String> {
+    images.iter().map(|image| image.to_string()).collect()
 }
