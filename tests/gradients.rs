@@ -14,6 +14,7 @@ use tunebook_engine::training::objective::CrossEntropy;
 use tunebook_engine::training::step::Step;
 use tunebook_engine::training::step::StepOptions;
 use tunebook_nn::adapter::Adapter;
+use tunebook_nn::adapter::FrozenParts;
 use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::CheckpointPlan;
 use tunebook_nn::layers::DropoutRun;
@@ -128,5 +129,61 @@ fn nothing_but_the_adapter_gets_a_gradient() {
             model.net.text.layers.len() * 14,
             "seven linear layers with two matrices each"
         );
+    }
+}
+
+/// The loss with every weight of a model training, and its gradients.
+fn whole_model(model: &Model, adapter: &Adapter, sample: &Encoded) -> (f64, Gradients) {
+    let mut gradients = Gradients::default();
+    let metrics = step(model, adapter, collate(model, adapter, &[vec![sample]]), usize::MAX, &mut gradients);
+    (metrics.loss(), gradients)
+}
+
+#[test]
+fn gradients_of_every_weight_are_central_differences_of_the_loss() {
+    for family in [Family::Qwen2, Family::Qwen3] {
+        let (model, _) = model(family);
+        let nothing = FrozenParts {
+            freeze_vision_tower: false,
+            freeze_multi_modal_projector: false,
+            freeze_language_model: false,
+        };
+        let adapter = model.net.copies(&model.net.all_but(nothing).unwrap()).unwrap();
+        let sample = sample(&model, &Tensors::read(&family.path("train/gradients.safetensors")));
+        let (_, gradients) = whole_model(&model, &adapter, &sample);
+        let mut checked = Vec::new();
+        for (name, var) in adapter.vars() {
+            // Embeddings of images and positions, what joins features to layers, and all norms.
+            let wanted = ["pos_embed", "patch_embed", "deepstack", "merger", "norm", "k_proj", "v_proj"];
+            if !wanted.iter().any(|part| name.contains(part)) {
+                continue;
+            }
+            let gradient = gradients.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let length = f64::from(gradient.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt();
+            if length < 1e-3 {
+                continue;
+            }
+            // Along the gradient, the loss changes by the gradient's length.
+            let (before, direction) = (var.as_tensor().copy().unwrap(), (gradient / length).unwrap());
+            let size = f64::from(before.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt();
+            let step = (1e-3 / length).min(3e-3 * size);
+            let losses = [1.0, -1.0].map(|sign| {
+                var.set(&(&before + (&direction * (sign * step)).unwrap()).unwrap()).unwrap();
+                adapter.changed();
+                whole_model(&model, &adapter, &sample).0
+            });
+            var.set(&before).unwrap();
+            adapter.changed();
+            let slope = (losses[0] - losses[1]) / (2.0 * step);
+            let error = (slope / length - 1.0).abs();
+            assert!(error < 0.02, "{family:?}, {name}: slope {slope}, gradient {length}");
+            checked.push(name);
+        }
+        println!("{family:?}: {} weights", checked.len());
+        let is_checked = |part: &str| checked.iter().any(|name| name.contains(part));
+        assert!(["merger", "patch_embed", "norm1", "k_proj"].into_iter().all(is_checked), "{checked:?}");
+        if matches!(family, Family::Qwen3) {
+            assert!(["pos_embed", "deepstack", "q_norm", "k_norm"].into_iter().all(is_checked), "{checked:?}");
+        }
     }
 }
