@@ -21,7 +21,7 @@ use crate::output::{Order, Output};
 use crate::precision::Precision;
 use crate::product::{Dims, LoraDown, Product};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::Avx2;
+use crate::simd::{Avx2, Avx512Bf16};
 use crate::simd::{Job, Reads};
 use crate::source::{Factor, Major, Rounded, Rows, Source, Stored};
 use crate::view::ViewMut;
@@ -86,9 +86,10 @@ impl<'a> Product<'a> {
             && let Some(avx2) = Avx2::detect()
         {
             // Whatever else the CPU can do: this is bound by memory.
+            let in_pairs = matches!(cpu, Cpu::Amx { .. } | Cpu::Avx512Bf16 { .. });
             return match self.precision {
-                Precision::F32 => bf12::multiply_few_rows(avx2, &self, w, b),
-                Precision::Bf16 => bf12::multiply_few_rows(avx2, &self, w, Rounded(b)),
+                Precision::F32 => bf12::multiply_few_rows(avx2, &self, w, b, false),
+                Precision::Bf16 => bf12::multiply_few_rows(avx2, &self, w, Rounded(b), in_pairs),
             };
         }
         self.with_decoded(w, stride, major, b, cpu);
@@ -161,6 +162,15 @@ impl<'a> Product<'a> {
         #[cfg(target_arch = "x86_64")]
         if let Some(amx) = self.tiles(w.major, cpu) {
             return amx::multiply(amx, &self, w, b);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if matches!(cpu, Cpu::Amx { .. })
+            && self.precision == Precision::Bf16
+            && self.has_few_rows(w.major)
+            && let Some(pairs) = Avx512Bf16::detect()
+        {
+            // The instructions are slow there, but reading W takes longer, and x takes half the memory.
+            return self.compute(w, b, pairs);
         }
         match cpu {
             #[cfg(target_arch = "x86_64")]

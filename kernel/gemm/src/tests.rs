@@ -217,6 +217,31 @@ fn shapes_that_do_not_fit_are_refused() {
     Gemm { a, b: a, c, alpha: 1.0, accum: Accum::Replace, par: Par::Seq, precision: Precision::F32 }.run();
 }
 
+#[test]
+fn a_row_has_the_same_bits_beside_a_few_others() {
+    // Longer than what is decoded at a time, and neither whole vectors nor whole blocks.
+    for (n, k) in [(37, 4999), (130, 200)] {
+        let w = random(n * k, 5);
+        let narrow = narrowed(&w);
+        let packed = Bf12::new(&narrow, k).unwrap();
+        let x = random(8 * k, 6);
+        for (name, cpu) in cpus() {
+            for weights in [Weights::F32(&w), Weights::Bf16(&narrow), Weights::Bf12(&packed)] {
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let run = |x: &[f32]| Case::nt(x, weights, [x.len() / k, n, k], precision).run(cpu);
+                    let alone: Vec<f32> = x.chunks(k).flat_map(run).collect();
+                    for rows in [2, 3, 4] {
+                        assert_eq!(run(&x[..rows * k]), alone[..rows * n], "{name}, {precision:?}, {rows} rows");
+                    }
+                    if matches!(weights, Weights::Bf12(_)) {
+                        assert_eq!(run(&x), alone, "{name}, {precision:?}, 8 rows");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Checks both matmuls, all kinds of weights and both precisions on every path.
 fn check_all([m, n, k]: [usize; 3]) {
     let w = random(n * k, 5);

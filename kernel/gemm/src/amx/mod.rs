@@ -23,7 +23,7 @@ use crate::source::{Factor, Major, Rows, Source, Stored};
 pub(crate) use pack::Halves;
 use pack::{MAX_RUN, PANEL, STAGING, STEP, Side, cost_of_packing, pack};
 pub(crate) use tiles::Amx;
-use tiles::{Passing, SUMS, Start, TILE};
+use tiles::{Passing, STEP_LANES, SUMS, Start};
 
 /// The most elements that are contracted at a time: a panel of this depth, 32 KiB, stays in the L1 cache.
 const DEPTH: usize = 512;
@@ -38,9 +38,6 @@ const WHOLE: usize = 1024;
 /// Up to so many rows or columns of the shared operand, the time goes into reading the streamed one from memory, which
 /// is fastest in runs that are as long as they can be.
 const FEW: usize = 64;
-/// Lanes of a panel's step.
-const STEP_LANES: usize = 2 * TILE;
-
 const _: () =
     assert!((DEPTH * WIDTH).is_multiple_of(MAX_RUN) && DEPTH.is_multiple_of(STEP) && WIDTH.is_multiple_of(PANEL));
 const _: () = assert!(MAX_RUN.is_multiple_of(STEP) && MAX_RUN.is_multiple_of(PANEL) && SHARED.is_multiple_of(PANEL));

@@ -12,7 +12,8 @@ use std::ops::Range;
 use bytemuck::{Zeroable, cast_slice};
 use half::bf16;
 
-use super::tiles::TILE;
+use super::tiles::{STEP_LANES, TILE};
+use crate::few_rows::{AHEAD, prefetch};
 use crate::simd::transpose_lanes;
 use crate::source::{Factor, Major, Source};
 
@@ -77,7 +78,7 @@ pub(super) unsafe fn pack<S: Source<Elem: Halves>>(
     panel_len: usize,
     staging: &mut [S::Elem],
 ) {
-    let lanes = depth.len().div_ceil(STEP) * 2 * TILE;
+    let lanes = depth.len().div_ceil(STEP) * STEP_LANES;
     let packing = Packing { source: &factor.source, free, depth, lanes, panel_len };
     // SAFETY: by the caller.
     unsafe {
@@ -107,11 +108,12 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
     unsafe fn copy(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
         for (i, row) in self.free.clone().enumerate() {
             let panel = &mut panels[i / PANEL * self.panel_len..][..self.lanes];
-            // SAFETY: by the caller.
-            unsafe { self.fetch(row + PANEL, self.free.end, &self.depth) };
             let run = self.source.run(row, self.depth.clone(), staging).chunks_exact(STEP);
             let rest = run.remainder();
-            for (tiles, run) in panel.chunks_exact_mut(2 * TILE).zip(run.chain((!rest.is_empty()).then_some(rest))) {
+            for (tiles, run) in panel.chunks_exact_mut(STEP_LANES).zip(run.chain((!rest.is_empty()).then_some(rest))) {
+                if !S::STAGED {
+                    prefetch(run.as_ptr().wrapping_byte_add(AHEAD));
+                }
                 // SAFETY: by the caller.
                 unsafe { store(read(run), &mut tiles[i % PANEL * 16..]) };
             }
@@ -122,7 +124,7 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
     /// That of [`pack`].
     #[inline(always)]
     unsafe fn interleave(&self, panels: &mut [u32], staging: &mut [S::Elem]) {
-        for pair in 0..self.lanes / 32 {
+        for pair in 0..self.lanes / STEP_LANES * 16 {
             let later = self.depth.start + 2 * pair + STEP;
             // SAFETY: by the caller.
             unsafe {
@@ -130,7 +132,7 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
                 self.fetch(later + 1, self.depth.end, &self.free);
             }
             let [a, b] = self.pair_of_rows(self.depth.start + 2 * pair, &self.free, staging);
-            let place = pair / 16 * 2 * TILE + pair % 16 * 16;
+            let place = pair / 16 * STEP_LANES + pair % 16 * 16;
             let places = panels.chunks_mut(self.panel_len).map(|panel| &mut panel[place..][..TILE + 16]);
             let (a, b) = (a.chunks_exact(PANEL), b.chunks_exact(PANEL));
             let rest = (a.remainder(), b.remainder());
@@ -160,7 +162,7 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
                     *run = self.source.run(row, self.depth.clone(), staging.next().unwrap_or_default());
                 }
                 for (tiles, from) in
-                    panel[..self.lanes].chunks_exact_mut(2 * TILE).zip((0..self.depth.len()).step_by(STEP))
+                    panel[..self.lanes].chunks_exact_mut(STEP_LANES).zip((0..self.depth.len()).step_by(STEP))
                 {
                     let to = self.depth.len().min(from + STEP);
                     // SAFETY: by the caller.
@@ -187,7 +189,8 @@ impl<S: Source<Elem: Halves>> Packing<'_, S> {
         let firsts = self.free.clone().step_by(PANEL);
         for (panel, first) in panels.chunks_mut(self.panel_len).zip(firsts) {
             let columns = first..self.free.end.min(first + PANEL);
-            for (tiles, first) in panel[..self.lanes].chunks_exact_mut(2 * TILE).zip(self.depth.clone().step_by(STEP)) {
+            for (tiles, first) in panel[..self.lanes].chunks_exact_mut(STEP_LANES).zip(self.depth.clone().step_by(STEP))
+            {
                 // SAFETY: by the caller.
                 unsafe {
                     let mut halves = [[_mm512_setzero_si512(); 16]; 2];

@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 
 /// Lanes in a tile: 16 rows of 64 bytes.
 pub(super) const TILE: usize = 256;
+/// Lanes from one step of a panel to the next: two tiles, and a cache line that keeps a row's elements, which go to the
+/// same place of each step, from the same sets of the caches.
+pub(super) const STEP_LANES: usize = 2 * TILE + 16;
 /// Lanes of the four tiles of sums of [`Tiles::add_product`].
 pub(crate) const SUMS: usize = 4 * TILE;
 
@@ -108,8 +111,8 @@ impl Tiles {
     /// On the way, what comes after the sums that it starts with is fetched into the L1 cache.
     #[inline(always)]
     pub(super) fn add_product(&mut self, a: &[u32], b: &[u32], start: Start<'_>, sums: &mut [f32], passing: Passing) {
-        let steps = a.len() / (2 * TILE);
-        assert!(steps > 0 && a.len() == b.len() && a.len() == 2 * TILE * steps && sums.len() == SUMS);
+        let steps = a.len() / STEP_LANES;
+        assert!(steps > 0 && a.len() == b.len() && a.len() == STEP_LANES * steps && sums.len() == SUMS);
         let from = match start {
             Start::Zero | Start::There => sums.as_ptr(),
             Start::Sums(from) => {
@@ -149,8 +152,8 @@ impl Tiles {
                         "tdpbf16ps tmm1, tmm4, tmm7",
                         "tdpbf16ps tmm2, tmm5, tmm6",
                         "tdpbf16ps tmm3, tmm5, tmm7",
-                        "add {a}, 2048",
-                        "add {b}, 2048",
+                        "add {a}, {step}",
+                        "add {b}, {step}",
                         "add {from}, 256",
                         "dec {steps}",
                         "jnz 3b",
@@ -159,6 +162,7 @@ impl Tiles {
                         "tilestored [{sums} + {row} + 2048], tmm2",
                         "tilestored [{sums} + {row} + 3072], tmm3",
                         fresh = in(reg) fresh,
+                        step = const size_of::<u32>() * STEP_LANES,
                         row = in(reg) 64usize,
                         sums = in(reg) sums.as_mut_ptr(),
                         from = inout(reg) from => _,

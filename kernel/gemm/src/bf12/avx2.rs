@@ -33,13 +33,6 @@ impl Bf12Element for bf16 {
     }
 }
 
-/// [`dots`] with the registers of AVX512, which are enough for four rows.
-#[inline]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-pub(super) fn dots_avx512vl<const M: usize>(x: [&[f32]; M], row: &[Block], top: u8) -> [f32; M] {
-    dots(x, row, top)
-}
-
 /// The dot products of a row of blocks and rows of x, which go on with zeros to its end, each in four sums, so that one
 /// need not wait for the other.
 #[inline]
@@ -140,7 +133,7 @@ fn widen(elements: __m256i) -> [__m256; 2] {
 /// The high bytes that codes stand for.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn table(top: u8) -> __m256i {
+pub(super) fn table(top: u8) -> __m256i {
     // No top exceeds 127, so that nothing is left of that of code 7.
     const BELOW: [u8; 16] = {
         let mut below = [255; 16];
