@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How fast tunebook is, beside LLaMA-Factory and transformers on the same machine.
 
-    python3 tests/bench/bench.py [train|families|decode|load|start|length|memory|profile|all] [--runs N] [--update-readme]
+    python3 tests/bench/bench.py [train|families|decode|predict|load|start|length|memory|profile|all]
+                                 [--runs N] [--update-readme]
 
 The two sides run in turn, each as a process of its own; the table has medians, and ratios run by run. What is needed
 is made on first use below target/bench: an environment with the Python peers (Python 3.11 or later; some 6 GB),
@@ -30,13 +31,14 @@ LORA = f"lora lora_rank={RANK} lora_alpha={2 * RANK}"
 BATCHES = f"batch={BATCH} accum={ACCUMULATION}"
 QUESTION = "Describe this picture."
 ANSWER = 64
+SAMPLES, PREDICT_BATCHES = 32, [1, 2, 4, 8, 16]
 LENGTHS = [512, 1024, 2048, 4096]
 STARTS = 20
 GIB = 1 << 30
 
 
 def main():
-    benchmarks = {b.__name__: b for b in (train, families, decode, load, start, length, memory, profile)}
+    benchmarks = {b.__name__: b for b in (train, families, decode, predict, load, start, length, memory, profile)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", nargs="*", default=["all"], choices=[*benchmarks, "all"])
     parser.add_argument("--runs", type=int, default=5, help="how often each side runs (5)")
@@ -149,6 +151,49 @@ def decode(tunebook, runs):
         Row("question with a picture to first token", "ms", a["first"], b["first"], name),
         Row("answering, peak memory", "GiB", a["peak"], b["peak"], name),
     ]
+
+
+def predict(tunebook, runs):
+    """Greedy answers of `mid` to the samples of `bench`, beside each peer at its fastest batch size.
+
+    LLaMA-Factory scores the answers when all are there, and that is not counted; we do so in between."""
+    checkpoint, data, dtype = places.checkpoint("mid"), places.data(), places.peers_dtype()
+    greedy = f"set do_sample=false repetition_penalty=1 max_new_tokens={ANSWER}"
+    asked = ["print go", f"predict bench max_samples={SAMPLES}", "print go"]
+    ours = places.script("predict", *choose("bench", checkpoint, data), greedy, *asked)
+
+    def figures(found):
+        at = found.times("go$")
+        return {"rate": SAMPLES * ANSWER / (at[-1] - at[0]), "peak": found.peak / GIB}
+
+    def tunebook_side():
+        found = run([tunebook, "run", ours], "predict")
+        # Then each has ANSWER tokens.
+        whole = found.number("([0-9,]+) answers? stopped at max_new_tokens")
+        if whole != SAMPLES:
+            raise SystemExit(f"{whole} whole answers instead of {SAMPLES}:\n{found.text}")
+        return figures(found)
+
+    def peer_side(name, batch):
+        typed = places.typed(checkpoint, dtype)
+        return figures(run(peer(name, typed, dtype, data, batch, ANSWER, SAMPLES), f"{name}-peer-{batch}"))
+
+    def fastest(shown, name):
+        rates = {}
+        for batch in PREDICT_BATCHES:
+            found = peer_side(name, batch)
+            rates[batch] = found["rate"]
+            print(f"  {shown}, batches of {batch}: rate {found['rate']:.4g}, peak {found['peak']:.4g}", flush=True)
+        return max(rates, key=rates.get)
+
+    rows = []
+    for shown, name in ("LLaMA-Factory", "predict"), ("transformers", "generate"):
+        batch = fastest(shown, name)
+        a, b = alternate(tunebook_side, lambda name=name, batch=batch: peer_side(name, batch), runs)
+        shown += f", batches of {batch}" + ("" if dtype == "bfloat16" else f", in {dtype}")
+        rows.append(Row(f"answering {SAMPLES} samples", "tokens/s", a["rate"], b["rate"], shown))
+        rows.append(Row(f"answering {SAMPLES} samples, peak memory", "GiB", a["peak"], b["peak"], shown))
+    return rows
 
 
 def load(tunebook, runs):
