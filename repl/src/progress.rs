@@ -19,7 +19,7 @@ use tunebook_view::Progress;
 use tunebook_view::Training;
 
 const REDRAW: Duration = Duration::from_millis(120);
-/// The length of a training's bar.
+/// The length of a bar of parts.
 const WHOLE: u64 = 1_000_000;
 
 /// The progress of a request as a bar on standard error: at most one at a time.
@@ -35,6 +35,7 @@ pub(crate) struct Bars {
 enum Kind {
     Waiting,
     Task(Task),
+    Answers,
     Download,
     Training,
 }
@@ -67,6 +68,7 @@ impl Bars {
         let lang = self.language.get();
         match (&self.progress.activity, &self.progress.training) {
             (&Some(Activity::Task { task, done, total }), _) => self.task(task, done, total, lang),
+            (Some(answers @ Activity::Answers { part, .. }), _) => self.answers(*part, answers.title(lang)),
             (&Some(Activity::Download { ref file, done, size, all_done, all }), _) => {
                 let message = format!("{}  {} / {}", printable(file), decimal_size(done), decimal_size(size));
                 self.download(message, all_done, all, lang);
@@ -88,6 +90,16 @@ impl Bars {
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
+        }
+    }
+
+    fn answers(&mut self, part: f64, title: String) {
+        if self.kind != Kind::Answers || self.bar.is_none() {
+            self.begin(Kind::Answers, ProgressBar::new(WHOLE), "{bar:30} {wide_msg}");
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(title);
+            bar.set_position((part * WHOLE as f64) as u64);
         }
     }
 

@@ -231,7 +231,9 @@ impl Drawing<'_> {
                 self.end_text()?;
                 screen.line(&screen.page().bright(&name))?;
             }
-            Event::Progress { .. } | Event::Download { .. } | Event::MicroBatch { .. } => self.bars.draw(),
+            Event::Progress { .. } | Event::Predicting { .. } | Event::Download { .. } | Event::MicroBatch { .. } => {
+                self.bars.draw()
+            }
             Event::Step(_) | Event::Evaluated(_) => {}
         }
         Ok(())

@@ -135,6 +135,14 @@ class RustCells(unittest.TestCase):
             session().chat_clear()?;
             (pieces == answer, answer == session().chat("What is it?", &["{picture}"])?)"""
         self.assertEqual(self.value(cell), "(true, true)")
+        cell = f"""
+            session().chat_clear()?;
+            let one = session().chat("What is it?", &["{picture}"])?;
+            session().chat_clear()?;
+            let several = session().chat_n("What is it?", &["{picture}"], 3)?;
+            let compared = session().compare("What is it?", &["{picture}"])?;
+            (several.len(), several[0].text == one, several[2].name, compared[1].name)"""
+        self.assertEqual(self.value(cell), '(3, true, "3", "default")')
         self.assertEqual(self.value("session().evaluations()?.len()"), "0")
 
     def test_an_interrupt_stops_the_engine_first(self):

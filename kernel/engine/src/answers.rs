@@ -10,7 +10,6 @@ use crate::conversation::RunContext;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
-use crate::generate::Answer;
 use crate::generate::Generated;
 use crate::generate::Generator;
 use crate::generate::Request;
@@ -59,6 +58,8 @@ impl<'a> Answers<'a> {
             prompt_tokens: request.prompt.input_ids.len(),
             cached_tokens: 0,
             new_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             first_token: None,
             elapsed: Duration::ZERO,
         };
@@ -110,8 +111,9 @@ impl<'a> Requests<'a> for Answers<'a> {
                     self.cx.emit(Event::Text(piece));
                 }
             }
-            Generated::End(Answer { end, cached_tokens }) => {
-                (report.end, report.cached_tokens, *has_ended) = (end, cached_tokens, true);
+            Generated::End(answer) => {
+                (report.end, report.cached_tokens, *has_ended) = (answer.end, answer.cached_tokens, true);
+                (report.drafted_tokens, report.accepted_tokens) = (answer.drafted_tokens, answer.accepted_tokens);
                 while self.list.get(self.telling).is_some_and(|answer| answer.has_ended) {
                     self.telling += 1;
                     self.announce();

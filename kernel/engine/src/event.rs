@@ -23,6 +23,8 @@ use crate::serialize;
 pub enum Event {
     /// `done` of `total` units of a task that takes a while (samples encoded, prompt tokens read …).
     Progress { task: Task, done: usize, total: usize },
+    /// `done` of `total` samples have their answer; `part`, from 0 to 1, counts the answers on their way as well.
+    Predicting { done: usize, total: usize, part: f64 },
     /// Progress of a download: bytes of this file, and of all files that are needed.
     Download { file: String, done: u64, size: u64, all_done: u64, all: u64 },
     /// The memory that the training takes, before its first step.
@@ -65,8 +67,6 @@ pub enum Task {
     Uploading,
     /// Samples.
     Evaluating,
-    /// Samples.
-    Predicting,
     /// Tensors.
     Writing,
 }

@@ -83,6 +83,9 @@ pub struct Answer {
     pub end: AnswerEnd,
     /// Tokens of the prompt that had been read before.
     pub cached_tokens: usize,
+    /// Tokens that were read before they were chosen, and those of them that were chosen.
+    pub drafted_tokens: usize,
+    pub accepted_tokens: usize,
 }
 
 /// How answers are generated.
@@ -104,6 +107,8 @@ const MOST: usize = 32;
 const WORTH_SHARING: usize = 16;
 /// For answers up to this length, packing weights costs more time than it saves.
 const BRIEF: usize = 16;
+/// Up to so many rows, matmuls are faster with packed weights.
+const FEW: usize = 8;
 /// How many tokens further memory must reach for a pass of several sequences.
 const AHEAD: usize = 64;
 
@@ -295,8 +300,7 @@ impl<'a> Batch<'_, '_, 'a> {
                 requests.hear(sequence.request.id, Generated::Token(token))?;
             }
             if let Some(end) = *end {
-                let cached_tokens = sequence.cached_tokens;
-                requests.hear(sequence.request.id, Generated::End(Answer { end, cached_tokens }))?;
+                requests.hear(sequence.request.id, Generated::End(sequence.answer(end)))?;
             }
         }
         self.pack_next();
@@ -307,10 +311,11 @@ impl<'a> Batch<'_, '_, 'a> {
         Ok(())
     }
 
-    /// Packs weights for the tokens to come, once an answer is longer than most.
+    /// Packs weights for the tokens to come, once an answer is longer than most and passes have few rows.
     fn pack_next(&self) {
         let model = self.generator.model;
-        if self.running.iter().any(|sequence| sequence.made() > BRIEF) {
+        let is_long = self.running.iter().any(|sequence| sequence.made() > BRIEF);
+        if is_long && self.running.len() <= FEW {
             let mut adapters = self.running.iter().filter_map(|sequence| sequence.request.adapter);
             let own_weights = adapters.find(|adapter| adapter.config.is_none());
             model.pack_next(own_weights);
@@ -320,8 +325,7 @@ impl<'a> Batch<'_, '_, 'a> {
     /// Ends all answers as far as they have come.
     fn interrupt(mut self, requests: &mut dyn Requests<'a>) -> Result<()> {
         for sequence in self.running.drain(..).chain(self.waiting.drain(..)) {
-            let answer = Answer { end: AnswerEnd::Interrupted, cached_tokens: sequence.cached_tokens };
-            requests.hear(sequence.request.id, Generated::End(answer))?;
+            requests.hear(sequence.request.id, Generated::End(sequence.answer(AnswerEnd::Interrupted)))?;
             if sequence.prefix().cache.tokens() > 0 {
                 *self.kept = sequence.into_prefix();
             }

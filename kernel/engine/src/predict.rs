@@ -7,6 +7,7 @@ use std::io::Write;
 use std::iter::Enumerate;
 use std::path::PathBuf;
 use std::slice::Iter;
+use std::time::Duration;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -22,7 +23,6 @@ use crate::error::Result;
 use crate::evaluate::Samples;
 use crate::event::Context;
 use crate::event::Event;
-use crate::event::Task;
 use crate::generate::Answer;
 use crate::generate::Choice;
 use crate::generate::Generated;
@@ -42,6 +42,8 @@ use crate::report::AnswerEnd;
 use crate::report::PredictReport;
 use crate::report::Prediction;
 
+/// Between two events of the progress.
+const PROGRESS: Duration = Duration::from_millis(200);
 const PREDICTIONS: &str = "generated_predictions.jsonl";
 
 /// Generates the last answer of every sample with the settings of `chat`, and scores it against the one that the sample
@@ -79,8 +81,9 @@ pub(crate) fn predict(
         features,
         on_prediction,
         cx,
+        told: start,
     };
-    cx.emit(Event::Progress { task: Task::Predicting, done: 0, total });
+    predictions.progress();
     let generator = Generator { model, most: most(settings), labels, free: &|| free_bytes(model) };
     let made = generator.run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled());
     // What is whole is kept, however it has ended.
@@ -92,7 +95,6 @@ pub(crate) fn predict(
         return Err(bad.unwrap_or(Error::Cancelled));
     }
     let left_out = bad.left_out().to_vec();
-    cx.emit(Event::Progress { task: Task::Predicting, done: scores.len() + left_out.len(), total });
     let report = PredictReport {
         samples: samples.name.clone(),
         held_out: samples.held_out,
@@ -134,6 +136,8 @@ struct Predictions<'a> {
     features: &'a mut Features,
     on_prediction: &'a mut dyn FnMut(&Prediction),
     cx: &'a Context<'a>,
+    /// When the progress was told last.
+    told: Instant,
 }
 
 #[derive(Default)]
@@ -162,14 +166,17 @@ impl<'a> Requests<'a> for Predictions<'a> {
     fn hear(&mut self, id: usize, generated: Generated) -> Result<()> {
         let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
         match generated {
-            Generated::Token(token) => open.tokens.push(token),
+            Generated::Token(token) => {
+                open.tokens.push(token);
+                if self.told.elapsed() >= PROGRESS {
+                    self.progress();
+                }
+            }
             Generated::End(Answer { end: AnswerEnd::Interrupted, .. }) => _ = self.open.remove(&id),
             Generated::End(Answer { end, .. }) => {
                 open.end = Some(end);
                 self.tell(false)?;
-                let ended = self.open.values().filter(|open| open.end.is_some()).count();
-                let done = self.scores.len() + self.bad.left_out().len() + ended;
-                self.cx.emit(Event::Progress { task: Task::Predicting, done, total: self.samples.len() });
+                self.progress();
             }
         }
         Ok(())
@@ -177,6 +184,17 @@ impl<'a> Requests<'a> for Predictions<'a> {
 }
 
 impl Predictions<'_> {
+    /// Tells how far the answers have come.
+    fn progress(&mut self) {
+        let longest = self.run.settings.max_new_tokens as f64;
+        let ended = self.open.values().filter(|open| open.end.is_some()).count();
+        let (done, total) = (self.scores.len() + self.bad.left_out().len() + ended, self.samples.len());
+        let on_their_way = self.open.values().filter(|open| open.end.is_none());
+        let parts: f64 = on_their_way.map(|open| open.tokens.len() as f64 / longest).sum();
+        self.cx.emit(Event::Predicting { done, total, part: (done as f64 + parts) / total.max(1) as f64 });
+        self.told = Instant::now();
+    }
+
     /// Tells and writes the predictions that have ended up to the first that has not, or past it.
     fn tell(&mut self, past_others: bool) -> Result<()> {
         while let Some(next) = self.open.first_entry() {

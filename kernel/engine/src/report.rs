@@ -333,6 +333,9 @@ pub struct ChatReport {
     /// Tokens at the start of the prompt that had been read in earlier turns.
     pub cached_tokens: usize,
     pub new_tokens: usize,
+    /// Tokens that were read before they were chosen, and those of them that were chosen.
+    pub drafted_tokens: usize,
+    pub accepted_tokens: usize,
     /// Time to the first token.
     #[serde(serialize_with = "serialize::optional_seconds")]
     pub first_token: Option<Duration>,

@@ -10,6 +10,7 @@ use tunebook_nn::layers::Positions;
 use crate::drafts::NGrams;
 use crate::drafts::draft;
 use crate::error::Result;
+use crate::generate::Answer;
 use crate::generate::Request;
 use crate::model::Model;
 use crate::prefix::Prefix;
@@ -34,6 +35,8 @@ pub(crate) struct Sequence<'a> {
     read: Prefix,
     /// How many tokens of the prompt another sequence had read.
     pub(crate) cached_tokens: usize,
+    drafted_tokens: usize,
+    accepted_tokens: usize,
     sampler: Sampler,
     /// What followed what in `tokens`, as far as `counted`.
     own: NGrams,
@@ -62,6 +65,8 @@ impl<'a> Sequence<'a> {
             input_start: 0,
             read: Prefix::default(),
             cached_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             sampler: Sampler::new(&request.choice, &prompt.input_ids),
             own: NGrams::default(),
             counted: 0,
@@ -170,6 +175,12 @@ impl<'a> Sequence<'a> {
         self.positions.thw.get(index).copied().unwrap_or_else(behind)
     }
 
+    /// What has become of it.
+    pub(crate) fn answer(&self, end: AnswerEnd) -> Answer {
+        let Self { cached_tokens, drafted_tokens, accepted_tokens, .. } = *self;
+        Answer { end, cached_tokens, drafted_tokens, accepted_tokens }
+    }
+
     /// Goes on with what was read, and the logits `[wanted, vocabulary]` after its last tokens. Gives the tokens that are
     /// chosen, and why the answer ends if it does.
     pub(crate) fn advance(&mut self, chunk: &Chunk, logits: &mut [f32]) -> (Vec<u32>, Option<AnswerEnd>) {
@@ -194,7 +205,9 @@ impl<'a> Sequence<'a> {
             if drafted.next() != Some(&token) {
                 break;
             }
+            self.accepted_tokens += 1;
         }
+        self.drafted_tokens += chunk.drafted;
         // What was drafted and not chosen has not been said.
         self.read.truncate(self.tokens.len() - usize::from(!chosen.is_empty()));
         (chosen, end)

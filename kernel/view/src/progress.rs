@@ -16,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_millis(300);
 /// The state of a command's progress display, made of the command's events; a face draws it when it likes.
 pub struct Progress {
     started: Instant,
+    /// Since when answers are predicted.
+    predicting: Option<Instant>,
     /// What goes on now, apart from micro-batches.
     pub activity: Option<Activity>,
     /// What the training takes of the memory.
@@ -29,13 +31,18 @@ pub struct Progress {
 impl Progress {
     /// Of a command that begins now.
     pub fn start() -> Self {
-        Self { started: Instant::now(), activity: None, plan: None, answers: Vec::new(), training: None }
+        let started = Instant::now();
+        Self { started, predicting: None, activity: None, plan: None, answers: Vec::new(), training: None }
     }
 
     /// Takes in what the command tells.
     pub fn event(&mut self, event: &Event) {
         match event {
             &Event::Progress { task, done, total } => self.activity = Some(Activity::Task { task, done, total }),
+            &Event::Predicting { done, total, part } => {
+                let elapsed = self.predicting.get_or_insert_with(Instant::now).elapsed();
+                self.activity = Some(Activity::Answers { done, total, part, elapsed });
+            }
             &Event::Download { ref file, done, size, all_done, all } => {
                 self.activity = Some(Activity::Download { file: file.clone(), done, size, all_done, all });
             }

@@ -164,7 +164,6 @@ impl Localize for Task {
             Self::Quantizing => localized("quantizing parameters", "量化参数"),
             Self::Uploading => localized("copying bytes to the device", "把权重复制到设备（字节）"),
             Self::Evaluating => localized("evaluating", "评估"),
-            Self::Predicting => localized("predicting", "预测"),
             Self::Writing => localized("writing tensors", "写入张量"),
         };
         text.in_lang(lang).to_string()

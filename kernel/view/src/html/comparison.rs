@@ -59,6 +59,8 @@ mod tests {
                 end: AnswerEnd::EndOfTurn,
                 prompt_tokens: 9,
                 cached_tokens: 0,
+                drafted_tokens: 0,
+                accepted_tokens: 0,
                 new_tokens: 3,
                 first_token: None,
                 elapsed: Duration::from_secs(1),
