@@ -222,7 +222,11 @@ where
         let mut dots = [0.0; M];
         for m in 0..M {
             let [a, b, c, d] = totals[m];
-            dots[m] = (V::total(a) + V::total(b)) + (V::total(c) + V::total(d));
+            // A short run, such as a row of LoRA's B, has one sum.
+            dots[m] = match whole < 4 {
+                true => V::total(a),
+                false => (V::total(a) + V::total(b)) + (V::total(c) + V::total(d)),
+            };
         }
         dots
     }
