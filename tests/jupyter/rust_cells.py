@@ -141,7 +141,7 @@ class RustCells(unittest.TestCase):
             session().chat_clear()?;
             let several = session().chat_n("What is it?", &["{picture}"], 3)?;
             let compared = session().compare("What is it?", &["{picture}"])?;
-            (several.len(), several[0].text == one, several[2].name, compared[1].name)"""
+            (several.len(), several[0].text == one, several[2].name.clone(), compared[1].name.clone())"""
         self.assertEqual(self.value(cell), '(3, true, "3", "default")')
         self.assertEqual(self.value("session().evaluations()?.len()"), "0")
 
