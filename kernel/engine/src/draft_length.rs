@@ -10,7 +10,7 @@ pub(crate) struct DraftLength {
     looked_at: f64,
     /// The time of a pass with so many rows, in seconds, as passes are now; none where there was no such pass yet.
     seconds: [Option<f64>; MOST_ROWS + 1],
-    /// Passes without drafts until it is tried again.
+    /// Passes without drafts until it is tried again: more each time, as long as it does not pay.
     pause: usize,
     left: usize,
 }
@@ -45,6 +45,7 @@ impl DraftLength {
         };
         let best = fitting.clone().max_by(|a, b| rate(*a).total_cmp(&rate(*b))).unwrap_or(0);
         if best > 0 {
+            self.pause = PAUSES[0];
             return best;
         }
         if self.left > 0 {
@@ -52,6 +53,7 @@ impl DraftLength {
             return 0;
         }
         self.left = self.pause;
+        self.pause = PAUSES[1].min(2 * self.pause);
         fitting.min_by_key(|length| length.abs_diff(1)).unwrap_or(0)
     }
 
@@ -99,7 +101,6 @@ impl DraftLength {
         }
         self.accepted = FADING * self.accepted + accepted as f64;
         self.looked_at = FADING * self.looked_at + looked_at as f64;
-        self.pause = if accepted > 0 { PAUSES[0] } else { PAUSES[1].min(2 * self.pause) };
     }
 }
 
