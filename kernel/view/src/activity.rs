@@ -97,7 +97,7 @@ mod tests {
             };
             text.clone()
         };
-        assert_eq!(answers(0.25, 20.0), "predicting 3 of 32  24 answers/min  60 s left");
+        assert_eq!(answers(0.25, 20.0), "predicting 3 of 32  24 answers/min  60.0 s left");
         assert_eq!(answers(0.01, 60.0), "predicting 3 of 32  0.3 answers/min  1 h 39 min left");
         assert_eq!(answers(0.25, 0.1), "predicting 3 of 32");
         assert_eq!(answers(0.0, 9.0), "predicting 3 of 32");
