@@ -185,6 +185,8 @@ impl<'a> Batch<'_, '_, 'a> {
             let known = self.running.iter().map(Sequence::prefix).chain([&*self.kept]);
             sequence.share(known, model.net.config.image_token_id());
             if !self.running.is_empty() && (self.is_read_by_another(&sequence) || !self.fits(sequence.growth())) {
+                // Whoever shares a block has the other one copy it before writing.
+                sequence.drop_cache();
                 self.waiting.push_front(sequence);
                 break;
             }
