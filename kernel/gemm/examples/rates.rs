@@ -1,6 +1,6 @@
 //! Prints the rates of bf16 matmuls on this machine, a line each, as tests/bench/gemm.py reads them: GFLOP/s of `SHAPE
-//! forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has one row, of `SHAPE packed` as if
-//! its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as
+//! forward` and `SHAPE backward`, GB/s of weights read of `SHAPE decode`, where x has up to 32 rows, of `SHAPE packed` as
+//! if its weights in 12 bits were bf16, and of reading `memory`. A shape is ROWSxINxOUT. The weights are in no cache, as
 //! in a model, whose layers take turns.
 //!
 //! `cargo run --release -p tunebook-gemm --example rates -- SHAPE…` (RAYON_NUM_THREADS sets the number of threads).
