@@ -62,7 +62,14 @@ impl<'a> Product<'a> {
         let stride = if major == Major::K { depth } else { width };
         match w.source {
             Weights::F32(data) => self.with_stored(Factor { source: Stored { data, stride }, major }, b, cpu),
-            Weights::Bf16(data) => self.with_bf16(Factor { source: Stored { data, stride }, major }, b, cpu),
+            Weights::Bf16(data) => {
+                let source = Stored { data, stride };
+                #[cfg(target_arch = "x86_64")]
+                if let Some(amx) = self.tiles_for_few_rows(major, cpu) {
+                    return amx::few_rows::multiply(amx, &self, source, b);
+                }
+                self.with_bf16(Factor { source, major }, b, cpu)
+            }
             Weights::Bf12(w) => self.with_bf12(w, stride, major, b, cpu),
             Weights::Nf4(w) => self.with_decoded(w, stride, major, b, cpu),
             Weights::Int8(w) => self.with_decoded(w, stride, major, b, cpu),
@@ -82,15 +89,18 @@ impl<'a> Product<'a> {
 
     fn with_bf12(self, w: &Bf12, stride: usize, major: Major, b: Stored<'a, f32>, cpu: Cpu) {
         #[cfg(target_arch = "x86_64")]
+        if !self.has_few_rows(major)
+            && let Some(amx) = self.tiles_for_few_rows(major, cpu)
+        {
+            return amx::few_rows::multiply(amx, &self, w, b);
+        }
+        #[cfg(target_arch = "x86_64")]
         if self.has_few_rows(major)
             && let Some(avx2) = Avx2::detect()
         {
-            // Whatever else the CPU can do: this is bound by memory.
-            let in_pairs = matches!(cpu, Cpu::Amx { .. } | Cpu::Avx512Bf16 { .. });
-            return match self.precision {
-                Precision::F32 => bf12::multiply_few_rows(avx2, &self, w, b, false),
-                Precision::Bf16 => bf12::multiply_few_rows(avx2, &self, w, Rounded(b), in_pairs),
-            };
+            // Whatever the CPU has for bf16: this is bound by memory.
+            let wide = matches!(cpu, Cpu::Amx { .. } | Cpu::Avx512Bf16 { .. } | Cpu::Avx512(_));
+            return bf12::multiply_few_rows(avx2, &self, w, b, wide);
         }
         self.with_decoded(w, stride, major, b, cpu);
     }
@@ -292,6 +302,13 @@ impl<'a> Product<'a> {
             let _ = (major, cpu);
             false
         };
+    }
+
+    /// The tile registers, if they are to compute this matmul while W is read.
+    #[cfg(target_arch = "x86_64")]
+    fn tiles_for_few_rows(&self, major: Major, cpu: Cpu) -> Option<Amx> {
+        let few = [self.x.major, major] == [Major::K; 2] && self.dims.rows <= amx::few_rows::MAX_ROWS;
+        self.tiles(major, cpu).filter(|_| few)
     }
 
     /// The tile registers, if they are to compute this matmul.

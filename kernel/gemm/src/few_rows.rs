@@ -7,14 +7,14 @@
 use std::array;
 use std::ops::Range;
 
-use bytemuck::Zeroable;
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::pack::pack_row;
 use crate::precision::Precision;
 use crate::product::{Dims, Product};
 use crate::scratch::{Scratch, Staging};
-use crate::simd::{Job, Lane, MAX_STEP, Reads, Simd};
+use crate::simd::{Job, Lane, Reads, Simd};
 use crate::source::{Rows, Source};
 
 /// The most rows of x for which this beats packing W into panels.
@@ -170,7 +170,7 @@ impl<L: Lane, W, B> Dots<'_, L, W, B> {
 unsafe fn add_dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: &[E], r: usize, sums: &mut [[f32; TOGETHER]])
 where
     V: Reads<E>,
-    E: Zeroable + Copy,
+    E: Pod,
 {
     // SAFETY: the caller is within `run`.
     let dots = unsafe { dots::<V, E, M>(x, w) };
@@ -188,7 +188,7 @@ where
 pub(crate) unsafe fn dots<V, E, const M: usize>(x: [&[V::Lane]; M], w: &[E]) -> [f32; M]
 where
     V: Reads<E>,
-    E: Zeroable + Copy,
+    E: Pod,
 {
     let step = V::LANES * V::Lane::DEPTH;
     let (whole, last) = (w.len() / step, w.len() % step);
@@ -212,9 +212,7 @@ where
             }
         }
         if last > 0 {
-            let mut filled = [E::zeroed(); MAX_STEP];
-            filled[..last].copy_from_slice(&w[whole * step..]);
-            let w = V::read(&filled);
+            let w = V::read_fewer(&w[whole * step..]);
             for m in 0..M {
                 totals[m][0] = V::dot(totals[m][0], V::load(&x[m][whole * V::LANES..]), w);
             }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use bytemuck::Zeroable;
+use bytemuck::{Pod, Zeroable};
 
 use crate::simd::{Lane, MAX_LANES, MAX_STEP, Reads, Simd};
 use crate::source::{Factor, Major, Source};
@@ -180,7 +180,7 @@ unsafe fn pack_columns<V, S>(
 
 /// [`Reads::stack`] for whole vectors of lanes.
 #[inline(always)]
-unsafe fn stack<V: Reads<E>, E>(a: &[E], b: &[E], places: &mut [V::Lane]) {
+unsafe fn stack<V: Reads<E>, E: Pod>(a: &[E], b: &[E], places: &mut [V::Lane]) {
     for v in (0..places.len()).step_by(V::LANES) {
         // SAFETY: the caller is within `run`.
         unsafe { V::store(V::stack(&a[v..], &b[v..]), &mut places[v..]) };

@@ -224,17 +224,24 @@ fn a_row_has_the_same_bits_beside_a_few_others() {
         let w = random(n * k, 5);
         let narrow = narrowed(&w);
         let packed = Bf12::new(&narrow, k).unwrap();
-        let x = random(8 * k, 6);
+        let x = random(32 * k, 6);
         for (name, cpu) in cpus() {
             for weights in [Weights::F32(&w), Weights::Bf16(&narrow), Weights::Bf12(&packed)] {
                 for precision in [Precision::F32, Precision::Bf16] {
                     let run = |x: &[f32]| Case::nt(x, weights, [x.len() / k, n, k], precision).run(cpu);
-                    let alone: Vec<f32> = x.chunks(k).flat_map(run).collect();
+                    let alone: Vec<f32> = x[..8 * k].chunks(k).flat_map(run).collect();
                     for rows in [2, 3, 4] {
                         assert_eq!(run(&x[..rows * k]), alone[..rows * n], "{name}, {precision:?}, {rows} rows");
                     }
                     if matches!(weights, Weights::Bf12(_)) {
-                        assert_eq!(run(&x), alone, "{name}, {precision:?}, 8 rows");
+                        assert_eq!(run(&x[..8 * k]), alone, "{name}, {precision:?}, 8 rows");
+                    }
+                    let by_tiles = !matches!(weights, Weights::F32(_)) && precision == Precision::Bf16;
+                    if by_tiles && name == "amx" {
+                        let all = run(&x);
+                        for rows in [9, 16, 17, 31] {
+                            assert_eq!(run(&x[..rows * k]), all[..rows * n], "{name}, {rows} of 32 rows");
+                        }
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! Matmuls of bf16 by tile registers (AMX), of any shape but few rows.
+//! Matmuls of bf16 by tile registers (AMX), of any shape but up to four rows; those of up to 32 rows are in [`few_rows`].
 //!
 //! The larger operand is streamed: each task packs its part of it into the L2 cache, some rows or columns and a segment
 //! of the contraction at a time, and multiplies it with all of the other operand, which the tasks share and which is
@@ -9,6 +9,7 @@
 //! loaded from the checkpoint itself: its tensors begin at any address, and a tile row that straddles two cache lines
 //! costs twice as much as one that does not (Sapphire Rapids).
 
+pub(crate) mod few_rows;
 mod pack;
 mod store;
 mod tiles;

@@ -181,6 +181,56 @@ impl Tiles {
             Passing::B => product!("tileloadd", "tileloaddt1"),
         }
     }
+
+    /// Sets the sums to zero that stay in registers, for [`Tiles::add_step`].
+    #[inline(always)]
+    pub(super) fn zero(&mut self) {
+        // SAFETY: `self` exists, so the registers are shaped, and only its methods use them.
+        unsafe { asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack)) };
+    }
+
+    /// Adds a step of the product in [`Tiles::add_product`] to the sums in registers.
+    #[inline(always)]
+    pub(super) fn add_step(&mut self, a: &[u32], b: &[u32]) {
+        assert!(a.len() >= 2 * TILE && b.len() >= 2 * TILE);
+        // SAFETY: as for `zero`; two tiles are read of each slice. What comes out of the block in tmm0 to tmm3 is left
+        // there, as no code that is compiled uses tiles.
+        unsafe {
+            asm!(
+                "tileloadd tmm4, [{a} + {row}]",
+                "tileloadd tmm6, [{b} + {row}]",
+                "tileloadd tmm7, [{b} + {row} + 1024]",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                row = in(reg) 64usize,
+                a = in(reg) a.as_ptr(),
+                b = in(reg) b.as_ptr(),
+                options(nostack, readonly),
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            );
+        }
+    }
+
+    /// Writes the sums in registers, as [`Tiles::add_product`] does.
+    #[inline(always)]
+    pub(super) fn write(&mut self, sums: &mut [f32]) {
+        assert!(sums.len() == SUMS);
+        // SAFETY: as for `zero`; four tiles are written to a slice of four.
+        unsafe {
+            asm!(
+                "tilestored [{sums} + {row}], tmm0",
+                "tilestored [{sums} + {row} + 1024], tmm1",
+                "tilestored [{sums} + {row} + 2048], tmm2",
+                "tilestored [{sums} + {row} + 3072], tmm3",
+                row = in(reg) 64usize,
+                sums = in(reg) sums.as_mut_ptr(),
+                options(nostack),
+            );
+        }
+    }
 }
 
 impl Drop for Tiles {

@@ -17,9 +17,11 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
 mod few_rows;
 #[cfg(target_arch = "x86_64")]
-mod pairs;
+mod tiles;
 
 use std::ops::Range;
 
@@ -32,6 +34,8 @@ use rayon::prelude::*;
 use avx2::Bf12Element;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use few_rows::multiply as multiply_few_rows;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tiles::RowsOfBlocks;
 
 #[cfg(not(target_arch = "x86_64"))]
 use crate::decoding::Decoded as Bf12Element;

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use bytemuck::Pod;
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd};
@@ -84,6 +85,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>,
     {
         // SAFETY: see above.

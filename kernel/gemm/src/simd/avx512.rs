@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use bytemuck::Pod;
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd};
@@ -80,6 +81,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>,
     {
         // SAFETY: see above.
@@ -101,6 +103,13 @@ impl Reads<f32> for Avx512 {
     unsafe fn read(from: &[f32]) -> __m512 {
         // SAFETY: the caller is within `run`.
         unsafe { Self::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn read_fewer(from: &[f32]) -> __m512 {
+        let there = u16::MAX >> Self::LANES.saturating_sub(from.len());
+        // SAFETY: see above; the mask confines the read to the slice.
+        unsafe { _mm512_maskz_loadu_ps(there, from.as_ptr()) }
     }
 
     #[inline(always)]

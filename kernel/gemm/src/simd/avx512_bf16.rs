@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 use std::mem::{MaybeUninit, transmute};
 use std::sync::OnceLock;
 
+use bytemuck::Pod;
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd, avx512};
@@ -98,6 +99,7 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [u32], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>,
     {
         // SAFETY: see above.

@@ -107,13 +107,22 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// from element `from`.
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [Self::Lane], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>;
 }
 
 /// An instruction set that takes weights of type `E`. The methods fall under [`Simd`]'s contract.
-pub(crate) trait Reads<E>: Simd {
+pub(crate) trait Reads<E: Pod>: Simd {
     /// The first `LANES * DEPTH` of `from`, neighbours sharing a lane.
     unsafe fn read(from: &[E]) -> Self::Operand;
+    /// The same of fewer elements, the others being 0.
+    #[inline(always)]
+    unsafe fn read_fewer(from: &[E]) -> Self::Operand {
+        let mut filled = [E::zeroed(); MAX_STEP];
+        filled[..from.len()].copy_from_slice(from);
+        // SAFETY: the caller is within `run`.
+        unsafe { Self::read(&filled) }
+    }
     /// The first `LANES` of `a`, one a lane; with two elements a lane, those of `b` come second.
     unsafe fn stack(a: &[E], b: &[E]) -> Self::Operand;
 }

@@ -7,6 +7,7 @@
 use std::arch::aarch64::*;
 use std::mem::MaybeUninit;
 
+use bytemuck::Pod;
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd};
@@ -72,6 +73,7 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>,
     {
         // SAFETY: NEON is part of aarch64.

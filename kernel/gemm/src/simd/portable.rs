@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use bytemuck::Pod;
 use half::bf16;
 
 use super::{Job, MAX_LANES, Reads, Simd};
@@ -61,6 +62,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn transpose<E>(rows: &[&[E]; MAX_LANES], from: usize, to: &mut [f32], stride: usize)
     where
+        E: Pod,
         Self: Reads<E>,
     {
         // SAFETY: the caller is within `run`.
