@@ -17,8 +17,8 @@ pub(crate) struct DraftLength {
 
 /// The lengths that it chooses from.
 const LENGTHS: [usize; 5] = [0, 1, 2, 3, 7];
-/// The most rows of a pass with drafts: up to there, reading the weights takes most of the time.
-const MOST_ROWS: usize = 8;
+/// The most rows of a pass with drafts: up to there, reading the weights can take most of the time.
+const MOST_ROWS: usize = 32;
 /// What a value still counts after the next one.
 const FADING: f64 = 0.85;
 /// The first and the longest pause.
