@@ -35,6 +35,7 @@ mod not_finite;
 mod outside;
 mod own_head;
 mod pictures;
+mod probes;
 mod quantized;
 mod recipe;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

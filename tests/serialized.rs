@@ -31,7 +31,9 @@ fn a_session_is_told_in_json() {
         "lora rank=4".to_string(),
         "set lr=1e-3 batch=2 accum=2 logging_steps=1 eval_steps=2 save_steps=2 max_new_tokens=3".to_string(),
         format!("set output_dir={}", place("run")),
+        "probe probe_steps=4 Who is it?".to_string(),
         "train 4".to_string(),
+        "probe show".to_string(),
         format!("plot save={}", place("loss.png")),
         "evaluate".to_string(),
         "predict".to_string(),
@@ -65,6 +67,8 @@ fn a_session_is_told_in_json() {
     assert!(micro_batch["done"].is_f64(), "{micro_batch}");
     assert_eq!(told.all("event", "Step").len(), 4);
     assert_eq!(told.all("event", "Evaluated").len(), 2);
+    assert_eq!(told.last("event", "Probed")["answers"][0]["probe"]["question"], json!("Who is it?"));
+    assert_eq!(told.last("output", "Probes")["records"][1]["step"], json!(4));
     assert!(told.last("event", "Evaluated")["loss"].is_f64() && told.last("event", "MemoryEstimate")["least"].is_f64());
     assert_eq!(told.all("event", "Answering"), [json!("base"), json!("default")]);
     assert!(told.last("event", "Text").is_string());

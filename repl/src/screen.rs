@@ -234,7 +234,7 @@ impl Drawing<'_> {
             Event::Progress { .. } | Event::Predicting { .. } | Event::Download { .. } | Event::MicroBatch { .. } => {
                 self.bars.draw()
             }
-            Event::Step(_) | Event::Evaluated(_) => {}
+            Event::Step(_) | Event::Evaluated(_) | Event::Probed(_) => {}
         }
         Ok(())
     }
@@ -263,6 +263,7 @@ impl Drawing<'_> {
             | View::Picture(_)
             | View::Sample(_)
             | View::Comparison(_)
+            | View::Probes(_)
             | View::Media(_) => {
                 self.bars.clear();
                 screen.output(output)?;

@@ -6,6 +6,7 @@
 //! prints nothing.
 
 pub mod cell;
+mod changes;
 pub mod complete;
 mod error;
 mod given_file;
@@ -30,6 +31,7 @@ mod verbs;
 mod words;
 mod zh;
 
+pub use changes::changed_words;
 pub use error::Error;
 pub use error::Result;
 pub use host::Host;

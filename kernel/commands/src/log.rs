@@ -13,7 +13,8 @@ use crate::error::Result;
 use crate::output::Output;
 use crate::verb::CommandContext;
 
-/// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`, and every evaluation.
+/// `steps` optimizer steps, or all that are left; shows [`Output::Step`] every `logging_steps`, every
+/// evaluation, and the answers to probes.
 ///
 /// # Errors
 /// Those of [`Session::train`].
@@ -25,7 +26,9 @@ pub(crate) fn train(steps: Option<usize>, session: &mut Session, cx: &CommandCon
     let emit = |event: Event| {
         let step = if let Event::Step(record) = &event { Some(record.clone()) } else { None };
         let evaluation = if let Event::Evaluated(record) = &event { Some(record.clone()) } else { None };
+        let probed = if let Event::Probed(record) = &event { Some(record.clone()) } else { None };
         cx.context.emit(event);
+        probed.map(Output::Probed).into_iter().for_each(cx.show);
         evaluation.map(Output::Evaluation).into_iter().for_each(cx.show);
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         window.extend(step);

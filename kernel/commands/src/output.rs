@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tunebook_engine::probes::Probe;
+use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
@@ -37,6 +39,9 @@ pub enum Output {
     Step(StepRecord),
     /// An evaluation during a training.
     Evaluation(EvaluationRecord),
+    /// The answers to probes during a training.
+    Probed(ProbeRecord),
+    Probes(Probes),
     Trained(TrainReport),
     Resumed(Box<ResumeReport>),
     Plot(Plot),
@@ -61,6 +66,14 @@ pub enum Output {
     /// Clear what was shown so far.
     Clear,
     Quit,
+}
+
+/// The probes of the session, and their answers in the training of the active adapter.
+#[derive(Clone, Debug, Serialize)]
+pub struct Probes {
+    pub probes: Vec<Probe>,
+    /// By step; none where only the probes are asked for.
+    pub records: Vec<ProbeRecord>,
 }
 
 /// Rows of words under a header.

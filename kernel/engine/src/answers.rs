@@ -75,7 +75,7 @@ impl<'a> Answers<'a> {
         let RunContext { model, settings, labels, .. } = run;
         self.announce();
         let cx = self.cx;
-        let generator = Generator { model, most: most(settings), labels, free: &|| free_bytes(model) };
+        let generator = Generator { model, most: most(settings), labels, packs: true, free: &|| free_bytes(model) };
         generator.run(prefix, &mut self, &|| cx.is_cancelled())?;
         let answer = |answer: Growing| ComparedAnswer { name: answer.name.unwrap_or_default(), report: answer.report };
         Ok(self.list.into_iter().map(answer).collect())

@@ -37,6 +37,8 @@ pub enum Error {
         nearest_hint(.nearest)
     )]
     NoTensor { name: String, nearest: Option<String> },
+    #[error("there is no probe {number}; the session has {probes}{REMEDY}`probe list` lists them")]
+    NoProbe { number: usize, probes: usize },
     #[error("there is no setting named `{key}`{}{REMEDY}`show` lists all settings", nearest_hint(.nearest))]
     UnknownSetting { key: String, nearest: Option<String> },
     #[error("`{value}` is not a value for {}, which accepts {}", .setting.name, .setting.expected())]

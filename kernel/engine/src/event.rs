@@ -13,6 +13,7 @@ use crate::advice::Advice;
 use crate::advice::MemoryEstimate;
 use crate::error::Error;
 use crate::error::Result;
+use crate::probes::ProbeRecord;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::report::SystemPrompt;
@@ -46,6 +47,8 @@ pub enum Event {
     Answering(String),
     /// Held-out samples were evaluated during a training.
     Evaluated(EvaluationRecord),
+    /// The probes of a training were answered.
+    Probed(ProbeRecord),
     /// The next piece of generated text.
     Text(String),
     /// Something the user should know that is no error.
@@ -97,6 +100,8 @@ pub enum Note {
     CannotBeUsed { names: String, count: usize, first: Option<Box<Skipped>> },
     /// A sample turned out to be unusable when its turn came.
     LeftOut(Box<Skipped>),
+    /// A probe cannot be asked, for this reason; the training goes on.
+    ProbeLeftOut { question: String, problem: String },
     /// A training that ends with an error was saved in a checkpoint.
     Kept {
         #[serde(serialize_with = "serialize::path")]

@@ -95,6 +95,9 @@ pub struct Generator<'m> {
     pub most: usize,
     /// Texts that answers are likely to resemble.
     pub labels: Option<&'m NGrams>,
+    /// Whether weights are packed on the way for the tokens to come; not in the middle of a training, which reads them
+    /// where they lie.
+    pub packs: bool,
     /// The memory that keys and values may take, in bytes, if it is known.
     pub free: &'m dyn Fn() -> Option<u64>,
 }
@@ -316,6 +319,9 @@ impl<'a> Batch<'_, '_, 'a> {
     /// Packs weights for the tokens to come, once an answer is longer than most and passes have few rows.
     fn pack_next(&self) {
         let model = self.generator.model;
+        if !self.generator.packs {
+            return;
+        }
         let is_long = self.running.iter().any(|sequence| sequence.made() > BRIEF);
         if is_long && self.running.len() <= FEW {
             let mut adapters = self.running.iter().filter_map(|sequence| sequence.request.adapter);

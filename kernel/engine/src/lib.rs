@@ -41,6 +41,7 @@ mod own_template;
 pub mod pictures;
 mod predict;
 pub mod prefix;
+pub mod probes;
 pub mod recipe;
 pub mod recovery;
 pub mod report;

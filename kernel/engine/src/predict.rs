@@ -84,7 +84,7 @@ pub(crate) fn predict(
         told: start,
     };
     predictions.progress();
-    let generator = Generator { model, most: most(settings), labels, free: &|| free_bytes(model) };
+    let generator = Generator { model, most: most(settings), labels, packs: true, free: &|| free_bytes(model) };
     let made = generator.run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled());
     // What is whole is kept, however it has ended.
     predictions.tell(true)?;

@@ -7,6 +7,7 @@ use serde::Deserializer;
 use serde::Serialize;
 use tunebook_data::Position;
 
+use crate::probes::ProbeRecord;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::step_metrics::StepMetrics;
@@ -33,6 +34,9 @@ pub struct RunState {
     pub records: Vec<StepRecord>,
     /// Every evaluation so far.
     pub evaluations: Vec<EvaluationRecord>,
+    /// The answers to probes so far, by step.
+    #[serde(default)]
+    pub probes: Vec<ProbeRecord>,
     /// Input tokens seen so far.
     pub tokens: usize,
     pub elapsed: Duration,

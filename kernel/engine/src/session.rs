@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use candle_core::Var;
 use serde_json::Map;
 use serde_json::Value;
+use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Skipped;
 use tunebook_data::Template;
@@ -40,6 +41,8 @@ use crate::model::Model;
 use crate::nearest::nearest;
 use crate::pictures::Features;
 use crate::predict;
+use crate::probes::Probe;
+use crate::probes::ProbeRecord;
 use crate::recovery;
 use crate::report::AdapterReport;
 use crate::report::ChatReport;
@@ -68,6 +71,7 @@ use crate::settings::Tied;
 use crate::system_prompt;
 use crate::training::Run;
 use crate::training::TrainInputs;
+use crate::training::probes::Probes;
 use crate::training_state::Snapshot;
 
 pub use held_settings::tell_taken_back;
@@ -89,6 +93,8 @@ pub struct Session {
     skipped: Vec<Skipped>,
     adapters: Adapters,
     conversation: Conversation,
+    /// Questions that trainings ask themselves.
+    probes: Vec<Probe>,
     /// The system prompt that was announced last; none is the template's own, which is not announced.
     told_system: Option<String>,
     /// The template that was announced last, because it is not the model's own.
@@ -214,8 +220,49 @@ impl Session {
         self.adapters.drop(name)
     }
 
+    /// Has trainings answer a question before their first step and every `probe_steps`; images as for
+    /// [`Session::chat`]. Asked again, it stays one probe. Returns its number, from 1 on.
+    ///
+    /// # Errors
+    /// A model is loaded, and a picture cannot be read.
+    pub fn probe(&mut self, question: &str, images: &[PathBuf]) -> Result<usize> {
+        if self.model.is_some() {
+            let processor = self.processor()?;
+            images.iter().try_for_each(|image| processor.look(image).map(drop)).map_err(ImageError::from)?;
+        }
+        let probe = Probe { question: question.to_string(), images: images.to_vec() };
+        if !self.probes.contains(&probe) {
+            self.probes.push(probe.clone());
+        }
+        Ok(self.probes.iter().position(|known| *known == probe).map_or(0, |at| at + 1))
+    }
+
+    /// In the order in which they were given.
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// Drops the probe of that number, or all; what was answered stays.
+    ///
+    /// # Errors
+    /// There is none of that number.
+    pub fn probe_drop(&mut self, number: Option<usize>) -> Result<()> {
+        match number {
+            None => self.probes.clear(),
+            Some(number) if (1..=self.probes.len()).contains(&number) => _ = self.probes.remove(number - 1),
+            Some(number) => return Err(Error::NoProbe { number, probes: self.probes.len() }),
+        }
+        Ok(())
+    }
+
+    /// The answers to probes during the training of the active adapter, by step.
+    pub fn probe_records(&self) -> &[ProbeRecord] {
+        self.adapters.active().map_or(&[], |(_, run)| run.probe_records())
+    }
+
     /// Trains the active adapter for `steps` optimizer steps, or to the end of `num_train_epochs`.
     pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
+        let system = self.system_prompt()?.text;
         let model = self.model.as_mut().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let processor = processor(model, &data.settings)?;
@@ -228,7 +275,8 @@ impl Session {
         // A step is faster, and gives their memory back, where weights lie in the file.
         model.decode_weights.clear();
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings };
+        let probes = Probes { list: &self.probes, system: &system };
+        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings, probes };
         let trained = run.train(&inputs, &mut self.features, steps, cx);
         bad_sample::list(&mut self.skipped, run.bad_samples());
         trained
@@ -279,6 +327,9 @@ impl Session {
         let (step, micro_batches) = (run.step(), run.open_micro_batches());
         let total_steps = run.total_steps(data.train.len(), &settings);
 
+        if self.probes.is_empty() {
+            self.probes = run.probe_records().last().map(ProbeRecord::probes).unwrap_or_default();
+        }
         let adapter = self.adapters.add_trained(&name, adapter, run);
         let data = read.as_ref().map(|data| data.report.clone());
         let before = std::mem::replace(&mut self.settings, settings);
@@ -300,7 +351,8 @@ impl Session {
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let processor = processor(model, &data.settings)?;
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings: &self.settings };
+        let (processor, settings, probes) = (&processor, &self.settings, Probes::default());
+        let inputs = TrainInputs { model, name, adapter, data, processor, settings, probes };
         run.checkpoint(&inputs, cx)
     }
 
@@ -523,7 +575,8 @@ impl Session {
         let mut kept = Vec::new();
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
             let settings = if is_active { &self.settings } else { &elsewhere };
-            let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings };
+            let (processor, probes) = (&processor, Probes::default());
+            let inputs = TrainInputs { model, name, adapter, data, processor, settings, probes };
             kept.extend(run.keep(&inputs, cx)?);
         }
         Ok(kept)
@@ -571,7 +624,8 @@ impl Session {
     /// What is kept when the model is dropped.
     fn emptied(&mut self) -> Self {
         let (settings, given) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.given));
-        Self { settings, given, tied: std::mem::take(&mut self.tied), ..Self::default() }
+        let (tied, probes) = (std::mem::take(&mut self.tied), std::mem::take(&mut self.probes));
+        Self { settings, given, tied, probes, ..Self::default() }
     }
 
     fn model(&self) -> Result<&Model> {

@@ -9,6 +9,7 @@ use tunebook_commands::Output;
 use tunebook_commands::colourless;
 use tunebook_commands::localized;
 use tunebook_commands::output::Plot;
+use tunebook_commands::output::Probes;
 use tunebook_commands::page;
 use tunebook_commands::text;
 use tunebook_engine::output::plot::Curve;
@@ -54,6 +55,9 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
             data["text/html"] = json!(html::picture(path, lang));
         }
         View::Comparison(report) => data["text/html"] = json!(html::comparison(report, lang)),
+        View::Probes(Probes { probes, records }) => {
+            data["text/html"] = json!(html::probes(probes, records, &mut html::Pictures::new(), lang));
+        }
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
         View::Table(table) => data["text/html"] = json!(html::table(&table)),
         // Text alone.

@@ -89,7 +89,12 @@ impl<'a> Page<'a> {
                 return Some(output);
             }
             View::Conversation => return Some(output),
-            View::Report | View::Table(_) | View::Sample(_) | View::Comparison(_) | View::Media(_) => {
+            View::Report
+            | View::Table(_)
+            | View::Sample(_)
+            | View::Comparison(_)
+            | View::Probes(_)
+            | View::Media(_) => {
                 self.show_pending();
                 self.pending = Some(output);
             }

@@ -8,7 +8,10 @@ use serde_json::json;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
+use tunebook_commands::Output;
 use tunebook_commands::colourless;
+use tunebook_commands::page::Page;
+use tunebook_commands::text;
 use tunebook_engine::report::TrainReport;
 use tunebook_view::Activity;
 use tunebook_view::Progress;
@@ -29,11 +32,20 @@ pub(crate) struct ProgressDisplay {
     drawn: Option<(String, Instant)>,
     is_old: bool,
     settled: bool,
+    /// Those of probes, which do not change.
+    pictures: html::Pictures,
 }
 
 impl ProgressDisplay {
     pub(crate) fn new(language: Language) -> Self {
-        Self { progress: Progress::start(), language, drawn: None, is_old: false, settled: false }
+        Self {
+            progress: Progress::start(),
+            language,
+            drawn: None,
+            is_old: false,
+            settled: false,
+            pictures: html::Pictures::new(),
+        }
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
@@ -80,15 +92,17 @@ impl ProgressDisplay {
     }
 
     /// The display by media type.
-    fn data(&self, lang: Lang) -> Option<Value> {
+    fn data(&mut self, lang: Lang) -> Option<Value> {
+        let is_comparing = self.is_comparing();
         let Progress { activity, plan, answers, training, .. } = &self.progress;
         let activity = activity.as_ref();
         let (text, html) = match (training, activity) {
             // The comparison itself, which comes now, holds the answers.
-            _ if self.is_comparing() && self.settled => Default::default(),
-            _ if self.is_comparing() => (answers_text(answers), html::answers(answers)),
+            _ if is_comparing && self.settled => Default::default(),
+            _ if is_comparing => (answers_text(answers), html::answers(answers)),
             (Some(training), _) => {
-                (training_text(training, activity, lang), html::training(training, activity, plan.as_ref(), lang))
+                let html = html::training(training, activity, plan.as_ref(), &mut self.pictures, lang);
+                (training_text(training, activity, lang), html)
             }
             (None, Some(activity)) => (activity_text(activity, lang), html::activity(activity, lang)),
             (None, None) => return None,
@@ -106,7 +120,13 @@ fn training_text(training: &Training, activity: Option<&Activity>, lang: Lang) -
     let full = (training.part() * BAR as f64).round() as usize;
     let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
     let facts: String = training.facts(lang).iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-    format!("{} {bar}{facts}", training.title(activity, lang))
+    let page = Page { width: usize::MAX, color: false, lang };
+    let probes: String = training
+        .probes
+        .iter()
+        .map(|record| format!("\n{}", text::render(&Output::Probed(record.clone()), page)))
+        .collect();
+    format!("{} {bar}{facts}{probes}", training.title(activity, lang))
 }
 
 fn activity_text(activity: &Activity, lang: Lang) -> String {

@@ -12,6 +12,7 @@ use tunebook_client::Model;
 use tunebook_client::Part;
 use tunebook_client::Prediction;
 use tunebook_client::Predictions;
+use tunebook_client::Probed;
 use tunebook_client::Request;
 use tunebook_client::Step;
 use tunebook_client::Tensor;
@@ -30,6 +31,8 @@ use tunebook_commands::cell::quoted;
 use tunebook_commands::lang::localized;
 use tunebook_commands::run;
 use tunebook_engine::Session;
+use tunebook_engine::probes::ProbeAnswer;
+use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ComparedAnswer;
@@ -161,6 +164,11 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
                 other => unexpected(&other),
             }
         }
+        Request::Probe { question, images } => {
+            silently(format!("probe {}{}", of_images(&images), quoted(&question)), session)?;
+            value(())
+        }
+        Request::Probes {} => value(session.probe_records().iter().flat_map(probed).collect::<Vec<_>>()),
         Request::UseAdapter { name } => {
             silently(format!("adapter use {}", quoted(&name)), session)?;
             value(())
@@ -275,6 +283,15 @@ fn step(record: &StepRecord) -> Step {
         tokens: record.tokens,
         elapsed: record.elapsed,
     }
+}
+
+fn probed(record: &ProbeRecord) -> Vec<Probed> {
+    let answer = |answer: &ProbeAnswer| Probed {
+        step: record.step,
+        question: answer.probe.question.clone(),
+        answer: answer.text.clone(),
+    };
+    record.answers.iter().map(answer).collect()
 }
 
 fn evaluation(record: &EvaluationRecord) -> Evaluation {

@@ -63,6 +63,11 @@ impl Progress {
                     training.evaluations.push((record.step as f64, record.loss));
                 }
             }
+            Event::Probed(record) => {
+                (self.activity, self.predicting) = (None, None);
+                let step = record.step + 1;
+                self.training.get_or_insert_with(|| Training::new(step, 0.0)).probes.push(record.clone());
+            }
             Event::MemoryEstimate(plan) => self.plan = Some(plan.clone()),
             Event::Answering(name) => self.answers.push((name.clone(), String::new())),
             Event::Text(piece) => {

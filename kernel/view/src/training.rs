@@ -7,6 +7,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
 use tunebook_commands::quantities::seconds;
+use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
@@ -30,6 +31,8 @@ pub struct Training {
     pub records: Vec<StepRecord>,
     /// The steps of this call's evaluations and the losses they found.
     pub evaluations: Vec<(f64, f64)>,
+    /// The answers to probes in this call.
+    pub probes: Vec<ProbeRecord>,
     /// What it has done, once it is over.
     pub report: Option<TrainReport>,
 }
@@ -47,6 +50,7 @@ impl Training {
             total: 1,
             records: Vec::new(),
             evaluations: Vec::new(),
+            probes: Vec::new(),
             report: None,
         }
     }

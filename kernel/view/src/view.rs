@@ -5,6 +5,7 @@ use std::path::Path;
 use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::output::Plot;
+use tunebook_commands::output::Probes;
 use tunebook_commands::output::Table;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
@@ -38,6 +39,8 @@ pub enum View<'a> {
     Sample(&'a SampleReport),
     /// Several answers to one question.
     Comparison(&'a CompareReport),
+    /// Probes and how their answers change.
+    Probes(&'a Probes),
     /// Contents by media type; pictures are in base64.
     Media(&'a [(String, String)]),
     /// What was shown so far is to go.
@@ -55,7 +58,7 @@ impl<'a> View<'a> {
             Output::Nothing => Self::Nothing,
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
-            Output::Step(_) | Output::Evaluation(_) => Self::Log,
+            Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
             Output::Answer(_) => Self::Answer,
             Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
@@ -72,6 +75,7 @@ impl<'a> View<'a> {
             Output::Picture(path) => Self::Picture(path),
             Output::Sample(report) => Self::Sample(report),
             Output::Compared(report) => Self::Comparison(report),
+            Output::Probes(report) => Self::Probes(report),
             Output::Display(contents) => Self::Media(contents),
             Output::Clear => Self::Clear,
             Output::Conversation => Self::Conversation,

@@ -7,6 +7,7 @@ mod chart;
 mod data;
 mod model;
 mod notes;
+mod probes;
 mod results;
 mod setting;
 mod status;
@@ -56,6 +57,8 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Adapters(reports) => adapters(reports, page),
         Output::Step(record) => training::step(record, lang),
         Output::Evaluation(record) => page.warm(&training::evaluation(record, lang)),
+        Output::Probed(record) => probes::probed(record, page),
+        Output::Probes(report) => probes::probes(report, page),
         Output::Trained(report) => lines(&training::trained(report, lang), page),
         Output::Resumed(report) => resumed(report, page),
         Output::Plot(plot) => {

@@ -7,6 +7,7 @@ use tunebook_engine::Task;
 use tunebook_engine::hub::decimal_size;
 use tunebook_engine::report::SystemPrompt;
 use tunebook_engine::report::SystemPromptSource;
+use tunebook_quote::quote;
 
 use crate::lang::Lang;
 use crate::lang::Localize;
@@ -58,6 +59,14 @@ impl Localize for Note {
                     lang,
                     "skipped: {skipped} (on_bad_sample=stop would stop here)",
                     "已跳过：{skipped}（设 on_bad_sample=stop 则会停在这里）"
+                )
+            }
+            Self::ProbeLeftOut { question, problem } => {
+                let question = quote(question);
+                localized!(
+                    lang,
+                    "the probe `{question}` was not asked: {problem}",
+                    "没有问探针 `{question}`：{problem}"
                 )
             }
             Self::Kept { checkpoint } => {

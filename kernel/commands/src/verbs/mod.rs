@@ -17,6 +17,7 @@ mod lora;
 mod plot;
 pub(crate) mod predict;
 mod print;
+mod probe;
 mod quit;
 mod recipe;
 mod resume;
@@ -46,6 +47,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &adapter::VERB,
     &set::VERB,
     &show::VERB,
+    &probe::VERB,
     &train::VERB,
     &resume::VERB,
     &plot::VERB,

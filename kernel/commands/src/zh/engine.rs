@@ -34,6 +34,9 @@ impl Chinese for Error {
                     mean(nearest)
                 )
             }
+            Self::NoProbe { number, probes } => {
+                format!("没有第 {number} 个探针；会话中有 {probes} 个{REMEDY_ZH}`probe list` 列出它们")
+            }
             Self::UnknownSetting { key, nearest } => {
                 format!("没有名为 `{key}` 的设置{}{REMEDY_ZH}`show` 列出所有设置", mean(nearest))
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::PROBES;
 use super::SKIPPED_SAMPLES;
 use super::TRAINER_LOG;
 use super::TRAINER_STATE;
@@ -15,10 +16,11 @@ const ASIDE: &str = "earlier";
 /// Where it is gathered meanwhile.
 const GATHERING: &str = ".earlier";
 const ADAPTER: [&str; 2] = ["adapter_config.json", "trained_weights.safetensors"];
-const RESULTS: [&str; 7] = [
+const RESULTS: [&str; 8] = [
     "adapter_model.safetensors",
     "all_results.json",
     "eval_results.json",
+    PROBES,
     SKIPPED_SAMPLES,
     "train_results.json",
     "training_eval_loss.png",

@@ -9,6 +9,7 @@ mod earlier;
 mod lock;
 mod log;
 pub mod plot;
+mod probes;
 pub(crate) mod results;
 mod skipped;
 mod trainer_log;
@@ -30,6 +31,7 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::finite;
+use crate::probes::ProbeRecord;
 use crate::report::SaveReport;
 use crate::run_state::RunState;
 use crate::settings::Settings;
@@ -38,6 +40,7 @@ use plot::Figure;
 
 pub use log::Log;
 
+const PROBES: &str = "probes.jsonl";
 const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
@@ -152,6 +155,17 @@ impl OutputFolder {
         trainer_log::append(&self.folder.join(TRAINER_LOG), new)
     }
 
+    /// Writes the answers to probes; without any, there is no such file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn probes(&self, records: &[ProbeRecord]) -> Result<()> {
+        match records {
+            [] => delete(&self.folder.join(PROBES)),
+            records => self.write(PROBES, &probes::lines(records)),
+        }
+    }
+
     /// Writes `checkpoint-STEP` atomically: the adapter, the trainer's state, and what `write` adds, given the log so
     /// far. Then deletes the oldest checkpoints beyond `save_total_limit`, but not that of step `best`.
     ///
@@ -211,6 +225,10 @@ impl OutputFolder {
         }
         if !self.log.entries.is_empty() {
             add(&[TRAINER_LOG.to_string()]);
+        }
+        self.probes(&state.run.probes)?;
+        if !state.run.probes.is_empty() {
+            add(&[PROBES.to_string()]);
         }
         for (key, points) in [("loss", self.log.losses()), ("eval_loss", self.log.eval_losses())] {
             if state.settings.plot_loss && !points.is_empty() {

@@ -315,6 +315,10 @@ settings! {
         /// Samples per evaluation batch (none: 2), of whose mean losses eval_loss is the mean over all samples; and answers generated at once (none: as many as fit into memory, up to 32).
         /// 评估批处理大小（none 表示 2），eval_loss 是各批次平均损失按样本数的加权平均；也是同时生成的回答数（none 表示内存能容纳多少就多少，最多 32）。
         per_device_eval_batch_size: Option<usize> = None, Limits::Range(1.0, 1024.0);
+        /// Steps between two answers to the probes, which `help probe` explains; they are also answered before the first and after the last step.
+        /// 探针间隔：两次回答探针问题之间的步数，见 `help probe`；第一步之前和最后一步之后也会回答。
+        #[no_effect_on_result]
+        probe_steps: usize = 10, Limits::Range(1.0, 1e6);
         /// Loads the adapter with the lowest eval_loss when training ends.
         /// 训练结束时加载 eval_loss 最低的适配器。
         load_best_model_at_end: bool = false;

@@ -15,6 +15,7 @@ pub mod collate;
 pub(crate) mod grouping;
 mod not_finite;
 pub mod objective;
+pub mod probes;
 mod saving;
 pub mod step;
 mod window;
@@ -42,6 +43,7 @@ use crate::report::TrainReport;
 use crate::settings::Settings;
 use crate::training_state::Snapshot;
 use crate::training_state::TrainingState;
+use probes::Probes;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -68,6 +70,7 @@ pub struct TrainInputs<'a> {
     pub data: &'a ChosenData,
     pub processor: &'a ImageProcessor,
     pub settings: &'a Settings,
+    pub probes: Probes<'a>,
 }
 
 impl Run {
@@ -143,6 +146,9 @@ impl Run {
         let mut call = self.begin(inputs, steps, cx)?;
         let end = loop {
             // An earlier call may have been stopped before it came to this.
+            if self.open_micro_batches() == 0 && !self.answer_probes(inputs, features, call.total_steps, cx)? {
+                break TrainEnd::Interrupted;
+            }
             if self.is_between_steps() {
                 self.state.run.elapsed = call.elapsed();
                 if let Some(end) = self.between_steps(inputs, features, call.total_steps, cx)? {

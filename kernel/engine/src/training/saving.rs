@@ -111,6 +111,7 @@ impl Run {
             _ => OutputFolder::create(folder, settings.overwrite_output_dir, name, cx)?,
         };
         output.add_skipped(&data.skipped)?;
+        output.probes(&self.state.run.probes)?;
         self.output = Some(output);
         self.resumed = None;
         Ok(())

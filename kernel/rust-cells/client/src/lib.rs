@@ -47,6 +47,7 @@ pub use records::Evaluation;
 pub use records::Model;
 pub use records::Prediction;
 pub use records::Predictions;
+pub use records::Probed;
 pub use records::Step;
 pub use records::Tensor;
 pub use records::Trained;

@@ -107,6 +107,16 @@ record! {
 }
 
 record! {
+    /// The answer to a probe during a training.
+    pub struct Probed {
+        /// The optimizer step it was given after; 0 is before the first one.
+        pub step: usize,
+        pub question: String,
+        pub answer: String,
+    }
+}
+
+record! {
     /// Answers to held-out samples, and how near they come to those that were expected.
     pub struct Predictions {
         pub predictions: Vec<Prediction>,

@@ -36,6 +36,10 @@ choice! {
         ChatN { text: String, images: Vec<String>, n: usize } = 21,
         /// Answer: a list of [`Answer`](crate::Answer).
         Compare { text: String, images: Vec<String> } = 22,
+        /// Answer: nothing.
+        Probe { question: String, images: Vec<String> } = 23,
+        /// Answer: a list of [`Probed`](crate::Probed).
+        Probes {} = 24,
         /// Answer: a list of [`Adapter`](crate::Adapter).
         Adapters {} = 14,
         /// Answer: a list of [`Tensor`](crate::Tensor).

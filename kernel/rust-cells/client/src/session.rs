@@ -11,6 +11,7 @@ use crate::records::Data;
 use crate::records::Evaluation;
 use crate::records::Model;
 use crate::records::Predictions;
+use crate::records::Probed;
 use crate::records::Step;
 use crate::records::Tensor;
 use crate::records::Trained;
@@ -136,6 +137,16 @@ impl Session {
     /// Asks the base model and all adapters the same question; the conversation is not changed.
     pub fn compare(&self, text: &str, images: &[&str]) -> Result<Vec<Answer>> {
         self.call(Request::Compare { text: text.to_string(), images: owned(images) })
+    }
+
+    /// Has trainings answer a question before their first step and every `probe_steps`.
+    pub fn probe(&self, question: &str, images: &[&str]) -> Result<()> {
+        self.call(Request::Probe { question: question.to_string(), images: owned(images) })
+    }
+
+    /// The answers to probes during the training of the active adapter, by step.
+    pub fn probes(&self) -> Result<Vec<Probed>> {
+        self.call(Request::Probes {})
     }
 
     /// Forgets the conversation.

@@ -7,6 +7,8 @@ use tunebook_engine::advice::MemoryEstimate;
 use super::curve::ACCENT;
 use super::curve::curve;
 use super::escape::escape;
+use super::probes::Pictures;
+use super::probes::probes;
 use crate::activity::Activity;
 use crate::training::Training;
 
@@ -17,9 +19,15 @@ pub fn activity(activity: &Activity, lang: Lang) -> String {
     format!("<div style=\"max-width:600px\">{lines}</div>")
 }
 
-/// A training: a bar, the step, what is known of it, its loss over the steps, and what it takes of the memory. `activity` is
-/// what goes on between two steps.
-pub fn training(training: &Training, activity: Option<&Activity>, plan: Option<&MemoryEstimate>, lang: Lang) -> String {
+/// A training: a bar, the step, what is known of it, its loss over the steps, what it takes of the memory, and its probes.
+/// `activity` is what goes on between two steps.
+pub fn training(
+    training: &Training,
+    activity: Option<&Activity>,
+    plan: Option<&MemoryEstimate>,
+    pictures: &mut Pictures,
+    lang: Lang,
+) -> String {
     let fact = |(name, value): (&str, String)| {
         format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(&value))
     };
@@ -34,10 +42,11 @@ pub fn training(training: &Training, activity: Option<&Activity>, plan: Option<&
     format!(
         "<div style=\"max-width:600px\">{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
-         <b>{}</b>{facts}</div>{losses}{}</div>",
+         <b>{}</b>{facts}</div>{losses}{}{}</div>",
         bar(training.part()),
         escape(&training.title(activity, lang)),
         plan.unwrap_or_default(),
+        probes(&[], &training.probes, pictures, lang),
     )
 }
 
