@@ -68,10 +68,13 @@ pub enum Output {
     Quit,
 }
 
-/// The probes of the session, and their answers in the training of the active adapter.
+/// Probes of the session, and their answers in the training of the active adapter.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probes {
+    /// All of them, or one that was given just now.
     pub probes: Vec<Probe>,
+    /// The number of the first of them.
+    pub first: usize,
     /// By step; none where only the probes are asked for.
     pub records: Vec<ProbeRecord>,
 }

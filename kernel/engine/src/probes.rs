@@ -30,6 +30,8 @@ pub struct ProbeRecord {
 /// The answer to one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeAnswer {
+    /// The probe's number at that time, from 1 on.
+    pub number: usize,
     pub probe: Probe,
     pub text: String,
     /// The answer of the time before; none if there was none.

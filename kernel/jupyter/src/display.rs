@@ -55,7 +55,7 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
             data["text/html"] = json!(html::picture(path, lang));
         }
         View::Comparison(report) => data["text/html"] = json!(html::comparison(report, lang)),
-        View::Probes(Probes { probes, records }) => {
+        View::Probes(Probes { probes, records, .. }) => {
             data["text/html"] = json!(html::probes(probes, records, &mut html::Pictures::new(), lang));
         }
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),

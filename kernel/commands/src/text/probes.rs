@@ -1,5 +1,7 @@
 //! Probes and how their answers change, as plain text.
 
+use std::time::Duration;
+
 use tunebook_engine::probes::Probe;
 use tunebook_engine::probes::ProbeAnswer;
 use tunebook_engine::probes::ProbeRecord;
@@ -13,20 +15,27 @@ use crate::output::Probes;
 use crate::page::Page;
 use crate::page::wrap;
 use crate::printable::colourless;
+use crate::quantities::ANSWER;
+use crate::quantities::count;
+use crate::quantities::seconds;
 
 /// The answers after a step of a training, one below the other; what has changed since the time before is bright.
 pub(super) fn probed(record: &ProbeRecord, page: Page) -> String {
     let (step, total, width) = (record.step, record.total_steps, record.total_steps.to_string().len());
-    let head = localized!(page.lang, "step {step:>width$}/{total}  ", "步 {step:>width$}/{total}  ");
     let line = |answer: &ProbeAnswer| {
-        let question = colourless(&answer.probe.question);
-        marked(&format!("{head}{question}  → "), 4, answer, page)
+        let number = answer.number;
+        let head = localized!(
+            page.lang,
+            "step {step:>width$}/{total}  probe {number}  ",
+            "步 {step:>width$}/{total}  探针 {number}  "
+        );
+        marked(&head, answer, page)
     };
     record.answers.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The probes, each with its answers by step if there are any.
-pub(super) fn probes(Probes { probes, records }: &Probes, page: Page) -> String {
+pub(super) fn probes(Probes { probes, first, records }: &Probes, page: Page) -> String {
     let mut known: Vec<&Probe> = probes.iter().collect();
     for answer in records.iter().flat_map(|record| &record.answers) {
         if !known.contains(&&answer.probe) {
@@ -39,26 +48,28 @@ pub(super) fn probes(Probes { probes, records }: &Probes, page: Page) -> String 
     let width = records.last().map_or(1, |last| last.step.to_string().len());
     let block = |(index, probe): (usize, &&Probe)| {
         let is_dropped = !probes.contains(probe);
-        let number = if is_dropped { "-".to_string() } else { (index + 1).to_string() };
+        let number = if is_dropped { "-".to_string() } else { (first + index).to_string() };
         let files: String = probe.images.iter().map(|image| format!("  {}", image.display())).collect();
         let head = page.bright(&colourless(&format!("{number}  {}{files}", probe.question)));
         let answers = records.iter().filter_map(|record| {
             let answer = record.answers.iter().find(|answer| answer.probe == **probe)?;
             let step = record.step;
             let step = localized!(page.lang, "   step {step:>width$}  ", "   第 {step:>width$} 步  ");
-            Some(marked(&step, 11 + width, answer, page))
+            Some(marked(&step, answer, page))
         });
         std::iter::once(head).chain(answers).collect::<Vec<_>>().join("\n")
     };
-    known.iter().enumerate().map(block).collect::<Vec<_>>().join("\n")
+    let cost = (!records.is_empty()).then(|| page.faint(&cost(records, page.lang)));
+    known.iter().enumerate().map(block).chain(cost).collect::<Vec<_>>().join("\n")
 }
 
 /// An answer after `head`, in lines that fit the page.
-fn marked(head: &str, indent: usize, answer: &ProbeAnswer, page: Page) -> String {
+fn marked(head: &str, answer: &ProbeAnswer, page: Page) -> String {
+    let indent = head.width();
     let text = in_a_line(&answer.text);
     let text = if text.is_empty() { nothing_said(page.lang).to_string() } else { text };
     // Something as wide stands for the head, in which no line ends.
-    let place = "x".repeat(head.width());
+    let place = "x".repeat(indent);
     let wrapped = wrap(&format!("{place}{text}"), indent, page.width);
     let wrapped = &wrapped[place.len()..];
     match answer.before.as_deref().map(in_a_line).filter(|_| page.color) {
@@ -69,6 +80,13 @@ fn marked(head: &str, indent: usize, answer: &ProbeAnswer, page: Page) -> String
         }
         None => format!("{head}{wrapped}"),
     }
+}
+
+/// How long the answers took.
+fn cost(records: &[ProbeRecord], lang: Lang) -> String {
+    let answers = count(records.iter().map(|record| record.answers.len()).sum(), ANSWER, lang);
+    let time = seconds(Duration::from_secs_f64(records.iter().map(|record| record.seconds).sum()), lang);
+    localized!(lang, "{answers} in {time}", "{answers}，用时 {time}")
 }
 
 fn in_a_line(text: &str) -> String {
@@ -96,17 +114,17 @@ mod tests {
     fn record(step: usize, text: &str, before: Option<&str>) -> ProbeRecord {
         let probe = Probe { question: "What is this?".to_string(), images: vec!["a.png".into()] };
         let before = before.map(str::to_string);
-        let answer = ProbeAnswer { probe, text: text.to_string(), before, new_tokens: 3, cut: false };
+        let answer = ProbeAnswer { number: 1, probe, text: text.to_string(), before, new_tokens: 3, cut: false };
         ProbeRecord { step, total_steps: 180, seconds: 0.5, answers: vec![answer] }
     }
 
     #[test]
     fn an_answer_is_a_line_and_what_has_changed_is_bright() {
         let first = record(0, "A yellow animal.\n", None);
-        assert_eq!(probed(&first, PLAIN), "step   0/180  What is this?  → A yellow animal.");
+        assert_eq!(probed(&first, PLAIN), "step   0/180  probe 1  A yellow animal.");
         let second = record(30, "A yellow Pikachu.", Some("A yellow animal.\n"));
         let coloured = Page { color: true, ..PLAIN };
-        assert_eq!(probed(&second, coloured), "step  30/180  What is this?  → A yellow \x1b[32mPikachu\x1b[0m.");
+        assert_eq!(probed(&second, coloured), "step  30/180  probe 1  A yellow \x1b[32mPikachu\x1b[0m.");
         let same = record(60, "A yellow Pikachu.", Some("A yellow Pikachu."));
         assert!(probed(&same, coloured).starts_with("\x1b[2m"));
     }
@@ -114,11 +132,14 @@ mod tests {
     #[test]
     fn probes_are_listed_with_their_answers_by_step() {
         let records = vec![record(0, "A yellow animal.", None), record(30, "", Some("A yellow animal."))];
-        let probes_of = |list: Vec<Probe>| Probes { probes: list, records: records.clone() };
+        let probes_of = |list: Vec<Probe>| Probes { probes: list, first: 1, records: records.clone() };
         let list = vec![records[0].answers[0].probe.clone()];
-        let text = "1  What is this?  a.png\n   step  0  A yellow animal.\n   step 30  (nothing)";
+        let text = "1  What is this?  a.png\n   step  0  A yellow animal.\n   step 30  (nothing)\n2 answers in 1.00 s";
         assert_eq!(probes(&probes_of(list), PLAIN), text);
         assert!(probes(&probes_of(Vec::new()), PLAIN).starts_with("-  What is this?"), "a dropped one");
-        assert!(probes(&Probes { probes: Vec::new(), records: Vec::new() }, PLAIN).starts_with("there are no probes"));
+        assert!(
+            probes(&Probes { probes: Vec::new(), first: 1, records: Vec::new() }, PLAIN)
+                .starts_with("there are no probes")
+        );
     }
 }

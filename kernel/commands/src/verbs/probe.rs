@@ -65,9 +65,11 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
         }
         [] if images.is_empty() => Ok(list(session)),
         ["list"] => Ok(list(session)),
-        ["show"] => {
-            Ok(Output::Probes(Probes { probes: session.probes().to_vec(), records: session.probe_records().to_vec() }))
-        }
+        ["show"] => Ok(Output::Probes(Probes {
+            probes: session.probes().to_vec(),
+            first: 1,
+            records: session.probe_records().to_vec(),
+        })),
         ["drop", "all"] => {
             session.probe_drop(None)?;
             const NONE: Localized = localized("dropped all probes", "已丢弃所有探针");
@@ -78,12 +80,13 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
             Ok(list(session))
         }
         _ => {
-            session.probe(&args.text, &images)?;
-            Ok(list(session))
+            let number = session.probe(&args.text, &images)?;
+            let probes = session.probes()[number - 1..number].to_vec();
+            Ok(Output::Probes(Probes { probes, first: number, records: Vec::new() }))
         }
     }
 }
 
 fn list(session: &Session) -> Output {
-    Output::Probes(Probes { probes: session.probes().to_vec(), records: Vec::new() })
+    Output::Probes(Probes { probes: session.probes().to_vec(), first: 1, records: Vec::new() })
 }

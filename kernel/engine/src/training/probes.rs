@@ -73,10 +73,10 @@ impl Run {
             asked => asked?,
         };
         let mut answers = Vec::with_capacity(asked.len());
-        for Growing { probe, text, new_tokens, end, .. } in asked {
+        for Growing { number, probe, text, new_tokens, end, .. } in asked {
             let Some(end) = end.filter(|end| *end != AnswerEnd::Interrupted) else { return Ok(false) };
             let (before, cut) = (self.last_answer(probe), end == AnswerEnd::MaxNewTokens);
-            answers.push(ProbeAnswer { probe: probe.clone(), text, before, new_tokens, cut });
+            answers.push(ProbeAnswer { number, probe: probe.clone(), text, before, new_tokens, cut });
         }
         let record = ProbeRecord { step, total_steps, seconds: start.elapsed().as_secs_f64(), answers };
         cx.emit(Event::Probed(record.clone()));
@@ -107,6 +107,7 @@ impl ProbeRecord {
 
 /// An answer on its way.
 struct Growing<'a> {
+    number: usize,
     probe: &'a Probe,
     pieces: DecodeStream<'a>,
     text: String,
@@ -127,7 +128,7 @@ fn ask<'a>(
     let stop = || cx.is_cancelled();
     let mut answering =
         Answering { requests: VecDeque::new(), answers: Vec::new(), settings, cx, told: Instant::now() };
-    for probe in probes.list {
+    for (number, probe) in (1..).zip(probes.list) {
         let question = Question { system: probes.system, text: &probe.question, images: &probe.images };
         match Conversation::default().prompt_for(question, run, features, &stop) {
             Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -140,7 +141,8 @@ fn ask<'a>(
                 let request = Request { id: answering.answers.len(), prompt, choice, adapter: Some(adapter) };
                 answering.requests.push_back(request);
                 let pieces = model.tokenizer.decode_stream(true);
-                answering.answers.push(Growing { probe, pieces, text: String::new(), new_tokens: 0, end: None });
+                let (text, new_tokens, end) = (String::new(), 0, None);
+                answering.answers.push(Growing { number, probe, pieces, text, new_tokens, end });
             }
         }
     }

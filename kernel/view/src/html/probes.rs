@@ -75,6 +75,7 @@ mod tests {
     fn changed_words_are_marked_and_all_is_escaped() {
         let probe = Probe { question: "1 < 2?".to_string(), images: Vec::new() };
         let answer = |text: &str, before: Option<&str>| ProbeAnswer {
+            number: 1,
             probe: probe.clone(),
             text: text.to_string(),
             before: before.map(str::to_string),
