@@ -68,6 +68,30 @@ fn a_cell_that_fails_aborts_those_behind_it_and_no_later_one() {
     frontend.idle();
 }
 
+/// A frame that announces more than there is memory ends its connection, also where ports are files.
+#[cfg(unix)]
+#[test]
+fn a_peer_may_announce_anything() {
+    use std::io::Read;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    let mut frontend = Frontend::start();
+    for port in 1..=5 {
+        for length in [1 << 40, 0x7665_7273_6970_6e22, u64::MAX] {
+            let mut peer = UnixStream::connect(frontend.folder.path().join(format!("k-{port}"))).unwrap();
+            let mut greeting = b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".to_vec();
+            greeting.resize(64, 0);
+            peer.write_all(&[&greeting[..], &[2], &u64::to_be_bytes(length)].concat()).unwrap();
+            peer.set_read_timeout(Some(PATIENCE)).unwrap();
+            // Until it is closed.
+            let _ = peer.read_to_end(&mut Vec::new());
+        }
+    }
+    frontend.execute("print one");
+    assert_eq!(frontend.shell("execute_reply")["status"], "ok");
+}
+
 #[test]
 fn a_kernel_speaks_the_language_that_it_is_told_to() {
     let mut frontend = Frontend::start();

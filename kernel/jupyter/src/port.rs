@@ -1,16 +1,19 @@
 //! A port of the kernel, in front of one of its sockets.
 //!
-//! Every user of the machine can connect to a port. So the sockets themselves listen in a folder that only their owner
-//! may enter, and each connection to the port is passed on to them as long as it keeps to the [`FrameLimit`].
+//! Every user of the machine can connect to a port of TCP, and a client of the kernel's own user can be at fault. So the
+//! sockets themselves listen in a folder that only their owner may enter, and each connection to the port is passed on to
+//! them as long as it keeps to the [`FrameLimit`].
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 
 use crate::frame_limit::FrameLimit;
@@ -19,17 +22,56 @@ use crate::log::log;
 /// Bytes that are passed on at once.
 const CHUNK: usize = 64 << 10;
 
-/// Opens `port` of `host` in front of a socket that will listen at `place`.
+/// A port as a connection file names it.
+pub(crate) enum Port<'a> {
+    Tcp(&'a str, u16),
+    /// The file of a socket.
+    Ipc(PathBuf),
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Ipc(UnixListener),
+}
+
+/// The two directions of a connection.
+type Peer = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+impl Listener {
+    async fn bind(port: Port<'_>) -> io::Result<Self> {
+        Ok(match port {
+            Port::Tcp(host, port) => Self::Tcp(TcpListener::bind((host, port)).await?),
+            Port::Ipc(place) => Self::Ipc(UnixListener::bind(place)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<Peer> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (peer, _) = listener.accept().await?;
+                peer.set_nodelay(true)?;
+                let (from_peer, to_peer) = peer.into_split();
+                (Box::new(from_peer), Box::new(to_peer))
+            }
+            Self::Ipc(listener) => {
+                let (from_peer, to_peer) = listener.accept().await?.0.into_split();
+                (Box::new(from_peer), Box::new(to_peer))
+            }
+        })
+    }
+}
+
+/// Opens a port in front of a socket that will listen at `place`.
 ///
 /// # Errors
 /// The port is taken, or nothing can be made at `place`.
-pub(crate) async fn open(host: &str, port: u16, place: PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
-    let outside = TcpListener::bind((host, port)).await?;
+pub(crate) async fn open(port: Port<'_>, place: PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
+    let outside = Listener::bind(port).await?;
     let inside = std::os::unix::net::UnixListener::bind(&place)?;
     tokio::spawn(async move {
         loop {
             match outside.accept().await {
-                Ok((peer, _)) => drop(tokio::spawn(pass_on(peer, place.clone()))),
+                Ok(peer) => drop(tokio::spawn(pass_on(peer, place.clone()))),
                 // As when this process has too many files open.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -39,9 +81,7 @@ pub(crate) async fn open(host: &str, port: u16, place: PathBuf) -> io::Result<st
 }
 
 /// Passes bytes on in both directions until one side ends or announces a message that is too long.
-async fn pass_on(peer: TcpStream, place: PathBuf) -> io::Result<()> {
-    peer.set_nodelay(true)?;
-    let (mut from_peer, mut to_peer) = peer.into_split();
+async fn pass_on((mut from_peer, mut to_peer): Peer, place: PathBuf) -> io::Result<()> {
     let (mut from_socket, mut to_socket) = UnixStream::connect(place).await?.into_split();
     let requests = async {
         let (mut limit, mut chunk) = (FrameLimit::new(), vec![0; CHUNK]);

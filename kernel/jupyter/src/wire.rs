@@ -5,6 +5,7 @@
 //! object. Here a message that has a readable header can always be answered.
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jupyter_protocol::Header;
@@ -25,6 +26,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
+use tempfile::TempPath;
 use tunebook_quote::quote;
 use uuid::Uuid;
 use zeromq::RepSocket;
@@ -36,6 +38,8 @@ use zeromq::XPubSocket;
 
 use crate::error::Error;
 use crate::error::Result;
+#[cfg(unix)]
+use crate::port::Port;
 
 /// The version of the messaging protocol that is spoken.
 pub(crate) const PROTOCOL_VERSION: &str = "5.4";
@@ -69,23 +73,33 @@ impl Address {
     pub(crate) fn is_listening(&self) -> bool {
         match self.0.transport {
             Transport::TCP => std::net::TcpStream::connect((self.0.ip.as_str(), self.0.shell_port)).is_ok(),
-            Transport::IPC => Path::new(&format!("{}-{}", self.0.ip, self.0.shell_port)).exists(),
+            Transport::IPC => self.place(self.0.shell_port).exists(),
         }
     }
 
-    /// A socket at one of the ports. Everybody on the machine can reach those of TCP, so that what comes there is looked
-    /// through first, and the socket itself is in `folder`.
+    /// The file of a socket, where sockets have files.
+    fn place(&self, port: u16) -> PathBuf {
+        format!("{}-{port}", self.0.ip).into()
+    }
+
+    /// A socket at one of the ports. What comes there is looked through first, and the socket itself is in `folder`.
     async fn listen<S: Socket>(&self, channel: &'static str, port: u16, folder: &Path) -> Result<S> {
         let mut socket = S::new();
-        let bound = match self.0.transport {
-            #[cfg(unix)]
-            Transport::TCP => match crate::port::open(&self.0.ip, port, folder.join(port.to_string())).await {
+        #[cfg(unix)]
+        let bound = {
+            let outside = match self.0.transport {
+                Transport::TCP => Port::Tcp(&self.0.ip, port),
+                Transport::IPC => Port::Ipc(self.place(port)),
+            };
+            match crate::port::open(outside, folder.join(port.to_string())).await {
                 Ok(listener) => socket.bind_listener(listener).await,
                 Err(error) => Err(error.into()),
-            },
-            #[cfg(not(unix))]
+            }
+        };
+        #[cfg(not(unix))]
+        let bound = match self.0.transport {
             Transport::TCP => socket.bind(&format!("tcp://{}:{port}", self.0.ip)).await,
-            Transport::IPC => socket.bind(&format!("ipc://{}-{port}", self.0.ip)).await,
+            Transport::IPC => socket.bind(&format!("ipc://{}", self.place(port).display())).await,
         };
         bound.map_err(|error| Error::Bind { channel, problem: error.to_string() })?;
         Ok(socket)
@@ -147,8 +161,9 @@ pub(crate) struct KernelSockets {
     pub control: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
     pub stdin: (Receiver<zeromq::RouterRecvHalf>, Sender<zeromq::RouterSendHalf>),
     pub iopub: Publisher,
-    /// Where they are, behind their ports. It goes with this value.
+    /// Where they are, behind their ports. It goes with this value, and so do the files that are their ports.
     _folder: TempDir,
+    _places: Vec<TempPath>,
 }
 
 impl KernelSockets {
@@ -166,6 +181,10 @@ impl KernelSockets {
         let control: RouterSocket = address.listen("control", info.control_port, at).await?;
         let stdin: RouterSocket = address.listen("stdin", info.stdin_port, at).await?;
         let iopub: XPubSocket = address.listen("iopub", info.iopub_port, at).await?;
+        let ports = [info.hb_port, info.shell_port, info.control_port, info.stdin_port, info.iopub_port];
+        let are_files = matches!(info.transport, Transport::IPC);
+        let places = ports.into_iter().filter(|_| are_files).map(|port| TempPath::try_from_path(address.place(port)));
+        let places = places.collect::<std::io::Result<_>>().map_err(Error::Start)?;
         let halves = |socket: RouterSocket| {
             let (sender, receiver) = Connection::new(socket, &info.key, &session).split();
             (Receiver(receiver), Sender(sender))
@@ -177,6 +196,7 @@ impl KernelSockets {
             stdin: halves(stdin),
             iopub: Publisher(Connection::new(iopub, &info.key, &session)),
             _folder: folder,
+            _places: places,
         })
     }
 }
