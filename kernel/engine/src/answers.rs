@@ -14,8 +14,6 @@ use crate::generate::Generated;
 use crate::generate::Generator;
 use crate::generate::Request;
 use crate::generate::Requests;
-use crate::generate::free_bytes;
-use crate::generate::most;
 use crate::prefix::Prefix;
 use crate::report::AnswerEnd;
 use crate::report::ChatReport;
@@ -72,11 +70,9 @@ impl<'a> Answers<'a> {
     /// # Errors
     /// As [`Generator::run`].
     pub(crate) fn generate(mut self, prefix: &mut Prefix, run: RunContext<'a>) -> Result<Vec<ComparedAnswer>> {
-        let RunContext { model, settings, labels, .. } = run;
         self.announce();
         let cx = self.cx;
-        let generator = Generator { model, most: most(settings), labels, packs: true, free: &|| free_bytes(model) };
-        generator.run(prefix, &mut self, &|| cx.is_cancelled())?;
+        Generator::new(run).run(prefix, &mut self, &|| cx.is_cancelled())?;
         let answer = |answer: Growing| ComparedAnswer { name: answer.name.unwrap_or_default(), report: answer.report };
         Ok(self.list.into_iter().map(answer).collect())
     }

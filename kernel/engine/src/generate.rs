@@ -18,6 +18,7 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::layers::CachedSequence;
 use tunebook_nn::layers::ForwardContext;
 
+use crate::conversation::RunContext;
 use crate::device;
 use crate::draft_length::DraftLength;
 use crate::drafts::NGrams;
@@ -99,7 +100,7 @@ pub struct Generator<'m> {
     /// where they lie.
     pub packs: bool,
     /// The memory that keys and values may take, in bytes, if it is known.
-    pub free: &'m dyn Fn() -> Option<u64>,
+    pub free: Box<dyn Fn() -> Option<u64> + 'm>,
 }
 
 /// The most tokens of prompts in a pass, which is enough for fast matmuls.
@@ -116,17 +117,22 @@ const FEW: usize = 8;
 const AHEAD: usize = 64;
 
 /// The most sequences at once with these settings.
-pub fn most(settings: &Settings) -> usize {
+fn most(settings: &Settings) -> usize {
     settings.per_device_eval_batch_size.unwrap_or(MOST)
 }
 
 /// The memory that keys and values may take on the model's device: half of what its weights leave.
-pub fn free_bytes(model: &Model) -> Option<u64> {
+fn free_bytes(model: &Model) -> Option<u64> {
     let of_cpu = || Some(memory::available_bytes()?.saturating_sub(model.net.text.size() as u64));
     device::free_bytes(&model.net.device).or_else(of_cpu).map(|free| free / 2)
 }
 
-impl Generator<'_> {
+impl<'m> Generator<'m> {
+    /// As settings and free memory say.
+    pub(crate) fn new(RunContext { model, settings, labels, .. }: RunContext<'m>) -> Self {
+        Self { model, most: most(settings), labels, packs: true, free: Box::new(move || free_bytes(model)) }
+    }
+
     /// Answers all `requests`, or interrupts those that are on their way at `stop`. Tokens that `prefix` holds are not read
     /// again; afterwards it holds the prompt and the answer of the sequence that ended last.
     ///

@@ -30,8 +30,6 @@ use crate::generate::Generator;
 use crate::generate::Prompt;
 use crate::generate::Request;
 use crate::generate::Requests;
-use crate::generate::free_bytes;
-use crate::generate::most;
 use crate::metrics::Scores;
 use crate::output::results;
 use crate::output::results::Results;
@@ -43,7 +41,7 @@ use crate::report::PredictReport;
 use crate::report::Prediction;
 
 /// Between two events of the progress.
-const PROGRESS: Duration = Duration::from_millis(200);
+pub(crate) const PROGRESS: Duration = Duration::from_millis(200);
 const PREDICTIONS: &str = "generated_predictions.jsonl";
 
 /// Generates the last answer of every sample with the settings of `chat`, and scores it against the one that the sample
@@ -65,7 +63,7 @@ pub(crate) fn predict(
     on_prediction: &mut dyn FnMut(&Prediction),
     cx: &Context,
 ) -> Result<PredictReport> {
-    let RunContext { model, settings, labels, .. } = run;
+    let settings = run.settings;
     let start = Instant::now();
     let total = samples.list.len();
     let mut predictions = Predictions {
@@ -84,7 +82,7 @@ pub(crate) fn predict(
         told: start,
     };
     predictions.progress();
-    let generator = Generator { model, most: most(settings), labels, packs: true, free: &|| free_bytes(model) };
+    let generator = Generator::new(run);
     let made = generator.run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled());
     // What is whole is kept, however it has ended.
     predictions.tell(true)?;

@@ -37,6 +37,15 @@ pub struct ProbeAnswer {
     /// The answer of the time before; none if there was none.
     pub before: Option<String>,
     pub new_tokens: usize,
-    /// Whether `max_new_tokens` has truncated it.
-    pub cut: bool,
+}
+
+/// The probes that were given, and behind them those that were answered and are not among them any more.
+pub fn known<'a>(given: &'a [Probe], records: &'a [ProbeRecord]) -> Vec<&'a Probe> {
+    let mut known: Vec<&Probe> = given.iter().collect();
+    for answer in records.iter().flat_map(|record| &record.answers) {
+        if !known.contains(&&answer.probe) {
+            known.push(&answer.probe);
+        }
+    }
+    known
 }

@@ -56,7 +56,7 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
         }
         View::Comparison(report) => data["text/html"] = json!(html::comparison(report, lang)),
         View::Probes(Probes { probes, records, .. }) => {
-            data["text/html"] = json!(html::probes(probes, records, &mut html::Pictures::new(), lang));
+            data["text/html"] = json!(html::probes(probes, records, lang));
         }
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
         View::Table(table) => data["text/html"] = json!(html::table(&table)),

@@ -12,6 +12,7 @@ use tunebook_commands::Output;
 use tunebook_commands::colourless;
 use tunebook_commands::page::Page;
 use tunebook_commands::text;
+use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::TrainReport;
 use tunebook_view::Activity;
 use tunebook_view::Progress;
@@ -32,8 +33,26 @@ pub(crate) struct ProgressDisplay {
     drawn: Option<(String, Instant)>,
     is_old: bool,
     settled: bool,
-    /// Those of probes, which do not change.
-    pictures: html::Pictures,
+    probes: DrawnProbes,
+}
+
+/// The answers to probes as text and HTML: drawn when there are new ones, and not with every micro-batch.
+#[derive(Default)]
+struct DrawnProbes {
+    records: usize,
+    text: String,
+    html: String,
+}
+
+impl DrawnProbes {
+    fn update(&mut self, records: &[ProbeRecord], lang: Lang) {
+        if records.len() != self.records {
+            let page = Page { width: usize::MAX, color: false, lang };
+            let line = |record: &ProbeRecord| format!("\n{}", text::render(&Output::Probed(record.clone()), page));
+            let text = records.iter().map(line).collect();
+            *self = Self { records: records.len(), text, html: html::probes(&[], records, lang) };
+        }
+    }
 }
 
 impl ProgressDisplay {
@@ -44,7 +63,7 @@ impl ProgressDisplay {
             drawn: None,
             is_old: false,
             settled: false,
-            pictures: html::Pictures::new(),
+            probes: DrawnProbes::default(),
         }
     }
 
@@ -101,8 +120,9 @@ impl ProgressDisplay {
             _ if is_comparing && self.settled => Default::default(),
             _ if is_comparing => (answers_text(answers), html::answers(answers)),
             (Some(training), _) => {
-                let html = html::training(training, activity, plan.as_ref(), &mut self.pictures, lang);
-                (training_text(training, activity, lang), html)
+                self.probes.update(&training.probes, lang);
+                let html = html::training(training, activity, plan.as_ref(), &self.probes.html, lang);
+                (training_text(training, activity, lang) + &self.probes.text, html)
             }
             (None, Some(activity)) => (activity_text(activity, lang), html::activity(activity, lang)),
             (None, None) => return None,
@@ -120,13 +140,7 @@ fn training_text(training: &Training, activity: Option<&Activity>, lang: Lang) -
     let full = (training.part() * BAR as f64).round() as usize;
     let bar = "━".repeat(full) + &"─".repeat(BAR - full.min(BAR));
     let facts: String = training.facts(lang).iter().map(|(name, value)| format!(" · {name} {value}")).collect();
-    let page = Page { width: usize::MAX, color: false, lang };
-    let probes: String = training
-        .probes
-        .iter()
-        .map(|record| format!("\n{}", text::render(&Output::Probed(record.clone()), page)))
-        .collect();
-    format!("{} {bar}{facts}{probes}", training.title(activity, lang))
+    format!("{} {bar}{facts}", training.title(activity, lang))
 }
 
 fn activity_text(activity: &Activity, lang: Lang) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tunebook_engine::probes::Probe;
 use tunebook_engine::probes::ProbeAnswer;
 use tunebook_engine::probes::ProbeRecord;
+use tunebook_engine::probes::known;
 use unicode_width::UnicodeWidthStr;
 
 use crate::changes::changed_words;
@@ -36,12 +37,7 @@ pub(super) fn probed(record: &ProbeRecord, page: Page) -> String {
 
 /// The probes, each with its answers by step if there are any.
 pub(super) fn probes(Probes { probes, first, records }: &Probes, page: Page) -> String {
-    let mut known: Vec<&Probe> = probes.iter().collect();
-    for answer in records.iter().flat_map(|record| &record.answers) {
-        if !known.contains(&&answer.probe) {
-            known.push(&answer.probe);
-        }
-    }
+    let known = known(probes, records);
     if known.is_empty() {
         return none(page.lang).to_string();
     }
@@ -114,7 +110,7 @@ mod tests {
     fn record(step: usize, text: &str, before: Option<&str>) -> ProbeRecord {
         let probe = Probe { question: "What is this?".to_string(), images: vec!["a.png".into()] };
         let before = before.map(str::to_string);
-        let answer = ProbeAnswer { number: 1, probe, text: text.to_string(), before, new_tokens: 3, cut: false };
+        let answer = ProbeAnswer { number: 1, probe, text: text.to_string(), before, new_tokens: 3 };
         ProbeRecord { step, total_steps: 180, seconds: 0.5, answers: vec![answer] }
     }
 

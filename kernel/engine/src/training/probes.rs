@@ -4,7 +4,6 @@
 //! Nothing of the training changes by it: weights are read where they lie, and no random number is drawn.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_data::DecodeStream;
@@ -25,18 +24,14 @@ use crate::generate::Generated;
 use crate::generate::Generator;
 use crate::generate::Request;
 use crate::generate::Requests;
-use crate::generate::free_bytes;
-use crate::generate::most;
 use crate::pictures::Features;
+use crate::predict::PROGRESS;
 use crate::prefix::Prefix;
 use crate::probes::Probe;
 use crate::probes::ProbeAnswer;
 use crate::probes::ProbeRecord;
 use crate::report::AnswerEnd;
 use crate::settings::Settings;
-
-/// Between two events of the progress.
-const PROGRESS: Duration = Duration::from_millis(200);
 
 /// What a training asks itself.
 #[derive(Clone, Copy, Default)]
@@ -74,9 +69,16 @@ impl Run {
         };
         let mut answers = Vec::with_capacity(asked.len());
         for Growing { number, probe, text, new_tokens, end, .. } in asked {
-            let Some(end) = end.filter(|end| *end != AnswerEnd::Interrupted) else { return Ok(false) };
-            let (before, cut) = (self.last_answer(probe), end == AnswerEnd::MaxNewTokens);
-            answers.push(ProbeAnswer { number, probe: probe.clone(), text, before, new_tokens, cut });
+            if end.is_none_or(|end| end == AnswerEnd::Interrupted) {
+                return Ok(false);
+            }
+            answers.push(ProbeAnswer {
+                number,
+                probe: probe.clone(),
+                text,
+                before: self.last_answer(probe),
+                new_tokens,
+            });
         }
         let record = ProbeRecord { step, total_steps, seconds: start.elapsed().as_secs_f64(), answers };
         cx.emit(Event::Probed(record.clone()));
@@ -146,8 +148,7 @@ fn ask<'a>(
             }
         }
     }
-    let free = || free_bytes(model);
-    let generator = Generator { model, most: most(settings), labels: run.labels, free: &free, packs: false };
+    let generator = Generator { packs: false, ..Generator::new(run) };
     generator.run(&mut Prefix::default(), &mut answering, &stop)?;
     Ok(answering.answers)
 }

@@ -11,7 +11,7 @@
 //! ([`Bf12::pays`]). With many rows, where arithmetic counts, a training step is 3 to 6 % slower with these weights
 //! than with bf16, and their memory cannot be given back to the system as that of a mapped file can.
 //!
-//! A few rows of x are multiplied with one row of W after another (`few_rows`), in the order in which they lie in memory,
+//! A few rows of x are multiplied with a row or two of W after the other (`few_rows`), in the order in which they lie in memory,
 //! which is prefetched as far ahead as [`AHEAD`](crate::few_rows::AHEAD) says.
 
 #[cfg(target_arch = "x86_64")]

@@ -14,7 +14,6 @@ pub use comparison::answers;
 pub use comparison::comparison;
 pub use curve::curve;
 pub use picture::picture;
-pub use probes::Pictures;
 pub use probes::probes;
 pub use progress::activity;
 pub use progress::training;

@@ -1,6 +1,5 @@
 //! How the answers to probes change, as HTML: picture and question, and below them a row for each step.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tunebook_commands::Lang;
@@ -9,34 +8,23 @@ use tunebook_commands::localized;
 use tunebook_engine::probes::Probe;
 use tunebook_engine::probes::ProbeAnswer;
 use tunebook_engine::probes::ProbeRecord;
+use tunebook_engine::probes::known;
 
 use super::escape::escape;
 use super::picture::picture;
 
-/// Pictures by their files, each drawn once.
-pub type Pictures = BTreeMap<PathBuf, String>;
-
 /// The probes of `records`, and `given` ones that have no answer yet. Words that changed since the answer before are
 /// marked.
-pub fn probes(given: &[Probe], records: &[ProbeRecord], pictures: &mut Pictures, lang: Lang) -> String {
-    let mut known: Vec<&Probe> = given.iter().collect();
-    for answer in records.iter().flat_map(|record| &record.answers) {
-        if !known.contains(&&answer.probe) {
-            known.push(&answer.probe);
-        }
-    }
-    known.into_iter().map(|probe| block(probe, records, pictures, lang)).collect()
+pub fn probes(given: &[Probe], records: &[ProbeRecord], lang: Lang) -> String {
+    known(given, records).into_iter().map(|probe| block(probe, records, lang)).collect()
 }
 
-fn block(probe: &Probe, records: &[ProbeRecord], pictures: &mut Pictures, lang: Lang) -> String {
-    let images = probe.images.iter().map(|path| {
-        let drawn = pictures.entry(path.clone()).or_insert_with(|| picture(path, lang));
-        format!(
-            "<div style=\"max-width:140px;flex:none\">{}</div>",
-            drawn.replace("<img ", "<img style=\"width:100%\" ")
-        )
-    });
-    let images: String = images.collect();
+fn block(probe: &Probe, records: &[ProbeRecord], lang: Lang) -> String {
+    let image = |path: &PathBuf| {
+        let drawn = picture(path, lang).replace("<img ", "<img style=\"width:100%\" ");
+        format!("<div style=\"max-width:140px;flex:none\">{drawn}</div>")
+    };
+    let images: String = probe.images.iter().map(image).collect();
     let rows: String = records
         .iter()
         .filter_map(|record| Some(row(record, record.answers.iter().find(|answer| answer.probe == *probe)?, lang)))
@@ -80,11 +68,10 @@ mod tests {
             text: text.to_string(),
             before: before.map(str::to_string),
             new_tokens: 2,
-            cut: false,
         };
         let record = |step, answer| ProbeRecord { step, total_steps: 9, seconds: 0.1, answers: vec![answer] };
         let records = [record(0, answer("<b> no", None)), record(9, answer("<b> yes", Some("<b> no")))];
-        let html = probes(&[], &records, &mut Pictures::default(), Lang::En);
+        let html = probes(&[], &records, Lang::En);
         assert!(html.contains("<b>1 &lt; 2?</b>") && html.contains(">&lt;b&gt; no</td>"), "{html}");
         assert!(html.contains(">&lt;b&gt; <mark>yes</mark></td>") && html.contains("step 9"), "{html}");
     }

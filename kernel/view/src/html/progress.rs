@@ -7,8 +7,6 @@ use tunebook_engine::advice::MemoryEstimate;
 use super::curve::ACCENT;
 use super::curve::curve;
 use super::escape::escape;
-use super::probes::Pictures;
-use super::probes::probes;
 use crate::activity::Activity;
 use crate::training::Training;
 
@@ -19,13 +17,13 @@ pub fn activity(activity: &Activity, lang: Lang) -> String {
     format!("<div style=\"max-width:600px\">{lines}</div>")
 }
 
-/// A training: a bar, the step, what is known of it, its loss over the steps, what it takes of the memory, and its probes.
-/// `activity` is what goes on between two steps.
+/// A training: a bar, the step, what is known of it, its loss over the steps, what it takes of the memory, and its
+/// [`probes`](super::probes()), which are drawn already. `activity` is what goes on between two steps.
 pub fn training(
     training: &Training,
     activity: Option<&Activity>,
     plan: Option<&MemoryEstimate>,
-    pictures: &mut Pictures,
+    probes: &str,
     lang: Lang,
 ) -> String {
     let fact = |(name, value): (&str, String)| {
@@ -46,7 +44,7 @@ pub fn training(
         bar(training.part()),
         escape(&training.title(activity, lang)),
         plan.unwrap_or_default(),
-        probes(&[], &training.probes, pictures, lang),
+        probes,
     )
 }
 
