@@ -80,7 +80,7 @@ fn run<'a>(
     requests: impl IntoIterator<Item = Request<'a>>,
 ) -> Asked<'a> {
     let mut asked = Asked::new(requests);
-    let generator = Generator { model, most, labels, packs: true, free: Box::new(|| None) };
+    let generator = Generator { model, most, labels, free: Box::new(|| None) };
     generator.run(&mut Prefix::default(), &mut asked, &|| false).unwrap();
     asked
 }
@@ -209,13 +209,13 @@ fn where_memory_gets_short_answers_wait_and_nothing_is_lost() {
         Some(bytes * [2000, 100, 0, 100_000][asked_for.get() / 40 % 4])
     };
     let mut asked = Asked::new(again(&requests));
-    let generator = Generator { model, most: 32, labels: None, packs: true, free: Box::new(free) };
+    let generator = Generator { model, most: 32, labels: None, free: Box::new(free) };
     generator.run(&mut Prefix::default(), &mut asked, &|| false).unwrap();
     assert_eq!(asked.answers, plenty.answers);
     assert!(asked_for.get() > 80 && asked.at_once > 3);
     // With room for none, one at a time.
     let mut asked = Asked::new(again(&requests));
-    let generator = Generator { model, most: 32, labels: None, packs: true, free: Box::new(|| Some(0)) };
+    let generator = Generator { model, most: 32, labels: None, free: Box::new(|| Some(0)) };
     generator.run(&mut Prefix::default(), &mut asked, &|| false).unwrap();
     assert_eq!((&asked.answers, asked.at_once), (&plenty.answers, 1));
 }
@@ -229,7 +229,7 @@ fn a_stop_ends_all_that_are_on_their_way_and_the_next_go_on_from_what_was_read()
     let passes = Cell::new(0);
     let stop = || passes.replace(passes.get() + 1) > 40;
     let (mut asked, mut prefix) = (Asked::new(again(&requests)), Prefix::default());
-    let generator = Generator { model, most: 8, labels: None, packs: true, free: Box::new(|| None) };
+    let generator = Generator { model, most: 8, labels: None, free: Box::new(|| None) };
     generator.run(&mut prefix, &mut asked, &stop).unwrap();
     let ends: Vec<_> = asked.ends.iter().map(|end| end.map(|end| end.end)).collect();
     let count = |wanted| ends.iter().filter(|end| **end == wanted).count();
@@ -271,7 +271,7 @@ fn an_error_loses_no_answer_that_has_ended() {
     let model = &cases[0].model;
     let requests = requests(&cases, &[None]);
     let mut failing = Failing { asked: Asked::new(again(&requests)), left: 9 };
-    let generator = Generator { model, most: 3, labels: None, packs: true, free: Box::new(|| None) };
+    let generator = Generator { model, most: 3, labels: None, free: Box::new(|| None) };
     let error = generator.run(&mut Prefix::default(), &mut failing, &|| false).unwrap_err();
     assert!(matches!(error, Error::NoData));
     let ended = failing.asked.ends.iter().flatten().count();

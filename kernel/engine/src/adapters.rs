@@ -61,6 +61,11 @@ impl Adapters {
         Ok(())
     }
 
+    /// The training of the adapter of that name.
+    pub(crate) fn run_mut(&mut self, name: &str) -> Option<&mut Run> {
+        self.list.iter_mut().find(|live| live.name == name).map(|live| &mut live.run)
+    }
+
     /// Adds an adapter with its training, and turns it on; gives its name, which is another one if `name` is taken.
     pub(crate) fn add_trained(&mut self, name: &str, adapter: Adapter, run: Run) -> String {
         let name = if self.position(name).is_none() { name.to_string() } else { self.free_name() };
@@ -124,6 +129,10 @@ impl Adapters {
     /// The adapter that is on, and its training.
     pub(crate) fn active(&self) -> Option<(&Adapter, &Run)> {
         self.list.get(self.active?).map(|live| (&live.adapter, &live.run))
+    }
+
+    pub(crate) fn active_name(&self) -> Option<&String> {
+        self.list.get(self.active?).map(|live| &live.name)
     }
 
     /// The name of the adapter that is on, it, and its training.

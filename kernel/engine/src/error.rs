@@ -30,6 +30,11 @@ pub enum Error {
     NoData,
     #[error("no adapter is active{REMEDY}create one with `lora` or load one with `adapter load PATH`")]
     NoAdapter,
+    #[error(
+        "adapter `{adapter}` is being trained, and is at step {step} of {total_steps}{REMEDY}`wait` waits for the end of \
+         the training, `stop` stops it; `train` would go on from there"
+    )]
+    Training { adapter: String, step: usize, total_steps: usize },
     #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
     UnknownAdapter { name: String, nearest: Option<String> },
     #[error(

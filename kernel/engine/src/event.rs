@@ -39,8 +39,16 @@ pub enum Event {
     /// Advice about the training.
     Advice(Advice),
     /// `done` of `total` micro-batches of optimizer step `step` are complete; the fraction counts those in flight. This
-    /// call of `train` ends with step `last_step`.
-    MicroBatch { step: usize, last_step: usize, total_steps: usize, done: f64, total: usize },
+    /// call of `train` ends with step `last_step` and has taken `elapsed` so far.
+    MicroBatch {
+        step: usize,
+        last_step: usize,
+        total_steps: usize,
+        done: f64,
+        total: usize,
+        #[serde(serialize_with = "serialize::seconds")]
+        elapsed: Duration,
+    },
     /// An optimizer step is complete.
     Step(StepRecord),
     /// The text that follows is the answer of an adapter, or of `base`.
@@ -124,6 +132,8 @@ pub enum Note {
     OtherTemplate { template: &'static str, own: &'static str },
     /// Keys of a recipe that are accepted and have no effect.
     WithoutEffect { keys: Vec<String> },
+    /// Settings that were changed during a training cannot be followed, for this reason; it goes on with those before.
+    ChangesLeftOut { problem: String },
     /// Settings, as `key=value`, that returned to their earlier values because what they came with is gone.
     TakenBack { settings: Vec<String> },
     /// The model is asked with another system prompt than before.

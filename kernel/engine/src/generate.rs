@@ -96,9 +96,6 @@ pub struct Generator<'m> {
     pub most: usize,
     /// Texts that answers are likely to resemble.
     pub labels: Option<&'m NGrams>,
-    /// Whether weights are packed on the way for the tokens to come; not in the middle of a training, which reads them
-    /// where they lie.
-    pub packs: bool,
     /// The memory that keys and values may take, in bytes, if it is known.
     pub free: Box<dyn Fn() -> Option<u64> + 'm>,
 }
@@ -130,7 +127,7 @@ fn free_bytes(model: &Model) -> Option<u64> {
 impl<'m> Generator<'m> {
     /// As settings and free memory say.
     pub(crate) fn new(RunContext { model, settings, labels, .. }: RunContext<'m>) -> Self {
-        Self { model, most: most(settings), labels, packs: true, free: Box::new(move || free_bytes(model)) }
+        Self { model, most: most(settings), labels, free: Box::new(move || free_bytes(model)) }
     }
 
     /// Answers all `requests`, or interrupts those that are on their way at `stop`. Tokens that `prefix` holds are not read
@@ -325,9 +322,6 @@ impl<'a> Batch<'_, '_, 'a> {
     /// Packs weights for the tokens to come, once an answer is longer than most and passes have few rows.
     fn pack_next(&self) {
         let model = self.generator.model;
-        if !self.generator.packs {
-            return;
-        }
         let is_long = self.running.iter().any(|sequence| sequence.made() > BRIEF);
         if is_long && self.running.len() <= FEW {
             let mut adapters = self.running.iter().filter_map(|sequence| sequence.request.adapter);

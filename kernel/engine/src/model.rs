@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -46,6 +48,7 @@ pub struct Model {
     pub template: &'static Template,
     pub report: LoadReport,
     fingerprint: OnceLock<String>,
+    is_training: AtomicBool,
 }
 
 impl Model {
@@ -97,8 +100,17 @@ impl Model {
             unused: net.unused.clone(),
             elapsed: start.elapsed(),
         };
-        let (decode_weights, fingerprint) = (DecodeWeights::new(&net.text), OnceLock::new());
-        Ok(Self { net, decode_weights, tokenizer, processor, generation, template, report, fingerprint })
+        Ok(Self {
+            decode_weights: DecodeWeights::new(&net.text),
+            net,
+            tokenizer,
+            processor,
+            generation,
+            template,
+            report,
+            fingerprint: OnceLock::new(),
+            is_training: AtomicBool::new(false),
+        })
     }
 
     /// Quantizes the linear layers.
@@ -120,14 +132,19 @@ impl Model {
         ForwardContext { adapter, decode_weights: Some(&self.decode_weights), ..ForwardContext::default() }
     }
 
+    /// Says whether a training runs, whose steps are faster where weights lie in the file.
+    pub(crate) fn set_training(&self, is_training: bool) {
+        self.is_training.store(is_training, Ordering::SeqCst);
+    }
+
     /// Packs one more layer's weights for the tokens to come: reading weights is what a token takes its time for.
-    /// Packing a layer takes about as long as a token does. Layers stay in the file if there is no room, or if the
-    /// adapter that is on has copies of weights, which are read instead.
+    /// Packing a layer takes about as long as a token does. Layers stay in the file if there is no room, during a
+    /// training, or if the adapter that is on has copies of weights, which are read instead.
     pub fn pack_next(&self, adapter: Option<&Adapter>) {
         let Self { net, decode_weights, .. } = self;
         let weights = || (net.text.size() - decode_weights.saved()) as u64;
         let room = || memory::available_bytes().is_some_and(|bytes| bytes > weights());
-        let read = adapter.is_none_or(|adapter| adapter.config.is_some());
+        let read = adapter.is_none_or(|adapter| adapter.config.is_some()) && !self.is_training.load(Ordering::SeqCst);
         if net.device.is_cpu() && read && !decode_weights.is_complete() && room() {
             decode_weights.pack_next(&net.text);
         }

@@ -5,6 +5,10 @@
 //! bits whatever it is batched with, and a resumed training equals one that was not stopped.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::TryRecvError;
 use std::sync::mpsc::channel;
@@ -49,12 +53,17 @@ impl PictureKey {
 /// back every epoch and every chat turn.
 #[derive(Default)]
 pub struct Features {
-    known: FeatureStore,
+    known: Arc<Mutex<FeatureStore>>,
     /// Pictures that are being read ahead.
     ahead: HashMap<PictureKey, Receiver<std::result::Result<Pixels, ImageError>>>,
 }
 
 impl Features {
+    /// The same features, for somebody else who reads other pictures ahead.
+    pub fn shared(&self) -> Self {
+        Self { known: Arc::clone(&self.known), ahead: HashMap::new() }
+    }
+
     /// The features of `image`, `[tokens, hidden]`. Those of an adapter that changes them are not kept: training it
     /// changes them again. `stop` is asked before each layer of the tower.
     ///
@@ -74,14 +83,19 @@ impl Features {
             return Ok(net.vision.forward(self.patches(processor, image)?, &[grid_thw(image)], ctx)?);
         }
         let key = PictureKey::of(image, processor);
-        if let Some(features) = self.known.get(&key)? {
+        let known = self.known().get(&key)?;
+        if let Some(features) = known {
             self.ahead.remove(&key);
             return Ok(features);
         }
         let patches = self.patches(processor, image)?;
         let features = net.vision.forward(patches, &[grid_thw(image)], base)?;
-        self.known.put(key, &features)?;
+        self.known().put(key, &features)?;
         Ok(features)
+    }
+
+    fn known(&self) -> MutexGuard<'_, FeatureStore> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pixels of `image`, cut to patches.
@@ -100,7 +114,7 @@ impl Features {
         let mut jobs = Vec::new();
         for image in images {
             let key = PictureKey::of(image, processor);
-            if self.known.contains(&key) || self.ahead.contains_key(&key) {
+            if self.known().contains(&key) || self.ahead.contains_key(&key) {
                 continue;
             }
             let receiver = before.remove(&key).unwrap_or_else(|| {

@@ -72,6 +72,12 @@ impl RunState {
         }
     }
 
+    /// Adds the answers to probes after a step, in place of earlier ones after the same.
+    pub fn add_probes(&mut self, record: ProbeRecord) {
+        self.probes.retain(|earlier| earlier.step != record.step);
+        self.probes.push(record);
+    }
+
     /// The evaluation after the last step, if there was one.
     pub fn evaluation(&self) -> Option<&EvaluationRecord> {
         self.evaluations.last().filter(|record| record.step == self.step())

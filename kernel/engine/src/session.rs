@@ -7,6 +7,7 @@ mod training;
 mod writing;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
@@ -35,6 +36,7 @@ use crate::settings::Settings;
 use crate::settings::Tied;
 
 pub use held_settings::tell_taken_back;
+use training::Running;
 
 /// One live session.
 ///
@@ -46,8 +48,8 @@ pub struct Session {
     tied: Tied,
     /// The keys of the recipe that was loaded last, with their values.
     given: Map<String, Value>,
-    model: Option<Model>,
-    data: Option<ChosenData>,
+    model: Option<Arc<Model>>,
+    data: Option<Arc<ChosenData>>,
     /// Samples that the last call of [`Session::data`] skipped, even if it skipped all of them, and samples that have
     /// turned out to be unusable since.
     skipped: Vec<Skipped>,
@@ -62,12 +64,15 @@ pub struct Session {
     /// The changed settings of the data that were announced last.
     told_changed: Vec<String>,
     features: Features,
+    /// The training that runs.
+    running: Option<Running>,
 }
 
 impl Session {
     /// Loads a model from a folder, or from a hub under that name (see [`hub::model`]). The previous model is dropped
     /// with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
+        self.check_no_training()?;
         let folder = hub::model(name, &self.settings, cx)?;
         let mut model = Model::load(&folder, self.settings.dtype, device::open(self.settings.device)?)?;
         model.report.name = name.display().to_string();
@@ -76,13 +81,14 @@ impl Session {
         }
         model.upload(cx)?;
         let report = model.report.clone();
-        *self = Self { model: Some(model), ..self.emptied() };
+        *self = Self { model: Some(Arc::new(model)), ..self.emptied() };
         Ok(report)
     }
 
     /// Drops the model with its data, adapters and conversation; the settings stay.
     pub fn unload(&mut self) -> Result<()> {
         self.model()?;
+        self.check_no_training()?;
         *self = self.emptied();
         Ok(())
     }
@@ -92,6 +98,7 @@ impl Session {
     /// see [`Tied`].
     pub fn data(&mut self, names: &[String], cx: &Context) -> Result<DataReport> {
         self.tell_template(cx)?;
+        self.check_no_training()?;
         let model = self.model()?;
         let (mut settings, mut tied) = (self.settings.clone(), self.tied.clone());
         let taken = tied.take_back_for(names, &mut settings);
@@ -102,7 +109,7 @@ impl Session {
         let data = read?;
         let report = data.report.clone();
         self.skipped.clone_from(&data.skipped);
-        (self.settings, self.tied, self.data) = (settings, tied, Some(data));
+        (self.settings, self.tied, self.data) = (settings, tied, Some(Arc::new(data)));
         tell_taken_back(taken, cx);
         self.adapters.restart();
         Ok(report)
@@ -127,7 +134,7 @@ impl Session {
             data: self.data.as_ref().map(|data| data.report.clone()),
             adapters: self.adapters(),
             step: run.map_or(0, |run| run.step()),
-            total_steps: run.map_or(0, |run| run.total_steps(samples, &self.settings)),
+            total_steps: run.map_or(0, |run| self.total_steps(run, samples)),
             last: run.and_then(|run| run.records().last().cloned()),
             turns: self.conversation.turns(),
             recovered: recovery::checkpoints().into_iter().next(),
@@ -144,7 +151,7 @@ impl Session {
     }
 
     fn model(&self) -> Result<&Model> {
-        self.model.as_ref().ok_or(Error::NoModel)
+        self.model.as_deref().ok_or(Error::NoModel)
     }
 }
 

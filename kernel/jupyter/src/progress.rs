@@ -160,7 +160,14 @@ mod tests {
     use tunebook_engine::step_metrics::StepMetrics;
 
     fn step(progress: &mut ProgressDisplay, step: usize, loss: f64) {
-        progress.event(&Event::MicroBatch { step, last_step: 4, total_steps: 40, done: 1.0, total: 1 });
+        progress.event(&Event::MicroBatch {
+            step,
+            last_step: 4,
+            total_steps: 40,
+            done: 1.0,
+            total: 1,
+            elapsed: Duration::ZERO,
+        });
         progress.event(&Event::Step(StepRecord {
             step,
             total_steps: 40,

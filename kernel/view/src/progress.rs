@@ -46,10 +46,10 @@ impl Progress {
             &Event::Download { ref file, done, size, all_done, all } => {
                 self.activity = Some(Activity::Download { file: file.clone(), done, size, all_done, all });
             }
-            &Event::MicroBatch { step, last_step, total_steps, done, total } => {
-                let training = self.training.get_or_insert_with(|| Training::new(step, done));
+            &Event::MicroBatch { step, last_step, total_steps, done, total, elapsed } => {
+                let training = self.training.get_or_insert_with(|| Training::new(step, done, elapsed));
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
-                (training.done, training.total) = (done, total);
+                (training.done, training.total, training.elapsed) = (done, total, elapsed);
                 self.activity = None;
             }
             Event::Step(record) => {
@@ -66,7 +66,10 @@ impl Progress {
             Event::Probed(record) => {
                 (self.activity, self.predicting) = (None, None);
                 let step = record.step + 1;
-                self.training.get_or_insert_with(|| Training::new(step, 0.0)).probes.push(record.clone());
+                self.training
+                    .get_or_insert_with(|| Training::new(step, 0.0, Duration::ZERO))
+                    .probes
+                    .push(record.clone());
             }
             Event::MemoryEstimate(plan) => self.plan = Some(plan.clone()),
             Event::Answering(name) => self.answers.push((name.clone(), String::new())),
@@ -111,7 +114,14 @@ mod tests {
         progress.event(&Event::Download { file, done: 1, size: 2, all_done: 1, all: 2 });
         assert!(matches!(progress.activity, Some(Activity::Download { .. })));
         assert!(!progress.is_worth_showing());
-        progress.event(&Event::MicroBatch { step: 1, last_step: 4, total_steps: 4, done: 0.0, total: 1 });
+        progress.event(&Event::MicroBatch {
+            step: 1,
+            last_step: 4,
+            total_steps: 4,
+            done: 0.0,
+            total: 1,
+            elapsed: Duration::ZERO,
+        });
         assert!(progress.activity.is_none() && progress.is_worth_showing());
     }
 

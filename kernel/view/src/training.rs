@@ -1,7 +1,6 @@
 //! How far a call of `train` is.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use tunebook_commands::Lang;
 use tunebook_commands::lang::localized;
@@ -16,9 +15,11 @@ use crate::activity::Activity;
 
 /// A call of `train`, from its first micro-batch on.
 pub struct Training {
-    started: Instant,
-    /// The step that was made first, and how many of its micro-batches were done then.
-    first: (usize, f64),
+    /// The step that was made first, how many of its micro-batches were done when this was first told, and what the call
+    /// had taken by then.
+    first: (usize, f64, Duration),
+    /// What the call has taken.
+    pub(crate) elapsed: Duration,
     /// The step that is being made.
     pub step: usize,
     /// The one that ends this call, and the one that ends the training.
@@ -39,10 +40,10 @@ pub struct Training {
 
 impl Training {
     /// One that begins now, at step `step`, of which `done` micro-batches were done before.
-    pub(crate) fn new(step: usize, done: f64) -> Self {
+    pub(crate) fn new(step: usize, done: f64, elapsed: Duration) -> Self {
         Self {
-            started: Instant::now(),
-            first: (step, done),
+            first: (step, done, elapsed),
+            elapsed,
             step,
             last_step: step,
             total_steps: step,
@@ -71,7 +72,7 @@ impl Training {
         let behind = |step: usize, done: f64| (step.saturating_sub(self.first.0) * self.total) as f64 + done;
         let now = behind(self.step, self.done);
         let made = Some(now - self.first.1).filter(|made| *made >= 1.0)?;
-        Some(self.started.elapsed().mul_f64((behind(self.last_step + 1, 0.0) - now).max(0.0) / made))
+        Some(self.elapsed.saturating_sub(self.first.2).mul_f64((behind(self.last_step + 1, 0.0) - now).max(0.0) / made))
     }
 
     /// The mean over this call, after its first step, which also pays for what is computed once.
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn time_and_rate_are_told_once_there_is_something_to_tell_from() {
-        let mut training = Training::new(3, 1.0);
+        let mut training = Training::new(3, 1.0, Duration::from_secs(4));
         (training.last_step, training.total) = (4, 4);
         assert!(training.left().is_none() && training.tokens_per_second().is_none());
         assert_eq!(training.part(), 0.125);
@@ -152,7 +153,7 @@ mod tests {
         training.records.push(record(4));
         (training.step, training.done) = (4, 2.0);
         // Five micro-batches are made, two are to come.
-        training.started -= Duration::from_secs(50);
+        training.elapsed = Duration::from_secs(54);
         assert_eq!(training.left().unwrap().as_secs(), 20);
         assert_eq!(training.tokens_per_second(), Some(200.0));
         assert_eq!(training.part(), 0.75);

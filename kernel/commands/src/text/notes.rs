@@ -111,6 +111,11 @@ impl Localize for Note {
                  template=none uses the model's own",
                 "对话按模板 {template} 写成，但这个模型训练时用的是 {own}；设 template=none 则用模型自己的模板"
             ),
+            Self::ChangesLeftOut { problem } => localized!(
+                lang,
+                "the training goes on with its settings as they were: {problem}",
+                "训练仍按原来的设置进行：{problem}"
+            ),
             Self::TakenBack { settings } => {
                 let settings = settings.join(", ");
                 localized!(

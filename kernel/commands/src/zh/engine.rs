@@ -26,6 +26,10 @@ impl Chinese for Error {
         match self {
             Self::NoModel => format!("还没有加载模型{REMEDY_ZH}请先加载，例如 `load path/to/Qwen2.5-VL-3B-Instruct`"),
             Self::NoData => format!("还没有选择数据集{REMEDY_ZH}请先选择，例如 `data creatures dataset_dir=data`"),
+            Self::Training { adapter, step, total_steps } => format!(
+                "正在训练适配器 `{adapter}`，已到第 {step} 步，共 {total_steps} 步{REMEDY_ZH}`wait` 等训练结束，`stop` 停止训练，\
+                 之后 `train` 可从那里继续"
+            ),
             Self::NoAdapter => format!("没有启用适配器{REMEDY_ZH}请用 `lora` 新建，或用 `adapter load PATH` 加载"),
             Self::UnknownAdapter { name, nearest } => format!("没有名为 `{name}` 的适配器{}", mean(nearest)),
             Self::NoTensor { name, nearest } => {

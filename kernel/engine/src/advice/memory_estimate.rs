@@ -84,7 +84,7 @@ impl MemoryEstimate {
 /// # Errors
 /// It is more than `memory` allows, or more than can be had.
 pub(super) fn memory_estimate(inputs: &TrainInputs, mut groups: Grouping, count: usize) -> Result<MemoryEstimate> {
-    let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
+    let TrainInputs { model, adapter, data, processor, settings, .. } = inputs;
     let sizes: Vec<_> = data.train.iter().map(|pack| Size::of(pack, inputs)).collect();
     let (mut largest, mut most, mut seen) = (Vec::new(), 0, 0);
     while seen < count.min(LOOK_AHEAD) {

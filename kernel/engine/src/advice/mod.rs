@@ -80,7 +80,7 @@ impl TrainingMonitor {
         (made, last): (&[StepRecord], usize),
         cx: &Context,
     ) -> Result<()> {
-        let settings = inputs.settings;
+        let settings = &inputs.settings;
         let tuning =
             (settings.learning_rate, settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
         if self.tuning != Some(tuning) {
@@ -95,7 +95,7 @@ impl TrainingMonitor {
         if let Some(advice) = speed::few_threads() {
             self.tell(advice, cx);
         }
-        self.speed.begin(inputs.model);
+        self.speed.begin(&inputs.model);
         self.estimate(made, last, cx);
         Ok(())
     }

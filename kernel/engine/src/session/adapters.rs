@@ -19,6 +19,8 @@ use crate::settings::FinetuningType;
 impl Session {
     /// Creates a LoRA adapter from the settings and turns it on.
     pub fn lora(&mut self, name: Option<&str>, cx: &Context) -> Result<AdapterReport> {
+        self.model()?;
+        self.check_no_training()?;
         let settings = &self.settings;
         let stop = || cx.is_cancelled();
         let adapter = self.model()?.net.lora(methods::lora_config(settings), settings.seed, &stop)?;
@@ -32,6 +34,8 @@ impl Session {
     /// settings, and turns it on. The copies are trained and replace the frozen weights; the model itself does not
     /// change.
     pub fn freeze(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+        self.model()?;
+        self.check_no_training()?;
         let adapter = methods::freeze(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
         self.forget_origin();
@@ -41,6 +45,8 @@ impl Session {
 
     /// Full tuning: the same with all weights that the settings do not freeze.
     pub fn full(&mut self, name: Option<&str>) -> Result<AdapterReport> {
+        self.model()?;
+        self.check_no_training()?;
         let adapter = methods::full(&self.model()?.net, &self.settings)?;
         self.adapters.add(name, adapter)?;
         self.forget_origin();
@@ -75,7 +81,10 @@ impl Session {
     }
 
     pub fn adapter_drop(&mut self, name: &str) -> Result<()> {
-        self.adapters.drop(name)
+        match &self.running {
+            Some(running) if running.adapter == name => self.check_no_training(),
+            _ => self.adapters.drop(name),
+        }
     }
 
     /// The trained tensors of the active adapter, by their names in PEFT's files without `base_model.model.`: all of

@@ -56,9 +56,9 @@ impl Session {
         let processor = self.processor()?;
         self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let adapter = self.adapters.active().map(|(adapter, _)| adapter);
-        let labels = self.data.as_ref().map(ChosenData::labels);
+        let labels = self.data.as_deref().map(ChosenData::labels);
         let run = RunContext { model, adapter, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
         self.conversation.ask(question, n, run, &mut self.features, cx)
@@ -99,10 +99,10 @@ impl Session {
     ) -> Result<EvaluateReport> {
         let processor = self.processor_for(names)?;
         self.tell_template(cx)?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
-        let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
+        let samples = Samples::choose(names, most, self.data.as_deref(), (model, &processor, settings), cx)?;
         let (adapter, labels) = (chosen.adapter.as_ref(), None);
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
         let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, cx)?;
@@ -122,11 +122,11 @@ impl Session {
     ) -> Result<PredictReport> {
         let processor = self.processor_for(names)?;
         self.tell_template(cx)?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let settings = &self.settings_for(names);
         let chosen = self.adapters.choose(adapter, &model.net)?;
-        let samples = Samples::choose(names, most, self.data.as_ref(), (model, &processor, settings), cx)?;
-        let (adapter, labels) = (chosen.adapter.as_ref(), self.data.as_ref().map(ChosenData::labels));
+        let samples = Samples::choose(names, most, self.data.as_deref(), (model, &processor, settings), cx)?;
+        let (adapter, labels) = (chosen.adapter.as_ref(), self.data.as_deref().map(ChosenData::labels));
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
         let report = predict::predict(&samples, &chosen, run, &mut self.features, on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
@@ -143,7 +143,7 @@ impl Session {
         cx: &Context,
     ) -> Result<CompareReport> {
         let processor = self.processor()?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let named = adapters.iter().map(|name| self.adapters.choose(Some(name), &model.net));
         let mut chosen = named.collect::<Result<Vec<_>>>()?;
         if adapters.is_empty() {
@@ -155,8 +155,8 @@ impl Session {
         chosen.insert(0, Chosen::base());
         self.tell_template(cx)?;
         let system = self.tell_system_prompt(cx)?;
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let labels = self.data.as_ref().map(ChosenData::labels);
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let labels = self.data.as_deref().map(ChosenData::labels);
         let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
         compare::compare(question, &chosen, run, &mut self.features, cx)

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tunebook_data::ImageError;
+use tunebook_nn::adapter::Adapter;
 
 use super::Session;
 use super::processor;
@@ -15,6 +17,7 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
+use crate::model::Model;
 use crate::probes::Probe;
 use crate::probes::ProbeRecord;
 use crate::report::EvaluationRecord;
@@ -25,8 +28,20 @@ use crate::resume;
 use crate::settings::Settings;
 use crate::training::Run;
 use crate::training::TrainInputs;
-use crate::training::probes::Probes;
+use crate::training::changes::Changes;
+use crate::training::changes::Followed;
+use crate::training::job::TrainJob;
 use crate::training_state::Snapshot;
+
+/// A training that runs, as its session knows it.
+pub(super) struct Running {
+    pub(super) adapter: String,
+    step: usize,
+    total_steps: usize,
+    changes: Changes,
+    /// What it follows, or is going to.
+    told: Followed,
+}
 
 impl Session {
     /// Has trainings answer a question before their first step and every `probe_steps`; images as for
@@ -71,24 +86,111 @@ impl Session {
 
     /// Trains the active adapter for `steps` optimizer steps, or to the end of `num_train_epochs`.
     pub fn train(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainReport> {
-        let system = self.system_prompt()?.text;
-        let model = self.model.as_mut().ok_or(Error::NoModel)?;
-        let data = self.data.as_ref().ok_or(Error::NoData)?;
-        let processor = processor(model, &data.settings)?;
+        let mut job = self.begin_training(steps, cx)?;
+        let trained = job.train(cx);
+        self.end_training(job);
+        trained
+    }
+
+    /// What [`Session::train`] begins with. Until [`Session::end_training`] the session can be used: it answers with the
+    /// adapter as it is after the last step, and shows what it [hears](Session::hear) of the training.
+    ///
+    /// # Errors
+    /// There is no model, data or adapter; a training runs already; settings exclude each other, a file cannot be
+    /// written, the memory does not suffice.
+    pub fn begin_training(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainJob> {
+        let data = self.data_to_train_on()?;
+        self.check_no_training()?;
         let keys = resume::changed_since_data(&self.settings, &data.settings);
         if self.told_changed != keys && !keys.is_empty() {
             cx.emit(Event::Note(Note::FromNextData { keys: keys.clone() }));
         }
         self.told_changed = keys;
-        let settings = &self.settings;
-        // A step is faster, and gives their memory back, where weights lie in the file.
-        model.decode_weights.clear();
-        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let probes = Probes { list: &self.probes, system: &system };
-        let inputs = TrainInputs { model, name, adapter, data, processor: &processor, settings, probes };
-        let trained = run.train(&inputs, &mut self.features, steps, cx);
+        if let Some(model) = self.model.as_mut().and_then(Arc::get_mut) {
+            // A step is faster, and gives their memory back, where weights lie in the file.
+            model.decode_weights.clear();
+        }
+        let (inputs, run) = self.train_inputs()?;
+        let call = run.begin(&inputs, steps, cx)?;
+        let outline = run.outline();
+        let (run, changes) = (std::mem::replace(run, outline), Changes::default());
+        self.running = Some(Running {
+            adapter: inputs.name.clone(),
+            step: run.step(),
+            total_steps: call.total_steps,
+            changes: changes.clone(),
+            told: Followed { settings: inputs.settings.clone(), probes: inputs.probes.clone() },
+        });
+        inputs.model.set_training(true);
+        Ok(TrainJob { inputs, run, features: self.features.shared(), call, changes })
+    }
+
+    /// The end of a training, whatever has ended it: the session has all of it again.
+    pub fn end_training(&mut self, job: TrainJob) {
+        let TrainJob { inputs, run, .. } = job;
+        inputs.model.set_training(false);
         bad_sample::list(&mut self.skipped, run.bad_samples());
-        trained
+        if let Some(known) = self.adapters.run_mut(&inputs.name) {
+            *known = run;
+        }
+        self.running = None;
+    }
+
+    /// Takes in what the training that runs tells.
+    pub fn hear(&mut self, event: &Event) {
+        let Some(running) = &mut self.running else { return };
+        match event {
+            Event::MicroBatch { total_steps, .. } => running.total_steps = *total_steps,
+            Event::Step(record) => running.step = record.step,
+            _ => {}
+        }
+        if let Some(run) = self.adapters.run_mut(&running.adapter) {
+            run.hear(event);
+        }
+    }
+
+    /// Tells the training that runs what has changed: it counts from its next step on.
+    pub fn pass_on_changes(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        if running.told.settings != self.settings || running.told.probes != self.probes {
+            running.told = Followed { settings: self.settings.clone(), probes: self.probes.clone() };
+            running.changes.tell(running.told.clone());
+        }
+    }
+
+    /// What cannot be changed under a training.
+    ///
+    /// # Errors
+    /// A training runs.
+    pub fn check_no_training(&self) -> Result<()> {
+        match &self.running {
+            None => Ok(()),
+            Some(Running { adapter, step, total_steps, .. }) => {
+                Err(Error::Training { adapter: adapter.clone(), step: *step, total_steps: *total_steps })
+            }
+        }
+    }
+
+    /// Optimizer steps of a training in all. The session does not know at which sample one stands that runs.
+    pub(super) fn total_steps(&self, run: &Run, samples: usize) -> usize {
+        match &self.running {
+            Some(running) if self.adapters.active_name() == Some(&running.adapter) => running.total_steps,
+            _ => run.total_steps(samples, &self.settings),
+        }
+    }
+
+    fn data_to_train_on(&self) -> Result<&Arc<ChosenData>> {
+        self.model()?;
+        self.data.as_ref().ok_or(Error::NoData)
+    }
+
+    /// What the training of the active adapter reads, and it.
+    fn train_inputs(&mut self) -> Result<(TrainInputs, &mut Run)> {
+        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let data = self.data.as_ref().ok_or(Error::NoData)?;
+        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        let inputs = inputs(model, data, (name, adapter), &self.settings, &self.probes)?;
+        Ok((inputs, run))
     }
 
     /// Resumes from a checkpoint: its adapter is turned on, and the next [`Session::train`] continues with the very
@@ -108,6 +210,7 @@ impl Session {
         cx: &Context,
     ) -> Result<ResumeReport> {
         let model = self.model()?;
+        self.check_no_training()?;
         let folder = resume::find(from, self.settings.output_dir.as_deref())?;
         let opened = Opened::read(&folder)?;
         let fingerprint = opened.fingerprint();
@@ -124,7 +227,7 @@ impl Session {
                 Some(ChosenData::read(&fingerprint.data.names, model, &processor(model, &settings)?, &settings, cx)?)
             }
         };
-        let data = read.as_ref().or(self.data.as_ref()).ok_or(Error::NoData)?;
+        let data = read.as_ref().or(self.data.as_deref()).ok_or(Error::NoData)?;
         resume::check_data(
             &folder,
             &fingerprint.data,
@@ -144,7 +247,7 @@ impl Session {
         let before = std::mem::replace(&mut self.settings, settings);
         if read.is_some() {
             self.settings.dataset = names;
-            self.data = read;
+            self.data = read.map(Arc::new);
             self.skipped = self.data.as_ref().map(|data| data.skipped.clone()).unwrap_or_default();
             self.tie_data(&before);
         }
@@ -156,12 +259,8 @@ impl Session {
     /// # Errors
     /// There is no data, adapter or `output_dir`; the disk refuses.
     pub fn checkpoint(&mut self, cx: &Context) -> Result<PathBuf> {
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
-        let data = self.data.as_ref().ok_or(Error::NoData)?;
-        let processor = processor(model, &data.settings)?;
-        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let (processor, settings, probes) = (&processor, &self.settings, Probes::default());
-        let inputs = TrainInputs { model, name, adapter, data, processor, settings, probes };
+        self.check_no_training()?;
+        let (inputs, run) = self.train_inputs()?;
         run.checkpoint(&inputs, cx)
     }
 
@@ -169,8 +268,9 @@ impl Session {
     /// to them.
     ///
     /// # Errors
-    /// No adapter is on; its device fails.
+    /// No adapter is on; a training runs; its device fails.
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.check_no_training()?;
         let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
         run.snapshot(adapter)
     }
@@ -179,8 +279,9 @@ impl Session {
     /// settings are the same.
     ///
     /// # Errors
-    /// No adapter is on; the snapshot is of one with other parameters; its device fails.
+    /// No adapter is on; a training runs; the snapshot is of one with other parameters; its device fails.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.check_no_training()?;
         let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         run.restore(adapter, snapshot)
     }
@@ -207,15 +308,32 @@ impl Session {
     /// A file cannot be written.
     pub fn keep(&mut self, cx: &Context) -> Result<Vec<PathBuf>> {
         let (Some(model), Some(data)) = (&self.model, &self.data) else { return Ok(Vec::new()) };
-        let processor = processor(model, &data.settings)?;
+        self.check_no_training()?;
         let elsewhere = Settings { output_dir: None, ..self.settings.clone() };
         let mut kept = Vec::new();
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
             let settings = if is_active { &self.settings } else { &elsewhere };
-            let (processor, probes) = (&processor, Probes::default());
-            let inputs = TrainInputs { model, name, adapter, data, processor, settings, probes };
-            kept.extend(run.keep(&inputs, cx)?);
+            kept.extend(run.keep(&inputs(model, data, (name, adapter), settings, &[])?, cx)?);
         }
         Ok(kept)
     }
+}
+
+/// What the training of an adapter reads.
+fn inputs(
+    model: &Arc<Model>,
+    data: &Arc<ChosenData>,
+    (name, adapter): (&str, &Adapter),
+    settings: &Settings,
+    probes: &[Probe],
+) -> Result<TrainInputs> {
+    Ok(TrainInputs {
+        model: Arc::clone(model),
+        name: name.to_string(),
+        adapter: adapter.clone(),
+        data: Arc::clone(data),
+        processor: processor(model, &data.settings)?,
+        settings: settings.clone(),
+        probes: probes.to_vec(),
+    })
 }

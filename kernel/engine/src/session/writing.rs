@@ -37,7 +37,7 @@ impl Session {
 
     /// Writes the active adapter and its training log in the layout of PEFT and LLaMA-Factory.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
-        let model = self.model.as_ref().ok_or(Error::NoModel)?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let samples = self.data.as_ref().map_or(0, |data| data.train.len());
         run.save((model, adapter), samples, &self.settings, folder)

@@ -34,7 +34,7 @@ impl Run {
         total_steps: usize,
         cx: &Context,
     ) -> Result<Option<TrainEnd>> {
-        let settings = inputs.settings;
+        let settings = &inputs.settings;
         let step = self.step();
         let is_last = step >= total_steps;
         let is_epoch = self.state.run.position.micro_batch == 0;
@@ -78,7 +78,7 @@ impl Run {
         total_steps: usize,
         cx: &Context,
     ) -> Result<Option<EvaluationRecord>> {
-        let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
+        let TrainInputs { model, adapter, data, processor, settings, .. } = inputs;
         let start = Instant::now();
         let samples: Vec<&Encoded> = data.eval.iter().collect();
         let run = RunContext { model, adapter: Some(adapter), processor, settings, labels: None };
@@ -105,7 +105,7 @@ impl Run {
     /// Does what is due when `train` comes back, and tells of the best evaluation. What has been learned so far is there
     /// to use, also where somebody stopped early.
     pub(super) fn end(&mut self, inputs: &TrainInputs, end: TrainEnd, cx: &Context) -> Result<Option<BestReport>> {
-        let settings = inputs.settings;
+        let settings = &inputs.settings;
         let is_new = self.open_micro_batches() > 0 || self.saved != self.step();
         if end == TrainEnd::Interrupted && settings.save_strategy != SaveStrategy::No && is_new {
             let kept = self.write_checkpoint(inputs)?;

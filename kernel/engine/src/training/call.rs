@@ -10,7 +10,6 @@ use super::Run;
 use super::TrainInputs;
 use super::grouping::Grouping;
 use super::grouping::MicroBatchGroup;
-use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -29,27 +28,32 @@ use crate::settings::Settings;
 use crate::step_metrics::StepMetrics;
 
 /// One call of [`Run::train`]: where it began, how far it goes, and what comes next.
-pub(super) struct Call {
-    pub(super) start: Instant,
-    /// Time and tokens of the calls before it.
-    pub(super) elapsed_before: Duration,
-    pub(super) tokens_before: usize,
-    /// Optimizer steps made before it.
-    pub(super) first: usize,
-    /// How many are asked for; none makes all that are left.
-    pub(super) steps: Option<usize>,
+pub(crate) struct Call {
+    pub(super) begun: Begun,
     /// The step after which it ends.
     pub(super) last: usize,
-    pub(super) total_steps: usize,
+    pub(crate) total_steps: usize,
     pub(super) groups: Grouping,
     /// The group that comes next: its images are read ahead.
     pub(super) next: MicroBatchGroup,
 }
 
+/// Where a call began.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) at: Instant,
+    /// Time, tokens and optimizer steps of the calls before it.
+    pub(super) elapsed: Duration,
+    pub(super) tokens: usize,
+    pub(super) step: usize,
+    /// How many steps are asked for; none makes all that are left.
+    pub(super) steps: Option<usize>,
+}
+
 impl Call {
     /// Time spent in training so far, earlier calls included.
     pub(super) fn elapsed(&self) -> Duration {
-        self.elapsed_before + self.start.elapsed()
+        self.begun.elapsed + self.begun.at.elapsed()
     }
 
     /// The group whose turn it is.
@@ -74,38 +78,48 @@ impl Run {
         self.step() + planned.saturating_sub(behind)
     }
 
-    /// What a call of [`Run::train`] begins with.
-    pub(super) fn begin(&mut self, inputs: &TrainInputs, steps: Option<usize>, cx: &Context) -> Result<Call> {
-        let TrainInputs { data: ChosenData { train: samples, .. }, settings, .. } = inputs;
-        check(inputs)?;
+    /// A call of [`Run::train`] that is to make `steps` optimizer steps, or all that are left.
+    ///
+    /// # Errors
+    /// Settings that exclude each other; a file cannot be written, the memory does not suffice. Nothing is changed.
+    pub(crate) fn begin(&mut self, inputs: &TrainInputs, steps: Option<usize>, cx: &Context) -> Result<Call> {
         // While the weight files are as they were loaded.
         inputs.model.fingerprint();
-        let start = Instant::now();
         self.bad_samples.begin();
-        let (first, total_steps) = (self.step(), self.total_steps(samples.len(), settings));
-        self.state.run.position = self.position(settings);
+        let (elapsed, tokens) = (self.state.run.elapsed, self.state.run.tokens);
+        self.plan(inputs, Begun { at: Instant::now(), elapsed, tokens, step: self.step(), steps }, cx)
+    }
+
+    /// How a call goes on from where the training stands.
+    ///
+    /// # Errors
+    /// As [`Run::begin`].
+    pub(super) fn plan(&mut self, inputs: &TrainInputs, begun: Begun, cx: &Context) -> Result<Call> {
+        let TrainInputs { data, settings, .. } = inputs;
+        check(inputs)?;
+        let samples = &data.train;
+        let (total_steps, position) = (self.total_steps(samples.len(), settings), self.position(settings));
         let mut groups = Grouping {
             sampler: sampler(samples.len(), settings),
-            position: self.state.run.position,
+            position,
             done: self.open_micro_batches(),
             accumulation: settings.gradient_accumulation_steps,
             limit: self.tokens_at_once(inputs, cx),
             tokens: samples.iter().map(|pack| pack.iter().map(|sample| sample.input_ids.len()).sum()).collect(),
         };
-        let last = last_step(first, steps, total_steps);
-        let count = last.saturating_sub(first).saturating_mul(groups.accumulation);
+        let last = last_step(begun.step, begun.steps, total_steps);
+        let count = last.saturating_sub(self.step()).saturating_mul(groups.accumulation);
         self.monitor.begin(inputs, groups.clone(), count, (&self.state.run.records, last), cx)?;
         self.open_output(inputs, cx)?;
-        self.state.run.batch = settings.per_device_train_batch_size;
-        let (elapsed_before, tokens_before) = (self.state.run.elapsed, self.state.run.tokens);
+        (self.state.run.position, self.state.run.batch) = (position, settings.per_device_train_batch_size);
         let next = groups.advance();
-        Ok(Call { start, elapsed_before, tokens_before, first, steps, last, total_steps, groups, next })
+        Ok(Call { begun, last, total_steps, groups, next })
     }
 
     pub(super) fn report(&self, call: &Call, end: TrainEnd, best: Option<BestReport>) -> TrainReport {
         let run = &self.state.run;
-        let made = &run.records[call.first..];
-        let elapsed = call.start.elapsed();
+        let made = &run.records[call.begun.step..];
+        let elapsed = call.begun.at.elapsed();
         TrainReport {
             end,
             steps: made.len(),
@@ -114,14 +128,14 @@ impl Run {
             loss: StepMetrics::mean(made.iter().map(|record| &record.metrics)).map(|mean| mean.loss()),
             best,
             left_out: self.bad_samples.left_out().to_vec(),
-            tokens_per_second: (run.tokens - call.tokens_before) as f64 / elapsed.as_secs_f64(),
+            tokens_per_second: (run.tokens - call.begun.tokens) as f64 / elapsed.as_secs_f64(),
             elapsed,
         }
     }
 
     /// See [`memory::tokens_at_once`].
     fn tokens_at_once(&mut self, inputs: &TrainInputs, cx: &Context) -> usize {
-        let TrainInputs { model, adapter, settings, .. } = *inputs;
+        let TrainInputs { model, adapter, settings, .. } = inputs;
         let before = self.state.run.tokens_at_once.filter(|_| self.state.run.micro_batches > 0);
         let tokens = memory::tokens_at_once(&model.net, Trainable::of(adapter), settings.memory, before);
         if before.is_some_and(|before| before != tokens) {
@@ -146,7 +160,7 @@ pub(super) fn last_step(first: usize, steps: Option<usize>, total_steps: usize) 
 
 /// Refuses settings that cannot be followed before anything is computed.
 fn check(inputs: &TrainInputs) -> Result<()> {
-    let settings = inputs.settings;
+    let settings = &inputs.settings;
     schedule::check(settings)?;
     let needs_evaluation = [
         ("load_best_model_at_end", settings.load_best_model_at_end),

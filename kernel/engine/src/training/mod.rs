@@ -11,16 +11,20 @@
 
 mod between_steps;
 mod call;
+pub mod changes;
 pub mod collate;
+mod followed;
 pub(crate) mod grouping;
+pub mod job;
 mod not_finite;
 pub mod objective;
-pub mod probes;
+mod probes;
 mod saving;
 pub mod step;
 mod window;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tunebook_data::ImageProcessor;
 use tunebook_nn::adapter::Adapter;
@@ -36,6 +40,7 @@ use crate::model::Model;
 use crate::output::Log;
 use crate::output::OutputFolder;
 use crate::pictures::Features;
+use crate::probes::Probe;
 use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::report::TrainEnd;
@@ -43,7 +48,8 @@ use crate::report::TrainReport;
 use crate::settings::Settings;
 use crate::training_state::Snapshot;
 use crate::training_state::TrainingState;
-use probes::Probes;
+use call::Call;
+use changes::Changes;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -62,15 +68,16 @@ pub struct Run {
 }
 
 /// What a training reads.
-pub struct TrainInputs<'a> {
-    pub model: &'a Model,
+pub struct TrainInputs {
+    pub model: Arc<Model>,
     /// The adapter's name in the session.
-    pub name: &'a str,
-    pub adapter: &'a Adapter,
-    pub data: &'a ChosenData,
-    pub processor: &'a ImageProcessor,
-    pub settings: &'a Settings,
-    pub probes: Probes<'a>,
+    pub name: String,
+    /// It shares its tensors with that of the session.
+    pub adapter: Adapter,
+    pub data: Arc<ChosenData>,
+    pub processor: ImageProcessor,
+    pub settings: Settings,
+    pub probes: Vec<Probe>,
 }
 
 impl Run {
@@ -124,26 +131,25 @@ impl Run {
         self.state.run.open_micro_batches()
     }
 
-    /// Makes `steps` optimizer steps, or all that are left. Stops when it is asked to: between two batches of an evaluation,
-    /// or within micro-batches if they are the first of a step, which are then computed again, or else after them. The next call
-    /// goes on from there.
+    /// Makes the optimizer steps of a call that [`Run::begin`] began. Stops when it is asked to: between two batches of an
+    /// evaluation, or within micro-batches if they are the first of a step, which are then computed again, or else after
+    /// them. The next call goes on from there. `changes` count from the next step on.
     ///
     /// A sample that cannot be used is left out, unless `on_bad_sample` is `stop`; a step is the mean over the
     /// micro-batches that have a sample left.
     ///
     /// # Errors
-    /// Settings that exclude each other; a file cannot be written, the memory does not suffice. A bad sample that is not
-    /// left out, or too many in a row; a step whose gradient is not finite is not made, nor is one of a training that has
-    /// diverged. The micro-batches that failed have left no trace, and where the training can go on, a checkpoint is
-    /// written.
-    pub fn train(
+    /// A file cannot be written, the memory does not suffice. A bad sample that is not left out, or too many in a row; a
+    /// step whose gradient is not finite is not made, nor is one of a training that has diverged. The micro-batches that
+    /// failed have left no trace, and where the training can go on, a checkpoint is written.
+    pub(crate) fn train(
         &mut self,
-        inputs: &TrainInputs,
+        inputs: &mut TrainInputs,
         features: &mut Features,
-        steps: Option<usize>,
+        call: &mut Call,
+        changes: &Changes,
         cx: &Context,
     ) -> Result<TrainReport> {
-        let mut call = self.begin(inputs, steps, cx)?;
         let end = loop {
             // An earlier call may have been stopped before it came to this.
             if self.open_micro_batches() == 0 && !self.answer_probes(inputs, features, call.total_steps, cx)? {
@@ -155,25 +161,28 @@ impl Run {
                     break end;
                 }
             }
+            if self.open_micro_batches() == 0 {
+                self.take_changes(changes, inputs, call, cx);
+            }
             if self.step() >= call.last {
                 break if self.step() >= call.total_steps { TrainEnd::Finished } else { TrainEnd::Paused };
             }
             if cx.is_cancelled() {
                 break TrainEnd::Interrupted;
             }
-            match self.micro_batch_group(inputs, features, &mut call, cx) {
+            match self.micro_batch_group(inputs, features, call, cx) {
                 Ok(()) => {}
                 Err(Error::Cancelled) => break TrainEnd::Interrupted,
                 Err(error) => return Err(self.failed(error, inputs, cx)),
             }
-            if self.is_window_full(inputs.settings)
-                && let Err(error) = self.optimizer_step(inputs, &mut call, cx)
+            if self.is_window_full(&inputs.settings)
+                && let Err(error) = self.optimizer_step(inputs, call, cx)
             {
                 return Err(self.failed(error, inputs, cx));
             }
         };
         let best = self.end(inputs, end, cx)?;
-        Ok(self.report(&call, end, best))
+        Ok(self.report(call, end, best))
     }
 
     /// Neither within a window nor before the first step.

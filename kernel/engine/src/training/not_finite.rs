@@ -41,7 +41,7 @@ impl Run {
         samples: &[&Encoded],
         stop: &dyn Fn() -> bool,
     ) -> Result<Vec<Skipped>> {
-        let TrainInputs { model, adapter, data, processor, settings, .. } = *inputs;
+        let TrainInputs { model, adapter, data, processor, settings, .. } = inputs;
         let mut is_finite = |sample: &Encoded, adapter: Option<&Adapter>| {
             let mut collator = Collator { net: &model.net, adapter, processor, features, shares_prefixes: false, stop };
             let alone = collator.collate(&[vec![sample]])?;

@@ -32,14 +32,7 @@ use crate::probes::ProbeAnswer;
 use crate::probes::ProbeRecord;
 use crate::report::AnswerEnd;
 use crate::settings::Settings;
-
-/// What a training asks itself.
-#[derive(Clone, Copy, Default)]
-pub struct Probes<'a> {
-    pub list: &'a [Probe],
-    /// The system prompt; empty for none.
-    pub system: &'a str,
-}
+use crate::system_prompt;
 
 impl Run {
     pub fn probe_records(&self) -> &[ProbeRecord] {
@@ -55,7 +48,7 @@ impl Run {
         total_steps: usize,
         cx: &Context,
     ) -> Result<bool> {
-        let (list, step) = (inputs.probes.list, self.step());
+        let (list, step) = (&inputs.probes, self.step());
         let is_due = step.is_multiple_of(inputs.settings.probe_steps) || step >= total_steps;
         let is_answered = self.state.run.probes.last().is_some_and(|last| last.step == step && last.is_of(list));
         if list.is_empty() || !is_due || is_answered {
@@ -82,8 +75,7 @@ impl Run {
         }
         let record = ProbeRecord { step, total_steps, seconds: start.elapsed().as_secs_f64(), answers };
         cx.emit(Event::Probed(record.clone()));
-        self.state.run.probes.retain(|earlier| earlier.step != step);
-        self.state.run.probes.push(record);
+        self.state.run.add_probes(record);
         self.output.as_ref().map_or(Ok(()), |output| output.probes(&self.state.run.probes))?;
         Ok(true)
     }
@@ -120,18 +112,20 @@ struct Growing<'a> {
 
 /// Asks the probes whose pictures can be read.
 fn ask<'a>(
-    inputs: &TrainInputs<'a>,
+    inputs: &'a TrainInputs,
     settings: &Settings,
     features: &mut Features,
     cx: &Context,
 ) -> Result<Vec<Growing<'a>>> {
-    let TrainInputs { model, adapter, processor, data, probes, .. } = *inputs;
+    let TrainInputs { model, adapter, processor, data, probes, .. } = inputs;
+    let template = settings.template.unwrap_or(model.template);
+    let system = system_prompt::in_use(settings, template, Some(&data.report)).text;
     let run = RunContext { model, adapter: Some(adapter), processor, settings, labels: Some(data.labels()) };
     let stop = || cx.is_cancelled();
     let mut answering =
         Answering { requests: VecDeque::new(), answers: Vec::new(), settings, cx, told: Instant::now() };
-    for (number, probe) in (1..).zip(probes.list) {
-        let question = Question { system: probes.system, text: &probe.question, images: &probe.images };
+    for (number, probe) in (1..).zip(probes) {
+        let question = Question { system: &system, text: &probe.question, images: &probe.images };
         match Conversation::default().prompt_for(question, run, features, &stop) {
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => {
@@ -148,8 +142,7 @@ fn ask<'a>(
             }
         }
     }
-    let generator = Generator { packs: false, ..Generator::new(run) };
-    generator.run(&mut Prefix::default(), &mut answering, &stop)?;
+    Generator::new(run).run(&mut Prefix::default(), &mut answering, &stop)?;
     Ok(answering.answers)
 }
 

@@ -57,7 +57,7 @@ impl Run {
     pub fn keep(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<Option<PathBuf>> {
         if self.open_output(inputs, cx).is_err() || self.output.is_none() {
             self.output =
-                Some(OutputFolder::create(&recovery::place(inputs.name)?, false, &inputs.model.report.name, cx)?);
+                Some(OutputFolder::create(&recovery::place(&inputs.name)?, false, &inputs.model.report.name, cx)?);
         }
         self.write_checkpoint(inputs)
     }
@@ -98,8 +98,10 @@ impl Run {
         if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
             return Ok(());
         }
-        self.output = None;
-        let Some(folder) = &settings.output_dir else { return Ok(()) };
+        let Some(folder) = &settings.output_dir else {
+            self.output = None;
+            return Ok(());
+        };
         let name = &model.report.name;
         let output = match &self.resumed {
             Some((output, log)) if is_same_folder(output, folder) => {
@@ -129,7 +131,7 @@ impl Run {
     /// Gives its folder; none without `output_dir`.
     pub(super) fn write_checkpoint(&mut self, inputs: &TrainInputs) -> Result<Option<PathBuf>> {
         let Some(output) = &self.output else { return Ok(None) };
-        let TrainInputs { model, name, adapter, data, settings, .. } = *inputs;
+        let TrainInputs { model, name, adapter, data, settings, .. } = inputs;
         let write = |folder: &Path, log: &Log| {
             if settings.save_only_model {
                 return Ok(());
@@ -137,7 +139,7 @@ impl Run {
             let fingerprint = Fingerprint {
                 model: resume::model_fingerprint(model),
                 data: data.fingerprint.clone(),
-                adapter: name.to_string(),
+                adapter: name.clone(),
                 settings: resume::settings_to_keep(settings, &data.settings),
             };
             Checkpoint::write(folder, fingerprint, adapter, &self.state, log)
@@ -161,8 +163,8 @@ impl Run {
     }
 }
 
-pub(super) fn state<'a>(run: &'a RunState, inputs: &TrainInputs<'a>) -> Trained<'a> {
-    let TrainInputs { model, adapter, data, settings, .. } = *inputs;
+pub(super) fn state<'a>(run: &'a RunState, inputs: &'a TrainInputs) -> Trained<'a> {
+    let TrainInputs { model, adapter, data, settings, .. } = inputs;
     Trained { run, adapter, shape: &model.net.shape, samples: data.train.len(), settings }
 }
 

@@ -64,8 +64,11 @@ impl Run {
         let coming = call.next.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
         let (open, count) = (self.open_micro_batches(), chosen.len());
         let (step, last_step, total_steps) = (self.step() + 1, call.last, call.total_steps);
-        let total = call.groups.accumulation;
-        let emit = |done: f64| cx.emit(Event::MicroBatch { step, last_step, total_steps, done, total });
+        let (total, begun) = (call.groups.accumulation, call.begun.at);
+        let emit = |done: f64| {
+            let elapsed = begun.elapsed();
+            cx.emit(Event::MicroBatch { step, last_step, total_steps, done, total, elapsed });
+        };
         let on_progress = |fraction: f64| {
             emit(open as f64 + fraction * count as f64);
             // The sums of the window's other groups are not to be lost.
@@ -118,7 +121,7 @@ impl Run {
             };
             for sample in bad {
                 micro_batches.iter_mut().for_each(|samples| samples.retain(|other| other.origin != sample.origin));
-                self.bad_samples.leave_out(sample, inputs.settings, cx)?;
+                self.bad_samples.leave_out(sample, &inputs.settings, cx)?;
             }
             self.list_bad_samples()?;
             micro_batches.retain(|samples| !samples.is_empty());
@@ -135,7 +138,7 @@ impl Run {
         coming: impl Iterator<Item = &'a Encoded>,
         on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
     ) -> Result<Option<Computed>> {
-        let TrainInputs { model, adapter, processor, settings, .. } = *inputs;
+        let TrainInputs { model, adapter, processor, settings, .. } = inputs;
         let net = &model.net;
         let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
         let mut collator = Collator {
@@ -177,8 +180,8 @@ impl Run {
         let samples = inputs.data.train.len();
         self.state.run.left_out = 0;
         let Some(metrics) = StepMetrics::mean(self.state.run.metrics.iter()) else {
-            call.total_steps = self.total_steps(samples, inputs.settings);
-            call.last = last_step(call.first, call.steps, call.total_steps);
+            call.total_steps = self.total_steps(samples, &inputs.settings);
+            call.last = last_step(call.begun.step, call.begun.steps, call.total_steps);
             return Ok(());
         };
         let count = std::mem::take(&mut self.state.run.metrics).len();
@@ -197,7 +200,7 @@ impl Run {
         };
         cx.emit(Event::Step(record.clone()));
         self.state.run.records.push(record);
-        self.monitor.step(&self.state.run.records, inputs.settings, call.last, cx);
+        self.monitor.step(&self.state.run.records, &inputs.settings, call.last, cx);
         Ok(())
     }
 
@@ -210,7 +213,7 @@ impl Run {
         count: usize,
         total_steps: usize,
     ) -> Result<(f64, f64)> {
-        let TrainInputs { model, adapter, settings, .. } = *inputs;
+        let TrainInputs { model, adapter, settings, .. } = inputs;
         let gradients = std::mem::take(&mut self.state.gradients);
         let parameters = adapter.vars();
         let grad_norm = norm(&gradients, &parameters)? / count as f64;
