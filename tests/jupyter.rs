@@ -31,6 +31,11 @@ fn notebooks_and_consoles_run() {
 }
 
 #[test]
+fn a_training_in_the_background_is_talked_with() {
+    run("live.py");
+}
+
+#[test]
 fn rust_cells_drive_the_session() {
     run("rust_cells.py");
 }

@@ -28,6 +28,7 @@ mod hub;
 mod hub_user;
 mod jupyter;
 mod languages;
+mod live;
 mod logits;
 mod loopback_hub;
 mod not_finite;

@@ -52,6 +52,7 @@ pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> i
         // There is none the first time.
         let _ = prompt.load_history(file);
     }
+    screen.background().print_through(prompt.create_external_printer().map_err(io::Error::other)?);
     let version = version();
     screen.aside(&localized!(
         screen.lang(),
@@ -61,13 +62,21 @@ pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> i
     if let Some(checkpoint) = recovery::checkpoints().first() {
         screen.aside(&text::recovered(checkpoint, screen.lang()))?;
     }
+    let mut is_leaving = false;
     loop {
-        let Some(text) = read(&mut prompt, "tunebook> ", history.as_ref())? else { return Ok(End::Quit) };
+        let text = read_beside(&mut prompt, "tunebook> ", history.as_ref(), screen)?;
+        let Some(text) = text else {
+            if may_leave(host, screen, &mut is_leaving)? {
+                return Ok(End::Quit);
+            }
+            continue;
+        };
         for line in script::lines(&text) {
             match screen.follow(rust.carry_out(&line.text))? {
-                End::Done => {}
+                End::Done => is_leaving = false,
                 End::Conversation => converse(host, screen, &mut prompt, history.as_ref())?,
-                End::Quit => return Ok(End::Quit),
+                End::Quit if may_leave(host, screen, &mut is_leaving)? => return Ok(End::Quit),
+                End::Quit => {}
                 End::Failed(error) => {
                     screen.error(&error)?;
                     break;
@@ -81,6 +90,34 @@ pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> i
     }
 }
 
+/// Whether the user may leave now. While a training runs, asking twice in a row stops it.
+fn may_leave(host: &Host, screen: &Screen, is_leaving: &mut bool) -> io::Result<bool> {
+    const RUNS: Localized = localized(
+        "a training is running; `wait` waits for its end, and leaving once more stops it",
+        "正在训练；`wait` 等训练结束，再次退出会停止训练",
+    );
+    if !host.jobs().is_running() || std::mem::replace(is_leaving, true) {
+        return Ok(true);
+    }
+    screen.aside(RUNS.in_lang(screen.lang()))?;
+    Ok(false)
+}
+
+/// The next entry, with the training in the background above it.
+fn read_beside(
+    prompt: &mut Prompt,
+    mark: &str,
+    history: Option<&PathBuf>,
+    screen: &Screen,
+) -> io::Result<Option<String>> {
+    if let Some(line) = screen.background().begin_prompt() {
+        screen.line(&line)?;
+    }
+    let entry = read(prompt, mark, history);
+    screen.background().end_prompt();
+    entry
+}
+
 /// A conversation: every line is a message, or what else may follow `chat`.
 fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&PathBuf>) -> io::Result<()> {
     const HELP: Localized = localized(
@@ -92,7 +129,7 @@ fn converse(host: &Host, screen: &Screen, prompt: &mut Prompt, history: Option<&
     if let Some(helper) = prompt.helper_mut() {
         helper.prefix = "chat ";
     }
-    while let Some(text) = read(prompt, localized("you> ", "你> ").in_lang(screen.lang()), history)? {
+    while let Some(text) = read_beside(prompt, localized("you> ", "你> ").in_lang(screen.lang()), history, screen)? {
         let line = match text.trim() {
             "" => continue,
             "/exit" | "/quit" => break,

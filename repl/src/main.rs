@@ -7,6 +7,7 @@
 
 mod allocator;
 mod attach;
+mod background;
 mod cli;
 #[cfg(unix)]
 mod echo;
@@ -29,6 +30,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::RecipeTask;
 use tunebook_commands::colourless;
+use tunebook_commands::given_file;
 use tunebook_commands::version;
 use tunebook_rust_cells::RustCells;
 
@@ -76,8 +78,11 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let is_typed = command.is_none() && io::stdin().is_terminal();
     let ended = match command {
         None if is_typed => interactive::run(&host, &rust, &screen),
-        None => script::run(&host, &rust, &screen),
-        Some(Command::Run { file }) => screen.follow(host.file(file)),
+        None => script::run(io::stdin().lock(), "stdin", &host, &rust, &screen),
+        Some(Command::Run { file }) => match given_file::read(&file, host.cancel()) {
+            Ok(lines) => script::run(&lines[..], &file.display().to_string(), &host, &rust, &screen),
+            Err(error) => Ok(End::Failed(error.into())),
+        },
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
         Some(Command::Export(recipe)) => screen.follow(host.recipe(RecipeTask::Export, recipe.arguments)),
         Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),

@@ -155,6 +155,19 @@ impl Bars {
     }
 }
 
+/// A training in one line, with its bar.
+pub(crate) fn line(progress: &Progress, lang: Lang) -> String {
+    const WIDTH: f64 = 12.0;
+    let Some(training) = &progress.training else { return String::new() };
+    let full = (training.part() * WIDTH) as usize;
+    let bar = "━".repeat(full) + &"─".repeat(WIDTH as usize - full);
+    let numbers = match &progress.activity {
+        Some(activity) => activity.title(lang),
+        None => numbers(training, lang),
+    };
+    format!("{} {bar} {numbers}", step(training, lang))
+}
+
 fn step(training: &Training, lang: Lang) -> String {
     let (step, total) = (training.step, training.total_steps);
     localized!(lang, "step {step}/{total}", "步 {step}/{total}")

@@ -24,6 +24,7 @@ use tunebook_commands::text;
 use tunebook_view::PATIENCE;
 use tunebook_view::View;
 
+use crate::background::Background;
 #[cfg(unix)]
 use crate::echo::ControlKeysUnwritten;
 use crate::progress::Bars;
@@ -37,6 +38,7 @@ pub(crate) struct Screen {
     live: bool,
     color: bool,
     language: Language,
+    background: Background,
 }
 
 /// How a request ended.
@@ -52,7 +54,8 @@ impl Screen {
     /// What it says is in `language`, and changes with it.
     pub(crate) fn new(language: Language) -> Self {
         let live = Term::stdout().is_term() && Term::stderr().is_term();
-        Self { live, color: live && console::colors_enabled(), language }
+        let background = Background::new(language.clone());
+        Self { live, color: live && console::colors_enabled(), language, background }
     }
 
     pub(crate) fn lang(&self) -> Lang {
@@ -77,8 +80,12 @@ impl Screen {
     }
 
     pub(crate) fn page(&self) -> Page {
-        let width = if self.live { usize::from(Term::stdout().size().1) } else { PLAIN_WIDTH };
-        Page { width, color: self.color, lang: self.lang() }
+        page_of(self.live, self.color, &self.language)
+    }
+
+    /// What the prompt shows of a training in the background.
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
     }
 
     /// Draws messages as they come, until the request is done. A training is not there for what it writes: it goes on to its
@@ -184,6 +191,11 @@ impl Screen {
     }
 }
 
+fn page_of(live: bool, color: bool, language: &Language) -> Page {
+    let width = if live { usize::from(Term::stdout().size().1) } else { PLAIN_WIDTH };
+    Page { width, color, lang: language.get() }
+}
+
 /// What is on the screen of a request that is being carried out.
 struct Drawing<'a> {
     screen: &'a Screen,
@@ -200,7 +212,13 @@ impl Drawing<'_> {
         match message {
             Message::Event(event) => self.event(event),
             Message::Output(output) => self.output(&output),
-            Message::Done(_) => Ok(()),
+            // Of a pipe, the lines are in order: what a training tells stands where it is waited for.
+            Message::Job(messages) if self.screen.live => {
+                let (live, color, language) = (self.screen.live, self.screen.color, self.screen.language.clone());
+                self.screen.background.follow(messages, move || page_of(live, color, &language));
+                Ok(())
+            }
+            Message::Job(_) | Message::Done(_) => Ok(()),
         }
     }
 
@@ -242,6 +260,9 @@ impl Drawing<'_> {
     fn output(&mut self, output: &Output) -> io::Result<()> {
         let screen = self.screen;
         self.end_text()?;
+        if let Output::Trained(_) = output {
+            screen.background.forget();
+        }
         match View::of(output, screen.lang()) {
             // The answers were shown as they came; where there is room, they are put side by side now.
             View::Comparison(report) if !(screen.live && text::fits_side_by_side(report, screen.page())) => {

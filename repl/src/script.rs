@@ -1,4 +1,4 @@
-//! Commands from a pipe.
+//! Commands from a pipe or a file.
 
 use std::io;
 use std::io::BufRead;
@@ -11,23 +11,21 @@ use tunebook_rust_cells::RustCells;
 use crate::screen::End;
 use crate::screen::Screen;
 
-/// What standard input is called in errors.
-const FILE: &str = "stdin";
-
-/// Carries out the lines of standard input as they come; ends at the first error.
+/// Carries out the lines of `input` as they come; ends at the first error, which is said to be in `file`. What trains in
+/// the background at the end is waited for.
 ///
 /// # Errors
-/// Standard input or output fails.
-pub(crate) fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
+/// The input cannot be read, standard output not be written.
+pub(crate) fn run(input: impl BufRead, file: &str, host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
     let mut pending = String::new();
     let mut first = 1;
-    let mut input = io::stdin().lock().split(b'\n');
+    let mut input = input.split(b'\n');
     loop {
         let line = input.next().transpose()?;
         let is_last = line.is_none();
         let number = first + pending.lines().count();
         if let Some(line) = line {
-            match script::text(line, FILE, number) {
+            match script::text(line, file, number) {
                 Ok(line) => pending.push_str(line.strip_suffix('\r').unwrap_or(&line)),
                 Err(error) => return Ok(End::Failed(error)),
             }
@@ -38,7 +36,7 @@ pub(crate) fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<
         }
         for line in script::lines(&pending) {
             let located = |error| Error::InScript {
-                file: FILE.to_string(),
+                file: file.to_string(),
                 line: first + line.number - 1,
                 error: Box::new(error),
             };
@@ -53,7 +51,10 @@ pub(crate) fn run(host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<
             }
         }
         if is_last {
-            return Ok(End::Done);
+            return match host.jobs().has_news() {
+                true => screen.follow(host.line("wait")),
+                false => Ok(End::Done),
+            };
         }
         pending.clear();
         first = number + 1;

@@ -1,6 +1,8 @@
 //! Why a line was not carried out.
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tunebook_quote::Explanation;
 use tunebook_quote::REMEDY;
@@ -64,6 +66,13 @@ pub enum Error {
     /// The thread that owned the session is gone.
     #[error("the engine has ended, which is a bug{REMEDY}the session is lost, restart tunebook")]
     Lost,
+    #[error("`wait` waits at a prompt or in a cell{REMEDY}put it on a line of its own there")]
+    CannotWait,
+    #[error("a script trains to the end of each `train` before it goes on{REMEDY}leave out the `&`")]
+    BackgroundInScript,
+    /// Of a training, which several may hear of.
+    #[error(transparent)]
+    OfJob(Arc<Error>),
     #[error(transparent)]
     Rust(#[from] RustError),
     #[error(transparent)]
@@ -73,6 +82,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Of what a thread panicked with.
+    pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+        Self::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+    }
+
     /// The error as it is told where the session goes on: with what is left of it. Where a script ends with the error, so does
     /// the session.
     pub fn localize_in_session(&self, lang: Lang) -> String {
@@ -96,6 +111,7 @@ impl Error {
             )),
             Self::Rust(error) => error.left(),
             Self::InScript { error, .. } => error.left(),
+            Self::OfJob(error) => error.left(),
             _ => None,
         }
     }
@@ -105,6 +121,7 @@ impl Error {
         match self {
             Self::Rust(RustError::Compile { report, .. }) => Some(report),
             Self::InScript { error, .. } => error.report(),
+            Self::OfJob(error) => error.report(),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Duration;
 
-use tunebook_engine::Context;
+use tunebook_engine::Cancel;
 use tunebook_engine::Error;
 
 /// How long a stop waits to be noticed.
@@ -21,8 +21,8 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// It cannot be read, or is not UTF-8; or reading it was stopped.
-pub(crate) fn read_to_string(path: &Path, cx: &Context) -> Result<String, Error> {
-    let text = String::from_utf8(read(path, cx)?);
+pub(crate) fn read_to_string(path: &Path, cancel: &Cancel) -> Result<String, Error> {
+    let text = String::from_utf8(read(path, cancel)?);
     text.map_err(|error| Error::Read {
         path: path.to_path_buf(),
         source: io::Error::new(ErrorKind::InvalidData, error),
@@ -33,7 +33,7 @@ pub(crate) fn read_to_string(path: &Path, cx: &Context) -> Result<String, Error>
 ///
 /// # Errors
 /// It cannot be read, or reading it was stopped.
-pub(crate) fn read(path: &Path, cx: &Context) -> Result<Vec<u8>, Error> {
+pub fn read(path: &Path, cancel: &Cancel) -> Result<Vec<u8>, Error> {
     let (sender, received) = mpsc::channel();
     let of = path.to_path_buf();
     // The process does not wait for this thread at its end.
@@ -41,7 +41,7 @@ pub(crate) fn read(path: &Path, cx: &Context) -> Result<Vec<u8>, Error> {
     loop {
         match received.recv_timeout(LOOK_UP) {
             Ok(read) => return read.map_err(|source| Error::Read { path: path.to_path_buf(), source }),
-            Err(RecvTimeoutError::Timeout) if !cx.is_cancelled() => {}
+            Err(RecvTimeoutError::Timeout) if !cancel.is_cancelled() => {}
             Err(_) => return Err(Error::Cancelled),
         }
     }

@@ -1,13 +1,14 @@
 //! The host: a thread that owns the session, and how a face talks to it.
 //!
 //! The prompt and the Jupyter kernel submit lines and draw the events and outputs that come back; requests are carried
-//! out one after another. While the host works, completion and help are answered from a [`Snapshot`] and the
-//! declarations of verbs and settings.
+//! out one after another, also while a training runs (see `training.rs`). While the host works, completion and help are
+//! answered from a [`Snapshot`] and the declarations of verbs and settings.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::thread;
@@ -24,12 +25,14 @@ use tunebook_engine::Settings;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::jobs::Jobs;
 use crate::lang::Lang;
 use crate::lang::Language;
 use crate::lang::Localize;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
+use crate::training;
 use crate::verb::CommandContext;
 use crate::verbs::VERBS;
 
@@ -39,6 +42,8 @@ pub enum Message {
     Event(Event),
     /// One for every line of a script, and the last of the request itself.
     Output(Output),
+    /// What a training tells, to be shown beside what comes next; it goes on when the request is done.
+    Job(Receiver<Message>),
     Done(Result<()>),
 }
 
@@ -50,12 +55,14 @@ pub struct Snapshot {
     pub lang: Lang,
 }
 
-/// The session on its own thread. Requests are carried out one after another.
+/// The session on its own thread. Requests are carried out one after another; while a training runs, between two of its
+/// layers.
 pub struct Host {
     requests: Sender<Request>,
     cancel: Cancel,
     snapshot: Arc<RwLock<Snapshot>>,
     language: Language,
+    jobs: Arc<Jobs>,
 }
 
 /// What to do with a recipe.
@@ -68,15 +75,19 @@ pub enum RecipeTask {
 }
 
 struct Request {
-    job: Job,
+    work: Work,
     reply: Sender<Message>,
 }
 
-enum Job {
+enum Work {
     Line(String),
-    File(PathBuf),
-    Recipe { task: RecipeTask, arguments: Vec<String> },
+    Recipe {
+        task: RecipeTask,
+        arguments: Vec<String>,
+    },
     Call(Call),
+    /// The last one, for which a training is stopped.
+    End(Call),
 }
 
 /// Something that is done with the session and tells its result itself.
@@ -89,63 +100,58 @@ impl Host {
     /// The system cannot start a thread.
     pub fn start(lang: Lang) -> std::io::Result<Self> {
         let (requests, received) = unbounded::<Request>();
-        let host =
-            Self { requests, cancel: Cancel::default(), snapshot: Arc::default(), language: Language::new(lang) };
-        let (cancel, snapshot, language) = (host.cancel.clone(), Arc::clone(&host.snapshot), host.language.clone());
-        thread::Builder::new().name("engine".to_string()).spawn(move || {
-            let mut session = Session::default();
-            for Request { job, reply } in received {
-                // From outside the pool every product would have to wake it, and wait.
-                let done = rayon::scope(|_| carry_out(job, &reply, &mut session, &cancel, &language));
-                let now = Snapshot {
-                    settings: session.settings().clone(),
-                    adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
-                    lang: language.get(),
-                };
-                *snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
-                // Whoever hears that it is done may ask for the snapshot at once.
-                let _ = reply.send(done);
-            }
-        })?;
-        Ok(host)
+        let (cancel, snapshot, language, jobs) =
+            (Cancel::default(), Arc::default(), Language::new(lang), Arc::default());
+        let engine = Engine {
+            received,
+            ending: Mutex::default(),
+            cancel: Cancel::clone(&cancel),
+            snapshot: Arc::clone(&snapshot),
+            language: language.clone(),
+            jobs: Arc::clone(&jobs),
+        };
+        thread::Builder::new().name("engine".to_string()).spawn(move || engine.run())?;
+        Ok(Self { requests, cancel, snapshot, language, jobs })
     }
 
     /// Carries out one line.
     pub fn line(&self, line: &str) -> Receiver<Message> {
-        self.submit(Job::Line(line.to_string()))
-    }
-
-    /// Carries out the lines of a file.
-    pub fn file(&self, path: PathBuf) -> Receiver<Message> {
-        self.submit(Job::File(path))
+        self.submit(Work::Line(line.to_string()))
     }
 
     /// Does what a LLaMA-Factory recipe says: a file with overrides, or arguments alone.
     pub fn recipe(&self, task: RecipeTask, arguments: Vec<String>) -> Receiver<Message> {
-        self.submit(Job::Recipe { task, arguments })
+        self.submit(Work::Recipe { task, arguments })
     }
 
     /// Calls a function with the session. A stop that was requested earlier still counts, since the call is part of
     /// what should stop.
     pub fn call(&self, call: impl FnOnce(&mut Session, &CommandContext) + Send + 'static) -> Receiver<Message> {
-        self.submit(Job::Call(Box::new(call)))
+        self.submit(Work::Call(Box::new(call)))
     }
 
-    /// Stops what is running at its next safe point.
+    /// Stops the request that is carried out at its next safe point, and a training if the request waits for it; one in
+    /// the background goes on.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
     }
 
-    /// Drops the session when the current request is done, so that nothing of it stays behind: its output folder is
-    /// unlocked. The process is about to end.
-    pub fn close(&self) -> Receiver<Message> {
-        self.call(|session, _| drop(std::mem::take(session)))
+    /// The trainings of the session.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
-    /// Stops the current request, saves trainings that are not on disk, and ends the session; see [`Session::keep`].
+    /// Stops a training and drops the session, so that nothing of it stays behind: its output folder is unlocked. The
+    /// process is about to end.
+    pub fn close(&self) -> Receiver<Message> {
+        self.submit(Work::End(Box::new(|session, _| drop(std::mem::take(session)))))
+    }
+
+    /// Stops the current request and a training, saves trainings that are not on disk, and ends the session; see
+    /// [`Session::keep`].
     pub fn end(&self) -> Receiver<Message> {
         self.cancel.cancel();
-        self.call(|session, cx| {
+        self.submit(Work::End(Box::new(|session, cx| {
             match session.keep(&cx.context) {
                 Ok(kept) => {
                     kept.into_iter().for_each(|checkpoint| cx.context.emit(Event::Note(Note::Kept { checkpoint })))
@@ -153,7 +159,7 @@ impl Host {
                 Err(error) => (cx.show)(Output::Stderr(Error::from(error).localize(cx.lang()))),
             }
             drop(std::mem::take(session));
-        })
+        })))
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -167,46 +173,127 @@ impl Host {
         &self.language
     }
 
-    fn submit(&self, job: Job) -> Receiver<Message> {
+    fn submit(&self, work: Work) -> Receiver<Message> {
         let (reply, messages) = unbounded();
         // The thread lives as long as `requests`; if it did not, the channel would end without `Done`.
-        let _ = self.requests.send(Request { job, reply });
+        let _ = self.requests.send(Request { work, reply });
         messages
     }
 }
 
-/// Gives the message that it is done.
-fn carry_out(
-    job: Job,
-    reply: &Sender<Message>,
-    session: &mut Session,
-    cancel: &Cancel,
-    language: &Language,
-) -> Message {
-    if !matches!(job, Job::Call(_)) {
-        cancel.reset();
-    }
-    // A face that is gone hears nothing; what it asked for is done all the same.
-    let send = |message| drop(reply.send(message));
-    let emit = |event| send(Message::Event(event));
-    let show = |output| send(Message::Output(output));
-    let context = Context { emit: &emit, cancel };
-    let cx = CommandContext { context, show: &show, language, verbs: VERBS, scripts: &[] };
-    let job = AssertUnwindSafe(|| match job {
-        Job::Line(line) => run::run(&line, session, &cx),
-        Job::File(path) => run::run_given(&path, session, &cx),
-        Job::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &cx),
-        Job::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &cx),
-        Job::Call(call) => {
-            call(session, &cx);
-            Ok(Output::Nothing)
+/// What the thread has that owns the session.
+struct Engine {
+    received: Receiver<Request>,
+    /// A request of the end, which has to wait until a training has stopped.
+    ending: Mutex<Option<Request>>,
+    cancel: Cancel,
+    snapshot: Arc<RwLock<Snapshot>>,
+    language: Language,
+    jobs: Arc<Jobs>,
+}
+
+impl Engine {
+    fn run(self) {
+        let mut session = Session::default();
+        while let Some(request) = self.next() {
+            // From outside the pool every product would have to wake it, and wait.
+            rayon::scope(|_| {
+                self.carry_out(request, &mut session);
+                self.run_started(&mut session);
+            });
         }
-    });
-    let result = catch_unwind(job).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-        Err(Error::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
-    });
-    Message::Done(result.map(show))
+    }
+
+    fn next(&self) -> Option<Request> {
+        let ending = self.ending().take();
+        ending.or_else(|| self.received.recv().ok())
+    }
+
+    /// Runs a training that was begun in the background.
+    fn run_started(&self, session: &mut Session) {
+        let Some((job, cancel)) = self.jobs.take_started() else { return };
+        let context = Context { emit: &|_| {}, cancel: &cancel };
+        let between = |session: &mut Session| self.between(session);
+        let (show, follow) = (|_| {}, |_| {});
+        let cx = self.context(context, &show, &follow, &between);
+        let trained = training::carry_out(job, &cancel, session, &cx);
+        self.take_snapshot(session);
+        self.jobs.end(trained.map_err(Arc::new));
+    }
+
+    /// Carries out what has been asked meanwhile.
+    fn between(&self, session: &mut Session) {
+        if self.jobs.is_waited_for() && self.cancel.is_cancelled() {
+            self.jobs.stop();
+        }
+        while self.ending().is_none()
+            && let Ok(request) = self.received.try_recv()
+        {
+            match request.work {
+                Work::End(_) => {
+                    self.jobs.stop();
+                    *self.ending() = Some(request);
+                }
+                _ => self.carry_out(request, session),
+            }
+        }
+    }
+
+    fn carry_out(&self, Request { work, reply }: Request, session: &mut Session) {
+        // What a request waits for is stopped by the same key.
+        if !matches!(work, Work::Call(_) | Work::End(_)) && !self.jobs.is_waited_for() {
+            self.cancel.reset();
+        }
+        // A face that is gone hears nothing; what it asked for is done all the same.
+        let send = |message| drop(reply.send(message));
+        let emit = |event| send(Message::Event(event));
+        let show = |output| send(Message::Output(output));
+        let follow = |messages| send(Message::Job(messages));
+        let between = |session: &mut Session| self.between(session);
+        let context = Context { emit: &emit, cancel: &self.cancel };
+        let cx = self.context(context, &show, &follow, &between);
+        let cx = CommandContext { can_wait: matches!(work, Work::Line(_)), ..cx };
+        let work = AssertUnwindSafe(|| match work {
+            Work::Line(line) => run::run(&line, session, &cx),
+            Work::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &cx),
+            Work::Recipe { task: RecipeTask::Export, arguments } => recipe::export(&arguments, session, &cx),
+            Work::Call(call) | Work::End(call) => {
+                call(session, &cx);
+                Ok(Output::Nothing)
+            }
+        });
+        let result = catch_unwind(work).unwrap_or_else(|panic| Err(Error::of_panic(panic)));
+        // Whoever hears that it is done may ask for the snapshot at once.
+        self.take_snapshot(session);
+        match result {
+            Ok(Output::Wait) => self.jobs.wait(reply),
+            result => send(Message::Done(result.map(show))),
+        }
+    }
+
+    fn context<'a>(
+        &'a self,
+        context: Context<'a>,
+        show: &'a (dyn Fn(Output) + Sync),
+        follow: &'a (dyn Fn(Receiver<Message>) + Sync),
+        between: &'a (dyn Fn(&mut Session) + Sync),
+    ) -> CommandContext<'a> {
+        let (language, jobs) = (&self.language, &*self.jobs);
+        CommandContext { context, show, language, verbs: VERBS, scripts: &[], jobs, can_wait: false, follow, between }
+    }
+
+    fn take_snapshot(&self, session: &Session) {
+        let now = Snapshot {
+            settings: session.settings().clone(),
+            adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
+            lang: self.language.get(),
+        };
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Option<Request>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +305,7 @@ mod tests {
         let mut outputs = Vec::new();
         for message in messages {
             match message {
-                Message::Event(_) => {}
+                Message::Event(_) | Message::Job(_) => {}
                 Message::Output(output) => outputs.push(crate::text::render(&output, page)),
                 Message::Done(result) => return (outputs, result.map_err(|error| error.to_string())),
             }
@@ -262,7 +349,12 @@ mod tests {
         assert!(error.starts_with(&format!("{}:4: `x` is not a value for learning_rate", file.display())), "{error}");
 
         std::fs::write(&file, format!("run {}", file.display())).unwrap();
-        assert!(outcome(host.file(file)).1.unwrap_err().contains("run by a script that it runs itself"));
+        assert!(
+            outcome(host.line(&format!("run {}", file.display())))
+                .1
+                .unwrap_err()
+                .contains("run by a script that it runs itself")
+        );
     }
 
     #[test]

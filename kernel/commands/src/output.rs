@@ -23,6 +23,8 @@ use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
 use tunebook_engine::serialize;
 
+use crate::jobs::JobReport;
+
 /// The answer of a command. [`crate::text::render`] writes each as plain text.
 #[derive(Clone, Debug, Serialize)]
 pub enum Output {
@@ -43,6 +45,16 @@ pub enum Output {
     Probed(ProbeRecord),
     Probes(Probes),
     Trained(TrainReport),
+    /// A training has begun in the background, and goes on to this step.
+    Started {
+        adapter: String,
+        step: usize,
+        last_step: usize,
+    },
+    /// The training that runs, or else the last one.
+    Job(Option<JobReport>),
+    /// The request waits for the training that runs, and ends with it.
+    Wait,
     Resumed(Box<ResumeReport>),
     Plot(Plot),
     Evaluated(EvaluateReport),

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::given_file;
 use crate::lang::localized;
 use crate::localized;
-use crate::log;
 use crate::output::Output;
+use crate::training;
 use crate::verb::CommandContext;
 use crate::verbs::predict::predict;
 
@@ -30,7 +30,7 @@ pub(crate) fn train(arguments: &[String], session: &mut Session, cx: &CommandCon
     prepare(&recipe, session, cx)?;
     let mut written = Output::Nothing;
     if recipe.trains() {
-        let trained = log::train(None, session, cx)?;
+        let trained = training::train(None, session, cx)?;
         let interrupted = matches!(&trained, Output::Trained(report) if report.end == TrainEnd::Interrupted);
         (cx.show)(trained);
         written = write(&recipe, interrupted, session, cx)?;
@@ -75,7 +75,7 @@ pub(crate) fn export(arguments: &[String], session: &mut Session, cx: &CommandCo
 
 /// What the program was called with.
 fn given(arguments: &[String], cx: &CommandContext) -> Result<Recipe> {
-    Ok(Recipe::from_arguments(arguments, |file| given_file::read_to_string(file, &cx.context))?)
+    Ok(Recipe::from_arguments(arguments, |file| given_file::read_to_string(file, cx.context.cancel))?)
 }
 
 /// Makes a session what the recipe says: its settings, model, data (if it names any) and adapter (if it trains one, or
@@ -84,6 +84,7 @@ fn given(arguments: &[String], cx: &CommandContext) -> Result<Recipe> {
 /// # Errors
 /// A step of it fails; the session is as it was.
 pub(crate) fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContext) -> Result<()> {
+    session.check_no_training()?;
     if !recipe.without_effect.is_empty() {
         cx.context.emit(Event::Note(Note::WithoutEffect { keys: recipe.without_effect.clone() }));
     }

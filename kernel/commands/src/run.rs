@@ -9,7 +9,6 @@ use tunebook_engine::settings::Owner;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::given_file;
 use crate::output::Output;
 use crate::parse;
 use crate::parse::Args;
@@ -63,22 +62,9 @@ pub(crate) fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) 
     }
     let bytes = tunebook_files::read(path)
         .map_err(|source| tunebook_engine::Error::Read { path: path.to_path_buf(), source })?;
-    run_lines(path, bytes, session, cx)
-}
-
-/// The same with a file that the program was called with, see [`given_file`].
-///
-/// # Errors
-/// As [`run_file`].
-pub(crate) fn run_given(path: &Path, session: &mut Session, cx: &CommandContext) -> Result<Output> {
-    let bytes = given_file::read(path, &cx.context)?;
-    run_lines(path, bytes, session, cx)
-}
-
-fn run_lines(path: &Path, bytes: Vec<u8>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let text = script::text(bytes, &path.display().to_string(), 1)?;
     let scripts: Vec<PathBuf> = cx.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
-    let cx = CommandContext { scripts: &scripts, ..*cx };
+    let cx = CommandContext { scripts: &scripts, can_wait: false, ..*cx };
     for line in script::lines(&text) {
         let located =
             |error| Error::InScript { file: path.display().to_string(), line: line.number, error: Box::new(error) };

@@ -1,6 +1,7 @@
 //! The declaration of a verb: everything that parsing, help, completion and running need to know about it, in one
 //! place.
 
+use crossbeam_channel::Receiver;
 use tunebook_engine::Context;
 use tunebook_engine::Session;
 use tunebook_engine::nearest::nearest;
@@ -9,6 +10,8 @@ use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::host::Message;
+use crate::jobs::Jobs;
 use crate::lang::Lang;
 use crate::lang::Language;
 use crate::lang::Localized;
@@ -89,6 +92,14 @@ pub struct CommandContext<'a> {
     pub verbs: &'a [&'static Verb],
     /// Scripts that are running, the outermost first.
     pub scripts: &'a [std::path::PathBuf],
+    /// The trainings of the session.
+    pub jobs: &'a Jobs,
+    /// Whether a verb can wait for a job, by [`Output::Wait`].
+    pub can_wait: bool,
+    /// Has the face show, beside what it does next, what a job tells.
+    pub follow: &'a (dyn Fn(Receiver<Message>) + Sync),
+    /// Carries out what others ask of the session, between two layers of a training.
+    pub between: &'a (dyn Fn(&mut Session) + Sync),
 }
 
 impl CommandContext<'_> {

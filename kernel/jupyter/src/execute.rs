@@ -104,8 +104,13 @@ impl Cells {
             let input = json!({"code": request.code, "execution_count": self.count});
             self.kernel.iopub.send(origin, "execute_input", input);
         }
-        let mut page =
-            Page::new(&self.kernel.iopub, origin, self.count, request.silent, self.kernel.host.language().clone());
+        let mut page = Page::new(
+            self.kernel.iopub.clone(),
+            origin.clone(),
+            self.count,
+            request.silent,
+            self.kernel.host.language().clone(),
+        );
         let result = self.cell(request, origin, &mut page);
         let result_text = page.finish();
         if counts && !request.code.trim().is_empty() {
@@ -167,6 +172,7 @@ impl Cells {
             match messages.recv_timeout(POLL) {
                 Ok(Message::Event(event)) => page.event(event),
                 Ok(Message::Output(output)) => last = page.output(output),
+                Ok(Message::Job(messages)) => self.follow(messages, page),
                 Ok(Message::Done(result)) => {
                     page.settle();
                     return match result {
@@ -187,6 +193,26 @@ impl Cells {
                 Err(RecvTimeoutError::Disconnected) => return Err(Failure::lost(line, self.lang())),
             }
         }
+    }
+
+    /// Goes on drawing a training in the display of this cell, whatever cells come next.
+    fn follow(&self, messages: Receiver<Message>, page: &Page) {
+        let mut page = page.beside();
+        // What was told before is drawn while the cell runs: nbclient takes no display of a later time.
+        if page.catch_up(&messages) {
+            return;
+        }
+        // Without a thread the training goes on unseen; `watch` asks for another one.
+        let _ = thread::Builder::new().name("display".to_string()).spawn(move || {
+            let mut is_over = false;
+            while !is_over {
+                match messages.recv_timeout(POLL) {
+                    Ok(message) => is_over = page.hear(message),
+                    Err(RecvTimeoutError::Timeout) => page.draw_progress(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
     }
 
     /// Asks for messages until the user ends it.
@@ -211,7 +237,7 @@ impl Cells {
             match message {
                 Message::Output(output) => texts.push(display::text(&output, self.lang())),
                 Message::Done(result) => result?,
-                Message::Event(_) => {}
+                Message::Event(_) | Message::Job(_) => {}
             }
         }
         Ok(texts.join("\n"))

@@ -87,6 +87,7 @@ fn name(error: &Error) -> &'static str {
     match error {
         Error::UnknownVerb { .. } => "UnknownCommand",
         Error::InScript { error, .. } => name(error),
+        Error::OfJob(error) => name(error),
         Error::Engine(EngineError::Cancelled) | Error::Rust(RustError::Interrupted | RustError::Killed) => {
             "Interrupted"
         }

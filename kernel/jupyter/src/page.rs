@@ -1,16 +1,20 @@
 //! The display of a cell, from its first command to its last.
 
+use crossbeam_channel::Receiver;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::Localize;
+use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::colourless;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
+use tunebook_commands::localized;
 use tunebook_commands::printable;
 use tunebook_view::View;
 
@@ -21,9 +25,9 @@ use crate::progress::ProgressDisplay;
 use crate::wire::Origin;
 
 /// The output area of a cell.
-pub(crate) struct Page<'a> {
-    iopub: &'a IoPub,
-    origin: &'a Origin,
+pub(crate) struct Page {
+    iopub: IoPub,
+    origin: Origin,
     count: usize,
     silent: bool,
     language: Language,
@@ -34,10 +38,52 @@ pub(crate) struct Page<'a> {
     last_text: Option<String>,
 }
 
-impl<'a> Page<'a> {
-    pub(crate) fn new(iopub: &'a IoPub, origin: &'a Origin, count: usize, silent: bool, language: Language) -> Self {
+impl Page {
+    pub(crate) fn new(iopub: IoPub, origin: Origin, count: usize, silent: bool, language: Language) -> Self {
         let progress = ProgressDisplay::new(language.clone());
         Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None }
+    }
+
+    /// A second one in the same output area, which goes on when this one is finished.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(self.iopub.clone(), self.origin.clone(), self.count, self.silent, self.language.clone())
+    }
+
+    /// Draws what a training has told so far, once; whether it is over.
+    pub(crate) fn catch_up(&mut self, messages: &Receiver<Message>) -> bool {
+        let mut is_over = false;
+        for message in messages.try_iter() {
+            match message {
+                Message::Event(event) => self.progress.event(&event),
+                message => is_over |= self.hear(message),
+            }
+        }
+        self.draw_progress();
+        is_over
+    }
+
+    /// Shows what a training tells; whether it is over.
+    pub(crate) fn hear(&mut self, message: Message) -> bool {
+        match message {
+            Message::Event(event) => self.event(event),
+            Message::Output(output) => drop(self.output(output)),
+            Message::Done(result) => {
+                self.end(result.err());
+                return true;
+            }
+            Message::Job(_) => {}
+        }
+        false
+    }
+
+    /// The cell has had its value, so what is left is a display.
+    fn end(&mut self, error: Option<Error>) {
+        self.settle();
+        self.show_pending();
+        if let Some(error) = error {
+            let error = error.localize_in_session(self.lang());
+            self.note(&localized!(self.lang(), "the training has ended: {error}", "训练已结束：{error}"));
+        }
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -161,13 +207,13 @@ impl<'a> Page<'a> {
     fn stream(&mut self, stream: Stream, text: &str) {
         self.show_pending();
         if !self.silent && !text.is_empty() {
-            self.iopub.stream(self.origin, stream, &printable(text));
+            self.iopub.stream(&self.origin, stream, &printable(text));
         }
     }
 
     fn send(&self, kind: &'static str, content: Value) {
         if !self.silent {
-            self.iopub.send(self.origin, kind, content);
+            self.iopub.send(&self.origin, kind, content);
         }
     }
 }

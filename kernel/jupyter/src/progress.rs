@@ -1,5 +1,6 @@
 //! The progress of a command as one display that is drawn again and again, and reads well when it is over.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -20,8 +21,9 @@ use tunebook_view::Training;
 use tunebook_view::html;
 use uuid::Uuid;
 
-/// Shortest interval between two updates, since browsers draw each of them.
-const REDRAW: Duration = Duration::from_millis(100);
+/// The interval between two updates. All displays are drawn at the same times, so that iopub is quiet in between:
+/// jupyter_client's `wait_for_ready`, with which a client attaches, waits until it has been so for 0.2 s.
+const REDRAW: Duration = Duration::from_millis(400);
 /// The bar in plain text, in characters.
 const BAR: usize = 24;
 
@@ -29,8 +31,8 @@ const BAR: usize = 24;
 pub(crate) struct ProgressDisplay {
     progress: Progress,
     language: Language,
-    /// The display's id, and when it was drawn last.
-    drawn: Option<(String, Instant)>,
+    /// The display's id, and in which interval it was drawn last.
+    drawn: Option<(String, u128)>,
     is_old: bool,
     settled: bool,
     probes: DrawnProbes,
@@ -96,7 +98,7 @@ impl ProgressDisplay {
     pub(crate) fn draw(&mut self) -> Option<(bool, String, Value)> {
         let is_due = match &self.drawn {
             _ if self.settled => true,
-            Some((_, last)) => last.elapsed() >= REDRAW,
+            Some((_, last)) => *last != interval(),
             None => self.progress.is_worth_showing(),
         };
         if !self.is_old || !is_due {
@@ -106,7 +108,7 @@ impl ProgressDisplay {
         self.is_old = false;
         let first = self.drawn.is_none();
         let id = self.drawn.take().map_or_else(|| Uuid::new_v4().to_string(), |(id, _)| id);
-        self.drawn = Some((id.clone(), Instant::now()));
+        self.drawn = Some((id.clone(), interval()));
         Some((first, id, data))
     }
 
@@ -129,6 +131,12 @@ impl ProgressDisplay {
         };
         Some(json!({"text/plain": colourless(&text), "text/html": html}))
     }
+}
+
+/// The number of the interval that passes now.
+fn interval() -> u128 {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    BEGIN.get_or_init(Instant::now).elapsed().as_millis() / REDRAW.as_millis()
 }
 
 fn answers_text(answers: &[(String, String)]) -> String {

@@ -55,7 +55,7 @@ impl<'a> View<'a> {
     /// What `output` is, with the words of a table in `lang`.
     pub fn of(output: &'a Output, lang: Lang) -> Self {
         match output {
-            Output::Nothing => Self::Nothing,
+            Output::Nothing | Output::Wait => Self::Nothing,
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
@@ -69,6 +69,8 @@ impl<'a> View<'a> {
             | Output::Prediction(_)
             | Output::Saved(_)
             | Output::Exported(_)
+            | Output::Started { .. }
+            | Output::Job(_)
             | Output::Status(_) => Self::Report,
             Output::Trained(report) => Self::Trained(report),
             Output::Plot(plot) => Self::Series(plot),

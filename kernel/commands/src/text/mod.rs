@@ -5,6 +5,7 @@ mod advice;
 mod answer;
 mod chart;
 mod data;
+mod jobs;
 mod model;
 mod notes;
 mod probes;
@@ -46,7 +47,9 @@ pub use status::recovered;
 pub fn render(output: &Output, page: Page) -> String {
     let lang = page.lang;
     match output {
-        Output::Nothing | Output::Picture(_) | Output::Clear | Output::Quit | Output::Conversation => String::new(),
+        Output::Nothing | Output::Picture(_) | Output::Clear | Output::Quit | Output::Conversation | Output::Wait => {
+            String::new()
+        }
         Output::Text(text) | Output::Stderr(text) => text.clone(),
         Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),
@@ -60,6 +63,8 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Probed(record) => probes::probed(record, page),
         Output::Probes(report) => probes::probes(report, page),
         Output::Trained(report) => lines(&training::trained(report, lang), page),
+        Output::Started { adapter, step, last_step } => lines(&jobs::started(adapter, *step, *last_step, lang), page),
+        Output::Job(report) => lines(&jobs::job(report.as_ref(), lang), page),
         Output::Resumed(report) => resumed(report, page),
         Output::Plot(plot) => {
             let drawn = |file: &std::path::PathBuf| {

@@ -11,6 +11,7 @@ mod export;
 mod freeze;
 mod full;
 pub(crate) mod help;
+mod jobs;
 mod lang;
 mod load;
 mod lora;
@@ -28,9 +29,12 @@ mod save;
 pub(crate) mod set;
 mod show;
 mod status;
+mod stop;
 mod train;
 mod unload;
 pub(crate) mod version;
+mod wait;
+mod watch;
 
 use crate::verb::Verb;
 
@@ -49,6 +53,10 @@ pub(crate) static VERBS: &[&Verb] = &[
     &show::VERB,
     &probe::VERB,
     &train::VERB,
+    &jobs::VERB,
+    &watch::VERB,
+    &wait::VERB,
+    &stop::VERB,
     &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,

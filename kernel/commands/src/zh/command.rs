@@ -42,6 +42,11 @@ impl Chinese for Error {
             Self::NobodyToTalk => {
                 format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`")
             }
+            Self::CannotWait => format!("`wait` 只能在命令行或单元格里等待{REMEDY_ZH}请把它单独写成一行"),
+            Self::BackgroundInScript => {
+                format!("脚本中每个 `train` 训练完才执行下一行{REMEDY_ZH}请去掉 `&`")
+            }
+            Self::OfJob(error) => error.zh(),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
             Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本{REMEDY_ZH}请把它存为 UTF-8"),
             Self::Recursion { path } => {
