@@ -7,9 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
+use std::process::ChildStdin;
 use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
@@ -35,6 +37,22 @@ fn start(home: &Path, script: &str) -> Child {
     let mut child = command(home).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     child
+}
+
+/// The same with an input that stays open: there may be more lines, for which it waits.
+fn begin(home: &Path, script: &str) -> (Child, ChildStdin) {
+    let mut child = command(home).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    (child, input)
+}
+
+/// Waits until it has logged so many steps.
+fn wait_for_log(child: &mut Child, output: &Path, steps: usize) {
+    while !output.join("trainer_log.jsonl").exists() || losses(output).len() < steps {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Reads what it writes up to the line of step `step`.
@@ -116,6 +134,43 @@ fn a_training_that_is_ended_by_a_signal_goes_on_from_where_it_was() {
         assert_eq!(hidden(&output) + hidden(&whole), 0, "{signal}");
     }
     assert!(!place.path().join("tunebook/recovery").exists(), "all of it is in output_dir");
+}
+
+#[cfg(unix)]
+#[test]
+fn so_does_one_in_the_background() {
+    let place = tempfile::tempdir().unwrap();
+    for (signal, number) in [("-TERM", 15), ("-HUP", 1)].into_iter().filter(|(_, number)| !is_ignored(*number)) {
+        let output = place.path().join(signal);
+        let script =
+            script(&format!("output_dir={}", output.display()), 100000).replace("train\n", "train &\nstatus\n");
+        let (mut child, _input) = begin(place.path(), &script);
+        wait_for_log(&mut child, &output, 5);
+        send(&child, signal);
+        assert_eq!(code(child.wait().unwrap()), Some(128 + number), "{signal}");
+        let step = losses(&output).len();
+        assert!(
+            output.join(format!("checkpoint-{step}/optimizer.safetensors")).is_file(),
+            "{signal} after step {step}"
+        );
+        assert_eq!(hidden(&output), 0, "{signal}: the lock goes with the session");
+    }
+    // At the end of its lines a script waits for the training, and says how it ended.
+    let output = place.path().join("whole");
+    let script = script(&format!("output_dir={}", output.display()), 2).replace("train\n", "train &\n");
+    let ended = start(place.path(), &script).wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success() && told.contains("finished at step 12 of 12"), "{told}");
+    // Nobody reads what it answers: it ends, and keeps what was trained.
+    let output = place.path().join("unread");
+    let script = self::script(&format!("output_dir={}", output.display()), 100000).replace("train\n", "train &\n");
+    let (mut child, mut input) = begin(place.path(), &script);
+    wait_for_log(&mut child, &output, 5);
+    drop(child.stdout.take());
+    input.write_all("help\n".repeat(1000).as_bytes()).unwrap();
+    drop(input);
+    assert_eq!(code(child.wait().unwrap()), Some(141));
+    assert_eq!(checkpoints(&output).len(), 1);
 }
 
 #[cfg(unix)]

@@ -25,7 +25,7 @@ fn every_example_works_in_both_languages() {
     for (locale, is_chinese) in [("C", false), ("zh_CN.UTF-8", true)] {
         let place = workplace();
         for verb in tunebook_commands::verbs() {
-            // Somebody must sit at a prompt for a conversation, and a file has no Rust.
+            // Somebody must sit at a prompt for a conversation, and Rust takes its time.
             let examples =
                 verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat" && verb.name != "rust");
             let output = match verb.name {

@@ -113,13 +113,20 @@ fn without_rust_the_commands_go_on() {
 }
 
 #[test]
-fn a_file_that_run_reads_has_no_rust() {
+fn a_file_given_to_the_program_may_have_rust_and_one_that_it_runs_may_not() {
     let place = tempfile::tempdir().unwrap();
-    for text in ["rust 1\n", "%%rust\n1\n"] {
+    let run = |text: &str| {
         let file = place.path().join("a.tune");
         std::fs::write(&file, text).unwrap();
-        let output = tunebook().arg("run").arg(&file).output().unwrap();
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert!(err.contains("a.tune:1: Rust can be run at the prompt"), "{err}");
+        let output = tunebook().arg("run").arg(&file).envs(rust_homes()).output().unwrap();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    for text in ["rust 1\n", "%%rust\n1\n"] {
+        let inner = place.path().join("b.tune");
+        std::fs::write(&inner, text).unwrap();
+        let [_, err] = run(&format!("run {}", inner.display()));
+        assert!(err.contains("b.tune:1: Rust can be run at the prompt"), "{err}");
     }
+    let [out, err] = run("%%rust\n20 +\n22\n\nprint after\n");
+    assert!(out.ends_with("42\nafter\n"), "{out}\n{err}");
 }

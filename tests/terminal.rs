@@ -75,6 +75,44 @@ fn a_session_at_the_prompt() {
 }
 
 #[test]
+fn a_training_in_the_background_stands_above_the_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Terminal::open(folder.path());
+    session.enter("load tiny", "414,288 parameters");
+    session.enter("data creatures dataset_dir=train cutoff_len=512", "creatures: 21 samples");
+    session.enter("lora rank=4", "adapter `default` is active");
+    // The line is there at once, and drawn anew in its place while nothing is typed.
+    session.enter("train epochs=100000 logging_steps=10 lr=1e-3 &", "in the background, steps ");
+    for _ in 0..2 {
+        session.pty.exp_string("\x1b[1A\r\x1b[2Kstep ").unwrap();
+        session.pty.exp_string("tok/s").unwrap();
+    }
+    session.pty.exp_string(PROMPT).unwrap();
+    session.enter("chat image=pictures/creature_0.png max_new_tokens=4 What's this?", "answer 4 tokens");
+    session.enter("lora again", "`stop` stops it");
+    session.enter("jobs", "`default`: training, step ");
+    // Leaving has to be meant.
+    session.pty.send_control('d').unwrap();
+    session.pty.exp_string("leaving once more stops it").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    // Who waits sees it as any training, and stops it.
+    session.pty.send_line("fg").unwrap();
+    session.pty.exp_regex("step +[0-9]+0/").unwrap();
+    session.pty.send_control('c').unwrap();
+    session.pty.exp_string("stopped at step ").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    session.enter("jobs", "`default`: stopped");
+    // Its end is said above the prompt.
+    session.enter("train 3 &", "in the background, steps ");
+    session.pty.exp_string("3 steps in").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    session.enter("train &", "in the background, steps ");
+    session.enter("quit", "leaving once more stops it");
+    session.pty.send_line("quit").unwrap();
+    session.pty.exp_eof().unwrap();
+}
+
+#[test]
 fn rust_at_the_prompt_ends_with_an_empty_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Terminal::open(folder.path());

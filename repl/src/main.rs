@@ -91,7 +91,8 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     {
         ending.join();
         // Ctrl-C ends a script, and with it the session.
-        if !is_typed && host.cancel().is_cancelled() {
+        // So does an output that nobody reads any more.
+        if ended.is_err() || !is_typed && host.cancel().is_cancelled() {
             ending.keep();
         }
     }
