@@ -1,5 +1,7 @@
 //! A client of a running kernel, for the prompt: it shares the kernel's session with the notebook.
 
+use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -238,17 +240,32 @@ where
     outbox
 }
 
-/// Reads iopub: what is on account of this client goes to the inbox, the rest is overheard.
+/// Reads iopub: what is on account of this client's cell goes to the inbox, the rest is overheard. So is what a cell shows
+/// that has ended, such as a training in the background, whoever's cell its displays are drawn in.
 async fn listen(
     mut socket: Receiver<zeromq::SubSocket>,
     session: String,
     letters: Letters<(Channel, Incoming)>,
     mut overhear: impl FnMut(Shown) + Send + 'static,
 ) {
+    let (mut ended, mut displays): (HashSet<String>, HashMap<String, String>) = Default::default();
     loop {
         match socket.receive().await {
-            Ok(message) if message.parent_session == session => drop(letters.send((Channel::IoPub, message))),
-            Ok(message) => shown(&message).into_iter().for_each(&mut overhear),
+            Ok(message) => {
+                let display = message.content["transient"]["display_id"].as_str();
+                let cell = match display {
+                    Some(id) => displays.entry(id.to_string()).or_insert_with(|| message.parent_id.clone()).clone(),
+                    None => message.parent_id.clone(),
+                };
+                let is_own = message.parent_session == session && !ended.contains(&cell);
+                if message.kind == "status" && message.content["execution_state"] == "idle" {
+                    ended.insert(cell);
+                }
+                match is_own {
+                    true => drop(letters.send((Channel::IoPub, message))),
+                    false => shown(&message).into_iter().for_each(&mut overhear),
+                }
+            }
             Err(_) => crate::kernel::pause().await,
         }
     }

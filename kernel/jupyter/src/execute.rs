@@ -85,6 +85,7 @@ impl Cells {
                     Vec::new()
                 }
             };
+            self.kernel.background.set_cell(None);
             self.kernel.iopub.idle(&origin);
             for message in behind {
                 self.kernel.iopub.busy(&message.origin);
@@ -100,6 +101,7 @@ impl Cells {
         let counts = request.store_history && !request.silent;
         self.count += usize::from(counts);
         self.kernel.forget_interrupt();
+        self.kernel.background.set_cell(Some(origin.clone()));
         if !request.silent {
             let input = json!({"code": request.code, "execution_count": self.count});
             self.kernel.iopub.send(origin, "execute_input", input);
@@ -167,14 +169,22 @@ impl Cells {
     /// Runs one command and shows what comes of it; what is not to be shown comes back.
     fn command(&self, line: &Line, page: &mut Page) -> Result<Option<Output>, Failure> {
         let messages = self.kernel.rust.carry_out(&line.text);
-        let mut last = None;
+        let (mut last, mut job, mut has_trained) = (None, None, false);
         loop {
             match messages.recv_timeout(POLL) {
                 Ok(Message::Event(event)) => page.event(event),
-                Ok(Message::Output(output)) => last = page.output(output),
-                Ok(Message::Job(messages)) => self.follow(messages, page),
+                Ok(Message::Output(output)) => {
+                    has_trained |= matches!(output, Output::Trained(_));
+                    last = page.output(output);
+                }
+                Ok(Message::Job(messages)) => job = Some(messages),
                 Ok(Message::Done(result)) => {
                     page.settle();
+                    if has_trained {
+                        self.kernel.background.settle();
+                    }
+                    // It begins when this command is done.
+                    job.into_iter().for_each(|messages| self.follow(messages, page));
                     return match result {
                         Err(error) => Err(Failure::new(line, &error, self.lang())),
                         Ok(()) if self.kernel.is_interrupted() => {
@@ -197,7 +207,7 @@ impl Cells {
 
     /// Goes on drawing a training in the display of this cell, whatever cells come next.
     fn follow(&self, messages: Receiver<Message>, page: &Page) {
-        let mut page = page.beside();
+        let mut page = page.beside(self.kernel.background.begin_display());
         // What was told before is drawn while the cell runs: nbclient takes no display of a later time.
         if page.catch_up(&messages) {
             return;

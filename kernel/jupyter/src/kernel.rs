@@ -18,6 +18,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_rust_cells::RustCells;
 
+use crate::background::Background;
 use crate::control;
 use crate::error::Error;
 use crate::error::Result;
@@ -55,6 +56,7 @@ pub(crate) struct Kernel {
     pub rust: Arc<RustCells>,
     pub iopub: IoPub,
     pub history: Mutex<History>,
+    pub background: Background,
     interrupted: AtomicBool,
 }
 
@@ -100,6 +102,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
         host,
         iopub,
         history: Mutex::new(History::open(history)),
+        background: Background::default(),
         interrupted: AtomicBool::new(false),
     });
     let mut heartbeat = sockets.heartbeat;

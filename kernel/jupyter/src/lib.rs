@@ -4,6 +4,7 @@
 //! `tunebook-commands`, and what it does is up to `tunebook-engine`, on its own thread. Every socket has one reader and
 //! one writer; cells run on a thread of their own, so the other sockets answer meanwhile.
 
+mod background;
 pub mod client;
 mod control;
 mod display;

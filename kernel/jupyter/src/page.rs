@@ -1,5 +1,8 @@
 //! The display of a cell, from its first command to its last.
 
+use std::time::Duration;
+use std::time::Instant;
+
 use crossbeam_channel::Receiver;
 use serde_json::Value;
 use serde_json::json;
@@ -18,11 +21,15 @@ use tunebook_commands::localized;
 use tunebook_commands::printable;
 use tunebook_view::View;
 
+use crate::background::Display;
 use crate::display;
 use crate::iopub::IoPub;
 use crate::iopub::Stream;
 use crate::progress::ProgressDisplay;
 use crate::wire::Origin;
+
+/// How long a cell waits for the beginning of the training that it has begun in the background.
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// The output area of a cell.
 pub(crate) struct Page {
@@ -36,23 +43,28 @@ pub(crate) struct Page {
     progress: ProgressDisplay,
     /// What was said last, as plain text.
     last_text: Option<String>,
+    /// It goes on when its cell has ended.
+    background: Option<Display>,
 }
 
 impl Page {
     pub(crate) fn new(iopub: IoPub, origin: Origin, count: usize, silent: bool, language: Language) -> Self {
         let progress = ProgressDisplay::new(language.clone());
-        Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None }
+        Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None, background: None }
     }
 
     /// A second one in the same output area, which goes on when this one is finished.
-    pub(crate) fn beside(&self) -> Self {
-        Self::new(self.iopub.clone(), self.origin.clone(), self.count, self.silent, self.language.clone())
+    pub(crate) fn beside(&self, display: Display) -> Self {
+        let (iopub, origin, language) = (self.iopub.clone(), self.origin.clone(), self.language.clone());
+        Self { background: Some(display), ..Self::new(iopub, origin, self.count, self.silent, language) }
     }
 
-    /// Draws what a training has told so far, once; whether it is over.
+    /// Draws what a training has told so far, once, or its beginning; whether it is over.
     pub(crate) fn catch_up(&mut self, messages: &Receiver<Message>) -> bool {
+        let until = Instant::now() + BEGINNING;
+        let first = messages.recv_deadline(until).ok();
         let mut is_over = false;
-        for message in messages.try_iter() {
+        for message in first.into_iter().chain(messages.try_iter()) {
             match message {
                 Message::Event(event) => self.progress.event(&event),
                 message => is_over |= self.hear(message),
@@ -213,7 +225,11 @@ impl Page {
 
     fn send(&self, kind: &'static str, content: Value) {
         if !self.silent {
-            self.iopub.send(&self.origin, kind, content);
+            let origin = match &self.background {
+                Some(display) if kind == "update_display_data" => &display.origin(&self.origin),
+                _ => &self.origin,
+            };
+            self.iopub.send(origin, kind, content);
         }
     }
 }
