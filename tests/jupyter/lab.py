@@ -4,10 +4,12 @@
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures            # all that are executed
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures 01-tutorial --dark
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium --readme
+    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures --restart
 
 Installs the kernel beside this Python, opens a copy of the notebooks, runs all cells of each and takes a picture of every
 cell. Exits non-zero if a cell failed or a picture is missing. `--readme` makes the README's picture, notebooks/training.png:
-a notebook in the middle of a training.
+a notebook in the middle of a training. `--restart` begins a training in the background, closes the browser in the middle of
+it, and looks in another one whether `watch` shows the whole curve, and whether the first cell's display has gone on.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -39,12 +42,16 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--restart", action="store_true")
     given = parser.parse_args()
     subprocess.run([given.tunebook, "kernel", "install", "--prefix", sys.prefix], check=True)
     with lab(given.dark) as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+        launch = lambda: playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+        browser = launch()
         if given.readme:
             readme(browser, folder)
+        elif given.restart:
+            browser = restart(browser, launch, folder, given.pictures)
         else:
             for name in given.names or executed():
                 look(browser, name, given.pictures / name)
@@ -96,12 +103,12 @@ def wait_for(url):
     sys.exit("JupyterLab does not start")
 
 
-def open_notebook(browser, name, width, height, scale=1):
+def open_notebook(browser, name, width, height, scale=1, state="Idle"):
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
     page.set_default_timeout(120_000)
     page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{name}.ipynb?token=t")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.get_by_text("tunebook | Idle").wait_for()
+    page.get_by_text(f"tunebook | {state}").wait_for()
     # The file browser is not what is looked at.
     page.keyboard.press("Control+b")
     return page
@@ -154,6 +161,61 @@ def readme(browser, folder):
     page.wait_for_timeout(300)
     page.screenshot(path=FOLDER / "training.png")
     page.close()
+
+
+def restart(browser, launch, folder, pictures):
+    """A training goes on while there is no browser; the next one."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    sources = ["demo\nlora", "train 300 batch=4 &", "chat image=images/creatures_held_out_0001.png Describe this creature."]
+    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources + ["watch", "stop"]]
+    nbformat.write(notebook, folder / "live.ipynb")
+    page = open_notebook(browser, "live", 1000, 1100)
+    cells = page.locator(".jp-CodeCell")
+    for index in range(3):
+        run_cell(page, index)
+    at = step_at(cells.nth(1), 10)
+    # The cell behind it was answered meanwhile.
+    assert "tokens/s" in cells.nth(2).locator(".jp-OutputArea").inner_text()
+    page.screenshot(path=pictures / "before.png")
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+    browser.close()
+    time.sleep(2)
+    browser = launch()
+    page = open_notebook(browser, "live", 1000, 1100, state="")
+    cells = page.locator(".jp-CodeCell")
+    run_cell(page, 3)
+    now = step_at(cells.nth(3), at + 10)
+    points = cells.nth(3).locator("polyline").first.get_attribute("points").split()
+    assert at + 10 <= now <= len(points) + 30 and len(points) >= at, (at, now, len(points))
+    page.screenshot(path=pictures / "after.png")
+    run_cell(page, 4)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=pictures / "stopped.png")
+    print(f"closed at step {at}; `watch` in the next browser shows {len(points)} points at step {now}; look at {pictures}")
+    return browser
+
+
+def run_cell(page, index):
+    cell = page.locator(".jp-CodeCell").nth(index)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(200)
+    page.wait_for_function(
+        "index => /\\[[0-9]+\\]/.test(document.querySelectorAll('.jp-CodeCell')[index].querySelector('.jp-InputPrompt').innerText)",
+        arg=index,
+    )
+
+
+def step_at(cell, least):
+    """Waits until a cell's display has come to a step, and gives it."""
+    for _ in range(600):
+        found = re.search(r"step (\d+) of", cell.inner_text())
+        if found and int(found[1]) >= least:
+            return int(found[1])
+        time.sleep(0.1)
+    raise AssertionError(f"no step {least}: {cell.inner_text()}")
 
 
 if __name__ == "__main__":

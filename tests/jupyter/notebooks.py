@@ -80,10 +80,11 @@ def faults(notebook):
 
 
 def trainings_of(source):
-    """How many progress displays of trainings a cell should have: a cell of Rust has one for all."""
+    """How many progress displays of trainings a cell should have: a cell of Rust has one for all, and a training in the
+    background one in each cell that shows it."""
     if source.startswith("%%rust"):
         return int("session().train" in source)
-    return len(re.findall(r"^\s*train\b", source, re.MULTILINE))
+    return len(re.findall(r"^\s*(train|watch|wait)\b", source, re.MULTILINE))
 
 
 def main(arguments):

@@ -62,9 +62,11 @@ impl Page {
     /// Draws what a training has told so far, once, or its beginning; whether it is over.
     pub(crate) fn catch_up(&mut self, messages: &Receiver<Message>) -> bool {
         let until = Instant::now() + BEGINNING;
-        let first = messages.recv_deadline(until).ok();
         let mut is_over = false;
-        for message in first.into_iter().chain(messages.try_iter()) {
+        while !is_over {
+            let is_begun = self.progress.is_training();
+            let next = if is_begun { messages.try_recv().ok() } else { messages.recv_deadline(until).ok() };
+            let Some(message) = next else { break };
             match message {
                 Message::Event(event) => self.progress.event(&event),
                 message => is_over |= self.hear(message),

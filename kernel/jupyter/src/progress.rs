@@ -79,6 +79,10 @@ impl ProgressDisplay {
         self.progress.is_comparing()
     }
 
+    pub(crate) fn is_training(&self) -> bool {
+        self.progress.training.is_some()
+    }
+
     /// The training is over.
     pub(crate) fn end(&mut self, report: TrainReport) {
         self.progress.end(report);
