@@ -3,6 +3,9 @@
 //! A training is a job: with somebody who waits for it, or in the background (`train N &`). Its loop tells what it does
 //! before every layer. There others have their turn: what they ask is carried out on the same thread, and the pass goes
 //! on with what it has computed. A second thread would wait for the same cores.
+//!
+//! What is asked is carried out whole, an evaluation too: cut into slices between which the training goes on, it would see
+//! another adapter in each, or take a copy of its weights.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;

@@ -31,10 +31,17 @@ pub trait Objective {
     fn metrics(&self, hidden: &Tensor, head: Head, labels: Labels) -> Result<StepMetrics>;
 
     /// The metrics, and the gradient of the loss with respect to `hidden`. The head's is added to [`Head::gradient`].
+    /// `before_chunk` is called every now and then, as between two layers.
     ///
     /// # Errors
     /// The device fails.
-    fn gradient(&self, hidden: &Tensor, head: Head, labels: Labels) -> Result<(StepMetrics, Tensor)>;
+    fn gradient(
+        &self,
+        hidden: &Tensor,
+        head: Head,
+        labels: Labels,
+        before_chunk: &dyn Fn(),
+    ) -> Result<(StepMetrics, Tensor)>;
 }
 
 /// Supervised fine-tuning: L = Σᵢ weightᵢ · -log p(targetᵢ), see [`linear_cross_entropy`].
@@ -46,9 +53,16 @@ impl Objective for CrossEntropy {
         Ok(StepMetrics::of_loss(loss))
     }
 
-    fn gradient(&self, hidden: &Tensor, head: Head, labels: Labels) -> Result<(StepMetrics, Tensor)> {
+    fn gradient(
+        &self,
+        hidden: &Tensor,
+        head: Head,
+        labels: Labels,
+        before_chunk: &dyn Fn(),
+    ) -> Result<(StepMetrics, Tensor)> {
         let Head { weight, precision, gradient } = head;
-        let (loss, dhidden) = linear_cross_entropy_with_gradient(hidden, weight, labels, precision, gradient)?;
+        let (loss, dhidden) =
+            linear_cross_entropy_with_gradient(hidden, weight, labels, precision, gradient, before_chunk)?;
         Ok((StepMetrics::of_loss(loss), dhidden))
     }
 }

@@ -7,6 +7,7 @@ use tunebook_nn::gradients::Gradients;
 use tunebook_nn::layers::CheckpointPlan;
 use tunebook_nn::layers::DecoderGradients;
 use tunebook_nn::layers::DropoutRun;
+use tunebook_nn::layers::FORWARD;
 use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::SavedForward;
 use tunebook_nn::models::VisionBackward;
@@ -109,7 +110,9 @@ impl Step<'_> {
         if evicts {
             text.map_head();
         }
-        let found = self.objective.gradient(hidden, head, batch.labels());
+        // A stop is noticed by the next layer.
+        let before_chunk = || drop((self.on_progress)(FORWARD));
+        let found = self.objective.gradient(hidden, head, batch.labels(), &before_chunk);
         if evicts {
             text.release_head();
         }

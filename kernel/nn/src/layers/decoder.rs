@@ -51,7 +51,7 @@ struct SavedLayer {
 }
 
 /// The share of a training step's time that the forward pass takes: one matrix product of three.
-const FORWARD: f64 = 1.0 / 3.0;
+pub const FORWARD: f64 = 1.0 / 3.0;
 
 impl TextModel {
     /// The hidden states after the final norm, `[queries, hidden]`.

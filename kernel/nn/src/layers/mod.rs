@@ -29,6 +29,7 @@ pub use cached_sequence::CachedSequence;
 pub use decode_weights::DecodeWeights;
 pub use decoder::CheckpointPlan;
 pub use decoder::DecoderGradients;
+pub use decoder::FORWARD;
 pub use decoder::SavedForward;
 pub use decoder_input::DecoderInput;
 pub use decoder_input::DeepStack;

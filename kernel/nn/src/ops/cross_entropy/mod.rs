@@ -52,16 +52,19 @@ struct GradientSums<'a, X> {
     x: X,
     /// Where the head trains, its own is added to it, `[vocab, hidden]`.
     head: Option<&'a Tensor>,
+    before_chunk: &'a dyn Fn(),
 }
 
 /// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
 /// again would cost a third more. Where the head trains, its gradient is added to `head_sum`, `[vocab, hidden]`.
+/// `before_chunk` is called before each chunk of rows, which takes about as long as a decoder layer.
 pub fn linear_cross_entropy_with_gradient<'a>(
     x: &Tensor,
     head: impl Into<Weight<'a>>,
     labels: Labels<'_>,
     precision: Precision,
     head_sum: Option<&Tensor>,
+    before_chunk: &dyn Fn(),
 ) -> Result<(f64, Tensor)> {
     let head = head.into();
     let [vocab, hidden] = check(x, head, labels)?;
@@ -70,13 +73,14 @@ pub fn linear_cross_entropy_with_gradient<'a>(
     }
     if is_on_device(x) {
         let (head, dx) = (head.tensor(x.device(), precision)?, x.zeros_like()?);
-        let sums = GradientSums { x: &dx, head: head_sum };
+        let sums = GradientSums { x: &dx, head: head_sum, before_chunk };
         let loss = on_device::linear_cross_entropy(x, &head, labels, precision, Some(sums))?;
         return Ok((loss, dx));
     }
     let rows = x.dim(0)?;
     let mut dx = vec![0f32; rows * hidden];
-    let loss = for_chunks(x, head, labels, precision, Some(GradientSums { x: &mut dx[..], head: head_sum }))?;
+    let loss =
+        for_chunks(x, head, labels, precision, Some(GradientSums { x: &mut dx[..], head: head_sum, before_chunk }))?;
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
@@ -107,6 +111,7 @@ fn for_chunks(
             weights: &labels.weights[range],
         };
         let with_gradient = sums.is_some();
+        sums.iter().for_each(|sums| (sums.before_chunk)());
         loss += head.read(OP, |head| Ok(chunk_loss(&values, head, labels, precision, with_gradient, &mut buffers)))?;
         if let Some(sums) = &mut sums {
             for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(hidden.max(1))) {
@@ -261,7 +266,8 @@ mod tests {
             |x| Tensor::new(&[loss(x)? as f32], &Device::Cpu),
             |x, d_loss| {
                 let (head, sum) = (Weight::Trained(&x[1]), x[1].zeros_like()?);
-                let (_, dx) = linear_cross_entropy_with_gradient(&x[0], head, labels, Precision::F32, Some(&sum))?;
+                let (_, dx) =
+                    linear_cross_entropy_with_gradient(&x[0], head, labels, Precision::F32, Some(&sum), &|| {})?;
                 Ok(vec![dx.broadcast_mul(d_loss)?, sum.broadcast_mul(d_loss)?])
             },
             reference,
@@ -285,7 +291,8 @@ mod tests {
         let weights = vec![1.0 / rows.len() as f32; rows.len()];
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let ours = both_ways(|| {
-            let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
+            let (loss, dx) =
+                linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| {}).unwrap();
             assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
             (loss, dx)
         });
@@ -309,7 +316,7 @@ mod tests {
         let head = FrozenMatrix::from_f32(&random(1, 9 * 4), 9, 4);
         let x = Tensor::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
         let labels = Labels { rows: &[], targets: &[], weights: &[] };
-        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None).unwrap();
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| {}).unwrap();
         assert_eq!(loss, 0.0);
         assert_eq!(dx.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.0; 12]);
     }
