@@ -31,7 +31,7 @@ pub trait Objective {
     fn metrics(&self, hidden: &Tensor, head: Head, labels: Labels) -> Result<StepMetrics>;
 
     /// The metrics, and the gradient of the loss with respect to `hidden`. The head's is added to [`Head::gradient`].
-    /// `before_chunk` is called every now and then, as between two layers.
+    /// `goes_on` is asked every now and then, as between two layers; what is returned after it has said no is of no use.
     ///
     /// # Errors
     /// The device fails.
@@ -40,7 +40,7 @@ pub trait Objective {
         hidden: &Tensor,
         head: Head,
         labels: Labels,
-        before_chunk: &dyn Fn(),
+        goes_on: &dyn Fn() -> bool,
     ) -> Result<(StepMetrics, Tensor)>;
 }
 
@@ -58,11 +58,10 @@ impl Objective for CrossEntropy {
         hidden: &Tensor,
         head: Head,
         labels: Labels,
-        before_chunk: &dyn Fn(),
+        goes_on: &dyn Fn() -> bool,
     ) -> Result<(StepMetrics, Tensor)> {
         let Head { weight, precision, gradient } = head;
-        let (loss, dhidden) =
-            linear_cross_entropy_with_gradient(hidden, weight, labels, precision, gradient, before_chunk)?;
+        let (loss, dhidden) = linear_cross_entropy_with_gradient(hidden, weight, labels, precision, gradient, goes_on)?;
         Ok((StepMetrics::of_loss(loss), dhidden))
     }
 }

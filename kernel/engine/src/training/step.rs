@@ -1,5 +1,7 @@
 //! A packed batch through the model: forward pass, objective, backward pass.
 
+use std::cell::Cell;
+
 use candle_core::Tensor;
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
@@ -110,13 +112,22 @@ impl Step<'_> {
         if evicts {
             text.map_head();
         }
-        // A stop is noticed by the next layer.
-        let before_chunk = || drop((self.on_progress)(FORWARD));
-        let found = self.objective.gradient(hidden, head, batch.labels(), &before_chunk);
+        let stopped = Cell::new(None);
+        let goes_on = || match (self.on_progress)(FORWARD) {
+            Ok(()) => true,
+            Err(error) => {
+                stopped.set(Some(error));
+                false
+            }
+        };
+        let found = self.objective.gradient(hidden, head, batch.labels(), &goes_on);
         if evicts {
             text.release_head();
         }
-        found
+        match stopped.take() {
+            Some(error) => Err(error.into()),
+            None => found,
+        }
     }
 
     fn backward(&self, batch: &PackedBatch, saved: Saved, dhidden: &Tensor, gradients: &mut Gradients) -> Result<()> {

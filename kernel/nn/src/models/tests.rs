@@ -100,7 +100,7 @@ fn step(net: &VisionLanguageModel, adapter: &Adapter, batch: &Batch) -> Vec<(Str
     let head_sum = net.text.trained_head(ctx).map(|head| gradients.sum(head).unwrap());
     let loss = linear_cross_entropy(&hidden, head, labels, net.precision).unwrap();
     let (again, dhidden) =
-        linear_cross_entropy_with_gradient(&hidden, head, labels, net.precision, head_sum.as_ref(), &|| {}).unwrap();
+        linear_cross_entropy_with_gradient(&hidden, head, labels, net.precision, head_sum.as_ref(), &|| true).unwrap();
     let DecoderGradients { embeddings: dx, deepstack } =
         net.text.backward(saved, sequences, &dhidden, ctx, &mut gradients, &|_| Ok(())).unwrap();
     assert!(!dx.track_op(), "candle keeps what it is computed from");

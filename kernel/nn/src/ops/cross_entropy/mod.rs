@@ -52,19 +52,20 @@ struct GradientSums<'a, X> {
     x: X,
     /// Where the head trains, its own is added to it, `[vocab, hidden]`.
     head: Option<&'a Tensor>,
-    before_chunk: &'a dyn Fn(),
+    goes_on: &'a dyn Fn() -> bool,
 }
 
 /// The loss, and its gradient with respect to x, `[T, hidden]`. They are computed together, since making the logits
 /// again would cost a third more. Where the head trains, its gradient is added to `head_sum`, `[vocab, hidden]`.
-/// `before_chunk` is called before each chunk of rows, which takes about as long as a decoder layer.
+/// `goes_on` is asked before each chunk of rows, which takes about as long as a decoder layer; what is returned after it has
+/// said no is of no use.
 pub fn linear_cross_entropy_with_gradient<'a>(
     x: &Tensor,
     head: impl Into<Weight<'a>>,
     labels: Labels<'_>,
     precision: Precision,
     head_sum: Option<&Tensor>,
-    before_chunk: &dyn Fn(),
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<(f64, Tensor)> {
     let head = head.into();
     let [vocab, hidden] = check(x, head, labels)?;
@@ -73,14 +74,13 @@ pub fn linear_cross_entropy_with_gradient<'a>(
     }
     if is_on_device(x) {
         let (head, dx) = (head.tensor(x.device(), precision)?, x.zeros_like()?);
-        let sums = GradientSums { x: &dx, head: head_sum, before_chunk };
+        let sums = GradientSums { x: &dx, head: head_sum, goes_on };
         let loss = on_device::linear_cross_entropy(x, &head, labels, precision, Some(sums))?;
         return Ok((loss, dx));
     }
     let rows = x.dim(0)?;
     let mut dx = vec![0f32; rows * hidden];
-    let loss =
-        for_chunks(x, head, labels, precision, Some(GradientSums { x: &mut dx[..], head: head_sum, before_chunk }))?;
+    let loss = for_chunks(x, head, labels, precision, Some(GradientSums { x: &mut dx[..], head: head_sum, goes_on }))?;
     Ok((loss, tensor(dx, rows, hidden)?))
 }
 
@@ -111,7 +111,9 @@ fn for_chunks(
             weights: &labels.weights[range],
         };
         let with_gradient = sums.is_some();
-        sums.iter().for_each(|sums| (sums.before_chunk)());
+        if sums.as_ref().is_some_and(|sums| !(sums.goes_on)()) {
+            break;
+        }
         loss += head.read(OP, |head| Ok(chunk_loss(&values, head, labels, precision, with_gradient, &mut buffers)))?;
         if let Some(sums) = &mut sums {
             for (&row, gradient) in labels.rows.iter().zip(buffers.dx.chunks_exact(hidden.max(1))) {
@@ -267,7 +269,7 @@ mod tests {
             |x, d_loss| {
                 let (head, sum) = (Weight::Trained(&x[1]), x[1].zeros_like()?);
                 let (_, dx) =
-                    linear_cross_entropy_with_gradient(&x[0], head, labels, Precision::F32, Some(&sum), &|| {})?;
+                    linear_cross_entropy_with_gradient(&x[0], head, labels, Precision::F32, Some(&sum), &|| true)?;
                 Ok(vec![dx.broadcast_mul(d_loss)?, sum.broadcast_mul(d_loss)?])
             },
             reference,
@@ -292,7 +294,7 @@ mod tests {
         let labels = Labels { rows: &rows, targets: &targets, weights: &weights };
         let ours = both_ways(|| {
             let (loss, dx) =
-                linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| {}).unwrap();
+                linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| true).unwrap();
             assert_eq!(loss, linear_cross_entropy(&x, &head, labels, Precision::F32).unwrap());
             (loss, dx)
         });
@@ -316,7 +318,7 @@ mod tests {
         let head = FrozenMatrix::from_f32(&random(1, 9 * 4), 9, 4);
         let x = Tensor::from_vec(random(2, 12), (3, 4), &Device::Cpu).unwrap();
         let labels = Labels { rows: &[], targets: &[], weights: &[] };
-        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| {}).unwrap();
+        let (loss, dx) = linear_cross_entropy_with_gradient(&x, &head, labels, Precision::F32, None, &|| true).unwrap();
         assert_eq!(loss, 0.0);
         assert_eq!(dx.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.0; 12]);
     }

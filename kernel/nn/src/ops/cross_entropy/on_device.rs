@@ -18,7 +18,9 @@ pub(super) fn linear_cross_entropy(
     let chunks = labels.rows.chunks(chunk).zip(labels.targets.chunks(chunk)).zip(labels.weights.chunks(chunk));
     let mut loss = 0f64;
     for ((rows, targets), weights) in chunks {
-        sums.iter().for_each(|sums| (sums.before_chunk)());
+        if sums.is_some_and(|sums| !(sums.goes_on)()) {
+            break;
+        }
         let column = (rows.len(), 1);
         let labelled = x.index_select(&Tensor::new(rows, device)?, 0)?;
         let targets = Tensor::from_slice(targets, column, device)?;
