@@ -51,3 +51,4 @@ mod terminal;
 mod trainable;
 mod training;
 mod validation;
+mod worst;

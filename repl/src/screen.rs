@@ -283,6 +283,7 @@ impl Drawing<'_> {
             | View::Series(_)
             | View::Picture(_)
             | View::Sample(_)
+            | View::Worst(_)
             | View::Comparison(_)
             | View::Probes(_)
             | View::Media(_) => {

@@ -21,6 +21,7 @@ use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
+use tunebook_engine::report::WorstReport;
 use tunebook_engine::serialize;
 
 use crate::jobs::JobReport;
@@ -58,6 +59,7 @@ pub enum Output {
     Resumed(Box<ResumeReport>),
     Plot(Plot),
     Evaluated(EvaluateReport),
+    Worst(WorstReport),
     /// One prediction, shown as soon as it is made.
     Prediction(Prediction),
     Predicted(PredictReport),

@@ -4,6 +4,7 @@ use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use serde::Serialize;
 use tunebook_data::DatasetInfo;
 use tunebook_data::DatasetReader;
 use tunebook_data::EncodeOptions;
@@ -64,7 +65,7 @@ pub struct ChosenData {
 const LABELS: usize = 1 << 20;
 
 /// Which samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Split {
     Train,
     Eval,
@@ -134,15 +135,20 @@ impl ChosenData {
         Ok(Self { train, eval, skipped, report, fingerprint, settings: settings.clone(), labels: OnceLock::new() })
     }
 
+    /// The samples of a split, in the order in which `sample` counts them.
+    pub fn samples(&self, split: Split) -> Vec<&Encoded> {
+        match split {
+            Split::Train => self.train.iter().flatten().collect(),
+            Split::Eval => self.eval.iter().collect(),
+        }
+    }
+
     /// Sample `index` of a split token by token; a run of image placeholders is one entry.
     ///
     /// # Errors
     /// There are not that many samples.
     pub fn sample(&self, split: Split, index: usize, model: &Model) -> Result<SampleReport> {
-        let samples: Vec<_> = match split {
-            Split::Train => self.train.iter().flatten().collect(),
-            Split::Eval => self.eval.iter().collect(),
-        };
+        let samples = self.samples(split);
         let sample = samples.get(index).ok_or(Error::NoSample { index, samples: samples.len() })?;
         let image_pad = model.tokenizer.special().image_pad;
         let mut tokens: Vec<TokenReport> = Vec::new();

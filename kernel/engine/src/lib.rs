@@ -58,6 +58,7 @@ mod system_prompt;
 mod tensor_values;
 pub mod training;
 pub mod training_state;
+mod worst;
 
 pub use chosen_data::Split;
 pub use error::Error;

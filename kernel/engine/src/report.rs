@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use tunebook_data::Skipped;
 
+use crate::chosen_data::Split;
 use crate::difference::SettingDifference;
 use crate::metrics::Scores;
 use crate::run_state::number;
@@ -167,6 +168,41 @@ pub struct PictureReport {
     pub grid_w: usize,
     pub patch: usize,
     pub tokens: usize,
+}
+
+/// Samples by their loss, the worst first.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorstReport {
+    pub split: Split,
+    /// The adapter that is asked; `base` where it is none.
+    pub adapter: String,
+    pub worst: Vec<SampleLoss>,
+    /// The mean over the samples that were looked at, under the adapter and under the base model.
+    pub loss: f64,
+    pub base_loss: f64,
+    /// Samples that were looked at, of all of the split.
+    pub looked_at: usize,
+    pub samples: usize,
+    pub left_out: Vec<Skipped>,
+    #[serde(serialize_with = "serialize::seconds")]
+    pub elapsed: Duration,
+}
+
+/// The loss of a sample by itself: the mean of -log p over its labels.
+#[derive(Clone, Debug, Serialize)]
+pub struct SampleLoss {
+    /// Its number in its split, from 0 on, as `sample` counts.
+    pub index: usize,
+    /// The file and the record.
+    pub origin: String,
+    /// How many tokens are labels.
+    pub labels: usize,
+    pub loss: f64,
+    pub base_loss: f64,
+    /// The text of the labels.
+    pub expected: String,
+    #[serde(serialize_with = "serialize::paths")]
+    pub images: Vec<PathBuf>,
 }
 
 /// An adapter of the session.

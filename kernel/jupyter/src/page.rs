@@ -152,6 +152,7 @@ impl Page {
             View::Report
             | View::Table(_)
             | View::Sample(_)
+            | View::Worst(_)
             | View::Comparison(_)
             | View::Probes(_)
             | View::Media(_) => {

@@ -11,6 +11,7 @@ use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TrainReport;
+use tunebook_engine::report::WorstReport;
 
 /// What kind of thing an output is. A face matches all of them, so that no output is left out; `text::render` writes each
 /// as plain text.
@@ -37,6 +38,8 @@ pub enum View<'a> {
     Picture(&'a Path),
     /// An encoded sample.
     Sample(&'a SampleReport),
+    /// Samples with a high loss.
+    Worst(&'a WorstReport),
     /// Several answers to one question.
     Comparison(&'a CompareReport),
     /// Probes and how their answers change.
@@ -76,6 +79,7 @@ impl<'a> View<'a> {
             Output::Plot(plot) => Self::Series(plot),
             Output::Picture(path) => Self::Picture(path),
             Output::Sample(report) => Self::Sample(report),
+            Output::Worst(report) => Self::Worst(report),
             Output::Compared(report) => Self::Comparison(report),
             Output::Probes(report) => Self::Probes(report),
             Output::Display(contents) => Self::Media(contents),

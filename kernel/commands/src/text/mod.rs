@@ -14,6 +14,7 @@ mod setting;
 mod status;
 mod table;
 mod training;
+mod worst;
 
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::ResumeReport;
@@ -42,6 +43,8 @@ pub use data::sample_title;
 pub(crate) use notes::system_prompt;
 pub(crate) use setting::expected;
 pub use status::recovered;
+pub use worst::note as worst_note;
+pub use worst::title as worst_title;
 
 /// `output` as plain text, without a line feed at the end; empty if there is nothing to show.
 pub fn render(output: &Output, page: Page) -> String {
@@ -75,6 +78,7 @@ pub fn render(output: &Output, page: Page) -> String {
         }
         Output::Answer(report) => page.faint(&answer(report, lang)),
         Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
+        Output::Worst(report) => draw_table(&worst::worst(report, lang), page),
         Output::Prediction(report) => results::prediction(report, page),
         Output::Predicted(report) => draw_table(&results::predicted(report, lang), page),
         Output::Compared(report) => results::compared(report, page),

@@ -35,6 +35,7 @@ mod unload;
 pub(crate) mod version;
 mod wait;
 mod watch;
+mod worst;
 
 use crate::verb::Verb;
 
@@ -60,6 +61,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,
+    &worst::VERB,
     &predict::VERB,
     &chat::VERB,
     &compare::VERB,

@@ -33,28 +33,36 @@ pub(super) static VERB: Verb = Verb {
         ("sample split=eval", localized("the first evaluation sample", "第一个评估样本")),
     ],
     takes: Takes::Words(0, 1),
-    options: &[VerbOption {
-        name: "split",
-        help: localized("Which samples to show from: train or eval.", "从哪一部分显示：train 或 eval。"),
-        repeats: false,
-        complete: Complete::Words(&["train", "eval"]),
-    }],
+    options: &[SPLIT],
     settings: &[],
     complete: |_| Complete::Nothing,
     run,
 };
 
+/// Which samples.
+pub(super) const SPLIT: VerbOption = VerbOption {
+    name: "split",
+    help: localized("Which samples to show from: train or eval.", "从哪一部分显示：train 或 eval。"),
+    repeats: false,
+    complete: Complete::Words(&["train", "eval"]),
+};
+
 fn run(session: &mut Session, args: &Args, _: &CommandContext) -> Result<Output> {
-    let split = match args.options("split").next() {
-        None | Some("train") => Split::Train,
-        Some("eval") => Split::Eval,
-        Some(other) => {
-            return Err(VERB.usage_error(localized!(
-                "split must be train or eval, not `{other}`",
-                "split 应为 train 或 eval，而不是 `{other}`",
-                other = quote(other)
-            )));
-        }
-    };
-    Ok(Output::Sample(session.sample(split, args.count(0, &VERB)?.unwrap_or(0))?))
+    Ok(Output::Sample(session.sample(split(args, &VERB)?, args.count(0, &VERB)?.unwrap_or(0))?))
+}
+
+/// The value of `split=`.
+///
+/// # Errors
+/// It is none.
+pub(super) fn split(args: &Args, verb: &Verb) -> Result<Split> {
+    match args.options(SPLIT.name).next() {
+        None | Some("train") => Ok(Split::Train),
+        Some("eval") => Ok(Split::Eval),
+        Some(other) => Err(verb.usage_error(localized!(
+            "split must be train or eval, not `{other}`",
+            "split 应为 train 或 eval，而不是 `{other}`",
+            other = quote(other)
+        ))),
+    }
 }

@@ -10,6 +10,7 @@ use super::processor;
 use crate::adapters::Chosen;
 use crate::bad_sample;
 use crate::chosen_data::ChosenData;
+use crate::chosen_data::Split;
 use crate::compare;
 use crate::conversation::Question;
 use crate::conversation::RunContext;
@@ -29,7 +30,9 @@ use crate::report::PredictReport;
 use crate::report::Prediction;
 use crate::report::SystemPrompt;
 use crate::report::SystemPromptSource;
+use crate::report::WorstReport;
 use crate::system_prompt;
+use crate::worst;
 
 impl Session {
     /// Adds a user turn (with images, in front of the text if it holds no `<image>`) and streams the answer. The system
@@ -106,6 +109,26 @@ impl Session {
         let (adapter, labels) = (chosen.adapter.as_ref(), None);
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
         let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, cx)?;
+        bad_sample::list(&mut self.skipped, &report.left_out);
+        Ok(report)
+    }
+
+    /// The `most` samples of a split with the highest loss; `adapter` as in [`Session::evaluate`].
+    ///
+    /// # Errors
+    /// There is no data, or none in that split; as [`Session::evaluate`].
+    pub fn worst(&mut self, split: Split, most: usize, adapter: Option<&str>, cx: &Context) -> Result<WorstReport> {
+        let processor = self.processor_for(&[])?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let data = self.data.as_deref().ok_or(Error::NoData)?;
+        let samples = data.samples(split);
+        if samples.is_empty() {
+            return Err(Error::NoSample { index: 0, samples: 0 });
+        }
+        let chosen = self.adapters.choose(adapter, &model.net)?;
+        let (adapter, settings) = (chosen.adapter.as_ref(), &self.settings);
+        let run = RunContext { model, adapter, processor: &processor, settings, labels: None };
+        let report = worst::worst(&samples, split, most, &chosen, run, &mut self.features, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
     }

@@ -13,6 +13,8 @@ use tunebook_nn::layers::FORWARD;
 use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::layers::SavedForward;
 use tunebook_nn::models::VisionBackward;
+use tunebook_nn::ops::TokenScore;
+use tunebook_nn::ops::token_scores;
 
 use super::collate::Images;
 use super::collate::PackedBatch;
@@ -163,12 +165,34 @@ pub fn evaluate_batch(
     if batch.labels().rows.is_empty() {
         return Ok(StepMetrics::of_loss(0.0));
     }
+    let hidden = hidden_states(net, &mut batch, ctx)?;
+    let head = Head { weight: net.text.lm_head(ctx), precision: net.precision, gradient: None };
+    objective.metrics(&hidden, head, batch.labels())
+}
+
+/// The score of each label, sample by sample, with its `most` likeliest tokens.
+///
+/// # Errors
+/// The device fails; a stop.
+pub fn score_batch(
+    net: &VisionLanguageModel,
+    mut batch: PackedBatch,
+    most: usize,
+    ctx: ForwardContext,
+) -> Result<Vec<TokenScore>> {
+    if batch.labels().rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hidden = hidden_states(net, &mut batch, ctx)?;
+    Ok(token_scores(&hidden, net.text.lm_head(ctx), batch.labels(), most, net.precision)?)
+}
+
+/// The final hidden states, without what a backward pass needs. The images are taken out of the batch.
+fn hidden_states(net: &VisionLanguageModel, batch: &mut PackedBatch, ctx: ForwardContext) -> Result<Tensor> {
     let features = match std::mem::take(&mut batch.images) {
         Images::Features(features) => features,
         Images::Patches { patches, grids } => vec![net.vision.forward(patches, &grids, ctx)?],
     };
     let input = net.embed(&batch.input_ids, &features, ctx)?;
-    let hidden = net.text.forward(input, &batch.sequences, ctx)?;
-    let head = Head { weight: net.text.lm_head(ctx), precision: net.precision, gradient: None };
-    objective.metrics(&hidden, head, batch.labels())
+    Ok(net.text.forward(input, &batch.sequences, ctx)?)
 }

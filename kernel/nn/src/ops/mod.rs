@@ -48,7 +48,9 @@ pub use activation::Activation;
 pub use add::add;
 pub use attention::{CachedKeys, Segments, attention, attention_backward, cached_attention};
 pub use column_sums::add_bias_gradient;
-pub use cross_entropy::{Labels, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient};
+pub use cross_entropy::{
+    Labels, TokenScore, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient, token_scores,
+};
 pub use dora::{add_magnitude_gradient, dora_norms, scale_columns};
 pub use dropout::Dropout;
 pub use embedding::add_embedding_gradient;

@@ -9,6 +9,7 @@ mod probes;
 mod progress;
 mod sample;
 mod table;
+mod worst;
 
 pub use comparison::answers;
 pub use comparison::comparison;
@@ -19,3 +20,4 @@ pub use progress::activity;
 pub use progress::training;
 pub use sample::sample;
 pub use table::table;
+pub use worst::worst;

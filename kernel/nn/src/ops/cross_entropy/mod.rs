@@ -1,6 +1,7 @@
 //! The language-model head and its loss, as one operation over the labelled rows only.
 
 mod on_device;
+mod scores;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
@@ -11,6 +12,8 @@ use super::error::OpError;
 use super::on_device::is_on_device;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
 use super::weight::Weight;
+
+pub use scores::{TokenScore, token_scores};
 
 const OP: &str = "linear_cross_entropy";
 

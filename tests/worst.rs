@@ -1,0 +1,138 @@
+//! The loss of each sample by itself: what a training computes of it, and what makes wrong labels float up.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use serde_json::json;
+use tunebook_engine::Cancel;
+use tunebook_engine::Context;
+use tunebook_engine::Session;
+use tunebook_engine::Split;
+
+use crate::binary::tunebook;
+use crate::fixtures::fixture;
+use crate::resume::FULL;
+use crate::resume::LORA;
+use crate::resume::Start;
+use crate::resume::session;
+
+fn set(session: &mut Session, changes: &[(&str, &str)]) {
+    let mut settings = session.settings().clone();
+    changes.iter().for_each(|(key, value)| settings.set(key, value).unwrap());
+    session.set(settings);
+}
+
+fn check(start: Start) {
+    let place = tempfile::tempdir().unwrap();
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    let settings = [("val_size", "0.25"), ("max_steps", "60"), ("save_strategy", "no")];
+    let mut session = session(&fixture("tiny"), &place.path().join("out"), start, &settings, &quiet);
+    session.train(Some(3), &quiet).unwrap();
+
+    // The mean over samples is the loss of an evaluation whose batches are single samples.
+    set(&mut session, &[("per_device_eval_batch_size", "1"), ("output_dir", "none")]);
+    let held_out = session.worst(Split::Eval, 100, None, &quiet).unwrap();
+    let evaluated = session.evaluate(&[], None, None, &quiet).unwrap();
+    assert_eq!((held_out.worst.len(), held_out.looked_at), (3, 3));
+    assert!((held_out.loss - evaluated.loss).abs() < 2e-6, "{} {}", held_out.loss, evaluated.loss);
+    let base = session.evaluate(&[], None, Some("base"), &quiet).unwrap();
+    assert!((held_out.base_loss - base.loss).abs() < 2e-6, "{} {}", held_out.base_loss, base.loss);
+    assert!((held_out.loss - held_out.base_loss).abs() > 1e-3, "the adapter has learned nothing");
+
+    // The worst first, each once, and no more than are asked for.
+    let all = session.worst(Split::Train, 100, None, &quiet).unwrap();
+    let mut numbers: Vec<_> = all.worst.iter().map(|sample| sample.index).collect();
+    assert!(all.worst.is_sorted_by(|a, b| a.loss >= b.loss) && numbers.len() == 9);
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..9).collect::<Vec<_>>());
+    let two = session.worst(Split::Train, 2, None, &quiet).unwrap();
+    assert_eq!(two.worst.iter().map(|sample| sample.loss).collect::<Vec<_>>(), [all.worst[0].loss, all.worst[1].loss]);
+    let of_base = session.worst(Split::Train, 100, Some("base"), &quiet).unwrap();
+    assert_eq!(of_base.loss, of_base.base_loss);
+    // Labels and pictures are the sample's.
+    for sample in &all.worst {
+        let shown = session.sample(Split::Train, sample.index).unwrap();
+        let learned: String =
+            shown.tokens.iter().filter(|token| token.supervised).map(|token| token.text.as_str()).collect();
+        assert!(learned.replace("<|im_end|>", "").starts_with(&sample.expected), "{learned:?} {:?}", sample.expected);
+        assert_eq!(
+            shown.pictures.iter().map(|picture| &picture.path).collect::<Vec<_>>(),
+            sample.images.iter().collect::<Vec<_>>()
+        );
+    }
+
+    // What a step computes of a sample that is a micro-batch of its own.
+    let order =
+        [("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "1"), ("disable_shuffling", "true")];
+    set(&mut session, &order);
+    session.data(&["creatures".to_string()], &quiet).unwrap();
+    let all = session.worst(Split::Train, 100, None, &quiet).unwrap();
+    session.train(Some(1), &quiet).unwrap();
+    let first = all.worst.iter().find(|sample| sample.index == 0).unwrap();
+    let step = session.history()[0].loss();
+    assert!((first.loss - step).abs() < 2e-6, "{} {step}", first.loss);
+}
+
+#[test]
+fn a_samples_loss_is_what_a_lora_trains_on() {
+    check(LORA);
+}
+
+#[test]
+fn a_samples_loss_is_what_full_tuning_trains_on() {
+    check(FULL);
+}
+
+/// The demo's samples, of which 24 of 480 have each other's answers.
+fn exchange(data: &Path, folder: &Path) -> Vec<usize> {
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(data.join(name)).unwrap()).unwrap() };
+    let mut samples = read("creatures.json");
+    let samples = samples.as_array_mut().unwrap();
+    let is_english = |sample: &Value| sample["messages"][1]["value"].as_str().unwrap().is_ascii();
+    let english: Vec<usize> = (0..samples.len()).filter(|&index| is_english(&samples[index])).collect();
+    let exchanged: Vec<usize> = english.into_iter().step_by(9).take(24).collect();
+    let answers: Vec<Value> = exchanged.iter().map(|&index| samples[index]["messages"][1].clone()).collect();
+    for (place, &index) in exchanged.iter().enumerate() {
+        samples[index]["messages"][1] = answers[(place + 1) % answers.len()].clone();
+    }
+    for sample in samples.iter_mut() {
+        sample["images"] = json!([data.join(sample["images"][0].as_str().unwrap())]);
+    }
+    let mut info = json!({"exchanged": read("dataset_info.json")["creatures"]});
+    info["exchanged"]["file_name"] = json!("exchanged.json");
+    fs::write(folder.join("exchanged.json"), json!(samples).to_string()).unwrap();
+    fs::write(folder.join("dataset_info.json"), info.to_string()).unwrap();
+    exchanged
+}
+
+#[test]
+fn wrong_labels_float_up() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |script: &str| {
+        let file = place.path().join("script.tune");
+        fs::write(&file, script).unwrap();
+        let mut command = tunebook();
+        command.current_dir(&place).env("HOME", place.path()).env("XDG_CACHE_HOME", place.path().join("cache"));
+        let output = command.env("LC_ALL", "C").arg("run").arg(file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run("demo\n");
+    let cache = fs::read_dir(place.path().join("cache/tunebook")).unwrap();
+    let data = cache.map(|entry| entry.unwrap().path().join("creatures")).find(|path| path.is_dir()).unwrap();
+    let exchanged = exchange(&data, place.path());
+    let shown = run("demo\ndata exchanged dataset_dir=.\nlora\ntrain 120\nworst 30\n");
+    let table = shown.split("with the highest loss under default").nth(1).unwrap();
+    let number = |line: &str| {
+        let mut words = line.split_whitespace();
+        let index = words.next()?.parse::<usize>().ok()?;
+        words.next()?.parse::<f64>().ok().map(|_| index)
+    };
+    let worst: Vec<usize> = table.lines().filter_map(number).collect();
+    assert_eq!(worst.len(), 30, "{table}");
+    let found = exchanged.iter().filter(|index| worst.contains(index)).count();
+    println!("{found} of {} exchanged labels are among the worst 30 of 480", exchanged.len());
+    assert!(found >= 20, "{found} of {}\n{table}", exchanged.len());
+}
