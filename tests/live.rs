@@ -367,7 +367,7 @@ fn its_end_is_heard_once_by_who_waits_and_an_error_by_all() {
     assert!(matches!(live.ok("wait")[..], [Output::Trained(_)]), "nobody has waited for it");
     assert!(matches!(live.ok("wait")[..], [Output::Job(None)]));
     // The output folder is taken by a file in the middle of the training.
-    let job = live.train("train save_steps=1 &");
+    let job = live.train("train save_steps=1&");
     steps(&job, 5);
     // It may write meanwhile.
     while std::fs::remove_dir_all(live.output()).is_err() {}
@@ -405,7 +405,7 @@ fn scripts_and_their_trainings_go_line_by_line() {
         let error = live.carry_out(&format!("run {}", script.display())).2.unwrap_err();
         assert!(error.contains(problem), "{error}");
     }
-    for (line, problem) in [("train 3 4", "takes one number"), ("train background=perhaps", "true or false")] {
+    for (line, problem) in [("train 3 4", "does not accept `4`"), ("train background=perhaps", "true or false")] {
         assert!(live.carry_out(line).2.unwrap_err().contains(problem));
     }
 }

@@ -82,11 +82,26 @@ pub(crate) fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'sta
     let split = words::split(line);
     let Some((verb, rest)) = verb_and_rest(&split.words, verbs) else { return Ok(None) };
     let verb = verb?;
+    if let Some(before) = in_background(line, &split, verb) {
+        let Some((verb, mut args)) = parse(before, verbs)? else { return Ok(None) };
+        add_option(verb, &mut args, BACKGROUND, "true")?;
+        return Ok(Some((verb, args)));
+    }
     let args = match verb.takes {
         Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
         Takes::Text => options_and_text(verb, line, &split, rest)?,
     };
     Ok(Some((verb, args)))
+}
+
+/// The option that a `&` at the end of the line stands for, as in a shell.
+pub(crate) const BACKGROUND: &str = "background";
+
+/// What stands before such a `&`, if the verb knows it.
+fn in_background<'a>(line: &'a str, split: &Words, verb: &Verb) -> Option<&'a str> {
+    let knows = verb.options.iter().any(|option| option.name == BACKGROUND);
+    let last = split.words.last().filter(|_| knows && split.open_quote.is_none())?;
+    line[..last.span.end].strip_suffix('&')
 }
 
 /// The verb of a line and the words behind it. Where the first word is a setting already, all words are those of `set`.
@@ -318,6 +333,15 @@ mod tests {
         assert!(parse("   ", VERBS).unwrap().is_none());
         assert!(parse("# only a comment", VERBS).unwrap().is_none());
         assert_eq!(args("load \"a=b c\"").words, ["a=b c"]);
+        for line in ["train 10 lr=1e-4 &", "train 10 lr=1e-4& # more", "train 10 lr=1e-4 background=true"] {
+            let found = args(line);
+            assert_eq!(
+                (&found.words[..], &found.settings[..]),
+                (&["10".to_string()][..], &[("learning_rate", "1e-4".to_string())][..])
+            );
+            assert_eq!(found.options, [("background", "true".to_string())], "{line}");
+        }
+        assert_eq!(args("chat you & me &").text, "you & me &");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::parse::BACKGROUND;
 use crate::training;
 use crate::verb::CommandContext;
 use crate::verb::Complete;
@@ -45,9 +46,9 @@ pub(super) static VERB: Verb = Verb {
         ("train 10 lr=1e-4 batch=1 accum=4", localized("with other settings, which stay set", "换其他设置，之后保持")),
         ("train 200 &", localized("in the background, to go on meanwhile", "在后台训练，同时可以做别的")),
     ],
-    takes: Takes::Words(0, 2),
+    takes: Takes::Words(0, 1),
     options: &[VerbOption {
-        name: "background",
+        name: BACKGROUND,
         help: localized("Whether it trains in the background, as with `&`.", "是否在后台训练，与 `&` 相同。"),
         repeats: false,
         complete: Complete::Words(&["true", "false"]),
@@ -58,8 +59,7 @@ pub(super) static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
-    let mut args = args.clone();
-    let mut in_background = match args.options("background").next() {
+    let in_background = match args.options(BACKGROUND).next() {
         None | Some("false") => false,
         Some("true") => true,
         Some(other) => {
@@ -70,15 +70,6 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
             )));
         }
     };
-    if let Some(last) = args.words.last_mut()
-        && let Some(before) = last.strip_suffix('&')
-    {
-        (*last, in_background) = (before.to_string(), true);
-    }
-    args.words.retain(|word| !word.is_empty());
-    if args.words.len() > 1 {
-        return Err(VERB.usage_error(localized!("`train` takes one number", "`train` 只接受一个数字")));
-    }
     let steps = args.count(0, &VERB)?;
     match in_background {
         false => training::train(steps, session, cx),
