@@ -15,6 +15,7 @@ use crate::fixtures::fixture;
 use crate::resume::FULL;
 use crate::resume::LORA;
 use crate::resume::Start;
+use crate::resume::files;
 use crate::resume::session;
 
 fn set(session: &mut Session, changes: &[(&str, &str)]) {
@@ -83,6 +84,65 @@ fn a_samples_loss_is_what_a_lora_trains_on() {
 #[test]
 fn a_samples_loss_is_what_full_tuning_trains_on() {
     check(FULL);
+}
+
+#[test]
+fn dropped_samples_are_left_out_until_they_are_taken_back() {
+    let place = tempfile::tempdir().unwrap();
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    let settings = [
+        ("per_device_train_batch_size", "1"),
+        ("gradient_accumulation_steps", "1"),
+        ("disable_shuffling", "true"),
+        ("save_steps", "1"),
+        ("max_steps", "8"),
+        ("logging_steps", "1"),
+    ];
+    let begin = |name: &str| session(&fixture("tiny"), &place.path().join(name), LORA, &settings, &quiet);
+    let mut whole = begin("whole");
+    let losses = whole.worst(Split::Train, 100, None, &quiet).unwrap();
+    let loss = |number: usize| losses.worst.iter().find(|sample| sample.index == number).unwrap().loss;
+    whole.train(None, &quiet).unwrap();
+
+    // The first two are not there: the first step is that of the third, and there is none in their place.
+    let mut dropping = begin("dropping");
+    dropping.data_drop(&[1, 0]).unwrap();
+    assert_eq!(dropping.worst(Split::Train, 100, None, &quiet).unwrap().looked_at, 10);
+    dropping.train(Some(1), &quiet).unwrap();
+    let step = dropping.history()[0].loss();
+    assert!((step - loss(2)).abs() < 2e-6 && (step - loss(0)).abs() > 1e-4, "{step} {} {}", loss(2), loss(0));
+    // From the next step on, and gone on with by another session.
+    dropping.data_drop(&[4]).unwrap();
+    dropping.train(Some(1), &quiet).unwrap();
+    let mut resumed = Session::default();
+    resumed.load(&fixture("tiny"), &quiet).unwrap();
+    resumed.resume(Some(&place.path().join("dropping/checkpoint-2")), &|_| false, &quiet).unwrap();
+    assert_eq!(resumed.dropped().iter().copied().collect::<Vec<_>>(), [0, 1, 4]);
+    set(&mut resumed, &[("output_dir", place.path().join("resumed").to_str().unwrap())]);
+    dropping.train(None, &quiet).unwrap();
+    resumed.train(None, &quiet).unwrap();
+    let adapter = |name: &str| files(&place.path().join(name), &["adapter_model.safetensors"]);
+    assert!(adapter("dropping").len() == 1 && adapter("dropping") == adapter("resumed"));
+    assert!(adapter("dropping") != adapter("whole"));
+
+    // Taken back before anything was trained, nothing has happened.
+    let mut taken_back = begin("back");
+    taken_back.data_drop(&[0, 3, 5]).unwrap();
+    taken_back.data_undrop(Some(&[3])).unwrap();
+    assert_eq!(taken_back.dropped().len(), 2);
+    taken_back.data_undrop(None).unwrap();
+    taken_back.train(None, &quiet).unwrap();
+    assert!(adapter("back") == adapter("whole"));
+    for refused in [taken_back.data_drop(&[1, 12]), taken_back.data_undrop(Some(&[1]))] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("no sample 12") || error.contains("sample 1 is not dropped"), "{error}");
+    }
+    assert!(taken_back.dropped().is_empty(), "what fails changes nothing");
+    // Other data has other numbers.
+    taken_back.data_drop(&[2]).unwrap();
+    taken_back.data(&["creatures".to_string()], &quiet).unwrap();
+    assert!(taken_back.dropped().is_empty());
 }
 
 /// The demo's samples, of which 24 of 480 have each other's answers.

@@ -80,6 +80,8 @@ pub enum Error {
     AdapterExists { name: String },
     #[error("no sample of {names} can be used{}", why_none(.skipped))]
     NoSamples { names: String, skipped: Vec<Skipped> },
+    #[error("sample {number} is not dropped, of {dropped} that are{REMEDY}`data dropped` lists them")]
+    NotDropped { number: usize, dropped: usize },
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
     #[error(

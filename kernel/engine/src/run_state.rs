@@ -1,5 +1,6 @@
 //! Where a training stands, apart from its tensors.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -37,6 +38,9 @@ pub struct RunState {
     /// The answers to probes so far, by step.
     #[serde(default)]
     pub probes: Vec<ProbeRecord>,
+    /// Samples that are dropped, by their numbers.
+    #[serde(default)]
+    pub dropped: BTreeSet<usize>,
     /// Input tokens seen so far.
     pub tokens: usize,
     pub elapsed: Duration,

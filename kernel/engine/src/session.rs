@@ -6,6 +6,7 @@ mod held_settings;
 mod training;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub struct Session {
     conversation: Conversation,
     /// Questions that trainings ask themselves.
     probes: Vec<Probe>,
+    /// Training samples that trainings leave out, by their numbers.
+    dropped: BTreeSet<usize>,
     /// The system prompt that was announced last; none is the template's own, which is not announced.
     told_system: Option<String>,
     /// The template that was announced last, because it is not the model's own.
@@ -112,6 +115,7 @@ impl Session {
         (self.settings, self.tied, self.data) = (settings, tied, Some(Arc::new(data)));
         tell_taken_back(taken, cx);
         self.adapters.restart();
+        self.dropped.clear();
         Ok(report)
     }
 
@@ -119,6 +123,42 @@ impl Session {
     /// that turned out to be unusable when their turn came.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Leaves training samples out from the next step on, by their numbers: what is left of their micro-batches is trained
+    /// on, and the order of the others stays.
+    ///
+    /// # Errors
+    /// There is no data, or no sample of that number; nothing is changed.
+    pub fn data_drop(&mut self, numbers: &[usize]) -> Result<()> {
+        let samples = self.data.as_ref().ok_or(Error::NoData)?.samples(Split::Train).len();
+        if let Some(&index) = numbers.iter().find(|number| **number >= samples) {
+            return Err(Error::NoSample { index, samples });
+        }
+        self.dropped.extend(numbers);
+        Ok(())
+    }
+
+    /// Takes dropped samples back, or all.
+    ///
+    /// # Errors
+    /// One was not dropped; nothing is changed.
+    pub fn data_undrop(&mut self, numbers: Option<&[usize]>) -> Result<()> {
+        match numbers {
+            None => self.dropped.clear(),
+            Some(numbers) => {
+                if let Some(&number) = numbers.iter().find(|number| !self.dropped.contains(number)) {
+                    return Err(Error::NotDropped { number, dropped: self.dropped.len() });
+                }
+                self.dropped.retain(|number| !numbers.contains(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of the samples that are dropped.
+    pub fn dropped(&self) -> &BTreeSet<usize> {
+        &self.dropped
     }
 
     /// One encoded sample of a split, counted from 0.

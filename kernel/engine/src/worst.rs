@@ -28,7 +28,7 @@ use crate::training::step::score_batch;
 const TOKENS: usize = 1024;
 
 /// A sample and its number in its split.
-type Numbered<'a> = (usize, &'a Encoded);
+pub(crate) type Numbered<'a> = (usize, &'a Encoded);
 
 /// The `most` samples with the highest loss under `chosen`, and their loss under the base model. A sample's loss is the mean
 /// of -log p over its labels, which is what a training computes of it as a micro-batch of its own.
@@ -39,7 +39,7 @@ type Numbered<'a> = (usize, &'a Encoded);
 /// # Errors
 /// A sample cannot be used and is not left out; the loss is no number; a stop before the first samples.
 pub(crate) fn worst(
-    samples: &[&Encoded],
+    samples: &[Numbered],
     split: Split,
     most: usize,
     chosen: &Chosen,
@@ -49,8 +49,7 @@ pub(crate) fn worst(
 ) -> Result<WorstReport> {
     let start = Instant::now();
     let (mut bad, mut losses, mut seen) = (BadSamples::default(), Vec::new(), 0);
-    let numbered: Vec<Numbered> = samples.iter().copied().enumerate().collect();
-    for batch in batches(&numbered) {
+    for batch in batches(samples) {
         cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
         match batch_losses(batch.to_vec(), run, features, &mut bad, cx) {
             Err(Error::Cancelled) => break,

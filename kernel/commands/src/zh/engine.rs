@@ -87,6 +87,9 @@ impl Chinese for Error {
                     format!("{names} 中没有能用的样本（跳过了 {count} 个；第一个：{first}）")
                 }
             },
+            Self::NotDropped { number, dropped } => {
+                format!("样本 {number} 没有被去掉，共去掉了 {dropped} 个{REMEDY_ZH}`data dropped` 列出它们")
+            }
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
             Self::OutputExists { path, found } => format!(
                 "{} 中已有训练（{found}）{REMEDY_ZH}请换一个 output_dir，或设置 overwrite_output_dir=true",

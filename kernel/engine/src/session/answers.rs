@@ -113,7 +113,7 @@ impl Session {
         Ok(report)
     }
 
-    /// The `most` samples of a split with the highest loss; `adapter` as in [`Session::evaluate`].
+    /// The `most` samples of a split with the highest loss, without dropped ones; `adapter` as in [`Session::evaluate`].
     ///
     /// # Errors
     /// There is no data, or none in that split; as [`Session::evaluate`].
@@ -121,7 +121,9 @@ impl Session {
         let processor = self.processor_for(&[])?;
         let model = self.model.as_deref().ok_or(Error::NoModel)?;
         let data = self.data.as_deref().ok_or(Error::NoData)?;
-        let samples = data.samples(split);
+        let samples: Vec<_> = data.samples(split).into_iter().enumerate().collect();
+        let is_kept = |number: &usize| split == Split::Eval || !self.dropped.contains(number);
+        let samples: Vec<_> = samples.into_iter().filter(|(number, _)| is_kept(number)).collect();
         if samples.is_empty() {
             return Err(Error::NoSample { index: 0, samples: 0 });
         }

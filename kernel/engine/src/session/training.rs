@@ -1,5 +1,6 @@
 //! Training in a session: steps, checkpoints, snapshots, and what they leave.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,7 +120,11 @@ impl Session {
             step: run.step(),
             total_steps: call.total_steps,
             changes: changes.clone(),
-            told: Followed { settings: inputs.settings.clone(), probes: inputs.probes.clone() },
+            told: Followed {
+                settings: inputs.settings.clone(),
+                probes: inputs.probes.clone(),
+                dropped: inputs.dropped.clone(),
+            },
         });
         inputs.model.set_training(true);
         Ok(TrainJob { inputs, run, features: self.features.shared(), call, changes })
@@ -152,8 +157,13 @@ impl Session {
     /// Tells the training that runs what has changed: it counts from its next step on.
     pub fn pass_on_changes(&mut self) {
         let Some(running) = &mut self.running else { return };
-        if running.told.settings != self.settings || running.told.probes != self.probes {
-            running.told = Followed { settings: self.settings.clone(), probes: self.probes.clone() };
+        let Followed { settings, probes, dropped } = &running.told;
+        if *settings != self.settings || *probes != self.probes || *dropped != self.dropped {
+            running.told = Followed {
+                settings: self.settings.clone(),
+                probes: self.probes.clone(),
+                dropped: self.dropped.clone(),
+            };
             running.changes.tell(running.told.clone());
         }
     }
@@ -189,7 +199,8 @@ impl Session {
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let inputs = inputs(model, data, (name, adapter), &self.settings, &self.probes)?;
+        let asked = (&self.probes[..], &self.dropped);
+        let inputs = inputs(model, data, (name, adapter), &self.settings, asked)?;
         Ok((inputs, run))
     }
 
@@ -242,6 +253,7 @@ impl Session {
         if self.probes.is_empty() {
             self.probes = run.probe_records().last().map(ProbeRecord::probes).unwrap_or_default();
         }
+        self.dropped.clone_from(run.dropped());
         let adapter = self.adapters.add_trained(&name, adapter, run);
         let data = read.as_ref().map(|data| data.report.clone());
         let before = std::mem::replace(&mut self.settings, settings);
@@ -313,7 +325,7 @@ impl Session {
         let mut kept = Vec::new();
         for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
             let settings = if is_active { &self.settings } else { &elsewhere };
-            kept.extend(run.keep(&inputs(model, data, (name, adapter), settings, &[])?, cx)?);
+            kept.extend(run.keep(&inputs(model, data, (name, adapter), settings, (&[], &self.dropped))?, cx)?);
         }
         Ok(kept)
     }
@@ -325,7 +337,7 @@ fn inputs(
     data: &Arc<ChosenData>,
     (name, adapter): (&str, &Adapter),
     settings: &Settings,
-    probes: &[Probe],
+    (probes, dropped): (&[Probe], &BTreeSet<usize>),
 ) -> Result<TrainInputs> {
     Ok(TrainInputs {
         model: Arc::clone(model),
@@ -335,5 +347,6 @@ fn inputs(
         processor: processor(model, &data.settings)?,
         settings: settings.clone(),
         probes: probes.to_vec(),
+        dropped: dropped.clone(),
     })
 }

@@ -1,8 +1,10 @@
 //! One call of `train`: where it begins, how far it goes, and what it reports.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
+use tunebook_data::Origin;
 use tunebook_data::Position;
 use tunebook_data::Sampler;
 
@@ -10,6 +12,7 @@ use super::Run;
 use super::TrainInputs;
 use super::grouping::Grouping;
 use super::grouping::MicroBatchGroup;
+use crate::chosen_data::Split;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -36,6 +39,8 @@ pub(crate) struct Call {
     pub(super) groups: Grouping,
     /// The group that comes next: its images are read ahead.
     pub(super) next: MicroBatchGroup,
+    /// The samples that are dropped.
+    pub(super) dropped: BTreeSet<Origin>,
 }
 
 /// Where a call began.
@@ -112,8 +117,12 @@ impl Run {
         self.monitor.begin(inputs, groups.clone(), count, (&self.state.run.records, last), cx)?;
         self.open_output(inputs, cx)?;
         (self.state.run.position, self.state.run.batch) = (position, settings.per_device_train_batch_size);
+        self.state.run.dropped.clone_from(&inputs.dropped);
+        let numbered = data.samples(Split::Train).into_iter().enumerate();
+        let dropped = numbered.filter(|(number, _)| inputs.dropped.contains(number));
+        let dropped = dropped.map(|(_, sample)| sample.origin.clone()).collect();
         let next = groups.advance();
-        Ok(Call { begun, last, total_steps, groups, next })
+        Ok(Call { begun, last, total_steps, groups, next, dropped })
     }
 
     pub(super) fn report(&self, call: &Call, end: TrainEnd, best: Option<BestReport>) -> TrainReport {

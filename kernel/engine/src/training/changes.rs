@@ -1,5 +1,6 @@
 //! What is changed while a training runs, and counts from its next optimizer step on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,6 +19,7 @@ use crate::settings::Settings;
 pub struct Followed {
     pub settings: Settings,
     pub probes: Vec<Probe>,
+    pub dropped: BTreeSet<usize>,
 }
 
 /// The way of changes from a session to its training.
@@ -43,6 +45,7 @@ impl Run {
         let mut swap = |inputs: &mut TrainInputs| {
             std::mem::swap(&mut inputs.settings, &mut other.settings);
             std::mem::swap(&mut inputs.probes, &mut other.probes);
+            std::mem::swap(&mut inputs.dropped, &mut other.dropped);
         };
         swap(inputs);
         match self.plan(inputs, call.begun, cx) {

@@ -23,6 +23,7 @@ mod saving;
 pub mod step;
 mod window;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ pub struct TrainInputs {
     pub processor: ImageProcessor,
     pub settings: Settings,
     pub probes: Vec<Probe>,
+    /// Training samples that are left out because somebody says so, by their numbers.
+    pub dropped: BTreeSet<usize>,
 }
 
 impl Run {
@@ -119,6 +122,11 @@ impl Run {
 
     pub fn evaluations(&self) -> &[EvaluationRecord] {
         &self.state.run.evaluations
+    }
+
+    /// The samples that it leaves out, by their numbers.
+    pub fn dropped(&self) -> &BTreeSet<usize> {
+        &self.state.run.dropped
     }
 
     /// Optimizer steps made.

@@ -59,9 +59,12 @@ impl Run {
     ) -> Result<()> {
         let samples = &inputs.data.train;
         let MicroBatchGroup { micro_batches, next } = call.advance();
-        let chosen = |places: &Vec<usize>| places.iter().flat_map(|&index| &samples[index]).collect();
-        let chosen: Vec<Vec<_>> = micro_batches.iter().map(chosen).collect();
-        let coming = call.next.micro_batches.iter().flatten().flat_map(|&index| &samples[index]);
+        let dropped = &call.dropped;
+        let is_kept = |sample: &&Encoded| !dropped.contains(&sample.origin);
+        let of_place = |&place: &usize| samples[place].iter().filter(is_kept);
+        let chosen: Vec<Vec<_>> =
+            micro_batches.iter().map(|places| places.iter().flat_map(of_place).collect()).collect();
+        let coming = call.next.micro_batches.iter().flatten().flat_map(of_place);
         let (open, count) = (self.open_micro_batches(), chosen.len());
         let (step, last_step, total_steps) = (self.step() + 1, call.last, call.total_steps);
         let (total, begun) = (call.groups.accumulation, call.begun.at);
@@ -106,6 +109,8 @@ impl Run {
         on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
         cx: &Context,
     ) -> Result<Option<Computed>> {
+        // All samples of one may be dropped.
+        micro_batches.retain(|samples| !samples.is_empty());
         while !micro_batches.is_empty() {
             let bad = match self.forward_backward(inputs, features, &micro_batches, coming.clone(), on_progress) {
                 Ok(Some(computed)) => {
