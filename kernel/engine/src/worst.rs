@@ -106,15 +106,8 @@ fn batch_losses(
 ) -> Result<Vec<SampleLoss>> {
     batch.retain(|(_, sample)| sample.supervised_tokens() > 0);
     while !batch.is_empty() {
-        let scored = scores(&batch, run.adapter, run, features, cx).and_then(|scores| {
-            let base = match run.adapter {
-                Some(_) => scores_of_base(&batch, run, features, cx)?,
-                None => scores.clone(),
-            };
-            Ok((scores, base))
-        });
-        match scored {
-            Ok((scores, base)) => {
+        match with_and_without(&batch, run, features, cx) {
+            Ok([scores, base]) => {
                 bad.end_row();
                 return sample_losses(&batch, &scores, &base, run);
             }
@@ -128,13 +121,18 @@ fn batch_losses(
     Ok(Vec::new())
 }
 
-fn scores_of_base(
+/// The scores under the adapter, and under the base model.
+fn with_and_without(
     batch: &[Numbered],
     run: RunContext,
     features: &mut Features,
     cx: &Context,
-) -> Result<Vec<TokenScore>> {
-    scores(batch, None, run, features, cx)
+) -> Result<[Vec<TokenScore>; 2]> {
+    let base = scores(batch, None, run, features, cx)?;
+    Ok(match run.adapter {
+        Some(_) => [scores(batch, run.adapter, run, features, cx)?, base],
+        None => [base.clone(), base],
+    })
 }
 
 fn scores(
