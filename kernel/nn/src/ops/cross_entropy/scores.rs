@@ -72,19 +72,26 @@ fn score(logits: &[f32], target: usize, most: usize) -> TokenScore {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
     let log_p = |logit: f32| f64::from(logit - max) - sum.ln();
-    let mut likeliest: Vec<u32> = (0..logits.len() as u32).collect();
-    let most = most.min(likeliest.len());
-    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    if most > 0 && most < likeliest.len() {
-        likeliest.select_nth_unstable_by(most - 1, by_logit);
-    }
-    likeliest.truncate(most);
-    likeliest.sort_unstable_by(by_logit);
     TokenScore {
         loss: -log_p(logits[target]),
         rank: 1 + logits.iter().filter(|logit| **logit > logits[target]).count(),
-        likeliest: likeliest.into_iter().map(|id| (id, log_p(logits[id as usize]).exp())).collect(),
+        likeliest: largest(logits, most).into_iter().map(|id| (id, log_p(logits[id as usize]).exp())).collect(),
     }
+}
+
+/// The tokens with the `most` largest logits, the largest first.
+fn largest(logits: &[f32], most: usize) -> Vec<u32> {
+    if most == 0 {
+        return Vec::new();
+    }
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    if most < ids.len() {
+        ids.select_nth_unstable_by(most - 1, by_logit);
+        ids.truncate(most);
+    }
+    ids.sort_unstable_by(by_logit);
+    ids
 }
 
 #[cfg(test)]
