@@ -157,14 +157,12 @@ impl Jobs {
         let (sender, receiver) = unbounded();
         let send = |message| drop(sender.send(message));
         if let Some(job) = &mut state.running {
-            job.told.plan.iter().cloned().map(Message::Event).for_each(send);
-            job.told.events().map(Message::Event).for_each(send);
+            job.told.plan_and_events().map(Message::Event).for_each(send);
             job.listeners.push(Listener { messages: sender, waits: false });
             return Some(receiver);
         }
         let (job, ended) = state.last.as_ref()?;
-        job.told.plan.iter().cloned().map(Message::Event).for_each(send);
-        job.told.events().map(Message::Event).for_each(send);
+        job.told.plan_and_events().map(Message::Event).for_each(send);
         ended.messages().into_iter().for_each(send);
         Some(receiver)
     }
@@ -304,6 +302,10 @@ impl Told {
             Event::Step(_) | Event::Evaluated(_) | Event::Probed(_) => self.records.push(event.clone()),
             _ => {}
         }
+    }
+
+    fn plan_and_events(&self) -> impl Iterator<Item = Event> {
+        self.plan.iter().cloned().chain(self.events())
     }
 
     fn events(&self) -> impl Iterator<Item = Event> {

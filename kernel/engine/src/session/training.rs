@@ -100,7 +100,8 @@ impl Session {
     /// There is no model, data or adapter; a training runs already; settings exclude each other, a file cannot be
     /// written, the memory does not suffice.
     pub fn begin_training(&mut self, steps: Option<usize>, cx: &Context) -> Result<TrainJob> {
-        let data = self.data_to_train_on()?;
+        self.model()?;
+        let data = self.data.as_ref().ok_or(Error::NoData)?;
         self.check_no_training()?;
         let keys = resume::changed_since_data(&self.settings, &data.settings);
         if self.told_changed != keys && !keys.is_empty() {
@@ -120,11 +121,7 @@ impl Session {
             step: run.step(),
             total_steps: call.total_steps,
             changes: changes.clone(),
-            told: Followed {
-                settings: inputs.settings.clone(),
-                probes: inputs.probes.clone(),
-                dropped: inputs.dropped.clone(),
-            },
+            told: self.followed(),
         });
         inputs.model.set_training(true);
         Ok(TrainJob { inputs, run, features: self.features.shared(), call, changes })
@@ -156,16 +153,19 @@ impl Session {
 
     /// Tells the training that runs what has changed: it counts from its next step on.
     pub fn pass_on_changes(&mut self) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &self.running else { return };
         let Followed { settings, probes, dropped } = &running.told;
         if *settings != self.settings || *probes != self.probes || *dropped != self.dropped {
-            running.told = Followed {
-                settings: self.settings.clone(),
-                probes: self.probes.clone(),
-                dropped: self.dropped.clone(),
-            };
-            running.changes.tell(running.told.clone());
+            let followed = self.followed();
+            if let Some(running) = &mut self.running {
+                running.changes.tell(followed.clone());
+                running.told = followed;
+            }
         }
+    }
+
+    fn followed(&self) -> Followed {
+        Followed { settings: self.settings.clone(), probes: self.probes.clone(), dropped: self.dropped.clone() }
     }
 
     /// What cannot be changed under a training.
@@ -187,11 +187,6 @@ impl Session {
             Some(running) if self.adapters.active_name() == Some(&running.adapter) => running.total_steps,
             _ => run.total_steps(samples, &self.settings),
         }
-    }
-
-    fn data_to_train_on(&self) -> Result<&Arc<ChosenData>> {
-        self.model()?;
-        self.data.as_ref().ok_or(Error::NoData)
     }
 
     /// What the training of the active adapter reads, and it.

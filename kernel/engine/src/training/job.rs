@@ -4,8 +4,6 @@
 //! before every layer, on its own thread, and whoever hears that may use the session before the pass goes on. Answers see
 //! the adapter as it was after the last step; they change nothing that the training reads, and draw no random number of its.
 
-use tunebook_nn::adapter::Adapter;
-
 use super::Run;
 use super::TrainInputs;
 use super::call::Call;
@@ -15,7 +13,6 @@ use crate::event::Context;
 use crate::pictures::Features;
 use crate::report::StepRecord;
 use crate::report::TrainReport;
-use crate::settings::Settings;
 
 /// A call of `train` on its way; see [`Session::begin_training`](crate::Session::begin_training).
 pub struct TrainJob {
@@ -40,15 +37,6 @@ impl TrainJob {
     /// The name of the adapter that is trained.
     pub fn adapter_name(&self) -> &str {
         &self.inputs.name
-    }
-
-    pub fn adapter(&self) -> &Adapter {
-        &self.inputs.adapter
-    }
-
-    /// Those of the step that is made.
-    pub fn settings(&self) -> &Settings {
-        &self.inputs.settings
     }
 
     /// The records of all optimizer steps of the adapter.
