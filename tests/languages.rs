@@ -28,12 +28,14 @@ fn every_example_works_in_both_languages() {
             // Somebody must sit at a prompt for a conversation, and Rust takes its time.
             let examples =
                 verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat" && verb.name != "rust");
-            let output = match verb.name {
+            let further = match verb.name {
                 "resume" => "set output_dir=saves/creatures\n",
                 "save" => "set output_dir=saves/fresh\n",
+                "undo" => "train 6\n",
+                "redo" => "undo\n",
                 _ => "",
             };
-            let script = format!("{BEFORE}{output}")
+            let script = format!("{BEFORE}{further}")
                 + &examples.collect::<Vec<_>>().join("\n")
                 + &format!("\nhelp {}", verb.name);
             let (status, out, err) = run(place.path(), locale, &script);

@@ -252,6 +252,10 @@ impl Drawing<'_> {
             Event::Progress { .. } | Event::Predicting { .. } | Event::Download { .. } | Event::MicroBatch { .. } => {
                 self.bars.draw()
             }
+            Event::Trial { number, total, settings } => {
+                self.bars.clear();
+                screen.aside(&text::trial(number, total, &settings, lang))?;
+            }
             Event::Step(_) | Event::Evaluated(_) | Event::Probed(_) => {}
         }
         Ok(())
@@ -281,6 +285,9 @@ impl Drawing<'_> {
             | View::Trained(_)
             | View::Table(_)
             | View::Series(_)
+            | View::Overlay(_)
+            | View::Sweep(_)
+            | View::RangeTest(_)
             | View::Picture(_)
             | View::Sample(_)
             | View::Worst(_)

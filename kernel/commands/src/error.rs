@@ -66,6 +66,10 @@ pub enum Error {
     /// The thread that owned the session is gone.
     #[error("the engine has ended, which is a bug{REMEDY}the session is lost, restart tunebook")]
     Lost,
+    #[error(
+        "nothing is held out to compare by{REMEDY}`by=loss` compares training losses; `data NAME val_size=0.1` holds out samples"
+    )]
+    NothingHeldOutToSweepBy,
     #[error("`wait` waits at a prompt or in a cell{REMEDY}put it on a line of its own there")]
     CannotWait,
     #[error("a script trains to the end of each `train` before it goes on{REMEDY}leave out the `&`")]

@@ -26,6 +26,7 @@ mod recipe;
 mod run;
 pub mod rust;
 pub mod script;
+pub mod sweep;
 pub mod text;
 mod training;
 mod verb;

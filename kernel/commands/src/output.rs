@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tunebook_engine::output::plot::Curve;
+use tunebook_engine::output::plot::Figure;
 use tunebook_engine::probes::Probe;
 use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::AdapterReport;
@@ -21,10 +23,13 @@ use tunebook_engine::report::SaveReport;
 use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
+use tunebook_engine::report::UndoReport;
 use tunebook_engine::report::WorstReport;
 use tunebook_engine::serialize;
 
 use crate::jobs::JobReport;
+use crate::sweep::RangeReport;
+use crate::sweep::SweepReport;
 
 /// The answer of a command. [`crate::text::render`] writes each as plain text.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +51,8 @@ pub enum Output {
     Probed(ProbeRecord),
     Probes(Probes),
     Trained(TrainReport),
+    /// The training of the active adapter is at another step.
+    Undone(UndoReport),
     /// A training has begun in the background, and goes on to this step.
     Started {
         adapter: String,
@@ -58,6 +65,9 @@ pub enum Output {
     Wait,
     Resumed(Box<ResumeReport>),
     Plot(Plot),
+    Overlay(Overlay),
+    Sweep(Box<SweepReport>),
+    RangeTest(Box<RangeReport>),
     Evaluated(EvaluateReport),
     Worst(WorstReport),
     /// One prediction, shown as soon as it is made.
@@ -101,6 +111,74 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
     /// A note below the table.
     pub note: String,
+}
+
+/// The curves of several trainings.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overlay {
+    /// `loss`, `eval_loss`, `learning_rate` or `grad_norm`.
+    pub name: &'static str,
+    pub x: OverlayAxis,
+    pub curves: Vec<OverlayCurve>,
+    /// The file that it was drawn to.
+    #[serde(serialize_with = "serialize::optional_path")]
+    pub file: Option<PathBuf>,
+}
+
+/// What the curves of an [`Overlay`] are drawn over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum OverlayAxis {
+    Step,
+    /// On a logarithmic scale.
+    LearningRate,
+}
+
+/// A curve among others. Points are by ascending x.
+#[derive(Clone, Debug, Serialize)]
+pub struct OverlayCurve {
+    pub label: String,
+    pub points: Vec<(f64, f64)>,
+    /// The same, smoothed as in LLaMA-Factory; empty if they are not smoothed.
+    pub smoothed: Vec<(f64, f64)>,
+    /// For the training loss: the steps of evaluations and their losses.
+    pub evaluations: Vec<(f64, f64)>,
+}
+
+impl OverlayCurve {
+    /// The points that are drawn as the line.
+    pub fn line(&self) -> &[(f64, f64)] {
+        if self.smoothed.is_empty() { &self.points } else { &self.smoothed }
+    }
+}
+
+impl Overlay {
+    /// As a chart for a file.
+    pub fn figure(&self) -> Figure {
+        let (title, y_label) = (format!("training {}", self.name), self.name.to_string());
+        let (x_label, is_x_logarithmic) = match self.x {
+            OverlayAxis::Step => ("step".to_string(), false),
+            OverlayAxis::LearningRate => ("learning rate".to_string(), true),
+        };
+        let curves = |(colour, curve): (usize, &OverlayCurve)| {
+            let of = |label: String, opacity, has_dots, points: &[(f64, f64)]| Curve {
+                label,
+                colour,
+                opacity,
+                has_dots,
+                points: points.to_vec(),
+            };
+            let mut curves = vec![of(curve.label.clone(), 1.0, false, curve.line())];
+            if !curve.smoothed.is_empty() && self.curves.len() == 1 {
+                curves.insert(0, of("original".to_string(), 0.4, false, &curve.points));
+            }
+            if !curve.evaluations.is_empty() {
+                curves.push(of(format!("{}, eval_loss", curve.label), 0.6, true, &curve.evaluations));
+            }
+            curves
+        };
+        let curves = self.curves.iter().enumerate().flat_map(curves).collect();
+        Figure { title, x_label, y_label, is_x_logarithmic, curves }
+    }
 }
 
 /// A value over the optimizer steps.

@@ -28,6 +28,12 @@ impl Page {
         self.styled("33", text)
     }
 
+    /// In the colour of the curve of this index.
+    pub fn curve(&self, index: usize, text: &str) -> String {
+        const COLOURS: [&str; 6] = ["34", "33", "32", "31", "35", "36"];
+        self.styled(COLOURS[index % COLOURS.len()], text)
+    }
+
     fn styled(&self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }

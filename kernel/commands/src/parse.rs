@@ -58,6 +58,22 @@ impl Args {
         self.options(name).next().map(number).transpose()
     }
 
+    /// Whether an option is `true`; it is `false` where it is not given.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn flag(&self, name: &str, verb: &Verb) -> Result<bool> {
+        match self.options(name).next() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(verb.usage_error(localized!(
+                "{name} must be true or false, not `{other}`",
+                "{name} 应为 true 或 false，而不是 `{other}`",
+                other = quote(other)
+            ))),
+        }
+    }
+
     /// The word at `index` as a whole number.
     ///
     /// # Errors
@@ -90,6 +106,7 @@ pub(crate) fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'sta
     let args = match verb.takes {
         Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
         Takes::Text => options_and_text(verb, line, &split, rest)?,
+        Takes::Values => words_and_options(verb, line, &split, rest, 0..=0)?,
     };
     Ok(Some((verb, args)))
 }
@@ -312,8 +329,11 @@ mod tests {
             for (line, _) in verb.examples {
                 let (found, args) = parse(line, VERBS).unwrap().unwrap();
                 assert_eq!(found.name, verb.name);
-                let mut settings = tunebook_engine::Settings::default();
-                args.settings.iter().for_each(|(key, value)| settings.set(key, value).unwrap());
+                // It reads them itself.
+                if verb.takes != Takes::Values {
+                    let mut settings = tunebook_engine::Settings::default();
+                    args.settings.iter().for_each(|(key, value)| settings.set(key, value).unwrap());
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ const fn noun(one: &'static str, many: &'static str, zh: &'static str) -> Noun {
 pub const ANSWER: Noun = noun("answer", "answers", "个回答");
 pub const FILE: Noun = noun("file", "files", "个文件");
 pub const LAYER: Noun = noun("layer", "layers", "层");
+pub const MICRO_BATCH: Noun = noun("micro-batch", "micro-batches", "个微批次");
 pub const PACK: Noun = noun("pack", "packs", "包");
 pub const PICTURE: Noun = noun("image", "images", "张图片");
 pub const SAMPLE: Noun = noun("sample", "samples", "个样本");

@@ -16,6 +16,7 @@ use crate::rust;
 use crate::rust::RustError;
 use crate::script;
 use crate::verb::CommandContext;
+use crate::verb::Takes;
 use crate::verb::Verb;
 
 /// Carries out one line. Settings that are given along stay set if it succeeds; if it fails they are as before.
@@ -28,7 +29,9 @@ pub fn run(line: &str, session: &mut Session, cx: &CommandContext) -> Result<Out
     }
     let Some((verb, args)) = parse::parse(line, cx.verbs)? else { return Ok(Output::Nothing) };
     let before = session.held_settings();
-    session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;
+    if verb.takes != Takes::Values {
+        session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;
+    }
     let result = (verb.run)(session, &args, cx);
     match &result {
         Ok(_) => tie(verb, &args, session, &before.settings),

@@ -49,6 +49,8 @@ pub enum Takes {
     Words(usize, usize),
     /// The rest of the line, verbatim.
     Text,
+    /// Settings with several values each, which the verb tries.
+    Values,
 }
 
 /// A key that belongs to one verb alone.

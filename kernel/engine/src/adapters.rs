@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::nearest::nearest;
 use crate::report::AdapterReport;
 use crate::report::LoraReport;
+use crate::report::Parent;
 use crate::training::Run;
 
 /// Adapters by name, each with its own training.
@@ -44,6 +45,16 @@ struct LiveAdapter {
     name: String,
     adapter: Adapter,
     run: Run,
+    parent: Option<Parent>,
+}
+
+/// An adapter, and what the session knows of it.
+pub(crate) struct Live<'a> {
+    pub name: &'a str,
+    pub adapter: &'a Adapter,
+    pub run: &'a mut Run,
+    pub is_active: bool,
+    pub is_branch: bool,
 }
 
 impl Adapters {
@@ -52,13 +63,31 @@ impl Adapters {
     /// # Errors
     /// The name that was asked for is taken.
     pub(crate) fn add(&mut self, name: Option<&str>, adapter: Adapter) -> Result<()> {
-        if let Some(name) = name.filter(|name| self.position(name).is_some()) {
-            return Err(Error::AdapterExists { name: quote(name) });
+        if let Some(name) = name {
+            self.check_free(name)?;
         }
         let name = name.map_or_else(|| self.free_name(), str::to_string);
-        self.list.push(LiveAdapter { name, adapter, run: Run::default() });
-        self.active = Some(self.list.len() - 1);
+        self.push(LiveAdapter { name, adapter, run: Run::default(), parent: None });
         Ok(())
+    }
+
+    /// Adds a branch of another adapter, and turns it on.
+    pub(crate) fn add_branch(&mut self, name: &str, adapter: Adapter, run: Run, parent: Parent) {
+        self.push(LiveAdapter { name: name.to_string(), adapter, run, parent: Some(parent) });
+    }
+
+    /// # Errors
+    /// The name is taken.
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
+        match self.position(name) {
+            Some(_) => Err(Error::AdapterExists { name: quote(name) }),
+            None => Ok(()),
+        }
+    }
+
+    fn push(&mut self, live: LiveAdapter) {
+        self.list.push(live);
+        self.active = Some(self.list.len() - 1);
     }
 
     /// The training of the adapter of that name.
@@ -69,8 +98,7 @@ impl Adapters {
     /// Adds an adapter with its training, and turns it on; gives its name, which is another one if `name` is taken.
     pub(crate) fn add_trained(&mut self, name: &str, adapter: Adapter, run: Run) -> String {
         let name = if self.position(name).is_none() { name.to_string() } else { self.free_name() };
-        self.list.push(LiveAdapter { name: name.clone(), adapter, run });
-        self.active = Some(self.list.len() - 1);
+        self.push(LiveAdapter { name: name.clone(), adapter, run, parent: None });
         name
     }
 
@@ -91,7 +119,13 @@ impl Adapters {
     /// There is none of that name.
     pub(crate) fn drop(&mut self, name: &str) -> Result<()> {
         let index = self.find(name)?;
-        self.list.remove(index);
+        let LiveAdapter { parent, .. } = self.list.remove(index);
+        // Its branches have in common with what it came from itself what it had.
+        for branch in self.list.iter_mut().map(|live| &mut live.parent) {
+            if let Some(of) = branch.take_if(|of| of.adapter == name) {
+                *branch = parent.clone().map(|parent| Parent { step: parent.step.min(of.step), ..parent });
+            }
+        }
         self.active = match self.active {
             Some(active) if active == index => None,
             Some(active) if active > index => Some(active - 1),
@@ -135,16 +169,31 @@ impl Adapters {
         self.list.get(self.active?).map(|live| &live.name)
     }
 
-    /// The name of the adapter that is on, it, and its training.
-    pub(crate) fn active_mut(&mut self) -> Option<(&str, &Adapter, &mut Run)> {
-        self.list.get_mut(self.active?).map(|live| (live.name.as_str(), &live.adapter, &mut live.run))
+    /// The training of the adapter of that name.
+    pub(crate) fn run(&self, name: &str) -> Result<&Run> {
+        self.find(name).map(|index| &self.list[index].run)
     }
 
-    /// The name of every adapter, it, its training, and whether it is on.
-    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = (&str, &Adapter, &mut Run, bool)> {
+    /// Whether the adapter that is on is a branch.
+    pub(crate) fn is_branch_active(&self) -> bool {
+        self.active.and_then(|index| self.list.get(index)).is_some_and(|live| live.parent.is_some())
+    }
+
+    /// The adapter that is on.
+    pub(crate) fn active_mut(&mut self) -> Option<Live<'_>> {
+        self.all_mut().find(|live| live.is_active)
+    }
+
+    /// Every adapter.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = Live<'_>> {
         let active = self.active;
-        let live = self.list.iter_mut().enumerate();
-        live.map(move |(index, live)| (live.name.as_str(), &live.adapter, &mut live.run, Some(index) == active))
+        self.list.iter_mut().enumerate().map(move |(index, live)| Live {
+            name: live.name.as_str(),
+            adapter: &live.adapter,
+            run: &mut live.run,
+            is_active: Some(index) == active,
+            is_branch: live.parent.is_some(),
+        })
     }
 
     /// Resets every training; the adapters keep their weights.
@@ -167,6 +216,7 @@ impl Adapters {
             trainable_parameters: live.adapter.parameter_count(),
             all_parameters: base + live.adapter.config.as_ref().map_or(0, |_| live.adapter.parameter_count()),
             step: live.run.step(),
+            parent: live.parent.clone(),
             not_finite: None,
         };
         self.list.iter().enumerate().map(report).collect()

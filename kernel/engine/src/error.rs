@@ -118,8 +118,8 @@ pub enum Error {
     FreeMemory { needed: f64, free: f64, remedies: Remedies },
     #[error(
         "step {step} has loss {loss} and grad_norm {grad_norm}, so it was not taken{REMEDY}the adapter is as it was after \
-         the previous step. `train` continues with the next samples; if it happens again, go back to an earlier \
-         checkpoint with `resume`, and lower learning_rate (now {learning_rate}) or load the model with dtype=float32"
+         the previous step. `train` continues with the next samples; if it happens again, go back some steps \
+         with `undo N`, and lower learning_rate (now {learning_rate}) or load the model with dtype=float32"
     )]
     NotFinite { step: usize, loss: f64, grad_norm: f64, learning_rate: f64 },
     #[error(
@@ -179,6 +179,21 @@ pub enum Error {
     NoTrainingState { path: PathBuf },
     #[error("{path} has no tensor `{name}`: the checkpoint is incomplete{REMEDY}resume from an earlier one")]
     MissingState { path: PathBuf, name: String },
+    #[error("nothing to undo: this session has not trained this adapter on this data")]
+    NothingToUndo,
+    #[error("only {made} steps have been made")]
+    NotSoManySteps { made: usize },
+    #[error(
+        "step {step} is not kept: this session can go back to step {first} and later ones{REMEDY}`resume` continues from a \
+         checkpoint of an earlier step, if there is one"
+    )]
+    StepNotKept { step: usize, first: usize },
+    #[error("nothing to redo: nothing was undone, or the training has gone on since")]
+    NothingToRedo,
+    #[error("there was no room to keep what was undone; `train` makes the steps again")]
+    NoRoomToRedo,
+    #[error("cannot read an earlier state of the training from its temporary file: {0}")]
+    EarlierState(std::io::Error),
     #[error("the snapshot belongs to another adapter: it has no tensor `{name}`")]
     OtherSnapshot { name: String },
     #[error("{path} has version {version}, which this tunebook cannot read{REMEDY}use the tunebook that wrote it")]
@@ -279,7 +294,7 @@ impl From<tunebook_data::TokenizerError> for Error {
 fn way_back(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(checkpoint) => format!("go back with `resume {}`", checkpoint.display()),
-        None => "create a new adapter with `lora`".to_string(),
+        None => "go back with `undo N`, or create a new adapter with `lora`".to_string(),
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Event {
         #[serde(serialize_with = "serialize::seconds")]
         elapsed: Duration,
     },
+    /// A sweep begins the training `number` of `total`, with these settings.
+    Trial { number: usize, total: usize, settings: String },
     /// An optimizer step is complete.
     Step(StepRecord),
     /// The text that follows is the answer of an adapter, or of `base`.
@@ -80,6 +82,8 @@ pub enum Task {
     Evaluating,
     /// Tensors.
     Writing,
+    /// Optimizer steps, computed once more.
+    Replaying,
 }
 
 /// Something the user should know that is no error.
@@ -119,6 +123,12 @@ pub enum Note {
     FromNextData { keys: Vec<String> },
     /// There is less memory than before for several micro-batches at once, so sums differ in their last bits.
     OtherBits,
+    /// These steps are computed once more to get to where `undo` goes; they took `time`.
+    Replays {
+        steps: usize,
+        #[serde(serialize_with = "serialize::seconds")]
+        time: Duration,
+    },
     /// What an earlier training left in the output folder was moved to this folder.
     SetAside {
         #[serde(serialize_with = "serialize::path")]

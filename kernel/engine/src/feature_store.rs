@@ -6,13 +6,13 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
-use std::path::Path;
 
 use candle_core::Device;
 use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::pictures::PictureKey;
+use crate::temporary_file;
 
 /// Features by image. What is in memory stays there: an epoch visits its images in turn, so evicting the oldest would
 /// mean that none is ever found in memory again.
@@ -98,14 +98,11 @@ impl FeatureStore {
         Ok(())
     }
 
-    /// Appends to the file, which has no name and disappears with the process; returns the offset.
+    /// Appends to the file; returns the offset.
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<u64> {
-        // /tmp is often kept in memory, which this file is there to spare.
-        let on_disk = Path::new("/var/tmp");
         let file = match &mut self.file {
             Some(file) => file,
-            none if on_disk.is_dir() => none.insert(tempfile::tempfile_in(on_disk)?),
-            none => none.insert(tempfile::tempfile()?),
+            none => none.insert(temporary_file::open()?),
         };
         let offset = file.seek(SeekFrom::End(0))?;
         file.write_all(bytes)?;
@@ -115,6 +112,8 @@ impl FeatureStore {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tunebook_data::Grid;
     use tunebook_data::ImageProcessor;
     use tunebook_data::ImageRef;

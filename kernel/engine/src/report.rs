@@ -215,8 +215,18 @@ pub struct AdapterReport {
     pub trainable_parameters: usize,
     pub all_parameters: usize,
     pub step: usize,
+    /// The adapter that it was branched from, and at which step.
+    pub parent: Option<Parent>,
     /// After loading: the first tensor that holds NaN or infinity.
     pub not_finite: Option<String>,
+}
+
+/// Where an adapter was branched off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parent {
+    pub adapter: String,
+    /// Optimizer steps that both have in common.
+    pub step: usize,
 }
 
 /// The configuration of a LoRA adapter.
@@ -298,6 +308,30 @@ pub enum TrainEnd {
     StoppedEarly,
     /// The user asked to stop.
     Interrupted,
+}
+
+/// The report of `undo` and `redo`.
+#[derive(Clone, Debug, Serialize)]
+pub struct UndoReport {
+    pub adapter: String,
+    /// Optimizer steps made before, and now.
+    pub from: usize,
+    pub step: usize,
+    /// Micro-batches since the last of them.
+    pub open_micro_batches: usize,
+    /// How many steps were computed once more to get there.
+    pub replayed: usize,
+    /// How often `redo` can go forward.
+    pub undone: usize,
+    /// Whether there was room to keep what was taken back last.
+    pub can_redo: bool,
+    /// Settings that were others when the training came here first; they stay as they are now.
+    pub differing: Vec<SettingDifference>,
+    /// Where later checkpoints were moved.
+    #[serde(serialize_with = "serialize::optional_path")]
+    pub set_aside: Option<PathBuf>,
+    #[serde(serialize_with = "serialize::seconds")]
+    pub elapsed: Duration,
 }
 
 /// The report of `train`.

@@ -82,6 +82,18 @@ impl RunState {
         self.probes.push(record);
     }
 
+    /// The evaluations up to a step.
+    pub fn evaluations_until(&self, step: usize) -> Vec<EvaluationRecord> {
+        self.evaluations.iter().filter(|record| record.step <= step).cloned().collect()
+    }
+
+    /// Seconds of training up to a step, evaluations included.
+    pub fn seconds_at(&self, step: usize) -> f64 {
+        let steps = self.records[..step].last().map_or(0.0, |record| record.elapsed);
+        let evaluations = self.evaluations.iter().rfind(|record| record.step <= step);
+        evaluations.map_or(steps, |record| record.elapsed.max(steps))
+    }
+
     /// The evaluation after the last step, if there was one.
     pub fn evaluation(&self) -> Option<&EvaluationRecord> {
         self.evaluations.last().filter(|record| record.step == self.step())

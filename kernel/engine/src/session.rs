@@ -4,6 +4,7 @@ mod adapters;
 mod answers;
 mod held_settings;
 mod training;
+mod undo;
 mod writing;
 
 use std::collections::BTreeSet;

@@ -30,12 +30,35 @@ pub struct TrainingState {
 /// A copy of a [`TrainingState`] and of the adapter's values.
 #[derive(Clone)]
 pub struct Snapshot {
-    run: RunState,
+    pub run: RunState,
     optimizer_steps: i32,
     /// Moments and gradients, see [`TrainingState::tensors`].
     tensors: BTreeMap<String, Floats<'static>>,
     /// The adapter's parameters by their names.
     parameters: BTreeMap<String, Floats<'static>>,
+}
+
+impl Snapshot {
+    /// What its tensors take in memory.
+    pub fn bytes(&self) -> usize {
+        self.floats().map(|floats| size_of_val(&*floats.values)).sum()
+    }
+
+    /// All values, in an order that depends on the names of the tensors only.
+    pub fn floats(&self) -> impl Iterator<Item = &Floats<'static>> {
+        self.tensors.values().chain(self.parameters.values())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_values(values: Vec<f32>) -> Self {
+        let parameter = Floats { dims: vec![values.len()], values: values.into() };
+        let parameters = BTreeMap::from([("a".to_string(), parameter)]);
+        Self { run: RunState::default(), optimizer_steps: 0, tensors: BTreeMap::new(), parameters }
+    }
+
+    pub fn floats_mut(&mut self) -> impl Iterator<Item = &mut Floats<'static>> {
+        self.tensors.values_mut().chain(self.parameters.values_mut())
+    }
 }
 
 impl TrainingState {

@@ -42,6 +42,14 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
+        View::Overlay(overlay) => {
+            data["image/svg+xml"] = json!(html::overlay(overlay));
+            if let Ok(png) = overlay.figure().png() {
+                data["image/png"] = json!(STANDARD.encode(png));
+            }
+        }
+        View::RangeTest(report) => data["text/html"] = json!(html::range_test(report, lang)),
+        View::Sweep(report) => data["text/html"] = json!(html::sweep(report, lang)),
         View::Media(contents) => {
             for (kind, content) in contents {
                 let parsed = if kind.ends_with("json") { serde_json::from_str(content).ok() } else { None };
@@ -71,14 +79,15 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
 fn png(plot: &Plot) -> tunebook_engine::Result<Vec<u8>> {
     let curve = |label, opacity, values: &[f64]| {
         let points = plot.steps.iter().copied().zip(values.iter().copied()).collect();
-        Curve { label, colour: 0, opacity, points }
+        Curve { label: String::from(label), colour: 0, opacity, has_dots: false, points }
     };
     let curves = match plot.smoothed.is_empty() {
         true => vec![curve("original", 1.0, &plot.values)],
         false => vec![curve("original", 0.4, &plot.values), curve("smoothed", 1.0, &plot.smoothed)],
     };
+    let (x_label, y_label) = ("step".to_string(), plot.name.to_string());
     let title = format!("training {}", plot.name);
-    let figure = Figure { title, x_label: "step".to_string(), y_label: plot.name.to_string(), curves };
+    let figure = Figure { title, x_label, y_label, is_x_logarithmic: false, curves };
     figure.with_evaluations(plot.evaluations.clone()).png()
 }
 

@@ -139,7 +139,7 @@ impl Page {
                 self.show_pending();
                 self.pending = Some(output);
             }
-            View::Series(_) | View::Picture(_) => self.display(&output),
+            View::Series(_) | View::Overlay(_) | View::Picture(_) => self.display(&output),
             View::Quit => {
                 const GOES_ON: Localized = localized(
                     "the kernel keeps running; Jupyter's menu shuts it down",
@@ -153,6 +153,8 @@ impl Page {
             | View::Table(_)
             | View::Sample(_)
             | View::Worst(_)
+            | View::Sweep(_)
+            | View::RangeTest(_)
             | View::Comparison(_)
             | View::Probes(_)
             | View::Media(_) => {

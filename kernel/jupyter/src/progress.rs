@@ -119,15 +119,17 @@ impl ProgressDisplay {
     /// The display by media type.
     fn data(&mut self, lang: Lang) -> Option<Value> {
         let is_comparing = self.is_comparing();
-        let Progress { activity, plan, answers, training, .. } = &self.progress;
+        let Progress { activity, plan, answers, training, sweep, .. } = &self.progress;
         let activity = activity.as_ref();
         let (text, html) = match (training, activity) {
             // The comparison itself, which comes now, holds the answers.
             _ if is_comparing && self.settled => Default::default(),
+            // So it is with a sweep.
+            _ if sweep.is_some() && self.settled => Default::default(),
             _ if is_comparing => (answers_text(answers), html::answers(answers)),
             (Some(training), _) => {
                 self.probes.update(&training.probes, lang);
-                let html = html::training(training, activity, plan.as_ref(), &self.probes.html, lang);
+                let html = html::training(training, activity, sweep.as_ref(), plan.as_ref(), &self.probes.html, lang);
                 (training_text(training, activity, lang) + &self.probes.text, html)
             }
             (None, Some(activity)) => (activity_text(activity, lang), html::activity(activity, lang)),

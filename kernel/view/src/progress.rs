@@ -4,6 +4,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_commands::Event;
+use tunebook_commands::output::Overlay;
+use tunebook_commands::output::OverlayAxis;
+use tunebook_commands::output::OverlayCurve;
 use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::report::TrainReport;
 
@@ -26,13 +29,33 @@ pub struct Progress {
     pub answers: Vec<(String, String)>,
     /// The training, from its first micro-batch on.
     pub training: Option<Training>,
+    /// The trainings of a sweep that are over, and the one that goes on.
+    pub sweep: Option<SweepProgress>,
+}
+
+/// How far a sweep is.
+pub struct SweepProgress {
+    pub number: usize,
+    pub total: usize,
+    /// The settings of the training that goes on.
+    pub settings: String,
+    /// The losses of those before it.
+    pub curves: Vec<OverlayCurve>,
+}
+
+impl SweepProgress {
+    /// The curves of all trainings so far.
+    pub fn overlay(&self, training: &Training) -> Overlay {
+        let now = training.losses(&self.settings);
+        Overlay { name: "loss", x: OverlayAxis::Step, curves: [&self.curves[..], &[now]].concat(), file: None }
+    }
 }
 
 impl Progress {
     /// Of a command that begins now.
     pub fn start() -> Self {
         let started = Instant::now();
-        Self { started, predicting: None, activity: None, plan: None, answers: Vec::new(), training: None }
+        Self { started, predicting: None, activity: None, plan: None, answers: Vec::new(), training: None, sweep: None }
     }
 
     /// Takes in what the command tells.
@@ -51,6 +74,18 @@ impl Progress {
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total, training.elapsed) = (done, total, elapsed);
                 self.activity = None;
+            }
+            Event::Trial { number, total, settings } => {
+                let before = (self.sweep.take(), self.training.take());
+                let curves = match before {
+                    (Some(sweep), Some(training)) => {
+                        let curve = training.losses(&sweep.settings);
+                        sweep.curves.into_iter().chain([curve]).collect()
+                    }
+                    (sweep, _) => sweep.map(|sweep| sweep.curves).unwrap_or_default(),
+                };
+                self.activity = None;
+                self.sweep = Some(SweepProgress { number: *number, total: *total, settings: settings.clone(), curves });
             }
             Event::Step(record) => {
                 if let Some(training) = &mut self.training {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tunebook_commands::Lang;
 use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
+use tunebook_commands::output::OverlayCurve;
 use tunebook_commands::quantities::seconds;
 use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::report::StepRecord;
@@ -53,6 +54,16 @@ impl Training {
             evaluations: Vec::new(),
             probes: Vec::new(),
             report: None,
+        }
+    }
+
+    /// The losses of its steps as a curve.
+    pub(crate) fn losses(&self, label: &str) -> OverlayCurve {
+        OverlayCurve {
+            label: label.to_string(),
+            points: self.records.iter().map(|record| (record.step as f64, record.loss())).collect(),
+            smoothed: Vec::new(),
+            evaluations: self.evaluations.clone(),
         }
     }
 

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use tunebook_commands::Lang;
 use tunebook_commands::Output;
+use tunebook_commands::output::Overlay;
 use tunebook_commands::output::Plot;
 use tunebook_commands::output::Probes;
 use tunebook_commands::output::Table;
+use tunebook_commands::sweep::RangeReport;
+use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::SampleReport;
@@ -34,12 +37,18 @@ pub enum View<'a> {
     Table(Table),
     /// A value over the optimizer steps.
     Series(&'a Plot),
+    /// The curves of several trainings.
+    Overlay(&'a Overlay),
+    /// What a sweep has found.
+    Sweep(&'a SweepReport),
     /// A picture's file.
     Picture(&'a Path),
     /// An encoded sample.
     Sample(&'a SampleReport),
     /// Samples with a high loss.
     Worst(&'a WorstReport),
+    /// What a range test has found.
+    RangeTest(&'a RangeReport),
     /// Several answers to one question.
     Comparison(&'a CompareReport),
     /// Probes and how their answers change.
@@ -72,11 +81,15 @@ impl<'a> View<'a> {
             | Output::Prediction(_)
             | Output::Saved(_)
             | Output::Exported(_)
+            | Output::Undone(_)
             | Output::Started { .. }
             | Output::Job(_)
             | Output::Status(_) => Self::Report,
             Output::Trained(report) => Self::Trained(report),
             Output::Plot(plot) => Self::Series(plot),
+            Output::Overlay(overlay) => Self::Overlay(overlay),
+            Output::Sweep(report) => Self::Sweep(report),
+            Output::RangeTest(report) => Self::RangeTest(report),
             Output::Picture(path) => Self::Picture(path),
             Output::Sample(report) => Self::Sample(report),
             Output::Worst(report) => Self::Worst(report),

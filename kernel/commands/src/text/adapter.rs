@@ -2,6 +2,7 @@
 
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::LoraReport;
+use tunebook_engine::report::Parent;
 use tunebook_engine::report::SaveReport;
 
 use crate::lang::Lang;
@@ -56,12 +57,14 @@ pub(super) fn adapters(reports: &[AdapterReport], page: Page) -> String {
     draw_table(&adapters_table(reports, page.lang), page)
 }
 
+/// A branch stands below what it came from.
 pub(super) fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
-    let row = |report: &AdapterReport| {
+    let has_branches = reports.iter().any(|report| report.parent.is_some());
+    let row = |(depth, report): (usize, &AdapterReport)| {
         let of_lora = |show: &dyn Fn(&LoraReport) -> String| report.lora.as_ref().map(show).unwrap_or_default();
         let on = if report.active { localized("active", "启用").in_lang(lang) } else { "" };
-        vec![
-            report.name.clone(),
+        let mut row = vec![
+            tree(depth) + &report.name,
             on.to_string(),
             report.lora.as_ref().map_or(localized("weights", "权重").in_lang(lang), |lora| lora.kind).to_string(),
             of_lora(&|lora| lora.rank.to_string()),
@@ -70,9 +73,15 @@ pub(super) fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
             of_lora(&|lora| lora.modules.to_string()),
             thousands(report.trainable_parameters),
             report.step.to_string(),
-        ]
+        ];
+        if has_branches {
+            row.push(report.parent.as_ref().map_or_else(String::new, |Parent { adapter, step }| {
+                localized!(lang, "{adapter} at step {step}", "{adapter} 的第 {step} 步")
+            }));
+        }
+        row
     };
-    let headers = [
+    let mut headers = vec![
         localized("adapter", "适配器"),
         localized("", ""),
         localized("kind", "类型"),
@@ -83,8 +92,34 @@ pub(super) fn adapters_table(reports: &[AdapterReport], lang: Lang) -> Table {
         localized("parameters", "参数量"),
         localized("steps", "步数"),
     ];
-    let headers = headers.map(|text| text.in_lang(lang)).to_vec();
-    Table { headers, rows: reports.iter().map(row).collect(), ..Table::default() }
+    if has_branches {
+        headers.push(localized("branched from", "分出自"));
+    }
+    let headers = headers.into_iter().map(|text| text.in_lang(lang)).collect();
+    Table { headers, rows: family_tree(reports).into_iter().map(row).collect(), ..Table::default() }
+}
+
+/// Each adapter with its depth, branches behind what they came from.
+fn family_tree(reports: &[AdapterReport]) -> Vec<(usize, &AdapterReport)> {
+    fn add<'a>(
+        depth: usize,
+        report: &'a AdapterReport,
+        reports: &'a [AdapterReport],
+        tree: &mut Vec<(usize, &'a AdapterReport)>,
+    ) {
+        tree.push((depth, report));
+        let is_branch =
+            |other: &&AdapterReport| other.parent.as_ref().is_some_and(|parent| parent.adapter == report.name);
+        reports.iter().filter(is_branch).for_each(|branch| add(depth + 1, branch, reports, tree));
+    }
+    let mut tree = Vec::with_capacity(reports.len());
+    reports.iter().filter(|report| report.parent.is_none()).for_each(|root| add(0, root, reports, &mut tree));
+    tree
+}
+
+/// What stands before the name of a branch.
+fn tree(depth: usize) -> String {
+    if depth == 0 { String::new() } else { "  ".repeat(depth - 1) + "└ " }
 }
 
 pub(super) fn saved(report: &SaveReport, lang: Lang) -> String {
@@ -118,6 +153,7 @@ mod tests {
             trainable_parameters: 14_966_784,
             all_parameters: 3_769_589_760,
             step: 0,
+            parent: None,
             not_finite: None,
         };
         assert_eq!(

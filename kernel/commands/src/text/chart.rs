@@ -8,9 +8,9 @@ use crate::output::Plot;
 use crate::page::Page;
 
 /// Rows of the drawing itself.
-const HEIGHT: usize = 12;
+pub(super) const HEIGHT: usize = 12;
 /// The widest drawing, in characters.
-const MOST_COLUMNS: usize = 100;
+pub(super) const MOST_COLUMNS: usize = 100;
 const BLANK: u32 = 0x2800;
 /// An evaluation.
 const CROSS: &str = "×";
@@ -95,7 +95,7 @@ fn cell(faint: u32, bright: u32, page: Page) -> String {
 }
 
 /// The range of the values, widened where it is a point.
-fn range(values: &[f64]) -> (f64, f64) {
+pub(super) fn range(values: &[f64]) -> (f64, f64) {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     match low < high {
@@ -106,7 +106,7 @@ fn range(values: &[f64]) -> (f64, f64) {
 }
 
 /// The value at every third row.
-fn mark(row: usize, low: f64, high: f64) -> String {
+pub(super) fn mark(row: usize, low: f64, high: f64) -> String {
     if !row.is_multiple_of(3) && row != HEIGHT - 1 {
         return String::new();
     }
@@ -122,18 +122,23 @@ fn mark(row: usize, low: f64, high: f64) -> String {
 }
 
 /// Dots, two by four a character.
-struct Canvas {
+pub(super) struct Canvas {
     columns: usize,
     cells: Vec<u32>,
 }
 
 impl Canvas {
-    fn new(columns: usize) -> Self {
+    pub(super) fn new(columns: usize) -> Self {
         Self { columns, cells: vec![0; columns * HEIGHT] }
     }
 
-    fn cell(&self, row: usize, column: usize) -> u32 {
+    pub(super) fn cell(&self, row: usize, column: usize) -> u32 {
         self.cells[row * self.columns + column]
+    }
+
+    /// The dots of a cell as a character.
+    pub(super) fn dots_at(&self, row: usize, column: usize) -> String {
+        char::from_u32(BLANK + self.cell(row, column)).unwrap_or(' ').to_string()
     }
 
     fn dots(&mut self, points: &[(i64, i64)]) {
@@ -141,7 +146,7 @@ impl Canvas {
     }
 
     /// Joins the points with lines.
-    fn line(&mut self, points: &[(i64, i64)]) {
+    pub(super) fn line(&mut self, points: &[(i64, i64)]) {
         self.dots(points);
         for pair in points.windows(2) {
             let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);

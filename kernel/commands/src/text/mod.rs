@@ -8,13 +8,18 @@ mod data;
 mod jobs;
 mod model;
 mod notes;
+mod overlay;
 mod probes;
 mod results;
 mod setting;
 mod status;
+mod sweep;
 mod table;
 mod training;
+mod undo;
 mod worst;
+
+use std::path::Path;
 
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::ResumeReport;
@@ -43,6 +48,9 @@ pub use data::sample_title;
 pub(crate) use notes::system_prompt;
 pub(crate) use setting::expected;
 pub use status::recovered;
+pub use sweep::range_note;
+pub use sweep::table as sweep_table;
+pub use sweep::trial;
 pub use worst::note as worst_note;
 pub use worst::title as worst_title;
 
@@ -66,16 +74,14 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Probed(record) => probes::probed(record, page),
         Output::Probes(report) => probes::probes(report, page),
         Output::Trained(report) => lines(&training::trained(report, lang), page),
+        Output::Undone(report) => lines(&undo::undone(report, lang), page),
         Output::Started { adapter, step, last_step } => lines(&jobs::started(adapter, *step, *last_step, lang), page),
         Output::Job(report) => lines(&jobs::job(report.as_ref(), lang), page),
         Output::Resumed(report) => resumed(report, page),
-        Output::Plot(plot) => {
-            let drawn = |file: &std::path::PathBuf| {
-                let file = file.display();
-                localized!(lang, "\nsaved to {file}", "\n已存到 {file}")
-            };
-            chart::draw(plot, page) + &plot.file.as_ref().map(drawn).unwrap_or_default()
-        }
+        Output::Plot(plot) => chart::draw(plot, page) + &drawn_to(plot.file.as_deref(), lang),
+        Output::Overlay(overlay) => overlay::draw(overlay, page) + &drawn_to(overlay.file.as_deref(), lang),
+        Output::Sweep(report) => sweep::sweep(report, page),
+        Output::RangeTest(report) => sweep::range_test(report, page),
         Output::Answer(report) => page.faint(&answer(report, lang)),
         Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
         Output::Worst(report) => draw_table(&worst::worst(report, lang), page),
@@ -86,6 +92,15 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Exported(report) => lines(&results::exported(report, lang), page),
         Output::Status(report) => lines(&status(report, lang), page),
     }
+}
+
+/// The file that a chart was drawn to.
+fn drawn_to(file: Option<&Path>, lang: Lang) -> String {
+    let drawn = |file: &Path| {
+        let file = file.display();
+        localized!(lang, "\nsaved to {file}", "\n已存到 {file}")
+    };
+    file.map(drawn).unwrap_or_default()
 }
 
 /// What a Rust cell displays, where only text can be shown.

@@ -16,7 +16,9 @@ use crate::lang::localized;
 use crate::localized;
 use crate::quantities::FILE;
 use crate::quantities::SAMPLE;
+use crate::quantities::STEP;
 use crate::quantities::count as counted;
+use crate::quantities::seconds;
 
 impl Localize for Note {
     fn localize(&self, lang: Lang) -> String {
@@ -89,6 +91,14 @@ impl Localize for Note {
                      别",
                 );
                 OTHER_BITS.in_lang(lang).to_string()
+            }
+            Self::Replays { steps, time } => {
+                let (steps, time) = (counted(*steps, STEP, lang), seconds(*time, lang));
+                localized!(
+                    lang,
+                    "{steps} are computed once more; they took {time} the first time",
+                    "需要重新计算 {steps}，第一次用了 {time}"
+                )
             }
             Self::SetAside { folder } => {
                 let place = folder.display();
@@ -179,6 +189,7 @@ impl Localize for Task {
             Self::Uploading => localized("copying bytes to the device", "把权重复制到设备（字节）"),
             Self::Evaluating => localized("evaluating", "评估"),
             Self::Writing => localized("writing tensors", "写入张量"),
+            Self::Replaying => localized("recomputing steps", "重新计算步"),
         };
         text.in_lang(lang).to_string()
     }

@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod adapter;
+mod branch;
 mod chat;
 mod clear;
 mod compare;
@@ -21,6 +22,7 @@ mod print;
 mod probe;
 mod quit;
 mod recipe;
+mod redo;
 mod resume;
 mod run;
 mod rust;
@@ -30,7 +32,9 @@ pub(crate) mod set;
 mod show;
 mod status;
 mod stop;
+mod sweep;
 mod train;
+mod undo;
 mod unload;
 pub(crate) mod version;
 mod wait;
@@ -58,6 +62,10 @@ pub(crate) static VERBS: &[&Verb] = &[
     &watch::VERB,
     &wait::VERB,
     &stop::VERB,
+    &undo::VERB,
+    &redo::VERB,
+    &branch::VERB,
+    &sweep::VERB,
     &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,

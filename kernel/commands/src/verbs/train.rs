@@ -2,12 +2,10 @@
 
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
-use tunebook_quote::quote;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::lang::localized;
-use crate::localized;
 use crate::output::Output;
 use crate::parse::Args;
 use crate::parse::BACKGROUND;
@@ -59,17 +57,7 @@ pub(super) static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
-    let in_background = match args.options(BACKGROUND).next() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => {
-            let other = quote(other);
-            return Err(VERB.usage_error(localized!(
-                "background must be true or false, not `{other}`",
-                "background 应为 true 或 false，而不是 `{other}`"
-            )));
-        }
-    };
+    let in_background = args.flag(BACKGROUND, &VERB)?;
     let steps = args.count(0, &VERB)?;
     match in_background {
         false => training::train(steps, session, cx),

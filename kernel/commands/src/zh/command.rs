@@ -43,6 +43,9 @@ impl Chinese for Error {
                 format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`")
             }
             Self::CannotWait => format!("`wait` 只能在命令行或单元格里等待{REMEDY_ZH}请把它单独写成一行"),
+            Self::NothingHeldOutToSweepBy => {
+                format!("没有留出的样本可供比较{REMEDY_ZH}`by=loss` 比较训练损失；`data NAME val_size=0.1` 留出样本")
+            }
             Self::BackgroundInScript => {
                 format!("脚本中每个 `train` 训练完才执行下一行{REMEDY_ZH}请去掉 `&`")
             }

@@ -87,6 +87,14 @@ impl Chinese for Error {
                     format!("{names} 中没有能用的样本（跳过了 {count} 个；第一个：{first}）")
                 }
             },
+            Self::NothingToUndo => "没有可退回的步：本次会话还没有用这些数据训练过这个适配器".to_string(),
+            Self::NotSoManySteps { made } => format!("一共只训练了 {made} 步"),
+            Self::StepNotKept { step, first } => format!(
+                "第 {step} 步没有保留：本次会话能退回到第 {first} 步及之后{REMEDY_ZH}如果有更早的检查点，可用 `resume` 从那里继续"
+            ),
+            Self::NothingToRedo => "没有可恢复的内容：没有退回过，或退回之后又训练过".to_string(),
+            Self::NoRoomToRedo => "空间不够，没能保留退回的步；`train` 会重新训练这些步".to_string(),
+            Self::EarlierState(source) => format!("无法从临时文件读取训练的早先状态：{}", io(source)),
             Self::NotDropped { number, dropped } => {
                 format!("样本 {number} 没有被去掉，共去掉了 {dropped} 个{REMEDY_ZH}`data dropped` 列出它们")
             }
@@ -124,12 +132,12 @@ impl Chinese for Error {
                 )
             }
             Self::NotFinite { step, loss, grad_norm, learning_rate } => format!(
-                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，因此没有更新{REMEDY_ZH}适配器停在上一步之后的状态。`train` 从后面的样本继续；如果再次出现，请用 `resume` 回到更早的检查点，并调低学习率（learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型"
+                "第 {step} 步的损失是 {loss}，梯度范数是 {grad_norm}，因此没有更新{REMEDY_ZH}适配器停在上一步之后的状态。`train` 从后面的样本继续；如果再次出现，请用 `undo N` 退回若干步，并调低学习率（learning_rate 现在是 {learning_rate}），或用 dtype=float32 加载模型"
             ),
             Self::Diverged { step, learning_rate, checkpoint } => {
                 let way = match checkpoint {
                     Some(checkpoint) => format!("用 `resume {}` 回去", checkpoint.display()),
-                    None => "用 `lora` 新建适配器".to_string(),
+                    None => "用 `undo N` 退回若干步，或用 `lora` 新建适配器".to_string(),
                 };
                 format!(
                     "训练已发散：到第 {step} 步，带适配器时所有样本的损失都不是有限数，而不带适配器时正常。继续训练无法恢复：\

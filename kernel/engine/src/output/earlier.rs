@@ -69,16 +69,16 @@ fn move_aside(folder: &Path, names: &[String]) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn is_sign(name: &str) -> bool {
+pub(super) fn is_sign(name: &str) -> bool {
     [TRAINER_LOG, TRAINER_STATE].contains(&name) || ADAPTER.contains(&name) || step_of(name).is_some()
 }
 
-fn is_result(name: &str) -> bool {
+pub(super) fn is_result(name: &str) -> bool {
     RESULTS.contains(&name)
 }
 

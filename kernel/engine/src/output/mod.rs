@@ -14,6 +14,7 @@ pub(crate) mod results;
 mod skipped;
 mod trainer_log;
 mod trainer_state;
+mod undone;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -140,9 +141,40 @@ impl OutputFolder {
         }
     }
 
-    /// The log as it was after `steps` steps and `evaluations` evaluations.
-    pub fn log_until(&self, steps: usize, evaluations: usize) -> Log {
-        self.log.until(steps, evaluations)
+    /// What has been logged.
+    pub fn entries(&self) -> &Log {
+        &self.log
+    }
+
+    /// Takes back what was written behind `step` and after so many evaluations: the log's entries, checkpoints, and, if
+    /// they are of a later step, the results. What is not the log is set aside, together with what was before if `adds`;
+    /// gives the folder with it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn take_back(
+        &mut self,
+        step: usize,
+        evaluations: usize,
+        are_results_later: bool,
+        adds: bool,
+    ) -> Result<Option<PathBuf>> {
+        self.log = self.log.until(step, evaluations);
+        self.write(TRAINER_LOG, &trainer_log::lines(&self.log.entries))?;
+        let aside = undone::set_aside(&self.folder, step, are_results_later, adds);
+        aside.map_err(|source| Error::Write { path: self.folder.clone(), source })
+    }
+
+    /// Brings back what [`take_back`](Self::take_back) took, up to `step`, with this log and, if they were taken, the
+    /// results.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn bring_back(&mut self, step: usize, log: Log, are_results_back: bool) -> Result<()> {
+        self.log = log;
+        self.write(TRAINER_LOG, &trainer_log::lines(&self.log.entries))?;
+        let back = undone::bring_back(&self.folder, step, are_results_back);
+        back.map_err(|source| Error::Write { path: self.folder.clone(), source })
     }
 
     /// Logs new steps and evaluations.

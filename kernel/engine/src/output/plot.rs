@@ -21,18 +21,21 @@ const SIZE: (u32, u32) = (640, 480);
 /// Pictures are drawn larger by this factor and then scaled down, since the backend draws thick lines with ragged
 /// edges.
 const OVERSAMPLING: u32 = 6;
-/// The first two colours of matplotlib: #1f77b4 and #ff7f0e.
-const COLOURS: [RGBColor; 2] = [RGBColor(0x1f, 0x77, 0xb4), RGBColor(0xff, 0x7f, 0x0e)];
+/// matplotlib's colours, in its order.
+pub const COLOURS: [u32; 10] =
+    [0x1f77b4, 0xff7f0e, 0x2ca02c, 0xd62728, 0x9467bd, 0x8c564b, 0xe377c2, 0x7f7f7f, 0xbcbd22, 0x17becf];
 const FONT: &str = "sans-serif";
 
 /// A line of a chart.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    pub label: &'static str,
-    /// Of the two that charts have: 0 or 1.
+    pub label: String,
+    /// Which of [`COLOURS`].
     pub colour: usize,
     /// From 0, invisible, to 1.
     pub opacity: f64,
+    /// Whether each point is a dot.
+    pub has_dots: bool,
     /// By ascending x.
     pub points: Vec<(f64, f64)>,
 }
@@ -43,6 +46,8 @@ pub struct Figure {
     pub title: String,
     pub x_label: String,
     pub y_label: String,
+    /// Whether x is drawn on a logarithmic scale.
+    pub is_x_logarithmic: bool,
     pub curves: Vec<Curve>,
 }
 
@@ -55,9 +60,10 @@ impl Figure {
             title: format!("training {key} of {folder}"),
             x_label: "step".to_string(),
             y_label: key.to_string(),
+            is_x_logarithmic: false,
             curves: vec![
-                Curve { label: "original", colour: 0, opacity: 0.4, points },
-                Curve { label: "smoothed", colour: 0, opacity: 1.0, points: smoothed },
+                Curve { label: "original".to_string(), colour: 0, opacity: 0.4, has_dots: false, points },
+                Curve { label: "smoothed".to_string(), colour: 0, opacity: 1.0, has_dots: false, points: smoothed },
             ],
         }
     }
@@ -65,7 +71,8 @@ impl Figure {
     /// The same with what evaluations found, if there were some, in another colour.
     pub fn with_evaluations(mut self, points: Vec<(f64, f64)>) -> Self {
         if !points.is_empty() {
-            self.curves.push(Curve { label: "eval_loss", colour: 1, opacity: 1.0, points });
+            let label = "eval_loss".to_string();
+            self.curves.push(Curve { label, colour: 1, opacity: 1.0, has_dots: true, points });
         }
         self
     }
@@ -108,6 +115,13 @@ impl Figure {
         replace_file(path, &contents).map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 
+    /// The points of a curve that can be drawn, where they are.
+    fn drawn<'a>(&self, curve: &'a Curve) -> impl Iterator<Item = (f64, f64)> + 'a {
+        let is_logarithmic = self.is_x_logarithmic;
+        let place = move |&(x, y): &(f64, f64)| (if is_logarithmic { x.log10() } else { x }, y);
+        curve.points.iter().map(place).filter(|(x, y)| x.is_finite() && y.is_finite())
+    }
+
     /// Draws with every length multiplied by `scale`.
     fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>, scale: u32) -> Result<()> {
         register_fonts()?;
@@ -134,10 +148,14 @@ impl Figure {
         let pixels = |n: u32| n * scale;
         let font = |size: u32| (FONT, pixels(size)).into_font();
         area.fill(&WHITE)?;
-        let points = || self.curves.iter().flat_map(|curve| &curve.points).filter(|(_, y)| y.is_finite());
-        let x_range = padded(points().map(|(x, _)| *x));
-        let y_range = padded(points().map(|(_, y)| *y));
+        let points = || self.curves.iter().flat_map(|curve| self.drawn(curve));
+        let x_range = padded(points().map(|(x, _)| x));
+        let y_range = padded(points().map(|(_, y)| y));
         let (x_ticks, y_ticks) = (Ticks::new(&x_range, whole_steps(&x_range)), Ticks::new(&y_range, 8));
+        let x_label = |value: &f64| match self.is_x_logarithmic {
+            true => format!("{:.0e}", 10f64.powf(*value)),
+            false => x_ticks.label(*value),
+        };
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, self.title_font(area, font(16))?)
             .margin(pixels(12))
@@ -152,7 +170,7 @@ impl Figure {
             .y_desc(&self.y_label)
             .x_labels(x_ticks.most)
             .y_labels(y_ticks.most)
-            .x_label_formatter(&|value| x_ticks.label(*value))
+            .x_label_formatter(&x_label)
             .y_label_formatter(&|value| y_ticks.label(*value))
             .axis_desc_style(font(14))
             .label_style(font(13))
@@ -163,18 +181,18 @@ impl Figure {
         let frame = [(0, 0), (width as i32 - 1, height as i32 - 1)];
         chart.plotting_area().strip_coord_spec().draw(&Rectangle::new(frame, BLACK.stroke_width(scale)))?;
         for curve in &self.curves {
-            let style = COLOURS[curve.colour.min(1)].mix(curve.opacity).stroke_width(pixels(3) / 2);
-            let points: Vec<_> = curve.points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
-            // A line through one point cannot be seen, and evaluations are few.
-            let dots = if points.len() == 1 || curve.colour == 1 { &points[..] } else { &[] };
+            let style = colour(curve.colour).mix(curve.opacity).stroke_width(pixels(3) / 2);
+            let points: Vec<_> = self.drawn(curve).collect();
+            // A line through one point cannot be seen.
+            let dots = if points.len() == 1 || curve.has_dots { &points[..] } else { &[] };
             chart.draw_series(dots.iter().map(|point| Circle::new(*point, pixels(3), style.filled())))?;
             chart
                 .draw_series(LineSeries::new(points, style))?
-                .label(curve.label)
+                .label(&curve.label)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + pixels(20) as i32, y)], style));
         }
         // The library puts a legend in the upper right corner over the frame.
-        let label = |curve: &Curve| Ok(area.estimate_text_size(curve.label, &font(13).into_text_style(area))?.0);
+        let label = |curve: &Curve| Ok(area.estimate_text_size(&curve.label, &font(13).into_text_style(area))?.0);
         let widest = self.curves.iter().map(label).collect::<std::result::Result<Vec<_>, _>>()?.into_iter().max();
         let legend_width = widest.unwrap_or(0) + pixels(26 + 2 * 6);
         let legend = (width.saturating_sub(legend_width + pixels(8)) as i32, pixels(8) as i32);
@@ -230,6 +248,11 @@ pub fn smooth(values: &[f64]) -> Vec<f64> {
         last
     };
     values.iter().map(next).collect()
+}
+
+fn colour(index: usize) -> RGBColor {
+    let [_, red, green, blue] = COLOURS[index % COLOURS.len()].to_be_bytes();
+    RGBColor(red, green, blue)
 }
 
 /// How many labels an axis of steps takes, so that they stand at whole numbers.

@@ -17,6 +17,7 @@ use crate::settings::Tied;
 use crate::settings::declarations;
 
 /// The settings as they stand, to be put back if what they are needed for fails.
+#[derive(Clone)]
 pub struct HeldSettings {
     pub settings: Settings,
     tied: Tied,

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tunebook_data::ImageError;
-use tunebook_nn::adapter::Adapter;
 
 use super::Session;
 use super::processor;
+use crate::adapters::Live;
 use crate::bad_sample;
 use crate::checkpoint::Opened;
 use crate::chosen_data::ChosenData;
@@ -32,7 +32,6 @@ use crate::training::TrainInputs;
 use crate::training::changes::Changes;
 use crate::training::changes::Followed;
 use crate::training::job::TrainJob;
-use crate::training_state::Snapshot;
 
 /// A training that runs, as its session knows it.
 pub(super) struct Running {
@@ -108,10 +107,7 @@ impl Session {
             cx.emit(Event::Note(Note::FromNextData { keys: keys.clone() }));
         }
         self.told_changed = keys;
-        if let Some(model) = self.model.as_mut().and_then(Arc::get_mut) {
-            // A step is faster, and gives their memory back, where weights lie in the file.
-            model.decode_weights.clear();
-        }
+        self.make_room_for_training();
         let (inputs, run) = self.train_inputs()?;
         let call = run.begin(&inputs, steps, cx)?;
         let outline = run.outline();
@@ -125,6 +121,13 @@ impl Session {
         });
         inputs.model.set_training(true);
         Ok(TrainJob { inputs, run, features: self.features.shared(), call, changes })
+    }
+
+    /// A step is faster, and gives their memory back, where weights lie in the file.
+    pub(super) fn make_room_for_training(&mut self) {
+        if let Some(model) = self.model.as_mut().and_then(Arc::get_mut) {
+            model.decode_weights.clear();
+        }
     }
 
     /// The end of a training, whatever has ended it: the session has all of it again.
@@ -190,13 +193,12 @@ impl Session {
     }
 
     /// What the training of the active adapter reads, and it.
-    fn train_inputs(&mut self) -> Result<(TrainInputs, &mut Run)> {
+    pub(super) fn train_inputs(&mut self) -> Result<(TrainInputs, &mut Run)> {
         let model = self.model.as_ref().ok_or(Error::NoModel)?;
         let data = self.data.as_ref().ok_or(Error::NoData)?;
-        let (name, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let asked = (&self.probes[..], &self.dropped);
-        let inputs = inputs(model, data, (name, adapter), &self.settings, asked)?;
-        Ok((inputs, run))
+        let live = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        let inputs = inputs(model, data, &live, &self.settings, (&self.probes, &self.dropped))?;
+        Ok((inputs, live.run))
     }
 
     /// Resumes from a checkpoint: its adapter is turned on, and the next [`Session::train`] continues with the very
@@ -271,31 +273,25 @@ impl Session {
         run.checkpoint(&inputs, cx)
     }
 
-    /// Copies the values of the active adapter and the state of its training, so that [`Session::restore`] can go back
-    /// to them.
-    ///
-    /// # Errors
-    /// No adapter is on; a training runs; its device fails.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        self.check_no_training()?;
-        let (adapter, run) = self.adapters.active().ok_or(Error::NoAdapter)?;
-        run.snapshot(adapter)
-    }
-
-    /// Restores the active adapter and its training. What follows has the bits that it would have had then, if data and
-    /// settings are the same.
-    ///
-    /// # Errors
-    /// No adapter is on; a training runs; the snapshot is of one with other parameters; its device fails.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        self.check_no_training()?;
-        let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        run.restore(adapter, snapshot)
-    }
-
     /// The records of all optimizer steps of the active adapter.
     pub fn history(&self) -> &[StepRecord] {
         self.adapters.active().map_or(&[], |(_, run)| run.records())
+    }
+
+    /// The records of all optimizer steps of the adapter of that name.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn history_of(&self, adapter: &str) -> Result<&[StepRecord]> {
+        Ok(self.adapters.run(adapter)?.records())
+    }
+
+    /// The records of all evaluations during the training of the adapter of that name.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn evaluations_of(&self, adapter: &str) -> Result<&[EvaluationRecord]> {
+        Ok(self.adapters.run(adapter)?.evaluations())
     }
 
     /// Number of optimizer steps of the active adapter; 0 without one.
@@ -318,9 +314,9 @@ impl Session {
         self.check_no_training()?;
         let elsewhere = Settings { output_dir: None, ..self.settings.clone() };
         let mut kept = Vec::new();
-        for (name, adapter, run, is_active) in self.adapters.all_mut().filter(|(.., run, _)| !run.is_kept()) {
-            let settings = if is_active { &self.settings } else { &elsewhere };
-            kept.extend(run.keep(&inputs(model, data, (name, adapter), settings, (&[], &self.dropped))?, cx)?);
+        for live in self.adapters.all_mut().filter(|live| !live.run.is_kept()) {
+            let settings = if live.is_active { &self.settings } else { &elsewhere };
+            kept.extend(live.run.keep(&inputs(model, data, &live, settings, (&[], &self.dropped))?, cx)?);
         }
         Ok(kept)
     }
@@ -330,14 +326,15 @@ impl Session {
 fn inputs(
     model: &Arc<Model>,
     data: &Arc<ChosenData>,
-    (name, adapter): (&str, &Adapter),
+    live: &Live,
     settings: &Settings,
     (probes, dropped): (&[Probe], &BTreeSet<usize>),
 ) -> Result<TrainInputs> {
     Ok(TrainInputs {
         model: Arc::clone(model),
-        name: name.to_string(),
-        adapter: adapter.clone(),
+        name: live.name.to_string(),
+        is_branch: live.is_branch,
+        adapter: live.adapter.clone(),
         data: Arc::clone(data),
         processor: processor(model, &data.settings)?,
         settings: settings.clone(),

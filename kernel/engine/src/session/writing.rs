@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::Session;
 use crate::adapters::Chosen;
+use crate::adapters::Live;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::export;
 use crate::report::ExportReport;
 use crate::report::SaveReport;
+use crate::training::saving::output_dir;
 
 impl Session {
     /// Writes the model with an adapter merged into it to a new folder; `adapter` as for [`Session::evaluate`].
@@ -27,7 +29,8 @@ impl Session {
     /// As [`Session::export`].
     pub fn export_trained(&self, cx: &Context) -> Result<Vec<String>> {
         let (model, (adapter, _)) = (self.model()?, self.adapters.active().ok_or(Error::NoAdapter)?);
-        match &self.settings.output_dir {
+        let name = self.adapters.active_name().filter(|_| self.adapters.is_branch_active());
+        match &output_dir(&self.settings, name.map(String::as_str)) {
             Some(output) if adapter.config.is_none() => {
                 export::export_into(output, model, adapter, self.settings.export_size, cx)
             }
@@ -38,7 +41,7 @@ impl Session {
     /// Writes the active adapter and its training log in the layout of PEFT and LLaMA-Factory.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
         let model = self.model.as_deref().ok_or(Error::NoModel)?;
-        let (_, adapter, run) = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
+        let Live { adapter, run, .. } = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let samples = self.data.as_ref().map_or(0, |data| data.train.len());
         run.save((model, adapter), samples, &self.settings, folder)
     }

@@ -125,12 +125,14 @@ impl Run {
             && let Some(BestReport { checkpoint: Some(place), loaded, .. }) = &mut report
         {
             inputs.adapter.copy_from(&inputs.model.net.load_adapter(place)?)?;
+            self.states.set_apart();
             *loaded = true;
         }
         if end != TrainEnd::Paused
             && let Some(output) = &mut self.output
         {
             output.finish(state(&self.state.run, inputs))?;
+            self.finished = Some(self.state.run.step());
         }
         Ok(report)
     }

@@ -92,7 +92,9 @@ impl Run {
         inputs.model.fingerprint();
         self.bad_samples.begin();
         let (elapsed, tokens) = (self.state.run.elapsed, self.state.run.tokens);
-        self.plan(inputs, Begun { at: Instant::now(), elapsed, tokens, step: self.step(), steps }, cx)
+        let call = self.plan(inputs, Begun { at: Instant::now(), elapsed, tokens, step: self.step(), steps }, cx)?;
+        self.keep_beginning(inputs)?;
+        Ok(call)
     }
 
     /// How a call goes on from where the training stands.

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use super::Run;
 use super::TrainInputs;
 use super::call::Call;
+use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
@@ -20,6 +21,13 @@ pub struct Followed {
     pub settings: Settings,
     pub probes: Vec<Probe>,
     pub dropped: BTreeSet<usize>,
+}
+
+impl Followed {
+    pub(super) fn of(inputs: &TrainInputs) -> Self {
+        let TrainInputs { settings, probes, dropped, .. } = inputs;
+        Self { settings: settings.clone(), probes: probes.clone(), dropped: dropped.clone() }
+    }
 }
 
 /// The way of changes from a session to its training.
@@ -40,8 +48,17 @@ impl Changes {
 impl Run {
     /// Follows what has changed, as if this call had ended here and another one had begun. What cannot be followed is
     /// told, and the training goes on as it was: hours of it are not to end with a wrong word.
-    pub(super) fn take_changes(&mut self, changes: &Changes, inputs: &mut TrainInputs, call: &mut Call, cx: &Context) {
-        let Some(mut other) = changes.take() else { return };
+    ///
+    /// # Errors
+    /// The device fails.
+    pub(super) fn take_changes(
+        &mut self,
+        changes: &Changes,
+        inputs: &mut TrainInputs,
+        call: &mut Call,
+        cx: &Context,
+    ) -> Result<()> {
+        let Some(mut other) = changes.take() else { return Ok(()) };
         let mut swap = |inputs: &mut TrainInputs| {
             std::mem::swap(&mut inputs.settings, &mut other.settings);
             std::mem::swap(&mut inputs.probes, &mut other.probes);
@@ -49,11 +66,15 @@ impl Run {
         };
         swap(inputs);
         match self.plan(inputs, call.begun, cx) {
-            Ok(changed) => *call = changed,
+            Ok(changed) => {
+                *call = changed;
+                self.keep_change(inputs)?;
+            }
             Err(error) => {
                 swap(inputs);
                 cx.emit(Event::Note(Note::ChangesLeftOut { problem: error.to_string() }));
             }
         }
+        Ok(())
     }
 }

@@ -19,8 +19,10 @@ pub mod job;
 mod not_finite;
 pub mod objective;
 mod probes;
-mod saving;
+pub(crate) mod saving;
+mod states;
 pub mod step;
+mod undo;
 mod window;
 
 use std::collections::BTreeSet;
@@ -47,10 +49,12 @@ use crate::report::StepRecord;
 use crate::report::TrainEnd;
 use crate::report::TrainReport;
 use crate::settings::Settings;
-use crate::training_state::Snapshot;
 use crate::training_state::TrainingState;
 use call::Call;
 use changes::Changes;
+use saving::output_dir;
+use states::States;
+use undo::Undone;
 
 /// The training of one adapter on one choice of data, from its first step to where it stands.
 #[derive(Default)]
@@ -66,13 +70,21 @@ pub struct Run {
     kept: u64,
     monitor: TrainingMonitor,
     bad_samples: BadSamples,
+    states: States,
+    /// What `undo` has taken back since the last micro-batch.
+    undone: Vec<Undone>,
+    /// The step after which the adapter and the results were written last.
+    finished: Option<usize>,
 }
 
 /// What a training reads.
+#[derive(Clone)]
 pub struct TrainInputs {
     pub model: Arc<Model>,
     /// The adapter's name in the session.
     pub name: String,
+    /// It began as a branch of another adapter, to whose training `output_dir` belongs.
+    pub is_branch: bool,
     /// It shares its tensors with that of the session.
     pub adapter: Adapter,
     pub data: Arc<ChosenData>,
@@ -83,37 +95,19 @@ pub struct TrainInputs {
     pub dropped: BTreeSet<usize>,
 }
 
+impl TrainInputs {
+    /// The folder that the training is written to: a branch has one of its own in `output_dir`.
+    fn output_dir(&self) -> Option<PathBuf> {
+        output_dir(&self.settings, self.is_branch.then_some(&self.name))
+    }
+}
+
 impl Run {
     /// The training that stopped at a checkpoint in the output folder `output`.
     pub fn resume(checkpoint: Checkpoint, output: PathBuf) -> (Adapter, Self) {
         let Checkpoint { adapter, state, log } = checkpoint;
         let (saved, kept, resumed) = (state.run.step(), state.run.micro_batches, Some((output, log)));
         (adapter, Self { state, resumed, saved, kept, ..Self::default() })
-    }
-
-    /// Copies what the training and its `adapter` are at present.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn snapshot(&self, adapter: &Adapter) -> Result<Snapshot> {
-        self.state.snapshot(adapter)
-    }
-
-    /// Makes both what they were. What has been logged since then is taken back when the training goes on, and later
-    /// checkpoints are set aside.
-    ///
-    /// # Errors
-    /// The snapshot is of another adapter's training; the device fails.
-    pub fn restore(&mut self, adapter: &Adapter, snapshot: &Snapshot) -> Result<()> {
-        self.state.restore(adapter, snapshot)?;
-        self.saved = self.saved.min(self.step());
-        // As many micro-batches as are on the disk may now be others.
-        self.kept = 0;
-        if let Some(output) = self.output.take() {
-            let log = output.log_until(self.step(), self.state.run.evaluations.len());
-            self.resumed = Some((output.folder().to_path_buf(), log));
-        }
-        Ok(())
     }
 
     pub fn records(&self) -> &[StepRecord] {
@@ -170,7 +164,7 @@ impl Run {
                 }
             }
             if self.open_micro_batches() == 0 {
-                self.take_changes(changes, inputs, call, cx);
+                self.take_changes(changes, inputs, call, cx)?;
             }
             if self.step() >= call.last {
                 break if self.step() >= call.total_steps { TrainEnd::Finished } else { TrainEnd::Paused };
@@ -178,8 +172,11 @@ impl Run {
             if cx.is_cancelled() {
                 break TrainEnd::Interrupted;
             }
+            if self.open_micro_batches() == 0 {
+                self.keep_step(inputs)?;
+            }
             match self.micro_batch_group(inputs, features, call, cx) {
-                Ok(()) => {}
+                Ok(()) => self.undone.clear(),
                 Err(Error::Cancelled) => break TrainEnd::Interrupted,
                 Err(error) => return Err(self.failed(error, inputs, cx)),
             }

@@ -95,10 +95,11 @@ impl Run {
     /// Takes the folder that `output_dir` names, where it is not the one in use.
     pub(super) fn open_output(&mut self, inputs: &TrainInputs, cx: &Context) -> Result<()> {
         let TrainInputs { model, settings, data, .. } = inputs;
-        if self.output.as_ref().map(OutputFolder::folder) == settings.output_dir.as_deref() {
+        let folder = inputs.output_dir();
+        if self.output.as_ref().map(OutputFolder::folder) == folder.as_deref() {
             return Ok(());
         }
-        let Some(folder) = &settings.output_dir else {
+        let Some(folder) = &folder else {
             self.output = None;
             return Ok(());
         };
@@ -161,6 +162,16 @@ impl Run {
     pub(super) fn place(&self, step: usize) -> Option<PathBuf> {
         self.output.as_ref().map(|output| folder::place(output.folder(), step)).filter(|place| place.is_dir())
     }
+}
+
+/// The folder that the training of an adapter is written to; a branch, given by its name, has one of its own in that of
+/// the settings.
+pub(crate) fn output_dir(settings: &Settings, branch: Option<&str>) -> Option<PathBuf> {
+    let output = settings.output_dir.as_ref()?;
+    let plain = |name: &str| -> String {
+        name.chars().map(|c| if c.is_alphanumeric() || "-_.=".contains(c) { c } else { '_' }).collect()
+    };
+    Some(branch.map_or_else(|| output.clone(), |name| output.join(plain(name))))
 }
 
 pub(super) fn state<'a>(run: &'a RunState, inputs: &'a TrainInputs) -> Trained<'a> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use candle_core::Device;
 use candle_core::Result;
 use candle_core::Tensor;
 use candle_core::Var;
@@ -59,15 +58,14 @@ impl Lora {
         pieces.map(|(piece, var)| (format!("{}{}", self.module, piece.suffix()), var))
     }
 
-    /// The same on `device`.
-    pub(super) fn to_device(&self, device: &Device) -> Result<Self> {
-        let var = |var: &Var| Var::from_tensor(&var.to_device(device)?);
-        let magnitude = self.magnitude.as_ref().map(|magnitude| var(&magnitude.lengths)).transpose()?;
+    /// The same with what `of` makes of each tensor.
+    pub(super) fn with_tensors(&self, of: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let magnitude = self.magnitude.as_ref().map(|magnitude| var(&magnitude.lengths, of)).transpose()?;
         let initial = match &self.initial {
             None => None,
-            Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
+            Some([a, b]) => Some([of(a)?, of(b)?]),
         };
-        let (a, b, module) = (var(&self.a)?, var(&self.b)?, self.module.clone());
+        let (a, b, module) = (var(&self.a, of)?, var(&self.b, of)?, self.module.clone());
         Ok(Self { module, a, b, scaling: self.scaling, magnitude: magnitude.map(Magnitude::new), initial })
     }
 
@@ -78,6 +76,11 @@ impl Lora {
             Some([a, b]) => Ok((Tensor::cat(&[&self.a, a], 0)?, Tensor::cat(&[self.b.as_tensor(), &b.neg()?], 1)?)),
         }
     }
+}
+
+/// What `of` makes of a tensor, as one that trains.
+pub(super) fn var(var: &Var, of: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Var> {
+    Var::from_tensor(&of(&var.as_detached_tensor())?)
 }
 
 /// The magnitudes of DoRA, `[out]`, and what they are divided by.

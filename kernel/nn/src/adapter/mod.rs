@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
+use candle_core::Tensor;
 use candle_core::Var;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -186,15 +187,24 @@ impl Adapter {
     /// # Errors
     /// The device has too little memory.
     pub fn to_device(self, device: &Device) -> Result<Self> {
-        if device.is_cpu() {
-            return Ok(self);
-        }
+        if device.is_cpu() { Ok(self) } else { self.with_tensors(&|tensor| tensor.to_device(device)) }
+    }
+
+    /// A copy with tensors of its own.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn duplicate(&self) -> Result<Self> {
+        self.with_tensors(&Tensor::copy)
+    }
+
+    fn with_tensors(&self, of: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
         let Self { config, names, modules, tensors } = self;
-        let moved = modules.iter().map(|lora| lora.as_ref().map(|lora| lora.to_device(device)).transpose());
-        let modules = moved.collect::<candle_core::Result<_>>()?;
-        let moved = tensors.iter().map(|(name, var)| Ok((name.clone(), Var::from_tensor(&var.to_device(device)?)?)));
-        let tensors = moved.collect::<candle_core::Result<_>>()?;
-        Ok(Self { config, names, modules, tensors })
+        let modules = modules.iter().map(|lora| lora.as_ref().map(|lora| lora.with_tensors(of)).transpose());
+        let modules = modules.collect::<candle_core::Result<_>>()?;
+        let var = |(name, var): (&String, &Var)| Ok((name.clone(), lora::var(var, of)?));
+        let tensors = tensors.iter().map(var).collect::<candle_core::Result<_>>()?;
+        Ok(Self { config: config.clone(), names, modules, tensors })
     }
 
     /// Takes over the numbers of another adapter that trains the same.

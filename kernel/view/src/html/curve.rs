@@ -5,13 +5,13 @@ use std::fmt::Write;
 
 /// Maximum number of points; more could not be distinguished.
 const MOST_POINTS: usize = 400;
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 220.0;
+pub(super) const WIDTH: f64 = 560.0;
+pub(super) const HEIGHT: f64 = 220.0;
 /// Room for the marks on the left, and above and below the curve.
-const LEFT: f64 = 58.0;
+pub(super) const LEFT: f64 = 58.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 24.0;
-const RIGHT: f64 = 10.0;
+pub(super) const RIGHT: f64 = 10.0;
 
 /// JupyterLab's blue where there is one.
 pub(super) const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
@@ -30,27 +30,8 @@ pub fn curve(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evalua
          font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over steps\">\
          <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
     );
-    for mark in scale.marks() {
-        let y = scale.y(mark);
-        let _ = write!(
-            svg,
-            "<path d=\"M{LEFT} {y:.1}H{:.1}\" stroke=\"currentColor\" stroke-opacity=\".15\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"currentColor\" fill-opacity=\".8\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            y + 4.0,
-            number(mark),
-        );
-    }
-    for (step, anchor) in [(scale.first, "start"), (scale.last, "end")] {
-        let text = if anchor == "end" { format!("step {step}") } else { step.to_string() };
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"currentColor\" fill-opacity=\".8\">{text}</text>",
-            scale.x(step),
-            HEIGHT - 7.0,
-        );
-    }
+    svg += &scale.grid();
+    svg += &scale.ends(&scale.first.to_string(), &format!("step {}", scale.last));
     let lines = if smoothed.is_empty() { vec![(values, 1.0)] } else { vec![(values, 0.45), (smoothed, 1.0)] };
     for (values, opacity) in lines {
         let _ = write!(
@@ -81,15 +62,15 @@ pub fn curve(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evalua
     svg + "</svg>"
 }
 
-struct Scale {
-    first: f64,
-    last: f64,
+pub(super) struct Scale {
+    pub first: f64,
+    pub last: f64,
     low: f64,
     high: f64,
 }
 
 impl Scale {
-    fn new(steps: &[f64], values: &[f64]) -> Self {
+    pub(super) fn new(steps: &[f64], values: &[f64]) -> Self {
         let finite = values.iter().copied().filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let (first, last) = (steps.first().copied().unwrap_or(0.0), steps.last().copied().unwrap_or(1.0));
@@ -101,13 +82,45 @@ impl Scale {
         Self { first, last, low, high }
     }
 
-    fn x(&self, step: f64) -> f64 {
+    pub(super) fn x(&self, step: f64) -> f64 {
         let part = if self.last > self.first { (step - self.first) / (self.last - self.first) } else { 0.5 };
         LEFT + part * (WIDTH - LEFT - RIGHT)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         TOP + (self.high - value) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// Lines across at round values, with these on the left.
+    pub(super) fn grid(&self) -> String {
+        let mut svg = String::new();
+        for mark in self.marks() {
+            let y = self.y(mark);
+            let _ = write!(
+                svg,
+                "<path d=\"M{LEFT} {y:.1}H{:.1}\" stroke=\"currentColor\" stroke-opacity=\".15\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"currentColor\" fill-opacity=\".8\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                y + 4.0,
+                number(mark),
+            );
+        }
+        svg
+    }
+
+    /// The words at both ends of the x axis.
+    pub(super) fn ends(&self, first: &str, last: &str) -> String {
+        let mut svg = String::new();
+        for (x, anchor, text) in [(self.first, "start", first), (self.last, "end", last)] {
+            let _ = write!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"currentColor\" fill-opacity=\".8\">{text}</text>",
+                self.x(x),
+                HEIGHT - 7.0,
+            );
+        }
+        svg
     }
 
     /// Three to six round values.
@@ -119,7 +132,7 @@ impl Scale {
         (0..8).map(|i| (first + f64::from(i)) * step).take_while(|mark| *mark <= self.high).collect()
     }
 
-    fn points(&self, steps: &[f64], values: &[f64]) -> String {
+    pub(super) fn points(&self, steps: &[f64], values: &[f64]) -> String {
         let all: Vec<_> = steps.iter().zip(values).filter(|(_, value)| value.is_finite()).collect();
         let every = all.len().div_ceil(MOST_POINTS).max(1);
         // Counted from the end, so that the newest point is always there.

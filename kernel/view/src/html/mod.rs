@@ -4,20 +4,25 @@
 mod comparison;
 mod curve;
 mod escape;
+mod overlay;
 mod picture;
 mod probes;
 mod progress;
 mod sample;
+mod sweep;
 mod table;
 mod worst;
 
 pub use comparison::answers;
 pub use comparison::comparison;
 pub use curve::curve;
+pub use overlay::overlay;
 pub use picture::picture;
 pub use probes::probes;
 pub use progress::activity;
 pub use progress::training;
 pub use sample::sample;
+pub use sweep::range_test;
+pub use sweep::sweep;
 pub use table::table;
 pub use worst::worst;

@@ -2,12 +2,15 @@
 
 use tunebook_commands::Lang;
 use tunebook_commands::Localize;
+use tunebook_commands::text::trial;
 use tunebook_engine::advice::MemoryEstimate;
 
 use super::curve::ACCENT;
 use super::curve::curve;
 use super::escape::escape;
+use super::overlay::overlay;
 use crate::activity::Activity;
+use crate::progress::SweepProgress;
 use crate::training::Training;
 
 /// A task or a download: each of its lines under a bar.
@@ -22,6 +25,7 @@ pub fn activity(activity: &Activity, lang: Lang) -> String {
 pub fn training(
     training: &Training,
     activity: Option<&Activity>,
+    sweep: Option<&SweepProgress>,
     plan: Option<&MemoryEstimate>,
     probes: &str,
     lang: Lang,
@@ -32,13 +36,17 @@ pub fn training(
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
     let steps: Vec<_> = training.records.iter().map(|record| record.step as f64).collect();
     let losses: Vec<_> = training.records.iter().map(|record| record.loss()).collect();
-    let losses = match losses.is_empty() {
-        true => String::new(),
-        false => curve("loss", &steps, &losses, &[], &training.evaluations),
+    let losses = match (sweep, losses.is_empty()) {
+        (Some(sweep), _) => overlay(&sweep.overlay(training)),
+        (None, true) => String::new(),
+        (None, false) => curve("loss", &steps, &losses, &[], &training.evaluations),
     };
+    let trial = sweep.map_or_else(String::new, |SweepProgress { number, total, settings, .. }| {
+        format!("<div><b>{}</b></div>", escape(&trial(*number, *total, settings, lang)))
+    });
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(
-        "<div style=\"max-width:600px\">{}\
+        "<div style=\"max-width:600px\">{trial}{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
          <b>{}</b>{facts}</div>{losses}{}{}</div>",
         bar(training.part()),
