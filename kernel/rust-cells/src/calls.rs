@@ -14,9 +14,11 @@ use tunebook_client::Prediction;
 use tunebook_client::Predictions;
 use tunebook_client::Probed;
 use tunebook_client::Request;
+use tunebook_client::SampleLoss;
 use tunebook_client::Step;
 use tunebook_client::Tensor;
 use tunebook_client::Trained;
+use tunebook_client::Trial;
 use tunebook_client::wire::Wire;
 use tunebook_commands::CommandContext;
 use tunebook_commands::Error;
@@ -30,6 +32,8 @@ use tunebook_commands::Result;
 use tunebook_commands::cell::quoted;
 use tunebook_commands::lang::localized;
 use tunebook_commands::run;
+use tunebook_commands::sweep::SweepReport;
+use tunebook_commands::text;
 use tunebook_engine::Session;
 use tunebook_engine::probes::ProbeAnswer;
 use tunebook_engine::probes::ProbeRecord;
@@ -169,6 +173,35 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
             value(())
         }
         Request::Probes {} => value(session.probe_records().iter().flat_map(probed).collect::<Vec<_>>()),
+        Request::Undo { steps } => {
+            let line = steps.map_or_else(|| "undo".to_string(), |steps| format!("undo {steps}"));
+            match silently(line, session)? {
+                Output::Undone(report) => value(report.step),
+                other => unexpected(&other),
+            }
+        }
+        Request::Redo {} => match silently("redo".to_string(), session)? {
+            Output::Undone(report) => value(report.step),
+            other => unexpected(&other),
+        },
+        Request::Branch { name, at } => {
+            let at = at.map_or_else(String::new, |at| format!(" at={at}"));
+            match silently(format!("branch {}{at}", quoted(&name)), session)? {
+                Output::Adapter(report) => value(adapter(report)),
+                other => unexpected(&other),
+            }
+        }
+        Request::Sweep { settings, steps } => match silently(format!("sweep {settings} steps={steps}"), session)? {
+            Output::Sweep(report) if report.trials.len() < report.planned => stopped(cx.lang()),
+            Output::Sweep(report) => value(trials(&report)),
+            // It has no trials.
+            Output::RangeTest(report) => Part::Finished { message: text::range_note(&report, cx.lang()) },
+            other => unexpected(&other),
+        },
+        Request::Worst { most, split } => match silently(format!("worst {most} split={}", quoted(&split)), session)? {
+            Output::Worst(report) => value(report.worst.into_iter().map(sample_loss).collect::<Vec<_>>()),
+            other => unexpected(&other),
+        },
         Request::UseAdapter { name } => {
             silently(format!("adapter use {}", quoted(&name)), session)?;
             value(())
@@ -271,6 +304,22 @@ fn unexpected(output: &Output) -> Part {
 fn adapter(report: AdapterReport) -> Adapter {
     let AdapterReport { name, active, trainable_parameters, step, .. } = report;
     Adapter { name, active, trainable_parameters, step }
+}
+
+fn trials(report: &SweepReport) -> Vec<Trial> {
+    let trial = |(index, trial): (usize, &tunebook_commands::sweep::Trial)| Trial {
+        settings: trial.settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        adapter: trial.adapter.clone(),
+        loss: trial.loss.unwrap_or(f64::NAN),
+        eval_loss: trial.eval_loss,
+        is_best: report.best == Some(index),
+    };
+    report.trials.iter().enumerate().map(trial).collect()
+}
+
+fn sample_loss(sample: tunebook_engine::report::SampleLoss) -> SampleLoss {
+    let tunebook_engine::report::SampleLoss { index, loss, base_loss, expected, .. } = sample;
+    SampleLoss { index, loss, base_loss, expected }
 }
 
 fn step(record: &StepRecord) -> Step {

@@ -117,6 +117,36 @@ record! {
 }
 
 record! {
+    /// A training of a sweep.
+    pub struct Trial {
+        /// What was tried: names of settings with their values.
+        pub settings: Vec<(String, String)>,
+        /// The name that its adapter has or had.
+        pub adapter: String,
+        /// The mean training loss of its last steps; NaN if it made none.
+        pub loss: f64,
+        /// The loss on what is held out, if something is.
+        pub eval_loss: Option<f64>,
+        /// Whether it is the best one, whose adapter is on now.
+        pub is_best: bool,
+    }
+}
+
+record! {
+    /// The loss of one sample.
+    pub struct SampleLoss {
+        /// Its number in its split.
+        pub index: usize,
+        /// The mean of -log p over its labels, under the active adapter.
+        pub loss: f64,
+        /// The same under the base model.
+        pub base_loss: f64,
+        /// What it teaches: the text of its labels.
+        pub expected: String,
+    }
+}
+
+record! {
     /// Answers to held-out samples, and how near they come to those that were expected.
     pub struct Predictions {
         pub predictions: Vec<Prediction>,

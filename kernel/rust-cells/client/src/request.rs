@@ -40,6 +40,16 @@ choice! {
         Probe { question: String, images: Vec<String> } = 23,
         /// Answer: a list of [`Probed`](crate::Probed).
         Probes {} = 24,
+        /// Answer: how many optimizer steps the active adapter is trained for now.
+        Undo { steps: Option<usize> } = 25,
+        /// Answer: as that of `Undo`.
+        Redo {} = 26,
+        /// Answer: [`Adapter`](crate::Adapter).
+        Branch { name: String, at: Option<usize> } = 27,
+        /// Answer: a list of [`Trial`](crate::Trial).
+        Sweep { settings: String, steps: usize } = 28,
+        /// Answer: a list of [`SampleLoss`](crate::SampleLoss).
+        Worst { most: usize, split: String } = 29,
         /// Answer: a list of [`Adapter`](crate::Adapter).
         Adapters {} = 14,
         /// Answer: a list of [`Tensor`](crate::Tensor).

@@ -12,9 +12,11 @@ use crate::records::Evaluation;
 use crate::records::Model;
 use crate::records::Predictions;
 use crate::records::Probed;
+use crate::records::SampleLoss;
 use crate::records::Step;
 use crate::records::Tensor;
 use crate::records::Trained;
+use crate::records::Trial;
 use crate::request::Request;
 use crate::wire::Wire;
 
@@ -147,6 +149,52 @@ impl Session {
     /// The answers to probes during the training of the active adapter, by step.
     pub fn probes(&self) -> Result<Vec<Probed>> {
         self.call(Request::Probes {})
+    }
+
+    /// Goes back so many optimizer steps; gives the step that the training is at.
+    pub fn undo(&self, steps: usize) -> Result<usize> {
+        self.call(Request::Undo { steps: Some(steps) })
+    }
+
+    /// Goes back to before the last call of `train`; gives the step that the training is at.
+    pub fn undo_train(&self) -> Result<usize> {
+        self.call(Request::Undo { steps: None })
+    }
+
+    /// Takes the last `undo` back; gives the step that the training is at.
+    pub fn redo(&self) -> Result<usize> {
+        self.call(Request::Redo {})
+    }
+
+    /// A second adapter that goes on from here, turned on.
+    pub fn branch(&self, name: &str) -> Result<Adapter> {
+        self.call(Request::Branch { name: name.to_string(), at: None })
+    }
+
+    /// The same from an earlier step.
+    pub fn branch_at(&self, name: &str, step: usize) -> Result<Adapter> {
+        self.call(Request::Branch { name: name.to_string(), at: Some(step) })
+    }
+
+    /// The same training with different settings, as `session().sweep("learning_rate=1e-4,1e-3", 30)`; the best is turned on.
+    pub fn sweep(&self, settings: &str, steps: usize) -> Result<Vec<Trial>> {
+        self.call(Request::Sweep { settings: settings.to_string(), steps })
+    }
+
+    /// The samples of a split, `train` or `eval`, with the highest loss, the worst first.
+    pub fn worst(&self, most: usize, split: &str) -> Result<Vec<SampleLoss>> {
+        self.call(Request::Worst { most, split: split.to_string() })
+    }
+
+    /// Leaves training samples out from the next step on, by their numbers.
+    pub fn data_drop(&self, samples: &[usize]) -> Result<()> {
+        let numbers: Vec<_> = samples.iter().map(usize::to_string).collect();
+        self.call(Request::Run { line: format!("data drop {}", numbers.join(",")), shown: false })
+    }
+
+    /// Takes all of them back.
+    pub fn data_undrop(&self) -> Result<()> {
+        self.call(Request::Run { line: "data undrop all".to_string(), shown: false })
     }
 
     /// Forgets the conversation.
