@@ -188,6 +188,11 @@ pub enum Error {
          checkpoint of an earlier step, if there is one"
     )]
     StepNotKept { step: usize, first: usize },
+    #[error(
+        "no earlier state of this training is kept: one takes {gigabytes:.1} GB, for which there is too little memory\
+         {REMEDY}`resume` continues from a checkpoint, if there is one"
+    )]
+    StatesTooLarge { gigabytes: f64 },
     #[error("nothing to redo: nothing was undone, or the training has gone on since")]
     NothingToRedo,
     #[error("there was no room to keep what was undone; `train` makes the steps again")]

@@ -62,6 +62,13 @@ impl Snapshot {
 }
 
 impl TrainingState {
+    /// What a copy of this state and of the values of `adapter` takes.
+    pub fn bytes(&self, adapter: &Adapter) -> usize {
+        let moments = if self.optimizer.steps() > 0 { 2 } else { 0 };
+        let gradients = usize::from(!self.gradients.is_empty());
+        (1 + moments + gradients) * adapter.parameter_count() * size_of::<f32>()
+    }
+
     /// Copies this state and the values of `adapter`, which it trains.
     ///
     /// # Errors

@@ -92,6 +92,9 @@ impl Chinese for Error {
             Self::StepNotKept { step, first } => format!(
                 "第 {step} 步没有保留：本次会话能退回到第 {first} 步及之后{REMEDY_ZH}如果有更早的检查点，可用 `resume` 从那里继续"
             ),
+            Self::StatesTooLarge { gigabytes } => format!(
+                "没有保留这次训练的早先状态：一份需要 {gigabytes:.1} GB，内存不够{REMEDY_ZH}如果有检查点，可用 `resume` 从那里继续"
+            ),
             Self::NothingToRedo => "没有可恢复的内容：没有退回过，或退回之后又训练过".to_string(),
             Self::NoRoomToRedo => "空间不够，没能保留退回的步；`train` 会重新训练这些步".to_string(),
             Self::EarlierState(source) => format!("无法从临时文件读取训练的早先状态：{}", io(source)),

@@ -10,12 +10,15 @@ use std::time::Instant;
 
 use super::changes::Followed;
 use crate::error::Result;
+use crate::memory::available_bytes;
 use crate::snapshot_store::SnapshotStore;
 use crate::snapshot_store::Stored;
 use crate::training_state::Snapshot;
 
 /// Optimizer steps from one state to the next within a call.
 const EVERY: usize = 10;
+/// A state is copied where so many times its size is available.
+const FREE: u64 = 4;
 /// At most so many are kept.
 const MOST: usize = 100;
 /// Where a state can be computed again, copying may take no more than one part in so many of the time.
@@ -66,6 +69,8 @@ pub(super) struct States {
     is_apart: bool,
     /// None are kept.
     is_off: bool,
+    /// The bytes of a state that there was too little memory to copy.
+    too_large: Option<usize>,
     /// When the last state was copied, and how long that took.
     copied: Option<(Instant, Duration)>,
     pub store: Arc<SnapshotStore>,
@@ -79,7 +84,15 @@ impl Default for States {
 
 impl States {
     fn kept_in(store: Arc<SnapshotStore>) -> Self {
-        Self { list: Vec::new(), calls: Vec::new(), is_apart: false, is_off: false, copied: None, store }
+        Self {
+            list: Vec::new(),
+            calls: Vec::new(),
+            is_apart: false,
+            is_off: false,
+            too_large: None,
+            copied: None,
+            store,
+        }
     }
 
     /// For a training that nobody goes back in.
@@ -90,28 +103,28 @@ impl States {
     /// A call of `train` begins, which follows `followed`.
     ///
     /// # Errors
-    /// Those of `snapshot`.
+    /// Those of `state`: its size in bytes, and what copies it.
     pub(super) fn begin_call(
         &mut self,
         place: Place,
         followed: Followed,
-        snapshot: impl FnOnce() -> Result<Snapshot>,
+        state: (usize, impl FnOnce() -> Result<Snapshot>),
     ) -> Result<()> {
         if self.calls.last() != Some(&place) {
             self.calls.push(place);
         }
-        self.follow(place, followed, snapshot)
+        self.follow(place, followed, state)
     }
 
     /// From here on the training follows `followed`.
     ///
     /// # Errors
-    /// Those of `snapshot`.
+    /// Those of `state`: its size in bytes, and what copies it.
     pub(super) fn follow(
         &mut self,
         place: Place,
         followed: Followed,
-        snapshot: impl FnOnce() -> Result<Snapshot>,
+        state: (usize, impl FnOnce() -> Result<Snapshot>),
     ) -> Result<()> {
         let is_same = self.followed_to(place).is_some_and(|before| *before == followed);
         let is_needed = !is_same || self.is_apart || place.open_micro_batches > 0;
@@ -121,7 +134,7 @@ impl States {
                 (last.followed, last.is_needed) = (Arc::new(followed), is_needed || last.is_needed);
             }
             Some(_) if !is_needed && !is_cheap => {}
-            _ => self.add(place, Arc::new(followed), is_needed, snapshot)?,
+            _ => self.add(place, Arc::new(followed), is_needed, state)?,
         }
         self.is_apart = false;
         Ok(())
@@ -130,11 +143,11 @@ impl States {
     /// A step within a call is complete.
     ///
     /// # Errors
-    /// Those of `snapshot`.
-    pub(super) fn step(&mut self, step: usize, snapshot: impl FnOnce() -> Result<Snapshot>) -> Result<()> {
+    /// Those of `state`: its size in bytes, and what copies it.
+    pub(super) fn step(&mut self, step: usize, state: (usize, impl FnOnce() -> Result<Snapshot>)) -> Result<()> {
         let Some(last) = self.list.last() else { return Ok(()) };
         if step.is_multiple_of(EVERY) && last.place.step < step && self.is_cheap() {
-            self.add(Place::after(step), Arc::clone(&last.followed), false, snapshot)?;
+            self.add(Place::after(step), Arc::clone(&last.followed), false, state)?;
         }
         Ok(())
     }
@@ -162,6 +175,11 @@ impl States {
     /// What was followed on the way to `place`.
     pub(super) fn followed_to(&self, place: Place) -> Option<&Followed> {
         self.list.iter().rfind(|state| state.place < place).map(|state| &*state.followed)
+    }
+
+    /// The bytes of a state, where there was too little memory to copy one.
+    pub(super) fn too_large(&self) -> Option<usize> {
+        self.too_large
     }
 
     /// The first step that can be gone back to.
@@ -213,9 +231,13 @@ impl States {
         place: Place,
         followed: Arc<Followed>,
         is_needed: bool,
-        snapshot: impl FnOnce() -> Result<Snapshot>,
+        (bytes, snapshot): (usize, impl FnOnce() -> Result<Snapshot>),
     ) -> Result<()> {
         if self.is_off {
+            return Ok(());
+        }
+        if available_bytes().is_some_and(|available| available < FREE * bytes as u64) {
+            self.too_large = Some(bytes);
             return Ok(());
         }
         let start = Instant::now();
@@ -275,7 +297,7 @@ mod tests {
         let first = states.list.last().map_or(0, |state| state.place.step);
         for step in first + 1..=to {
             states.copied = None;
-            states.step(step, || snapshot(step)).unwrap();
+            states.step(step, (400, || snapshot(step))).unwrap();
         }
     }
 
@@ -284,7 +306,7 @@ mod tests {
         let limits = Room { memory: 1200, disk: 2000 };
         let store = SnapshotStore::new(limits);
         let mut states = States::kept_in(Arc::clone(&store));
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         for to in (EVERY..=100 * EVERY).step_by(EVERY) {
             train(&mut states, to);
             let left = store.left();
@@ -306,10 +328,10 @@ mod tests {
     #[test]
     fn what_cannot_be_computed_again_outlives_what_can() {
         let mut states = States::kept_in(SnapshotStore::new(Room { memory: 1600, disk: 0 }));
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         train(&mut states, EVERY);
         // From here on with another rate.
-        states.begin_call(Place::after(15), followed(2.0), || snapshot(15)).unwrap();
+        states.begin_call(Place::after(15), followed(2.0), (400, || snapshot(15))).unwrap();
         train(&mut states, 60);
         let kept = steps(&states);
         assert!(kept.len() == 4 && kept.contains(&15) && kept.contains(&60), "{kept:?}");
@@ -321,10 +343,10 @@ mod tests {
     #[test]
     fn a_state_without_room_is_not_kept() {
         let mut states = States::kept_in(SnapshotStore::new(Room { memory: 100, disk: 100 }));
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         assert_eq!((steps(&states).len(), states.first_step()), (0, None));
         let mut states = States::kept_in(SnapshotStore::new(Room { memory: 400, disk: 0 }));
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         assert!(states.keep(snapshot(3).unwrap()).is_some(), "the present is worth more than the past");
         assert_eq!(states.first_step(), None);
     }
@@ -332,7 +354,7 @@ mod tests {
     #[test]
     fn no_more_are_kept_than_a_process_may_have_open_files() {
         let mut states = States::kept_in(SnapshotStore::new(Room { memory: 0, disk: 1 << 30 }));
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         train(&mut states, 3 * MOST * EVERY);
         assert_eq!((states.list.len(), states.first_step()), (MOST, Some(0)));
         assert!(states.list.iter().all(|state| !state.stored.is_in_memory()));
@@ -341,10 +363,10 @@ mod tests {
     #[test]
     fn later_states_are_taken_out_and_put_back() {
         let mut states = States::default();
-        states.begin_call(Place::after(0), followed(1.0), || snapshot(0)).unwrap();
+        states.begin_call(Place::after(0), followed(1.0), (400, || snapshot(0))).unwrap();
         train(&mut states, 30);
         states.copied = None;
-        states.begin_call(Place::after(33), followed(1.0), || snapshot(33)).unwrap();
+        states.begin_call(Place::after(33), followed(1.0), (400, || snapshot(33))).unwrap();
         assert_eq!(states.last_call(Place::after(33)), Some(Place::after(0)));
         assert_eq!(states.last_call(Place { step: 33, open_micro_batches: 1 }), Some(Place::after(33)));
         let later = states.take_later(Place::after(20));

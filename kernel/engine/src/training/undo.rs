@@ -57,19 +57,21 @@ impl Run {
     /// Keeps the state in which a call begins.
     pub(super) fn keep_beginning(&mut self, inputs: &TrainInputs) -> Result<()> {
         let (place, state) = (self.here(), &self.state);
-        self.states.begin_call(place, Followed::of(inputs), || state.snapshot(&inputs.adapter))
+        let copy = (state.bytes(&inputs.adapter), || state.snapshot(&inputs.adapter));
+        self.states.begin_call(place, Followed::of(inputs), copy)
     }
 
     /// Keeps the state in which something else is followed.
     pub(super) fn keep_change(&mut self, inputs: &TrainInputs) -> Result<()> {
         let (place, state) = (self.here(), &self.state);
-        self.states.follow(place, Followed::of(inputs), || state.snapshot(&inputs.adapter))
+        let copy = (state.bytes(&inputs.adapter), || state.snapshot(&inputs.adapter));
+        self.states.follow(place, Followed::of(inputs), copy)
     }
 
     /// Keeps the state between two steps, now and then.
     pub(super) fn keep_step(&mut self, inputs: &TrainInputs) -> Result<()> {
         let (step, state) = (self.step(), &self.state);
-        self.states.step(step, || state.snapshot(&inputs.adapter))
+        self.states.step(step, (state.bytes(&inputs.adapter), || state.snapshot(&inputs.adapter)))
     }
 
     /// Goes back `steps` optimizer steps, or to where the last call began. A stop leaves the training as it was.
@@ -204,9 +206,10 @@ impl Run {
             // Within a window, only the very place will do.
             place.open_micro_batches == 0 || state.place == place
         });
-        state.cloned().ok_or_else(|| match self.states.first_step() {
-            Some(first) => Error::StepNotKept { step: place.step, first },
-            None => Error::NothingToUndo,
+        state.cloned().ok_or_else(|| match (self.states.first_step(), self.states.too_large()) {
+            (Some(first), _) => Error::StepNotKept { step: place.step, first },
+            (None, Some(bytes)) => Error::StatesTooLarge { gigabytes: bytes as f64 / 1e9 },
+            (None, None) => Error::NothingToUndo,
         })
     }
 
