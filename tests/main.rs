@@ -44,6 +44,7 @@ mod recipe;
 mod reliability;
 mod resume;
 mod rust_cells;
+mod scores;
 mod serialized;
 mod shared_cache;
 mod sweep;

@@ -34,7 +34,8 @@ impl Page {
         self.styled(COLOURS[index % COLOURS.len()], text)
     }
 
-    fn styled(&self, code: &str, text: &str) -> String {
+    /// `text` in a colour or style of the terminal, by its number.
+    pub(crate) fn styled(&self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 }

@@ -58,20 +58,21 @@ impl Args {
         self.options(name).next().map(number).transpose()
     }
 
-    /// Whether an option is `true`; it is `false` where it is not given.
+    /// The value of an option that turns something on or off.
     ///
     /// # Errors
-    /// It is neither.
-    pub fn flag(&self, name: &str, verb: &Verb) -> Result<bool> {
-        match self.options(name).next() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(verb.usage_error(localized!(
-                "{name} must be true or false, not `{other}`",
-                "{name} 应为 true 或 false，而不是 `{other}`",
-                other = quote(other)
-            ))),
-        }
+    /// It is neither `true` nor `false`.
+    pub fn switch(&self, name: &str, verb: &Verb) -> Result<Option<bool>> {
+        let switch = |text: &str| {
+            text.parse().map_err(|_| {
+                verb.usage_error(localized!(
+                    "{name} must be true or false, not `{text}`",
+                    "{name} 应为 true 或 false，而不是 `{text}`",
+                    text = quote(text)
+                ))
+            })
+        };
+        self.options(name).next().map(switch).transpose()
     }
 
     /// The word at `index` as a whole number.

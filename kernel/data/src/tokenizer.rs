@@ -107,6 +107,24 @@ impl Tokenizer {
         DecodeStream::new(self, skip_special_tokens)
     }
 
+    /// A token's text by itself. Bytes that are no whole character are written as `<0xE4>`, and an id without a token as
+    /// `<151700>`.
+    ///
+    /// # Errors
+    /// A token of a tokenizer that is not byte-level.
+    pub fn token_text(&self, id: u32) -> Result<String, TokenizerError> {
+        let bytes = self.bytes(id, false)?;
+        if bytes.is_empty() {
+            return Ok(format!("<{id}>"));
+        }
+        let mut text = String::new();
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            chunk.invalid().iter().for_each(|byte| text.push_str(&format!("<0x{byte:02X}>")));
+        }
+        Ok(text)
+    }
+
     /// The bytes of a token; none for an id without one, as models have more ids than their tokenizer.
     pub(crate) fn bytes(&self, id: u32, skip_special_tokens: bool) -> Result<Vec<u8>, TokenizerError> {
         if let Some(token) = self.added.get(&id) {
@@ -153,6 +171,16 @@ mod tests {
         let ids = tokenizer.encode(TEXT).unwrap();
         assert_eq!(tokenizer.decode(&ids, false).unwrap(), TEXT);
         assert_eq!(tokenizer.decode(&ids, true).unwrap(), TEXT.replace("<|im_start|>", ""));
+    }
+
+    #[test]
+    fn a_token_by_itself_shows_bytes_that_are_no_character() {
+        let tokenizer = fixtures::tokenizer();
+        let ids = tokenizer.encode("<|im_start|>a 🦊").unwrap();
+        let texts: Vec<_> = ids.iter().map(|&id| tokenizer.token_text(id).unwrap()).collect();
+        assert_eq!(texts[0], "<|im_start|>");
+        assert!(texts.iter().any(|text| text.contains("<0xF0>")), "no character was split: {texts:?}");
+        assert_eq!(tokenizer.token_text(999_999).unwrap(), "<999999>");
     }
 
     #[test]

@@ -175,6 +175,7 @@ impl ChosenData {
             origin: sample.origin.to_string(),
             tokens,
             pictures: pictures.collect(),
+            scores: Vec::new(),
         })
     }
 }

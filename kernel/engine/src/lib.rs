@@ -58,6 +58,7 @@ pub mod step_metrics;
 mod system_prompt;
 mod temporary_file;
 mod tensor_values;
+mod token_scores;
 pub mod training;
 pub mod training_state;
 mod worst;

@@ -1,5 +1,7 @@
 //! What the verbs answer: plain data, for a face to draw.
 
+mod tokens;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +16,10 @@ use crate::run_state::number;
 use crate::serialize;
 use crate::settings::QuantizationBit;
 use crate::step_metrics::StepMetrics;
+
+pub use tokens::LabelScores;
+pub use tokens::LikelyToken;
+pub use tokens::ScoredToken;
 
 /// The report of `load`.
 #[derive(Clone, Debug, Serialize)]
@@ -146,6 +152,8 @@ pub struct SampleReport {
     pub origin: String,
     pub tokens: Vec<TokenReport>,
     pub pictures: Vec<PictureReport>,
+    /// What the model says to its labels: under an adapter, then under the base model; nothing where it was not asked.
+    pub scores: Vec<LabelScores>,
 }
 
 /// A token and whether it is a label. A character that is spread over several tokens is shown at the last of them. A

@@ -4,8 +4,6 @@ use std::time::Instant;
 
 use tunebook_data::Encoded;
 use tunebook_data::IGNORE_INDEX;
-use tunebook_nn::adapter::Adapter;
-use tunebook_nn::layers::ForwardContext;
 use tunebook_nn::ops::TokenScore;
 
 use crate::adapters::Chosen;
@@ -21,8 +19,7 @@ use crate::finite;
 use crate::pictures::Features;
 use crate::report::SampleLoss;
 use crate::report::WorstReport;
-use crate::training::collate::Collator;
-use crate::training::step::score_batch;
+use crate::token_scores::label_scores;
 
 /// Samples go through the model together up to so many tokens, as in a training.
 const TOKENS: usize = 1024;
@@ -128,27 +125,13 @@ fn with_and_without(
     features: &mut Features,
     cx: &Context,
 ) -> Result<[Vec<TokenScore>; 2]> {
-    let base = scores(batch, None, run, features, cx)?;
+    let samples: Vec<&Encoded> = batch.iter().map(|(_, sample)| *sample).collect();
+    let mut scores = |adapter| label_scores(&samples, adapter, 0, run, features, cx);
+    let base = scores(None)?;
     Ok(match run.adapter {
-        Some(_) => [scores(batch, run.adapter, run, features, cx)?, base],
+        Some(_) => [scores(run.adapter)?, base],
         None => [base.clone(), base],
     })
-}
-
-fn scores(
-    batch: &[Numbered],
-    adapter: Option<&Adapter>,
-    run: RunContext,
-    features: &mut Features,
-    cx: &Context,
-) -> Result<Vec<TokenScore>> {
-    let RunContext { model, processor, .. } = run;
-    let (net, stop) = (&model.net, || cx.is_cancelled());
-    let mut collator = Collator { net, adapter, processor, features, shares_prefixes: true, stop: &stop };
-    let packed = collator.collate(&[batch.iter().map(|(_, sample)| *sample).collect()])?;
-    let scores = score_batch(net, packed, 0, ForwardContext { stop: Some(&stop), ..model.forward_context(adapter) })?;
-    net.check_unchanged()?;
-    Ok(scores)
 }
 
 /// `scores` and `base` are of the labels of all samples, one sample after the other.

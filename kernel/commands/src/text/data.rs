@@ -23,6 +23,9 @@ use crate::quantities::thousands;
 use crate::text::notes::system_text;
 use crate::text::table::draw_table;
 use crate::text::table::lines;
+use crate::text::tokens::coloured;
+use crate::text::tokens::legend;
+use crate::text::tokens::summary;
 
 pub(super) fn data(report: &DataReport, page: Page) -> String {
     let Table { title, note, headers, rows } = data_table(report, page.lang);
@@ -117,7 +120,24 @@ pub(super) fn sample(report: &SampleReport, page: Page) -> String {
         }
     }
     let (tokens, learned) = sample_counts(report, lang);
-    text.trim_end().to_string() + &localized!(lang, "\n{tokens}, {learned}", "\n{tokens}，{learned}")
+    text.trim_end().to_string()
+        + &localized!(lang, "\n{tokens}, {learned}", "\n{tokens}，{learned}")
+        + &scores(report, page)
+}
+
+/// What the model says to the labels: for each adapter its losses, and where there are colours the labels in theirs.
+fn scores(report: &SampleReport, page: Page) -> String {
+    let mut text = String::new();
+    for scores in &report.scores {
+        text += &format!("\n{}", lines(&summary(scores, page.lang), page));
+        if page.color {
+            text += &format!("\n{}", coloured(&scores.labels, page));
+        }
+    }
+    if page.color && !report.scores.is_empty() {
+        text += &format!("\n{}", legend(page));
+    }
+    text
 }
 
 /// `sample 3 of 21, creatures.json[3]`

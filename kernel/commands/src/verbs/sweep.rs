@@ -99,7 +99,7 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
             )));
         }
     };
-    let keeps_all = args.flag("keep", &VERB)?;
+    let keeps_all = args.switch("keep", &VERB)?.unwrap_or(false);
     let grid = Grid::parse(&args.settings)?;
     Sweep { grid, steps: steps.unwrap_or(STEPS), by, keeps_all }.run(session, cx)
 }

@@ -57,7 +57,7 @@ pub(super) static VERB: Verb = Verb {
 };
 
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
-    let in_background = args.flag(BACKGROUND, &VERB)?;
+    let in_background = args.switch(BACKGROUND, &VERB)?.unwrap_or(false);
     let steps = args.count(0, &VERB)?;
     match in_background {
         false => training::train(steps, session, cx),

@@ -28,10 +28,12 @@ use crate::report::ComparedAnswer;
 use crate::report::EvaluateReport;
 use crate::report::PredictReport;
 use crate::report::Prediction;
+use crate::report::SampleReport;
 use crate::report::SystemPrompt;
 use crate::report::SystemPromptSource;
 use crate::report::WorstReport;
 use crate::system_prompt;
+use crate::token_scores::score_sample;
 use crate::worst;
 
 impl Session {
@@ -132,6 +134,34 @@ impl Session {
         let run = RunContext { model, adapter, processor: &processor, settings, labels: None };
         let report = worst::worst(&samples, split, most, &chosen, run, &mut self.features, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
+        Ok(report)
+    }
+
+    /// [`Session::sample`] with what the model says to its labels; `adapter` as in [`Session::evaluate`]. A sample that cannot
+    /// be used, which is announced, and a stop leave that out.
+    ///
+    /// # Errors
+    /// There is no data, or no sample of that number; there is no such adapter; the device fails.
+    pub fn scored_sample(
+        &mut self,
+        split: Split,
+        index: usize,
+        adapter: Option<&str>,
+        cx: &Context,
+    ) -> Result<SampleReport> {
+        let mut report = self.sample(split, index)?;
+        let processor = self.processor_for(&[])?;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let data = self.data.as_deref().ok_or(Error::NoData)?;
+        let chosen = self.adapters.choose(adapter, &model.net)?;
+        let (adapter, settings) = (chosen.adapter.as_ref(), &self.settings);
+        let run = RunContext { model, adapter, processor: &processor, settings, labels: None };
+        match score_sample(data.samples(split)[index], &chosen, run, &mut self.features, cx) {
+            Ok(scores) => report.scores = scores,
+            Err(Error::BadSample(bad)) => cx.emit(Event::Note(Note::LeftOut(bad))),
+            Err(Error::Cancelled) => {}
+            Err(error) => return Err(error),
+        }
         Ok(report)
     }
 

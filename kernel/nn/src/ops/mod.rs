@@ -49,7 +49,7 @@ pub use add::add;
 pub use attention::{CachedKeys, Segments, attention, attention_backward, cached_attention};
 pub use column_sums::add_bias_gradient;
 pub use cross_entropy::{
-    Labels, TokenScore, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient, token_scores,
+    Labels, TokenScore, head_chunk, linear_cross_entropy, linear_cross_entropy_with_gradient, token_score, token_scores,
 };
 pub use dora::{add_magnitude_gradient, dora_norms, scale_columns};
 pub use dropout::Dropout;

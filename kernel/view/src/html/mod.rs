@@ -11,6 +11,7 @@ mod progress;
 mod sample;
 mod sweep;
 mod table;
+mod tokens;
 mod worst;
 
 pub use comparison::answers;

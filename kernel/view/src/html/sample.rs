@@ -1,16 +1,21 @@
-//! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned.
+//! An encoded sample as HTML: pictures under the grid of their tokens, text coloured by what is learned, and what is learned
+//! coloured by how likely it is.
 
 use tunebook_commands::Lang;
 use tunebook_commands::localized;
 use tunebook_commands::text::patches;
 use tunebook_commands::text::sample_counts;
 use tunebook_commands::text::sample_title;
+use tunebook_commands::text::scores_summary;
+use tunebook_engine::report::LabelScores;
 use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
 use super::escape::escape;
 use super::picture::jpeg;
+use super::tokens::legend;
+use super::tokens::tokens;
 
 /// A picture is shown no larger.
 const LARGEST: usize = 420;
@@ -21,16 +26,23 @@ const LEARNED_SHADES: [&str; 2] = [".28", ".45"];
 /// The sample, with a legend.
 pub fn sample(report: &SampleReport, lang: Lang) -> String {
     let pictures: String = report.pictures.iter().map(|report| picture(report, lang)).collect();
-    let tokens: String = report.tokens.iter().enumerate().map(|(place, token)| span(place, token)).collect();
+    let all: String = report.tokens.iter().enumerate().map(|(place, token)| span(place, token)).collect();
     let (count, learned) = sample_counts(report, lang);
+    let scores: String = report.scores.iter().map(|scores| scored(scores, lang)).collect();
+    let legend = if scores.is_empty() { String::new() } else { legend(lang) };
     format!(
         "<div><p>{} · {count}, <span style=\"{}\">{learned}</span></p>\
          <div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div>\
          <div style=\"white-space:pre-wrap;font-family:var(--jp-code-font-family, monospace);line-height:1.7\">\
-         {tokens}</div></div>",
+         {all}</div>{scores}{legend}</div>",
         escape(&sample_title(report, lang)),
         style(true, 1),
     )
+}
+
+/// The labels under an adapter or the base model, below their losses.
+fn scored(scores: &LabelScores, lang: Lang) -> String {
+    format!("<p>{}</p>{}", escape(&scores_summary(scores, lang)), tokens(&scores.labels, lang))
 }
 
 fn span(place: usize, token: &TokenReport) -> String {
@@ -94,6 +106,7 @@ mod tests {
                 origin: "creatures[0]".to_string(),
                 tokens: vec![token("<|image_pad|>", false, 2), token("a cat", true, 1)],
                 pictures: vec![picture, gone],
+                scores: vec![LabelScores { name: "default".to_string(), labels: Vec::new() }],
             },
             Lang::En,
         );
@@ -101,6 +114,7 @@ mod tests {
         assert!(html.contains("rgba(46,160,67,.45)\">a cat</span>"), "{html}");
         assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));
         assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png cannot be found"));
+        assert!(html.contains("<p>default: mean loss 0.0000, sum 0.0000</p>"), "{html}");
         assert!(html.contains("3 tokens") && html.contains(">1 supervised<"));
     }
 }

@@ -13,7 +13,7 @@ use super::on_device::is_on_device;
 use super::vector::{axpy, exp_of_row, scale, vectorized};
 use super::weight::Weight;
 
-pub use scores::{TokenScore, token_scores};
+pub use scores::{TokenScore, token_score, token_scores};
 
 const OP: &str = "linear_cross_entropy";
 

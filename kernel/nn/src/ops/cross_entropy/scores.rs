@@ -34,7 +34,7 @@ pub fn token_scores<'a>(
     let [vocab, hidden] = check(x, head, labels)?;
     let of_rows = |logits: &[f32], targets: &[u32]| -> Vec<TokenScore> {
         let rows = logits.par_chunks_exact(vocab.max(1)).zip(targets);
-        rows.map(|(logits, target)| score(logits, *target as usize, most)).collect()
+        rows.map(|(logits, target)| token_score(logits, *target, most)).collect()
     };
     let chunk = head_chunk(vocab);
     let mut scores = Vec::with_capacity(labels.rows.len());
@@ -68,13 +68,16 @@ pub fn token_scores<'a>(
     Ok(scores)
 }
 
-fn score(logits: &[f32], target: usize, most: usize) -> TokenScore {
+/// The score of the token `target`, and the `most` likeliest tokens, given the logits of all tokens, `[vocabulary]`: p is
+/// their softmax.
+pub fn token_score(logits: &[f32], target: u32, most: usize) -> TokenScore {
+    let of_target = logits[target as usize];
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
     let log_p = |logit: f32| f64::from(logit - max) - sum.ln();
     TokenScore {
-        loss: -log_p(logits[target]),
-        rank: 1 + logits.iter().filter(|logit| **logit > logits[target]).count(),
+        loss: -log_p(of_target),
+        rank: 1 + logits.iter().filter(|logit| **logit > of_target).count(),
         likeliest: largest(logits, most).into_iter().map(|id| (id, log_p(logits[id as usize]).exp())).collect(),
     }
 }
@@ -104,13 +107,13 @@ mod tests {
 
     #[test]
     fn a_score_is_that_of_the_softmax() {
-        let found = score(&[1.0, 3.0, 3.0, -2.0], 0, 3);
+        let found = token_score(&[1.0, 3.0, 3.0, -2.0], 0, 3);
         let sum = 1f64.exp() + 2.0 * 3f64.exp() + (-2f64).exp();
         assert!((found.loss - (sum.ln() - 1.0)).abs() < 1e-12);
         assert_eq!(found.rank, 3);
         assert_eq!(found.likeliest.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
         assert!((found.likeliest[0].1 - 3f64.exp() / sum).abs() < 1e-12);
-        assert_eq!(score(&[0.0, 1.0], 1, 9).likeliest.len(), 2);
+        assert_eq!(token_score(&[0.0, 1.0], 1, 9).likeliest.len(), 2);
     }
 
     /// More rows than a chunk holds.
