@@ -55,6 +55,7 @@ impl<'a> Requests<'a> for Asked<'a> {
         assert_eq!(self.ends[id], None, "nothing follows an end");
         match generated {
             Generated::Token(token) => self.answers[id].push(token),
+            Generated::Score(..) => {}
             Generated::End(answer) => self.ends[id] = Some(answer),
         }
         let on_their_way = self.answers.iter().zip(&self.ends).filter(|(made, end)| !made.is_empty() && end.is_none());
@@ -64,7 +65,7 @@ impl<'a> Requests<'a> for Asked<'a> {
 }
 
 pub(crate) fn request<'a>(prompt: &Prompt, choice: Choice, adapter: Option<&'a Adapter>) -> Request<'a> {
-    Request { id: 0, prompt: prompt.clone(), choice, adapter }
+    Request { id: 0, prompt: prompt.clone(), choice, adapter, alternatives: 0 }
 }
 
 /// The answers to requests of which at most so many are on their way at a time.

@@ -4,8 +4,11 @@
 use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
+use tunebook_engine::Details;
 use tunebook_engine::Session;
 use tunebook_engine::Split;
+use tunebook_engine::report::AnswerEnd;
+use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::LabelScores;
 use tunebook_engine::report::ScoredToken;
 
@@ -104,4 +107,56 @@ fn the_mean_is_the_loss_of_a_step_and_a_stop_shows_the_sample_without() {
     let stopped = session.scored_sample(Split::Train, 0, None, &quiet).unwrap();
     assert!(stopped.scores.is_empty() && stopped.tokens.len() == scored.tokens.len());
     assert!(session.scored_sample(Split::Train, 0, Some("nobody"), &quiet).is_err());
+}
+
+/// Asks the question of the fixture, whose answer is as long.
+fn ask(session: &mut Session, expected: &Value, details: Details, cx: &Context) -> ChatReport {
+    let mut settings = session.settings().clone();
+    settings.set("max_new_tokens", &expected["max_new_tokens"].to_string()).unwrap();
+    session.set(settings);
+    let picture = fixture("pictures").join(expected["image"].as_str().unwrap());
+    let report = session.chat_detailed(expected["question"].as_str().unwrap(), &[picture], details, cx).unwrap();
+    assert_eq!(report.new_tokens, expected["tokens"].as_array().unwrap().len());
+    report
+}
+
+#[test]
+fn an_answers_alternatives_are_those_of_transformers() {
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    for family in Family::ALL {
+        let expected = &expected(family)["answer"];
+        let mut session = session(family, &quiet);
+        let details = Details { alternatives: 5 };
+        let found = ask(&mut session, expected, details, &quiet);
+        let tokens = expected["tokens"].as_array().unwrap();
+        assert_eq!(found.tokens.len(), tokens.len());
+        for (place, (found, expected)) in found.tokens.iter().zip(tokens).enumerate() {
+            assert_eq!(found.place, place);
+            check_token(found, expected, &format!("{family:?}, token {place}"));
+        }
+        assert!(found.tokens.iter().map(|token| token.piece.as_str()).collect::<String>().starts_with(&found.text));
+
+        // Nothing is made where nobody asks, and what is asked changes nothing.
+        session.chat_clear();
+        let plain = ask(&mut session, expected, Details::default(), &quiet);
+        assert!(plain.tokens.is_empty() && plain.text == found.text);
+    }
+}
+
+#[test]
+fn the_token_that_ends_an_answer_is_scored_too() {
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    let mut session = session(Family::Qwen2_5, &quiet);
+    session.change([("learning_rate", "0.01"), ("num_train_epochs", "20")].into_iter()).unwrap();
+    session.data(&["creatures".to_string()], &quiet).unwrap();
+    session.lora(None, &quiet).unwrap();
+    session.train(Some(150), &quiet).unwrap();
+    let details = Details { alternatives: 3 };
+    let found = session.chat_detailed("Hello!", &[], details, &quiet).unwrap();
+    assert_eq!((found.end, found.tokens.len()), (AnswerEnd::EndOfTurn, found.new_tokens + 1), "{}", found.text);
+    assert_eq!(found.tokens.last().unwrap().text, "<|im_end|>");
+    // Greedy, without a penalty for what was said before: each was the likeliest but for that.
+    assert!(found.tokens.iter().filter(|token| token.rank == 1).count() + 2 >= found.tokens.len());
 }

@@ -281,6 +281,7 @@ impl Drawing<'_> {
             View::Nothing
             | View::Stdout(_)
             | View::Answer
+            | View::DetailedAnswer(_)
             | View::Report
             | View::Trained(_)
             | View::Table(_)

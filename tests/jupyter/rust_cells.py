@@ -50,6 +50,12 @@ class RustCells(unittest.TestCase):
         self.assertEqual(self.value("twice(counted.len())"), "6")
         self.assertEqual(text_of(self.ok("rust println!(\"{}\", counted[2]);")), "3\n")
 
+    def test_the_tokens_of_an_answer_come_with_what_else_was_likely(self):
+        cell = """let tokens = session().chat_tokens("Hello!", &[], 5)?;
+session().chat_clear()?;
+tokens.len() >= 4 && tokens.iter().all(|token| token.likeliest.len() == 5 && token.likeliest[0].1 >= token.probability)"""
+        self.assertEqual(self.value(cell), "true")
+
     def test_what_a_cell_trains_a_command_plots(self):
         before = int(self.value("session().step()"))
         cell = "let made = session().train(10)?;\nprintln!(\"{} {}\", made.step, made.steps.len());"

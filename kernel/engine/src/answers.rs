@@ -18,6 +18,7 @@ use crate::prefix::Prefix;
 use crate::report::AnswerEnd;
 use crate::report::ChatReport;
 use crate::report::ComparedAnswer;
+use crate::token_scores::TokenTexts;
 
 /// The answers so far. The pieces of the first one that has not ended are told as they come; the others wait their turn.
 pub(crate) struct Answers<'a> {
@@ -29,10 +30,18 @@ pub(crate) struct Answers<'a> {
     cx: &'a Context<'a>,
 }
 
+/// What is told of an answer beside its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// How many of the likeliest tokens, for each of its tokens; 0 for none.
+    pub alternatives: usize,
+}
+
 struct Growing<'a> {
     /// By which it is announced; none announces nothing.
     name: Option<String>,
     pieces: DecodeStream<'a>,
+    texts: TokenTexts<'a>,
     report: ChatReport,
     has_ended: bool,
 }
@@ -58,10 +67,13 @@ impl<'a> Answers<'a> {
             new_tokens: 0,
             drafted_tokens: 0,
             accepted_tokens: 0,
+            tokens: Vec::new(),
             first_token: None,
             elapsed: Duration::ZERO,
         };
-        self.list.push(Growing { name, pieces: run.model.tokenizer.decode_stream(true), report, has_ended: false });
+        let tokenizer = &run.model.tokenizer;
+        let (pieces, texts) = (tokenizer.decode_stream(true), TokenTexts::new(tokenizer));
+        self.list.push(Growing { name, pieces, texts, report, has_ended: false });
         self.requests.push_back(request);
     }
 
@@ -95,9 +107,13 @@ impl<'a> Requests<'a> for Answers<'a> {
     }
 
     fn hear(&mut self, id: usize, generated: Generated) -> Result<()> {
-        let Growing { pieces, report, has_ended, .. } = &mut self.list[id];
+        let Growing { pieces, texts, report, has_ended, .. } = &mut self.list[id];
         report.elapsed = self.start.elapsed();
         match generated {
+            Generated::Score(token, score) => {
+                let scored = texts.scored(report.tokens.len(), token, &score)?;
+                report.tokens.push(scored);
+            }
             Generated::Token(token) => {
                 let piece = pieces.push(token)?;
                 report.text.push_str(&piece);

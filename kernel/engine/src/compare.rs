@@ -35,7 +35,7 @@ pub(crate) fn compare<'a>(
         let adapter = adapter.as_ref();
         let of_adapter = RunContext { adapter, ..run };
         let prompt = Conversation::default().prompt_for(question, of_adapter, features, &|| cx.is_cancelled())?;
-        let request = Request { id: answers.len(), prompt, choice: choice.clone(), adapter };
+        let request = Request { id: answers.len(), prompt, choice: choice.clone(), adapter, alternatives: 0 };
         answers.ask(Some(name.clone()), request, run);
     }
     let mut answers = answers.generate(&mut Prefix::default(), run)?;

@@ -12,6 +12,7 @@ use tunebook_data::Message;
 use tunebook_nn::adapter::Adapter;
 
 use crate::answers::Answers;
+use crate::answers::Details;
 use crate::drafts::NGrams;
 use crate::error::Result;
 use crate::event::Context;
@@ -86,6 +87,7 @@ impl Conversation {
         &mut self,
         question: Question,
         n: usize,
+        details: Details,
         run: RunContext,
         features: &mut Features,
         cx: &Context,
@@ -100,7 +102,8 @@ impl Conversation {
             // The first answer is the one of `n=1`.
             let seed = settings.seed.wrapping_add(messages.len() as u64).wrapping_add((id as u64) << 32);
             let choice = Choice::new(settings, &model.generation, seed);
-            let request = Request { id, prompt: prompt.clone(), choice, adapter };
+            let Details { alternatives } = details;
+            let request = Request { id, prompt: prompt.clone(), choice, adapter, alternatives };
             answers.ask((n > 1).then(|| (id + 1).to_string()), request, run);
         }
         let answers = answers.generate(&mut self.prefix, run)?;

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::layers::CachedSequence;
 use tunebook_nn::layers::ForwardContext;
+use tunebook_nn::ops::TokenScore;
 
 use crate::conversation::RunContext;
 use crate::device;
@@ -53,6 +54,8 @@ pub struct Request<'a> {
     pub prompt: Prompt,
     pub choice: Choice,
     pub adapter: Option<&'a Adapter>,
+    /// How many of the likeliest tokens are told with each token; with 0 no score is made.
+    pub alternatives: usize,
 }
 
 /// What is to be answered, and who hears the answers.
@@ -71,8 +74,11 @@ pub trait Requests<'a> {
 }
 
 /// What has become of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Generated {
+    /// A token and its score by the logits before penalties, temperature, top_k and top_p; it is told before the token, and of
+    /// the end token, too. Only where alternatives are asked for.
+    Score(u32, TokenScore),
     /// The next token of its answer; the end token is not told.
     Token(u32),
     End(Answer),
@@ -303,7 +309,10 @@ impl<'a> Batch<'_, '_, 'a> {
         }
         let chosen: Vec<(Vec<u32>, Option<AnswerEnd>)> = chosen.into_iter().flatten().collect();
         self.drafts.observe(chunks, &chosen, seconds);
-        for (sequence, (tokens, end)) in self.running.iter().zip(&chosen) {
+        for (sequence, (tokens, end)) in self.running.iter_mut().zip(&chosen) {
+            for (token, score) in sequence.take_scores() {
+                requests.hear(sequence.request.id, Generated::Score(token, score))?;
+            }
             for &token in tokens {
                 requests.hear(sequence.request.id, Generated::Token(token))?;
             }

@@ -63,6 +63,7 @@ pub mod training;
 pub mod training_state;
 mod worst;
 
+pub use answers::Details;
 pub use chosen_data::Split;
 pub use error::Error;
 pub use error::Result;

@@ -155,7 +155,7 @@ impl<'a> Requests<'a> for Predictions<'a> {
                     self.bad.end_row();
                     let choice = Choice::new(settings, &model.generation, settings.seed.wrapping_add(index as u64));
                     self.open.insert(index, Open::default());
-                    return Ok(Some(Request { id: index, prompt, choice, adapter }));
+                    return Ok(Some(Request { id: index, prompt, choice, adapter, alternatives: 0 }));
                 }
             }
         }
@@ -170,6 +170,7 @@ impl<'a> Requests<'a> for Predictions<'a> {
                     self.progress();
                 }
             }
+            Generated::Score(..) => {}
             Generated::End(Answer { end: AnswerEnd::Interrupted, .. }) => _ = self.open.remove(&id),
             Generated::End(Answer { end, .. }) => {
                 open.end = Some(end);

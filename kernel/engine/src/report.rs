@@ -414,6 +414,8 @@ pub struct ChatReport {
     /// Tokens that were read before they were chosen, and those of them that were chosen.
     pub drafted_tokens: usize,
     pub accepted_tokens: usize,
+    /// Its tokens and the one that ends it, with what else was likely; none unless that was asked for.
+    pub tokens: Vec<ScoredToken>,
     /// Time to the first token.
     #[serde(serialize_with = "serialize::optional_seconds")]
     pub first_token: Option<Duration>,

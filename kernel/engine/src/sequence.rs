@@ -6,6 +6,8 @@ use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::layers::DecoderInput;
 use tunebook_nn::layers::DeepStack;
 use tunebook_nn::layers::Positions;
+use tunebook_nn::ops::TokenScore;
+use tunebook_nn::ops::token_score;
 
 use crate::drafts::NGrams;
 use crate::drafts::draft;
@@ -38,6 +40,8 @@ pub(crate) struct Sequence<'a> {
     drafted_tokens: usize,
     accepted_tokens: usize,
     sampler: Sampler,
+    /// Of the tokens chosen last, where they are asked for.
+    scores: Vec<(u32, TokenScore)>,
     /// What followed what in `tokens`, as far as `counted`.
     own: NGrams,
     counted: usize,
@@ -68,6 +72,7 @@ impl<'a> Sequence<'a> {
             drafted_tokens: 0,
             accepted_tokens: 0,
             sampler: Sampler::new(&request.choice, &prompt.input_ids),
+            scores: Vec::new(),
             own: NGrams::default(),
             counted: 0,
             request,
@@ -191,7 +196,7 @@ impl<'a> Sequence<'a> {
         let (mut chosen, mut end) = (Vec::new(), None);
         let mut drafted = chunk.tokens[chunk.tokens.len() - chunk.drafted..].iter();
         for logits in logits.chunks_exact_mut(logits.len() / chunk.wanted) {
-            let token = self.sampler.next(logits);
+            let token = self.choose(logits);
             if self.request.choice.eos_token_ids.contains(&token) {
                 end = Some(AnswerEnd::EndOfTurn);
                 break;
@@ -211,6 +216,23 @@ impl<'a> Sequence<'a> {
         // What was drafted and not chosen has not been said.
         self.read.truncate(self.tokens.len() - usize::from(!chosen.is_empty()));
         (chosen, end)
+    }
+
+    /// The next token, and its score if that is asked for: choosing may change the logits.
+    fn choose(&mut self, logits: &mut [f32]) -> u32 {
+        match self.request.alternatives {
+            0 => self.sampler.next(logits),
+            most => {
+                let token = self.sampler.next(&mut logits.to_vec());
+                self.scores.push((token, token_score(logits, token, most)));
+                token
+            }
+        }
+    }
+
+    /// The scores of the tokens that were chosen last, the end token among them.
+    pub(crate) fn take_scores(&mut self) -> Vec<(u32, TokenScore)> {
+        std::mem::take(&mut self.scores)
     }
 }
 

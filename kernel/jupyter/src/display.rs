@@ -66,6 +66,7 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
         View::Probes(Probes { probes, records, .. }) => {
             data["text/html"] = json!(html::probes(probes, records, lang));
         }
+        View::DetailedAnswer(report) => data["text/html"] = json!(html::answer(report, lang)),
         View::Worst(report) => data["text/html"] = json!(html::worst(report, lang)),
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
         View::Table(table) => data["text/html"] = json!(html::table(&table)),

@@ -149,6 +149,11 @@ impl Page {
                 return Some(output);
             }
             View::Conversation => return Some(output),
+            // Its text was streamed, too.
+            View::DetailedAnswer(_) => {
+                self.stream(Stream::Stdout, "\n");
+                self.pending = Some(output);
+            }
             View::Report
             | View::Table(_)
             | View::Sample(_)

@@ -17,6 +17,7 @@ use tunebook_client::Request;
 use tunebook_client::SampleLoss;
 use tunebook_client::Step;
 use tunebook_client::Tensor;
+use tunebook_client::Token;
 use tunebook_client::Trained;
 use tunebook_client::Trial;
 use tunebook_client::wire::Wire;
@@ -41,6 +42,7 @@ use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ComparedAnswer;
 use tunebook_engine::report::EvaluationRecord;
+use tunebook_engine::report::ScoredToken;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TensorReport;
 use tunebook_engine::report::TrainEnd;
@@ -157,6 +159,15 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
         Request::Compare { text, images } => {
             match silently(format!("compare {}{}", of_images(&images), quoted(&text)), session)? {
                 Output::Compared(report) => answers(report.asked, report.answers, cx),
+                other => unexpected(&other),
+            }
+        }
+        Request::ChatTokens { text, images, alternatives } => {
+            let line = format!("chat alternatives={alternatives} {}{}", of_images(&images), quoted(&text));
+            match silently(line, session)? {
+                Output::Answer(report) if report.end == AnswerEnd::Interrupted => stopped(cx.lang()),
+                Output::Answer(report) => value(report.tokens.into_iter().map(token).collect::<Vec<_>>()),
+                Output::Conversation => return Err(Error::NobodyToTalk),
                 other => unexpected(&other),
             }
         }
@@ -320,6 +331,12 @@ fn trials(report: &SweepReport) -> Vec<Trial> {
 fn sample_loss(sample: tunebook_engine::report::SampleLoss) -> SampleLoss {
     let tunebook_engine::report::SampleLoss { index, loss, base_loss, expected, .. } = sample;
     SampleLoss { index, loss, base_loss, expected }
+}
+
+fn token(token: ScoredToken) -> Token {
+    let (probability, rank) = (token.probability(), token.rank);
+    let likeliest = token.likeliest.into_iter().map(|likely| (likely.text, likely.probability)).collect();
+    Token { text: token.text, probability, rank, likeliest }
 }
 
 fn step(record: &StepRecord) -> Step {

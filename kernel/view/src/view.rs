@@ -11,6 +11,7 @@ use tunebook_commands::output::Table;
 use tunebook_commands::sweep::RangeReport;
 use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text;
+use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TrainReport;
@@ -29,6 +30,8 @@ pub enum View<'a> {
     Log,
     /// How an answer came about, whose text was streamed.
     Answer,
+    /// The same with more about the answer than its text.
+    DetailedAnswer(&'a ChatReport),
     /// Sentences.
     Report,
     /// The end of a training, which its progress display shows too.
@@ -71,7 +74,8 @@ impl<'a> View<'a> {
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
-            Output::Answer(_) => Self::Answer,
+            Output::Answer(report) if report.tokens.is_empty() => Self::Answer,
+            Output::Answer(report) => Self::DetailedAnswer(report),
             Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
             }

@@ -22,6 +22,7 @@ mod worst;
 
 use std::path::Path;
 
+use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::ResumeReport;
 
@@ -52,6 +53,7 @@ pub use status::recovered;
 pub use sweep::range_note;
 pub use sweep::table as sweep_table;
 pub use sweep::trial;
+pub use tokens::about_probabilities;
 pub use tokens::level;
 pub use tokens::levels;
 pub use tokens::likely;
@@ -91,7 +93,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Overlay(overlay) => overlay::draw(overlay, page) + &drawn_to(overlay.file.as_deref(), lang),
         Output::Sweep(report) => sweep::sweep(report, page),
         Output::RangeTest(report) => sweep::range_test(report, page),
-        Output::Answer(report) => page.faint(&answer(report, lang)),
+        Output::Answer(report) => answered(report, page),
         Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
         Output::Worst(report) => draw_table(&worst::worst(report, lang), page),
         Output::Prediction(report) => results::prediction(report, page),
@@ -141,6 +143,15 @@ pub fn table(output: &Output, lang: Lang) -> Option<Table> {
         Output::Predicted(report) => Some(results::predicted(report, lang)),
         _ => None,
     }
+}
+
+/// How an answer came about, and what was asked of it beside its text.
+fn answered(report: &ChatReport, page: Page) -> String {
+    let mut parts = vec![page.faint(&answer(report, page.lang))];
+    if !report.tokens.is_empty() {
+        parts.push(tokens::alternatives(&report.tokens, page));
+    }
+    parts.join("\n")
 }
 
 fn resumed(report: &ResumeReport, page: Page) -> String {

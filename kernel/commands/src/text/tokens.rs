@@ -13,6 +13,7 @@ use crate::output::Table;
 use crate::page::Page;
 use crate::printable::colourless;
 use crate::text::data::sample_title;
+use crate::text::table::draw_table;
 
 /// The least probability of each colour but the last, which is for what is below.
 const LEVELS: [f64; 4] = [0.9, 0.5, 0.1, 0.01];
@@ -122,6 +123,41 @@ pub(crate) fn sample_table(report: &SampleReport, lang: Lang) -> Table {
     }
 }
 
+/// An answer's tokens, where there are colours in theirs, and as a table with what else they could have been.
+pub(super) fn alternatives(tokens: &[ScoredToken], page: Page) -> String {
+    let coloured = page.color.then(|| format!("{}\n{}\n", coloured(tokens, page), legend(page)));
+    coloured.unwrap_or_default() + &draw_table(&answer_table(tokens, page.lang), page)
+}
+
+/// The tokens of an answer, a row each.
+fn answer_table(tokens: &[ScoredToken], lang: Lang) -> Table {
+    let headers = [
+        localized("token", "token"),
+        localized("probability", "概率"),
+        localized("rank", "排名"),
+        localized("others", "其他可能"),
+    ];
+    let row = |token: &ScoredToken| {
+        let others = token.others().map(likely).collect::<Vec<_>>().join(" · ");
+        vec![visible(&token.text), percent(token.probability()), token.rank.to_string(), others]
+    };
+    Table {
+        title: String::new(),
+        headers: headers.map(|header| header.in_lang(lang)).to_vec(),
+        rows: tokens.iter().map(row).collect(),
+        note: about_probabilities(lang).to_string(),
+    }
+}
+
+/// Which probabilities an answer's are.
+pub fn about_probabilities(lang: Lang) -> &'static str {
+    localized(
+        "probabilities at temperature 1, before repetition_penalty, top_k and top_p",
+        "概率按 temperature 为 1 计算，未经 repetition_penalty、top_k 和 top_p 处理",
+    )
+    .in_lang(lang)
+}
+
 /// `␣cat 88.4 %`
 pub fn likely(token: &LikelyToken) -> String {
     format!("{} {}", visible(&token.text), percent(token.probability))
@@ -170,5 +206,12 @@ mod tests {
         );
         assert_eq!(summary(&scores, Lang::En), expected);
         assert!(summary(&scores, Lang::Zh).contains("总和"));
+    }
+
+    #[test]
+    fn an_answers_table_lists_what_else_a_token_could_have_been() {
+        let text = alternatives(&[token(" cat", 0.4)], Page { width: 80, color: false, lang: Lang::En });
+        assert!(text.contains("␣cat") && text.contains("40.0 %") && text.contains("⏎ 60.0 %"), "{text}");
+        assert!(!text.contains("␣cat 40.0 %"), "it is none of its alternatives: {text}");
     }
 }

@@ -1,5 +1,6 @@
 //! `chat`: talks with the model.
 
+use tunebook_engine::Details;
 use tunebook_engine::Session;
 use tunebook_engine::settings::Group;
 
@@ -19,7 +20,7 @@ use crate::verb::VerbOption;
 pub(super) static VERB: Verb = Verb {
     name: "chat",
     aliases: &[],
-    usage: "chat [image=FILE… n= temperature= top_p= max_new_tokens= …] TEXT | clear",
+    usage: "chat [image=FILE… n= alternatives= temperature= top_p= max_new_tokens= …] TEXT | clear",
     help: localized(
         "ask the model, with images if you like; without TEXT: open a conversation",
         "向模型提问，可带图片；不\
@@ -31,11 +32,13 @@ pub(super) static VERB: Verb = Verb {
          placed before the text, or where it says <image>; images of the datasets can be given by the paths used \
          there. The system prompt is default_system, or else the one that all samples of the data share; a new one \
          takes effect with the next message. n=4 gives four answers, each with its own seed, and the conversation goes \
-         on with the first.",
+         on with the first. alternatives=5 shows below the answer how likely each token was, and which five were the \
+         likeliest in its place: by the logits at temperature 1, before repetition_penalty, top_k and top_p.",
         "选项写在前面，其余部分原样作为消息。对话一直延续，直到 `chat clear`。Ctrl-C 停止回答，已生成的部分保留。图片\
          放在文字前面，或放在写有 <image> 的地方；数据集里的图片可以直接写数据集中的路径。系统提示词是 \
          default_system，没有设置则是数据中所有样本共有的；更换后从下一条消息起生效。n=4 给出四个回答，随机种子各不相\
-         同，对话接着第一个继续。",
+         同，对话接着第一个继续。alternatives=5 在回答下面显示每个 token 的概率，以及这个位置上概率最高的五个：按 temperature \
+         为 1 的 logits 计算，未经 repetition_penalty、top_k 和 top_p 处理。",
     ),
     examples: &[
         ("chat image=cat.png What's this?", localized("one image", "一张图片")),
@@ -56,6 +59,10 @@ pub(super) static VERB: Verb = Verb {
             "chat n=4 temperature=1 image=cat.png Write a caption.",
             localized("four answers side by side", "四个回答，并排显示"),
         ),
+        (
+            "chat alternatives=5 image=cat.png What colour is it?",
+            localized("how sure it was, token by token", "逐个 token 显示模型有多确定"),
+        ),
         ("chat clear", localized("clears the conversation", "清空对话")),
         ("chat", localized("each line is a message, until Ctrl-D", "每行一条消息，Ctrl-D 结束")),
     ],
@@ -73,6 +80,15 @@ pub(super) static VERB: Verb = Verb {
             repeats: false,
             complete: Complete::Nothing,
         },
+        VerbOption {
+            name: "alternatives",
+            help: localized(
+                "How many of the likeliest tokens to show for each token of the answer.",
+                "回答的每个 token 显示几个概率最高的 token。",
+            ),
+            repeats: false,
+            complete: Complete::Nothing,
+        },
     ],
     settings: &[Group::Prompt, Group::Generation, Group::Pictures],
     complete: |_| Complete::Words(&["clear"]),
@@ -81,6 +97,11 @@ pub(super) static VERB: Verb = Verb {
 
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     let images = pictures(session, args)?;
+    let n = args.number("n", &VERB)?.unwrap_or(1);
+    let details = Details { alternatives: args.number("alternatives", &VERB)?.unwrap_or(0) };
+    if n > 1 && details != Details::default() {
+        return Err(VERB.usage_error(localized!("alternatives= is for one answer", "alternatives= 只用于一个回答")));
+    }
     match (args.text.as_str(), images.is_empty()) {
         ("", true) => {
             session.status().model.ok_or(tunebook_engine::Error::NoModel)?;
@@ -94,9 +115,9 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
         }
         (text, _) => {
             images.iter().for_each(|image| (cx.show)(Output::Picture(image.clone())));
-            match args.number("n", &VERB)? {
-                None | Some(1) => Ok(Output::Answer(session.chat(text, &images, &cx.context)?)),
-                Some(n) => Ok(Output::Compared(session.chat_n(text, &images, n, &cx.context)?)),
+            match n {
+                1 => Ok(Output::Answer(session.chat_detailed(text, &images, details, &cx.context)?)),
+                n => Ok(Output::Compared(session.chat_n(text, &images, n, &cx.context)?)),
             }
         }
     }

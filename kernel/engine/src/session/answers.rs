@@ -8,6 +8,7 @@ use tunebook_data::Template;
 use super::Session;
 use super::processor;
 use crate::adapters::Chosen;
+use crate::answers::Details;
 use crate::bad_sample;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
@@ -40,14 +41,25 @@ impl Session {
     /// Adds a user turn (with images, in front of the text if it holds no `<image>`) and streams the answer. The system
     /// prompt is [`Session::system_prompt`]; a change of it is announced.
     pub fn chat(&mut self, text: &str, images: &[PathBuf], cx: &Context) -> Result<ChatReport> {
-        let answers = self.ask(text, images, 1, cx)?;
+        self.chat_detailed(text, images, Details::default(), cx)
+    }
+
+    /// The same with more about the answer than its text.
+    pub fn chat_detailed(
+        &mut self,
+        text: &str,
+        images: &[PathBuf],
+        details: Details,
+        cx: &Context,
+    ) -> Result<ChatReport> {
+        let answers = self.ask(text, images, 1, details, cx)?;
         answers.into_iter().next().map(|answer| answer.report).ok_or(Error::Cancelled)
     }
 
     /// The same with `n` answers, each with its own seed. They are named by their numbers from 1 on; the first is that of
     /// [`Session::chat`], and with it the conversation goes on.
     pub fn chat_n(&mut self, text: &str, images: &[PathBuf], n: usize, cx: &Context) -> Result<CompareReport> {
-        let answers = self.ask(text, images, n, cx)?;
+        let answers = self.ask(text, images, n, Details::default(), cx)?;
         Ok(CompareReport { question: text.to_string(), images: images.to_vec(), answers, asked: n })
     }
 
@@ -56,6 +68,7 @@ impl Session {
         text: &str,
         images: &[PathBuf],
         n: usize,
+        details: Details,
         cx: &Context,
     ) -> Result<Vec<ComparedAnswer>> {
         let processor = self.processor()?;
@@ -66,7 +79,7 @@ impl Session {
         let labels = self.data.as_deref().map(ChosenData::labels);
         let run = RunContext { model, adapter, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
-        self.conversation.ask(question, n, run, &mut self.features, cx)
+        self.conversation.ask(question, n, details, run, &mut self.features, cx)
     }
 
     /// The chat template: the one of the settings, or else the model's own.

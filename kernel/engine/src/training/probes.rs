@@ -134,7 +134,8 @@ fn ask<'a>(
             }
             Ok(prompt) => {
                 let choice = Choice::new(settings, &model.generation, settings.seed);
-                let request = Request { id: answering.answers.len(), prompt, choice, adapter: Some(adapter) };
+                let request =
+                    Request { id: answering.answers.len(), prompt, choice, adapter: Some(adapter), alternatives: 0 };
                 answering.requests.push_back(request);
                 let pieces = model.tokenizer.decode_stream(true);
                 let (text, new_tokens, end) = (String::new(), 0, None);
@@ -168,6 +169,7 @@ impl<'a> Requests<'a> for Answering<'a, '_> {
                 answer.text.push_str(&answer.pieces.push(token)?);
                 answer.new_tokens += 1;
             }
+            Generated::Score(..) => {}
             Generated::End(Answer { end, .. }) => answer.end = Some(end),
         }
         if self.told.elapsed() >= PROGRESS {

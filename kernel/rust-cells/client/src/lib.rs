@@ -51,6 +51,7 @@ pub use records::Probed;
 pub use records::SampleLoss;
 pub use records::Step;
 pub use records::Tensor;
+pub use records::Token;
 pub use records::Trained;
 pub use records::Trial;
 pub use request::Part;

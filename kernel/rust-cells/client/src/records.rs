@@ -107,6 +107,19 @@ record! {
 }
 
 record! {
+    /// A token of an answer, or the one that ends it.
+    pub struct Token {
+        pub text: String,
+        /// At temperature 1, before repetition_penalty, top_k and top_p.
+        pub probability: f64,
+        /// How many tokens were likelier, and 1.
+        pub rank: usize,
+        /// The likeliest tokens in its place and their probabilities, the likeliest first.
+        pub likeliest: Vec<(String, f64)>,
+    }
+}
+
+record! {
     /// The answer to a probe during a training.
     pub struct Probed {
         /// The optimizer step it was given after; 0 is before the first one.

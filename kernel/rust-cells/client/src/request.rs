@@ -34,6 +34,8 @@ choice! {
         Chat { text: String, images: Vec<String>, streamed: bool } = 13,
         /// Answer: a list of [`Answer`](crate::Answer).
         ChatN { text: String, images: Vec<String>, n: usize } = 21,
+        /// Answer: a list of [`Token`](crate::Token).
+        ChatTokens { text: String, images: Vec<String>, alternatives: usize } = 25,
         /// Answer: a list of [`Answer`](crate::Answer).
         Compare { text: String, images: Vec<String> } = 22,
         /// Answer: nothing.
@@ -41,7 +43,7 @@ choice! {
         /// Answer: a list of [`Probed`](crate::Probed).
         Probes {} = 24,
         /// Answer: how many optimizer steps the active adapter is trained for now.
-        Undo { steps: Option<usize> } = 25,
+        Undo { steps: Option<usize> } = 30,
         /// Answer: as that of `Undo`.
         Redo {} = 26,
         /// Answer: [`Adapter`](crate::Adapter).

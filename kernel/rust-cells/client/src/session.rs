@@ -15,6 +15,7 @@ use crate::records::Probed;
 use crate::records::SampleLoss;
 use crate::records::Step;
 use crate::records::Tensor;
+use crate::records::Token;
 use crate::records::Trained;
 use crate::records::Trial;
 use crate::request::Request;
@@ -134,6 +135,12 @@ impl Session {
     /// Asks for several answers to a question, each with its own seed; the conversation goes on with the first.
     pub fn chat_n(&self, text: &str, images: &[&str], n: usize) -> Result<Vec<Answer>> {
         self.call(Request::ChatN { text: text.to_string(), images: owned(images), n })
+    }
+
+    /// Asks the model, and tells of each token of its answer, the one that ends it included, how likely it was, with so many
+    /// of the likeliest tokens in its place.
+    pub fn chat_tokens(&self, text: &str, images: &[&str], alternatives: usize) -> Result<Vec<Token>> {
+        self.call(Request::ChatTokens { text: text.to_string(), images: owned(images), alternatives })
     }
 
     /// Asks the base model and all adapters the same question; the conversation is not changed.

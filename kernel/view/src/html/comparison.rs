@@ -61,6 +61,7 @@ mod tests {
                 cached_tokens: 0,
                 drafted_tokens: 0,
                 accepted_tokens: 0,
+                tokens: Vec::new(),
                 new_tokens: 3,
                 first_token: None,
                 elapsed: Duration::from_secs(1),

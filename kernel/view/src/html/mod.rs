@@ -1,6 +1,7 @@
 //! Outputs and progress as fragments of HTML and SVG, with inline styles. They are for any page; in JupyterLab they take
 //! its colours. Whatever comes from data or a model is escaped.
 
+mod answer;
 mod comparison;
 mod curve;
 mod escape;
@@ -14,6 +15,7 @@ mod table;
 mod tokens;
 mod worst;
 
+pub use answer::answer;
 pub use comparison::answers;
 pub use comparison::comparison;
 pub use curve::curve;
