@@ -1,19 +1,27 @@
 //! What is shown of single tokens is what transformers and PEFT compute (`reference/scores.py`, in float32): losses and ranks
-//! of labels, and what else was likely.
+//! of labels, what else was likely, and what an answer rests on in its picture.
 
+use candle_core::Device;
+use candle_core::Tensor;
 use serde_json::Value;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
 use tunebook_engine::Details;
 use tunebook_engine::Session;
 use tunebook_engine::Split;
+use tunebook_engine::regions::relevance;
 use tunebook_engine::report::AnswerEnd;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::LabelScores;
 use tunebook_engine::report::ScoredToken;
+use tunebook_nn::layers::CachedSequence;
+use tunebook_nn::layers::CheckpointPlan;
+use tunebook_nn::layers::KvCache;
 
 use crate::fixtures::Family;
 use crate::fixtures::fixture;
+use crate::fixtures::max_difference;
+use crate::logits::Case;
 
 fn expected(family: Family) -> Value {
     let file = std::fs::read(family.fixture("scores/scores.json")).unwrap();
@@ -127,7 +135,7 @@ fn an_answers_alternatives_are_those_of_transformers() {
     for family in Family::ALL {
         let expected = &expected(family)["answer"];
         let mut session = session(family, &quiet);
-        let details = Details { alternatives: 5 };
+        let details = Details { alternatives: 5, ..Details::default() };
         let found = ask(&mut session, expected, details, &quiet);
         let tokens = expected["tokens"].as_array().unwrap();
         assert_eq!(found.tokens.len(), tokens.len());
@@ -153,10 +161,90 @@ fn the_token_that_ends_an_answer_is_scored_too() {
     session.data(&["creatures".to_string()], &quiet).unwrap();
     session.lora(None, &quiet).unwrap();
     session.train(Some(150), &quiet).unwrap();
-    let details = Details { alternatives: 3 };
+    let details = Details { alternatives: 3, ..Details::default() };
     let found = session.chat_detailed("Hello!", &[], details, &quiet).unwrap();
     assert_eq!((found.end, found.tokens.len()), (AnswerEnd::EndOfTurn, found.new_tokens + 1), "{}", found.text);
     assert_eq!(found.tokens.last().unwrap().text, "<|im_end|>");
     // Greedy, without a penalty for what was said before: each was the likeliest but for that.
     assert!(found.tokens.iter().filter(|token| token.rank == 1).count() + 2 >= found.tokens.len());
+}
+
+fn floats(list: &Value) -> Vec<f32> {
+    list.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
+}
+
+#[test]
+fn an_answer_rests_on_the_regions_that_transformers_finds() {
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    for family in Family::ALL {
+        let expected = &expected(family)["answer"];
+        let details = Details { regions: true, ..Details::default() };
+        let mut session = session(family, &quiet);
+        let found = ask(&mut session, expected, details, &quiet);
+        assert!(found.tokens.is_empty(), "nobody has asked for them");
+        let [picture] = &found.regions[..] else { panic!("{} pictures", found.regions.len()) };
+        assert_eq!(picture.path, fixture("pictures/wide.png"));
+        let grid = [2 * picture.rows, 2 * picture.columns].map(|side| side as u64);
+        assert_eq!(serde_json::json!(grid), serde_json::json!(expected["grid"].as_array().unwrap()[1..]));
+        let relevance = floats(&expected["relevance"]);
+        let largest = relevance.iter().fold(0f32, |most, r| most.max(r.abs()));
+        let difference = max_difference(&picture.relevance, &relevance);
+        println!("{family:?}: {difference} of {largest}");
+        assert!(difference <= 1e-4 * largest, "{family:?}: {difference} of {largest}");
+
+        // A later question without a picture of its own still shows those of the conversation.
+        let more = session.chat_detailed("Why?", &[], details, &quiet).unwrap();
+        assert_eq!(more.regions.len(), 1);
+        session.chat_clear();
+        let error = session.chat_detailed("Why?", &[], details, &quiet).unwrap_err().to_string();
+        assert!(error.contains("no image whose regions"), "{error}");
+        assert_eq!(session.status().turns, 0);
+    }
+}
+
+/// ln p of an answer, made by another way through the model: with the cache, and without gradients.
+fn log_probability(case: &Case, features: Tensor, answer: &[u32]) -> f64 {
+    let net = &case.model.net;
+    let prompt = &case.prompt.input_ids;
+    let ids = [prompt, answer].concat();
+    let ctx = case.model.forward_context(None);
+    let input = net.embed(&ids, &[features], ctx).unwrap();
+    let rotary = net.rotary(&net.positions(&ids, &case.prompt.grids).unwrap().thw).unwrap();
+    let cache = &mut KvCache::default();
+    let sequence = CachedSequence { cache, adapter: None, new: ids.len(), wanted: answer.len() + 1 };
+    let logits = net.text.next_logits(input, &rotary, &mut [sequence], ctx).unwrap().to_vec2::<f32>().unwrap();
+    let ln_p = |(logits, token): (&Vec<f32>, &u32)| {
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        f64::from(logits[*token as usize]) - sum.ln()
+    };
+    logits.iter().zip(answer).map(ln_p).sum()
+}
+
+#[test]
+fn relevance_is_the_slope_of_the_log_probability_along_a_regions_features() {
+    for family in Family::ALL {
+        let case = Case::of(family, "picture", None);
+        let answer: Vec<u32> = case.expected.integers("generated")[..6].iter().map(|&id| id as u32).collect();
+        let plan = CheckpointPlan { saved_layers: 1, evicted_layers: 0 };
+        let found = relevance(&case.model.net, None, &case.prompt, &answer, plan, &|| false).unwrap();
+        let features = &case.prompt.features[0];
+        let rows = features.dim(0).unwrap();
+        assert_eq!(found.len(), rows);
+        let largest = found.iter().fold(0f32, |most, r| most.max(r.abs()));
+        // Other pictures of the prompt, and words, are no part of it: each row is scaled by itself.
+        for row in 0..rows {
+            let scaled = |factor: f64| {
+                let mut factors = vec![1f32; rows];
+                factors[row] = factor as f32;
+                let factors = Tensor::from_vec(factors, (rows, 1), &Device::Cpu).unwrap();
+                log_probability(&case, features.broadcast_mul(&factors).unwrap(), &answer)
+            };
+            let step = 0.01;
+            let slope = (scaled(1.0 + step) - scaled(1.0 - step)) / (2.0 * step);
+            let error = (slope as f32 - found[row]).abs();
+            assert!(error <= 0.01 * largest, "{family:?}, region {row}: slope {slope}, relevance {}", found[row]);
+        }
+        println!("{family:?}: {rows} regions, relevance up to {largest}");
+    }
 }

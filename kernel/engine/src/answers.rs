@@ -35,6 +35,8 @@ pub(crate) struct Answers<'a> {
 pub struct Details {
     /// How many of the likeliest tokens, for each of its tokens; 0 for none.
     pub alternatives: usize,
+    /// Whether to compute what it rests on in its pictures, which takes a backward pass.
+    pub regions: bool,
 }
 
 struct Growing<'a> {
@@ -68,6 +70,8 @@ impl<'a> Answers<'a> {
             drafted_tokens: 0,
             accepted_tokens: 0,
             tokens: Vec::new(),
+            token_ids: Vec::new(),
+            regions: Vec::new(),
             first_token: None,
             elapsed: Duration::ZERO,
         };
@@ -117,6 +121,7 @@ impl<'a> Requests<'a> for Answers<'a> {
             Generated::Token(token) => {
                 let piece = pieces.push(token)?;
                 report.text.push_str(&piece);
+                report.token_ids.push(token);
                 report.new_tokens += 1;
                 report.first_token.get_or_insert(report.elapsed);
                 if id == self.telling && !piece.is_empty() {

@@ -14,6 +14,7 @@ use tunebook_nn::adapter::Adapter;
 use crate::answers::Answers;
 use crate::answers::Details;
 use crate::drafts::NGrams;
+use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::generate::Choice;
@@ -25,6 +26,7 @@ use crate::pictures::PictureKey;
 use crate::pictures::grid_thw;
 use crate::prefix::Prefix;
 use crate::prefix::fingerprint;
+use crate::regions::regions;
 use crate::report::ComparedAnswer;
 use crate::settings::Settings;
 use crate::system_prompt;
@@ -81,7 +83,7 @@ impl Conversation {
     /// prompt of the question.
     ///
     /// # Errors
-    /// A picture cannot be read, or placeholders and pictures differ in number; a stop before all pictures have been looked
+    /// A picture cannot be read, or placeholders and pictures differ in number; regions are wanted where no picture is; a stop before all pictures have been looked
     /// at. The conversation is then as before.
     pub(crate) fn ask(
         &mut self,
@@ -95,6 +97,9 @@ impl Conversation {
         let RunContext { model, adapter, settings, .. } = run;
         let start = Instant::now();
         let (mut messages, images) = self.with(question);
+        if details.regions && images.is_empty() {
+            return Err(Error::NoPictures);
+        }
         let stop = || cx.is_cancelled();
         let prompt = self.prompt(question.system, (&messages, &images), run, features, &stop)?;
         let mut answers = Answers::new(start, cx);
@@ -102,11 +107,20 @@ impl Conversation {
             // The first answer is the one of `n=1`.
             let seed = settings.seed.wrapping_add(messages.len() as u64).wrapping_add((id as u64) << 32);
             let choice = Choice::new(settings, &model.generation, seed);
-            let Details { alternatives } = details;
+            let alternatives = details.alternatives;
             let request = Request { id, prompt: prompt.clone(), choice, adapter, alternatives };
             answers.ask((n > 1).then(|| (id + 1).to_string()), request, run);
         }
-        let answers = answers.generate(&mut self.prefix, run)?;
+        let mut answers = answers.generate(&mut self.prefix, run)?;
+        if details.regions {
+            for ComparedAnswer { report, .. } in &mut answers {
+                match regions(&prompt, &images, &report.token_ids, run, &stop) {
+                    // The answer is there all the same.
+                    Err(Error::Cancelled) => {}
+                    found => report.regions = found?,
+                }
+            }
+        }
         messages.push(Message::assistant(answers.first().map(|answer| answer.report.text.clone()).unwrap_or_default()));
         (self.messages, self.images) = (messages, images);
         Ok(answers)

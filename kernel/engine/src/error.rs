@@ -82,6 +82,8 @@ pub enum Error {
     NoSamples { names: String, skipped: Vec<Skipped> },
     #[error("sample {number} is not dropped, of {dropped} that are{REMEDY}`data dropped` lists them")]
     NotDropped { number: usize, dropped: usize },
+    #[error("the conversation has no image whose regions could be shown{REMEDY}name one with image=FILE")]
+    NoPictures,
     #[error("there is no sample {index}: the data has {samples}, counted from 0")]
     NoSample { index: usize, samples: usize },
     #[error(

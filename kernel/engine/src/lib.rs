@@ -44,6 +44,7 @@ pub mod prefix;
 pub mod probes;
 pub mod recipe;
 pub mod recovery;
+pub mod regions;
 pub mod report;
 mod resume;
 mod run_state;

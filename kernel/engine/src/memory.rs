@@ -35,8 +35,8 @@ pub(crate) struct StepMemory {
     free_on_device: Option<u64>,
 }
 
-/// What of an adapter its memory depends on.
-#[derive(Clone, Copy)]
+/// What of an adapter its memory depends on; nothing without one.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Trainable {
     /// The numbers that train.
     parameters: usize,

@@ -1,5 +1,6 @@
 //! What the verbs answer: plain data, for a face to draw.
 
+mod regions;
 mod tokens;
 
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use crate::serialize;
 use crate::settings::QuantizationBit;
 use crate::step_metrics::StepMetrics;
 
+pub use regions::PictureRegions;
+pub use regions::Region;
 pub use tokens::LabelScores;
 pub use tokens::LikelyToken;
 pub use tokens::ScoredToken;
@@ -416,6 +419,10 @@ pub struct ChatReport {
     pub accepted_tokens: usize,
     /// Its tokens and the one that ends it, with what else was likely; none unless that was asked for.
     pub tokens: Vec<ScoredToken>,
+    /// The tokens of its text by their ids, without the one that ends it.
+    pub token_ids: Vec<u32>,
+    /// What it rests on in the pictures of the conversation; none unless that was asked for.
+    pub regions: Vec<PictureRegions>,
     /// Time to the first token.
     #[serde(serialize_with = "serialize::optional_seconds")]
     pub first_token: Option<Duration>,

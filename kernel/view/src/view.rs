@@ -74,7 +74,7 @@ impl<'a> View<'a> {
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
-            Output::Answer(report) if report.tokens.is_empty() => Self::Answer,
+            Output::Answer(report) if report.tokens.is_empty() && report.regions.is_empty() => Self::Answer,
             Output::Answer(report) => Self::DetailedAnswer(report),
             Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)

@@ -10,6 +10,7 @@ mod model;
 mod notes;
 mod overlay;
 mod probes;
+mod regions;
 mod results;
 mod setting;
 mod status;
@@ -48,6 +49,9 @@ pub use data::patches;
 pub use data::sample_counts;
 pub use data::sample_title;
 pub(crate) use notes::system_prompt;
+pub use regions::about_regions;
+pub use regions::regions_named;
+pub use regions::regions_title;
 pub(crate) use setting::expected;
 pub use status::recovered;
 pub use sweep::range_note;
@@ -150,6 +154,9 @@ fn answered(report: &ChatReport, page: Page) -> String {
     let mut parts = vec![page.faint(&answer(report, page.lang))];
     if !report.tokens.is_empty() {
         parts.push(tokens::alternatives(&report.tokens, page));
+    }
+    if !report.regions.is_empty() {
+        parts.push(regions::regions(&report.regions, page));
     }
     parts.join("\n")
 }

@@ -101,6 +101,7 @@ impl Chinese for Error {
             Self::NotDropped { number, dropped } => {
                 format!("样本 {number} 没有被去掉，共去掉了 {dropped} 个{REMEDY_ZH}`data dropped` 列出它们")
             }
+            Self::NoPictures => format!("对话中没有图片，无法显示区域{REMEDY_ZH}请用 image=FILE 指定图片"),
             Self::NoSample { index, samples } => format!("没有样本 {index}：数据共有 {samples} 个，从 0 数起"),
             Self::OutputExists { path, found } => format!(
                 "{} 中已有训练（{found}）{REMEDY_ZH}请换一个 output_dir，或设置 overwrite_output_dir=true",

@@ -6,6 +6,7 @@
 //! so they must see the checkpoints of one run only.
 
 mod earlier;
+pub mod heat_map;
 mod lock;
 mod log;
 pub mod plot;

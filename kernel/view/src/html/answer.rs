@@ -1,10 +1,12 @@
-//! More about an answer than its text as HTML: its tokens, coloured by how likely they were.
+//! More about an answer than its text as HTML: its tokens, coloured by how likely they were, and what it rests on in its
+//! pictures.
 
 use tunebook_commands::Lang;
 use tunebook_commands::text;
 use tunebook_engine::report::ChatReport;
 
 use super::escape::escape;
+use super::regions::regions;
 use super::tokens::legend;
 use super::tokens::tokens;
 
@@ -16,6 +18,9 @@ pub fn answer(report: &ChatReport, lang: Lang) -> String {
         parts += &tokens(&report.tokens, lang);
         parts += &legend(lang);
         parts += &how(text::about_probabilities(lang));
+    }
+    if !report.regions.is_empty() {
+        parts += &regions(&report.regions, lang);
     }
     format!("<div>{parts}{}</div>", how(&text::answer(report, lang)))
 }

@@ -62,6 +62,8 @@ mod tests {
                 drafted_tokens: 0,
                 accepted_tokens: 0,
                 tokens: Vec::new(),
+                token_ids: Vec::new(),
+                regions: Vec::new(),
                 new_tokens: 3,
                 first_token: None,
                 elapsed: Duration::from_secs(1),

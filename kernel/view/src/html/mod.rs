@@ -9,6 +9,7 @@ mod overlay;
 mod picture;
 mod probes;
 mod progress;
+mod regions;
 mod sample;
 mod sweep;
 mod table;
