@@ -73,6 +73,32 @@ pub(crate) fn principal(
     Ok((rows_of(&a, (rank, inputs))?, rows_of(&b.transpose(), (outputs, rank))?))
 }
 
+/// `A = Vᵀ`, `[rank, in]`, and `B = U S`, `[out, rank]`, with U S Vᵀ the part of `b a` (`[out, n]` by `[n, in]`) that belongs
+/// to its `rank` largest singular values. There are fewer rows of A if n, in or out is less than `rank`.
+///
+/// The product itself is never formed: with QR decompositions b = Q R and aᵀ = P T, the decomposition of R Tᵀ, which is at
+/// most n wide, is that of the product but for Q and P. All of it in f64.
+///
+/// # Errors
+/// A factor has an element that is not finite.
+pub(crate) fn of_product(a: &Tensor, b: &Tensor, rank: usize) -> Result<(Tensor, Tensor)> {
+    let (right, left) = (transposed(a)?.qr(), transposed(&b.t()?)?.qr());
+    let small = svd(left.r() * right.r().transpose())?;
+    let (Some(u), Some(v_t)) = (&small.u, &small.v_t) else { return Err(undecomposed()) };
+    let rank = rank.min(small.singular_values.len());
+    let (outputs, inputs) = (b.dims()[0], a.dims()[1]);
+    let v = right.q() * v_t.rows(0, rank).transpose();
+    let us = left.q() * u.columns(0, rank) * DMatrix::from_diagonal(&small.singular_values.rows(0, rank).into_owned());
+    Ok((rows_of(&v, (rank, inputs))?, rows_of(&us.transpose(), (outputs, rank))?))
+}
+
+/// The rows of a tensor as the columns of a matrix.
+fn transposed(tensor: &Tensor) -> Result<DMatrix<f64>> {
+    let (rows, columns) = tensor.dims2()?;
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    Ok(DMatrix::from_iterator(columns, rows, values.into_iter().map(f64::from)))
+}
+
 #[derive(Clone, Copy)]
 enum Side {
     Inputs,

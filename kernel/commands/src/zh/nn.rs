@@ -4,6 +4,7 @@ use tunebook_nn::Error;
 use tunebook_nn::adapter::AdapterError;
 use tunebook_nn::adapter::Expected;
 use tunebook_nn::adapter::NeedsFullWeights;
+use tunebook_nn::adapter::Unblendable;
 use tunebook_nn::error::Damage;
 use tunebook_nn::error::few;
 use tunebook_nn::models::ConfigError;
@@ -154,6 +155,13 @@ impl Chinese for AdapterError {
                 path.display()
             ),
             Self::Other => format!("两个适配器训练的张量不同{REMEDY_ZH}请用 `adapter load` 加载另一个"),
+            Self::CannotBlend { name, what } => {
+                format!("适配器 `{name}` 无法合并：{}{REMEDY_ZH}请合并 LoRA、rsLoRA 或 PiSSA 适配器", what.zh())
+            }
+            Self::BlendRanks { module, ranks: [first, second] } => format!(
+                "各适配器在 `{module}` 的秩是 {first} 和 {second}，而这种 combination_type 要求因子的秩相同{REMEDY_ZH}\
+                 combination_type=cat 或 svd 不限秩"
+            ),
             Self::NoWeights { path } => format!("{} 中没有张量", path.display()),
             Self::NoAdapter { path } => {
                 format!("{} 中没有适配器：需要 adapter_config.json 和 adapter_model.safetensors", path.display())
@@ -224,6 +232,17 @@ impl Chinese for Expected {
             Self::Probability => "不小于 0 且小于 1 的数",
             Self::FalseWithDora => " false（与 use_dora 一起用时）",
             Self::Bool => " true 或 false",
+        }
+        .to_string()
+    }
+}
+
+impl Chinese for Unblendable {
+    fn zh(&self) -> String {
+        match self {
+            Self::OwnWeights => "它是模型自身的权重，没有 LoRA 因子",
+            Self::ModulesToSave => "除 LoRA 因子外，它还有整个模块的训练副本（additional_target），副本不能加权求和",
+            Self::Dora => "它是 DoRA，幅度向量不能加权求和",
         }
         .to_string()
     }

@@ -8,11 +8,13 @@ use serde_json::json;
 use tunebook_quote::message;
 use tunebook_quote::quote;
 
+use super::ModelShape;
 use super::error::AdapterError;
 use super::error::Expected;
 use super::frozen_parts::FrozenParts;
 use super::patterns::Patterns;
 use super::target::LoraTarget;
+use super::target::target_modules;
 use crate::error::Error;
 use crate::error::Result;
 use crate::models::TensorNames;
@@ -87,6 +89,14 @@ impl LoraConfig {
         let r = self.rank_of(module, names) as f64;
         let alpha = self.alpha_pattern.get(&[module, &names.published(module)]).unwrap_or(self.lora_alpha);
         alpha / if self.use_rslora { r.sqrt() } else { r }
+    }
+
+    /// Has the target mean the layers of these ids.
+    pub(super) fn retarget(&mut self, shape: &ModelShape, adapted: impl Fn(usize) -> bool) {
+        let ids: Vec<_> = (0..shape.linears.len()).filter(|id| adapted(*id)).collect();
+        if self.target.resolve(shape, self.frozen).ok() != Some(ids) {
+            self.target = LoraTarget::List(target_modules(shape, adapted));
+        }
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -33,6 +33,14 @@ pub enum AdapterError {
     WeightShape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("the two adapters do not train the same tensors{REMEDY}load the other one with `adapter load`")]
     Other,
+    #[error("adapter `{name}` cannot be blended: {what}{REMEDY}blend LoRA, rsLoRA or PiSSA adapters")]
+    CannotBlend { name: String, what: Unblendable },
+    #[error(
+        "the adapters have ranks {} and {} in `{module}`, but this combination_type adds up factors of one rank{REMEDY}\
+         combination_type=cat or svd takes any ranks",
+        .ranks[0], .ranks[1]
+    )]
+    BlendRanks { module: String, ranks: [usize; 2] },
     #[error("{path} contains no tensors")]
     NoWeights { path: PathBuf },
     #[error("there is no adapter in {path}: it needs the files adapter_config.json and adapter_model.safetensors")]
@@ -104,4 +112,18 @@ pub enum NeedsFullWeights {
     /// `freeze`, `full` and additional_target.
     #[error("training the model's own weights")]
     OwnWeights,
+}
+
+/// Why an adapter cannot be blended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unblendable {
+    /// Freeze and full tuning.
+    #[error("it consists of weights of the model, not of LoRA factors")]
+    OwnWeights,
+    #[error(
+        "beside its LoRA factors it has trained copies of whole modules (additional_target), which have no weighted sum"
+    )]
+    ModulesToSave,
+    #[error("it is a DoRA, and magnitudes have no weighted sum")]
+    Dora,
 }

@@ -6,6 +6,7 @@
 //! adapter off gives the base model. DoRA adds a vector of magnitudes. PiSSA keeps the A and B that it began with and
 //! subtracts their product. `export` rounds float32 to the checkpoint's dtype once.
 
+mod blend;
 mod config;
 mod copies;
 pub mod error;
@@ -29,11 +30,17 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::error::Result;
 use crate::models::TensorNames;
 
+pub use blend::Combination;
+pub use blend::MajoritySign;
+pub use blend::Pruning;
+pub use blend::Source;
+pub use blend::TaskMerge;
 pub use config::InitLoraWeights;
 pub use config::LoraConfig;
 pub use error::AdapterError;
 pub use error::Expected;
 pub use error::NeedsFullWeights;
+pub use error::Unblendable;
 pub use frozen_parts::FrozenParts;
 pub use frozen_parts::Part;
 pub use lora::Lora;

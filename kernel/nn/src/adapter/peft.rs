@@ -23,7 +23,6 @@ use super::config;
 use super::config::InitLoraWeights;
 use super::error::AdapterError;
 use super::lora::Piece;
-use super::target::LoraTarget;
 use super::target::target_modules;
 use super::trainable::modules_to_save;
 use crate::error::Error;
@@ -59,10 +58,7 @@ pub(super) fn load(folder: &Path, shape: &ModelShape) -> Result<Adapter> {
         halve(&mut config);
     }
     let mut adapter = file.adapter(&config, shape)?;
-    let adapted: Vec<_> = (0..shape.linears.len()).filter(|id| adapter.modules[*id].is_some()).collect();
-    if config.target.resolve(shape, config.frozen).ok() != Some(adapted) {
-        config.target = LoraTarget::List(target_modules(shape, |id| adapter.modules[id].is_some()));
-    }
+    config.retarget(shape, |id| adapter.modules[id].is_some());
     config.ensure_weight_tying &= adapter.tensor(shape.names.embedding).is_some() && shape.is_tied();
     adapter.config = Some(config);
     Ok(adapter)

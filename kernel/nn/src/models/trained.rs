@@ -8,12 +8,14 @@ use candle_core::Var;
 
 use crate::adapter::Adapter;
 use crate::adapter::AdapterError;
+use crate::adapter::Combination;
 use crate::adapter::FreezeConfig;
 use crate::adapter::FrozenParts;
 use crate::adapter::InitLoraWeights;
 use crate::adapter::LoraConfig;
 use crate::adapter::Magnitude;
 use crate::adapter::NeedsFullWeights;
+use crate::adapter::Source;
 use crate::adapter::TensorShape;
 use crate::adapter::trainable;
 use crate::error::Result;
@@ -58,6 +60,20 @@ impl VisionLanguageModel {
             adapter.put_tensor(tensor.name.clone(), self.copy(tensor)?);
         }
         adapter.to_device(&self.device)
+    }
+
+    /// A new adapter out of others of this model; see [`Adapter::blend`].
+    ///
+    /// # Errors
+    /// As [`Adapter::blend`].
+    pub fn blend(
+        &self,
+        sources: &[Source],
+        combination: Combination,
+        seed: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Adapter> {
+        Adapter::blend(sources, combination, &self.shape, seed, stop)?.to_device(&self.device)
     }
 
     /// Reads a LoRA folder, see [`Adapter::load`], or one of copies of the model's own tensors.
