@@ -33,6 +33,7 @@ fn every_example_works_in_both_languages() {
                 "save" => "set output_dir=saves/fresh\n",
                 "undo" => "train 6\n",
                 "redo" => "undo\n",
+                "blend" => "adapter load saves/creatures as old\n",
                 _ => "",
             };
             let script = format!("{BEFORE}{further}")

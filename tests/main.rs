@@ -10,6 +10,7 @@ mod bad_hub;
 mod bad_input;
 mod bad_samples;
 mod binary;
+mod blend;
 mod brought_adapters;
 mod changed_weights;
 mod chat;

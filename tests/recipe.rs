@@ -239,7 +239,7 @@ fn of_val_size_and_eval_dataset_the_one_that_is_said_last_counts() {
 }
 
 /// The outputs of a line as plain text, or what it failed with.
-fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn carry_out(host: &Host, line: &str) -> Result<Vec<String>, String> {
     follow(host.line(line))
 }
 

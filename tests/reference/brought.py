@@ -101,8 +101,8 @@ def own_head(weights):
     return weights | {"lm_head.weight": weights[EMBEDDING].roll(1, 0).contiguous()}
 
 
-def write_adapter(folder, config):
-    torch.manual_seed(20261129)
+def write_adapter(folder, config, seed=20261129, dtype=torch.bfloat16):
+    torch.manual_seed(seed)
     model = get_peft_model(load(TINY), config)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -118,9 +118,9 @@ def write_adapter(folder, config):
         if isinstance(value, list):
             value.sort()  # written from sets
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    # Half the size; what is computed is computed with the rounded values.
+    # In bfloat16 half the size; what is computed is computed with the rounded values.
     weights = load_file(folder / "adapter_model.safetensors")
-    weights = {name: tensor.bfloat16() for name, tensor in weights.items()}
+    weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

@@ -108,6 +108,9 @@ impl<'a> Cursor<'a> {
         if let Some((key, Some(typed))) = last.and_then(Word::option) {
             let begin = self.raw.find('=').map_or(0, |at| at + 1);
             let at_value = Self { start: self.start + begin, raw: &self.raw[begin..], typed, ..self };
+            if last.is_some_and(|word| parse::is_assignment(verb, word)) {
+                return at_value.terms();
+            }
             return at_value.value(verb, &key);
         }
         let words = self.given.iter().filter(|word| word.option().is_none());
@@ -183,8 +186,16 @@ impl<'a> Cursor<'a> {
                 named(settings::names().filter_map(help), typed)
             }
             Complete::DataSets(words) => return self.data_sets(words),
+            Complete::Terms => return self.terms(),
         };
         (start, found)
+    }
+
+    /// The names of adapters behind the last sign or weight.
+    fn terms(self) -> (usize, Vec<Candidate>) {
+        let behind = |text: &str| text.rfind(['=', '+', '-', '*']).map_or(0, |at| at + 1);
+        let names = self.snapshot.adapters.iter().map(|name| (name.as_str(), ""));
+        (self.start + behind(self.raw), named(names, &self.typed[behind(self.typed)..]))
     }
 
     /// The names of data sets behind the last comma, and in front of the first one `words` as well.

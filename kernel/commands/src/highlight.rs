@@ -43,8 +43,9 @@ pub fn parts(line: &str) -> Vec<(Range<usize>, Part)> {
         if in_text {
             break;
         }
-        let part =
-            if knows(&word.option().map(|(key, _)| key).unwrap_or_default()) { Part::Key } else { Part::UnknownKey };
+        let is_key = knows(&word.option().map(|(key, _)| key).unwrap_or_default())
+            || verb.is_some_and(|verb| parse::is_assignment(verb, word));
+        let part = if is_key { Part::Key } else { Part::UnknownKey };
         match word.option() {
             Some((_, Some(_))) => {
                 let value = word.span.start + raw.find('=').map_or(raw.len(), |at| at + 1);

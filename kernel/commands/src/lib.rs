@@ -31,6 +31,7 @@ pub mod text;
 mod training;
 mod verb;
 mod verbs;
+mod weighted_sum;
 mod words;
 mod zh;
 

@@ -106,6 +106,7 @@ pub(crate) fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'sta
     }
     let args = match verb.takes {
         Takes::Words(least, most) => words_and_options(verb, line, &split, rest, least..=most)?,
+        Takes::Assignment => words_and_options(verb, line, &split, rest, 1..=usize::MAX)?,
         Takes::Text => options_and_text(verb, line, &split, rest)?,
         Takes::Values => words_and_options(verb, line, &split, rest, 0..=0)?,
     };
@@ -158,6 +159,7 @@ fn words_and_options(
     while let Some(word) = rest.next() {
         match word.option() {
             None => args.words.push(word.text.clone()),
+            Some(_) if args.words.is_empty() && is_assignment(verb, word) => args.words.push(word.text.clone()),
             Some((key, Some(value))) => add_option(verb, &mut args, &key, value)?,
             Some((key, None)) => {
                 let value = rest.next().ok_or_else(|| Error::NoValue { key: quote(&key) })?;
@@ -272,6 +274,13 @@ fn add_option(verb: &'static Verb, args: &mut Args, key: &str, value: &str) -> R
     }
     args.settings.push((setting.name, value));
     Ok(())
+}
+
+/// Whether a word is the `NAME=EXPRESSION` that the verb takes, and no option nor one but for a slip.
+pub(crate) fn is_assignment(verb: &Verb, word: &Word) -> bool {
+    let Some((key, Some(value))) = word.option().filter(|_| verb.takes == Takes::Assignment) else { return false };
+    let is_sum = value.is_empty() || value.contains(['+', '-', '*']);
+    keys(verb).all(|name| name != key) && (is_sum || nearest(&key, keys(verb)).is_none())
 }
 
 /// Every key that `verb` takes, aliases included.

@@ -47,6 +47,8 @@ pub struct Verb {
 pub enum Takes {
     /// From a minimum to a maximum number of words.
     Words(usize, usize),
+    /// `NAME=EXPRESSION` in front of options, in one word or several.
+    Assignment,
     /// The rest of the line, verbatim.
     Text,
     /// Settings with several values each, which the verb tries.
@@ -74,6 +76,8 @@ pub enum Complete {
     /// Names of data sets, and some words.
     DataSets(&'static [&'static str]),
     Adapters,
+    /// Adapters of the session, behind what joins the terms of a sum.
+    Terms,
     /// Adapters of the session, `base`, and folders.
     AdaptersAndFolders,
     /// Names of settings and of verbs.

@@ -63,9 +63,7 @@ impl Adapters {
     /// # Errors
     /// The name that was asked for is taken.
     pub(crate) fn add(&mut self, name: Option<&str>, adapter: Adapter) -> Result<()> {
-        if let Some(name) = name {
-            self.check_free(name)?;
-        }
+        name.map_or(Ok(()), |name| self.check_free(name))?;
         let name = name.map_or_else(|| self.free_name(), str::to_string);
         self.push(LiveAdapter { name, adapter, run: Run::default(), parent: None });
         Ok(())
@@ -83,6 +81,12 @@ impl Adapters {
             Some(_) => Err(Error::AdapterExists { name: quote(name) }),
             None => Ok(()),
         }
+    }
+
+    /// # Errors
+    /// There is none of that name.
+    pub(crate) fn named(&self, name: &str) -> Result<&Adapter> {
+        Ok(&self.list[self.find(name)?].adapter)
     }
 
     fn push(&mut self, live: LiveAdapter) {

@@ -132,6 +132,10 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
             Output::Adapter(report) => value(adapter(report)),
             other => unexpected(&other),
         },
+        Request::Blend { sum } => match silently(format!("blend {sum}"), session)? {
+            Output::Adapter(report) => value(adapter(report)),
+            other => unexpected(&other),
+        },
         Request::Train { steps } => train(steps, session, cx)?,
         Request::History {} => value(session.history().iter().map(step).collect::<Vec<_>>()),
         Request::Evaluations {} => value(session.evaluations().iter().map(evaluation).collect::<Vec<_>>()),

@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod adapter;
+mod blend;
 mod branch;
 mod chat;
 mod clear;
@@ -54,6 +55,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &freeze::VERB,
     &full::VERB,
     &adapter::VERB,
+    &blend::VERB,
     &set::VERB,
     &show::VERB,
     &probe::VERB,

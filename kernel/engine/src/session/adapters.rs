@@ -1,8 +1,10 @@
-//! The adapters of a session: made, loaded, turned on and off.
+//! The adapters of a session: made, loaded, blended, turned on and off.
 
 use std::path::Path;
 
 use candle_core::Var;
+use tunebook_nn::adapter::Combination;
+use tunebook_nn::adapter::Source;
 use tunebook_quote::quote;
 
 use super::Session;
@@ -66,6 +68,30 @@ impl Session {
         let own = folder.file_name().map(|n| n.to_string_lossy().into_owned());
         let not_finite = finite::of_adapter(&adapter)?;
         self.adapters.add(name.or(own.as_deref()), adapter)?;
+        self.forget_origin();
+        Ok(AdapterReport { not_finite, ..self.active_report()? })
+    }
+
+    /// Makes an adapter out of others, each by its name and with its weight, and turns it on; see [`Adapter::blend`].
+    ///
+    /// # Errors
+    /// There is no adapter of a name; an adapter cannot be blended; it was cancelled.
+    pub fn blend(
+        &mut self,
+        name: &str,
+        sources: &[(String, f64)],
+        combination: Combination,
+        cx: &Context,
+    ) -> Result<AdapterReport> {
+        let net = &self.model()?.net;
+        self.adapters.check_free(name)?;
+        let source = |(name, weight): &(String, f64)| {
+            Ok(Source { name: name.clone(), adapter: self.adapters.named(name)?, weight: *weight })
+        };
+        let sources = sources.iter().map(source).collect::<Result<Vec<_>>>()?;
+        let adapter = net.blend(&sources, combination, self.settings.seed, &|| cx.is_cancelled())?;
+        let not_finite = finite::of_adapter(&adapter)?;
+        self.adapters.add(Some(name), adapter)?;
         self.forget_origin();
         Ok(AdapterReport { not_finite, ..self.active_report()? })
     }

@@ -52,6 +52,11 @@ impl Session {
         self.call(Request::Lora { name: name.to_string() })
     }
 
+    /// A new adapter as the weighted sum of others, turned on: `session().blend("mix=0.7*a+0.3*b combination_type=cat")`.
+    pub fn blend(&self, sum: &str) -> Result<Adapter> {
+        self.call(Request::Blend { sum: sum.to_string() })
+    }
+
     /// Every adapter of the session.
     pub fn adapters(&self) -> Result<Vec<Adapter>> {
         self.call(Request::Adapters {})
