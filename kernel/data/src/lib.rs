@@ -11,6 +11,7 @@
 //! must cut the patch size that `config.json` names, since the weights have that size.
 
 mod batch;
+mod boxes;
 mod choice;
 pub mod creatures;
 mod cutoff;
@@ -40,6 +41,7 @@ mod tokenizer;
 mod tools;
 
 pub use batch::{Position, Sampler};
+pub use boxes::{BoxScale, BoxSurvey, FoundBox, Sizes, convert_boxes, find_boxes, on_images};
 pub use choice::{ChoiceError, MixStrategy, mix, split};
 pub use cutoff::infer_seqlen;
 pub use dataset::{DatasetReader, Row};

@@ -122,7 +122,7 @@ mod tests {
 
     fn key(name: usize) -> PictureKey {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny");
-        let image = ImageRef { path: format!("{name}.png").into(), grid: Grid { t: 1, h: 2, w: 2 } };
+        let image = ImageRef { path: format!("{name}.png").into(), size: (28, 14), grid: Grid { t: 1, h: 2, w: 2 } };
         PictureKey::of(&image, &ImageProcessor::from_folder(&tiny).unwrap())
     }
 

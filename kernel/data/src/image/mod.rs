@@ -34,10 +34,12 @@ impl Grid {
     }
 }
 
-/// An image of an encoded sample: its path, and its grid when the sample was encoded.
+/// An image of an encoded sample: its path, and its size and grid when the sample was encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     pub path: PathBuf,
+    /// Width and height of the file, turned upright.
+    pub size: (u32, u32),
     pub grid: Grid,
 }
 

@@ -8,6 +8,7 @@ use super::file::{MOST_PIXELS, dimensions, read_picture};
 use super::patches::patches;
 use super::resize::{Resample, resize};
 use super::{Grid, ImageError, ImageRef, PictureError, PictureFault, Pixels};
+use crate::Sizes;
 
 /// LLaMA-Factory's default of `image_max_pixels`.
 pub const DEFAULT_IMAGE_MAX_PIXELS: usize = 768 * 768;
@@ -63,9 +64,16 @@ impl ImageProcessor {
     /// # Errors
     /// A file that is missing, cut off, or no picture.
     pub fn look(&self, path: &Path) -> Result<ImageRef, PictureError> {
-        let steps = self.resizes(dimensions(path)?, false).map_err(|fault| fault.of(path))?;
+        let size = dimensions(path)?;
+        let steps = self.resizes(size, false).map_err(|fault| fault.of(path))?;
         let (width, height) = steps.last;
-        Ok(ImageRef { path: path.to_owned(), grid: self.grid(width, height) })
+        Ok(ImageRef { path: path.to_owned(), size, grid: self.grid(width, height) })
+    }
+
+    /// The sizes of an image in the file and before the model.
+    pub fn sizes(&self, image: &ImageRef) -> Sizes {
+        let [width, height] = [image.grid.w, image.grid.h].map(|patches| (patches * self.patch_size) as u32);
+        Sizes { file: image.size, resized: (width, height) }
     }
 
     /// Reads an image as the model takes it.
