@@ -19,7 +19,7 @@ pub fn table(table: &Table) -> String {
     };
     let note = match table.note.as_str() {
         "" => String::new(),
-        note => format!("<p style=\"opacity:.7\">{}</p>", escape(note)),
+        note => format!("<p style=\"opacity:.7;white-space:pre-line\">{}</p>", escape(note)),
     };
     format!("<table>{title}<thead>{head}</thead><tbody>{body}</tbody></table>{note}")
 }
