@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_samples;
 mod binary;
 mod blend;
+mod boxes;
 mod brought_adapters;
 mod changed_weights;
 mod chat;

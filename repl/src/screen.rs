@@ -280,8 +280,9 @@ impl Drawing<'_> {
             View::Clear => screen.clear()?,
             View::Nothing
             | View::Stdout(_)
-            | View::Answer
+            | View::Answer(_)
             | View::DetailedAnswer(_)
+            | View::Prediction(_)
             | View::Report
             | View::Trained(_)
             | View::Table(_)

@@ -19,6 +19,7 @@ const fn noun(one: &'static str, many: &'static str, zh: &'static str) -> Noun {
 }
 
 pub const ANSWER: Noun = noun("answer", "answers", "个回答");
+pub const BOX: Noun = noun("box", "boxes", "个边界框");
 pub const FILE: Noun = noun("file", "files", "个文件");
 pub const LAYER: Noun = noun("layer", "layers", "层");
 pub const MICRO_BATCH: Noun = noun("micro-batch", "micro-batches", "个微批次");

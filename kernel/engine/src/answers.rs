@@ -5,7 +5,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_data::DecodeStream;
+use tunebook_data::ImageRef;
 
+use crate::boxes;
 use crate::conversation::RunContext;
 use crate::error::Result;
 use crate::event::Context;
@@ -42,6 +44,8 @@ pub struct Details {
 struct Growing<'a> {
     /// By which it is announced; none announces nothing.
     name: Option<String>,
+    /// The pictures of the conversation.
+    images: Vec<ImageRef>,
     pieces: DecodeStream<'a>,
     texts: TokenTexts<'a>,
     report: ChatReport,
@@ -59,10 +63,17 @@ impl<'a> Answers<'a> {
         self.list.len()
     }
 
-    /// One more answer, to a request whose id is the number of those before it.
-    pub(crate) fn ask(&mut self, name: Option<String>, request: Request<'a>, run: RunContext<'a>) {
+    /// One more answer, to a request with these pictures whose id is the number of those before it.
+    pub(crate) fn ask(
+        &mut self,
+        name: Option<String>,
+        request: Request<'a>,
+        images: Vec<ImageRef>,
+        run: RunContext<'a>,
+    ) {
         let report = ChatReport {
             text: String::new(),
+            pictures: Vec::new(),
             end: AnswerEnd::Interrupted,
             prompt_tokens: request.prompt.input_ids.len(),
             cached_tokens: 0,
@@ -77,7 +88,7 @@ impl<'a> Answers<'a> {
         };
         let tokenizer = &run.model.tokenizer;
         let (pieces, texts) = (tokenizer.decode_stream(true), TokenTexts::new(tokenizer));
-        self.list.push(Growing { name, pieces, texts, report, has_ended: false });
+        self.list.push(Growing { name, images, pieces, texts, report, has_ended: false });
         self.requests.push_back(request);
     }
 
@@ -89,8 +100,14 @@ impl<'a> Answers<'a> {
         self.announce();
         let cx = self.cx;
         Generator::new(run).run(prefix, &mut self, &|| cx.is_cancelled())?;
-        let answer = |answer: Growing| ComparedAnswer { name: answer.name.unwrap_or_default(), report: answer.report };
-        Ok(self.list.into_iter().map(answer).collect())
+        let own = boxes::own_scale(run.model.net.family);
+        let answer = |Growing { name, images, mut report, .. }: Growing| {
+            // Some marks of boxes are special tokens, which the text is without.
+            let marked = run.model.tokenizer.decode(&report.token_ids, false)?;
+            report.pictures = boxes::pictures([&marked, ""], &images, run.processor, own);
+            Ok(ComparedAnswer { name: name.unwrap_or_default(), report })
+        };
+        self.list.into_iter().map(answer).collect()
     }
 
     /// Begins to tell an answer with what is there of it.

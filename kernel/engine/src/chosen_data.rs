@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde::Serialize;
+use tunebook_data::BoxScale;
+use tunebook_data::BoxSurvey;
 use tunebook_data::DatasetInfo;
 use tunebook_data::DatasetReader;
 use tunebook_data::EncodeOptions;
@@ -12,16 +14,19 @@ use tunebook_data::Encoded;
 use tunebook_data::Encoder;
 use tunebook_data::HubDataset;
 use tunebook_data::IGNORE_INDEX;
+use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Row;
 use tunebook_data::Sampler;
 use tunebook_data::Skipped;
 use tunebook_data::Source;
+use tunebook_data::convert_boxes;
 use tunebook_data::mix;
 use tunebook_data::pack;
 use tunebook_data::split;
 use twox_hash::XxHash3_64;
 
+use crate::boxes;
 use crate::checkpoint::DataFingerprint;
 use crate::drafts::NGrams;
 use crate::error::Error;
@@ -107,13 +112,16 @@ impl ChosenData {
         if settings.val_size > 1e-6 && !settings.eval_dataset.is_empty() {
             return Err(Error::ValSizeAndEvalDataset);
         }
-        let rows = rows(names, settings, cx)?;
-        let eval_rows = rows_if_any(&settings.eval_dataset, settings, cx)?;
+        let encode = Encode { model, processor, settings, cx };
+        let (rows, boxes) = encode.read(names)?;
+        let (eval_rows, eval_boxes) = match &settings.eval_dataset[..] {
+            [] => Default::default(),
+            names => encode.read(names)?,
+        };
         let (train, held_out) = split(rows.len(), settings.val_size, settings.seed)?;
         let train_rows: Vec<_> = train.into_iter().map(|index| &rows[index]).collect();
         let eval: Vec<_> = held_out.into_iter().map(|index| &rows[index]).chain(&eval_rows).collect();
 
-        let encode = Encode { model, processor, settings, cx };
         let train = encode.rows(&train_rows, Task::Encoding)?;
         let system = system_prompt::shared(&train_rows, &train, settings, model);
         let eval = encode.rows(&eval, Task::EncodingEval)?;
@@ -124,7 +132,9 @@ impl ChosenData {
         let train = packed(train, settings);
         let eval: Vec<_> = eval.into_iter().flatten().collect();
         let counted = SkippedKind::count(&skipped);
-        let report = DataReport { system, ..report(names, &train, &eval, counted, processor, settings) };
+        let (written, own) = encode.scales();
+        let boxes = boxes::report(&boxes.with(eval_boxes), written, own);
+        let report = DataReport { system, boxes, ..report(names, &train, &eval, counted, processor, settings) };
         let fingerprint = DataFingerprint {
             names: names.to_vec(),
             samples: train.len(),
@@ -162,12 +172,21 @@ impl ChosenData {
             }
         }
         let patch = model.net.config.patch_size();
-        let pictures = sample.images.iter().map(|image| PictureReport {
+        let piece = |token: &TokenReport| match token.id == image_pad {
+            true => IMAGE_PLACEHOLDER.to_string(),
+            false => token.text.clone(),
+        };
+        let text: String = tokens.iter().map(piece).collect();
+        let boxes = boxes::drawn(&text, &sample.images, &model.processor, boxes::own_scale(model.net.family));
+        let pictures = sample.images.iter().zip(boxes).map(|(image, boxes)| PictureReport {
             path: image.path.clone(),
             grid_h: image.grid.h,
             grid_w: image.grid.w,
             patch,
             tokens: model.processor.tokens(image.grid),
+            width: image.size.0,
+            height: image.size.1,
+            boxes,
         });
         Ok(SampleReport {
             index,
@@ -191,9 +210,10 @@ pub(crate) fn read_samples(
     settings: &Settings,
     cx: &Context,
 ) -> Result<(Vec<Encoded>, Vec<Skipped>)> {
-    let rows = rows(names, settings, cx)?;
+    let encode = Encode { model, processor, settings, cx };
+    let (rows, _) = encode.read(names)?;
     let rows: Vec<_> = rows.iter().collect();
-    let encoded = Encode { model, processor, settings, cx }.rows(&rows, Task::EncodingEval)?;
+    let encoded = encode.rows(&rows, Task::EncodingEval)?;
     let skipped = in_order(encoded.iter());
     Ok((encoded.into_iter().flatten().collect(), skipped))
 }
@@ -239,10 +259,6 @@ fn download(dataset: &HubDataset, settings: &Settings, cx: &Context) -> Result<V
     hub::dataset(hub, id, part, settings, cx)
 }
 
-fn rows_if_any(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>> {
-    if names.is_empty() { Ok(Vec::new()) } else { rows(names, settings, cx) }
-}
-
 /// Where pictures go that lie inside a data set's file. They are named by their content, so that the folder can be
 /// deleted while no session runs.
 fn pictures_folder() -> Result<PathBuf> {
@@ -259,6 +275,20 @@ struct Encode<'a> {
 }
 
 impl Encode<'_> {
+    /// The rows of data sets with their boxes in the model's own scale, and what these were like.
+    fn read(&self, names: &[String]) -> Result<(Vec<Row>, BoxSurvey)> {
+        let mut rows = rows(names, self.settings, self.cx)?;
+        let (written, own) = self.scales();
+        let survey = convert_boxes(&mut rows, self.processor, written, own, &|| !self.cx.is_cancelled())?;
+        Ok((rows, survey))
+    }
+
+    /// The scale in which boxes are written, and the model's own.
+    fn scales(&self) -> (BoxScale, BoxScale) {
+        let own = boxes::own_scale(self.model.net.family);
+        (boxes::scale(self.settings.boxes, own), own)
+    }
+
     fn rows(&self, rows: &[&Row], task: Task) -> Result<Vec<std::result::Result<Encoded, Skipped>>> {
         let Self { model, processor, settings, cx } = self;
         let options = EncodeOptions {
@@ -341,6 +371,7 @@ fn report(
         system: None,
         skipped,
         tokens: Spread::of(samples.iter().map(|sample| sample.input_ids.len())),
+        boxes: None,
         supervised_tokens: Spread::of(samples.iter().map(|sample| sample.supervised_tokens())),
         picture_tokens: Spread::of(samples.iter().flat_map(|sample| sample.grids()).map(|grid| processor.tokens(grid))),
         truncated: samples.iter().filter(|sample| sample.truncated).count(),

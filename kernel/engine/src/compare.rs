@@ -34,9 +34,10 @@ pub(crate) fn compare<'a>(
     for Chosen { name, adapter, .. } in chosen {
         let adapter = adapter.as_ref();
         let of_adapter = RunContext { adapter, ..run };
-        let prompt = Conversation::default().prompt_for(question, of_adapter, features, &|| cx.is_cancelled())?;
+        let (prompt, images) =
+            Conversation::default().prompt_for(question, of_adapter, features, &|| cx.is_cancelled())?;
         let request = Request { id: answers.len(), prompt, choice: choice.clone(), adapter, alternatives: 0 };
-        answers.ask(Some(name.clone()), request, run);
+        answers.ask(Some(name.clone()), request, images, run);
     }
     let mut answers = answers.generate(&mut Prefix::default(), run)?;
     // After a stop: those that had not begun.

@@ -8,6 +8,7 @@ use candle_core::Tensor;
 use tunebook_data::IMAGE_PLACEHOLDER;
 use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
+use tunebook_data::ImageRef;
 use tunebook_data::Message;
 use tunebook_nn::adapter::Adapter;
 
@@ -101,7 +102,7 @@ impl Conversation {
             return Err(Error::NoPictures);
         }
         let stop = || cx.is_cancelled();
-        let prompt = self.prompt(question.system, (&messages, &images), run, features, &stop)?;
+        let (prompt, looked_at) = self.prompt(question.system, (&messages, &images), run, features, &stop)?;
         let mut answers = Answers::new(start, cx);
         for id in 0..n {
             // The first answer is the one of `n=1`.
@@ -109,7 +110,7 @@ impl Conversation {
             let choice = Choice::new(settings, &model.generation, seed);
             let alternatives = details.alternatives;
             let request = Request { id, prompt: prompt.clone(), choice, adapter, alternatives };
-            answers.ask((n > 1).then(|| (id + 1).to_string()), request, run);
+            answers.ask((n > 1).then(|| (id + 1).to_string()), request, looked_at.clone(), run);
         }
         let mut answers = answers.generate(&mut self.prefix, run)?;
         if details.regions {
@@ -126,14 +127,14 @@ impl Conversation {
         Ok(answers)
     }
 
-    /// What the model is to read for a question, after the turns so far.
+    /// What the model is to read for a question, after the turns so far, and the pictures in it.
     pub(crate) fn prompt_for(
         &mut self,
         question: Question,
         run: RunContext,
         features: &mut Features,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Prompt> {
+    ) -> Result<(Prompt, Vec<ImageRef>)> {
         let (messages, images) = self.with(question);
         self.prompt(question.system, (&messages, &images), run, features, stop)
     }
@@ -153,7 +154,7 @@ impl Conversation {
         run: RunContext,
         features: &mut Features,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Prompt> {
+    ) -> Result<(Prompt, Vec<ImageRef>)> {
         let RunContext { model, adapter, processor, settings, .. } = run;
         let of = adapter.filter(|adapter| adapter.changes_pictures()).map(fingerprint).transpose()?;
         if of != self.pictures_of {
@@ -177,6 +178,7 @@ impl Conversation {
             in_order.push(picture);
         }
         self.pictures = pictures;
-        Ok(Prompt { input_ids: slots.ids, features: in_order, grids: images.iter().map(grid_thw).collect() })
+        let grids = images.iter().map(grid_thw).collect();
+        Ok((Prompt { input_ids: slots.ids, features: in_order, grids }, images))
     }
 }

@@ -8,6 +8,7 @@ mod adapters;
 pub mod advice;
 mod answers;
 mod bad_sample;
+mod boxes;
 mod cgroup;
 mod checkpoint;
 mod chosen_data;

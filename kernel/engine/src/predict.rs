@@ -17,6 +17,7 @@ use tunebook_data::Encoded;
 use crate::adapters::Chosen;
 use crate::bad_sample::BadSamples;
 use crate::bad_sample::of_sample;
+use crate::boxes;
 use crate::conversation::RunContext;
 use crate::error::Error;
 use crate::error::Result;
@@ -37,6 +38,7 @@ use crate::pictures::Features;
 use crate::pictures::grid_thw;
 use crate::prefix::Prefix;
 use crate::report::AnswerEnd;
+use crate::report::DrawnPicture;
 use crate::report::PredictReport;
 use crate::report::Prediction;
 
@@ -207,9 +209,11 @@ impl Predictions<'_> {
                 Some(_) => next.remove(),
             };
             let text = self.run.model.tokenizer.decode(&tokens, true)?;
-            let (prompt, label) = prompt_and_label(&self.samples[index], self.run)?;
+            let sample = &self.samples[index];
+            let (prompt, label) = prompt_and_label(sample, self.run)?;
+            let pictures = pictures(sample, &tokens, self.run)?;
             let (total, scores) = (self.samples.len(), Scores::new(&text, &label));
-            let prediction = Prediction { index, total, scores, prompt, predict: text, label };
+            let prediction = Prediction { index, total, scores, prompt, predict: text, label, pictures };
             if let Some(file) = &mut self.file {
                 file.append(&prediction)?;
             }
@@ -240,6 +244,14 @@ fn prompt_and_label(sample: &Encoded, run: RunContext) -> Result<(String, String
     let (prompt, label) = sample.input_ids.split_at(sample.answer_start);
     let tokenizer = &run.model.tokenizer;
     Ok((tokenizer.decode(prompt, false)?, tokenizer.decode(label, true)?))
+}
+
+/// The boxes of an answer and of the label, some of whose marks are special tokens.
+fn pictures(sample: &Encoded, answer: &[u32], run: RunContext) -> Result<Vec<DrawnPicture>> {
+    let label = &sample.input_ids[sample.answer_start..];
+    let [answer, label] = [answer, label].map(|tokens| run.model.tokenizer.decode(tokens, false));
+    let own = boxes::own_scale(run.model.net.family);
+    Ok(boxes::pictures([&answer?, &label?], &sample.images, run.processor, own))
 }
 
 /// `generated_predictions.jsonl`, a line for each prediction.

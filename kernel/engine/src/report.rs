@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use tunebook_data::BoxScale;
 use tunebook_data::Skipped;
 
 use crate::chosen_data::Split;
@@ -74,7 +75,51 @@ pub struct DataReport {
     pub picture_tokens: Spread,
     /// Samples that `cutoff_len` has truncated.
     pub truncated: usize,
+    /// Of the boxes, where there are some.
+    pub boxes: Option<Box<BoxReport>>,
     pub steps_per_epoch: usize,
+}
+
+/// The boxes of samples, as they were written.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoxReport {
+    pub boxes: usize,
+    /// Samples that have some.
+    pub samples: usize,
+    /// In which scale they are taken to be written.
+    pub written: BoxScale,
+    /// In which the model reads them.
+    pub read: BoxScale,
+    /// Boxes that are outside of their pictures in the scale `written`, and the first sample with one.
+    pub outside: usize,
+    pub first_outside: Option<String>,
+    /// Boxes whose second corner is not right of and below the first.
+    pub reversed: usize,
+    pub first_reversed: Option<String>,
+    /// The scales in which all boxes would be within their pictures.
+    pub fitting: Vec<BoxScale>,
+}
+
+/// A box on a picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DrawnBox {
+    pub label: Option<String>,
+    /// x1, y1, x2, y2 in pixels of the picture's file, turned upright.
+    pub corners: [i64; 4],
+}
+
+/// A picture with boxes on it.
+#[derive(Clone, Debug, Serialize)]
+pub struct DrawnPicture {
+    #[serde(serialize_with = "serialize::path")]
+    pub path: PathBuf,
+    /// Pixels of the file, turned upright.
+    pub width: u32,
+    pub height: u32,
+    /// Those of an answer.
+    pub boxes: Vec<DrawnBox>,
+    /// Those of the label.
+    pub expected: Vec<DrawnBox>,
 }
 
 /// The system prompt that the model is asked with.
@@ -179,6 +224,11 @@ pub struct PictureReport {
     pub grid_w: usize,
     pub patch: usize,
     pub tokens: usize,
+    /// Pixels of the file, turned upright.
+    pub width: u32,
+    pub height: u32,
+    /// What the sample's text says is on it.
+    pub boxes: Vec<DrawnBox>,
 }
 
 /// Samples by their loss, the worst first.
@@ -409,6 +459,8 @@ pub enum AnswerEnd {
 #[derive(Clone, Debug, Serialize)]
 pub struct ChatReport {
     pub text: String,
+    /// The pictures on which the answer has boxes.
+    pub pictures: Vec<DrawnPicture>,
     pub end: AnswerEnd,
     pub prompt_tokens: usize,
     /// Tokens at the start of the prompt that had been read in earlier turns.
@@ -493,6 +545,8 @@ pub struct Prediction {
     pub predict: String,
     /// The expected answer.
     pub label: String,
+    /// The pictures on which one of the two has boxes.
+    pub pictures: Vec<DrawnPicture>,
     pub scores: Scores,
 }
 

@@ -66,12 +66,27 @@ pub(crate) fn bundle(output: &Output, lang: Lang) -> Value {
         View::Probes(Probes { probes, records, .. }) => {
             data["text/html"] = json!(html::probes(probes, records, lang));
         }
-        View::DetailedAnswer(report) => data["text/html"] = json!(html::answer(report, lang)),
+        View::DetailedAnswer(report) => {
+            data["text/html"] = json!(html::answer(report, lang) + &html::boxed(&report.pictures, lang))
+        }
         View::Worst(report) => data["text/html"] = json!(html::worst(report, lang)),
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
         View::Table(table) => data["text/html"] = json!(html::table(&table)),
+        View::Prediction(pictures) if !pictures.is_empty() => {
+            let said = html::preformatted(&text(output, lang));
+            data["text/html"] = json!(said + &html::boxed(pictures, lang));
+        }
+        View::Answer(pictures) if !pictures.is_empty() => {
+            // What there is to say was streamed.
+            let names: Vec<_> = pictures.iter().map(|picture| picture.path.display().to_string()).collect();
+            let names = names.join(", ");
+            let names = colourless(&names);
+            data["text/plain"] = json!(localized!(lang, "image {names}, with boxes", "图片 {names}，带边界框"));
+            data["text/html"] = json!(html::boxed(pictures, lang));
+        }
         // Text alone.
-        View::Stdout(_) | View::Stderr(_) | View::Log | View::Answer | View::Report | View::Trained(_) => {}
+        View::Answer(_) | View::Prediction(_) => {}
+        View::Stdout(_) | View::Stderr(_) | View::Log | View::Report | View::Trained(_) => {}
         View::Nothing | View::Clear | View::Conversation | View::Quit => {}
     }
     data

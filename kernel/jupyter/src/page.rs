@@ -124,9 +124,12 @@ impl Page {
             View::Stdout(text) => self.stream(Stream::Stdout, &format!("{text}\n")),
             View::Stderr(line) => self.note(line),
             // The answer itself was streamed.
-            View::Answer => {
+            View::Answer(pictures) => {
                 let said = self.last_text.clone().unwrap_or_default();
                 self.stream(Stream::Stdout, &format!("\n{said}\n"));
+                if !pictures.is_empty() {
+                    self.display(&output);
+                }
             }
             View::Clear => {
                 self.pending = None;
@@ -155,6 +158,7 @@ impl Page {
                 self.pending = Some(output);
             }
             View::Report
+            | View::Prediction(_)
             | View::Table(_)
             | View::Sample(_)
             | View::Worst(_)

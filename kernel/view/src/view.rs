@@ -13,6 +13,7 @@ use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
+use tunebook_engine::report::DrawnPicture;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TrainReport;
 use tunebook_engine::report::WorstReport;
@@ -28,10 +29,12 @@ pub enum View<'a> {
     Stderr(&'a str),
     /// A line of a training's log, which its progress display shows too.
     Log,
-    /// How an answer came about, whose text was streamed.
-    Answer,
+    /// How an answer came about, whose text was streamed, and the pictures on which it has boxes.
+    Answer(&'a [DrawnPicture]),
     /// The same with more about the answer than its text.
     DetailedAnswer(&'a ChatReport),
+    /// An answer beside the one that was expected, and the pictures on which one of them has boxes.
+    Prediction(&'a [DrawnPicture]),
     /// Sentences.
     Report,
     /// The end of a training, which its progress display shows too.
@@ -74,15 +77,17 @@ impl<'a> View<'a> {
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
-            Output::Answer(report) if report.tokens.is_empty() && report.regions.is_empty() => Self::Answer,
+            Output::Answer(report) if report.tokens.is_empty() && report.regions.is_empty() => {
+                Self::Answer(&report.pictures)
+            }
             Output::Answer(report) => Self::DetailedAnswer(report),
+            Output::Prediction(report) => Self::Prediction(&report.pictures),
             Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
             }
             Output::Loaded(_)
             | Output::Adapter(_)
             | Output::Resumed(_)
-            | Output::Prediction(_)
             | Output::Saved(_)
             | Output::Exported(_)
             | Output::Undone(_)

@@ -20,6 +20,7 @@ use crate::quantities::STEP;
 use crate::quantities::TOKEN;
 use crate::quantities::count;
 use crate::quantities::thousands;
+use crate::text::boxes;
 use crate::text::notes::system_text;
 use crate::text::table::draw_table;
 use crate::text::table::lines;
@@ -52,6 +53,7 @@ pub(super) fn data_table(report: &DataReport, lang: Lang) -> Table {
         let samples = count(report.truncated, SAMPLE, lang);
         note += &localized!(lang, "; {samples} truncated to cutoff_len", "；{samples}被截断到 cutoff_len");
     }
+    note += &report.boxes.as_ref().map(|report| boxes::found(report, lang)).unwrap_or_default();
     if let Some(system) = &report.system {
         let system = system_text(system, lang);
         note += &localized!(lang, "\nsystem prompt of all samples: {system}", "\n所有样本的系统提示词：{system}");
@@ -104,6 +106,14 @@ pub(super) fn sample(report: &SampleReport, page: Page) -> String {
     for picture in &report.pictures {
         let (path, patches) = (picture.path.display(), patches(picture, lang));
         text += &localized!(lang, "image {path}: {patches}\n", "图片 {path}：{patches}\n");
+        if !picture.boxes.is_empty() {
+            let (boxes, width, height) = (boxes::listed(&picture.boxes, lang), picture.width, picture.height);
+            text += &localized!(
+                lang,
+                "boxes in the {width} × {height} pixels of the file: {boxes}\n",
+                "边界框（按原图的 {width} × {height} 像素）：{boxes}\n"
+            );
+        }
     }
     for run in report.tokens.chunk_by(|a, b| a.supervised == b.supervised) {
         let written: String = run

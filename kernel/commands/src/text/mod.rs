@@ -3,6 +3,7 @@
 mod adapter;
 mod advice;
 mod answer;
+mod boxes;
 mod chart;
 mod data;
 mod jobs;
@@ -149,9 +150,11 @@ pub fn table(output: &Output, lang: Lang) -> Option<Table> {
     }
 }
 
-/// How an answer came about, and what was asked of it beside its text.
+/// How an answer came about, its boxes, and what was asked of it beside its text.
 fn answered(report: &ChatReport, page: Page) -> String {
-    let mut parts = vec![page.faint(&answer(report, page.lang))];
+    let boxes = boxes::on_pictures(&report.pictures, page.lang);
+    let mut parts: Vec<_> = boxes.iter().map(|line| lines(line, page)).collect();
+    parts.push(page.faint(&answer(report, page.lang)));
     if !report.tokens.is_empty() {
         parts.push(tokens::alternatives(&report.tokens, page));
     }

@@ -27,6 +27,7 @@ use crate::quantities::count;
 use crate::quantities::seconds;
 use crate::quantities::size;
 use crate::text::answer;
+use crate::text::boxes;
 
 /// Answers stand side by side if each has so many columns.
 const NARROWEST: usize = 36;
@@ -64,7 +65,10 @@ pub(super) fn prediction(report: &Prediction, page: Page) -> String {
         let lines = text.trim_end().lines().map(|line| wrap(&format!("{:indent$}{line}", ""), indent, page.width));
         format!("  {} {}", padded(name, indent - 3), lines.collect::<Vec<_>>().join("\n").trim_start())
     };
-    [page.faint(&head), block(names[0], &report.predict), block(names[1], &report.label)].join("\n")
+    let boxes = boxes::on_pictures(&report.pictures, page.lang);
+    let boxes = boxes.iter().map(|line| wrap(&format!("  {line}"), 2, page.width));
+    let shown = [page.faint(&head), block(names[0], &report.predict), block(names[1], &report.label)];
+    shown.into_iter().chain(boxes).collect::<Vec<_>>().join("\n")
 }
 
 /// The mean scores.
@@ -126,7 +130,19 @@ pub(super) fn ends(report: &CompareReport, page: Page) -> String {
         page.faint(&format!("{}  {}", answer.name, answer::answer(&answer.report, page.lang)))
     };
     let lines: Vec<_> = report.answers.iter().map(end).collect();
-    lines.join("\n") + &left_out(report, page)
+    lines.join("\n") + &on_pictures(report, page) + &left_out(report, page)
+}
+
+/// The boxes of each answer.
+fn on_pictures(report: &CompareReport, page: Page) -> String {
+    let of_answer = |answer: &ComparedAnswer| {
+        let lines = boxes::on_pictures(&answer.report.pictures, page.lang);
+        lines
+            .into_iter()
+            .map(|line| format!("\n{}", wrap(&format!("{}  {line}", answer.name), 2, page.width)))
+            .collect::<String>()
+    };
+    report.answers.iter().map(of_answer).collect()
 }
 
 fn left_out(report: &CompareReport, page: Page) -> String {
@@ -165,7 +181,7 @@ pub(super) fn compared(report: &CompareReport, page: Page) -> String {
             answers.zip(&ends).map(block).collect::<Vec<_>>().join("\n")
         }
     };
-    drawn + &left_out(report, page)
+    drawn + &on_pictures(report, page) + &left_out(report, page)
 }
 
 /// Where the merged model is.

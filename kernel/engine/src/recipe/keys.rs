@@ -419,7 +419,7 @@ pub(super) const GENERATION: &[(&str, &str)] = &[
 ];
 
 /// Settings of ours that LLaMA-Factory has not.
-pub(super) const OWN: &[&str] = &["device", "dtype", "hub", "memory", "on_bad_sample", "probe_steps"];
+pub(super) const OWN: &[&str] = &["boxes", "device", "dtype", "hub", "memory", "on_bad_sample", "probe_steps"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
 pub(super) const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];

@@ -59,6 +59,18 @@ choice! {
 }
 
 choice! {
+    /// In which scale the boxes of data are written.
+    Boxes {
+        /// The model's own.
+        Model = "model",
+        Pixels = "pixels" | "real",
+        Resized = "resized",
+        Norm1000 = "norm1000" | "thousandths",
+        Norm1 = "norm1",
+    }
+}
+
+choice! {
     /// How several data sets become one.
     MixStrategy {
         Concat = "concat",

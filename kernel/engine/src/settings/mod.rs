@@ -14,6 +14,7 @@ use tunebook_nn::adapter::LoraTarget;
 use tunebook_quote::quote;
 pub(crate) use value::Value;
 
+pub use choice::Boxes;
 pub use choice::Device;
 pub use choice::Dtype;
 pub use choice::EvalStrategy;
@@ -146,6 +147,9 @@ settings! {
         /// Datasets to evaluate on, instead of a part of the training data (val_size).
         /// 验证数据集：用它评估，代替 val_size 划分出的验证集。
         eval_dataset: Vec<String> = Vec::new();
+        /// Scale of the boxes (bbox_2d, <|box_start|>) in the data, which are brought into the model's own: pixels of the file, resized (pixels of the image as the model sees it), norm1000 (0 to 1000), norm1 (0 to 1), or model: as they are.
+        /// 数据中边界框（bbox_2d、<|box_start|>）的坐标尺度，读取时换算成模型自己的：pixels 原图像素，resized 模型所见（缩放后）图片的像素，norm1000 千分位，norm1 归一化到 0~1，model 不换算。
+        boxes: Boxes = Boxes::Model;
         /// Packs several samples into one sequence of cutoff_len tokens; they do not attend to each other.
         /// 序列打包：把多个样本装进一个长度为 cutoff_len 的序列；样本之间互不可见。
         packing: bool = false;

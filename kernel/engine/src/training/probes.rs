@@ -132,7 +132,7 @@ fn ask<'a>(
                 let (question, problem) = (probe.question.clone(), error.to_string());
                 cx.emit(Event::Note(Note::ProbeLeftOut { question, problem }));
             }
-            Ok(prompt) => {
+            Ok((prompt, _)) => {
                 let choice = Choice::new(settings, &model.generation, settings.seed);
                 let request =
                     Request { id: answering.answers.len(), prompt, choice, adapter: Some(adapter), alternatives: 0 };

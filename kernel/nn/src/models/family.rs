@@ -17,6 +17,15 @@ use crate::error::Result;
 use crate::layers::Loader;
 use crate::layers::TextConfig;
 
+/// What the coordinates of boxes count, in what a family's models write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinates {
+    /// Pixels of the picture as the vision tower reads it.
+    ResizedPixels,
+    /// Thousandths of the picture's width and height.
+    Thousandths,
+}
+
 /// A family of models.
 #[derive(Debug)]
 pub struct Family {
@@ -29,6 +38,8 @@ pub struct Family {
     pub template: &'static str,
     /// That of those which think before they answer, where there are some.
     pub thinking_template: Option<&'static str>,
+    /// In which its models were trained to write boxes.
+    pub coordinates: Coordinates,
     /// Reads config.json.
     pub(crate) config: fn(&Value) -> Parsed<Box<dyn ModelConfig>>,
 }

@@ -51,6 +51,7 @@ use crate::quantize::QuantizationBit;
 
 pub use config_error::ConfigError;
 pub use config_error::Parsed;
+pub use family::Coordinates;
 pub use family::FAMILIES;
 pub use family::Family;
 pub use family::ModelConfig;

@@ -21,7 +21,7 @@ choice! {
         /// Answer: [`Adapter`](crate::Adapter).
         Lora { name: String } = 7,
         /// What stands behind `blend` on a line. Answer: [`Adapter`](crate::Adapter).
-        Blend { sum: String } = 25,
+        Blend { sum: String } = 31,
         /// Answer: [`Trained`](crate::Trained).
         Train { steps: Option<usize> } = 8,
         /// Answer: a list of [`Step`](crate::Step).

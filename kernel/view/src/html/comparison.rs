@@ -4,6 +4,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
+use super::boxes::boxed;
 use super::escape::escape;
 use super::picture::picture;
 
@@ -16,10 +17,15 @@ pub fn comparison(report: &CompareReport, lang: Lang) -> String {
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
     let texts =
         row("td", "white-space:pre-wrap", &mut answers().map(|answer| answer.report.text.trim_end().to_string()));
+    let drawn: Vec<_> = answers().map(|answer| answer.report.pictures.as_slice()).collect();
+    let boxes: String =
+        drawn.iter().map(|pictures| format!("<td style=\"{LEFT}\">{}</td>", boxed(pictures, lang))).collect();
+    let boxes =
+        if drawn.iter().all(|pictures| pictures.is_empty()) { String::new() } else { format!("<tr>{boxes}</tr>") };
     let ends = row("td", "opacity:.7", &mut answers().map(|answer| text::answer(&answer.report, lang)));
     format!(
         "<div><div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div><p>{}</p>\
-         <table><thead>{names}</thead><tbody>{texts}{ends}</tbody></table></div>",
+         <table><thead>{names}</thead><tbody>{texts}{boxes}{ends}</tbody></table></div>",
         escape(&report.question)
     )
 }
@@ -56,6 +62,7 @@ mod tests {
             name: name.to_string(),
             report: ChatReport {
                 text: text.to_string(),
+                pictures: Vec::new(),
                 end: AnswerEnd::EndOfTurn,
                 prompt_tokens: 9,
                 cached_tokens: 0,

@@ -1,5 +1,10 @@
 //! Text inside HTML.
 
+/// Text in lines and columns as they are.
+pub fn preformatted(text: &str) -> String {
+    format!("<pre style=\"font-family:var(--jp-code-font-family, monospace)\">{}</pre>", escape(text))
+}
+
 /// `text` with what HTML would read as markup escaped; it may also stand in an attribute between double quotes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

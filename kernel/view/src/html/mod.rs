@@ -2,6 +2,7 @@
 //! its colours. Whatever comes from data or a model is escaped.
 
 mod answer;
+mod boxes;
 mod comparison;
 mod curve;
 mod escape;
@@ -17,9 +18,11 @@ mod tokens;
 mod worst;
 
 pub use answer::answer;
+pub use boxes::boxed;
 pub use comparison::answers;
 pub use comparison::comparison;
 pub use curve::curve;
+pub use escape::preformatted;
 pub use overlay::overlay;
 pub use picture::picture;
 pub use probes::probes;

@@ -2,7 +2,6 @@
 //! coloured by how likely it is.
 
 use tunebook_commands::Lang;
-use tunebook_commands::localized;
 use tunebook_commands::text::patches;
 use tunebook_commands::text::sample_counts;
 use tunebook_commands::text::sample_title;
@@ -12,8 +11,9 @@ use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
+use super::boxes::overlay;
+use super::boxes::under;
 use super::escape::escape;
-use super::picture::jpeg;
 use super::tokens::legend;
 use super::tokens::tokens;
 
@@ -68,27 +68,25 @@ fn picture(report: &PictureReport, lang: Lang) -> String {
     let merge = ((report.grid_w * report.grid_h) as f64 / report.tokens.max(1) as f64).sqrt();
     let cell = merge * report.patch as f64 * scale;
     let caption = patches(report, lang);
-    let name = escape(&report.path.display().to_string());
-    let Some(data) = jpeg(&report.path, |_| (shown_w as u32, shown_h as u32)) else {
-        let gone = localized!(lang, "{name} cannot be found", "找不到 {name}");
-        return format!("<figure style=\"margin:0\">{gone}<figcaption>{caption}</figcaption></figure>");
-    };
     let line = format!(
         "transparent 0 {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
         cell - 1.5,
         cell - 1.0
     );
-    format!(
-        "<figure style=\"margin:0\"><div style=\"position:relative;width:{shown_w:.0}px;height:{shown_h:.0}px\">\
-         <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\" style=\"width:100%;height:100%\"/>\
-         <div style=\"position:absolute;inset:0;background-image:repeating-linear-gradient(90deg, {line}), \
-         repeating-linear-gradient(180deg, {line})\"></div></div>\
-         <figcaption style=\"opacity:.7\">{caption}</figcaption></figure>"
-    )
+    let grid = format!(
+        "<div style=\"position:absolute;inset:0;background-image:repeating-linear-gradient(90deg, {line}), \
+         repeating-linear-gradient(180deg, {line})\"></div>"
+    );
+    let shown = [shown_w, shown_h];
+    let over = grid + &overlay(report.width, report.height, shown.map(f64::round), &[(&report.boxes, "")]);
+    let picture = under(&report.path, shown, &over, lang);
+    format!("<figure style=\"margin:0\">{picture}<figcaption style=\"opacity:.7\">{caption}</figcaption></figure>")
 }
 
 #[cfg(test)]
 mod tests {
+    use tunebook_engine::report::DrawnBox;
+
     use super::*;
 
     #[test]
@@ -97,7 +95,16 @@ mod tests {
         let path = folder.path().join("a.png");
         image::RgbImage::new(56, 28).save(&path).unwrap();
         let token = |text: &str, supervised, count| TokenReport { id: 7, text: text.to_string(), supervised, count };
-        let picture = PictureReport { path, grid_h: 2, grid_w: 4, patch: 14, tokens: 2 };
+        let picture = PictureReport {
+            path,
+            grid_h: 2,
+            grid_w: 4,
+            patch: 14,
+            tokens: 2,
+            width: 112,
+            height: 56,
+            boxes: vec![DrawnBox { label: Some("eye".to_string()), corners: [20, 10, 60, 50] }],
+        };
         let gone = PictureReport { path: folder.path().join("b.png"), ..picture.clone() };
         let html = sample(
             &SampleReport {
@@ -115,6 +122,10 @@ mod tests {
         assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));
         assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png cannot be found"));
         assert!(html.contains("<p>default: mean loss 0.0000, sum 0.0000</p>"), "{html}");
+        // Half as large as in the file.
+        assert!(
+            html.contains("<rect x=\"10.0\" y=\"5.0\" width=\"20.0\" height=\"20.0\"") && html.contains(">eye</text>")
+        );
         assert!(html.contains("3 tokens") && html.contains(">1 supervised<"));
     }
 }

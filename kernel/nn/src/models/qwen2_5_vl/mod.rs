@@ -7,6 +7,7 @@
 
 pub mod config;
 
+use super::Coordinates;
 use super::Family;
 use super::TensorNames;
 
@@ -16,6 +17,7 @@ pub static FAMILY: Family = Family {
     names: NAMES,
     template: "qwen2_vl",
     thinking_template: None,
+    coordinates: Coordinates::ResizedPixels,
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
 

@@ -5,6 +5,7 @@
 
 pub mod config;
 
+use super::Coordinates;
 use super::Family;
 use super::qwen2_5_vl;
 
@@ -15,5 +16,6 @@ pub static FAMILY: Family = Family {
     names: qwen2_5_vl::NAMES,
     template: "qwen2_vl",
     thinking_template: None,
+    coordinates: Coordinates::Thousandths,
     config: |root| Ok(Box::new(config::parse(root)?)),
 };

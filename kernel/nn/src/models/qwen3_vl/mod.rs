@@ -6,6 +6,7 @@
 
 pub mod config;
 
+use super::Coordinates;
 use super::Family;
 use super::TensorNames;
 
@@ -24,5 +25,6 @@ pub static FAMILY: Family = Family {
     },
     template: "qwen3_vl_nothink",
     thinking_template: Some("qwen3_vl"),
+    coordinates: Coordinates::Thousandths,
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
