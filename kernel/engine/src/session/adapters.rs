@@ -72,7 +72,8 @@ impl Session {
         Ok(AdapterReport { not_finite, ..self.active_report()? })
     }
 
-    /// Makes an adapter out of others, each by its name and with its weight, and turns it on; see [`Adapter::blend`].
+    /// Makes an adapter out of others, each by its name and with its weight, and turns it on; see
+    /// [`VisionLanguageModel::blend`](tunebook_nn::VisionLanguageModel::blend).
     ///
     /// # Errors
     /// There is no adapter of a name; an adapter cannot be blended; it was cancelled.
