@@ -68,8 +68,8 @@ fn fitting(scales: &[BoxScale], lang: Lang) -> String {
         localized!(lang, "boxes={value} ({name})", "boxes={value}（{name}）")
     };
     let scales: Vec<_> = scales.iter().map(one).collect();
-    let scales = scales.join(localized(" or ", " 或 ").in_lang(lang));
-    localized!(lang, "; all would lie within it with {scales}", "；设 {scales} 则全部在图片内")
+    let scales = scales.join(localized(" or ", "或 ").in_lang(lang));
+    localized!(lang, "; all would lie within it with {scales}", "；设 {scales}则全部在图片内")
 }
 
 /// The value of the setting `boxes` that means a scale.
