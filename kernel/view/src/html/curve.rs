@@ -123,13 +123,15 @@ impl Scale {
         svg
     }
 
-    /// Three to six round values.
+    /// Four to ten round values: multiples of the largest step that gives so many.
     fn marks(&self) -> Vec<f64> {
-        let rough = (self.high - self.low) / 4.0;
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough).unwrap_or(power);
-        let first = (self.low / step).ceil();
-        (0..8).map(|i| (first + f64::from(i)) * step).take_while(|mark| *mark <= self.high).collect()
+        let power = 10f64.powf((self.high - self.low).log10().floor());
+        let marks = |step: f64| -> Vec<f64> {
+            let first = (self.low / step).ceil();
+            (0..20).map(|i| (first + f64::from(i)) * step).take_while(|mark| *mark <= self.high).collect()
+        };
+        let steps = [1.0, 0.5, 0.2, 0.1].map(|part| part * power);
+        steps.into_iter().map(marks).find(|marks| marks.len() >= 4).unwrap_or_default()
     }
 
     pub(super) fn points(&self, steps: &[f64], values: &[f64]) -> String {
@@ -160,6 +162,17 @@ mod tests {
         let svg = curve("loss", &[1.0, 2.0, 3.0], &[3.0, 2.5, 1.0], &[], &[]);
         assert!(svg.contains("points=\"58.0,18.0 304.0,62.5 550.0,196.0\""), "{svg}");
         assert!(svg.contains(">step 3<") && svg.contains(">1.5<"), "{svg}");
+    }
+
+    #[test]
+    fn an_axis_has_four_to_ten_marks() {
+        for (low, high) in
+            [(0.005, 8.3), (4.4, 6.9), (0.0, 1.0), (0.9999, 1.0001), (1e-5, 9.9e-5), (-3.0, 17.0), (99.0, 119.9)]
+        {
+            let marks = Scale { first: 0.0, last: 1.0, low, high }.marks();
+            assert!((4..=10).contains(&marks.len()), "{low} to {high}: {marks:?}");
+            assert!(marks.iter().all(|mark| (low..=high).contains(mark)), "{low} to {high}: {marks:?}");
+        }
     }
 
     #[test]
