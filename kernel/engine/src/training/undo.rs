@@ -260,10 +260,10 @@ impl Run {
         inputs.dropped.clone_from(&followed.dropped);
         let (first, total) = (self.step(), last - self.step());
         let progress = |done| cx.emit(Event::Progress { task: Task::Replaying, done, total });
-        let emit = |event: Event| {
-            if let Event::MicroBatch { step, .. } = event {
-                progress(step.saturating_sub(first + 1));
-            }
+        let emit = |event: Event| match event {
+            Event::MicroBatch { step, .. } => progress(step.saturating_sub(first + 1)),
+            Event::Note(Note::OtherBits) => cx.emit(event),
+            _ => {}
         };
         let quiet = Context { emit: &emit, cancel: cx.cancel };
         let begun = Begun {
