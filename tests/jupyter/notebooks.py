@@ -83,7 +83,7 @@ def trainings_of(source):
     """How many progress displays of trainings a cell should have: a cell of Rust has one for all, and a training in the
     background one in each cell that shows it."""
     if source.startswith("%%rust"):
-        return int("session().train" in source)
+        return int("session().train" in source or "session().sweep" in source)
     return len(re.findall(r"^\s*(train|watch|wait)\b", source, re.MULTILINE))
 
 

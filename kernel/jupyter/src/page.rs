@@ -157,13 +157,16 @@ impl Page {
                 self.stream(Stream::Stdout, "\n");
                 self.pending = Some(output);
             }
+            View::Sweep(_) | View::RangeTest(_) => {
+                self.progress.report_sweep();
+                self.show_pending();
+                self.pending = Some(output);
+            }
             View::Report
             | View::Prediction(_)
             | View::Table(_)
             | View::Sample(_)
             | View::Worst(_)
-            | View::Sweep(_)
-            | View::RangeTest(_)
             | View::Comparison(_)
             | View::Probes(_)
             | View::Media(_) => {

@@ -35,6 +35,8 @@ pub(crate) struct ProgressDisplay {
     drawn: Option<(String, u128)>,
     is_old: bool,
     settled: bool,
+    /// What a sweep has found is shown beside this.
+    is_reported: bool,
     probes: DrawnProbes,
 }
 
@@ -65,6 +67,7 @@ impl ProgressDisplay {
             drawn: None,
             is_old: false,
             settled: false,
+            is_reported: false,
             probes: DrawnProbes::default(),
         }
     }
@@ -87,6 +90,11 @@ impl ProgressDisplay {
     pub(crate) fn end(&mut self, report: TrainReport) {
         self.progress.end(report);
         self.settle();
+    }
+
+    /// What a sweep has found is shown now.
+    pub(crate) fn report_sweep(&mut self) {
+        (self.is_reported, self.is_old) = (true, true);
     }
 
     /// Ends the command: its last state is drawn without waiting for the interval.
@@ -124,8 +132,12 @@ impl ProgressDisplay {
         let (text, html) = match (training, activity) {
             // The comparison itself, which comes now, holds the answers.
             _ if is_comparing && self.settled => Default::default(),
-            // So it is with a sweep.
-            _ if sweep.is_some() && self.settled => Default::default(),
+            // So it is with a sweep and its curves.
+            _ if self.is_reported
+                && let Some(sweep) = sweep =>
+            {
+                (sweep.title(lang), html::trial(sweep, lang))
+            }
             _ if is_comparing => (answers_text(answers), html::answers(answers)),
             (Some(training), _) => {
                 self.probes.update(&training.probes, lang);

@@ -4,9 +4,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tunebook_commands::Event;
+use tunebook_commands::Lang;
 use tunebook_commands::output::Overlay;
 use tunebook_commands::output::OverlayAxis;
 use tunebook_commands::output::OverlayCurve;
+use tunebook_commands::text::trial;
 use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::report::TrainReport;
 
@@ -44,6 +46,11 @@ pub struct SweepProgress {
 }
 
 impl SweepProgress {
+    /// Which training goes on.
+    pub fn title(&self, lang: Lang) -> String {
+        trial(self.number, self.total, &self.settings, lang)
+    }
+
     /// The curves of all trainings so far.
     pub fn overlay(&self, training: &Training) -> Overlay {
         let now = training.losses(&self.settings);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tunebook_engine::Cancel;
+use tunebook_engine::Event;
 use tunebook_engine::Session;
 use tunebook_engine::report::Parent;
 use tunebook_engine::serialize;
@@ -112,6 +113,8 @@ fn test(range: Range, name: &str, origin: Option<&Parent>, session: &mut Session
     session.set(settings);
     begin(name, origin, session, &cx.context)?;
     session.keep_no_states()?;
+    let settings = format!("learning_rate={:e}..{:e}", range.first, range.last);
+    cx.context.emit(Event::Trial { number: 1, total: 1, settings });
     let first = session.step();
     let stop = Cancel::default();
     // Between two layers of a step, the rate of the next one is set, which is followed from there on.

@@ -28,6 +28,7 @@ pub use picture::picture;
 pub use probes::probes;
 pub use progress::activity;
 pub use progress::training;
+pub use progress::trial;
 pub use sample::sample;
 pub use sweep::range_test;
 pub use sweep::sweep;

@@ -32,7 +32,7 @@ pub fn overlay(overlay: &Overlay) -> String {
     xs.sort_by(f64::total_cmp);
     let scale = Scale::new(&xs, &ys);
     let height = HEIGHT + LINE * overlay.curves.len() as f64;
-    let over = if is_logarithmic { "learning rate" } else { "steps" };
+    let (over, end) = if is_logarithmic { ("learning rates", "learning rate") } else { ("steps", "step") };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
@@ -41,7 +41,7 @@ pub fn overlay(overlay: &Overlay) -> String {
     );
     svg += &scale.grid();
     let label = |x: f64| if is_logarithmic { format!("{:.1e}", 10f64.powf(x)) } else { x.to_string() };
-    svg += &scale.ends(&label(scale.first), &format!("{over} {}", label(scale.last)));
+    svg += &scale.ends(&label(scale.first), &format!("{end} {}", label(scale.last)));
     for (index, curve) in overlay.curves.iter().enumerate() {
         let colour = format!("#{:06x}", COLOURS[index % COLOURS.len()]);
         let (xs, ys): (Vec<_>, Vec<_>) = points(curve.line()).into_iter().unzip();

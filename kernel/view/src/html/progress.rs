@@ -2,7 +2,6 @@
 
 use tunebook_commands::Lang;
 use tunebook_commands::Localize;
-use tunebook_commands::text::trial;
 use tunebook_engine::advice::MemoryEstimate;
 
 use super::curve::ACCENT;
@@ -41,9 +40,7 @@ pub fn training(
         (None, true) => String::new(),
         (None, false) => curve("loss", &steps, &losses, &[], &training.evaluations),
     };
-    let trial = sweep.map_or_else(String::new, |SweepProgress { number, total, settings, .. }| {
-        format!("<div><b>{}</b></div>", escape(&trial(*number, *total, settings, lang)))
-    });
+    let trial = sweep.map(|sweep| trial(sweep, lang)).unwrap_or_default();
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(
         "<div style=\"max-width:600px\">{trial}{}\
@@ -54,6 +51,11 @@ pub fn training(
         plan.unwrap_or_default(),
         probes,
     )
+}
+
+/// Which training of a sweep goes on.
+pub fn trial(sweep: &SweepProgress, lang: Lang) -> String {
+    format!("<div><b>{}</b></div>", escape(&sweep.title(lang)))
 }
 
 fn bar(part: f64) -> String {
