@@ -119,6 +119,8 @@ fn dropped_samples_are_left_out_until_they_are_taken_back() {
     resumed.load(&fixture("tiny"), &quiet).unwrap();
     resumed.resume(Some(&place.path().join("dropping/checkpoint-2")), &|_| false, &quiet).unwrap();
     assert_eq!(resumed.dropped().iter().copied().collect::<Vec<_>>(), [0, 1, 4]);
+    let said = resumed.recipe().left_out;
+    assert!(said.contains(&"data drop 0,1,4".to_string()), "LLaMA-Factory has nothing of the kind: {said:?}");
     set(&mut resumed, &[("output_dir", place.path().join("resumed").to_str().unwrap())]);
     dropping.train(None, &quiet).unwrap();
     resumed.train(None, &quiet).unwrap();

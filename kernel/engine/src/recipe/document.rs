@@ -24,7 +24,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub struct RecipeDocument {
     entries: Vec<(String, Value)>,
-    /// Settings that differ from their defaults and that LLaMA-Factory has not, as `key=value`.
+    /// Settings that differ from their defaults and that LLaMA-Factory has not, as `key=value`; and that samples are dropped.
     pub left_out: Vec<String>,
     /// What LLaMA-Factory needs and the session has not.
     pub missing: Vec<&'static str>,

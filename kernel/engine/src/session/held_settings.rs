@@ -133,7 +133,12 @@ impl Session {
         };
         // It has no template of the model's own.
         let settings = Settings { template: self.template().ok(), ..self.settings.clone() };
-        RecipeDocument::new(model.map(|model| model.name.as_str()), bf16, &settings, &self.given)
+        let mut document = RecipeDocument::new(model.map(|model| model.name.as_str()), bf16, &settings, &self.given);
+        if !self.dropped.is_empty() {
+            let numbers: Vec<_> = self.dropped.iter().map(usize::to_string).collect();
+            document.left_out.push(format!("data drop {}", numbers.join(",")));
+        }
+        document
     }
 }
 
