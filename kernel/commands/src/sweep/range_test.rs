@@ -24,6 +24,8 @@ use super::origin;
 use super::quietly;
 use crate::error::Error;
 use crate::error::Result;
+use crate::lang::Lang;
+use crate::lang::localized;
 use crate::output::Output;
 use crate::output::Overlay;
 use crate::output::OverlayAxis;
@@ -95,7 +97,7 @@ pub(crate) fn range_test(range: Range, session: &mut Session, cx: &CommandContex
         session.adapter_use(&name)?;
     }
     let has_diverged = tested?;
-    Ok(Output::RangeTest(Box::new(report(range, &losses, has_diverged, start.elapsed()))))
+    Ok(Output::RangeTest(Box::new(report(range, &losses, has_diverged, start.elapsed(), cx.lang()))))
 }
 
 /// Whether it has diverged.
@@ -158,7 +160,7 @@ fn diverges(losses: &[f64]) -> bool {
     losses.last().is_some_and(|last| !last.is_finite() || *last > DIVERGES * lowest)
 }
 
-fn report(range: Range, losses: &[f64], has_diverged: bool, elapsed: Duration) -> RangeReport {
+fn report(range: Range, losses: &[f64], has_diverged: bool, elapsed: Duration, lang: Lang) -> RangeReport {
     let rates: Vec<_> = (0..losses.len()).map(|step| range.rate(step)).collect();
     let smoothed = smooth(losses);
     let finite = smoothed.iter().enumerate().filter(|(_, loss)| loss.is_finite());
@@ -170,7 +172,7 @@ fn report(range: Range, losses: &[f64], has_diverged: bool, elapsed: Duration) -
     let steepest = falls.filter(|step| fall(step) > 0.0).max_by(|a, b| fall(a).total_cmp(&fall(b)));
     let points = |values: &[f64]| rates.iter().copied().zip(values.iter().copied()).collect();
     let curve = OverlayCurve {
-        label: "smoothed".to_string(),
+        label: localized("smoothed", "平滑").in_lang(lang).to_string(),
         points: points(losses),
         smoothed: points(&smoothed),
         evaluations: Vec::new(),
@@ -213,7 +215,7 @@ mod tests {
             1.0 + fall + if step > 32 { (step - 32) as f64 } else { 0.0 }
         };
         let losses: Vec<_> = (0..37).map(loss).collect();
-        let found = report(range, &losses, true, Duration::ZERO);
+        let found = report(range, &losses, true, Duration::ZERO, Lang::En);
         let steepest = found.steepest.unwrap();
         assert!((1e-4..3e-4).contains(&steepest), "{steepest}");
         assert!(found.lowest.unwrap() > steepest && found.diverged == Some(range.rate(36)));
@@ -224,7 +226,7 @@ mod tests {
     fn a_loss_that_never_falls_names_no_rate() {
         let range = Range { first: 1e-6, last: 1e-2, steps: 3 };
         for losses in [&[][..], &[1.0], &[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]] {
-            assert_eq!(report(range, losses, false, Duration::ZERO).steepest, None, "{losses:?}");
+            assert_eq!(report(range, losses, false, Duration::ZERO, Lang::En).steepest, None, "{losses:?}");
         }
     }
 }

@@ -94,7 +94,8 @@ fn note(report: &SweepReport, lang: Lang) -> String {
         Some(Trial { adapter, settings, .. }) => {
             let by = match report.by {
                 SweepBy::Loss => localized("loss", "损失").in_lang(lang),
-                SweepBy::EvalLoss => "eval_loss",
+                // Chinese stands apart from it.
+                SweepBy::EvalLoss => localized("eval_loss", "eval_loss ").in_lang(lang),
             };
             localized!(
                 lang,
