@@ -15,7 +15,7 @@ use crate::temporary_file;
 use crate::training_state::Snapshot;
 
 /// Bytes that all trainings of the process may use together.
-const LIMITS: Room = Room { memory: 512 << 20, disk: 16 << 30 };
+const LIMITS: Room = Room { memory: 128 << 20, disk: 16 << 30 };
 
 /// A limited store of snapshots.
 pub(crate) struct SnapshotStore {
