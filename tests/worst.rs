@@ -152,12 +152,15 @@ fn exchange(data: &Path, folder: &Path) -> Vec<usize> {
     let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(data.join(name)).unwrap()).unwrap() };
     let mut samples = read("creatures.json");
     let samples = samples.as_array_mut().unwrap();
-    let is_english = |sample: &Value| sample["messages"][1]["value"].as_str().unwrap().is_ascii();
-    let english: Vec<usize> = (0..samples.len()).filter(|&index| is_english(&samples[index])).collect();
-    let exchanged: Vec<usize> = english.into_iter().step_by(9).take(24).collect();
-    let answers: Vec<Value> = exchanged.iter().map(|&index| samples[index]["messages"][1].clone()).collect();
+    let exchanged: Vec<usize> = (0..24).map(|k| 20 * k + 7 * k % 20).collect();
+    let before = samples.clone();
     for (place, &index) in exchanged.iter().enumerate() {
-        samples[index]["messages"][1] = answers[(place + 1) % answers.len()].clone();
+        let other = before[exchanged[(place + 1) % exchanged.len()]]["messages"].as_array().unwrap();
+        let messages = samples[index]["messages"].as_array_mut().unwrap();
+        // Where the other has fewer turns, its last answer.
+        for turn in (1..messages.len()).step_by(2) {
+            messages[turn]["value"] = other[turn.min(other.len() - 1)]["value"].clone();
+        }
     }
     for sample in samples.iter_mut() {
         sample["images"] = json!([data.join(sample["images"][0].as_str().unwrap())]);
@@ -185,7 +188,7 @@ fn wrong_labels_float_up() {
     let cache = fs::read_dir(place.path().join("cache/tunebook")).unwrap();
     let data = cache.map(|entry| entry.unwrap().path().join("creatures")).find(|path| path.is_dir()).unwrap();
     let exchanged = exchange(&data, place.path());
-    let shown = run("demo\ndata exchanged dataset_dir=.\nlora\ntrain 120\nworst 30\n");
+    let shown = run("demo\ndata exchanged dataset_dir=.\nlora\ntrain epochs=1 batch=4\nworst 30\n");
     let table = shown.split("with the highest loss under default").nth(1).unwrap();
     let number = |line: &str| {
         let mut words = line.split_whitespace();
