@@ -36,7 +36,7 @@ fn first_cuda_device() -> candle_core::Result<Device> {
 
 /// What the device calls itself; none is the CPU.
 #[cfg(feature = "cuda")]
-pub fn name(device: &Device) -> Option<String> {
+pub(crate) fn name(device: &Device) -> Option<String> {
     let Device::Cuda(device) = device else { return None };
     device.cuda_stream().context().name().ok()
 }
@@ -49,7 +49,7 @@ pub(crate) fn name(_: &Device) -> Option<String> {
 
 /// Memory of the device, where it is not the CPU's, that is not in use.
 #[cfg(feature = "cuda")]
-pub fn free_bytes(device: &Device) -> Option<u64> {
+pub(crate) fn free_bytes(device: &Device) -> Option<u64> {
     let Device::Cuda(device) = device else { return None };
     device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free as u64)
 }
