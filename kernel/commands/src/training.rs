@@ -32,10 +32,23 @@ use crate::verb::CommandContext;
 /// Those of [`Session::train`].
 pub(crate) fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Output> {
     let job = session.begin_training(steps, &cx.context)?;
-    cx.jobs.begin(&job, cx.context.cancel);
-    let trained = carry_out(job, cx.context.cancel, session, cx).map_err(Arc::new);
+    Ok(Output::Trained(wait_for(job, cx.context.cancel, session, cx)?))
+}
+
+/// Runs a job for a request that goes on until it ends, and that `cancel` stops.
+///
+/// # Errors
+/// The training fails.
+pub(crate) fn wait_for(
+    job: TrainJob,
+    cancel: &Cancel,
+    session: &mut Session,
+    cx: &CommandContext,
+) -> Result<TrainReport> {
+    cx.jobs.begin(&job, cancel);
+    let trained = carry_out(job, cancel, session, cx).map_err(Arc::new);
     cx.jobs.end(trained.clone());
-    Ok(Output::Trained(trained.map_err(Error::OfJob)?))
+    trained.map_err(Error::OfJob)
 }
 
 /// The same in the background: the host runs it when the request is done.

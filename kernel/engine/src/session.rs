@@ -126,6 +126,11 @@ impl Session {
         &self.skipped
     }
 
+    /// What the last call of [`Session::data`] has found; none without data.
+    pub fn data_report(&self) -> Option<&DataReport> {
+        self.data.as_ref().map(|data| &data.report)
+    }
+
     /// Leaves training samples out from the next step on, by their numbers: what is left of their micro-batches is trained
     /// on, and the order of the others stays.
     ///
@@ -172,7 +177,7 @@ impl Session {
         let run = self.adapters.active().map(|(_, run)| run);
         Status {
             model: self.model.as_ref().map(|model| model.report.clone()),
-            data: self.data.as_ref().map(|data| data.report.clone()),
+            data: self.data_report().cloned(),
             adapters: self.adapters(),
             step: run.map_or(0, |run| run.step()),
             total_steps: run.map_or(0, |run| self.total_steps(run, samples)),

@@ -53,9 +53,8 @@ pub struct SweepReport {
     /// The adapter that every trial is a branch of; none where each began with a new one.
     pub origin: Option<Parent>,
     pub by: SweepBy,
-    /// Steps of a trial, and of how many of the last ones `loss` is the mean.
+    /// Steps of a trial.
     pub steps: usize,
-    pub last_steps: usize,
     pub trials: Vec<Trial>,
     /// How many trials there were to be.
     pub planned: usize,
@@ -93,6 +92,11 @@ impl SweepReport {
     pub fn best(&self) -> Option<&Trial> {
         self.trials.get(self.best?)
     }
+
+    /// How many of a trial's last steps its loss is the mean of.
+    pub fn last_steps(&self) -> usize {
+        last_steps(self.steps)
+    }
 }
 
 /// A sweep that is to be made.
@@ -121,8 +125,7 @@ impl Sweep {
         }
         let combinations = self.grid.combinations();
         let names: Vec<_> = combinations.iter().map(|combination| grid::free_name(combination, session)).collect();
-        let (before, was_on) =
-            (session.held_settings(), origin.as_ref().map(|origin| origin.adapter.clone()).or(active(session)));
+        let (before, was_on) = (session.held_settings(), active(session));
         combinations.iter().try_for_each(|combination| change(session, combination))?;
         session.put_back(before.clone());
 
@@ -176,7 +179,6 @@ impl Sweep {
             origin,
             by,
             steps: self.steps,
-            last_steps: last_steps(self.steps),
             trials,
             planned: combinations.len(),
             best,
@@ -255,7 +257,7 @@ fn evaluated_at(record: &EvaluationRecord) -> (f64, f64) {
 }
 
 fn has_eval(session: &Session) -> bool {
-    session.status().data.is_some_and(|data| data.eval_samples > 0)
+    session.data_report().is_some_and(|data| data.eval_samples > 0)
 }
 
 fn active(session: &Session) -> Option<String> {

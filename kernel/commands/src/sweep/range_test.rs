@@ -3,7 +3,6 @@
 //! Too small a rate learns nothing, and too large a one diverges. In between the loss falls, fastest at a rate that is good
 //! to begin with.
 
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -22,7 +21,6 @@ use super::has_diverged;
 use super::leave_the_disk_alone;
 use super::origin;
 use super::quietly;
-use crate::error::Error;
 use crate::error::Result;
 use crate::lang::Lang;
 use crate::lang::localized;
@@ -135,11 +133,7 @@ fn test(range: Range, name: &str, origin: Option<&Parent>, session: &mut Session
     };
     let trained = quietly(cx, |cx| {
         let job = session.begin_training(Some(range.steps), &cx.context)?;
-        cx.jobs.begin(&job, &stop);
-        let trained = training::carry_out(job, &stop, session, &CommandContext { between: &between, ..*cx });
-        let trained = trained.map_err(Arc::new);
-        cx.jobs.end(trained.clone());
-        trained.map_err(Error::OfJob)
+        training::wait_for(job, &stop, session, &CommandContext { between: &between, ..*cx })
     });
     match trained {
         Ok(_) => Ok(diverges(&losses(session, name, first))),

@@ -1,7 +1,5 @@
 //! What a sweep and a range test have found.
 
-use std::collections::BTreeSet;
-
 use tunebook_engine::report::Parent;
 
 use super::overlay;
@@ -39,9 +37,9 @@ pub fn table(report: &SweepReport, lang: Lang) -> Table {
         ),
         None => localized!(lang, "{steps} each with a new adapter", "各用新适配器训练 {steps}"),
     };
-    let keys: BTreeSet<_> = report.trials.iter().flat_map(|trial| trial.settings.iter()).map(|(key, _)| key).collect();
+    // All trials have the same.
     let keys: Vec<_> =
-        report.trials.iter().flat_map(|trial| trial.settings.iter()).map(|(key, _)| key).take(keys.len()).collect();
+        report.trials.iter().take(1).flat_map(|trial| trial.settings.iter()).map(|(key, _)| key).collect();
     let has_eval = report.trials.iter().any(|trial| trial.eval_loss.is_some());
     let has_probes = report.trials.iter().any(|trial| !trial.probes.is_empty());
     let mut headers = vec![""];
@@ -78,7 +76,7 @@ pub fn table(report: &SweepReport, lang: Lang) -> Table {
 }
 
 fn note(report: &SweepReport, lang: Lang) -> String {
-    let last = count(report.last_steps, STEP, lang);
+    let last = count(report.last_steps(), STEP, lang);
     let mut lines = vec![localized!(lang, "loss: the mean over the last {last}", "损失：最后 {last}的平均")];
     for trial in &report.trials {
         if let Some(problem) = &trial.problem {
