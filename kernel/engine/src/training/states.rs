@@ -140,16 +140,19 @@ impl States {
         Ok(())
     }
 
-    /// A step within a call is complete.
+    /// Whether a state is to be kept after a step within a call.
+    pub(super) fn is_due(&self, step: usize) -> bool {
+        let is_behind = self.list.last().is_some_and(|last| last.place.step < step);
+        step.is_multiple_of(EVERY) && is_behind && self.is_cheap()
+    }
+
+    /// Keeps the state after a step within a call.
     ///
     /// # Errors
     /// Those of `state`: its size in bytes, and what copies it.
     pub(super) fn step(&mut self, step: usize, state: (usize, impl FnOnce() -> Result<Snapshot>)) -> Result<()> {
         let Some(last) = self.list.last() else { return Ok(()) };
-        if step.is_multiple_of(EVERY) && last.place.step < step && self.is_cheap() {
-            self.add(Place::after(step), Arc::clone(&last.followed), false, state)?;
-        }
-        Ok(())
+        self.add(Place::after(step), Arc::clone(&last.followed), false, state)
     }
 
     /// Whether copying a state would take little of the time since the last one.
@@ -297,7 +300,9 @@ mod tests {
         let first = states.list.last().map_or(0, |state| state.place.step);
         for step in first + 1..=to {
             states.copied = None;
-            states.step(step, (400, || snapshot(step))).unwrap();
+            if states.is_due(step) {
+                states.step(step, (400, || snapshot(step))).unwrap();
+            }
         }
     }
 

@@ -71,6 +71,9 @@ impl Run {
     /// Keeps the state between two steps, now and then.
     pub(super) fn keep_step(&mut self, inputs: &TrainInputs) -> Result<()> {
         let (step, state) = (self.step(), &self.state);
+        if !self.states.is_due(step) {
+            return Ok(());
+        }
         self.states.step(step, (state.bytes(&inputs.adapter), || state.snapshot(&inputs.adapter)))
     }
 
