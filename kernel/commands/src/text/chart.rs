@@ -10,7 +10,7 @@ use crate::page::Page;
 /// Rows of the drawing itself.
 pub(super) const HEIGHT: usize = 12;
 /// The widest drawing, in characters.
-pub(super) const MOST_COLUMNS: usize = 100;
+const MOST_COLUMNS: usize = 100;
 const BLANK: u32 = 0x2800;
 /// An evaluation.
 const CROSS: &str = "×";
@@ -18,55 +18,75 @@ const CROSS: &str = "×";
 /// The curve with its axes, as wide as the page. In colour, the values are a faint line and the smoothed ones a bright
 /// one; without, the values are single dots and the smoothed ones a line.
 pub(super) fn draw(plot: &Plot, page: Page) -> String {
-    let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
     let evaluated: Vec<_> = plot.evaluations.iter().map(|(_, value)| *value).collect();
-    let (low, high) = range(&finite(&[&plot.values[..], &evaluated].concat()));
-    let (first, last) = range(&plot.steps);
-    let marks: Vec<_> = (0..HEIGHT).map(|row| mark(row, low, high)).collect();
-    let margin = marks.iter().map(String::len).max().unwrap_or(0);
-    let columns = page.width.saturating_sub(margin + 3).clamp(10, MOST_COLUMNS);
-
-    let place = |step: f64, value: f64| {
-        let x = (step - first) / (last - first) * (columns * 2 - 1) as f64;
-        let y = (high - value) / (high - low) * (HEIGHT * 4 - 1) as f64;
-        (x.round() as i64, y.round() as i64)
-    };
+    let axes = Axes::new(&plot.steps, &[&plot.values[..], &evaluated].concat(), page);
     let points = |values: &[f64]| -> Vec<_> {
         let both = plot.steps.iter().zip(values).filter(|(_, value)| value.is_finite());
-        both.map(|(step, value)| place(*step, *value)).collect()
+        both.map(|(step, value)| axes.place(*step, *value)).collect()
     };
-    let (mut faint, mut bright) = (Canvas::new(columns), Canvas::new(columns));
+    let (mut faint, mut bright) = (Canvas::new(axes.columns), Canvas::new(axes.columns));
     match (plot.smoothed.is_empty(), page.color) {
         (true, _) => bright.line(&points(&plot.values)),
         (false, true) => faint.line(&points(&plot.values)),
         (false, false) => faint.dots(&points(&plot.values)),
     }
     bright.line(&points(&plot.smoothed));
-    let found =
-        plot.evaluations.iter().filter(|(_, value)| value.is_finite()).map(|(step, value)| place(*step, *value));
+    let found = plot.evaluations.iter().filter(|(_, value)| value.is_finite());
+    let found = found.map(|(step, value)| axes.place(*step, *value));
     let crosses: Vec<_> = found.map(|(x, y)| (y / 4, x / 2)).collect();
-
-    let mut text = format!("{:margin$}   {}{}\n", "", plot.name, legend(plot, page));
-    for (row, mark) in marks.iter().enumerate() {
-        text += &format!("{mark:>margin$} {}", if mark.is_empty() { '│' } else { '┤' });
-        for column in 0..columns {
-            if crosses.contains(&(row as i64, column as i64)) {
-                text += &page.warm(CROSS);
-                continue;
-            }
-            text += &cell(faint.cell(row, column), bright.cell(row, column), page);
-        }
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
-    }
-    text += &format!("{:margin$} └{}\n", "", "─".repeat(columns));
+    let cell = |row: usize, column: usize| match crosses.contains(&(row as i64, column as i64)) {
+        true => page.warm(CROSS),
+        false => cell(faint.cell(row, column), bright.cell(row, column), page),
+    };
     let (from, to) = (plot.steps.first().copied().unwrap_or(0.0), plot.steps.last().copied().unwrap_or(0.0));
-    let (from, to) = (from.to_string(), localized!(page.lang, "step {to}", "第 {to} 步"));
-    text + &format!(
-        "{:margin$}  {from}{to:>width$}",
-        "",
-        width = columns.saturating_sub(from.len() + to.width() - to.chars().count())
-    )
+    let to = localized!(page.lang, "step {to}", "第 {to} 步");
+    axes.draw(&format!("{}{}", plot.name, legend(plot, page)), cell, [&from.to_string(), &to])
+}
+
+/// The axes of a drawing that is as wide as the page.
+pub(super) struct Axes {
+    first: f64,
+    last: f64,
+    low: f64,
+    high: f64,
+    /// On the left of each row.
+    marks: Vec<String>,
+    pub margin: usize,
+    /// Characters of the drawing itself.
+    pub columns: usize,
+}
+
+impl Axes {
+    pub(super) fn new(xs: &[f64], ys: &[f64], page: Page) -> Self {
+        let finite: Vec<_> = ys.iter().copied().filter(|value| value.is_finite()).collect();
+        let ((first, last), (low, high)) = (range(xs), range(&finite));
+        let marks: Vec<_> = (0..HEIGHT).map(|row| mark(row, low, high)).collect();
+        let margin = marks.iter().map(String::len).max().unwrap_or(0);
+        let columns = page.width.saturating_sub(margin + 3).clamp(10, MOST_COLUMNS);
+        Self { first, last, low, high, marks, margin, columns }
+    }
+
+    /// The dot of a point, from the upper left corner on.
+    pub(super) fn place(&self, x: f64, y: f64) -> (i64, i64) {
+        let column = (x - self.first) / (self.last - self.first) * (self.columns * 2 - 1) as f64;
+        let row = (self.high - y) / (self.high - self.low) * (HEIGHT * 4 - 1) as f64;
+        (column.round() as i64, row.round() as i64)
+    }
+
+    /// The drawing, of which `cell` gives each character, below `heading`; `from` and `to` stand at the ends of the x axis.
+    pub(super) fn draw(&self, heading: &str, cell: impl Fn(usize, usize) -> String, [from, to]: [&str; 2]) -> String {
+        let Self { margin, columns, .. } = *self;
+        let mut text = format!("{:margin$}   {heading}\n", "");
+        for (row, mark) in self.marks.iter().enumerate() {
+            text += &format!("{mark:>margin$} {}", if mark.is_empty() { '│' } else { '┤' });
+            (0..columns).for_each(|column| text += &cell(row, column));
+            text.truncate(text.trim_end_matches(' ').len());
+            text.push('\n');
+        }
+        text += &format!("{:margin$} └{}\n", "", "─".repeat(columns));
+        let width = columns.saturating_sub(from.len() + to.width() - to.chars().count());
+        text + &format!("{:margin$}  {from}{to:>width$}", "")
+    }
 }
 
 fn legend(plot: &Plot, page: Page) -> String {
@@ -95,7 +115,7 @@ fn cell(faint: u32, bright: u32, page: Page) -> String {
 }
 
 /// The range of the values, widened where it is a point.
-pub(super) fn range(values: &[f64]) -> (f64, f64) {
+fn range(values: &[f64]) -> (f64, f64) {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     match low < high {
@@ -106,7 +126,7 @@ pub(super) fn range(values: &[f64]) -> (f64, f64) {
 }
 
 /// The value at every third row.
-pub(super) fn mark(row: usize, low: f64, high: f64) -> String {
+fn mark(row: usize, low: f64, high: f64) -> String {
     if !row.is_multiple_of(3) && row != HEIGHT - 1 {
         return String::new();
     }

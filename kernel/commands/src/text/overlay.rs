@@ -1,12 +1,7 @@
 //! The curves of several trainings, in braille where there is colour to tell them apart, else in letters.
 
-use unicode_width::UnicodeWidthStr;
-
+use super::chart::Axes;
 use super::chart::Canvas;
-use super::chart::HEIGHT;
-use super::chart::MOST_COLUMNS;
-use super::chart::mark;
-use super::chart::range;
 use crate::localized;
 use crate::output::Overlay;
 use crate::output::OverlayAxis;
@@ -22,48 +17,35 @@ pub(super) fn draw(overlay: &Overlay, page: Page) -> String {
         .map(|curve| curve.line().iter().map(|(x, y)| (shown(*x), *y)).filter(|(_, y)| y.is_finite()).collect())
         .collect();
     let (xs, ys): (Vec<_>, Vec<_>) = curves.iter().flatten().copied().unzip();
-    let ((first, last), (low, high)) = (range(&xs), range(&ys));
-    let marks: Vec<_> = (0..HEIGHT).map(|row| mark(row, low, high)).collect();
-    let margin = marks.iter().map(String::len).max().unwrap_or(0);
-    let columns = page.width.saturating_sub(margin + 3).clamp(10, MOST_COLUMNS);
-    let place = |(x, y): (f64, f64)| {
-        let column = (x - first) / (last - first) * (columns * 2 - 1) as f64;
-        let row = (high - y) / (high - low) * (HEIGHT * 4 - 1) as f64;
-        (column.round() as i64, row.round() as i64)
-    };
+    let axes = Axes::new(&xs, &ys, page);
     let canvases: Vec<_> = curves
         .iter()
         .map(|points| {
-            let mut canvas = Canvas::new(columns);
-            canvas.line(&points.iter().copied().map(place).collect::<Vec<_>>());
+            let mut canvas = Canvas::new(axes.columns);
+            canvas.line(&points.iter().map(|(x, y)| axes.place(*x, *y)).collect::<Vec<_>>());
             canvas
         })
         .collect();
-    let mut text = format!("{:margin$}   {}\n", "", overlay.name);
-    for (row, mark) in marks.iter().enumerate() {
-        text += &format!("{mark:>margin$} {}", if mark.is_empty() { '│' } else { '┤' });
-        for column in 0..columns {
-            let there = canvases.iter().enumerate().rfind(|(_, canvas)| canvas.cell(row, column) != 0);
-            text += &there.map_or_else(
-                || " ".to_string(),
-                |(index, canvas)| match page.color {
-                    true => page.curve(index, &canvas.dots_at(row, column)),
-                    false => letter(index).to_string(),
-                },
-            );
-        }
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
-    }
-    text += &format!("{:margin$} └{}\n", "", "─".repeat(columns));
-    let label = |x: f64| if is_logarithmic { format!("{:.1e}", 10f64.powf(x)) } else { x.to_string() };
-    let (from, to) = (label(first), label(last));
+    let cell = |row: usize, column: usize| {
+        let there = canvases.iter().enumerate().rfind(|(_, canvas)| canvas.cell(row, column) != 0);
+        there.map_or_else(
+            || " ".to_string(),
+            |(index, canvas)| match page.color {
+                true => page.curve(index, &canvas.dots_at(row, column)),
+                false => letter(index).to_string(),
+            },
+        )
+    };
+    let label = |x: Option<f64>| match x {
+        Some(x) if is_logarithmic => format!("{:.1e}", 10f64.powf(x)),
+        x => x.unwrap_or(0.0).to_string(),
+    };
+    let (from, to) = (label(xs.iter().copied().reduce(f64::min)), label(xs.iter().copied().reduce(f64::max)));
     let to = match overlay.x {
         OverlayAxis::Step => localized!(page.lang, "step {to}", "第 {to} 步"),
         OverlayAxis::LearningRate => localized!(page.lang, "learning rate {to}", "学习率 {to}"),
     };
-    let width = columns.saturating_sub(from.len() + to.width() - to.chars().count());
-    text += &format!("{:margin$}  {from}{to:>width$}", "");
+    let (mut text, margin) = (axes.draw(overlay.name, cell, [&from, &to]), axes.margin);
     for (index, curve) in overlay.curves.iter().enumerate() {
         let sign = if page.color { page.curve(index, "──") } else { letter(index).to_string() };
         let last = curve.line().iter().rfind(|(_, y)| y.is_finite()).map(|(_, y)| format!("  {y:.4}"));
@@ -80,6 +62,7 @@ fn letter(index: usize) -> char {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chart::HEIGHT;
     use super::*;
     use crate::output::OverlayCurve;
 

@@ -24,13 +24,7 @@ const EVALUATION: &str = "var(--jp-warn-color1, #ff7f0e)";
 pub fn curve(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evaluations: &[(f64, f64)]) -> String {
     let found: Vec<f64> = evaluations.iter().map(|(_, value)| *value).collect();
     let scale = Scale::new(steps, &[values, &found].concat());
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
-         font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over steps\">\
-         <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
-    );
-    svg += &scale.grid();
+    let mut svg = begin(name, "steps", HEIGHT) + &scale.grid();
     svg += &scale.ends(&scale.first.to_string(), &format!("step {}", scale.last));
     let lines = if smoothed.is_empty() { vec![(values, 1.0)] } else { vec![(values, 0.45), (smoothed, 1.0)] };
     for (values, opacity) in lines {
@@ -60,6 +54,16 @@ pub fn curve(name: &str, steps: &[f64], values: &[f64], smoothed: &[f64], evalua
         }
     }
     svg + "</svg>"
+}
+
+/// The beginning of a chart of so much height, with its name above.
+pub(super) fn begin(name: &str, over: &str, height: f64) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
+         font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over {over}\">\
+         <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
+    )
 }
 
 pub(super) struct Scale {

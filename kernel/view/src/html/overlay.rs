@@ -11,6 +11,7 @@ use super::curve::LEFT;
 use super::curve::RIGHT;
 use super::curve::Scale;
 use super::curve::WIDTH;
+use super::curve::begin;
 use super::escape::escape;
 
 /// Height of a line of the legend.
@@ -33,13 +34,7 @@ pub fn overlay(overlay: &Overlay) -> String {
     let scale = Scale::new(&xs, &ys);
     let height = HEIGHT + LINE * overlay.curves.len() as f64;
     let (over, end) = if is_logarithmic { ("learning rates", "learning rate") } else { ("steps", "step") };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         style=\"max-width:100%;height:auto;color:var(--jp-ui-font-color1, #808080)\" \
-         font-family=\"sans-serif\" font-size=\"11\" role=\"img\" aria-label=\"{name} over {over}\">\
-         <text x=\"{LEFT}\" y=\"11\" fill=\"currentColor\" font-weight=\"600\">{name}</text>"
-    );
-    svg += &scale.grid();
+    let mut svg = begin(name, over, height) + &scale.grid();
     let label = |x: f64| if is_logarithmic { format!("{:.1e}", 10f64.powf(x)) } else { x.to_string() };
     svg += &scale.ends(&label(scale.first), &format!("{end} {}", label(scale.last)));
     for (index, curve) in overlay.curves.iter().enumerate() {
