@@ -1,10 +1,7 @@
 //! What an answer rests on, drawn over its picture: orange where it speaks for the answer, blue where against.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::ImageFormat;
-use image::Pixel;
 use image::Rgb;
 use image::RgbImage;
 use image::Rgba;
@@ -13,6 +10,7 @@ use tunebook_data::ImageError;
 use tunebook_data::read_picture;
 use tunebook_files::replace_file;
 
+use super::png::png;
 use crate::error::Error;
 use crate::error::Result;
 use crate::report::PictureRegions;
@@ -32,19 +30,6 @@ pub fn overlay(regions: &PictureRegions, strongest: f32) -> RgbaImage {
         let share = if strongest > 0.0 { (relevance.abs() / strongest).min(1.0) } else { 0.0 };
         Rgba([r, g, b, (255.0 * OPACITY * share) as u8])
     })
-}
-
-/// An image as the bytes of a PNG file.
-///
-/// # Errors
-/// It cannot be encoded.
-pub fn png<P>(image: &image::ImageBuffer<P, Vec<u8>>) -> Result<Vec<u8>>
-where
-    P: Pixel<Subpixel = u8> + image::PixelWithColorType,
-{
-    let mut file = Cursor::new(Vec::new());
-    image.write_to(&mut file, ImageFormat::Png).map_err(|error| Error::Plot(error.to_string()))?;
-    Ok(file.into_inner())
 }
 
 /// Writes the pictures with their regions, beside each other and as high as the first, to a PNG file.

@@ -10,6 +10,7 @@ pub mod heat_map;
 mod lock;
 mod log;
 pub mod plot;
+mod png;
 mod probes;
 pub(crate) mod results;
 mod skipped;
@@ -41,6 +42,7 @@ use lock::Lock;
 use plot::Figure;
 
 pub use log::Log;
+pub use png::png;
 
 const PROBES: &str = "probes.jsonl";
 const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use image::ImageFormat;
 use image::RgbImage;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
@@ -13,6 +12,7 @@ use plotters::style::FontStyle;
 use plotters::style::register_font;
 use tunebook_files::replace_file;
 
+use super::png::png;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -87,9 +87,7 @@ impl Figure {
         self.draw(BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), OVERSAMPLING)?;
         let large = RgbImage::from_raw(width, height, pixels).ok_or_else(|| Error::Plot("no pixels".to_string()))?;
         let image = image::imageops::thumbnail(&large, SIZE.0, SIZE.1);
-        let mut file = std::io::Cursor::new(Vec::new());
-        image.write_to(&mut file, ImageFormat::Png).map_err(|error| Error::Plot(error.to_string()))?;
-        Ok(file.into_inner())
+        png(&image)
     }
 
     /// The chart as SVG text.
@@ -281,6 +279,8 @@ fn register_fonts() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use image::ImageFormat;
+
     use super::*;
 
     fn decode(figure: &Figure) -> RgbImage {

@@ -1,14 +1,12 @@
 //! Boxes over a picture, as SVG: drawn lines alone, so that a saved notebook shows them without a program.
 
-use std::path::Path;
-
 use tunebook_commands::Lang;
 use tunebook_commands::localized;
 use tunebook_engine::report::DrawnBox;
 use tunebook_engine::report::DrawnPicture;
 
 use super::escape::escape;
-use super::picture::jpeg;
+use super::picture::under;
 
 /// A picture is shown no larger.
 const LARGEST: f64 = 420.0;
@@ -38,20 +36,6 @@ fn figure(picture: &DrawnPicture, lang: Lang) -> String {
     };
     let over = overlay(*width, *height, shown, &[(boxes, ""), (expected, " stroke-dasharray=\"5 4\"")]);
     format!("<figure style=\"margin:0\">{}{caption}</figure>", under(path, shown, &over, lang))
-}
-
-/// A picture in the size `shown` with `over` on top of it; none says that it is gone.
-pub(super) fn under(path: &Path, shown: [f64; 2], over: &str, lang: Lang) -> String {
-    let name = escape(&path.display().to_string());
-    let [width, height] = shown;
-    match jpeg(path, |_| (width as u32, height as u32)) {
-        Some(data) => format!(
-            "<div style=\"position:relative;width:{width:.0}px;height:{height:.0}px\">\
-             <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\" \
-             style=\"width:100%;height:100%\"/>{over}</div>"
-        ),
-        None => localized!(lang, "{name} cannot be found", "找不到 {name}"),
-    }
 }
 
 /// Boxes of a picture of `width` × `height` pixels as they lie on it in the size `shown`, each kind with the attributes of

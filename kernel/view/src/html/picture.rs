@@ -38,3 +38,17 @@ pub fn picture(path: &Path, lang: Lang) -> String {
         None => localized!(lang, "<p>{name} cannot be found</p>", "<p>找不到 {name}</p>"),
     }
 }
+
+/// A picture in the size `shown` with `over` on top of it; none says that it is gone.
+pub(super) fn under(path: &Path, shown: [f64; 2], over: &str, lang: Lang) -> String {
+    let name = escape(&path.display().to_string());
+    let [width, height] = shown;
+    match jpeg(path, |(own_w, own_h)| (own_w.min(width as u32), own_h.min(height as u32))) {
+        Some(data) => format!(
+            "<div style=\"position:relative;width:{width:.0}px;height:{height:.0}px\">\
+             <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\" \
+             style=\"width:100%;height:100%\"/>{over}</div>"
+        ),
+        None => localized!(lang, "{name} cannot be found", "找不到 {name}"),
+    }
+}

@@ -4,15 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tunebook_commands::Lang;
 use tunebook_commands::lang::localized;
-use tunebook_commands::localized;
 use tunebook_commands::text::about_regions;
 use tunebook_commands::text::regions_named;
 use tunebook_commands::text::regions_title;
 use tunebook_engine::output::heat_map;
+use tunebook_engine::output::png;
 use tunebook_engine::report::PictureRegions;
 
 use super::escape::escape;
-use super::picture::jpeg;
+use super::picture::under;
 
 /// A picture is shown no larger, in pixels.
 const LARGEST: f64 = 420.0;
@@ -36,21 +36,18 @@ fn figure(picture: &PictureRegions, strongest: f32, lang: Lang) -> String {
     let (width, height) = (f64::from(picture.size.0), f64::from(picture.size.1));
     // A small picture is enlarged, so that its regions can be told apart.
     let scale = LARGEST / width.max(height).max(1.0);
-    let (shown_w, shown_h) = (width * scale, height * scale);
-    let name = escape(&picture.path.display().to_string());
-    let own_size = |size: (u32, u32)| if scale < 1.0 { (shown_w as u32, shown_h as u32) } else { size };
-    let (Some(data), Ok(overlay)) =
-        (jpeg(&picture.path, own_size), heat_map::png(&heat_map::overlay(picture, strongest)))
-    else {
-        return localized!(lang, "<p>{name} cannot be found</p>", "<p>找不到 {name}</p>");
-    };
-    let (overlay, about) = (STANDARD.encode(overlay), escape(&regions_named(picture, lang)));
+    let about = escape(&regions_named(picture, lang));
+    let over = heat_map::overlay(picture, strongest);
+    let over = png(&over).map(|png| {
+        format!(
+            "<img src=\"data:image/png;base64,{}\" alt=\"{about}\" title=\"{about}\" \
+             style=\"position:absolute;left:0;top:0;width:100%;height:100%;image-rendering:pixelated\"/>",
+            STANDARD.encode(png)
+        )
+    });
     format!(
-        "<figure style=\"margin:0\"><div style=\"position:relative;width:{shown_w:.0}px;height:{shown_h:.0}px\">\
-         <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" style=\"width:100%;height:100%\"/>\
-         <img src=\"data:image/png;base64,{overlay}\" alt=\"{about}\" title=\"{about}\" \
-         style=\"position:absolute;left:0;top:0;width:100%;height:100%;image-rendering:pixelated\"/></div>\
-         <figcaption style=\"opacity:.7\">{}</figcaption></figure>",
+        "<figure style=\"margin:0\">{}<figcaption style=\"opacity:.7\">{}</figcaption></figure>",
+        under(&picture.path, [width * scale, height * scale], &over.unwrap_or_default(), lang),
         escape(&regions_title(picture, lang))
     )
 }

@@ -12,8 +12,8 @@ use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
 use super::boxes::overlay;
-use super::boxes::under;
 use super::escape::escape;
+use super::picture::under;
 use super::tokens::legend;
 use super::tokens::tokens;
 
