@@ -84,8 +84,8 @@ impl Conversation {
     /// prompt of the question.
     ///
     /// # Errors
-    /// A picture cannot be read, or placeholders and pictures differ in number; regions are wanted where no picture is; a stop before all pictures have been looked
-    /// at. The conversation is then as before.
+    /// A picture cannot be read, or placeholders and pictures differ in number; regions are wanted where no picture is; a
+    /// stop before all pictures have been looked at. The conversation is then as before.
     pub(crate) fn ask(
         &mut self,
         question: Question,

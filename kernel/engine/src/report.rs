@@ -1,5 +1,7 @@
 //! What the verbs answer: plain data, for a face to draw.
 
+mod adapters;
+mod boxes;
 mod regions;
 mod tokens;
 
@@ -8,7 +10,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
-use tunebook_data::BoxScale;
 use tunebook_data::Skipped;
 
 use crate::chosen_data::Split;
@@ -19,6 +20,13 @@ use crate::serialize;
 use crate::settings::QuantizationBit;
 use crate::step_metrics::StepMetrics;
 
+pub use adapters::AdapterReport;
+pub use adapters::LoraReport;
+pub use adapters::Parent;
+pub use adapters::TensorReport;
+pub use boxes::BoxReport;
+pub use boxes::DrawnBox;
+pub use boxes::DrawnPicture;
 pub use regions::PictureRegions;
 pub use regions::Region;
 pub use tokens::LabelScores;
@@ -78,48 +86,6 @@ pub struct DataReport {
     /// Of the boxes, where there are some.
     pub boxes: Option<Box<BoxReport>>,
     pub steps_per_epoch: usize,
-}
-
-/// The boxes of samples, as they were written.
-#[derive(Clone, Debug, Serialize)]
-pub struct BoxReport {
-    pub boxes: usize,
-    /// Samples that have some.
-    pub samples: usize,
-    /// In which scale they are taken to be written.
-    pub written: BoxScale,
-    /// In which the model reads them.
-    pub read: BoxScale,
-    /// Boxes that are outside of their pictures in the scale `written`, and the first sample with one.
-    pub outside: usize,
-    pub first_outside: Option<String>,
-    /// Boxes whose second corner is not right of and below the first.
-    pub reversed: usize,
-    pub first_reversed: Option<String>,
-    /// The scales in which all boxes would be within their pictures.
-    pub fitting: Vec<BoxScale>,
-}
-
-/// A box on a picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DrawnBox {
-    pub label: Option<String>,
-    /// x1, y1, x2, y2 in pixels of the picture's file, turned upright.
-    pub corners: [i64; 4],
-}
-
-/// A picture with boxes on it.
-#[derive(Clone, Debug, Serialize)]
-pub struct DrawnPicture {
-    #[serde(serialize_with = "serialize::path")]
-    pub path: PathBuf,
-    /// Pixels of the file, turned upright.
-    pub width: u32,
-    pub height: u32,
-    /// Those of an answer.
-    pub boxes: Vec<DrawnBox>,
-    /// Those of the label.
-    pub expected: Vec<DrawnBox>,
 }
 
 /// The system prompt that the model is asked with.
@@ -264,51 +230,6 @@ pub struct SampleLoss {
     pub expected: String,
     #[serde(serialize_with = "serialize::paths")]
     pub images: Vec<PathBuf>,
-}
-
-/// An adapter of the session.
-#[derive(Clone, Debug, Serialize)]
-pub struct AdapterReport {
-    pub name: String,
-    pub active: bool,
-    /// Its LoRA configuration; none for copies of the model's own weights.
-    pub lora: Option<LoraReport>,
-    pub trainable_parameters: usize,
-    pub all_parameters: usize,
-    pub step: usize,
-    /// The adapter that it was branched from, and at which step.
-    pub parent: Option<Parent>,
-    /// After loading: the first tensor that holds NaN or infinity.
-    pub not_finite: Option<String>,
-}
-
-/// Where an adapter was branched off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Parent {
-    pub adapter: String,
-    /// Optimizer steps that both have in common.
-    pub step: usize,
-}
-
-/// The configuration of a LoRA adapter.
-#[derive(Clone, Debug, Serialize)]
-pub struct LoraReport {
-    /// LoRA, rsLoRA, DoRA or PiSSA.
-    pub kind: &'static str,
-    pub rank: usize,
-    pub alpha: f64,
-    pub dropout: f64,
-    /// Number of layers that it changes.
-    pub modules: usize,
-}
-
-/// A trained tensor.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorReport {
-    pub name: String,
-    pub shape: Vec<usize>,
-    /// In row-major order.
-    pub values: Vec<f32>,
 }
 
 /// One optimizer step.
