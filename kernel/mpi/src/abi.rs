@@ -101,11 +101,13 @@ impl Constants<Pointer> {
         }
     }
 
-    /// `None` if the library lacks one of its objects.
-    pub(crate) fn open_mpi(library: &'static Library) -> Option<Self> {
-        // SAFETY: only their addresses are asked for, and the library stays in memory.
-        let address = |name: &str| unsafe { library.get::<Pointer>(name).ok()?.try_as_raw_ptr() };
-        Some(Self {
+    /// The error is the name of an object that the library lacks.
+    pub(crate) fn open_mpi(library: &'static Library) -> Result<Self, &'static str> {
+        let address = |name: &'static str| {
+            // SAFETY: only their addresses are asked for, and the library stays in memory.
+            unsafe { library.get::<Pointer>(name).ok().and_then(|found| found.try_as_raw_ptr()) }.ok_or(name)
+        };
+        Ok(Self {
             world: address("ompi_mpi_comm_world")?,
             float: address("ompi_mpi_float")?,
             sum: address("ompi_mpi_op_sum")?,

@@ -34,7 +34,7 @@ pub enum OpenError {
     /// `MPI_Init_thread`, or what follows it, failed.
     #[error("{library} cannot start: {error}")]
     Init { library: String, error: CallError },
-    /// The library and what started this process do not know each other: each process is then rank 0 of 1.
-    #[error("{library} ({version}) sees {found} ranks instead of {expected}: it is not the MPI of the launcher")]
-    NotTogether { library: String, version: String, found: usize, expected: usize },
+    /// The library and what started this process do not know each other.
+    #[error("{library} ({version}) does not see the {ranks} ranks: it is not the MPI of the launcher")]
+    NotTogether { library: String, version: String, ranks: usize },
 }

@@ -59,7 +59,12 @@ impl Launcher {
             }
         };
         let kind = kind(&path);
-        Ok(Self { path, kind })
+        Ok(Self::new(path, kind))
+    }
+
+    /// What lies at `path` and takes the options of `kind`.
+    pub(crate) fn new(path: PathBuf, kind: Kind) -> Self {
+        Self { path, kind }
     }
 
     /// The program, as an absolute path.

@@ -41,17 +41,28 @@ impl Mpi {
     /// # Errors
     /// There is no such library; it is not usable; or it is not the one of the launcher.
     pub fn open(beside: Option<&Path>, ranks: usize) -> Result<Self, OpenError> {
-        let (name, library) = load(beside)?;
+        let started_by = StartedBy::of(search::is_set);
+        let (name, library) = load(beside, started_by)?;
         // SAFETY: `load` looks for MPI's libraries by MPI's names.
         let version = unsafe { abi::version(library) };
+        let not_together = || OpenError::NotTogether { library: name.clone(), version: version.clone(), ranks };
         // SAFETY: as above.
-        let world = unsafe { start(library, &name, &version)? };
+        let abi = unsafe { Abi::of(library, &version) };
+        let unknown = || OpenError::UnknownKind { library: name.clone(), version: version.clone() };
+        let abi = abi.ok_or_else(unknown)?;
+        // MPICH 5 ends the process when it meets Open MPI's launcher.
+        if started_by == StartedBy::OpenMpi && abi != Abi::OpenMpi && !version.starts_with("Open MPI") {
+            return Err(not_together());
+        }
+        // SAFETY: the library has this interface.
+        let world = unsafe { start(library, abi, &name)? };
         let init = |error| OpenError::Init { library: name.clone(), error };
         let (rank, size) = world.rank_and_size().map_err(init)?;
         if size != ranks {
-            // Its process is on its own, and what it says at its end is of no interest.
+            // Of a launcher that it does not know, a library makes each process rank 0 of 1. What it says at its end is of no
+            // interest.
             drop(world.finalize());
-            return Err(OpenError::NotTogether { library: name, version, found: size, expected: ranks });
+            return Err(not_together());
         }
         Ok(Self { world, rank, size, version })
     }
@@ -116,9 +127,9 @@ impl Mpi {
 }
 
 /// The first library that can be loaded, with its name. Its symbols are visible to the plugins that it loads.
-fn load(beside: Option<&Path>) -> Result<(String, &'static Library), OpenError> {
+fn load(beside: Option<&Path>, started_by: StartedBy) -> Result<(String, &'static Library), OpenError> {
     let mut refused = None;
-    for path in search::candidates(beside, StartedBy::of(search::is_set)) {
+    for path in search::candidates(beside, started_by) {
         let name = path.display().to_string();
         match open(&path) {
             Ok(library) => return Ok((name, Box::leak(Box::new(library)))),
@@ -153,25 +164,30 @@ fn reason(error: libloading::Error) -> String {
 /// Finds the functions of the library, and joins the other ranks.
 ///
 /// # Safety
-/// It is a library of MPI, if it has functions with the names of MPI's.
-unsafe fn start(library: &'static Library, name: &str, version: &str) -> Result<Box<dyn World>, OpenError> {
-    let incomplete = |function| OpenError::Incomplete { library: name.to_owned(), function };
-    let init = |error| OpenError::Init { library: name.to_owned(), error };
-    // SAFETY: as the caller says.
-    let abi = unsafe { Abi::of(library, version) };
-    let pointers = match abi {
-        Some(Abi::Standard) => Constants::standard(),
-        Some(Abi::OpenMpi) => Constants::open_mpi(library).ok_or_else(|| incomplete("ompi_mpi_float"))?,
-        Some(Abi::Mpich) => {
-            // SAFETY: it has MPICH's interface.
-            let calls = unsafe { Calls::of(library, Constants::mpich()) }.map_err(incomplete)?;
-            calls.init().map_err(init)?;
-            return Ok(Box::new(calls));
+/// The library is one of MPI, with this interface.
+unsafe fn start(library: &'static Library, abi: Abi, name: &str) -> Result<Box<dyn World>, OpenError> {
+    /// # Safety
+    /// The library is one of MPI, and these are the constants of its interface.
+    unsafe fn join<H: Copy + 'static>(
+        library: &'static Library,
+        constants: Constants<H>,
+        name: &str,
+    ) -> Result<Box<dyn World>, OpenError> {
+        // SAFETY: as the caller says.
+        let calls = unsafe { Calls::of(library, constants) }
+            .map_err(|function| OpenError::Incomplete { library: name.to_owned(), function })?;
+        calls.init().map_err(|error| OpenError::Init { library: name.to_owned(), error })?;
+        Ok(Box::new(calls))
+    }
+    // SAFETY: as the caller says, and each interface with its own constants.
+    unsafe {
+        match abi {
+            Abi::Standard => join(library, Constants::standard(), name),
+            Abi::Mpich => join(library, Constants::mpich(), name),
+            Abi::OpenMpi => {
+                let incomplete = |function| OpenError::Incomplete { library: name.to_owned(), function };
+                join(library, Constants::open_mpi(library).map_err(incomplete)?, name)
+            }
         }
-        None => return Err(OpenError::UnknownKind { library: name.to_owned(), version: version.to_owned() }),
-    };
-    // SAFETY: it has the interface to which the constants belong.
-    let calls = unsafe { Calls::of(library, pointers) }.map_err(incomplete)?;
-    calls.init().map_err(init)?;
-    Ok(Box::new(calls))
+    }
 }
