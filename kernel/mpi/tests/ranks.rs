@@ -129,8 +129,10 @@ fn start(implementation: &Implementation, beside: &Path, launch: Launch, env: &[
 fn rank() {
     let Some(ranks) = std::env::var(RANKS).ok().and_then(|ranks| ranks.parse().ok()) else { return };
     let beside = std::env::var_os(BESIDE);
+    let before = handler();
     match Mpi::open(beside.as_deref().map(Path::new), ranks) {
         Ok(mpi) => {
+            assert_eq!(handler(), before, "what handles SIGBUS is the program's own affair");
             if std::env::var_os(FIGURES).is_some() {
                 figures(&mpi);
             } else {
@@ -143,6 +145,16 @@ fn rank() {
         }
         Err(error @ OpenError::NotTogether { .. }) => println!("\n{error}"),
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// What handles SIGBUS.
+fn handler() -> libc::sighandler_t {
+    // SAFETY: a `sigaction` of zeros is one, and it is only written.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        assert_eq!(libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut action), 0);
+        action.sa_sigaction
     }
 }
 
