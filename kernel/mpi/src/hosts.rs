@@ -78,6 +78,14 @@ impl Hosts {
         self.0.iter()
     }
 
+    /// The same with one slot less on that machine; none if nothing is left.
+    pub fn without_one(&self, name: &str) -> Option<Self> {
+        let mut hosts = self.0.clone();
+        hosts.iter_mut().filter(|host| host.name == name).for_each(|host| host.slots -= 1);
+        hosts.retain(|host| host.slots > 0);
+        (!hosts.is_empty()).then_some(Self(hosts))
+    }
+
     /// How many ranks they take together.
     pub fn slots(&self) -> usize {
         self.0.iter().fold(0, |sum, host| sum.saturating_add(host.slots))
@@ -190,6 +198,15 @@ mod tests {
         assert_eq!(wrong("# none\n"), LineError { line: 1, error: HostsError::Empty });
         assert_eq!(wrong("a\nb slots=x"), LineError { line: 2, error: HostsError::Slots("x".to_owned()) });
         assert_eq!(wrong("a\n\nb user=me").to_string(), "line 3: \"user=me\" is neither `slots=` nor `max_slots=`");
+    }
+
+    #[test]
+    fn a_host_that_is_lost_is_left_out() {
+        let hosts: Hosts = "a:2,b".parse().unwrap();
+        let fewer = hosts.without_one("a").unwrap();
+        assert_eq!(list(&fewer), [("a", 1), ("b", 1)]);
+        assert_eq!(list(&fewer.without_one("a").unwrap()), [("b", 1)]);
+        assert_eq!(fewer.without_one("a").unwrap().without_one("b"), None);
     }
 
     #[test]
