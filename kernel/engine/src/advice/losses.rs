@@ -82,7 +82,7 @@ fn swinging(records: &[StepRecord], settings: &Settings) -> Option<Advice> {
     (spread > 0.5 * mean && mean > LEARNED).then_some(Advice::Swinging {
         mean,
         spread,
-        samples: settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
+        samples: settings.per_device_train_batch_size * settings.micro_batches_per_step(),
         learning_rate: settings.learning_rate,
     })
 }

@@ -81,8 +81,7 @@ impl TrainingMonitor {
         cx: &Context,
     ) -> Result<()> {
         let settings = &inputs.settings;
-        let tuning =
-            (settings.learning_rate, settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+        let tuning = (settings.learning_rate, settings.per_device_train_batch_size, settings.micro_batches_per_step());
         if self.tuning != Some(tuning) {
             self.told.clear();
             (self.tuning, self.since, self.is_timed) = (Some(tuning), made.len(), false);

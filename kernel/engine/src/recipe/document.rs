@@ -28,6 +28,8 @@ pub struct RecipeDocument {
     pub left_out: Vec<String>,
     /// What LLaMA-Factory needs and the session has not.
     pub missing: Vec<&'static str>,
+    /// Its processes: a matter of how it is started.
+    world_size: usize,
 }
 
 impl RecipeDocument {
@@ -51,17 +53,30 @@ impl RecipeDocument {
         if !given.is_empty() && !given.contains_key("pure_bf16") && is_new("bf16") && bf16 {
             entries.push(("bf16".to_string(), Value::Bool(true)));
         }
-        let is_own = |setting: &&Declaration| keys::OWN.contains(&setting.name) && setting.name != "dtype";
+        // What it has in another way is not left out.
+        let is_own = |setting: &&Declaration| {
+            keys::OWN.contains(&setting.name) && !["dtype", WORLD_SIZE].contains(&setting.name)
+        };
         let left_out = settings::declarations().iter().filter(is_own).filter(|own| own.get(settings) != own.default());
         let left_out = left_out.map(|own| format!("{}={}", own.name, own.get(settings))).collect();
         let has = |key: &str| entries.iter().any(|(name, value)| name == key && !value.is_null());
         let missing = ["model_name_or_path", "dataset", "output_dir"].into_iter().filter(|key| !has(key)).collect();
-        Self { entries, left_out, missing }
+        Self { entries, left_out, missing, world_size: settings.world_size }
     }
 
     /// A line a key, as `llamafactory-cli train FILE` reads it.
     pub fn yaml(&self) -> String {
-        self.entries.iter().map(|(key, value)| format!("{key}: {}\n", notation::yaml(value))).collect()
+        let processes = match self.start() {
+            None => String::new(),
+            Some(start) => format!("# {start}llamafactory-cli train FILE\n"),
+        };
+        processes
+            + &self.entries.iter().map(|(key, value)| format!("{key}: {}\n", notation::yaml(value))).collect::<String>()
+    }
+
+    /// What starts several processes: `FORCE_TORCHRUN=1 NPROC_PER_NODE=2 `.
+    fn start(&self) -> Option<String> {
+        (self.world_size > 1).then(|| format!("FORCE_TORCHRUN=1 {PROCESSES}{} ", self.world_size))
     }
 
     /// Writes the YAML to a file.
@@ -79,8 +94,28 @@ impl RecipeDocument {
         let mut shown: Vec<_> = self.entries.iter().filter(|(key, value)| is_shown(key, value)).collect();
         shown.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
         let lines = shown.iter().map(|(key, value)| format!("    --{key} {} ", notation::python(value)));
-        std::iter::once("llamafactory-cli train ".to_string()).chain(lines).collect::<Vec<_>>().join("\\\n")
+        std::iter::once(self.start().unwrap_or_default() + "llamafactory-cli train ")
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\\\n")
     }
+}
+
+/// The setting.
+const WORLD_SIZE: &str = "world_size";
+/// What LLaMA-Factory has for it: environment variables, whose numbers are multiplied.
+const PROCESSES: &str = "NPROC_PER_NODE=";
+const NODES: &str = "NNODES=";
+
+/// How many processes the comments of a recipe say that it is for.
+pub(super) fn world_size(text: &str) -> Option<usize> {
+    let comments = || text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+    let number = |variable: &str| {
+        let after = comments().find_map(|comment| comment.split_once(variable)?.1.split_whitespace().next())?;
+        after.parse::<usize>().ok().filter(|number| (1..=65536).contains(number))
+    };
+    let (processes, nodes) = (number(PROCESSES), number(NODES));
+    processes.or(nodes).map(|_| processes.unwrap_or(1) * nodes.unwrap_or(1))
 }
 
 struct Session<'a> {

@@ -288,7 +288,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "enable_liger_kernel",
     "enable_torch_profiler",
     "flash_attn",
-    "full_determinism",
     "gradient_checkpointing",
     "gradient_checkpointing_kwargs",
     "hf_hub_token",
@@ -419,7 +418,8 @@ pub(super) const GENERATION: &[(&str, &str)] = &[
 ];
 
 /// Settings of ours that LLaMA-Factory has not.
-pub(super) const OWN: &[&str] = &["boxes", "device", "dtype", "hub", "memory", "on_bad_sample", "probe_steps"];
+pub(super) const OWN: &[&str] =
+    &["boxes", "device", "dtype", "hub", "memory", "on_bad_sample", "probe_steps", "world_size"];
 
 /// Settings that are written as whole numbers where they are some: LLaMA-Factory takes nothing else, or writes them so.
 pub(super) const WHOLE: &[&str] = &["export_size", "lora_alpha", "lora_dropout"];

@@ -126,7 +126,11 @@ impl Recipe {
             RecipeError::Yaml { path: path.to_path_buf(), problem: message(&problem) }
         })?;
         map.extend(arguments::read(overrides)?);
-        Self::follow(map)
+        let mut recipe = Self::follow(map)?;
+        if let Some(processes) = document::world_size(text) {
+            recipe.settings.set("world_size", &processes.to_string())?;
+        }
+        Ok(recipe)
     }
 
     /// The recipe for `tunebook train`, which trains, evaluates and predicts as far as the recipe says so. It gets an

@@ -457,3 +457,24 @@ fn a_new_session_says_what_it_lacks() {
         document.yaml()
     );
 }
+
+#[test]
+fn how_many_processes_a_recipe_is_for_stands_in_a_comment() {
+    let recipe = read(EXAMPLE, &[]).unwrap();
+    assert_eq!(recipe.settings.world_size, 1);
+    let settings = Settings { world_size: 4, ..recipe.settings.clone() };
+    let document = RecipeDocument::new(recipe.model.to_str(), true, &settings, &recipe.given);
+    assert!(document.yaml().starts_with("# FORCE_TORCHRUN=1 NPROC_PER_NODE=4 llamafactory-cli train FILE\n"));
+    assert!(document.command().starts_with("FORCE_TORCHRUN=1 NPROC_PER_NODE=4 llamafactory-cli train "));
+    assert!(document.left_out.is_empty());
+    assert_eq!(read(&document.yaml(), &[]).unwrap().settings, settings);
+    for (comment, world_size) in [
+        ("# FORCE_TORCHRUN=1 NNODES=2 NPROC_PER_NODE=3 llamafactory-cli train x.yaml", 6),
+        ("# NNODES=2 NODE_RANK=0", 2),
+        ("# NPROC_PER_NODE=many", 1),
+        ("# NPROC_PER_NODE=0", 1),
+    ] {
+        let recipe = read(&format!("{comment}\n{EXAMPLE}"), &[]).unwrap();
+        assert_eq!(recipe.settings.world_size, world_size, "{comment}");
+    }
+}

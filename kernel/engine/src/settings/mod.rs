@@ -10,6 +10,7 @@ mod value;
 use std::path::PathBuf;
 
 use tunebook_data::Template;
+use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::LoraTarget;
 use tunebook_quote::quote;
 pub(crate) use value::Value;
@@ -254,6 +255,12 @@ settings! {
         /// Micro-batches per optimizer step.
         /// 梯度累积：每个优化步的微批次数。
         gradient_accumulation_steps / accum: usize = 8, Limits::Range(1.0, 1024.0);
+        /// Processes that the batch size is given for: an optimizer step has batch × accumulation × world_size samples. `workers N` sets it to N.
+        /// 进程数：每个优化步的样本数 = 批处理大小 × 梯度累积 × world_size。`workers N` 会把它设为 N。
+        world_size: usize = 1, Limits::Range(1.0, 65536.0);
+        /// Sums gradients of workers in the order of their ranks, so that the same number of workers always gives the same bits.
+        /// 按 rank 的顺序累加各工作进程的梯度：工作进程数相同，结果的每一位都相同。
+        full_determinism: bool = false;
         /// How the learning rate changes over the steps.
         /// 学习率调节器：学习率如何随步数变化。
         lr_scheduler_type / scheduler: LrSchedulerType = LrSchedulerType::Cosine;
@@ -397,6 +404,17 @@ impl Settings {
         let declaration = declaration(key)?;
         (declaration.set)(self, value, declaration.limits)
             .ok_or_else(|| Error::BadValue { setting: declaration, value: quote(value) })
+    }
+
+    /// Micro-batches of an optimizer step: `gradient_accumulation_steps` of each process.
+    pub fn micro_batches_per_step(&self) -> usize {
+        self.gradient_accumulation_steps * self.world_size
+    }
+
+    /// Whether chance gives each micro-batch something of its own, by its number: dropout, or noise on the embeddings.
+    pub(crate) fn has_noise(&self, adapter: &Adapter) -> bool {
+        let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
+        dropout || self.neftune_noise_alpha > 0.0
     }
 
     /// `eval_steps`, or what stands for it.
