@@ -34,6 +34,12 @@ impl StepMetrics {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
+    /// The sums of both.
+    pub fn plus(mut self, other: &Self) -> Self {
+        other.0.iter().for_each(|(name, value)| *self.0.entry(name.clone()).or_default() += value);
+        self
+    }
+
     /// Each divided by `count`: what is left of a sum over so many micro-batches is their mean.
     pub fn divided_by(&self, count: usize) -> Self {
         Self(self.0.iter().map(|(name, value)| (name.clone(), value / count as f64)).collect())
@@ -42,13 +48,9 @@ impl StepMetrics {
     /// The mean of each metric; none without any.
     pub fn mean<'a>(all: impl ExactSizeIterator<Item = &'a Self>) -> Option<Self> {
         let count = all.len();
-        let sum = |mut sum: Self, next: &Self| {
-            next.0.iter().for_each(|(name, value)| *sum.0.entry(name.clone()).or_default() += value);
-            sum
-        };
         let mut all = all.cloned();
         let first = all.next()?;
-        Some(all.fold(first, |total, next| sum(total, &next)).divided_by(count))
+        Some(all.fold(first, |total, next| total.plus(&next)).divided_by(count))
     }
 }
 
