@@ -59,6 +59,11 @@ pub(crate) enum Command {
     },
     #[command(subcommand, about = here(localized("Manage the kernel for Jupyter notebooks", "管理 Jupyter 笔记本的内核")))]
     Kernel(kernel::Command),
+    #[command(hide = true, about = here(localized(
+        "Compute for the session that started this process (`workers N` does so)",
+        "为启动本进程的会话计算（由 `workers N` 启动）",
+    )))]
+    Worker,
     #[command(about = here(localized("Show the version of tunebook", "显示 tunebook 的版本")))]
     Version,
 }

@@ -31,6 +31,7 @@ use tunebook_commands::Language;
 use tunebook_commands::RecipeTask;
 use tunebook_commands::colourless;
 use tunebook_commands::given_file;
+use tunebook_commands::serve_session;
 use tunebook_commands::version;
 use tunebook_rust_cells::RustCells;
 
@@ -65,6 +66,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         Some(Command::Attach { connection }) => {
             return attach::run(connection.as_deref(), &Screen::new(Language::new(lang)));
         }
+        Some(Command::Worker) => return work(lang),
         Some(Command::Kernel(command)) => return kernel::run(command, lang).map(|()| ExitCode::SUCCESS),
         command => command,
     };
@@ -85,7 +87,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         },
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
         Some(Command::Export(recipe)) => screen.follow(host.recipe(RecipeTask::Export, recipe.arguments)),
-        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_)) => Ok(End::Done),
+        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_) | Command::Worker) => Ok(End::Done),
     };
     #[cfg(unix)]
     {
@@ -108,4 +110,10 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         }
         End::Done | End::Quit | End::Conversation => ExitCode::SUCCESS,
     })
+}
+
+/// Works for the session that started this process.
+fn work(lang: Lang) -> io::Result<ExitCode> {
+    serve_session(lang).map_err(io::Error::other)?;
+    Ok(ExitCode::SUCCESS)
 }

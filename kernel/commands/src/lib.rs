@@ -33,6 +33,7 @@ mod verb;
 mod verbs;
 mod weighted_sum;
 mod words;
+mod worker;
 mod zh;
 
 pub use changes::changed_words;
@@ -58,6 +59,7 @@ pub use tunebook_engine::Event;
 pub use verb::CommandContext;
 pub use verb::Verb;
 pub use verbs::version::version;
+pub use worker::serve_session;
 
 /// Every verb, in the order in which one meets them.
 pub fn verbs() -> &'static [&'static Verb] {

@@ -24,6 +24,7 @@ use tunebook_engine::report::Status;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainReport;
 use tunebook_engine::report::UndoReport;
+use tunebook_engine::report::WorkersReport;
 use tunebook_engine::report::WorstReport;
 use tunebook_engine::serialize;
 
@@ -53,6 +54,8 @@ pub enum Output {
     Trained(TrainReport),
     /// The training of the active adapter is at another step.
     Undone(UndoReport),
+    /// The workers of the session, if it has any.
+    Workers(Option<WorkersReport>),
     /// A training has begun in the background, and goes on to this step.
     Started {
         adapter: String,

@@ -13,9 +13,11 @@ use crate::given_file;
 use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
+use crate::run::run;
 use crate::training;
 use crate::verb::CommandContext;
 use crate::verbs::predict::predict;
+use crate::verbs::workers;
 
 /// `tunebook train RECIPE.yaml`: loads the model, the data and the adapter that the recipe names, trains to the end,
 /// evaluates and predicts, as far as the recipe says so. Instead of a file there may be LLaMA-Factory's arguments.
@@ -23,7 +25,11 @@ use crate::verbs::predict::predict;
 /// # Errors
 /// The recipe cannot be followed to the letter, or a step of it fails.
 pub(crate) fn train(arguments: &[String], session: &mut Session, cx: &CommandContext) -> Result<Output> {
-    let recipe = given(arguments, cx)?.for_running()?;
+    let (workers, arguments) = workers::in_recipe(arguments);
+    let recipe = given(&arguments, cx)?.for_running()?;
+    if !workers.is_empty() {
+        (cx.show)(run(&workers, session, cx)?);
+    }
     if let Some(checkpoint) = recipe.checkpoint().filter(|_| recipe.trains()) {
         cx.context.emit(Event::Note(Note::GoingOn { checkpoint: checkpoint.to_path_buf() }));
     }
@@ -105,6 +111,7 @@ pub(crate) fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContex
     };
     (cx.show)(output);
     made.tie_recipe(&before);
+    made.take_workers(session);
     *session = made;
     Ok(())
 }

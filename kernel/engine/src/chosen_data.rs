@@ -81,17 +81,21 @@ impl ChosenData {
     pub fn labels(&self) -> &NGrams {
         self.labels.get_or_init(|| {
             let mut labels = NGrams::default();
-            let mut left = LABELS;
-            for sample in self.train.iter().flatten() {
-                let answer = &sample.input_ids[sample.answer_start..];
-                labels.add(answer, 0);
-                left = left.saturating_sub(answer.len());
-                if left == 0 {
-                    break;
-                }
-            }
+            self.answers().iter().for_each(|answer| labels.add(answer, 0));
             labels
         })
+    }
+
+    /// The answers that are trained on, as many as drafts are taken from.
+    pub fn answers(&self) -> Vec<&[u32]> {
+        let answers = self.train.iter().flatten().map(|sample| &sample.input_ids[sample.answer_start..]);
+        let before = |sum: &mut usize, answer: &'_ &[u32]| {
+            let begun = *sum;
+            *sum += answer.len();
+            Some(begun)
+        };
+        let sums: Vec<_> = answers.clone().scan(0, |sum, answer| before(sum, &answer)).collect();
+        answers.zip(sums).take_while(|(_, before)| *before < LABELS).map(|(answer, _)| answer).collect()
     }
 
     /// Reads the datasets `names`, mixes them, holds some samples out, encodes and packs.
@@ -362,7 +366,7 @@ fn report(
     settings: &Settings,
 ) -> DataReport {
     let samples: Vec<_> = train.iter().flatten().chain(eval).collect();
-    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.micro_batches_per_step());
     DataReport {
         names: names.to_vec(),
         samples: samples.len() - eval.len(),

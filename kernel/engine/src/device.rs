@@ -1,5 +1,8 @@
 //! The device that a model computes on.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
 use candle_core::Device;
 
 use crate::error::Error;
@@ -22,10 +25,31 @@ pub(crate) fn open(choice: settings::Device) -> Result<Device> {
     }
 }
 
+/// The device that is the first one for this process.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+
+/// Has this process take the device `place`, counted from 0, or where there are fewer, share one: so each of several
+/// processes has its own.
+pub(crate) fn prefer(place: usize) {
+    FIRST.store(place, Ordering::Relaxed);
+}
+
+/// The number of the device that this process takes.
+#[cfg(feature = "cuda")]
+fn ordinal() -> usize {
+    let devices = candle_core::cuda_backend::cudarc::driver::CudaContext::device_count().unwrap_or(1);
+    FIRST.load(Ordering::Relaxed) % devices.max(1) as usize
+}
+
+#[cfg(not(feature = "cuda"))]
+fn ordinal() -> usize {
+    FIRST.load(Ordering::Relaxed)
+}
+
 /// It has one queue for all threads, not one for each as candle's own choice has: commands run on any of them, and each
 /// needs what the ones before it have computed.
 fn first_cuda_device() -> candle_core::Result<Device> {
-    let device = Device::new_cuda_with_stream(0)?;
+    let device = Device::new_cuda_with_stream(ordinal())?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = &device {
         // SAFETY: events order what is in different queues, and there is one.

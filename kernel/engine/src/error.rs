@@ -17,6 +17,7 @@ use crate::difference::ModelDifference;
 use crate::instead::Instead;
 use crate::instead::explained;
 use crate::settings::Declaration;
+use crate::workers::WorkersError;
 
 /// The result of a verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -54,6 +55,8 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("stopped")]
     Cancelled,
+    #[error(transparent)]
+    Workers(Box<WorkersError>),
     #[error("{path} is not valid JSON: {}", message(&source.to_string()))]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{} {what}", .path.display())]
@@ -254,6 +257,12 @@ pub enum Error {
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         tunebook_nn::Error::from(error).into()
+    }
+}
+
+impl From<WorkersError> for Error {
+    fn from(error: WorkersError) -> Self {
+        Self::Workers(Box::new(error))
     }
 }
 

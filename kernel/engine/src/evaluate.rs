@@ -30,6 +30,8 @@ use crate::settings::Settings;
 use crate::training::collate::Collator;
 use crate::training::objective::CrossEntropy;
 use crate::training::step::evaluate_batch;
+use crate::workers::BatchLoss;
+use crate::workers::SharedWorkers;
 
 /// Samples to evaluate on.
 pub(crate) struct Samples<'a> {
@@ -116,13 +118,14 @@ pub(crate) fn evaluate(
     chosen: &Chosen,
     run: RunContext,
     features: &mut Features,
+    workers: Option<&SharedWorkers>,
     cx: &Context,
 ) -> Result<EvaluateReport> {
     let start = Instant::now();
     let settings = run.settings;
     let list: Vec<&Encoded> = samples.list.iter().map(Cow::as_ref).collect();
     let mut bad = BadSamples::default();
-    let MeanLoss { loss, done, batches, is_stopped } = mean_loss(&list, run, features, &mut bad, cx)?;
+    let MeanLoss { loss, done, batches, is_stopped } = mean_loss(&list, run, features, workers, &mut bad, cx)?;
     if done == 0 {
         return Err(Error::Cancelled);
     }
@@ -173,29 +176,70 @@ pub(crate) fn mean_loss(
     samples: &[&Encoded],
     run: RunContext,
     features: &mut Features,
+    workers: Option<&SharedWorkers>,
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<MeanLoss> {
-    let (mut sum, mut done, mut batches, mut seen) = (0.0, 0, 0, 0);
-    for batch in samples.chunks(run.settings.per_device_eval_batch_size.unwrap_or(BATCH)) {
-        cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
-        match batch_loss(batch.to_vec(), run, features, bad, cx) {
-            Err(Error::Cancelled) => break,
-            loss => {
-                if let Some((loss, samples)) = loss? {
-                    sum += loss;
-                    done += samples;
-                    batches += 1;
-                }
-            }
-        }
-        seen += batch.len();
+    let batches = samples.chunks(run.settings.per_device_eval_batch_size.unwrap_or(BATCH));
+    let batches: Vec<_> = batches.map(<[_]>::to_vec).collect();
+    let mut sums = Sums { sum: 0.0, done: 0, batches: 0, seen: 0 };
+    let progress = |seen| cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
+    progress(0);
+    let computed = match workers.and_then(SharedWorkers::free) {
+        Some(mut workers) => workers.losses(
+            &batches,
+            run,
+            &mut |at, loss| {
+                let batch = &batches[at];
+                let loss = match loss {
+                    BatchLoss::Loss(loss) => {
+                        bad.end_row();
+                        Some((loss, batch.len()))
+                    }
+                    // What is bad about it is found out here.
+                    BatchLoss::BadSample => batch_loss(batch.clone(), run, features, bad, cx)?,
+                };
+                sums.add(loss, batch.len());
+                progress(sums.seen);
+                Ok(())
+            },
+            cx,
+        ),
+        None => batches.iter().try_for_each(|batch| {
+            sums.add(batch_loss(batch.clone(), run, features, bad, cx)?, batch.len());
+            progress(sums.seen);
+            Ok(())
+        }),
+    };
+    if !matches!(computed, Err(Error::Cancelled)) {
+        computed?;
     }
-    cx.emit(Event::Progress { task: Task::Evaluating, done: seen, total: samples.len() });
+    let Sums { sum, done, batches, seen } = sums;
     if let (0, 1.., Some(last)) = (batches, seen, bad.last()) {
         return Err(Error::BadSample(Box::new(last.clone())));
     }
     Ok(MeanLoss { loss: sum / batches as f64, done, batches, is_stopped: seen < samples.len() })
+}
+
+/// What the batches so far came to.
+struct Sums {
+    sum: f64,
+    done: usize,
+    batches: usize,
+    /// Samples, bad ones included.
+    seen: usize,
+}
+
+impl Sums {
+    /// A batch of `samples`, with its loss and how many samples that is of.
+    fn add(&mut self, loss: Option<(f64, usize)>, samples: usize) {
+        if let Some((loss, done)) = loss {
+            self.sum += loss;
+            self.done += done;
+            self.batches += 1;
+        }
+        self.seen += samples;
+    }
 }
 
 /// The mean cross-entropy of the samples of a batch that can be used, and how many those are; none if none can.

@@ -18,6 +18,7 @@ use crate::report::EvaluationRecord;
 use crate::report::StepRecord;
 use crate::report::SystemPrompt;
 use crate::serialize;
+use crate::workers::Loss;
 
 /// Events of a running verb, in the order in which they happen.
 #[derive(Clone, Debug, Serialize)]
@@ -84,6 +85,8 @@ pub enum Task {
     Writing,
     /// Optimizer steps, computed once more.
     Replaying,
+    /// Workers that are there, or have loaded the model.
+    StartingWorkers,
 }
 
 /// Something the user should know that is no error.
@@ -121,6 +124,8 @@ pub enum Note {
     },
     /// Settings that affect how samples are encoded have changed since the data was chosen.
     FromNextData { keys: Vec<String> },
+    /// A worker was lost; so many are left, and do again what was on its way.
+    WorkerLost { loss: Loss, left: usize },
     /// There is less memory than before for several micro-batches at once, so sums differ in their last bits.
     OtherBits,
     /// These steps are computed once more to get to where `undo` goes; they took `time`.

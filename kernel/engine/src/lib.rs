@@ -63,6 +63,7 @@ mod tensor_values;
 mod token_scores;
 pub mod training;
 pub mod training_state;
+pub mod workers;
 mod worst;
 
 pub use answers::Details;

@@ -6,6 +6,9 @@
 //! only the last layers keep their activations from the forward to the backward pass, and the others recompute them
 //! from their input.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
 use tunebook_nn::VisionLanguageModel;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::layers::CheckpointPlan;
@@ -158,10 +161,19 @@ impl StepMemory {
     }
 }
 
+/// Processes that share this machine's memory with this one, itself counted.
+static SHARES: AtomicU64 = AtomicU64::new(1);
+
+/// Leaves to others what is theirs, where so many processes like this one run on this machine.
+pub(crate) fn share_with(processes: usize) {
+    SHARES.store(processes.max(1) as u64, Ordering::Relaxed);
+}
+
 /// Memory that can be had without swapping, and without reaching the limit of a container.
 pub(crate) fn available_bytes() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;
-    Some(cgroup::available_bytes().map_or(machine, |container| container.min(machine)))
+    let free = cgroup::available_bytes().map_or(machine, |container| container.min(machine));
+    Some(free / SHARES.load(Ordering::Relaxed))
 }
 
 /// Resident memory of this process.

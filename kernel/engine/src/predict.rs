@@ -41,6 +41,8 @@ use crate::report::AnswerEnd;
 use crate::report::DrawnPicture;
 use crate::report::PredictReport;
 use crate::report::Prediction;
+use crate::workers::Answering;
+use crate::workers::SharedWorkers;
 
 /// Between two events of the progress.
 pub(crate) const PROGRESS: Duration = Duration::from_millis(200);
@@ -54,6 +56,8 @@ const PREDICTIONS: &str = "generated_predictions.jsonl";
 /// Texts are LLaMA-Factory's: the prompt with its special tokens and every image placeholder, the label with the line
 /// feed that ends its turn.
 ///
+/// With workers, they answer, each with the `labels` for its drafts.
+///
 /// # Errors
 /// No sample can be used, or one cannot and is not left out; a file cannot be written; a stop before the first
 /// prediction.
@@ -62,6 +66,7 @@ pub(crate) fn predict(
     chosen: &Chosen,
     run: RunContext,
     features: &mut Features,
+    (workers, labels): (Option<&SharedWorkers>, &[&[u32]]),
     on_prediction: &mut dyn FnMut(&Prediction),
     cx: &Context,
 ) -> Result<PredictReport> {
@@ -84,11 +89,15 @@ pub(crate) fn predict(
         told: start,
     };
     predictions.progress();
-    let generator = Generator::new(run);
-    let made = generator.run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled());
+    let made = match workers.and_then(SharedWorkers::free) {
+        Some(mut workers) => workers.answers(labels, run, &mut predictions, cx),
+        None => Generator::new(run).run(&mut Prefix::default(), &mut predictions, &|| cx.is_cancelled()),
+    };
     // What is whole is kept, however it has ended.
     predictions.tell(true)?;
-    made?;
+    if !matches!(made, Err(Error::Cancelled)) {
+        made?;
+    }
     let Predictions { scores, new_tokens, cut, bad, .. } = predictions;
     if scores.is_empty() {
         let bad = bad.last().map(|last| Error::BadSample(Box::new(last.clone())));
@@ -184,6 +193,31 @@ impl<'a> Requests<'a> for Predictions<'a> {
     }
 }
 
+/// What workers are asked.
+impl Answering for Predictions<'_> {
+    fn next(&mut self) -> Option<(usize, Encoded)> {
+        let (index, sample) = self.left.next()?;
+        self.open.insert(index, Open::default());
+        Some((index, sample.clone().into_owned()))
+    }
+
+    fn hear(&mut self, index: usize, answer: Option<(Vec<u32>, AnswerEnd)>) -> Result<()> {
+        let Some((tokens, end)) = answer else {
+            self.open.remove(&index);
+            // What is bad about it is found out here.
+            return match prompt(&self.samples[index], self.run, self.features, self.cx) {
+                Err(Error::BadSample(sample)) => self.bad.leave_out(*sample, self.run.settings, self.cx),
+                other => other.map(drop),
+            };
+        };
+        self.bad.end_row();
+        self.open.insert(index, Open { tokens, end: Some(end) });
+        self.tell(false)?;
+        self.progress();
+        Ok(())
+    }
+}
+
 impl Predictions<'_> {
     /// Tells how far the answers have come.
     fn progress(&mut self) {
@@ -226,7 +260,11 @@ impl Predictions<'_> {
     }
 }
 
-fn prompt(sample: &Encoded, run: RunContext, features: &mut Features, cx: &Context) -> Result<Prompt> {
+/// The question that a sample asks.
+///
+/// # Errors
+/// [`Error::BadSample`]: an image cannot be read any more; a stop.
+pub(crate) fn prompt(sample: &Encoded, run: RunContext, features: &mut Features, cx: &Context) -> Result<Prompt> {
     let RunContext { model, adapter, processor, .. } = run;
     let stop = || cx.is_cancelled();
     let pictures = sample.images.iter().map(|image| {

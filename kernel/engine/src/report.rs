@@ -4,6 +4,7 @@ mod adapters;
 mod boxes;
 mod regions;
 mod tokens;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub use regions::Region;
 pub use tokens::LabelScores;
 pub use tokens::LikelyToken;
 pub use tokens::ScoredToken;
+pub use workers::StepTimes;
+pub use workers::WorkerReport;
+pub use workers::WorkersReport;
 
 /// The report of `load`.
 #[derive(Clone, Debug, Serialize)]
@@ -369,7 +373,7 @@ pub struct ResumeReport {
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerEnd {
     EndOfTurn,
     MaxNewTokens,

@@ -5,6 +5,7 @@ mod answers;
 mod held_settings;
 mod training;
 mod undo;
+mod workers;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ use crate::report::SampleReport;
 use crate::report::Status;
 use crate::settings::Settings;
 use crate::settings::Tied;
+use crate::workers::SharedWorkers;
 
 pub use held_settings::tell_taken_back;
 use training::Running;
@@ -70,6 +72,8 @@ pub struct Session {
     features: Features,
     /// The training that runs.
     running: Option<Running>,
+    /// Who computes in place of this process.
+    workers: Option<SharedWorkers>,
 }
 
 impl Session {
@@ -193,7 +197,8 @@ impl Session {
     fn emptied(&mut self) -> Self {
         let (settings, given) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.given));
         let (tied, probes) = (std::mem::take(&mut self.tied), std::mem::take(&mut self.probes));
-        Self { settings, given, tied, probes, ..Self::default() }
+        let workers = self.workers.take();
+        Self { settings, given, tied, probes, workers, ..Self::default() }
     }
 
     fn model(&self) -> Result<&Model> {

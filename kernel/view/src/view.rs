@@ -91,6 +91,7 @@ impl<'a> View<'a> {
             | Output::Saved(_)
             | Output::Exported(_)
             | Output::Undone(_)
+            | Output::Workers(_)
             | Output::Started { .. }
             | Output::Job(_)
             | Output::Status(_) => Self::Report,

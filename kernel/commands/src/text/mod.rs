@@ -20,6 +20,7 @@ mod table;
 mod tokens;
 mod training;
 mod undo;
+mod workers;
 mod worst;
 
 use std::path::Path;
@@ -91,6 +92,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Probes(report) => probes::probes(report, page),
         Output::Trained(report) => lines(&training::trained(report, lang), page),
         Output::Undone(report) => lines(&undo::undone(report, lang), page),
+        Output::Workers(report) => workers::workers(report.as_ref(), page),
         Output::Started { adapter, step, last_step } => lines(&jobs::started(adapter, *step, *last_step, lang), page),
         Output::Job(report) => lines(&jobs::job(report.as_ref(), lang), page),
         Output::Resumed(report) => resumed(report, page),

@@ -83,6 +83,14 @@ impl Localize for Note {
                     "选择数据之后改过，下一次 `data` 起生效：{keys}"
                 )
             }
+            Self::WorkerLost { loss, left } => {
+                let loss = loss.localize(lang);
+                localized!(
+                    lang,
+                    "{loss}; its part is computed again, by {left} workers",
+                    "{loss}；由其余 {left} 个工作进程重新计算"
+                )
+            }
             Self::OtherBits => {
                 const OTHER_BITS: Localized = localized(
                     "too little free memory for as many tokens at a time as before: training continues with fewer at a \
@@ -190,6 +198,7 @@ impl Localize for Task {
             Self::Evaluating => localized("evaluating", "评估"),
             Self::Writing => localized("writing tensors", "写入张量"),
             Self::Replaying => localized("recomputing steps", "重新计算步"),
+            Self::StartingWorkers => localized("starting workers", "启动工作进程"),
         };
         text.in_lang(lang).to_string()
     }

@@ -40,6 +40,7 @@ mod unload;
 pub(crate) mod version;
 mod wait;
 mod watch;
+pub(crate) mod workers;
 mod worst;
 
 use crate::verb::Verb;
@@ -68,6 +69,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &redo::VERB,
     &branch::VERB,
     &sweep::VERB,
+    &workers::VERB,
     &resume::VERB,
     &plot::VERB,
     &evaluate::VERB,

@@ -50,6 +50,7 @@ impl Chinese for Error {
             Self::Write { path, source } => format!("无法写入 {}：{}", path.display(), io(source)),
             Self::Read { path, source } => format!("无法读取 {}：{}", path.display(), io(source)),
             Self::Cancelled => "已停止".to_string(),
+            Self::Workers(error) => error.zh(),
             Self::Json { path, source } => {
                 format!("{} 不是有效的 JSON：{}", path.display(), message(&source.to_string()))
             }

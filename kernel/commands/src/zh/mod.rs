@@ -9,6 +9,7 @@ mod engine;
 mod hub;
 mod nn;
 mod pictures;
+mod workers;
 
 use tunebook_files::NotAFile;
 

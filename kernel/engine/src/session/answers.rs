@@ -123,7 +123,7 @@ impl Session {
         let samples = Samples::choose(names, most, self.data.as_deref(), (model, &processor, settings), cx)?;
         let (adapter, labels) = (chosen.adapter.as_ref(), None);
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
-        let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, cx)?;
+        let report = evaluate::evaluate(&samples, &chosen, run, &mut self.features, self.workers.as_ref(), cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
     }
@@ -196,7 +196,9 @@ impl Session {
         let samples = Samples::choose(names, most, self.data.as_deref(), (model, &processor, settings), cx)?;
         let (adapter, labels) = (chosen.adapter.as_ref(), self.data.as_deref().map(ChosenData::labels));
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
-        let report = predict::predict(&samples, &chosen, run, &mut self.features, on_prediction, cx)?;
+        let answers = self.data.as_deref().map(ChosenData::answers).unwrap_or_default();
+        let (features, workers) = (&mut self.features, self.workers.as_ref());
+        let report = predict::predict(&samples, &chosen, run, features, (workers, &answers), on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
         Ok(report)
     }

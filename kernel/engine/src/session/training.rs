@@ -198,7 +198,7 @@ impl Session {
         let data = self.data.as_ref().ok_or(Error::NoData)?;
         let live = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
         let inputs = inputs(model, data, &live, &self.settings, (&self.probes, &self.dropped))?;
-        Ok((inputs, live.run))
+        Ok((TrainInputs { workers: self.workers.clone(), ..inputs }, live.run))
     }
 
     /// Resumes from a checkpoint: its adapter is turned on, and the next [`Session::train`] continues with the very
@@ -340,5 +340,6 @@ fn inputs(
         settings: settings.clone(),
         probes: probes.to_vec(),
         dropped: dropped.clone(),
+        workers: None,
     })
 }

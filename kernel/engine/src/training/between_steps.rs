@@ -78,11 +78,11 @@ impl Run {
         total_steps: usize,
         cx: &Context,
     ) -> Result<Option<EvaluationRecord>> {
-        let TrainInputs { model, adapter, data, processor, settings, .. } = inputs;
+        let TrainInputs { model, adapter, data, processor, settings, workers, .. } = inputs;
         let start = Instant::now();
         let samples: Vec<&Encoded> = data.eval.iter().collect();
         let run = RunContext { model, adapter: Some(adapter), processor, settings, labels: None };
-        let found = mean_loss(&samples, run, features, &mut self.bad_samples, cx)?;
+        let found = mean_loss(&samples, run, features, workers.as_ref(), &mut self.bad_samples, cx)?;
         self.list_bad_samples()?;
         if found.is_stopped {
             return Ok(None);

@@ -41,6 +41,8 @@ pub(crate) struct Call {
     pub(super) next: MicroBatchGroup,
     /// The samples that are dropped.
     pub(super) dropped: BTreeSet<Origin>,
+    /// Whether workers compute the gradients.
+    pub(super) has_workers: bool,
 }
 
 /// Where a call began.
@@ -75,7 +77,7 @@ impl Run {
         if let Ok(steps @ 1..) = usize::try_from(settings.max_steps) {
             return steps;
         }
-        let accumulation = settings.gradient_accumulation_steps;
+        let accumulation = settings.micro_batches_per_step();
         let an_epoch = sampler(samples, settings).steps_per_epoch();
         let place = self.position(settings);
         let behind = place.epoch * an_epoch + place.micro_batch / accumulation;
@@ -110,13 +112,19 @@ impl Run {
             sampler: sampler(samples.len(), settings),
             position,
             done: self.open_micro_batches(),
-            accumulation: settings.gradient_accumulation_steps,
-            limit: self.tokens_at_once(inputs, cx),
+            accumulation: settings.micro_batches_per_step(),
+            // What depends on chance is drawn for each micro-batch by itself.
+            limit: if settings.has_noise(&inputs.adapter) { 0 } else { self.tokens_at_once(inputs, cx) },
             tokens: samples.iter().map(|pack| pack.iter().map(|sample| sample.input_ids.len()).sum()).collect(),
         };
         let last = last_step(begun.step, begun.steps, total_steps);
         let count = last.saturating_sub(self.step()).saturating_mul(groups.accumulation);
         self.monitor.begin(inputs, groups.clone(), count, (&self.state.run.records, last), cx)?;
+        let has_workers = inputs.workers.as_ref().is_some_and(|workers| workers.free().is_some());
+        if has_workers {
+            // All micro-batches of a step are shared out at once, and each worker groups its own.
+            groups.limit = usize::MAX;
+        }
         self.open_output(inputs, cx)?;
         (self.state.run.position, self.state.run.batch) = (position, settings.per_device_train_batch_size);
         self.state.run.dropped.clone_from(&inputs.dropped);
@@ -124,7 +132,7 @@ impl Run {
         let dropped = numbered.filter(|(number, _)| inputs.dropped.contains(number));
         let dropped = dropped.map(|(_, sample)| sample.origin.clone()).collect();
         let next = groups.advance();
-        Ok(Call { begun, last, total_steps, groups, next, dropped })
+        Ok(Call { begun, last, total_steps, groups, next, dropped, has_workers })
     }
 
     pub(super) fn report(&self, call: &Call, end: TrainEnd, best: Option<BestReport>) -> TrainReport {
@@ -190,7 +198,7 @@ fn check(inputs: &TrainInputs) -> Result<()> {
 }
 
 fn sampler(samples: usize, settings: &Settings) -> Sampler {
-    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.gradient_accumulation_steps);
+    let (batch, accumulation) = (settings.per_device_train_batch_size, settings.micro_batches_per_step());
     let seed = settings.data_seed.unwrap_or(settings.seed);
     Sampler::new(samples, batch, accumulation, seed, !settings.disable_shuffling)
 }

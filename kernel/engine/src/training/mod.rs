@@ -16,6 +16,7 @@ pub mod collate;
 mod followed;
 pub(crate) mod grouping;
 pub mod job;
+pub(crate) mod micro_batch;
 mod not_finite;
 pub mod objective;
 mod probes;
@@ -50,6 +51,7 @@ use crate::report::TrainEnd;
 use crate::report::TrainReport;
 use crate::settings::Settings;
 use crate::training_state::TrainingState;
+use crate::workers::SharedWorkers;
 use call::Call;
 use changes::Changes;
 use saving::output_dir;
@@ -93,6 +95,8 @@ pub struct TrainInputs {
     pub probes: Vec<Probe>,
     /// Training samples that are left out because somebody says so, by their numbers.
     pub dropped: BTreeSet<usize>,
+    /// Who computes gradients and evaluations in place of this process.
+    pub(crate) workers: Option<SharedWorkers>,
 }
 
 impl TrainInputs {

@@ -4,25 +4,21 @@ use std::iter;
 
 use tunebook_data::Encoded;
 use tunebook_nn::gradients::Gradients;
-use tunebook_nn::layers::DropoutRun;
 
 use super::Run;
 use super::TrainInputs;
 use super::call::Call;
 use super::call::last_step;
-use super::collate::Collator;
 use super::grouping::MicroBatchGroup;
-use super::objective::CrossEntropy;
-use super::step::Step;
-use super::step::StepOptions;
+use super::micro_batch::Computed;
+use super::micro_batch::MicroBatch;
+use super::micro_batch::Outcome;
 use crate::advice;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::finite;
-use crate::memory::StepMemory;
-use crate::memory::Trainable;
 use crate::optimizer::norm;
 use crate::pictures::Features;
 use crate::report::StepRecord;
@@ -30,20 +26,16 @@ use crate::run_state::RunState;
 use crate::schedule::learning_rate;
 use crate::settings::Settings;
 use crate::step_metrics::StepMetrics;
+use crate::workers::SharedWorkers;
+use crate::workers::WorkersError;
 
-/// What some micro-batches came to.
-struct Computed {
-    /// Summed over them.
-    metrics: StepMetrics,
-    tokens: usize,
-    /// How many had a sample that could be used.
-    micro_batches: usize,
-}
+/// What computes the gradients of some micro-batches.
+type Compute<'c, 'a> = dyn FnMut(&mut Run, &mut Features, &[MicroBatch<'a>]) -> Result<Outcome<'a>> + 'c;
 
 impl Run {
     /// Whether an optimizer step is due: all micro-batches of the window are done, or the epoch is over.
     pub(super) fn is_window_full(&self, settings: &Settings) -> bool {
-        self.open_micro_batches() >= settings.gradient_accumulation_steps || self.state.run.position.micro_batch == 0
+        self.open_micro_batches() >= settings.micro_batches_per_step() || self.state.run.position.micro_batch == 0
     }
 
     /// Adds the metrics and gradients of the next group of micro-batches to the window.
@@ -62,10 +54,11 @@ impl Run {
         let dropped = &call.dropped;
         let is_kept = |sample: &&Encoded| !dropped.contains(&sample.origin);
         let of_place = |&place: &usize| samples[place].iter().filter(is_kept);
-        let chosen: Vec<Vec<_>> =
-            micro_batches.iter().map(|places| places.iter().flat_map(of_place).collect()).collect();
+        let of_places = |places: &Vec<usize>| places.iter().flat_map(of_place).collect();
+        let numbered = (self.state.run.micro_batches..).zip(&micro_batches);
+        let chosen = numbered.map(|(number, places)| MicroBatch { number, samples: of_places(places) }).collect();
         let coming = call.next.micro_batches.iter().flatten().flat_map(of_place);
-        let (open, count) = (self.open_micro_batches(), chosen.len());
+        let (open, count) = (self.open_micro_batches(), micro_batches.len());
         let (step, last_step, total_steps) = (self.step() + 1, call.last, call.total_steps);
         let (total, begun) = (call.groups.accumulation, call.begun.at);
         let emit = |done: f64| {
@@ -78,7 +71,11 @@ impl Run {
             let stops = open == 0 && cx.is_cancelled();
             if stops { Err(tunebook_nn::Error::Cancelled) } else { Ok(()) }
         };
-        let computed = self.gradients(inputs, features, chosen, coming, &on_progress, cx).inspect_err(|_| {
+        let gradients = match call.has_workers {
+            true => self.gradients_of_workers(inputs, features, chosen, &on_progress, cx),
+            false => self.gradients(inputs, features, chosen, coming, &on_progress, cx),
+        };
+        let computed = gradients.inspect_err(|_| {
             if open == 0 {
                 self.state.gradients = Gradients::default();
             }
@@ -104,73 +101,69 @@ impl Run {
         &mut self,
         inputs: &TrainInputs,
         features: &mut Features,
-        mut micro_batches: Vec<Vec<&Encoded>>,
+        micro_batches: Vec<MicroBatch<'a>>,
         coming: impl Iterator<Item = &'a Encoded> + Clone,
         on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
         cx: &Context,
     ) -> Result<Option<Computed>> {
+        self.without_bad_samples(inputs, features, micro_batches, cx, &mut |run, features, micro_batches| {
+            let (coming, gradients) = (coming.clone(), &mut run.state.gradients);
+            let outcome = inputs.learner().forward_backward(micro_batches, coming, features, gradients, on_progress);
+            if let Err(error) = inputs.model.net.check_unchanged() {
+                run.drop_window();
+                return Err(error.into());
+            }
+            outcome
+        })
+    }
+
+    /// The same, shared out among workers.
+    fn gradients_of_workers(
+        &mut self,
+        inputs: &TrainInputs,
+        features: &mut Features,
+        micro_batches: Vec<MicroBatch>,
+        on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
+        cx: &Context,
+    ) -> Result<Option<Computed>> {
+        let mut workers = inputs.workers.as_ref().and_then(SharedWorkers::free).ok_or(WorkersError::Busy)?;
+        self.without_bad_samples(inputs, features, micro_batches, cx, &mut |run, _, micro_batches| {
+            workers.gradients(inputs.learner(), micro_batches, &mut run.state.gradients, on_progress, cx)
+        })
+    }
+
+    /// What `compute` makes of micro-batches, once the samples that it finds bad are left out.
+    fn without_bad_samples<'a>(
+        &mut self,
+        inputs: &TrainInputs,
+        features: &mut Features,
+        mut micro_batches: Vec<MicroBatch<'a>>,
+        cx: &Context,
+        compute: &mut Compute<'_, 'a>,
+    ) -> Result<Option<Computed>> {
         // All samples of one may be dropped.
-        micro_batches.retain(|samples| !samples.is_empty());
+        micro_batches.retain(|micro_batch| !micro_batch.samples.is_empty());
         while !micro_batches.is_empty() {
-            let bad = match self.forward_backward(inputs, features, &micro_batches, coming.clone(), on_progress) {
-                Ok(Some(computed)) => {
+            let bad = match compute(self, features, &micro_batches) {
+                Ok(Outcome::Computed(computed)) => {
                     self.bad_samples.end_row();
                     return Ok(Some(computed));
                 }
-                Ok(None) => {
-                    let samples: Vec<_> = micro_batches.iter().flatten().copied().collect();
+                Ok(Outcome::NotFinite(samples)) => {
                     self.not_finite(inputs, features, &samples, &|| cx.is_cancelled())?
                 }
                 Err(Error::BadSample(sample)) => vec![*sample],
                 Err(error) => return Err(error),
             };
             for sample in bad {
-                micro_batches.iter_mut().for_each(|samples| samples.retain(|other| other.origin != sample.origin));
+                let is_other = |other: &&Encoded| other.origin != sample.origin;
+                micro_batches.iter_mut().for_each(|micro_batch| micro_batch.samples.retain(is_other));
                 self.bad_samples.leave_out(sample, &inputs.settings, cx)?;
             }
             self.list_bad_samples()?;
-            micro_batches.retain(|samples| !samples.is_empty());
+            micro_batches.retain(|micro_batch| !micro_batch.samples.is_empty());
         }
         Ok(None)
-    }
-
-    /// The same with all samples; none if the loss of one is not finite.
-    fn forward_backward<'a>(
-        &mut self,
-        inputs: &TrainInputs,
-        features: &mut Features,
-        micro_batches: &[Vec<&Encoded>],
-        coming: impl Iterator<Item = &'a Encoded>,
-        on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
-    ) -> Result<Option<Computed>> {
-        let TrainInputs { model, adapter, processor, settings, .. } = inputs;
-        let net = &model.net;
-        let dropout = adapter.config.as_ref().is_some_and(|config| config.lora_dropout > 0.0);
-        let mut collator = Collator {
-            net,
-            adapter: Some(adapter),
-            processor,
-            features,
-            shares_prefixes: !dropout && settings.neftune_noise_alpha == 0.0,
-            stop: &|| on_progress(0.0).is_err(),
-        };
-        let batch = collator.collate(micro_batches)?;
-        features.read_ahead(processor, coming.flat_map(|sample| &sample.images));
-        net.release_vision();
-        let (tokens, labels) = (batch.tokens(), batch.labels().rows.len());
-        let memory = StepMemory::new(net, Trainable::of(adapter), batch.computed_tokens(), labels);
-        let options = StepOptions {
-            dropout: DropoutRun { seed: settings.seed, micro_batch: self.state.run.micro_batches },
-            neftune_noise_alpha: settings.neftune_noise_alpha,
-            checkpoint_plan: memory.plan(settings.memory)?,
-        };
-        let step = Step { net, adapter, objective: &CrossEntropy, options, on_progress };
-        let metrics = step.forward_backward(batch, &mut self.state.gradients)?;
-        if let Err(error) = net.check_unchanged() {
-            self.drop_window();
-            return Err(error.into());
-        }
-        Ok(metrics.map(|metrics| Computed { metrics, tokens, micro_batches: micro_batches.len() }))
     }
 
     /// Drops the micro-batches since the last optimizer step. They are not computed again.

@@ -1,0 +1,57 @@
+//! The workers of a session.
+
+use super::Session;
+use crate::error::Result;
+use crate::event::Context;
+use crate::report::WorkersReport;
+use crate::workers::SharedWorkers;
+use crate::workers::Workers;
+use crate::workers::WorkersError;
+use crate::workers::WorkersOptions;
+
+impl Session {
+    /// Starts workers, which from now on compute gradients, evaluations and predictions, in place of those before.
+    /// `world_size` becomes their number.
+    ///
+    /// # Errors
+    /// A training runs; they cannot be started, or cannot load the session's model; a stop. There are none then.
+    pub fn workers_start(&mut self, options: WorkersOptions, cx: &Context) -> Result<WorkersReport> {
+        self.check_no_training()?;
+        self.workers_stop()?;
+        let world_size = options.workers;
+        let workers = Workers::start(options, self.model.as_deref(), &self.settings, cx)?;
+        let report = workers.report();
+        self.workers = Some(SharedWorkers::new(workers));
+        self.settings.world_size = world_size;
+        Ok(report)
+    }
+
+    /// Ends the workers; `world_size` becomes 1. Says whether there were any.
+    ///
+    /// # Errors
+    /// A training runs.
+    pub fn workers_stop(&mut self) -> Result<bool> {
+        self.check_no_training()?;
+        let had = self.workers.take().is_some();
+        if had {
+            self.settings.world_size = 1;
+        }
+        Ok(had)
+    }
+
+    /// The workers; none without any.
+    ///
+    /// # Errors
+    /// They are computing.
+    pub fn workers(&self) -> Result<Option<WorkersReport>> {
+        self.workers.as_ref().map(|workers| workers.report().ok_or(WorkersError::Busy.into())).transpose()
+    }
+
+    /// Takes over the workers of another session, which is left without.
+    pub fn take_workers(&mut self, other: &mut Self) {
+        self.workers = other.workers.take();
+        if self.workers.is_some() && self.settings.world_size == 1 {
+            self.settings.world_size = other.settings.world_size;
+        }
+    }
+}
