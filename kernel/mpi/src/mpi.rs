@@ -41,8 +41,7 @@ impl Mpi {
     /// # Errors
     /// There is no such library; it is not usable; or it is not the one of the launcher.
     pub fn open(beside: Option<&Path>, ranks: usize) -> Result<Self, OpenError> {
-        let started_by = StartedBy::of(search::is_set);
-        let (name, library) = load(beside, started_by)?;
+        let (name, library) = load(beside)?;
         // SAFETY: `load` looks for MPI's libraries by MPI's names.
         let version = unsafe { abi::version(library) };
         let not_together = || OpenError::NotTogether { library: name.clone(), version: version.clone(), ranks };
@@ -50,8 +49,8 @@ impl Mpi {
         let abi = unsafe { Abi::of(library, &version) };
         let unknown = || OpenError::UnknownKind { library: name.clone(), version: version.clone() };
         let abi = abi.ok_or_else(unknown)?;
-        // MPICH 5 ends the process when it meets Open MPI's launcher.
-        if started_by == StartedBy::OpenMpi && abi != Abi::OpenMpi && !version.starts_with("Open MPI") {
+        // MPICH 5 ends the process when it meets Open MPI's launcher. Slurm may speak PMIx with either.
+        if search::is_set("OMPI_COMM_WORLD_RANK") && abi != Abi::OpenMpi && !version.starts_with("Open MPI") {
             return Err(not_together());
         }
         // SAFETY: the library has this interface.
@@ -127,9 +126,9 @@ impl Mpi {
 }
 
 /// The first library that can be loaded, with its name. Its symbols are visible to the plugins that it loads.
-fn load(beside: Option<&Path>, started_by: StartedBy) -> Result<(String, &'static Library), OpenError> {
+fn load(beside: Option<&Path>) -> Result<(String, &'static Library), OpenError> {
     let mut refused = None;
-    for path in search::candidates(beside, started_by) {
+    for path in search::candidates(beside, StartedBy::of(search::is_set)) {
         let name = path.display().to_string();
         match open(&path) {
             Ok(library) => return Ok((name, Box::leak(Box::new(library)))),
