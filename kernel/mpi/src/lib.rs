@@ -12,6 +12,7 @@ mod hosts;
 mod launch;
 mod launcher;
 mod mpi;
+mod nccl;
 mod search;
 
 pub use error::CallError;
@@ -26,3 +27,7 @@ pub use launcher::FindError;
 pub use launcher::Kind;
 pub use launcher::Launcher;
 pub use mpi::Mpi;
+pub use nccl::Nccl;
+pub use nccl::NcclError;
+pub use nccl::NcclId;
+pub use nccl::NcclLibrary;
