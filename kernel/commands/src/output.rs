@@ -32,6 +32,14 @@ use crate::jobs::JobReport;
 use crate::sweep::RangeReport;
 use crate::sweep::SweepReport;
 
+/// The workers of a session.
+#[derive(Clone, Debug, Serialize)]
+pub struct Workers {
+    pub workers: WorkersReport,
+    /// Batch size, accumulation and world_size, whose product is the samples of an optimizer step.
+    pub step: [usize; 3],
+}
+
 /// The answer of a command. [`crate::text::render`] writes each as plain text.
 #[derive(Clone, Debug, Serialize)]
 pub enum Output {
@@ -55,7 +63,7 @@ pub enum Output {
     /// The training of the active adapter is at another step.
     Undone(UndoReport),
     /// The workers of the session, if it has any.
-    Workers(Option<WorkersReport>),
+    Workers(Option<Workers>),
     /// A training has begun in the background, and goes on to this step.
     Started {
         adapter: String,

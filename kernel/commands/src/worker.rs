@@ -8,5 +8,5 @@ use crate::lang::Localize;
 /// # Errors
 /// No session has started it, or it cannot be reached.
 pub fn serve_session(lang: Lang) -> Result<(), String> {
-    tunebook_engine::workers::serve(&|error| error.localize(lang)).map_err(|error| error.localize(lang))
+    tunebook_engine::workers::serve(&|error, lang| error.localize(lang)).map_err(|error| error.localize(lang))
 }

@@ -9,12 +9,13 @@ use crate::lang::Lang;
 use crate::lang::localized;
 use crate::localized;
 use crate::output::Table;
+use crate::output::Workers;
 use crate::page::Page;
 
 /// Who works, and what the last step took.
-pub(super) fn workers(report: Option<&WorkersReport>, page: Page) -> String {
+pub(super) fn workers(report: Option<&Workers>, page: Page) -> String {
     let lang = page.lang;
-    let Some(WorkersReport { asked, workers, library, times }) = report else {
+    let Some(Workers { workers: WorkersReport { asked, workers, library, times }, step }) = report else {
         return localized("no workers: this process computes alone", "没有工作进程：由本进程单独计算")
             .in_lang(lang)
             .to_string();
@@ -45,12 +46,20 @@ pub(super) fn workers(report: Option<&WorkersReport>, page: Page) -> String {
         let [process, threads] = numbers;
         vec![worker.rank.to_string(), worker.host.clone(), process, threads, took]
     };
-    let note = times.map(|times| step(times, lang)).unwrap_or_default();
+    let samples: usize = step.iter().product();
+    let [batch, accumulation, world_size] = step;
+    let size = localized!(
+        lang,
+        "an optimizer step has {samples} samples: batch {batch} × accumulation {accumulation} × world_size {world_size}",
+        "每个优化步 {samples} 个样本：批处理大小 {batch} × 梯度累积 {accumulation} × world_size {world_size}"
+    );
+    let times = times.map(|times| took(times, lang));
+    let note = [size].into_iter().chain(times).collect::<Vec<_>>().join("\n");
     draw_table(&Table { title, headers, rows: workers.iter().map(row).collect(), note }, page)
 }
 
 /// Where the time of the last step went.
-fn step(StepTimes { parameters, computing, gradients, bytes }: StepTimes, lang: Lang) -> String {
+fn took(StepTimes { parameters, computing, gradients, bytes }: StepTimes, lang: Lang) -> String {
     let share = 100.0 * (parameters + gradients) / (parameters + computing + gradients);
     let [parameters, computing, gradients] = [parameters, computing, gradients].map(|seconds| seconds * 1000.0);
     let megabytes = bytes as f64 / 1e6;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tunebook_engine::Session;
+use tunebook_engine::Settings;
 use tunebook_engine::workers::Hosts;
 use tunebook_engine::workers::OnWorkerLoss;
 use tunebook_engine::workers::WorkersError;
@@ -15,6 +16,7 @@ use crate::given_file;
 use crate::lang::localized;
 use crate::localized;
 use crate::output::Output;
+use crate::output::Workers;
 use crate::parse::Args;
 use crate::verb::CommandContext;
 use crate::verb::Complete;
@@ -47,7 +49,7 @@ pub(crate) static VERB: Verb = Verb {
     ),
     examples: &[
         ("workers 2", localized("two processes on this machine", "在本机上启动两个进程")),
-        ("workers 8 hosts=alice:4,bob:4", localized("four on each of two hosts", "两台主机上各四个")),
+        ("workers 4 hosts=alice:2,bob:2", localized("two on each of two hosts", "两台主机上各两个")),
         ("workers", localized("who works, and what the last step took", "有哪些工作进程，上一步用了多久")),
         ("workers off", localized("alone again", "恢复单进程")),
     ],
@@ -112,16 +114,13 @@ pub(crate) static VERB: Verb = Verb {
 
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match args.word(0) {
-        None if args.options.is_empty() => Ok(Output::Workers(session.workers()?)),
-        Some("off") if args.options.is_empty() => {
-            session.workers_stop()?;
-            Ok(Output::Workers(None))
-        }
-        _ => {
-            let options = options(args, cx)?;
-            Ok(Output::Workers(Some(session.workers_start(options, &cx.context)?)))
-        }
+        None if args.options.is_empty() => {}
+        Some("off") if args.options.is_empty() => drop(session.workers_stop()?),
+        _ => drop(session.workers_start(options(args, cx)?, &cx.context)?),
     }
+    let Settings { per_device_train_batch_size, gradient_accumulation_steps, world_size, .. } = *session.settings();
+    let step = [per_device_train_batch_size, gradient_accumulation_steps, world_size];
+    Ok(Output::Workers(session.workers().map(|workers| Workers { workers, step })))
 }
 
 /// What of a recipe's arguments is about workers, as a line of commands that is empty if nothing is; and the others.

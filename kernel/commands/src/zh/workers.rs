@@ -8,6 +8,7 @@ use tunebook_mpi::FindError;
 use tunebook_mpi::HostsError;
 use tunebook_mpi::LaunchError;
 use tunebook_mpi::LineError;
+use tunebook_mpi::NcclError;
 use tunebook_mpi::OpenError;
 use tunebook_quote::REMEDY_ZH;
 
@@ -29,6 +30,10 @@ impl Chinese for WorkersError {
             }
             Self::NoMpi(error) => format!("无法使用 MPI：{}{REMEDY_ZH}如何安装见 `help workers`", error.zh()),
             Self::Call(CallError { call, code, text }) => format!("MPI：{call}：{text}（错误 {code}）"),
+            Self::Nccl(NcclError { call, text }) => format!("NCCL：{call}：{text}"),
+            Self::NoNccl => {
+                format!("没有 libnccl.so.2，而 rank 0 的主机上有{REMEDY_ZH}请在所有主机上安装 NCCL")
+            }
             Self::Start { program, source } => format!("无法启动 {}：{}", program.display(), io(source)),
             Self::Listen(source) => format!("无法监听工作进程的连接：{}", io(source)),
             Self::LauncherEnded { program, status, joined, workers, output } => format!(

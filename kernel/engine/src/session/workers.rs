@@ -6,7 +6,6 @@ use crate::event::Context;
 use crate::report::WorkersReport;
 use crate::workers::SharedWorkers;
 use crate::workers::Workers;
-use crate::workers::WorkersError;
 use crate::workers::WorkersOptions;
 
 impl Session {
@@ -20,10 +19,9 @@ impl Session {
         self.workers_stop()?;
         let world_size = options.workers;
         let workers = Workers::start(options, self.model.as_deref(), &self.settings, cx)?;
-        let report = workers.report();
-        self.workers = Some(SharedWorkers::new(workers));
+        let workers = self.workers.insert(SharedWorkers::new(workers));
         self.settings.world_size = world_size;
-        Ok(report)
+        Ok(workers.report())
     }
 
     /// Ends the workers; `world_size` becomes 1. Says whether there were any.
@@ -39,12 +37,9 @@ impl Session {
         Ok(had)
     }
 
-    /// The workers; none without any.
-    ///
-    /// # Errors
-    /// They are computing.
-    pub fn workers(&self) -> Result<Option<WorkersReport>> {
-        self.workers.as_ref().map(|workers| workers.report().ok_or(WorkersError::Busy.into())).transpose()
+    /// The workers, as they were when they were used last; none without any.
+    pub fn workers(&self) -> Option<WorkersReport> {
+        self.workers.as_ref().map(SharedWorkers::report)
     }
 
     /// Takes over the workers of another session, which is left without.

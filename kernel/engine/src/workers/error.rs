@@ -7,6 +7,7 @@ use tunebook_mpi::FindError;
 use tunebook_mpi::HostsError;
 use tunebook_mpi::LaunchError;
 use tunebook_mpi::LineError;
+use tunebook_mpi::NcclError;
 use tunebook_mpi::OpenError;
 use tunebook_quote::REMEDY;
 
@@ -25,6 +26,10 @@ pub enum WorkersError {
     NoMpi(#[from] OpenError),
     #[error("MPI: {0}")]
     Call(#[from] CallError),
+    #[error("NCCL: {0}")]
+    Nccl(#[from] NcclError),
+    #[error("there is no libnccl.so.2, but there is one on the host of rank 0{REMEDY}install NCCL on all hosts")]
+    NoNccl,
     #[error("cannot start {program}: {source}")]
     Start { program: PathBuf, source: std::io::Error },
     #[error("cannot listen for workers: {0}")]

@@ -15,6 +15,7 @@ use std::net::TcpListener;
 use std::net::TcpStream;
 use std::net::ToSocketAddrs;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Stdio;
@@ -39,6 +40,7 @@ use super::adapter_files;
 use super::error::Loss;
 use super::error::LossReason;
 use super::error::WorkersError;
+use super::host;
 use super::invitation;
 use super::invitation::Invitation;
 use super::options::WorkersOptions;
@@ -70,6 +72,8 @@ const START: Duration = Duration::from_secs(120);
 const INTRODUCTION: Duration = Duration::from_secs(10);
 /// How long processes may take to end by themselves.
 const END: Duration = Duration::from_secs(3);
+/// How much of what one step says of a worker's speed is believed: single steps differ by chance.
+const LEARNING: f64 = 0.2;
 /// Lines of the launcher's output that are kept.
 const LINES: usize = 8;
 
@@ -105,6 +109,10 @@ struct Member {
     threads: usize,
     stream: TcpStream,
     life: Arc<Mutex<Life>>,
+    /// Pictures whose features it may have.
+    known: HashSet<PathBuf>,
+    /// How fast it is, beside the others; at first all are alike.
+    speed: f64,
 }
 
 /// The last sign of life of a worker.
@@ -145,17 +153,17 @@ impl ProcessGroup {
             addresses: addresses(options, is_here).into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
             ranks,
             beside: Some(launcher.path().to_path_buf()),
+            chinese: options.lang == Lang::Zh,
         };
         let program = match &options.program {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(WorkersError::Listen)?,
         };
         let variable = invitation.variable().map_err(|source| Error::Json { path: program.clone(), source })?;
-        let lang = if options.lang == Lang::Zh { "zh_CN.UTF-8" } else { "C.UTF-8" };
         let command = launcher.command(&Launch {
             ranks,
             hosts: options.hosts.as_ref(),
-            env: &[(invitation::VARIABLE, &variable), ("LC_ALL", lang.as_ref())],
+            env: &[(invitation::VARIABLE, &variable)],
             remote_shell: None,
             program: &program,
             arguments: &["worker".into()],
@@ -276,7 +284,8 @@ impl ProcessGroup {
                 }
             }
         });
-        Ok(Member { id, host, address, process, cores, threads: 1, stream, life })
+        let (known, speed) = (HashSet::new(), 1.0);
+        Ok(Member { id, host, address, process, cores, threads: 1, stream, life, known, speed })
     }
 
     /// Gives each worker `threads`, or its part of the cores of its host.
@@ -403,10 +412,34 @@ impl ProcessGroup {
     }
 
     /// A sample on its way to a worker, which may ask for its pictures.
-    pub(super) fn wire_sample(&mut self, sample: &Encoded) -> WireSample {
+    pub(super) fn wire_sample(&mut self, rank: usize, sample: &Encoded) -> WireSample {
+        self.members[rank].known.extend(sample.images.iter().map(|image| image.path.clone()));
         let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         self.pictures.extend(sample.images.iter().map(|image| path(&image.path)));
         WireSample::of(sample)
+    }
+
+    /// Whether a worker has computed with a picture before.
+    pub(super) fn knows(&self, rank: usize, picture: &Path) -> bool {
+        self.members[rank].known.contains(picture)
+    }
+
+    /// How fast a worker is, beside the others.
+    pub(super) fn speed(&self, rank: usize) -> f64 {
+        self.members[rank].speed
+    }
+
+    /// The workers took so many seconds for shares of these costs.
+    pub(super) fn took(&mut self, seconds: Vec<f64>, costs: &[f64]) {
+        let rates: Vec<f64> = costs.iter().zip(&seconds).map(|(cost, seconds)| cost / seconds.max(1e-6)).collect();
+        let busy = rates.iter().filter(|rate| **rate > 0.0).count().max(1);
+        let mean = rates.iter().sum::<f64>() / busy as f64;
+        for (member, rate) in self.members.iter_mut().zip(rates) {
+            if rate > 0.0 {
+                member.speed += LEARNING * ((rate / mean).clamp(0.1, 10.0) - member.speed);
+            }
+        }
+        self.seconds = seconds;
     }
 
     /// Something else is computed: pictures of what was before are not given any more.
@@ -551,7 +584,7 @@ impl ProcessGroup {
         {
             use rustix::process::Pid;
             use rustix::process::Signal;
-            let here = tunebook_files::host();
+            let here = host();
             // One that was stopped does not hear that its connection has closed.
             for member in self.members.iter().filter(|member| member.host == here) {
                 if is_worker(member.process)
@@ -560,13 +593,13 @@ impl ProcessGroup {
                     _ = rustix::process::kill_process(process, Signal::KILL);
                 }
             }
-            if self.launcher.try_wait().is_ok_and(|status| status.is_none())
-                && let Some(group) = Pid::from_raw(self.launcher.id() as i32)
+            // The launcher ends those on other hosts. What it has started here may be there without it.
+            if let Some(group) = Pid::from_raw(self.launcher.id() as i32)
+                && rustix::process::kill_process_group(group, Signal::TERM).is_ok()
             {
-                // It ends those on other hosts.
-                _ = rustix::process::kill_process_group(group, Signal::TERM);
                 let deadline = Instant::now() + END;
-                while self.launcher.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+                while rustix::process::test_kill_process_group(group).is_ok() && Instant::now() < deadline {
+                    _ = self.launcher.try_wait();
                     thread::sleep(LOOK);
                 }
                 _ = rustix::process::kill_process_group(group, Signal::KILL);
@@ -623,7 +656,7 @@ fn addresses(options: &WorkersOptions, is_here: bool) -> Vec<IpAddr> {
         socket.connect(to).ok()?;
         socket.local_addr().ok().map(|address| address.ip())
     };
-    let own = tunebook_files::host();
+    let own = host();
     let names =
         options.hosts.iter().flat_map(|hosts| hosts.iter()).map(|host| host.name.as_str()).chain([own.as_str()]);
     let resolved = names.filter_map(|name| (name, 9).to_socket_addrs().ok()).flatten();
@@ -682,7 +715,7 @@ fn signal_of(_: std::process::ExitStatus) -> Option<i32> {
 fn told_signal(lines: &[String]) -> Option<i32> {
     let of_line = |line: &String| {
         let rest = line.to_ascii_lowercase();
-        let digits = rest.split_once("signal ")?.1;
+        let digits = rest.split_once("signal")?.1;
         let digits: String =
             digits.chars().skip_while(|c| *c == ':' || *c == ' ').take_while(char::is_ascii_digit).collect();
         digits.parse().ok()

@@ -29,6 +29,8 @@ pub(super) struct Invitation {
     pub ranks: usize,
     /// The launcher, which the MPI library belongs to.
     pub beside: Option<PathBuf>,
+    /// Whether problems are told in Chinese.
+    pub chinese: bool,
 }
 
 impl Invitation {

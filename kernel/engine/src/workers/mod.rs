@@ -10,6 +10,8 @@
 //! sums: which worker computes a micro-batch has no part in it.
 
 mod adapter_files;
+#[cfg(feature = "cuda")]
+mod device_sum;
 mod error;
 mod group;
 mod invitation;
@@ -24,6 +26,7 @@ use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use tunebook_data::Encoded;
@@ -75,21 +78,25 @@ const QUESTIONS: usize = 32;
 
 /// A session's workers. They belong to whoever has locked them: a training from its beginning to its end.
 #[derive(Clone)]
-pub(crate) struct SharedWorkers(Arc<Mutex<Workers>>);
+pub(crate) struct SharedWorkers {
+    workers: Arc<Mutex<Workers>>,
+    /// What there was to say of them last.
+    report: Arc<Mutex<WorkersReport>>,
+}
 
 impl SharedWorkers {
     pub(crate) fn new(workers: Workers) -> Self {
-        Self(Arc::new(Mutex::new(workers)))
+        let report = Arc::clone(&workers.report);
+        Self { workers: Arc::new(Mutex::new(workers)), report }
     }
 
-    /// What there is to say of them; none while somebody uses them.
-    pub(crate) fn report(&self) -> Option<WorkersReport> {
-        self.0.try_lock().ok().map(|workers| workers.report())
+    pub(crate) fn report(&self) -> WorkersReport {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The workers, unless somebody else uses them, or they were lost.
     pub(crate) fn free(&self) -> Option<MutexGuard<'_, Workers>> {
-        self.0.try_lock().ok().filter(|workers| workers.ranks > 0)
+        self.workers.try_lock().ok().filter(|workers| workers.ranks > 0)
     }
 }
 
@@ -101,8 +108,9 @@ pub(crate) struct Workers {
     /// How many are left of those that were asked for; 0 where they are not to be used any more.
     ranks: usize,
     losses_in_a_row: usize,
-    times: Option<StepTimes>,
-    library: String,
+    /// The host of the worker that was lost last.
+    suspect: Option<String>,
+    report: Arc<Mutex<WorkersReport>>,
 }
 
 impl Workers {
@@ -117,23 +125,23 @@ impl Workers {
         cx: &Context,
     ) -> Result<Self> {
         let ranks = options.workers;
-        let mut workers = Self { options, group: None, ranks, losses_in_a_row: 0, times: None, library: String::new() };
-        let mut group = ProcessGroup::start(&workers.options, ranks, cx)?;
+        let mut group = ProcessGroup::start(&options, ranks, cx)?;
         if let Some(model) = model {
             group.load(model, settings, cx)?;
         }
-        workers.library.clone_from(&group.library);
-        workers.group = Some(group);
+        let library = group.library.clone();
+        let report = WorkersReport { asked: ranks, workers: Vec::new(), library, times: None };
+        let report = Arc::new(Mutex::new(report));
+        let workers = Self { options, group: Some(group), ranks, losses_in_a_row: 0, suspect: None, report };
+        workers.tell(None);
         Ok(workers)
     }
 
-    pub(crate) fn report(&self) -> WorkersReport {
-        WorkersReport {
-            asked: self.options.workers,
-            workers: self.group.as_ref().map(ProcessGroup::reports).unwrap_or_default(),
-            library: self.library.clone(),
-            times: self.times,
-        }
+    /// Says who works, and what times the last step took.
+    fn tell(&self, times: Option<StepTimes>) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.workers = self.group.as_ref().map(ProcessGroup::reports).unwrap_or_default();
+        report.times = times.or(report.times);
     }
 
     /// Adds the gradients of micro-batches to `gradients`, as [`Learner::forward_backward`] does.
@@ -152,7 +160,7 @@ impl Workers {
         let (outcome, times) = self.with_group(model, settings, cx, &mut |group| {
             step(group, learner, micro_batches, gradients, on_progress, cx)
         })?;
-        self.times = times.or(self.times);
+        self.tell(times);
         Ok(outcome)
     }
 
@@ -213,6 +221,7 @@ impl Workers {
                     self.losses_in_a_row = 0;
                     return Ok(done);
                 }
+                Err(Error::Workers(error)) if self.is_without_host(&error) => {}
                 // They have replied, and wait.
                 Err(error @ (Error::Cancelled | Error::BadSample(_))) => return Err(error),
                 Err(error) => {
@@ -225,11 +234,11 @@ impl Workers {
 
     /// The workers, started if need be, with the model.
     fn ready(&mut self, model: &Model, settings: &Settings, cx: &Context) -> Result<&mut ProcessGroup> {
-        let group = match self.group.take() {
-            Some(group) => group,
-            None => ProcessGroup::start(&self.options, self.ranks, cx)?,
-        };
-        let group = self.group.insert(group);
+        if self.group.is_none() {
+            self.group = Some(ProcessGroup::start(&self.options, self.ranks, cx)?);
+            self.tell(None);
+        }
+        let Some(group) = &mut self.group else { return Err(WorkersError::Busy.into()) };
         group.load(model, settings, cx)?;
         group.begin();
         Ok(group)
@@ -250,8 +259,9 @@ impl Workers {
             if let (Some(hosts), Some(address)) = (&self.options.hosts, address) {
                 let is_there =
                     |name: &str| (name, 0).to_socket_addrs().is_ok_and(|mut all| all.any(|at| at.ip() == address));
-                let lost = hosts.iter().find(|host| is_there(&host.name)).map(|host| host.name.clone());
-                self.options.hosts = lost.and_then(|name| hosts.without_one(&name)).or_else(|| Some(hosts.clone()));
+                self.suspect = hosts.iter().find(|host| is_there(&host.name)).map(|host| host.name.clone());
+                let others = self.suspect.as_ref().and_then(|name| hosts.without_one(name));
+                self.options.hosts = others.or_else(|| Some(hosts.clone()));
             }
         }
         if self.ranks == 0 || self.losses_in_a_row >= LOSSES {
@@ -262,10 +272,27 @@ impl Workers {
         Ok(())
     }
 
+    /// Whether workers could not be started again, and there are others without the host of the one that was lost: it may be
+    /// down altogether.
+    fn is_without_host(&mut self, error: &WorkersError) -> bool {
+        let cannot_start = matches!(error, WorkersError::LauncherEnded { .. } | WorkersError::NotAllJoined { .. });
+        let (Some(mut hosts), Some(name), true) = (self.options.hosts.clone(), self.suspect.take(), cannot_start)
+        else {
+            return false;
+        };
+        while hosts.iter().any(|host| host.name == name) {
+            let Some(others) = hosts.without_one(&name) else { return false };
+            (hosts, self.ranks) = (others, self.ranks - 1);
+        }
+        self.options.hosts = Some(hosts);
+        self.ranks > 0
+    }
+
     fn end(&mut self) {
         if let Some(mut group) = self.group.take() {
             group.end(false);
         }
+        self.tell(None);
     }
 }
 
@@ -301,16 +328,16 @@ fn step<'s>(
     let start = Instant::now();
     group.take_over(Some(adapter), model, cx)?;
     let parameters = start.elapsed();
-    let tokens = |batch: &MicroBatch| batch.samples.iter().map(|sample| sample.input_ids.len()).sum();
-    let costs: Vec<usize> = micro_batches.iter().map(tokens).collect();
-    let shares = share(&costs, group.len());
+    let cost = costs(group, learner, micro_batches);
+    let speed = |worker: usize| if settings.full_determinism { 1.0 } else { group.speed(worker) };
+    let shares = share(micro_batches.len(), group.len(), &|worker, place| cost[worker][place] / speed(worker));
+    let of_share = |(worker, places): (usize, &Vec<usize>)| places.iter().map(|&place| cost[worker][place]).sum();
+    let costs: Vec<f64> = shares.iter().enumerate().map(of_share).collect();
     for (rank, places) in shares.iter().enumerate() {
         let of_place = |&place: &usize| {
             let MicroBatch { number, samples } = &micro_batches[place];
-            WireMicroBatch {
-                number: *number,
-                samples: samples.iter().map(|sample| group.wire_sample(sample)).collect(),
-            }
+            let samples = samples.iter().map(|sample| group.wire_sample(rank, sample)).collect();
+            WireMicroBatch { number: *number, samples }
         };
         let micro_batches = places.iter().map(of_place).collect();
         let settings = settings_map::write(settings);
@@ -342,7 +369,7 @@ fn step<'s>(
         }
     }
     let Some(metrics) = all.filter(|_| seconds.len() == group.len()) else { return Err(Error::Cancelled) };
-    group.seconds.clone_from(&seconds);
+    group.took(seconds, &costs);
     let before = Instant::now();
     add_sum(group, adapter, settings.full_determinism, gradients)?;
     let times = StepTimes {
@@ -353,6 +380,23 @@ fn step<'s>(
     };
     let micro_batches = micro_batches.len();
     Ok((Outcome::Computed(Computed { metrics, tokens, micro_batches }), Some(times)))
+}
+
+/// What each worker has to compute for each micro-batch, in tokens: with `full_determinism` its own, so that the same number
+/// of workers gives the same bits; else also those of pictures that this worker does not know yet.
+fn costs(group: &ProcessGroup, learner: Learner, micro_batches: &[MicroBatch]) -> Vec<Vec<f64>> {
+    let Learner { model, adapter, processor, settings } = learner;
+    // A token of a picture goes through the vision tower as four patches, and forward only.
+    let vision = 2.0 * model.net.vision_size() as f64 / model.net.text.size().max(1) as f64;
+    let is_kept = !adapter.changes_pictures();
+    let cost = |worker: usize, batch: &MicroBatch| {
+        let tokens: usize = batch.samples.iter().map(|sample| sample.input_ids.len()).sum();
+        let images = batch.samples.iter().flat_map(|sample| &sample.images);
+        let new = images.filter(|image| !(is_kept && group.knows(worker, &image.path)));
+        let new: usize = new.map(|image| processor.tokens(image.grid)).sum();
+        tokens as f64 + if settings.full_determinism { 0.0 } else { vision * new as f64 }
+    };
+    (0..group.len()).map(|worker| micro_batches.iter().map(|batch| cost(worker, batch)).collect()).collect()
 }
 
 /// Adds the sum of all workers' gradients.
@@ -398,7 +442,7 @@ fn losses(
                 && !cancelled
                 && let Some(at) = waiting.pop_front()
             {
-                let samples = batches[at].iter().map(|sample| group.wire_sample(sample)).collect();
+                let samples = batches[at].iter().map(|sample| group.wire_sample(rank, sample)).collect();
                 group.send(rank, &Request::Loss { pixels: pixels(run.processor), samples }, &[])?;
                 given.push_back(at);
             }
@@ -473,7 +517,7 @@ fn ask(
                 is_over = true;
                 break;
             };
-            let wire = group.wire_sample(&sample);
+            let wire = group.wire_sample(least, &sample);
             given[least].push((index, sample));
             group.send(least, &Request::Question { index, sample: wire }, &[])?;
         }
@@ -506,4 +550,15 @@ fn why_bad(sample: &Encoded, processor: &ImageProcessor) -> Option<Error> {
 
 fn pixels(processor: &ImageProcessor) -> Pixels {
     Pixels { most: processor.image_max_pixels, least: processor.image_min_pixels }
+}
+
+/// The name of this host.
+#[cfg(unix)]
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "localhost".to_string())
 }

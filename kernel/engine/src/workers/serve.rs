@@ -33,6 +33,7 @@ use tunebook_nn::gradients::Gradients;
 
 use super::adapter_files;
 use super::error::WorkersError;
+use super::host;
 use super::invitation::Invitation;
 use super::settings_map;
 use super::wire;
@@ -60,6 +61,7 @@ use crate::generate::Generated;
 use crate::generate::Generator;
 use crate::generate::Requests;
 use crate::hub;
+use crate::lang::Lang;
 use crate::memory;
 use crate::memory::Trainable;
 use crate::model::Model;
@@ -82,12 +84,15 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// How long a worker may take to leave what it computes when its session is gone.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Works for the session that started this process, to its end. `describe` puts into words what cannot be done.
+/// Works for the session that started this process, to its end. `describe` puts into words what cannot be done, in the
+/// session's language.
 ///
 /// # Errors
 /// No session has started it; the session cannot be reached.
-pub fn serve(describe: &dyn Fn(&Error) -> String) -> Result<()> {
+pub fn serve(describe: &dyn Fn(&Error, Lang) -> String) -> Result<()> {
     let invitation = Invitation::from_environment().ok_or(WorkersError::ByHand)?;
+    let lang = if invitation.chinese { Lang::Zh } else { Lang::En };
+    let describe = |error: &Error| describe(error, lang);
     let stream = invitation.dial()?;
     let from = stream.try_clone().map_err(WorkersError::Listen)?;
     let session = Arc::new(Connection { stream: Mutex::new(stream) });
@@ -95,7 +100,7 @@ pub fn serve(describe: &dyn Fn(&Error) -> String) -> Result<()> {
         token: invitation.token.clone(),
         protocol: wire::PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_string(),
-        host: tunebook_files::host(),
+        host: host(),
         process: std::process::id(),
         cores: thread::available_parallelism().map_or(1, usize::from),
     };
@@ -125,10 +130,12 @@ pub fn serve(describe: &dyn Fn(&Error) -> String) -> Result<()> {
         gradients: Gradients::default(),
         tokens_at_once: None,
         memory_share: 1,
+        #[cfg(feature = "cuda")]
+        device_sum: None,
         files: HashMap::new(),
         folder: None,
     };
-    worker.serve(describe)
+    worker.serve(&describe)
 }
 
 /// `Open MPI v4.1.4`, without what follows of how it was built.
@@ -237,6 +244,8 @@ struct Worker {
     tokens_at_once: Option<usize>,
     /// Workers that share this host's memory.
     memory_share: usize,
+    #[cfg(feature = "cuda")]
+    device_sum: Option<super::device_sum::DeviceSum>,
     /// Where files lie that came from the session, by their path there and length.
     files: HashMap<(PathBuf, u64), PathBuf>,
     folder: Option<tempfile::TempDir>,
@@ -342,24 +351,49 @@ impl Worker {
     fn sum(&mut self, in_order: bool) -> Result<(Reply, Vec<f32>)> {
         let adapter = self.adapter.as_ref().ok_or(Error::NoAdapter)?;
         let gradients = std::mem::take(&mut self.gradients);
-        let parameters = adapter.vars();
-        let mut values = Vec::with_capacity(adapter.parameter_count() + parameters.len());
+        let (parameters, count) = (adapter.vars(), adapter.parameter_count());
+        let mut parts = Vec::with_capacity(parameters.len() + 1);
         for (_, parameter) in &parameters {
-            match gradients.get(parameter) {
-                Some(sum) => values.extend(sum.flatten_all()?.to_vec1::<f32>()?),
-                None => values.resize(values.len() + parameter.elem_count(), 0.0),
-            }
+            let sum = gradients.get(parameter).cloned();
+            parts.push(sum.map_or_else(|| parameter.zeros_like(), Ok)?.flatten_all()?);
         }
         // How many workers have a gradient of each parameter.
-        values.extend(parameters.iter().map(|(_, parameter)| f32::from(gradients.get(parameter).is_some())));
+        let counts: Vec<f32> =
+            parameters.iter().map(|(_, parameter)| f32::from(gradients.get(parameter).is_some())).collect();
+        parts.push(Tensor::new(counts, &self.model()?.net.device)?);
         drop(gradients);
+        let mut values = self.summed(&parts, in_order)?;
+        let mut parts = Vec::new();
+        if self.mpi.rank() == 0 {
+            parts = values.split_off(count).into_iter().map(|count| count > 0.0).collect();
+        }
+        Ok((Reply::Sum { parts }, values))
+    }
+
+    /// The sums of all workers' values, at rank 0: the tensors' end to end.
+    fn summed(&mut self, parts: &[Tensor], in_order: bool) -> Result<Vec<f32>> {
+        #[cfg(feature = "cuda")]
+        if !in_order && !self.model()?.net.device.is_cpu() {
+            use super::device_sum;
+            use super::device_sum::DeviceSum;
+            let joined = match self.device_sum.take() {
+                Some(joined) => joined,
+                None => DeviceSum::join(&self.mpi)?,
+            };
+            if let DeviceSum::Nccl(nccl) = self.device_sum.insert(joined) {
+                return device_sum::sum(nccl, parts, self.mpi.rank());
+            }
+        }
+        let mut values = Vec::with_capacity(parts.iter().map(Tensor::elem_count).sum());
+        for part in parts {
+            values.extend(part.to_vec1::<f32>()?);
+        }
         let summed = if in_order { self.mpi.sum_in_order(&mut values) } else { self.mpi.sum(&mut values) };
         summed.map_err(WorkersError::from)?;
-        let parts = values.split_off(adapter.parameter_count()).into_iter().map(|count| count > 0.0).collect();
         if self.mpi.rank() > 0 {
             values.clear();
         }
-        Ok((Reply::Sum { parts }, values))
+        Ok(values)
     }
 
     fn gradients(
