@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::process::Command;
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
+use crate::mpi::implementations;
 
 /// What stands before each verb's examples.
 const BEFORE: &str = "load models/Qwen2.5-VL-3B-Instruct\n\
@@ -122,10 +124,25 @@ fn run(place: &Path, locale: &str, script: &str) -> (i32, String, String) {
     std::fs::write(place.join("script.tune"), script).unwrap();
     let mut command = tunebook();
     command.args(["run", "script.tune"]).env("LC_ALL", locale).env("XDG_CACHE_HOME", place.join("cache"));
+    if script.contains("workers") {
+        use_mpi(&mut command, place);
+    }
     command.current_dir(place).stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Has an MPI on the path, whose ssh finds every host here.
+fn use_mpi(command: &mut Command, place: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let (path, ssh) = (std::env::var("PATH").unwrap(), place.join("ssh"));
+    let [mpich, ..] = &implementations()[..] else { panic!() };
+    std::fs::write(&ssh, "#!/bin/sh\nwhile [ \"${1#-}\" != \"$1\" ]; do shift; done\nshift\nexec sh -c \"$*\"\n")
+        .unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{path}", mpich.launcher.parent().unwrap().display());
+    command.env("PATH", path).env("HYDRA_LAUNCHER", "ssh").env("HYDRA_LAUNCHER_EXEC", ssh);
 }
 
 /// Whether a line has four different English words in a row and nothing Chinese. (The model repeats itself.)

@@ -33,6 +33,7 @@ mod languages;
 mod live;
 mod logits;
 mod loopback_hub;
+mod mpi;
 mod not_finite;
 #[cfg(unix)]
 mod outside;
@@ -55,4 +56,6 @@ mod trainable;
 mod training;
 mod undo;
 mod validation;
+#[cfg(target_os = "linux")]
+mod workers;
 mod worst;
