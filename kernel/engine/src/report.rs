@@ -427,6 +427,8 @@ pub struct Status {
     pub total_steps: usize,
     pub last: Option<StepRecord>,
     pub turns: usize,
+    /// Workers that compute for the session.
+    pub workers: usize,
     /// The last training that was ended by a signal and saved; see [`crate::recovery`].
     #[serde(serialize_with = "serialize::optional_path")]
     pub recovered: Option<PathBuf>,

@@ -187,6 +187,7 @@ impl Session {
             total_steps: run.map_or(0, |run| self.total_steps(run, samples)),
             last: run.and_then(|run| run.records().last().cloned()),
             turns: self.conversation.turns(),
+            workers: self.workers().map_or(0, |report| report.workers.len()),
             recovered: recovery::checkpoints().into_iter().next(),
             system: self.system_prompt().ok(),
             resident_bytes: resident_bytes(),

@@ -60,6 +60,9 @@ pub(super) fn status(report: &Status, lang: Lang) -> String {
         (localized("training", "训练"), training),
         (localized("chat", "对话"), count(report.turns, TURN, lang)),
     ];
+    if report.workers > 0 {
+        lines.push((localized("workers", "工作进程"), report.workers.to_string()));
+    }
     if let Some(checkpoint) = &report.recovered {
         lines.push((localized("recovery", "恢复"), recovered(checkpoint, lang)));
     }
