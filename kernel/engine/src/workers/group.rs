@@ -4,9 +4,11 @@
 //! (MPIClusterManagers.jl and ipyparallel keep them apart, too). So the launcher starts the workers, each connects to the
 //! session, and a worker that dies is a connection that breaks off.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::ErrorKind;
 use std::io::Read;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -95,6 +97,8 @@ pub(super) struct ProcessGroup {
     held: Held,
     /// Pictures of what is being computed: no other file is given to a worker.
     pictures: HashSet<PathBuf>,
+    /// The workers that may have the features of a picture.
+    known: HashMap<PathBuf, Vec<usize>>,
     /// How long each took for its share of the last step, in seconds.
     pub(super) seconds: Vec<f64>,
 }
@@ -107,10 +111,8 @@ struct Member {
     process: u32,
     cores: usize,
     threads: usize,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     life: Arc<Mutex<Life>>,
-    /// Pictures whose features it may have.
-    known: HashSet<PathBuf>,
     /// How fast it is, beside the others; at first all are alike.
     speed: f64,
 }
@@ -141,6 +143,7 @@ impl ProcessGroup {
     /// # Errors
     /// There is no launcher or no MPI; the launcher ends, or not all workers come; a stop. None is left behind.
     pub(super) fn start(options: &WorkersOptions, ranks: usize, cx: &Context) -> Result<Self> {
+        allow_connections(ranks);
         let launcher = Launcher::find(options.launcher.as_deref()).map_err(WorkersError::from)?;
         // A batch system decides by itself where ranks run.
         let is_here = options.hosts.is_none() && std::env::var_os("SLURM_JOB_ID").is_none();
@@ -191,6 +194,7 @@ impl ProcessGroup {
             model: None,
             held: Held::Unknown,
             pictures: HashSet::new(),
+            known: HashMap::new(),
             seconds: Vec::new(),
         };
         group.gather(listener, &invitation, sender, cx)?;
@@ -265,27 +269,26 @@ impl ProcessGroup {
             );
         }
         let address = stream.peer_addr().map_err(WorkersError::Listen)?.ip();
-        let mut from = BufReader::new(stream.try_clone().map_err(WorkersError::Listen)?);
-        let life = Arc::new(Mutex::new(Life { at: Instant::now(), progress: 0.0 }));
-        let (sender, told) = (sender.clone(), Arc::clone(&life));
+        // One that takes nothing in is not alive, either.
+        stream.set_write_timeout(Some(self.timeout)).map_err(WorkersError::Listen)?;
+        let (stream, life) = (Arc::new(stream), Life { at: Instant::now(), progress: 0.0 });
+        let life = Arc::new(Mutex::new(life));
+        let (sender, heard) = (sender.clone(), Heard { stream: Arc::clone(&stream), life: Arc::clone(&life) });
         thread::spawn(move || {
+            let mut from = BufReader::new(heard);
             loop {
                 let frame = wire::read(&mut from);
-                let mut life = told.lock().unwrap_or_else(PoisonError::into_inner);
-                life.at = Instant::now();
                 if let Ok((Reply::Alive { progress }, _)) = frame {
-                    life.progress = progress;
+                    from.get_ref().life().progress = progress;
                     continue;
                 }
-                drop(life);
                 let is_over = frame.is_err();
                 if sender.send((id, frame)).is_err() || is_over {
                     return;
                 }
             }
         });
-        let (known, speed) = (HashSet::new(), 1.0);
-        Ok(Member { id, host, address, process, cores, threads: 1, stream, life, known, speed })
+        Ok(Member { id, host, address, process, cores, threads: 1, stream, life, speed: 1.0 })
     }
 
     /// Gives each worker `threads`, or its part of the cores of its host.
@@ -413,15 +416,20 @@ impl ProcessGroup {
 
     /// A sample on its way to a worker, which may ask for its pictures.
     pub(super) fn wire_sample(&mut self, rank: usize, sample: &Encoded) -> WireSample {
-        self.members[rank].known.extend(sample.images.iter().map(|image| image.path.clone()));
+        for image in &sample.images {
+            let ranks = self.known.entry(image.path.clone()).or_default();
+            if !ranks.contains(&rank) {
+                ranks.push(rank);
+            }
+        }
         let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         self.pictures.extend(sample.images.iter().map(|image| path(&image.path)));
         WireSample::of(sample)
     }
 
-    /// Whether a worker has computed with a picture before.
-    pub(super) fn knows(&self, rank: usize, picture: &Path) -> bool {
-        self.members[rank].known.contains(picture)
+    /// The workers that have computed with a picture before.
+    pub(super) fn who_know(&self, picture: &Path) -> &[usize] {
+        self.known.get(picture).map_or(&[], Vec::as_slice)
     }
 
     /// How fast a worker is, beside the others.
@@ -450,8 +458,11 @@ impl ProcessGroup {
     /// # Errors
     /// The worker is lost.
     pub(super) fn send(&mut self, rank: usize, request: &Request, values: &[f32]) -> Result<()> {
-        match wire::write(&mut &self.members[rank].stream, request, values) {
+        match wire::write(&mut &*self.members[rank].stream, request, values) {
             Ok(()) => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(self.lost(rank, LossReason::Silent(self.timeout.as_secs())))
+            }
             Err(_) => Err(self.lost(rank, LossReason::Connection)),
         }
     }
@@ -611,6 +622,26 @@ impl ProcessGroup {
     }
 }
 
+/// What a worker sends; each part of it is a sign of life.
+struct Heard {
+    stream: Arc<TcpStream>,
+    life: Arc<Mutex<Life>>,
+}
+
+impl Heard {
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Heard {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = (&*self.stream).read(buffer)?;
+        self.life().at = Instant::now();
+        Ok(read)
+    }
+}
+
 impl Member {
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
@@ -642,6 +673,22 @@ fn is_worker(process: u32) -> bool {
 fn is_same(held: &Adapter, adapter: &Adapter) -> bool {
     let ids = |adapter: &Adapter| adapter.vars().iter().map(|(_, var)| var.id()).collect::<Vec<_>>();
     held.config == adapter.config && ids(held) == ids(adapter)
+}
+
+/// Raises the limit of open files, as far as that goes, to a connection for each worker.
+fn allow_connections(ranks: usize) {
+    #[cfg(unix)]
+    {
+        use rustix::process::Resource;
+        use rustix::process::Rlimit;
+        let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
+        // What else a session has open is less than this.
+        let wanted = ranks as u64 + 512;
+        if current.is_some_and(|current| current < wanted) {
+            let current = maximum.map_or(wanted, |most| most.min(wanted));
+            _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum });
+        }
+    }
 }
 
 /// The addresses of this host, as the others see it.

@@ -328,10 +328,10 @@ fn step<'s>(
     let start = Instant::now();
     group.take_over(Some(adapter), model, cx)?;
     let parameters = start.elapsed();
-    let cost = costs(group, learner, micro_batches);
+    let costs = Costs::new(group, learner, micro_batches);
     let speed = |worker: usize| if settings.full_determinism { 1.0 } else { group.speed(worker) };
-    let shares = share(micro_batches.len(), group.len(), &|worker, place| cost[worker][place] / speed(worker));
-    let of_share = |(worker, places): (usize, &Vec<usize>)| places.iter().map(|&place| cost[worker][place]).sum();
+    let shares = share(micro_batches.len(), group.len(), &|worker, place| costs.of(worker, place) / speed(worker));
+    let of_share = |(worker, places): (usize, &Vec<usize>)| places.iter().map(|&place| costs.of(worker, place)).sum();
     let costs: Vec<f64> = shares.iter().enumerate().map(of_share).collect();
     for (rank, places) in shares.iter().enumerate() {
         let of_place = |&place: &usize| {
@@ -382,21 +382,47 @@ fn step<'s>(
     Ok((Outcome::Computed(Computed { metrics, tokens, micro_batches }), Some(times)))
 }
 
-/// What each worker has to compute for each micro-batch, in tokens: with `full_determinism` its own, so that the same number
-/// of workers gives the same bits; else also those of pictures that this worker does not know yet.
-fn costs(group: &ProcessGroup, learner: Learner, micro_batches: &[MicroBatch]) -> Vec<Vec<f64>> {
-    let Learner { model, adapter, processor, settings } = learner;
-    // A token of a picture goes through the vision tower as four patches, and forward only.
-    let vision = 2.0 * model.net.vision_size() as f64 / model.net.text.size().max(1) as f64;
-    let is_kept = !adapter.changes_pictures();
-    let cost = |worker: usize, batch: &MicroBatch| {
-        let tokens: usize = batch.samples.iter().map(|sample| sample.input_ids.len()).sum();
-        let images = batch.samples.iter().flat_map(|sample| &sample.images);
-        let new = images.filter(|image| !(is_kept && group.knows(worker, &image.path)));
-        let new: usize = new.map(|image| processor.tokens(image.grid)).sum();
-        tokens as f64 + if settings.full_determinism { 0.0 } else { vision * new as f64 }
-    };
-    (0..group.len()).map(|worker| micro_batches.iter().map(|batch| cost(worker, batch)).collect()).collect()
+/// What micro-batches cost, in tokens.
+struct Costs {
+    /// For a worker that knows none of its pictures.
+    full: Vec<f64>,
+    /// How much less it is for workers that know some.
+    less: Vec<Vec<(usize, f64)>>,
+}
+
+impl Costs {
+    /// With `full_determinism`, they depend on nothing but the tokens, so that the same number of workers gives the same
+    /// bits.
+    fn new(group: &ProcessGroup, learner: Learner, micro_batches: &[MicroBatch]) -> Self {
+        let Learner { model, adapter, processor, settings } = learner;
+        // A token of a picture goes through the vision tower as four patches, and forward only.
+        let vision = 2.0 * model.net.vision_size() as f64 / model.net.text.size().max(1) as f64;
+        let vision = if settings.full_determinism { 0.0 } else { vision };
+        let is_kept = !adapter.changes_pictures();
+        let mut costs = Self { full: Vec::new(), less: Vec::new() };
+        for batch in micro_batches {
+            let tokens: usize = batch.samples.iter().map(|sample| sample.input_ids.len()).sum();
+            let (mut full, mut less) = (tokens as f64, Vec::<(usize, f64)>::new());
+            for image in batch.samples.iter().flat_map(|sample| &sample.images) {
+                let cost = vision * processor.tokens(image.grid) as f64;
+                full += cost;
+                for &worker in group.who_know(&image.path).iter().filter(|_| is_kept) {
+                    match less.iter_mut().find(|(known, _)| *known == worker) {
+                        Some((_, sum)) => *sum += cost,
+                        None => less.push((worker, cost)),
+                    }
+                }
+            }
+            costs.full.push(full);
+            costs.less.push(less);
+        }
+        costs
+    }
+
+    fn of(&self, worker: usize, place: usize) -> f64 {
+        let less = self.less[place].iter().find(|(known, _)| *known == worker);
+        self.full[place] - less.map_or(0.0, |(_, less)| *less)
+    }
 }
 
 /// Adds the sum of all workers' gradients.
