@@ -120,15 +120,22 @@ fn check(name: &str, model: &Path, start: Start, settings: &[(&str, &str)]) {
 /// The micro-batches of a step go through the model together, forwards and backwards.
 #[test]
 fn what_is_stopped_on_its_way_through_the_model_is_made_again() {
+    // All micro-batches of a step go through the model together, or where there is dropout, each by itself.
+    stopped_on_its_way("0", [(3, 0.5), (3, 2.0), (5, 1.0)]);
+    stopped_on_its_way("0.3", [(3, 0.3), (3, 0.9), (5, 0.6)]);
+}
+
+/// Stops in steps, each after so much of its micro-batches.
+fn stopped_on_its_way(dropout: &str, stops: [(usize, f64); 3]) {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
     let cancel = Cancel::default();
     let quiet = Context { emit: &|_| {}, cancel: &cancel };
-    let settings = [("lora_dropout", "0.3"), ("save_strategy", "no")];
+    let settings = [("lora_dropout", dropout), ("save_strategy", "no")];
     session(&fixture("tiny"), &whole, LORA, &settings, &quiet).train(None, &quiet).unwrap();
 
     let mut session = session(&fixture("tiny"), &parts, LORA, &settings, &quiet);
-    for (stop_at, through) in [(3, 0.5), (3, 2.0), (5, 1.0)] {
+    for (stop_at, through) in stops {
         let emit = |event| {
             if let Event::MicroBatch { step, done, .. } = event {
                 assert!(!cancel.is_cancelled(), "step {step} went on to {done} micro-batches");
