@@ -525,6 +525,13 @@ fn over_mpi_a_worker_with_another_model_is_refused() {
 }
 
 #[test]
+fn no_mpi_is_linked() {
+    let output = std::process::Command::new("ldd").arg(tunebook().get_program()).output().unwrap();
+    let libraries = String::from_utf8(output.stdout).unwrap();
+    assert!(libraries.contains("libc.so") && !libraries.contains("mpi"), "{libraries}");
+}
+
+#[test]
 fn mpi_that_is_not_there_is_asked_for() {
     quiet(|cx| {
         let mut session = Session::default();
