@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tunebook_data::Encoded;
 use tunebook_data::Grid;
+use tunebook_data::ImageProcessor;
 use tunebook_data::ImageRef;
 use tunebook_data::Origin;
 
@@ -150,6 +151,12 @@ pub(super) type SettingsMap = BTreeMap<String, String>;
 pub(super) struct Pixels {
     pub most: usize,
     pub least: usize,
+}
+
+impl Pixels {
+    pub(super) fn of(processor: &ImageProcessor) -> Self {
+        Self { most: processor.image_max_pixels, least: processor.image_min_pixels }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
