@@ -28,8 +28,6 @@ class Run:
     seconds: float
     peak: int
     """Largest resident memory in bytes, mapped files included: VmHWM."""
-    cpu: float
-    """Seconds of all cores, those of processes that it started and waited for included."""
 
     def times(self, pattern):
         """When the lines came that begin with `pattern`."""
@@ -50,8 +48,8 @@ class Run:
         return "\n".join(line for _, line in self.lines)
 
 
-def run(command, name, **environment):
-    """Runs `command` to its end, with these variables; what it writes to standard error goes to a log of that name."""
+def run(command, name):
+    """Runs `command` to its end; what it writes to standard error goes to a log of that name."""
     log = CACHE / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as errors:
@@ -63,7 +61,7 @@ def run(command, name, **environment):
             stderr=errors,
             text=True,
             errors="replace",
-            env=ENVIRONMENT | environment,
+            env=ENVIRONMENT,
         )
         lines = [(time.perf_counter() - start, line.rstrip()) for line in process.stdout]
         _, status, usage = os.wait4(process.pid, 0)
@@ -72,7 +70,7 @@ def run(command, name, **environment):
     if process.returncode != 0:
         tail = "\n".join([line for _, line in lines][-20:] + log.read_text(errors="replace").splitlines()[-20:])
         raise SystemExit(f"{' '.join(map(str, command))} ended with status {process.returncode}:\n{tail}")
-    return Run(lines, seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+    return Run(lines, seconds, usage.ru_maxrss * 1024)
 
 
 def first_prompt(command, prompt, environment):

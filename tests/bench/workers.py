@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How fast several processes train together, beside one process with as many threads.
 
-    python3 tests/bench/workers.py [--runs N] [--rank R] [--batch B] [--launcher mpiexec] [--json FILE]
+    python3 tests/bench/workers.py [--steps N] [--rank R] [--batch B] [--launcher mpiexec] [--json FILE]
 
-All train `mid` on the same batches: `workers N` with `world_size=1` makes the optimizer step of one process. The order of
-samples stays the same, so that from the second epoch on a worker has the features of the pictures that it gets; only these
-epochs count. Runs alternate; the table has medians, and ratios run by run. `others` is how many cores other programs
-had meanwhile: above 0.1 a run says little.
+All train `mid` on the same batches: `workers N` with `world_size=1` makes the optimizer step of one process. An epoch is one
+step, and the order of samples stays the same, so that from the second epoch on a worker has the features of the pictures
+that it gets; only these epochs count, and of them only steps during which other programs had less than QUIET cores. Runs
+alternate until each kind has so many; the table has medians. `cores` is how many cores the step itself had: CPU seconds
+of session and workers by seconds.
 """
 
 import argparse
@@ -14,13 +15,16 @@ import json
 import os
 import re
 import statistics
+import subprocess
+import time
 from pathlib import Path
 
 import places
-from measure import run
+from measure import ENVIRONMENT
 from report import number
 
 ACCUMULATION, EPOCHS = 8, 4
+QUIET = 0.15
 # Workers (none: the process itself computes) and threads of each.
 KINDS = {
     "1 process × 2 threads": (0, 2),
@@ -35,82 +39,129 @@ REFERENCE = "1 process × 2 threads"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="how often each side runs (3)")
+    parser.add_argument("--steps", type=int, default=6, help="undisturbed steps of each kind (6)")
+    parser.add_argument("--minutes", type=float, default=60, help="no longer than that (60)")
     parser.add_argument("--rank", type=int, default=64, help="rank of the adapter (64)")
     parser.add_argument("--batch", type=int, default=2, help=f"samples of a micro-batch, {ACCUMULATION} of which make a step (2)")
     parser.add_argument("--launcher", default="mpiexec")
     parser.add_argument("--only", nargs="*", default=list(KINDS), choices=list(KINDS), metavar="KIND")
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--json", type=Path, help="add all steps to this file, and count those that are there")
     arguments = parser.parse_args()
-    found = {kind: [] for kind in arguments.only}
-    for at in range(arguments.runs):
-        for kind in found:
-            figures = measure(kind, arguments)
-            found[kind].append(figures)
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "seconds")
-            print(f"  {at + 1}/{arguments.runs} {kind}: {shown}", flush=True)
+    found = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.is_file() else {}
+    until = time.time() + 60 * arguments.minutes
+    open_kinds = arguments.only
+    while open_kinds and time.time() < until:
+        for kind in open_kinds:
+            wait_for_quiet(until)
+            found.setdefault(kind, []).extend(measure(kind, arguments))
+            if arguments.json:
+                arguments.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        open_kinds = [kind for kind in arguments.only if len(quiet(found[kind])) < arguments.steps]
     print(f"\n{table(found)}\n{processor()}; rank {arguments.rank}, batches of {arguments.batch} × {ACCUMULATION}.")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measure(kind, arguments):
-    """Figures of one run."""
+    """What each step of a run took, but the first."""
     workers, threads = KINDS[kind]
     batch = arguments.batch
-    samples = batch * ACCUMULATION
     tune = [
         f"load {places.checkpoint('mid')}",
-        f"data bench dataset_dir={places.data()} max_samples={samples}",
+        f"data bench dataset_dir={places.data()} max_samples={batch * ACCUMULATION}",
         f"lora lora_rank={arguments.rank} lora_alpha={2 * arguments.rank}",
     ]
     if workers:
         tune += [f"workers {workers} threads={threads} launcher={arguments.launcher}", "set world_size=1"]
     options = f"batch={batch} accum={ACCUMULATION} epochs={EPOCHS} disable_shuffling=true"
-    tune += [f"train lr=2e-4 logging_steps=1 {options}"] + ["workers"] * bool(workers)
+    # `workers` tells of the last step only.
+    tune += [f"train 1 lr=2e-4 logging_steps=1 {options}"]
+    tune += [line for _ in range(EPOCHS - 1) for line in ("print go", "train 1", *["workers"] * bool(workers))]
     script = places.script(f"workers-{workers}-{threads}", *tune)
-    busy = busy_seconds()
-    environment = {} if workers else {"RAYON_NUM_THREADS": str(threads)}
-    ran = run([places.tunebook(), "run", script], f"workers-{workers}-{threads}", **environment)
-    others = (busy_seconds() - busy - ran.cpu) / ran.seconds
-    tokens = int(re.search("tokens per sample .* ([0-9,]+)\n", ran.text)[1].replace(",", ""))
-    at = ran.times("step +[0-9]")
-    if len(at) != EPOCHS:
-        raise SystemExit(f"{len(at)} steps instead of {EPOCHS}:\n{ran.text}")
-    steps = [after - before for before, after in zip(at, at[1:])]
-    figures = {"rate": tokens / statistics.median(steps), "others": max(0, others)}
-    if workers:
-        ms = "([0-9,]+) ms"
-        last = re.search(f"{ms} computing; {ms} to broadcast .* {ms} to sum .*[(]([0-9.]+) MB", ran.text)
-        computing, broadcast, summing = (float(word.replace(",", "")) for word in last.groups()[:3])
-        shares = [float(took) for took in re.findall(r"^ [0-9]+ .* ([0-9.]+) s$", ran.text, re.MULTILINE)]
-        figures |= {
-            "computing": computing / 1000,
-            "broadcast": broadcast / 1000,
-            "sum": summing / 1000,
-            "exchange": 100 * (broadcast + summing) / (computing + broadcast + summing),
-            "megabytes": float(last[4]),
-            "slowest": max(shares),
-            "fastest": min(shares),
-        }
-    return figures | {"seconds": steps}
+    environment = ENVIRONMENT | ({} if workers else {"RAYON_NUM_THREADS": str(threads)})
+    process = subprocess.Popen(
+        [places.tunebook(), "run", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    steps, tokens, begun, text = [], 0, None, ""
+    for line in process.stdout:
+        now = time.perf_counter(), busy_seconds(), cpu_seconds(process.pid)
+        text += line
+        if line.startswith(" tokens per sample"):
+            tokens = int(line.split()[-1].replace(",", ""))
+        elif line.startswith("go"):
+            begun = now
+        elif line.startswith("step") and begun:
+            took, busy, ours = (after - before for before, after in zip(begun, now))
+            steps.append(dict(step=took, rate=tokens / took, cores=ours / took, others=max(0.0, (busy - ours) / took)))
+            if not workers:
+                shown(kind, steps[-1])
+        elif share := re.match(r" [0-9]+ .* ([0-9.]+) s$", line):
+            steps[-1].setdefault("shares", []).append(float(share[1]))
+        elif line.startswith("the last step"):
+            ms = "([0-9,]+) ms"
+            last = re.search(f"{ms} computing; {ms} to broadcast .* {ms} to sum", line)
+            computing, broadcast, summing = (float(word.replace(",", "")) / 1000 for word in last.groups())
+            steps[-1] |= dict(computing=computing, broadcast=broadcast, sum=summing)
+            shown(kind, steps[-1])
+    if process.wait() != 0 or len(steps) != EPOCHS - 1:
+        raise SystemExit(f"{script} ended with status {process.returncode}:\n{text}")
+    return steps
+
+
+def shown(kind, step):
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in step.items() if name != "shares")
+    print(f"  {kind}: {figures}", flush=True)
+
+
+def quiet(steps):
+    return [step for step in steps if step["others"] < QUIET]
+
+
+def wait_for_quiet(until):
+    """Until other programs have left the cores alone for some seconds."""
+    seconds = 3
+    while time.time() < until:
+        before = busy_seconds()
+        time.sleep(seconds)
+        if (busy_seconds() - before) / seconds < QUIET:
+            return
 
 
 def table(found):
-    headers = ["", "tokens/s", f"of {REFERENCE}", "slowest / fastest share", "broadcast, ms", "sum, ms", "both, of the step", "others, cores"]
+    headers = ["", "tokens/s", f"of {REFERENCE}", "cores", "slowest / fastest share", "broadcast, ms", "sum, ms", "both, of the step", "steps"]
     lines = [headers, ["---"] + ["---:"] * (len(headers) - 1)]
-    for kind, runs in found.items():
-        of = lambda name: [figures[name] for figures in runs if name in figures]
-        median = lambda name, times=1: number(times * statistics.median(of(name))) if of(name) else ""
-        pairs = zip(of("rate"), (figures["rate"] for figures in found.get(REFERENCE, [])))
-        ratios = [ours / theirs for ours, theirs in pairs]
-        shares = [figures["slowest"] / figures["fastest"] for figures in runs if figures.get("fastest")]
-        cells = [median("rate"), number(statistics.median(ratios)) if ratios else ""]
-        cells += [number(statistics.median(shares)) if shares else "", median("broadcast", 1000), median("sum", 1000)]
-        exchange = median("exchange")
-        lines.append([kind, *cells, f"{exchange} %" if exchange else "", median("others")])
+    reference = [step["rate"] for step in quiet(found.get(REFERENCE, []))]
+    for kind, steps in found.items():
+        steps = quiet(steps)
+        if not steps:
+            continue
+        middle = lambda of: number(statistics.median(of(step) for step in steps))
+        cells = [middle(lambda step: step["rate"])]
+        cells.append(number(statistics.median(step["rate"] for step in steps) / statistics.median(reference)) if reference else "")
+        cells.append(middle(lambda step: step["cores"]))
+        if "computing" in steps[0]:
+            cells.append(middle(lambda step: max(step["shares"]) / max(min(step["shares"]), 0.01)))
+            cells += [middle(lambda step: 1000 * step["broadcast"]), middle(lambda step: 1000 * step["sum"])]
+            cells.append(middle(lambda step: 100 * (step["broadcast"] + step["sum"]) / step["step"]) + " %")
+        else:
+            cells += [""] * 4
+        lines.append([kind, *cells, str(len(steps))])
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
+
+
+def cpu_seconds(root):
+    """Seconds of all cores of a process and all that it has started."""
+    parents, used = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parents[int(folder.name)] = int(fields[1])
+        used[int(folder.name)] = sum(map(int, fields[11:15]))
+    ours = {root}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(used[pid] for pid in ours if pid in used) / os.sysconf("SC_CLK_TCK")
 
 
 def busy_seconds():
