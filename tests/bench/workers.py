@@ -6,8 +6,8 @@
 All train `mid` on the same batches: `workers N` with `world_size=1` makes the optimizer step of one process. An epoch is one
 step, and the order of samples stays the same, so that from the second epoch on a worker has the features of the pictures
 that it gets; only these epochs count, and of them only steps during which other programs had less than QUIET cores. Runs
-alternate until each kind has so many; the table has medians. `cores` is how many cores the step itself had: CPU seconds
-of session and workers by seconds.
+alternate until each kind has so many; the table has medians. The CPU's time, of session and workers together, is that of
+all steps, since it hardly depends on other programs.
 """
 
 import argparse
@@ -126,24 +126,23 @@ def wait_for_quiet(until):
 
 
 def table(found):
-    headers = ["", "tokens/s", f"of {REFERENCE}", "cores", "slowest / fastest share", "broadcast, ms", "sum, ms", "both, of the step", "steps"]
+    headers = ["", "tokens/s", f"of {REFERENCE}", "CPU, s a step", "slowest / fastest share", "broadcast, ms", "sum, ms"]
+    headers += ["both, of the step", "steps", "of them quiet"]
     lines = [headers, ["---"] + ["---:"] * (len(headers) - 1)]
     reference = [step["rate"] for step in quiet(found.get(REFERENCE, []))]
     for kind, steps in found.items():
-        steps = quiet(steps)
-        if not steps:
-            continue
-        middle = lambda of: number(statistics.median(of(step) for step in steps))
-        cells = [middle(lambda step: step["rate"])]
-        cells.append(number(statistics.median(step["rate"] for step in steps) / statistics.median(reference)) if reference else "")
-        cells.append(middle(lambda step: step["cores"]))
-        if "computing" in steps[0]:
+        # The CPU's time depends little on others, all else does.
+        calm, cpu = quiet(steps), number(statistics.median(step["cores"] * step["step"] for step in steps))
+        middle = lambda of, calm=calm: number(statistics.median(map(of, calm))) if calm else ""
+        ratio = statistics.median(step["rate"] for step in calm) / statistics.median(reference) if calm and reference else None
+        cells = [middle(lambda step: step["rate"]), number(ratio) if ratio else "", cpu]
+        if "computing" in steps[0] and calm:
             cells.append(middle(lambda step: max(step["shares"]) / max(min(step["shares"]), 0.01)))
             cells += [middle(lambda step: 1000 * step["broadcast"]), middle(lambda step: 1000 * step["sum"])]
             cells.append(middle(lambda step: 100 * (step["broadcast"] + step["sum"]) / step["step"]) + " %")
         else:
             cells += [""] * 4
-        lines.append([kind, *cells, str(len(steps))])
+        lines.append([kind, *cells, str(len(steps)), str(len(calm))])
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
 
