@@ -2,7 +2,7 @@
 """What a step takes with so many machines, from parts that are measured one by one.
 
     python3 tests/bench/scaling.py            the measured points beside what the model says, and the tables
-    python3 tests/bench/scaling.py measure    measures the parts of which this machine has its own (10 minutes)
+    python3 tests/bench/scaling.py measure    measures the parts on this machine first (10 minutes)
 
 A step is: the values of what trains go from the session to rank 0 (a socket) and from there to all (MPI_Bcast); each rank
 computes its micro-batches; the gradients go back in the same way (MPI_Reduce, the socket); the session updates the values.
@@ -17,9 +17,10 @@ import random
 import re
 import statistics
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import places
+import workers
 from measure import ENVIRONMENT
 
 # --- what is exchanged -----------------------------------------------------------------------------------------------
@@ -73,22 +74,23 @@ def of_gigabits(gigabits):
 
 
 # What MPI over TCP brings to a process where the network does not limit it.
-PROCESS_RATE = 3e9
+PROCESS_RATE = 2e9
 
 
 def broadcast(ranks, size, network):
-    """Seconds of MPI_Bcast of a long message: of the usual algorithms, that which takes the shortest."""
+    """Seconds of MPI_Bcast of a long message: a binomial tree of few ranks, or the better of the usual two for many."""
     if ranks == 1:
         return 0.0
     rounds, part = math.ceil(math.log2(ranks)), (ranks - 1) / ranks
     whole = size / network.rate
-    binomial = rounds * (network.latency + whole)
-    # Scatter, and a ring that gathers: MPICH from 8 ranks on.
+    if ranks < 8:
+        return rounds * (network.latency + whole)
+    # Scatter, and a ring that gathers: MPICH.
     ring = (rounds + ranks - 1) * network.latency + 2 * part * whole
     # Segments one behind the other, down a binary tree in which a rank sends each segment twice: Open MPI.
     piece = 128 * 1024
     tree = (rounds + 2 * size / piece) * (network.latency / 8 + piece / network.rate) + rounds * network.latency
-    return min(binomial, ring, tree)
+    return min(ring, tree)
 
 
 def reduce(ranks, size, network):
@@ -125,8 +127,12 @@ class Parts:
     """How many times that it takes where all cores of the machine compute as well."""
     down: float
     """Seconds a byte of the values, from the session's tensors to rank 0's, without MPI."""
+    each: float
+    """Seconds a tensor of the values."""
     up: float
     """Seconds a byte of the gradients, from rank 0's tensors to the session's."""
+    apart: float
+    """Seconds a byte and tensor: the session takes the sum apart into tensors."""
     update: float
     """Seconds a byte of the values: clipping and AdamW in the session."""
     spread: float
@@ -156,12 +162,12 @@ def local_step(parts, ranks, cores, tokens, limit, size):
     share = tokens / ranks
     groups = math.ceil(share / limit)
     alone = groups * parts.group + share * parts.token
-    crowd = parts.crowded if ranks > 1 else 1.0
-    computing = alone * crowd * max(1, ranks / cores) * slowest(ranks, parts.spread)
+    crowd, turns = parts.crowded if ranks > 1 else 1.0, max(1, ranks / cores)
+    computing = alone * crowd * turns * slowest(ranks, parts.spread)
     return dict(
         computing=computing,
-        broadcast=size * parts.down + broadcast(ranks, size, parts.network),
-        sum=size * parts.up + reduce(ranks, size, parts.network),
+        broadcast=size * parts.down + (TENSORS - FEW_TENSORS) * parts.each + turns * broadcast(ranks, size, parts.network),
+        sum=size * (parts.up + TENSORS * parts.apart) + turns * reduce(ranks, size, parts.network),
         update=size * parts.update,
     )
 
@@ -229,122 +235,138 @@ MACHINES, NETWORKS = (8, 64, 256, 1024), (1, 10, 100)
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 MEASURED = places.HERE / "scaling.json"
-RANK, LIMIT = 8, 1024
+LIMIT = 1024
+RANK, TENSORS = 8, 24 * 7 * 2
+# Ranks of an adapter on one of seven linears, which has few tensors for its bytes.
+FEW, FEW_TENSORS = (32, 128), 24 * 2
+TOKENS = (252, 504, 1008)
 
 
-def measure(runs):
-    """Measures what the parts come from, and the points that the model is held against."""
-    import workers
-
-    given = argparse.Namespace(rank=RANK, batch=2, launcher="mpiexec")
-    kinds = ["1 worker × 1 thread", "2 workers × 1 thread", "4 workers × 1 thread"]
-    steps = {kind: [] for kind in kinds}
-    for _ in range(runs):
-        for kind in kinds:
-            steps[kind].append(workers.measure(kind, given))
-            print(f"  {kind}: {steps[kind][-1]}", flush=True)
+def measure():
+    """Measures what the parts come from, and the exchanges and steps that the model is held against."""
+    exchanges = [exchange("all", RANK, 1)]
+    exchanges += [exchange("down_proj", rank, workers) for workers in (1, 2, 4) for rank in FEW]
     found = dict(
         machine=workers.processor(),
-        alone={tokens: statistics.median(alone(tokens, 1)) for tokens in (504, 1008)},
-        crowded=statistics.median(alone(1008, places.CORES)),
-        mpi={ranks: mpi(ranks) for ranks in (2, 4)},
-        steps={kind: medians(figures) for kind, figures in steps.items()},
+        alone={str(tokens): alone(tokens) for tokens in TOKENS},
+        exchanges=exchanges,
+        steps={kind: step(kind) for kind in KINDS},
     )
     MEASURED.write_text(json.dumps(read() | found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def medians(runs):
-    names = [name for name in runs[0] if name != "seconds"]
-    found = {name: statistics.median(figures[name] for figures in runs) for name in names}
-    return found | {"step": statistics.median(second for figures in runs for second in figures["seconds"])}
+KINDS = {"1 worker × 1 thread": 1, "2 workers × 1 thread": 2, "4 workers × 1 thread": 4}
 
 
-def alone(tokens, processes):
-    """Seconds of the steps of so many processes that know nothing of each other, of a thread each."""
-    samples = tokens // 126
+def step(kind):
+    """Medians of the steps of 8 samples that were not disturbed."""
+    given = argparse.Namespace(rank=RANK, batch=1, launcher="mpiexec")
+    steps = workers.quiet(workers.measure(kind, given)) or workers.measure(kind, given)
+    return {name: statistics.median(one[name] for one in steps) for name in ("step", "computing", "broadcast", "sum")}
+
+
+def alone(tokens):
+    """CPU seconds of a step of one process with one thread: of several, the fewest."""
+    samples, repeats = tokens // 126, 4
+    options = f"batch=1 accum={samples} epochs={repeats + 1} disable_shuffling=true"
+    ran = tune(f"alone-{tokens}", samples, f"lora_rank={RANK}", [], options, repeats, {"RAYON_NUM_THREADS": "1"})
+    return min(after - before for before, after in zip(ran, ran[1:]))
+
+
+def exchange(target, rank, ranks):
+    """The shortest broadcast and sum of several steps of a sample a worker."""
+    repeats = 5
+    lines = [f"workers {ranks} threads=1", "set world_size=1"]
+    options = f"batch=1 accum={ranks} epochs={repeats} disable_shuffling=true"
+    text = tune("exchange", ranks, f"lora_rank={rank} lora_target={target}", lines, options, repeats)
+    ms = "([0-9,]+) ms"
+    pairs = re.findall(f"{ms} to broadcast .* {ms} to sum .*[(]([0-9.]+) MB", text)[1:]
+    numbers = [[float(word.replace(",", "")) for word in pair] for pair in pairs]
+    down, up = (min(one[at] for one in numbers) / 1000 for at in (0, 1))
+    tensors = TENSORS if target == "all" else FEW_TENSORS
+    return dict(ranks=ranks, bytes=1e6 * numbers[0][2], tensors=tensors, broadcast=down, sum=up)
+
+
+def tune(name, samples, adapter, lines, options, repeats, environment=None):
+    """Steps one by one: what the program says, or with `environment` its CPU seconds at each step."""
+    every = ["train 1", "workers"] if lines else ["train 1"]
     script = places.script(
-        f"alone-{tokens}",
+        name,
         f"load {places.checkpoint('mid')}",
         f"data bench dataset_dir={places.data()} max_samples={samples}",
-        f"lora lora_rank={RANK} lora_alpha={2 * RANK}",
-        f"train lr=2e-4 logging_steps=1 batch=1 accum={samples} epochs=6 disable_shuffling=true",
+        f"lora {adapter}",
+        *lines,
+        f"set lr=1e-5 logging_steps=1 {options}",
+        *every * repeats,
     )
-    command, environment = [places.tunebook(), "run", script], ENVIRONMENT | {"RAYON_NUM_THREADS": "1"}
-    running = [stamped(command, environment) for _ in range(processes)]
-    took = []
-    for process in running:
-        at = [float(line.split(" ", 1)[0]) for line in process.communicate()[0].splitlines() if " step " in line]
-        took += [after - before for before, after in zip(at[1:], at[2:])]
-    print(f"  {processes} × {tokens} tokens: {', '.join(f'{second:.2f}' for second in took)}", flush=True)
-    return took
-
-
-def stamped(command, environment):
-    """A process whose lines begin with the time at which they came."""
-    stamp = "import sys, time\nfor line in sys.stdin: print(time.time(), line, end='')"
-    of = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, env=environment)
-    return subprocess.Popen([places.sys.executable, "-u", "-c", stamp], stdin=of.stdout, stdout=subprocess.PIPE, text=True)
-
-
-def mpi(ranks):
-    """Seconds of broadcast and sum by megabytes: the fastest implementation's."""
-    command = "cargo test --release --package tunebook-mpi --test ranks -- --ignored --exact mpi_is_measured --nocapture"
-    environment = ENVIRONMENT | {"TUNEBOOK_TEST_NUMBER": str(ranks)}
-    text = subprocess.run(command.split(), cwd=places.ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return table_of(text)
-
-
-def table_of(text):
-    """The shortest times of `N MB: broadcast T, sum T`, as the test prints them."""
-    found = {}
-    units = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
-    for megabytes, *times in re.findall(r"(\d+) MB: broadcast ([0-9.]+)(\w*s), sum ([0-9.]+)(\w*s)", text):
-        taken = [float(times[at]) * units[times[at + 1]] for at in (0, 2)]
-        before = found.get(megabytes, taken)
-        found[megabytes] = [min(pair) for pair in zip(before, taken)]
-    return found
+    environment_of_all = ENVIRONMENT | (environment or {})
+    process = subprocess.Popen(
+        [places.tunebook(), "run", script], stdout=subprocess.PIPE, text=True, env=environment_of_all
+    )
+    text, at = "", []
+    for line in process.stdout:
+        text += line
+        if line.startswith("step"):
+            at.append(workers.cpu_seconds(process.pid))
+    if process.wait() != 0:
+        raise SystemExit(f"{script} ended with status {process.returncode}:\n{text}")
+    return text if environment is None else at
 
 
 def read():
     return json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.is_file() else {}
+
 
 # --- what comes of it ------------------------------------------------------------------------------------------------
 
 
 def parts_of(found):
     """The parts, from what was measured: none of them from a step of several workers."""
-    short, long = (found["alone"][tokens] for tokens in ("504", "1008"))
-    token = (long - short) / 504
+    times = [(int(tokens), took) for tokens, took in found["alone"].items()]
+    fit = statistics.linear_regression(*zip(*times))
+    # The exchange with one worker has no MPI in it.
+    many = next(one for one in found["exchanges"] if one["tensors"] == TENSORS)
+    few = [one for one in found["exchanges"] if one["tensors"] == FEW_TENSORS and "hosts" not in one]
+    by = {(one["ranks"], one["bytes"]): one for one in few}
+    small, large = sorted({one["bytes"] for one in few})
+    apart = (many["sum"] - by[1, small]["sum"]) / (many["bytes"] * (TENSORS - FEW_TENSORS))
+    pair = by[2, large]
+    both = pair["broadcast"] - by[1, large]["broadcast"], pair["sum"] - by[1, large]["sum"]
     one = found["steps"]["1 worker × 1 thread"]
-    size = 4 * MID.lora(RANK)
     rest = one["step"] - one["computing"] - one["broadcast"] - one["sum"]
-    times = {int(megabytes) * 1e6: both for megabytes, both in found["mpi"]["2"].items()}
-    largest = max(times)
-    down, both = times[largest]
-    # With two ranks, a sum is one message and one addition.
-    adding = largest / max(both - down, 1e-6)
     return Parts(
-        group=long - 1008 * token,
-        token=token,
-        crowded=found["crowded"] / long,
-        down=one["broadcast"] / size,
-        up=one["sum"] / size,
-        update=max(0.0, rest) / size,
+        group=max(0.0, fit.intercept),
+        token=fit.slope,
+        crowded=found["crowded"],
+        down=by[1, large]["broadcast"] / large,
+        each=max(0.0, many["broadcast"] - by[1, small]["broadcast"]) / (TENSORS - FEW_TENSORS),
+        up=by[1, large]["sum"] / large - FEW_TENSORS * apart,
+        apart=max(0.0, apart),
+        update=max(0.0, rest) / (4 * MID.lora(RANK)),
         spread=found["spread"],
-        network=Network(latency=1e-5, rate=largest / down, adding=adding),
+        network=Network(latency=1e-5, rate=large / both[0], adding=large / max(both[1] - both[0], large / 10e9)),
     )
 
 
 def compare(found, parts):
-    """Measured steps, and what the model says of them."""
+    """Measured exchanges and steps, and what the model says of them."""
+    lines = []
+    for one in found["exchanges"]:
+        wire = of_gigabits(1) if "hosts" in one else parts.network
+        size, ranks = one["bytes"], one["ranks"]
+        turns = max(1, ranks / places.CORES)
+        down = size * parts.down + (one["tensors"] - FEW_TENSORS) * parts.each + turns * broadcast(ranks, size, wire)
+        up = size * (parts.up + one["tensors"] * parts.apart) + turns * reduce(ranks, size, wire)
+        what = f"{one.get('hosts', 1)} × {ranks // one.get('hosts', 1)}"
+        off = [f"{100 * (says / one[name] - 1):+.0f} %" for name, says in (("broadcast", down), ("sum", up))]
+        cells = [f"{1000 * one['broadcast']:.0f} / {1000 * down:.0f}", off[0], f"{1000 * one['sum']:.0f} / {1000 * up:.0f}", off[1]]
+        lines.append([what, f"{size / 1e6:.1f}", str(one["tensors"]), *cells])
+    print(table(["hosts × workers", "MB", "tensors", "broadcast, ms", "off by", "sum, ms", "off by"], lines))
     size, lines = 4 * MID.lora(RANK), []
-    for kind, ranks in (("1 worker × 1 thread", 1), ("2 workers × 1 thread", 2), ("4 workers × 1 thread", 4)):
-        says = local_step(parts, ranks, places.CORES, 2016, LIMIT, size)
-        lines.append(beside(kind, found["steps"][kind], says))
-    if over := found["steps"].get("2 hosts"):
-        wire = replace(of_gigabits(1), adding=parts.network.adding)
-        says = local_step(replace(parts, network=wire), 2, places.CORES, 2016, LIMIT, size)
-        lines.append(beside("2 hosts × 1 worker × 1 thread, 1 Gbit/s", over, says))
+    for kind, ranks in KINDS.items():
+        if kind in found["steps"]:
+            says = local_step(parts, ranks, places.CORES, 1008, LIMIT, size)
+            lines.append(beside(kind, found["steps"][kind], says))
     print(table(["", "computing, s", "broadcast, ms", "sum, ms", "step, s", "off by"], lines))
 
 
@@ -408,10 +430,9 @@ SPEEDS = {"a PC, 8 threads like those measured": 8, "a server, 160 of them": 160
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["measure"])
-    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.what:
-        measure(arguments.runs)
+        measure()
     found = read()
     parts = parts_of(found)
     for rank in (8, 64):
@@ -420,7 +441,7 @@ def main():
     print(f"\n{found['machine']}: measured / model\n")
     compare(found, parts)
     # A model takes as much longer as it has more arithmetic.
-    rate = 1 / (parts.token + parts.group / 1008) * MID.flop(RANK, 0.3) / QWEN_3B.flop(RANK, 0.3)
+    rate = 1 / (parts.token + parts.group / 1008) / parts.crowded * MID.flop(RANK, 0.3) / QWEN_3B.flop(RANK, 0.3)
     for what, threads in SPEEDS.items():
         clusters(parts, threads * rate, what)
     for what, threads in SPEEDS.items():
