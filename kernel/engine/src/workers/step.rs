@@ -143,10 +143,12 @@ fn add_sum(group: &mut ProcessGroup, adapter: &Adapter, in_order: bool, gradient
     }
     // The workers are within MPI, where nothing stops them.
     let mut replies = group.replies(&mut |_| Ok(()))?.into_iter();
-    let Some((Reply::Sum { parts }, mut values)) = replies.next() else { return Err(Error::Cancelled) };
+    let Some((Reply::Sum { parts }, values)) = replies.next() else { return Err(Error::Cancelled) };
+    let mut rest = &values[..];
     for ((_, parameter), is_there) in adapter.vars().iter().zip(parts) {
-        let rest = values.split_off(parameter.elem_count().min(values.len()));
-        let mut sum = std::mem::replace(&mut values, rest);
+        let (sum, others) = rest.split_at(parameter.elem_count().min(rest.len()));
+        rest = others;
+        let mut sum = sum.to_vec();
         if !is_there {
             continue;
         }
