@@ -42,7 +42,8 @@ def main():
     parser.add_argument("--steps", type=int, default=6, help="undisturbed steps of each kind (6)")
     parser.add_argument("--minutes", type=float, default=60, help="no longer than that (60)")
     parser.add_argument("--rank", type=int, default=64, help="rank of the adapter (64)")
-    parser.add_argument("--batch", type=int, default=2, help=f"samples of a micro-batch, {ACCUMULATION} of which make a step (2)")
+    of_step = f"samples of a micro-batch, {ACCUMULATION} of which make a step (2)"
+    parser.add_argument("--batch", type=int, default=2, help=of_step)
     parser.add_argument("--launcher", default="mpiexec")
     parser.add_argument("--only", nargs="*", default=list(KINDS), choices=list(KINDS), metavar="KIND")
     parser.add_argument("--json", type=Path, help="add all steps to this file, and count those that are there")
@@ -134,8 +135,9 @@ def table(found):
         # The CPU's time depends little on others, all else does.
         calm, cpu = quiet(steps), number(statistics.median(step["cores"] * step["step"] for step in steps))
         middle = lambda of, calm=calm: number(statistics.median(map(of, calm))) if calm else ""
-        ratio = statistics.median(step["rate"] for step in calm) / statistics.median(reference) if calm and reference else None
-        cells = [middle(lambda step: step["rate"]), number(ratio) if ratio else "", cpu]
+        rates = [step["rate"] for step in calm]
+        ratio = number(statistics.median(rates) / statistics.median(reference)) if rates and reference else ""
+        cells = [middle(lambda step: step["rate"]), ratio, cpu]
         if "computing" in steps[0] and calm:
             cells.append(middle(lambda step: max(step["shares"]) / max(min(step["shares"]), 0.01)))
             cells += [middle(lambda step: 1000 * step["broadcast"]), middle(lambda step: 1000 * step["sum"])]
