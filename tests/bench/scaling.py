@@ -131,8 +131,6 @@ class Parts:
     """Seconds a tensor of the values."""
     up: float
     """Seconds a byte of the gradients, from rank 0's tensors to the session's."""
-    apart: float
-    """Seconds a byte and tensor: the session takes the sum apart into tensors."""
     update: float
     """Seconds a byte of the values: clipping and AdamW in the session."""
     spread: float
@@ -167,7 +165,7 @@ def local_step(parts, ranks, cores, tokens, limit, size):
     return dict(
         computing=computing,
         broadcast=size * parts.down + (TENSORS - FEW_TENSORS) * parts.each + turns * broadcast(ranks, size, parts.network),
-        sum=size * (parts.up + TENSORS * parts.apart) + turns * reduce(ranks, size, parts.network),
+        sum=size * parts.up + turns * reduce(ranks, size, parts.network),
         update=size * parts.update,
     )
 
@@ -333,7 +331,6 @@ def parts_of(found):
     few = [one for one in found["exchanges"] if one["tensors"] == FEW_TENSORS and "hosts" not in one]
     by = {(one["ranks"], one["bytes"]): one for one in few}
     small, large = sorted({one["bytes"] for one in few})
-    apart = (many["sum"] - by[1, small]["sum"]) / (many["bytes"] * (TENSORS - FEW_TENSORS))
     pair = by[2, large]
     both = pair["broadcast"] - by[1, large]["broadcast"], pair["sum"] - by[1, large]["sum"]
     one = found["steps"]["1 worker × 1 thread"]
@@ -344,8 +341,7 @@ def parts_of(found):
         crowded=found["crowded"],
         down=by[1, large]["broadcast"] / large,
         each=max(0.0, many["broadcast"] - by[1, small]["broadcast"]) / (TENSORS - FEW_TENSORS),
-        up=by[1, large]["sum"] / large - FEW_TENSORS * apart,
-        apart=max(0.0, apart),
+        up=by[1, large]["sum"] / large,
         update=max(0.0, rest) / (4 * MID.lora(RANK)),
         spread=found["spread"],
         network=Network(latency=1e-5, rate=large / both[0], adding=large / max(both[1] - both[0], large / 10e9)),
@@ -360,7 +356,7 @@ def compare(found, parts):
         size, ranks = one["bytes"], one["ranks"]
         turns = max(1, ranks / places.CORES)
         down = size * parts.down + (one["tensors"] - FEW_TENSORS) * parts.each + turns * broadcast(ranks, size, wire)
-        up = size * (parts.up + one["tensors"] * parts.apart) + turns * reduce(ranks, size, wire)
+        up = size * parts.up + turns * reduce(ranks, size, wire)
         what = f"{one.get('hosts', 1)} × {ranks // one.get('hosts', 1)}"
         off = [f"{100 * (says / one[name] - 1):+.0f} %" for name, says in (("broadcast", down), ("sum", up))]
         pairs = [f"{1000 * one[name]:.0f} / {1000 * says:.0f}" for name, says in (("broadcast", down), ("sum", up))]
