@@ -1,6 +1,9 @@
 //! The sum of gradients that lie on GPUs: by NCCL, from one to the other, where it is installed. It has not been run on a
 //! GPU yet.
 
+use std::ffi::c_void;
+
+use candle_core::CudaStorage;
 use candle_core::Device;
 use candle_core::Storage;
 use candle_core::Tensor;
@@ -35,7 +38,7 @@ impl DeviceSum {
         }
         let mut values = wire::values_of(&id.0);
         mpi.broadcast(&mut values).map_err(WorkersError::from)?;
-        id.0.copy_from_slice(wire::bytes_of(&values, id.0.len()));
+        id.0.copy_from_slice(wire::bytes_of(&values, size_of::<NcclId>()));
         if id.0 == [0; 128] {
             return Ok(Self::OverMpi);
         }
@@ -51,19 +54,24 @@ impl DeviceSum {
 /// NCCL or the device fails.
 pub(super) fn sum(nccl: &Nccl, parts: &[Tensor], rank: usize) -> Result<Vec<f32>> {
     let all = Tensor::cat(parts, 0)?;
-    let Device::Cuda(device) = all.device() else { candle_core::bail!("gradients of a GPU are expected") };
-    let stream = device.cuda_stream();
-    {
-        let (storage, _) = all.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else { candle_core::bail!("gradients of a GPU are expected") };
-        let CudaStorageSlice::F32(values) = &storage.slice else { candle_core::bail!("gradients of f32 are expected") };
-        let (address, _guard) = values.device_ptr(&stream);
+    let summed = with_address(&all, |address, stream| {
         // SAFETY: the tensor was made here, of so many values, and is read only after the stream has got there: reading it
         // is put behind the sum in the same stream.
-        unsafe { nccl.sum(address, all.elem_count(), stream.cu_stream().cast()) }.map_err(WorkersError::from)?;
+        unsafe { nccl.sum(address, all.elem_count(), stream) }
+    });
+    summed?.map_err(WorkersError::from)?;
+    Ok(if rank == 0 { all.to_vec1::<f32>()? } else { Vec::new() })
+}
+
+/// Calls `f` with the address of a tensor of f32 on a GPU, and the stream in which it is computed.
+fn with_address<R>(tensor: &Tensor, f: impl FnOnce(u64, *mut c_void) -> R) -> candle_core::Result<R> {
+    let (storage, _) = tensor.storage_and_layout();
+    match (tensor.device(), &*storage) {
+        (Device::Cuda(device), Storage::Cuda(CudaStorage { slice: CudaStorageSlice::F32(values), .. })) => {
+            let stream = device.cuda_stream();
+            let (address, _guard) = values.device_ptr(&stream);
+            Ok(f(address, stream.cu_stream().cast()))
+        }
+        _ => candle_core::bail!("f32 on a GPU is expected"),
     }
-    if rank > 0 {
-        return Ok(Vec::new());
-    }
-    Ok(all.to_vec1::<f32>()?)
 }

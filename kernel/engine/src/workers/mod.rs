@@ -62,7 +62,8 @@ pub use serve::serve;
 
 /// So many losses in a row, without anything done in between, are no accident.
 const LOSSES: usize = 3;
-/// A session's workers. They belong to whoever has locked them: a training from its beginning to its end.
+
+/// A session's workers. They belong to whoever has locked them, as long as they compute for him.
 #[derive(Clone)]
 pub(crate) struct SharedWorkers {
     workers: Arc<Mutex<Workers>>,
