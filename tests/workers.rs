@@ -354,10 +354,10 @@ fn over_mpi_a_killed_launcher_costs_a_step() {
 #[test]
 fn over_mpi_a_stopped_worker_is_not_waited_for() {
     let (trained, _) = alone(LORA, &[], 8);
-    let patient = WorkersOptions { timeout: Duration::from_secs(3), ..options(2) };
+    let patient = WorkersOptions { timeout: Duration::from_secs(6), ..options(2) };
     let (mut session, ended, notes) = disturbed(patient, &|workers| hurt(workers[1], Signal::SIGSTOP));
     ended.unwrap();
-    assert_eq!(notes, [(LossReason::Silent(3), 1)]);
+    assert_eq!(notes, [(LossReason::Silent(6), 1)]);
     Trained::of(&mut session).is_near(&trained, 1e-5);
 }
 

@@ -14,6 +14,8 @@ use crate::workers::host;
 
 /// How long processes may take to end by themselves.
 const END: Duration = Duration::from_secs(3);
+/// How long a launcher may take to say why a worker has ended, and to end itself.
+const REPORT: Duration = Duration::from_secs(8);
 
 impl ProcessGroup {
     /// The loss of a worker, as far as is known.
@@ -21,7 +23,7 @@ impl ProcessGroup {
         let worker = Some((rank, self.members[rank].host.clone()));
         let silent = matches!(why, LossReason::Silent(_));
         // The launcher knows more, and says it as it ends.
-        let deadline = Instant::now() + if silent { Duration::ZERO } else { END };
+        let deadline = Instant::now() + if silent { Duration::ZERO } else { REPORT };
         let mut status = None;
         while status.is_none() && Instant::now() < deadline {
             status = self.launcher.try_wait().ok().flatten();
