@@ -62,3 +62,6 @@ chmod +x "$work/on" "$work/ssh"
 # A host has no other network than the link, but loopback, which implementations might try.
 export UCX_NET_DEVICES=veth0 OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24
 export PRTE_MCA_prte_if_include=10.77.0.0/24
+# What each launcher calls for ssh.
+export HYDRA_LAUNCHER=ssh HYDRA_LAUNCHER_EXEC=$work/ssh HYDRA_IFACE=veth0 OMPI_MCA_plm_rsh_agent=$work/ssh
+export PRTE_MCA_plm_ssh_agent=$work/ssh

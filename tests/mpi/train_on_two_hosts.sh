@@ -9,8 +9,6 @@ cd "$(dirname "$0")/../.."
 tunebook=$(realpath "$1")
 shift
 [ $# -gt 0 ] || set -- mpiexec
-export HYDRA_LAUNCHER=ssh HYDRA_LAUNCHER_EXEC=$work/ssh HYDRA_IFACE=veth0 OMPI_MCA_plm_rsh_agent=$work/ssh
-export PRTE_MCA_plm_ssh_agent=$work/ssh
 
 script() {
   cat << EOF

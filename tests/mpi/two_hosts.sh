@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 . tests/mpi/hosts.sh
 
 cargo test --release --package tunebook-mpi --test ranks --no-run
-export TUNEBOOK_TEST_HOSTS=${HOSTS:-10.77.0.1:1,10.77.0.2:1} TUNEBOOK_TEST_SHELL=$work/ssh TUNEBOOK_TEST_NUMBER=${RANKS:-2}
+export TUNEBOOK_TEST_HOSTS=${HOSTS:-10.77.0.1:1,10.77.0.2:1} TUNEBOOK_TEST_NUMBER=${RANKS:-2}
 timeout -k 5 "${LIMIT:-120}" "$work/on" $first \
   cargo test --offline --release --package tunebook-mpi --test ranks -- --ignored --exact mpi_is_measured --nocapture ||
   failed=$?

@@ -36,8 +36,6 @@ pub struct Launch<'a> {
     /// Variables that the ranks have beside this process's own, on all machines. They are not on the command line, where
     /// every user of the machine would see them.
     pub env: &'a [(&'a str, &'a OsStr)],
-    /// What is called instead of `ssh` to reach the machines: with a machine's name and a command.
-    pub remote_shell: Option<&'a Path>,
     /// The program, at the same path on all machines.
     pub program: &'a Path,
     pub arguments: &'a [OsString],
@@ -70,9 +68,6 @@ impl Launcher {
                 for name in launch.env.iter().map(|(name, _)| *name).chain(better) {
                     command.args(["-x", name]);
                 }
-                if let Some(shell) = launch.remote_shell {
-                    command.args(["--mca", "plm_rsh_agent"]).arg(shell);
-                }
                 if let Some(hosts) = launch.hosts {
                     command.arg("--host").arg(with_colons(hosts, launch.ranks));
                 }
@@ -83,9 +78,6 @@ impl Launcher {
                 command.arg("-genvall");
                 if self.kind() == Kind::Hydra {
                     command.args(["-bind-to", "none"]);
-                }
-                if let Some(shell) = launch.remote_shell {
-                    command.args(["-launcher", "ssh", "-launcher-exec"]).arg(shell);
                 }
                 if let Some(hosts) = launch.hosts {
                     command.arg("-hosts").arg(with_colons(hosts, launch.ranks));
@@ -133,14 +125,13 @@ fn repeated(hosts: &Hosts, ranks: usize) -> String {
 mod tests {
     use super::*;
 
-    fn line(kind: Kind, hosts: Option<&str>, remote_shell: Option<&str>) -> Result<String, LaunchError> {
+    fn line(kind: Kind, hosts: Option<&str>) -> Result<String, LaunchError> {
         let launcher = Launcher::new(Path::new("/opt/bin/mpiexec").to_owned(), kind);
         let hosts: Option<Hosts> = hosts.map(|hosts| hosts.parse().unwrap());
         let launch = Launch {
             ranks: 6,
             hosts: hosts.as_ref(),
             env: &[("TOKEN", OsStr::new("secret"))],
-            remote_shell: remote_shell.map(Path::new),
             program: Path::new("/bin/tunebook"),
             arguments: &["worker".into(), "-n".into()],
         };
@@ -154,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_launcher_has_its_own_options() {
-        let local = |kind| line(kind, None, None).unwrap();
+        let local = |kind| line(kind, None).unwrap();
         let open_mpi = "/opt/bin/mpiexec --allow-run-as-root -n 6 --bind-to none --map-by :OVERSUBSCRIBE -x TOKEN \
                         -x MPIR_CVAR_DEVICE_COLLECTIVES -x I_MPI_PIN -x UCX_ERROR_SIGNALS";
         assert_eq!(local(Kind::OpenMpi), format!("{open_mpi} /bin/tunebook worker -n"));
@@ -167,12 +158,12 @@ mod tests {
 
     #[test]
     fn each_launcher_is_told_the_hosts_in_its_own_way() {
-        let there = |kind| line(kind, Some("a:2,b"), Some("/bin/rsh")).unwrap();
-        assert!(there(Kind::OpenMpi).ends_with(" --mca plm_rsh_agent /bin/rsh --host a:4,b:2 /bin/tunebook worker -n"));
-        let hydra = " -launcher ssh -launcher-exec /bin/rsh -hosts a:4,b:2 /bin/tunebook worker -n";
+        let there = |kind| line(kind, Some("a:2,b")).unwrap();
+        assert!(there(Kind::OpenMpi).ends_with(" --host a:4,b:2 /bin/tunebook worker -n"));
+        let hydra = " -hosts a:4,b:2 /bin/tunebook worker -n";
         assert!(there(Kind::Hydra).ends_with(hydra) && there(Kind::Intel).ends_with(hydra));
         let slurm = " --distribution=arbitrary --nodelist=a,a,a,a,b,b /bin/tunebook worker -n";
         assert!(there(Kind::Slurm).ends_with(slurm));
-        assert_eq!(line(Kind::Unknown, Some("a"), None).unwrap_err().launcher, "/opt/bin/mpiexec");
+        assert_eq!(line(Kind::Unknown, Some("a")).unwrap_err().launcher, "/opt/bin/mpiexec");
     }
 }

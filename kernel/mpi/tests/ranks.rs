@@ -47,13 +47,12 @@ fn mpi_of_every_kind_broadcasts_and_sums() {
 
 /// What data takes to the ranks and back, on this machine or, as `tests/mpi/two_hosts.sh` has it, on others.
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures; tests/mpi/two_hosts.sh runs it"]
 fn mpi_is_measured() {
     let of = |name| std::env::var(name).ok();
     let hosts: Option<Hosts> = of("TUNEBOOK_TEST_HOSTS").map(|hosts| hosts.parse().unwrap());
-    let shell = of("TUNEBOOK_TEST_SHELL");
     let ranks = of("TUNEBOOK_TEST_NUMBER").map_or(2, |ranks| ranks.parse().unwrap());
-    let launch = Launch { hosts: hosts.as_ref(), remote_shell: shell.as_deref().map(Path::new), ..local(ranks) };
+    let launch = Launch { hosts: hosts.as_ref(), ..local(ranks) };
     for implementation in implementations() {
         let said = succeeds(&implementation, launch, &[(FIGURES, OsStr::new("1"))]);
         println!("{}:", implementation.name);
@@ -98,7 +97,7 @@ fn mpi_launchers_are_known_by_their_kind() {
 
 /// So many ranks on this machine; the program is still to be said.
 fn local<'a>(ranks: usize) -> Launch<'a> {
-    Launch { ranks, hosts: None, env: &[], remote_shell: None, program: Path::new(""), arguments: &[] }
+    Launch { ranks, hosts: None, env: &[], program: Path::new(""), arguments: &[] }
 }
 
 /// What ranks that must all come to their end say.

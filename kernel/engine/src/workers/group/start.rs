@@ -91,7 +91,6 @@ impl ProcessGroup {
             ranks,
             hosts: options.hosts.as_ref(),
             env: &[(invitation::VARIABLE, &variable)],
-            remote_shell: None,
             program: &program,
             arguments: &["worker".into()],
         });
