@@ -88,14 +88,14 @@ impl ChosenData {
 
     /// The answers that are trained on, as many as drafts are taken from.
     pub fn answers(&self) -> Vec<&[u32]> {
-        let answers = self.train.iter().flatten().map(|sample| &sample.input_ids[sample.answer_start..]);
-        let before = |sum: &mut usize, answer: &'_ &[u32]| {
-            let begun = *sum;
-            *sum += answer.len();
-            Some(begun)
+        let mut left = LABELS;
+        let is_taken = |answer: &&[u32]| {
+            let has_room = left > 0;
+            left = left.saturating_sub(answer.len());
+            has_room
         };
-        let sums: Vec<_> = answers.clone().scan(0, |sum, answer| before(sum, &answer)).collect();
-        answers.zip(sums).take_while(|(_, before)| *before < LABELS).map(|(answer, _)| answer).collect()
+        let samples = self.train.iter().flatten();
+        samples.map(|sample| &sample.input_ids[sample.answer_start..]).take_while(is_taken).collect()
     }
 
     /// Reads the datasets `names`, mixes them, holds some samples out, encodes and packs.

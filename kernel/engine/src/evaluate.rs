@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use tunebook_data::Encoded;
 use tunebook_data::ImageProcessor;
+use tunebook_nn::adapter::Adapter;
 use tunebook_nn::layers::ForwardContext;
 
 use crate::adapters::Chosen;
@@ -250,24 +251,37 @@ fn batch_loss(
     bad: &mut BadSamples,
     cx: &Context,
 ) -> Result<Option<(f64, usize)>> {
-    let RunContext { model, adapter, processor, settings, .. } = run;
-    let (net, stop) = (&model.net, || cx.is_cancelled());
     while !batch.is_empty() {
-        let mut collator = Collator { net, adapter, processor, features, shares_prefixes: true, stop: &stop };
-        match collator.collate(std::slice::from_ref(&batch)) {
-            Ok(packed) => {
+        match loss_of(&batch, (run.model, run.adapter, run.processor), features, &|| cx.is_cancelled()) {
+            Ok(loss) => {
                 bad.end_row();
-                let ctx = ForwardContext { stop: Some(&stop), ..model.forward_context(adapter) };
-                let loss = evaluate_batch(net, &CrossEntropy, packed, ctx)?.loss();
-                net.check_unchanged()?;
                 return Ok(Some((loss, batch.len())));
             }
             Err(Error::BadSample(sample)) => {
                 batch.retain(|other| other.origin != sample.origin);
-                bad.leave_out(*sample, settings, cx)?;
+                bad.leave_out(*sample, run.settings, cx)?;
             }
             Err(error) => return Err(error),
         }
     }
     Ok(None)
+}
+
+/// The mean cross-entropy of the samples of a batch.
+///
+/// # Errors
+/// [`Error::BadSample`]: an image cannot be read any more; the device fails; a stop.
+pub(crate) fn loss_of(
+    batch: &Vec<&Encoded>,
+    (model, adapter, processor): (&Model, Option<&Adapter>, &ImageProcessor),
+    features: &mut Features,
+    stop: &dyn Fn() -> bool,
+) -> Result<f64> {
+    let net = &model.net;
+    let mut collator = Collator { net, adapter, processor, features, shares_prefixes: true, stop };
+    let packed = collator.collate(std::slice::from_ref(batch))?;
+    let ctx = ForwardContext { stop: Some(stop), ..model.forward_context(adapter) };
+    let loss = evaluate_batch(net, &CrossEntropy, packed, ctx)?.loss();
+    net.check_unchanged()?;
+    Ok(loss)
 }

@@ -169,6 +169,11 @@ pub(crate) fn share_with(processes: usize) {
     SHARES.store(processes.max(1) as u64, Ordering::Relaxed);
 }
 
+/// What of a host's memory is for this process.
+pub(crate) fn own_part(of_host: f64) -> f64 {
+    of_host / SHARES.load(Ordering::Relaxed) as f64
+}
+
 /// Memory that can be had without swapping, and without reaching the limit of a container.
 pub(crate) fn available_bytes() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;

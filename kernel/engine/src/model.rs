@@ -29,11 +29,13 @@ use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Task;
+use crate::hub;
 use crate::memory;
 use crate::own_template;
 use crate::report::LoadReport;
 use crate::settings::Dtype;
 use crate::settings::QuantizationBit;
+use crate::settings::Settings;
 
 /// Everything that a model folder holds.
 pub struct Model {
@@ -63,6 +65,22 @@ impl Model {
             });
             format!("{:016x}", hash.finish())
         })
+    }
+
+    /// Loads a model from a folder, or from a hub under that name (see [`hub::model`]), as the settings have it: with their
+    /// precision, quantized, and on their device.
+    ///
+    /// # Errors
+    /// There is no such model, or it cannot be loaded; the device is not there, or has too little memory; a stop.
+    pub(crate) fn open(name: &Path, settings: &Settings, cx: &Context) -> Result<Self> {
+        let folder = hub::model(name, settings, cx)?;
+        let mut model = Self::load(&folder, settings.dtype, device::open(settings.device)?)?;
+        model.report.name = name.display().to_string();
+        if let Some(bit) = settings.quantization_bit {
+            model.quantize(bit, cx)?;
+        }
+        model.upload(cx)?;
+        Ok(model)
     }
 
     /// Loads the folder; weights stay where they are mapped.

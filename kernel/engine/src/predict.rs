@@ -195,10 +195,14 @@ impl<'a> Requests<'a> for Predictions<'a> {
 
 /// What workers are asked.
 impl Answering for Predictions<'_> {
-    fn next(&mut self) -> Option<(usize, Encoded)> {
-        let (index, sample) = self.left.next()?;
+    fn next(&mut self) -> Option<usize> {
+        let (index, _) = self.left.next()?;
         self.open.insert(index, Open::default());
-        Some((index, sample.clone().into_owned()))
+        Some(index)
+    }
+
+    fn sample(&self, index: usize) -> &Encoded {
+        &self.samples[index]
     }
 
     fn hear(&mut self, index: usize, answer: Option<(Vec<u32>, AnswerEnd)>) -> Result<()> {

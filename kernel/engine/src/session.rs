@@ -21,11 +21,9 @@ use crate::adapters::Adapters;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
 use crate::conversation::Conversation;
-use crate::device;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
-use crate::hub;
 use crate::memory::resident_bytes;
 use crate::model::Model;
 use crate::pictures::Features;
@@ -81,13 +79,7 @@ impl Session {
     /// with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
         self.check_no_training()?;
-        let folder = hub::model(name, &self.settings, cx)?;
-        let mut model = Model::load(&folder, self.settings.dtype, device::open(self.settings.device)?)?;
-        model.report.name = name.display().to_string();
-        if let Some(bit) = self.settings.quantization_bit {
-            model.quantize(bit, cx)?;
-        }
-        model.upload(cx)?;
+        let model = Model::open(name, &self.settings, cx)?;
         let report = model.report.clone();
         *self = Self { model: Some(Arc::new(model)), ..self.emptied() };
         Ok(report)

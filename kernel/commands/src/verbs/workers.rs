@@ -115,7 +115,7 @@ pub(crate) static VERB: Verb = Verb {
 fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
     match args.word(0) {
         None if args.options.is_empty() => {}
-        Some("off") if args.options.is_empty() => drop(session.workers_stop()?),
+        Some("off") if args.options.is_empty() => session.workers_stop()?,
         _ => drop(session.workers_start(options(args, cx)?, &cx.context)?),
     }
     let Settings { per_device_train_batch_size, gradient_accumulation_steps, world_size, .. } = *session.settings();

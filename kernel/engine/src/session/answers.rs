@@ -196,7 +196,8 @@ impl Session {
         let samples = Samples::choose(names, most, self.data.as_deref(), (model, &processor, settings), cx)?;
         let (adapter, labels) = (chosen.adapter.as_ref(), self.data.as_deref().map(ChosenData::labels));
         let run = RunContext { model, adapter, processor: &processor, settings, labels };
-        let answers = self.data.as_deref().map(ChosenData::answers).unwrap_or_default();
+        let data = self.data.as_deref().filter(|_| self.workers.is_some());
+        let answers = data.map(ChosenData::answers).unwrap_or_default();
         let (features, workers) = (&mut self.features, self.workers.as_ref());
         let report = predict::predict(&samples, &chosen, run, features, (workers, &answers), on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);

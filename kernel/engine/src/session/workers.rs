@@ -24,17 +24,16 @@ impl Session {
         Ok(workers.report())
     }
 
-    /// Ends the workers; `world_size` becomes 1. Says whether there were any.
+    /// Ends the workers; `world_size` becomes 1.
     ///
     /// # Errors
     /// A training runs.
-    pub fn workers_stop(&mut self) -> Result<bool> {
+    pub fn workers_stop(&mut self) -> Result<()> {
         self.check_no_training()?;
-        let had = self.workers.take().is_some();
-        if had {
+        if self.workers.take().is_some() {
             self.settings.world_size = 1;
         }
-        Ok(had)
+        Ok(())
     }
 
     /// The workers, as they were when they were used last; none without any.

@@ -20,8 +20,11 @@ const QUESTIONS: usize = 32;
 
 /// Who asks questions and hears the answers.
 pub(crate) trait Answering {
-    /// The next question: its number and the sample; none when there are no more.
-    fn next(&mut self) -> Option<(usize, Encoded)>;
+    /// The number of the next question; none when there are no more.
+    fn next(&mut self) -> Option<usize>;
+
+    /// The sample that asks a question.
+    fn sample(&self, index: usize) -> &Encoded;
 
     /// Hears an answer; none where the sample cannot be used.
     ///
@@ -33,25 +36,25 @@ pub(crate) trait Answering {
 /// `again` are questions to ask first. Those that are still open, if a worker is lost, are put into `open`.
 pub(super) fn answers(
     group: &mut ProcessGroup,
-    again: Vec<(usize, Encoded)>,
+    again: Vec<usize>,
     run: (RunContext, &[&[u32]]),
     answering: &mut dyn Answering,
-    open: &mut Vec<(usize, Encoded)>,
+    open: &mut Vec<usize>,
     cx: &Context,
 ) -> Result<()> {
     let mut again = VecDeque::from(again);
-    let mut given: Vec<Vec<(usize, Encoded)>> = vec![Vec::new(); group.len()];
+    let mut given: Vec<Vec<usize>> = vec![Vec::new(); group.len()];
     let done = ask(group, &mut again, &mut given, run, answering, cx);
     open.extend(again);
     open.extend(given.into_iter().flatten());
-    open.sort_by_key(|(index, _)| *index);
+    open.sort_unstable();
     done
 }
 
 fn ask(
     group: &mut ProcessGroup,
-    again: &mut VecDeque<(usize, Encoded)>,
-    given: &mut [Vec<(usize, Encoded)>],
+    again: &mut VecDeque<usize>,
+    given: &mut [Vec<usize>],
     (run, labels): (RunContext, &[&[u32]]),
     answering: &mut dyn Answering,
     cx: &Context,
@@ -59,8 +62,9 @@ fn ask(
     group.take_over(run.adapter, run.model, cx)?;
     let values: Vec<f32> = labels.iter().flat_map(|label| label.iter().map(|&token| f32::from_bits(token))).collect();
     let lengths: Vec<usize> = labels.iter().map(|label| label.len()).collect();
+    let settings = settings_map::write(run.settings);
     for rank in 0..group.len() {
-        let (settings, labels) = (settings_map::write(run.settings), lengths.clone());
+        let (settings, labels) = (settings.clone(), lengths.clone());
         group.send(rank, &Request::Answer { settings, pixels: Pixels::of(run.processor), labels }, &values)?;
     }
     let most = run.settings.per_device_eval_batch_size.unwrap_or(QUESTIONS);
@@ -73,13 +77,13 @@ fn ask(
             if given[least].len() >= most {
                 break;
             }
-            let Some((index, sample)) = again.pop_front().or_else(|| answering.next()) else {
+            let Some(index) = again.pop_front().or_else(|| answering.next()) else {
                 is_over = true;
                 break;
             };
-            let wire = group.wire_sample(least, &sample);
-            given[least].push((index, sample));
-            group.send(least, &Request::Question { index, sample: wire }, &[])?;
+            given[least].push(index);
+            let sample = group.wire_sample(least, answering.sample(index));
+            group.send(least, &Request::Question { index, sample }, &[])?;
         }
         if (is_over || cancelled) && !is_told {
             (0..group.len()).try_for_each(|rank| group.send(rank, &Request::EndOfQuestions, &[]))?;
@@ -88,7 +92,7 @@ fn ask(
         match group.receive()? {
             None => {}
             Some((rank, Reply::Answered { index, answer }, _)) => {
-                given[rank].retain(|(given, _)| *given != index);
+                given[rank].retain(|given| *given != index);
                 answering.hear(index, answer.map(|answer| (answer.tokens, answer.end)))?;
             }
             Some((_, Reply::EndOfAnswers, _)) => left -= 1,

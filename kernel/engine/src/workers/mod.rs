@@ -40,7 +40,6 @@ use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::model::Model;
-use crate::report::StepTimes;
 use crate::report::WorkersReport;
 use crate::settings::Settings;
 use crate::training::micro_batch::Learner;
@@ -120,15 +119,15 @@ impl Workers {
         let report = WorkersReport { asked: ranks, workers: Vec::new(), library, times: None };
         let report = Arc::new(Mutex::new(report));
         let workers = Self { options, group: Some(group), ranks, losses_in_a_row: 0, suspect: None, report };
-        workers.tell(None);
+        workers.tell();
         Ok(workers)
     }
 
-    /// Says who works, and what times the last step took.
-    fn tell(&self, times: Option<StepTimes>) {
+    /// Says who works, and what the last step took.
+    fn tell(&self) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.workers = self.group.as_ref().map(ProcessGroup::reports).unwrap_or_default();
-        report.times = times.or(report.times);
+        report.times = self.group.as_ref().and_then(|group| group.times).or(report.times);
     }
 
     /// Adds the gradients of micro-batches to `gradients`, as [`Learner::forward_backward`] does.
@@ -144,11 +143,9 @@ impl Workers {
         cx: &Context,
     ) -> Result<Outcome<'s>> {
         let Learner { model, settings, .. } = learner;
-        let (outcome, times) = self.with_group(model, settings, cx, &mut |group| {
+        self.with_group(model, settings, cx, &mut |group| {
             step::step(group, learner, micro_batches, gradients, on_progress, cx)
-        })?;
-        self.tell(times);
-        Ok(outcome)
+        })
     }
 
     /// Tells `hear` the loss of each batch, in their order. A stop leaves the losses so far.
@@ -206,6 +203,7 @@ impl Workers {
                 Err(Error::Workers(error)) if matches!(*error, WorkersError::Lost(_)) => self.lose(*error, cx)?,
                 Ok(done) => {
                     self.losses_in_a_row = 0;
+                    self.tell();
                     return Ok(done);
                 }
                 Err(Error::Workers(error)) if self.is_without_host(&error) => {}
@@ -221,11 +219,11 @@ impl Workers {
 
     /// The workers, started if need be, with the model.
     fn ready(&mut self, model: &Model, settings: &Settings, cx: &Context) -> Result<&mut ProcessGroup> {
-        if self.group.is_none() {
-            self.group = Some(ProcessGroup::start(&self.options, self.ranks, cx)?);
-            self.tell(None);
-        }
-        let Some(group) = &mut self.group else { return Err(WorkersError::Busy.into()) };
+        let group = match self.group.take() {
+            Some(group) => group,
+            None => ProcessGroup::start(&self.options, self.ranks, cx)?,
+        };
+        let group = self.group.insert(group);
         group.load(model, settings, cx)?;
         group.begin();
         Ok(group)
@@ -269,17 +267,18 @@ impl Workers {
         };
         while hosts.iter().any(|host| host.name == name) {
             let Some(others) = hosts.without_one(&name) else { return false };
-            (hosts, self.ranks) = (others, self.ranks - 1);
+            hosts = others;
         }
+        self.ranks = self.ranks.min(hosts.slots());
         self.options.hosts = Some(hosts);
-        self.ranks > 0
+        true
     }
 
     fn end(&mut self) {
         if let Some(mut group) = self.group.take() {
             group.end(false);
         }
-        self.tell(None);
+        self.tell();
     }
 }
 

@@ -26,7 +26,7 @@ use crate::training::micro_batch::Learner;
 use crate::training::micro_batch::MicroBatch;
 use crate::training::micro_batch::Outcome;
 
-/// The gradients of the micro-batches of a step. What times it took, if all were computed.
+/// The gradients of the micro-batches of a step.
 pub(super) fn step<'s>(
     group: &mut ProcessGroup,
     learner: Learner,
@@ -34,7 +34,7 @@ pub(super) fn step<'s>(
     gradients: &mut Gradients,
     on_progress: &dyn Fn(f64) -> tunebook_nn::Result<()>,
     cx: &Context,
-) -> Result<(Outcome<'s>, Option<StepTimes>)> {
+) -> Result<Outcome<'s>> {
     let Learner { model, adapter, processor, settings } = learner;
     let start = Instant::now();
     group.take_over(Some(adapter), model, cx)?;
@@ -44,6 +44,7 @@ pub(super) fn step<'s>(
     let shares = share(micro_batches.len(), group.len(), &|worker, place| costs.of(worker, place) / speed(worker));
     let of_share = |(worker, places): (usize, &Vec<usize>)| places.iter().map(|&place| costs.of(worker, place)).sum();
     let costs: Vec<f64> = shares.iter().enumerate().map(of_share).collect();
+    let written = settings_map::write(settings);
     for (rank, places) in shares.iter().enumerate() {
         let of_place = |&place: &usize| {
             let MicroBatch { number, samples } = &micro_batches[place];
@@ -51,7 +52,7 @@ pub(super) fn step<'s>(
             WireMicroBatch { number: *number, samples }
         };
         let micro_batches = places.iter().map(of_place).collect();
-        let settings = settings_map::write(settings);
+        let settings = written.clone();
         group.send(rank, &Request::Gradients { settings, pixels: Pixels::of(processor), micro_batches }, &[])?;
     }
     let replies = group.replies(&mut |fraction| Ok(on_progress(fraction)?))?;
@@ -69,7 +70,7 @@ pub(super) fn step<'s>(
                 seconds.push(took);
             }
             Reply::Gradients(ShareOutcome::NotFinite(samples)) => {
-                return Ok((Outcome::NotFinite(samples.into_iter().map(sample_at).collect()), None));
+                return Ok(Outcome::NotFinite(samples.into_iter().map(sample_at).collect()));
             }
             Reply::Gradients(ShareOutcome::BadSample(at, sample)) => {
                 return Err(why_bad(sample_at((at, sample)), processor).unwrap_or_else(|| group.cannot_read(rank)));
@@ -83,14 +84,13 @@ pub(super) fn step<'s>(
     group.took(seconds, &costs);
     let before = Instant::now();
     add_sum(group, adapter, settings.full_determinism, gradients)?;
-    let times = StepTimes {
+    group.times = Some(StepTimes {
         parameters: parameters.as_secs_f64(),
         computing: computed.as_secs_f64(),
         gradients: before.elapsed().as_secs_f64(),
         bytes: adapter.parameter_count() * size_of::<f32>(),
-    };
-    let micro_batches = micro_batches.len();
-    Ok((Outcome::Computed(Computed { metrics, tokens, micro_batches }), Some(times)))
+    });
+    Ok(Outcome::Computed(Computed { metrics, tokens, micro_batches: micro_batches.len() }))
 }
 
 /// What micro-batches cost, in tokens.
@@ -148,10 +148,10 @@ fn add_sum(group: &mut ProcessGroup, adapter: &Adapter, in_order: bool, gradient
     for ((_, parameter), is_there) in adapter.vars().iter().zip(parts) {
         let (sum, others) = rest.split_at(parameter.elem_count().min(rest.len()));
         rest = others;
-        let mut sum = sum.to_vec();
         if !is_there {
             continue;
         }
+        let mut sum = sum.to_vec();
         if let Some(before) = gradients.get(parameter) {
             let before = before.flatten_all()?.to_vec1::<f32>()?;
             sum.iter_mut().zip(before).for_each(|(sum, before)| *sum += before);

@@ -214,6 +214,11 @@ pub(super) struct WireAnswer {
 }
 
 impl WireSample {
+    /// The files of its images.
+    pub(super) fn pictures(&self) -> impl Iterator<Item = &PathBuf> {
+        self.images.iter().map(|image| &image.path)
+    }
+
     pub(super) fn of(sample: &Encoded) -> Self {
         let image = |image: &ImageRef| WireImage {
             path: std::path::absolute(&image.path).unwrap_or_else(|_| image.path.clone()),
@@ -268,16 +273,20 @@ pub(super) fn write<T: Serialize>(to: &mut impl Write, message: &T, values: &[f3
     to.flush()
 }
 
-/// Reads a frame whose message has at most `longest` bytes.
+/// Reads a frame whose message has at most `longest` bytes, and with at most `most` values.
 ///
 /// # Errors
 /// The other side is gone, or sends something else.
-pub(super) fn read_within<T: DeserializeOwned>(from: &mut impl Read, longest: usize) -> io::Result<(T, Vec<f32>)> {
+pub(super) fn read_within<T: DeserializeOwned>(
+    from: &mut impl Read,
+    longest: usize,
+    most: usize,
+) -> io::Result<(T, Vec<f32>)> {
     let (mut length, mut count) = ([0; 4], [0; 8]);
     from.read_exact(&mut length)?;
     from.read_exact(&mut count)?;
     let (length, count) = (u32::from_le_bytes(length) as usize, u64::from_le_bytes(count) as usize);
-    if length > longest || (count > 0 && longest == LONGEST_HELLO) {
+    if length > longest || count > most {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut text = vec![0; length];
@@ -298,7 +307,7 @@ pub(super) fn read_within<T: DeserializeOwned>(from: &mut impl Read, longest: us
 /// # Errors
 /// As [`read_within`].
 pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Vec<f32>)> {
-    read_within(from, LONGEST)
+    read_within(from, LONGEST, usize::MAX)
 }
 
 /// Bytes as values, padded with zeros.
@@ -346,10 +355,10 @@ mod tests {
     fn a_stranger_is_not_listened_to_for_long() {
         let mut sent = Vec::new();
         write(&mut sent, &"x".repeat(LONGEST_HELLO), &[]).unwrap();
-        assert!(read_within::<String>(&mut &sent[..], LONGEST_HELLO).is_err());
+        assert!(read_within::<String>(&mut &sent[..], LONGEST_HELLO, 0).is_err());
         let mut sent = Vec::new();
         write(&mut sent, &"x", &[1.0]).unwrap();
-        assert!(read_within::<String>(&mut &sent[..], LONGEST_HELLO).is_err());
+        assert!(read_within::<String>(&mut &sent[..], LONGEST_HELLO, 0).is_err());
     }
 
     #[test]

@@ -36,11 +36,13 @@ use super::wire;
 use super::wire::LoadModel;
 use super::wire::Reply;
 use super::wire::Request;
+use super::wire::ShareOutcome;
 use super::wire::WireSample;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::model::Model;
+use crate::report::StepTimes;
 use crate::report::WorkerReport;
 use crate::settings::Dtype;
 use crate::settings::Settings;
@@ -49,6 +51,8 @@ use crate::settings::Settings;
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of what one step says of a worker's speed is believed: single steps differ by chance.
 const LEARNING: f64 = 0.2;
+
+/// What the worker of that id has sent.
 type Incoming = (usize, std::io::Result<(Reply, Vec<f32>)>);
 
 /// Workers that run.
@@ -70,7 +74,9 @@ pub(super) struct ProcessGroup {
     /// The workers that may have the features of a picture.
     known: HashMap<PathBuf, Vec<usize>>,
     /// How long each took for its share of the last step, in seconds.
-    pub(super) seconds: Vec<f64>,
+    seconds: Vec<f64>,
+    /// What the last step took.
+    pub(super) times: Option<StepTimes>,
 }
 
 struct Member {
@@ -156,10 +162,11 @@ impl ProcessGroup {
         let name = PathBuf::from(&model.report.name);
         // What is a folder here is the same folder there.
         let name = if name.is_dir() { std::path::absolute(&name).unwrap_or(name) } else { name };
+        let settings = settings_map::write(&settings);
         for at in 0..self.len() {
             let (neighbours, place) = self.neighbours(at);
             let threads = self.members[at].threads;
-            let (name, settings) = (name.clone(), settings_map::write(&settings));
+            let (name, settings) = (name.clone(), settings.clone());
             self.send(at, &Request::Load(Box::new(LoadModel { name, settings, threads, neighbours, place })), &[])?;
         }
         let replies = self.replies(&mut |_| cx.check_cancelled())?;
@@ -224,9 +231,9 @@ impl ProcessGroup {
                 ranks.push(rank);
             }
         }
-        let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        self.pictures.extend(sample.images.iter().map(|image| path(&image.path)));
-        WireSample::of(sample)
+        let sample = WireSample::of(sample);
+        self.pictures.extend(sample.pictures().cloned());
+        sample
     }
 
     /// The workers that have computed with a picture before.
@@ -287,12 +294,8 @@ impl ProcessGroup {
         let mut stopped = None;
         while replies.iter().any(Option::is_none) {
             if let Some((rank, reply, values)) = self.receive()? {
-                let leaves = matches!(
-                    reply,
-                    Reply::Gradients(
-                        super::wire::ShareOutcome::NotFinite(_) | super::wire::ShareOutcome::BadSample(..)
-                    )
-                );
+                let leaves =
+                    matches!(reply, Reply::Gradients(ShareOutcome::NotFinite(_) | ShareOutcome::BadSample(..)));
                 // What the others compute is of no use then.
                 if leaves {
                     self.cancel()?;
@@ -343,7 +346,7 @@ impl ProcessGroup {
     }
 
     /// # Errors
-    /// A worker has not been heard of for too long, or the launcher has ended.
+    /// A worker has not been heard of for too long.
     fn check_alive(&mut self) -> Result<()> {
         let is_silent = |member: &Member| member.life().at.elapsed() > self.timeout;
         if let Some(rank) = self.members.iter().position(is_silent) {

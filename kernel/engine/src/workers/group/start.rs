@@ -119,6 +119,7 @@ impl ProcessGroup {
             pictures: HashSet::new(),
             known: HashMap::new(),
             seconds: Vec::new(),
+            times: None,
         };
         group.gather(listener, &invitation, sender, cx)?;
         group.share_cores(options.threads);
@@ -291,7 +292,7 @@ fn introduced(stream: TcpStream, token: &str) -> Option<Arrival> {
     stream.set_nonblocking(false).ok()?;
     no_delay(&stream).ok()?;
     stream.set_read_timeout(Some(INTRODUCTION)).ok()?;
-    match wire::read_within(&mut &stream, wire::LONGEST_HELLO).ok()? {
+    match wire::read_within(&mut &stream, wire::LONGEST_HELLO, 0).ok()? {
         (Reply::Hello(hello), _) if hello.token == token => {
             stream.set_read_timeout(None).ok()?;
             Some(Arrival { hello, stream })

@@ -84,7 +84,7 @@ impl Worker {
         self.gradients = Gradients::default();
         let mut settings = settings_map::read(&settings)?;
         // A limit is that of a host.
-        settings.memory = settings.memory.map(|limit| limit / self.memory_share as f64);
+        settings.memory = settings.memory.map(memory::own_part);
         let processor = self.processor(pixels)?;
         let mut places = Vec::new();
         let mut encoded = Vec::with_capacity(micro_batches.len());

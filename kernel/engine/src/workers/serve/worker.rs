@@ -18,15 +18,12 @@ use super::inbox::Inbox;
 use crate::device;
 use crate::error::Error;
 use crate::error::Result;
+use crate::evaluate::loss_of;
 use crate::event::Cancel;
 use crate::event::Context;
-use crate::hub;
 use crate::memory;
 use crate::model::Model;
 use crate::pictures::Features;
-use crate::training::collate::Collator;
-use crate::training::objective::CrossEntropy;
-use crate::training::step::evaluate_batch;
 use crate::workers::adapter_files;
 use crate::workers::error::WorkersError;
 use crate::workers::settings_map;
@@ -52,8 +49,6 @@ pub(super) struct Worker {
     pub(super) gradients: Gradients,
     /// See [`memory::tokens_at_once`].
     pub(super) tokens_at_once: Option<usize>,
-    /// Workers that share this host's memory.
-    pub(super) memory_share: usize,
     #[cfg(feature = "cuda")]
     pub(super) device_sum: Option<crate::workers::device_sum::DeviceSum>,
     /// Where files lie that came from the session, by their path there and length.
@@ -79,7 +74,6 @@ impl Worker {
             adapter: None,
             gradients: Gradients::default(),
             tokens_at_once: None,
-            memory_share: 1,
             #[cfg(feature = "cuda")]
             device_sum: None,
             files: HashMap::new(),
@@ -145,17 +139,11 @@ impl Worker {
         // A second model finds the pool as it is.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         memory::share_with(neighbours);
-        self.memory_share = neighbours;
         device::prefer(place);
         let settings = settings_map::read(&settings)?;
         let cx = Context { emit: &|_| {}, cancel: &self.cancel };
-        let folder = hub::model(&name, &settings, &cx)?;
         self.model = None;
-        let mut model = Model::load(&folder, settings.dtype, device::open(settings.device)?)?;
-        if let Some(bit) = settings.quantization_bit {
-            model.quantize(bit, &cx)?;
-        }
-        model.upload(&cx)?;
+        let model = Model::open(&name, &settings, &cx)?;
         let fingerprint = model.fingerprint().to_string();
         (self.model, self.features, self.adapter) = (Some(model), Features::default(), None);
         self.tokens_at_once = None;
@@ -188,16 +176,7 @@ impl Worker {
         let batch: Vec<_> = samples.iter().collect();
         let (model, adapter) = (self.model.as_ref().ok_or(Error::NoModel)?, self.adapter.as_ref());
         let stop = || self.cancel.is_cancelled();
-        let features = &mut self.features;
-        let net = &model.net;
-        let mut collator =
-            Collator { net, adapter, processor: &processor, features, shares_prefixes: true, stop: &stop };
-        let loss = collator.collate(std::slice::from_ref(&batch)).and_then(|packed| {
-            let ctx = tunebook_nn::layers::ForwardContext { stop: Some(&stop), ..model.forward_context(adapter) };
-            let loss = evaluate_batch(net, &CrossEntropy, packed, ctx)?.loss();
-            net.check_unchanged()?;
-            Ok(loss)
-        });
+        let loss = loss_of(&batch, (model, adapter, &processor), &mut self.features, &stop);
         match loss {
             Ok(loss) => Ok(LossOutcome::Loss(loss)),
             Err(Error::BadSample(_)) => Ok(LossOutcome::BadSample),
