@@ -75,8 +75,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads a model from a folder, or from a hub under that name (see [`hub::model`]). The previous model is dropped
-    /// with its data, adapters and conversation.
+    /// Loads a model from a folder, or from a hub under that name (see [`crate::hub::model`]). The previous model is
+    /// dropped with its data, adapters and conversation.
     pub fn load(&mut self, name: &Path, cx: &Context) -> Result<LoadReport> {
         self.check_no_training()?;
         let model = Model::open(name, &self.settings, cx)?;
