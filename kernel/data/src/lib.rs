@@ -49,6 +49,7 @@ pub use dataset_info::{Columns, DATASET_INFO, DatasetEntry, DatasetInfo, Formatt
 pub use decode_stream::DecodeStream;
 pub use encode::{EncodeError, EncodeOptions, Encoded, Encoder, IGNORE_INDEX};
 pub use error::{DatasetError, Unsupported};
+pub use formats::NEXT_TOOL_RESULT;
 pub use image::{
     ConfigProblem, DEFAULT_IMAGE_MAX_PIXELS, DEFAULT_IMAGE_MIN_PIXELS, Grid, ImageError, ImageProcessor, ImageRef,
     OtherFile, Picture, PictureError, PictureFault, Pixels, read_picture,

@@ -125,6 +125,14 @@ impl Tokenizer {
         Ok(text)
     }
 
+    /// A token's bytes by itself; none for an id without a token.
+    ///
+    /// # Errors
+    /// A token of a tokenizer that is not byte-level.
+    pub fn token_bytes(&self, id: u32) -> Result<Vec<u8>, TokenizerError> {
+        self.bytes(id, false)
+    }
+
     /// The bytes of a token; none for an id without one, as models have more ids than their tokenizer.
     pub(crate) fn bytes(&self, id: u32, skip_special_tokens: bool) -> Result<Vec<u8>, TokenizerError> {
         if let Some(token) = self.added.get(&id) {

@@ -36,6 +36,10 @@ pub enum Error {
          the training, `stop` stops it; `train` would go on from there"
     )]
     Training { adapter: String, step: usize, total_steps: usize },
+    #[error(
+        "the conversation has {tokens} tokens, and at most {most} fit the model and the memory, an answer among them"
+    )]
+    PromptTooLong { tokens: usize, most: usize },
     #[error("there is no adapter named `{name}`{}", nearest_hint(.nearest))]
     UnknownAdapter { name: String, nearest: Option<String> },
     #[error(

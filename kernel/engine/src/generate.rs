@@ -71,6 +71,11 @@ pub trait Requests<'a> {
     /// # Errors
     /// What is told cannot be dealt with, which ends all.
     fn hear(&mut self, id: usize, generated: Generated) -> Result<()>;
+
+    /// Whether somebody still waits for an answer; one that is not wanted is interrupted.
+    fn is_wanted(&self, _id: usize) -> bool {
+        true
+    }
 }
 
 /// What has become of a request.
@@ -125,7 +130,7 @@ fn most(settings: &Settings) -> usize {
 }
 
 /// The memory that keys and values may take on the model's device: half of what its weights leave.
-fn free_bytes(model: &Model) -> Option<u64> {
+pub(crate) fn free_bytes(model: &Model) -> Option<u64> {
     let of_cpu = || Some(memory::available_bytes()?.saturating_sub(model.net.text.size() as u64));
     device::free_bytes(&model.net.device).or_else(of_cpu).map(|free| free / 2)
 }
@@ -307,14 +312,17 @@ impl<'a> Batch<'_, '_, 'a> {
         if let Some(at) = chosen.iter().position(Option::is_none) {
             return Err(finite::why(model, self.running[at].request.adapter));
         }
-        let chosen: Vec<(Vec<u32>, Option<AnswerEnd>)> = chosen.into_iter().flatten().collect();
+        let mut chosen: Vec<(Vec<u32>, Option<AnswerEnd>)> = chosen.into_iter().flatten().collect();
         self.drafts.observe(chunks, &chosen, seconds);
-        for (sequence, (tokens, end)) in self.running.iter_mut().zip(&chosen) {
+        for (sequence, (tokens, end)) in self.running.iter_mut().zip(&mut chosen) {
             for (token, score) in sequence.take_scores() {
                 requests.hear(sequence.request.id, Generated::Score(token, score))?;
             }
-            for &token in tokens {
+            for &token in &*tokens {
                 requests.hear(sequence.request.id, Generated::Token(token))?;
+            }
+            if end.is_none() && !requests.is_wanted(sequence.request.id) {
+                *end = Some(AnswerEnd::Interrupted);
             }
             if let Some(end) = *end {
                 requests.hear(sequence.request.id, Generated::End(sequence.answer(end)))?;

@@ -10,6 +10,7 @@ mod answers;
 mod bad_sample;
 mod boxes;
 mod cgroup;
+pub mod chat_requests;
 mod checkpoint;
 mod chosen_data;
 mod common_prefix;

@@ -6,6 +6,7 @@ mod regions;
 mod tokens;
 mod workers;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +66,14 @@ pub struct LoadReport {
     pub unused: Vec<String>,
     #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
+}
+
+impl LoadReport {
+    /// What others call the model: the name on the hub, or that of its folder.
+    pub fn id(&self) -> String {
+        let folder = self.path.file_name().filter(|_| Path::new(&self.name) == self.path);
+        folder.map_or_else(|| self.name.clone(), |folder| folder.to_string_lossy().into_owned())
+    }
 }
 
 /// The report of `data`: what was kept and what was skipped.

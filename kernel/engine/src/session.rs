@@ -18,6 +18,7 @@ use tunebook_data::ImageProcessor;
 use tunebook_data::Skipped;
 
 use crate::adapters::Adapters;
+use crate::chat_requests;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
 use crate::conversation::Conversation;
@@ -57,6 +58,8 @@ pub struct Session {
     skipped: Vec<Skipped>,
     adapters: Adapters,
     conversation: Conversation,
+    /// Of conversations that others hold.
+    kept: chat_requests::Kept,
     /// Questions that trainings ask themselves.
     probes: Vec<Probe>,
     /// Training samples that trainings leave out, by their numbers.
@@ -83,6 +86,11 @@ impl Session {
         let report = model.report.clone();
         *self = Self { model: Some(Arc::new(model)), ..self.emptied() };
         Ok(report)
+    }
+
+    /// What others call the model that is loaded.
+    pub fn model_id(&self) -> Option<String> {
+        self.model.as_ref().map(|model| model.report.id())
     }
 
     /// Drops the model with its data, adapters and conversation; the settings stay.

@@ -31,6 +31,9 @@ impl Chinese for Error {
                  之后 `train` 可从那里继续"
             ),
             Self::NoAdapter => format!("没有启用适配器{REMEDY_ZH}请用 `lora` 新建，或用 `adapter load PATH` 加载"),
+            Self::PromptTooLong { tokens, most } => {
+                format!("对话有 {tokens} 个 token，而模型和内存最多容纳 {most} 个（包括回答）")
+            }
             Self::UnknownAdapter { name, nearest } => format!("没有名为 `{name}` 的适配器{}", mean(nearest)),
             Self::NoTensor { name, nearest } => {
                 format!(

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::sample::IMAGE_PLACEHOLDER;
 use crate::{Columns, DatasetEntry, DatasetError, Formatting, Message, Origin, Sample, SkipReason, ValueType};
 use fields::{is_null, list, wrong_type};
+pub use openai::NEXT_TOOL_RESULT;
 pub(crate) use pictures::Places;
 
 type Record = Map<String, Value>;

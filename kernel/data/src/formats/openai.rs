@@ -8,7 +8,7 @@ use crate::python_json::dumps;
 use crate::{Columns, Message, Role, SkipReason, Tags, ValueType};
 
 /// Stands between two results of tools that one message takes.
-const NEXT_RESULT: &str = "\n</tool_response>\n<tool_response>\n";
+pub const NEXT_TOOL_RESULT: &str = "\n</tool_response>\n<tool_response>\n";
 
 /// LLaMA-Factory puts this into the system message of every such record without tools, and so do we: the same data
 /// gives the same training.
@@ -43,7 +43,7 @@ pub(super) fn conversation(record: &Record, columns: &Columns, tags: &Tags) -> R
             (role, _) => Message::new(role, text(message, &tags.content_tag)?),
         };
         if !results.is_empty() {
-            messages.push(Message::new(Role::Observation, results.join(NEXT_RESULT)));
+            messages.push(Message::new(Role::Observation, results.join(NEXT_TOOL_RESULT)));
             results.clear();
         }
         messages.push(message);

@@ -10,6 +10,9 @@ use super::processor;
 use crate::adapters::Chosen;
 use crate::answers::Details;
 use crate::bad_sample;
+use crate::chat_requests;
+use crate::chat_requests::Answerer;
+use crate::chat_requests::ChatRequests;
 use crate::chosen_data::ChosenData;
 use crate::chosen_data::Split;
 use crate::compare;
@@ -80,6 +83,21 @@ impl Session {
         let run = RunContext { model, adapter, processor: &processor, settings: &self.settings, labels };
         let question = Question { system: &system, text, images };
         self.conversation.ask(question, n, details, run, &mut self.features, cx)
+    }
+
+    /// Answers conversations that others hold, until `requests` has no more or `stop`; see [`chat_requests`]. The session's
+    /// own stays as it is.
+    ///
+    /// # Errors
+    /// No model is loaded; the device fails, or the model's output is no number, and the requests on their way have failed.
+    pub fn answer(&mut self, requests: &mut dyn ChatRequests, stop: &dyn Fn() -> bool) -> Result<()> {
+        let (processor, system) = (self.processor()?, self.system_prompt()?.text);
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let models: Vec<_> = self.adapters.all().chain([Chosen::base()]).collect();
+        let labels = self.data.as_deref().map(ChosenData::labels);
+        let run = RunContext { model, adapter: None, processor: &processor, settings: &self.settings, labels };
+        let answerer = Answerer { run, system: &system, name: &model.report.id(), models: &models };
+        chat_requests::answer(&answerer, &mut self.kept, requests, stop)
     }
 
     /// The chat template: the one of the settings, or else the model's own.
