@@ -1,7 +1,6 @@
-//! The kernel under the real clients of Jupyter, in a virtual environment that is made here, once: that takes python3 with
-//! its module venv, and a network, from which pip fetches them. The scripts that speak to the kernel are in `jupyter/`.
+//! The kernel under the real clients of Jupyter, in a virtual environment. The scripts that speak to the kernel are in
+//! `jupyter/`.
 
-use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,10 +9,8 @@ use std::sync::OnceLock;
 use crate::binary::rust_homes;
 use crate::binary::tunebook;
 use crate::fixtures::tests_folder;
-
-/// What a machine needs to run these tests.
-const NEEDS: &str = "These tests install Jupyter's clients into a virtual environment, which takes python3 with venv and, \
-                     the first time, a network. `cargo test --release --workspace -- --skip jupyter` leaves them out.";
+use crate::venv::succeed;
+use crate::venv::venv;
 
 #[test]
 fn jupyter_kernel_test_passes_with_every_sample() {
@@ -63,29 +60,14 @@ fn run(script: &str) {
     assert!(!said.contains("skipped="), "{script}:\n{said}");
 }
 
-/// The folder of a virtual environment with what `requirements.txt` lists and the kernel in it. It is made once, and again
-/// when the list changes.
+/// The folder of a virtual environment with what `requirements.txt` lists and the kernel in it.
 fn environment() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let target = Path::new(tunebook().get_program()).ancestors().nth(2).unwrap().to_path_buf();
-        let path = target.join("jupyter-tests");
-        let wanted = fs::read_to_string(folder().join("requirements.txt")).unwrap();
-        let done = path.join("requirements.txt");
-        if fs::read_to_string(&done).ok().as_ref() != Some(&wanted) {
-            succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-            succeed(Command::new(path.join("bin/python")).args(pip).arg(folder().join("requirements.txt")));
-            fs::write(done, wanted).unwrap();
-        }
+        let path = venv("jupyter-tests", &folder().join("requirements.txt"));
         succeed(tunebook().args(["kernel", "install", "--prefix"]).arg(&path));
         path
     })
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}\n{NEEDS}"));
-    assert!(output.status.success(), "{command:?}: {}\n{NEEDS}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn folder() -> PathBuf {

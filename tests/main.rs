@@ -56,6 +56,7 @@ mod trainable;
 mod training;
 mod undo;
 mod validation;
+mod venv;
 #[cfg(target_os = "linux")]
 mod workers;
 mod worst;

@@ -5,6 +5,9 @@
 // What ranks say goes to their launcher.
 #![allow(clippy::print_stdout)]
 
+#[path = "../../../tests/venv.rs"]
+mod venv;
+
 #[path = "../../../tests/mpi/mod.rs"]
 mod implementations;
 
