@@ -29,8 +29,14 @@ mod routes;
 mod server;
 mod stop;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod whole;
 mod wire;
+
+// The answerer of the tests is that of the example.
+#[cfg(test)]
+extern crate self as tunebook_serve;
 
 pub use answerer::Answerer;
 pub use answerer::Gauge;

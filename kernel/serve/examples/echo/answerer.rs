@@ -1,7 +1,6 @@
 //! An answerer without a model: it says what it was told, two letters a token, one token of every request at a time as a
 //! batch of sequences goes through a model.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -64,8 +63,6 @@ struct State {
     asleep: bool,
     /// How many requests are being answered.
     running: usize,
-    /// Tokens that were made, by model.
-    made: BTreeMap<String, usize>,
 }
 
 impl Answerer for Shared {
@@ -120,10 +117,6 @@ impl Echo {
     pub(crate) fn running(&self) -> usize {
         self.shared.state().running
     }
-
-    pub(crate) fn made(&self, model: &str) -> usize {
-        self.shared.state().made.get(model).copied().unwrap_or(0)
-    }
 }
 
 impl Drop for Echo {
@@ -159,16 +152,7 @@ impl Shared {
             }
             // So that one step is not faster than a client can hear of it.
             thread::sleep(Duration::from_micros(100));
-            let mut made = BTreeMap::<String, usize>::new();
-            sequences.retain_mut(|sequence| {
-                let (goes_on, tokens) = sequence.step();
-                *made.entry(sequence.asked.model.clone()).or_default() += tokens;
-                goes_on
-            });
-            let mut state = self.state();
-            for (model, tokens) in made {
-                *state.made.entry(model).or_default() += tokens;
-            }
+            sequences.retain_mut(Sequence::step);
         }
     }
 }
@@ -206,15 +190,15 @@ impl Sequence {
         Some(Self { asked, choices, token: 0, due: Instant::now() })
     }
 
-    /// One token of each choice: whether it goes on, and how many tokens it made.
-    fn step(&mut self) -> (bool, usize) {
+    /// One token of each choice: whether it goes on.
+    fn step(&mut self) -> bool {
         let (model, reply) = (self.asked.model.as_str(), &self.asked.reply);
         let wanted: Vec<_> = (0..self.choices.len()).filter(|choice| reply.is_wanted(*choice)).collect();
         if wanted.is_empty() || (model == DROPPING && self.token == 3) {
-            return (false, 0);
+            return false;
         }
         if model == SILENT || Instant::now() < self.due {
-            return (true, 0);
+            return true;
         }
         self.due = Instant::now() + Duration::from_millis(if model == SLOW { 20 } else { 0 });
         let most = self.asked.options.max_tokens.unwrap_or(usize::MAX);
@@ -240,7 +224,7 @@ impl Sequence {
             }
         }
         self.token += 1;
-        (true, wanted.len())
+        true
     }
 }
 

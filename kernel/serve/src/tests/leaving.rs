@@ -1,0 +1,193 @@
+//! Clients that leave, read slowly or write slowly.
+
+use std::io::Read;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::answerer::ECHO;
+use super::answerer::ENDLESS;
+use super::answerer::SILENT;
+use super::client::Response;
+use super::echo;
+use super::echo_with;
+use super::eventually;
+use super::options;
+use super::say;
+use super::say_with;
+use crate::limits;
+
+#[test]
+fn a_client_that_leaves_is_answered_no_more() {
+    let (echo, client) = echo();
+    for stream in [false, true] {
+        let mut connection = client.begin(&say_with(ENDLESS, "x", json!({"stream": stream, "n": 2})));
+        eventually("it is answered", || echo.running() == 1);
+        if stream {
+            connection.read_exact(&mut [0; 1000]).unwrap();
+        }
+        drop(connection);
+        eventually("nobody is answered", || echo.running() == 0);
+    }
+    let connection = client.begin(&say(SILENT, "x"));
+    eventually("it was taken", || echo.running() == 1);
+    drop(connection);
+    eventually("nobody is answered", || echo.running() == 0);
+    assert_eq!(client.answer(&say(ECHO, "x")), "You said: x");
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_request_out_of_the_inbox() {
+    let (echo, client) = echo_with(options(), |limits| limits.waiting = 2);
+    echo.sleep(true);
+    let inbox = echo.server().inbox();
+    let first = client.begin(&say(ECHO, "first"));
+    eventually("one waits", || inbox.len() == 1);
+    let second = client.begin(&say(ECHO, "second"));
+    eventually("two wait", || inbox.len() == 2);
+    let full = client.ask(&say(ECHO, "third"));
+    assert_eq!(full.error(), (429, "rate_limit_exceeded".into(), String::new()));
+    assert!(full.headers["retry-after"].parse::<u32>().unwrap() > 0);
+    assert!(client.get("/metrics").text().contains("tunebook_requests_waiting 2.0"));
+    drop(first);
+    eventually("one waits", || inbox.len() == 1);
+    let fourth = client.begin(&say(ECHO, "fourth"));
+    eventually("two wait", || inbox.len() == 2);
+    echo.sleep(false);
+    for (connection, text) in [(second, "You said: second"), (fourth, "You said: fourth")] {
+        assert_eq!(Response::read(connection).json()["choices"][0]["message"]["content"], text);
+    }
+}
+
+/// Enough text a token to fill what lies between two programs soon.
+fn flood() -> serde_json::Value {
+    say_with(ENDLESS, "x", json!({"stream": true, "logprobs": true, "top_logprobs": 20, "n": 8}))
+}
+
+#[test]
+fn a_client_that_does_not_read_is_answered_no_more() {
+    let (echo, client) = echo_with(options(), |limits| limits.unread = 100_000);
+    let connection = client.begin(&flood());
+    eventually("it is answered", || echo.running() == 1);
+    eventually("it is answered no more", || echo.running() == 0);
+    // It may read late what there is, and hears why there is no more.
+    let response = Response::read(connection);
+    assert!(response.data().last().unwrap().contains("too slowly"));
+}
+
+#[test]
+fn the_connection_of_a_client_that_does_not_read_is_closed() {
+    let (echo, client) = echo_with(options(), |limits| {
+        limits.write = Duration::from_millis(300);
+        limits.unread = 1 << 30;
+    });
+    let mut connection = client.begin(&flood());
+    eventually("it is answered", || echo.running() == 1);
+    eventually("it is answered no more", || echo.running() == 0);
+    let mut read = Vec::new();
+    drop(connection.read_to_end(&mut read));
+    assert!(Response::parse(&read).is_none(), "the response is whole");
+}
+
+#[test]
+fn a_client_that_reads_slowly_misses_nothing() {
+    let (_echo, client) = echo();
+    let text = "All of this is to arrive. ".repeat(200);
+    let mut connection = client.begin(&say_with(ECHO, &text, json!({"stream": true})));
+    let (mut read, mut piece) = (Vec::new(), [0; 20_000]);
+    loop {
+        let length = connection.read(&mut piece).unwrap();
+        read.extend_from_slice(&piece[..length]);
+        if length == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let events = Response::parse(&read).unwrap().events();
+    assert_eq!(super::client::streamed(&events, 0), format!("You said: {text}"));
+}
+
+#[test]
+fn a_client_that_writes_too_slowly_is_sent_away() {
+    let (_echo, client) = echo_with(options(), |limits| {
+        limits.head = Duration::from_millis(300);
+        limits.piece = Duration::from_millis(300);
+        limits.body = Duration::from_secs(1);
+    });
+    let request = client.request(&say(ECHO, "x").to_string());
+    let head = request.find("\r\n\r\n").unwrap() + 4;
+    // An idle connection, half a head, a head and half a body.
+    for (length, statuses) in [(0, [0, 408]), (20, [0, 408]), (head + 10, [408, 408])] {
+        let begin = Instant::now();
+        let mut connection = client.connect();
+        connection.write_all(&request.as_bytes()[..length]).unwrap();
+        let mut read = Vec::new();
+        drop(connection.read_to_end(&mut read));
+        let status = Response::parse(&read).map_or(0, |response| response.status);
+        assert!(statuses.contains(&status), "{length}: {status}");
+        assert!(begin.elapsed() < Duration::from_secs(3), "{length}");
+    }
+    // A byte at a time, each soon enough, but all of them not.
+    let begin = Instant::now();
+    let mut connection = client.connect();
+    connection.write_all(&request.as_bytes()[..head]).unwrap();
+    for byte in &request.as_bytes()[head..] {
+        thread::sleep(Duration::from_millis(100));
+        if connection.write_all(&[*byte]).is_err() {
+            break;
+        }
+    }
+    let mut read = Vec::new();
+    drop(connection.read_to_end(&mut read));
+    assert!(Response::parse(&read).is_none_or(|response| response.status == 408));
+    assert!(begin.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused() {
+    let (_echo, client) = echo();
+    let announced = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        limits::BODY + 1
+    );
+    assert_eq!(client.exchange(announced.as_bytes()).error(), (413, "request_too_large".into(), String::new()));
+    let mut chunked = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                        Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .to_vec();
+    let piece = vec![b' '; 1 << 20];
+    for _ in 0..65 {
+        chunked.extend_from_slice(b"100000\r\n");
+        chunked.extend_from_slice(&piece);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    let mut connection = client.connect();
+    drop(connection.write_all(&chunked));
+    let mut read = Vec::new();
+    drop(connection.read_to_end(&mut read));
+    // Where the rest is still on its way, the system may take back what was not read.
+    assert!(Response::parse(&read).is_none_or(|response| response.status == 413));
+    assert_eq!(client.answer(&say(ECHO, "x")), "You said: x");
+}
+
+#[test]
+fn requests_wait_for_room_and_then_give_up() {
+    let (echo, client) = echo_with(options(), |limits| {
+        limits.room = limits::BODY;
+        limits.body = Duration::from_millis(300);
+    });
+    // Two of them are more than fits.
+    let large = say_with(SILENT, "x", json!({"user": "x".repeat(40 << 20)}));
+    let first = client.begin(&large);
+    eventually("it was taken", || echo.running() == 1);
+    let refused = client.ask(&large);
+    assert_eq!(refused.error().0, 429);
+    drop(first);
+    eventually("nobody is answered", || echo.running() == 0);
+    let third = client.begin(&large);
+    eventually("there is room again", || echo.running() == 1);
+    drop(third);
+}
