@@ -55,7 +55,7 @@ impl<'a> Requests<'a> for Asked<'a> {
         assert_eq!(self.ends[id], None, "nothing follows an end");
         match generated {
             Generated::Token(token) => self.answers[id].push(token),
-            Generated::Score(..) => {}
+            Generated::Begin { .. } | Generated::Score(..) => {}
             Generated::End(answer) => self.ends[id] = Some(answer),
         }
         let on_their_way = self.answers.iter().zip(&self.ends).filter(|(made, end)| !made.is_empty() && end.is_none());

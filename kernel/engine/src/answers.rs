@@ -131,6 +131,7 @@ impl<'a> Requests<'a> for Answers<'a> {
         let Growing { pieces, texts, report, has_ended, .. } = &mut self.list[id];
         report.elapsed = self.start.elapsed();
         match generated {
+            Generated::Begin { .. } => {}
             Generated::Score(token, score) => {
                 let scored = texts.scored(report.tokens.len(), token, &score)?;
                 report.tokens.push(scored);

@@ -81,6 +81,10 @@ pub trait Requests<'a> {
 /// What has become of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generated {
+    /// Its prompt is about to be read, of which so many tokens had been read before.
+    Begin {
+        cached_tokens: usize,
+    },
     /// A token and its score by the logits before penalties, temperature, top_k and top_p; it is told before the token, and of
     /// the end token, too. Only where alternatives are asked for.
     Score(u32, TokenScore),
@@ -208,6 +212,7 @@ impl<'a> Batch<'_, '_, 'a> {
                 break;
             }
             sequence.begin(model)?;
+            requests.hear(sequence.request.id, Generated::Begin { cached_tokens: sequence.cached_tokens })?;
             self.running.push(sequence);
         }
         Ok(())

@@ -181,7 +181,7 @@ impl<'a> Requests<'a> for Predictions<'a> {
                     self.progress();
                 }
             }
-            Generated::Score(..) => {}
+            Generated::Begin { .. } | Generated::Score(..) => {}
             Generated::End(Answer { end: AnswerEnd::Interrupted, .. }) => _ = self.open.remove(&id),
             Generated::End(Answer { end, .. }) => {
                 open.end = Some(end);

@@ -55,15 +55,28 @@ pub struct Decoding {
 /// What a request hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
-    /// The prompt can be answered, and has so many tokens.
-    Prompt { tokens: usize },
-    /// The token that follows in an answer, before its piece, and the likeliest in its place; the end token, too. Only
-    /// where they are asked for.
-    Token { answer: usize, token: Likely, likeliest: Vec<Likely> },
-    /// A token of an answer, as the piece of text that it completes, which may be empty.
-    Piece { answer: usize, text: String },
-    /// With how many tokens of the prompt had been read before.
-    End { answer: usize, end: AnswerEnd, cached_tokens: usize },
+    /// The answers begin; the prompt has so many tokens, of which some had been read before.
+    Begin {
+        prompt_tokens: usize,
+        cached_tokens: usize,
+    },
+    /// A token of an answer, as the piece of text that it completes, which may be empty; with its score, if that is asked for.
+    Piece {
+        answer: usize,
+        text: String,
+        score: Option<Score>,
+    },
+    End {
+        answer: usize,
+        end: AnswerEnd,
+    },
+}
+
+/// A token, and the likeliest ones in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    pub token: Likely,
+    pub likeliest: Vec<Likely>,
 }
 
 /// A token, and how likely it is by the logits before penalties, temperature, top_k and top_p.

@@ -16,6 +16,7 @@ use super::Decoding;
 use super::Heard;
 use super::Likely;
 use super::Pictures;
+use super::Score;
 use crate::adapters::Chosen;
 use crate::conversation::RunContext;
 use crate::error::Error;
@@ -53,6 +54,10 @@ struct Growing<'a> {
     pieces: DecodeStream<'a>,
     /// How many of the likeliest tokens are told.
     alternatives: usize,
+    /// Of tokens that are told next.
+    scores: VecDeque<Score>,
+    /// The tokens of a prompt that nobody has begun to read.
+    unread: Option<usize>,
 }
 
 impl<'a, 'r> Open<'a, 'r> {
@@ -83,7 +88,6 @@ impl<'a, 'r> Open<'a, 'r> {
         let prompt = self.prompt(request, adapter)?;
         let tokens = prompt.input_ids.len();
         let room = room(model, tokens)?;
-        self.requests.hear(request.id, Heard::Prompt { tokens });
         let seed = request.decoding.seed.unwrap_or_else(|| settings.seed.wrapping_add(request.id as u64));
         for answer in 0..request.n {
             let seed = seed.wrapping_add((answer as u64) << 32);
@@ -94,6 +98,8 @@ impl<'a, 'r> Open<'a, 'r> {
                 answer,
                 pieces: model.tokenizer.decode_stream(true),
                 alternatives: most.unwrap_or(0),
+                scores: VecDeque::new(),
+                unread: (answer == 0).then_some(tokens),
             };
             self.answers.insert(self.asked, growing);
             // There is a score where at least one alternative is asked for.
@@ -190,20 +196,27 @@ impl<'a> Requests<'a> for Open<'a, '_> {
         let Some(growing) = self.answers.get_mut(&id) else { return Ok(()) };
         let answer = growing.answer;
         let heard = match generated {
+            Generated::Begin { cached_tokens } => match growing.unread.take() {
+                Some(prompt_tokens) => Heard::Begin { prompt_tokens, cached_tokens },
+                None => return Ok(()),
+            },
             Generated::Score(token, score) => {
                 let tokenizer = &self.answerer.run.model.tokenizer;
                 let TokenScore { loss, likeliest, .. } = score;
                 let likeliest = likeliest.iter().take(growing.alternatives);
                 let likeliest = likeliest.map(|&(token, p)| likely(tokenizer, token, p.ln()));
                 let likeliest = likeliest.collect::<Result<_>>()?;
-                Heard::Token { answer, token: likely(tokenizer, token, -loss)?, likeliest }
+                growing.scores.push_back(Score { token: likely(tokenizer, token, -loss)?, likeliest });
+                return Ok(());
             }
-            Generated::Token(token) => Heard::Piece { answer, text: growing.pieces.push(token)? },
+            Generated::Token(token) => {
+                let score = growing.scores.pop_front();
+                Heard::Piece { answer, text: growing.pieces.push(token)?, score }
+            }
             Generated::End(ended) => {
                 let request = growing.id;
                 self.answers.remove(&id);
-                let (end, cached_tokens) = (ended.end, ended.cached_tokens);
-                self.requests.hear(request, Heard::End { answer, end, cached_tokens });
+                self.requests.hear(request, Heard::End { answer, end: ended.end });
                 return Ok(());
             }
         };

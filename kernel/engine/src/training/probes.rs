@@ -169,7 +169,7 @@ impl<'a> Requests<'a> for Answering<'a, '_> {
                 answer.text.push_str(&answer.pieces.push(token)?);
                 answer.new_tokens += 1;
             }
-            Generated::Score(..) => {}
+            Generated::Begin { .. } | Generated::Score(..) => {}
             Generated::End(Answer { end, .. }) => answer.end = Some(end),
         }
         if self.told.elapsed() >= PROGRESS {

@@ -113,7 +113,7 @@ impl<'r> Requests<'r> for Questions<'_, 'r> {
     fn hear(&mut self, id: usize, generated: Generated) -> Result<()> {
         match generated {
             Generated::Token(token) => self.open.entry(id).or_default().push(token),
-            Generated::Score(..) => {}
+            Generated::Begin { .. } | Generated::Score(..) => {}
             Generated::End(Answer { end, .. }) => {
                 let tokens = self.open.remove(&id).unwrap_or_default();
                 if end != AnswerEnd::Interrupted {
