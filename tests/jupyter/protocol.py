@@ -55,6 +55,13 @@ class Protocol(unittest.TestCase):
         self.assertIn("usage: plot", reply_to(self.kc, self.kc.inspect("plot"))["data"]["text/plain"])
         self.assertEqual(reply_to(self.kc, self.kc.is_complete("plot"))["status"], "complete")
         self.assertEqual(reply_to(self.kc, self.kc.comm_info())["comms"], {})
+        # Clients show the last state that they hear, and the cell still runs.
+        asked = self.kc.complete("tr")
+        reply_to(self.kc, asked)
+        state = lambda m, of: m["msg_type"] == "status" and m["parent_header"].get("msg_id") == of
+        wait_for(self.kc, lambda m: state(m, asked) and m["content"]["execution_state"] == "idle")
+        last = wait_for(self.kc, lambda m: m["msg_type"] == "status")
+        self.assertTrue(state(last, message_id) and last["content"]["execution_state"] == "busy", last)
         self.manager.interrupt_kernel()
         self.assertEqual(finish(self.kc, message_id)[0]["ename"], "Interrupted")
 
@@ -76,6 +83,8 @@ class Protocol(unittest.TestCase):
         cells = [self.kc.execute(code) for code in ("trian 5", "print b", "print c", "print d")]
         replies = [reply_to(self.kc, cell) for cell in cells]
         self.assertEqual([r["status"] for r in replies], ["error", "aborted", "aborted", "aborted"])
+        # Clients number a cell by it, and these have not run.
+        self.assertEqual([r.get("execution_count") for r in replies], [count + 1, None, None, None])
         self.assertEqual(reply_to(self.kc, self.kc.execute("print e"))["execution_count"], count + 2)
 
         cells = [self.kc.execute(code, stop_on_error=False) for code in ("trian 5", "print b")]

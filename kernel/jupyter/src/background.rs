@@ -41,6 +41,11 @@ impl Background {
         self.state().cell = cell;
     }
 
+    /// Calls `tell` with the cell that runs, if one does; it does not end meanwhile.
+    pub(crate) fn tell_cell(&self, tell: impl FnOnce(&Origin)) {
+        self.state().cell.as_ref().map(tell);
+    }
+
     pub(crate) fn begin_display(&self) -> Display {
         self.state().displays += 1;
         Display(self.clone())

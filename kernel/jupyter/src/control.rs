@@ -29,7 +29,7 @@ pub(crate) async fn serve<S: SocketRecv>(mut socket: Receiver<S>, replies: Repli
         };
         kernel.iopub.busy(&message.origin);
         let ends = answer(&message, &replies, kernel);
-        kernel.iopub.idle(&message.origin);
+        kernel.idle_beside_cell(&message.origin);
         if ends {
             return;
         }

@@ -89,8 +89,8 @@ impl Cells {
             self.kernel.iopub.idle(&origin);
             for message in behind {
                 self.kernel.iopub.busy(&message.origin);
-                let reply = self.with_count(json!({"status": "aborted"}));
-                self.replies.send(&message.origin, "execute_reply", reply);
+                // Without a count, which is for cells that have run.
+                self.replies.send(&message.origin, "execute_reply", json!({"status": "aborted"}));
                 self.kernel.iopub.idle(&message.origin);
             }
         }

@@ -61,6 +61,13 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
+    /// What was asked beside cells has been answered. Clients show the last state that they have heard of, whoever was busy,
+    /// so they hear again of a cell that runs.
+    pub(crate) fn idle_beside_cell(&self, origin: &Origin) {
+        self.iopub.idle(origin);
+        self.background.tell_cell(|cell| self.iopub.busy(cell));
+    }
+
     /// Stops the running command at its next safe point, and with it the cell.
     pub(crate) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);

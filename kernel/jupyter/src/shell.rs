@@ -53,7 +53,7 @@ pub(crate) async fn serve<S: SocketRecv>(
 fn respond(message: &Incoming, replies: &Replies, kernel: &Kernel) {
     kernel.iopub.busy(&message.origin);
     answer(message, replies, kernel);
-    kernel.iopub.idle(&message.origin);
+    kernel.idle_beside_cell(&message.origin);
 }
 
 fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
