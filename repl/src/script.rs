@@ -2,6 +2,8 @@
 
 use std::io;
 use std::io::BufRead;
+use std::thread;
+use std::time::Duration;
 
 use tunebook_commands::Error;
 use tunebook_commands::Host;
@@ -12,7 +14,7 @@ use crate::screen::End;
 use crate::screen::Screen;
 
 /// Carries out the lines of `input` as they come; ends at the first error, which is said to be in `file`. What trains in
-/// the background at the end is waited for.
+/// the background at the end is waited for; a server goes on until it is stopped.
 ///
 /// # Errors
 /// The input cannot be read, standard output not be written.
@@ -51,10 +53,14 @@ pub(crate) fn run(input: impl BufRead, file: &str, host: &Host, rust: &RustCells
             }
         }
         if is_last {
-            return match host.jobs().has_news() {
-                true => screen.follow(host.line("wait")),
-                false => Ok(End::Done),
+            let ended = match host.jobs().has_news() {
+                true => screen.follow(host.line("wait"))?,
+                false => End::Done,
             };
+            while host.is_serving() && !host.cancel().is_cancelled() {
+                thread::sleep(Duration::from_millis(100));
+            }
+            return Ok(ended);
         }
         pending.clear();
         first = number + 1;

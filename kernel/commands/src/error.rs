@@ -8,6 +8,7 @@ use tunebook_quote::Explanation;
 use tunebook_quote::REMEDY;
 use tunebook_quote::REMEDY_ZH;
 use tunebook_quote::Remedy;
+use tunebook_serve::StartError;
 
 use crate::lang::Lang;
 use crate::lang::Localize;
@@ -74,6 +75,11 @@ pub enum Error {
     CannotWait,
     #[error("a script trains to the end of each `train` before it goes on{REMEDY}leave out the `&`")]
     BackgroundInScript,
+    #[error("{source}{}", remedy_of_start(.source))]
+    Serve {
+        #[from]
+        source: StartError,
+    },
     /// Of a training, which several may hear of.
     #[error(transparent)]
     OfJob(Arc<Error>),
@@ -83,6 +89,15 @@ pub enum Error {
     Demo(#[from] tunebook_demo::DemoError),
     #[error(transparent)]
     Engine(#[from] tunebook_engine::Error),
+}
+
+/// What to do where the server cannot start.
+fn remedy_of_start(error: &StartError) -> String {
+    match error {
+        StartError::OpenWithoutKey { .. } => format!("{REMEDY}give one: api_key= or the variable API_KEY"),
+        StartError::Bind { .. } => format!("{REMEDY}`serve port=0` takes a port that is free"),
+        StartError::BadKey | StartError::Threads(_) => String::new(),
+    }
 }
 
 impl Error {

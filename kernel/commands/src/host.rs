@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::sync::Weak;
 use std::thread;
 
 use crossbeam_channel::Receiver;
@@ -32,6 +33,7 @@ use crate::lang::Localize;
 use crate::output::Output;
 use crate::recipe;
 use crate::run;
+use crate::serving::Serving;
 use crate::training;
 use crate::verb::CommandContext;
 use crate::verbs::VERBS;
@@ -51,6 +53,8 @@ pub enum Message {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub settings: Settings,
+    /// What others call the model that is loaded.
+    pub model: Option<String>,
     pub adapters: Vec<String>,
     pub lang: Lang,
 }
@@ -58,12 +62,17 @@ pub struct Snapshot {
 /// The session on its own thread. Requests are carried out one after another; while a training runs, between two of its
 /// layers.
 pub struct Host {
-    requests: Sender<Request>,
+    requests: Arc<Sender<Request>>,
     cancel: Cancel,
     snapshot: Arc<RwLock<Snapshot>>,
     language: Language,
     jobs: Arc<Jobs>,
+    serving: Arc<Serving>,
 }
+
+/// A way to a host that does not keep it alive.
+#[derive(Clone)]
+pub(crate) struct Caller(Weak<Sender<Request>>);
 
 /// What to do with a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +110,10 @@ impl Host {
     pub fn start(lang: Lang) -> std::io::Result<Self> {
         let (requests, received) = unbounded::<Request>();
         let (cancel, snapshot, language, jobs) =
-            (Cancel::default(), Arc::default(), Language::new(lang), Arc::default());
+            (Cancel::default(), Arc::<RwLock<Snapshot>>::default(), Language::new(lang), Arc::<Jobs>::default());
+        let requests = Arc::new(requests);
+        let caller = Caller(Arc::downgrade(&requests));
+        let serving = Arc::new(Serving::new(caller, Arc::clone(&snapshot), Arc::clone(&jobs)));
         let engine = Engine {
             received,
             ending: Mutex::default(),
@@ -109,9 +121,10 @@ impl Host {
             snapshot: Arc::clone(&snapshot),
             language: language.clone(),
             jobs: Arc::clone(&jobs),
+            serving: Arc::clone(&serving),
         };
         thread::Builder::new().name("engine".to_string()).spawn(move || engine.run())?;
-        Ok(Self { requests, cancel, snapshot, language, jobs })
+        Ok(Self { requests, cancel, snapshot, language, jobs, serving })
     }
 
     /// Carries out one line.
@@ -144,6 +157,7 @@ impl Host {
     /// Stops a training and drops the session, so that nothing of it stays behind: its output folder is unlocked. The
     /// process is about to end.
     pub fn close(&self) -> Receiver<Message> {
+        self.serving.stop();
         self.submit(Work::End(Box::new(|session, _| drop(std::mem::take(session)))))
     }
 
@@ -151,6 +165,7 @@ impl Host {
     /// [`Session::keep`].
     pub fn end(&self) -> Receiver<Message> {
         self.cancel.cancel();
+        self.serving.stop();
         self.submit(Work::End(Box::new(|session, cx| {
             match session.keep(&cx.context) {
                 Ok(kept) => {
@@ -160,6 +175,11 @@ impl Host {
             }
             drop(std::mem::take(session));
         })))
+    }
+
+    /// Whether it answers others over HTTP.
+    pub fn is_serving(&self) -> bool {
+        self.serving.is_running()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -181,6 +201,16 @@ impl Host {
     }
 }
 
+impl Caller {
+    /// As [`Host::call`]; nothing where the host is gone.
+    pub(crate) fn call(&self, call: impl FnOnce(&mut Session, &CommandContext) + Send + 'static) {
+        if let Some(requests) = self.0.upgrade() {
+            // Nobody hears what it says: it tells its result itself.
+            let _ = requests.send(Request { work: Work::Call(Box::new(call)), reply: unbounded().0 });
+        }
+    }
+}
+
 /// What the thread has that owns the session.
 struct Engine {
     received: Receiver<Request>,
@@ -190,6 +220,7 @@ struct Engine {
     snapshot: Arc<RwLock<Snapshot>>,
     language: Language,
     jobs: Arc<Jobs>,
+    serving: Arc<Serving>,
 }
 
 impl Engine {
@@ -214,8 +245,8 @@ impl Engine {
         let Some((job, cancel)) = self.jobs.take_started() else { return };
         let context = Context { emit: &|_| {}, cancel: &cancel };
         let between = |session: &mut Session| self.between(session);
-        let (show, follow) = (|_| {}, |_| {});
-        let cx = self.context(context, &show, &follow, &between);
+        let (show, follow, is_awaited) = (|_| {}, |_| {}, || self.is_awaited());
+        let cx = self.context(context, &show, &follow, &between, &is_awaited);
         let trained = training::carry_out(job, &cancel, session, &cx);
         self.take_snapshot(session);
         self.jobs.end(trained.map_err(Arc::new));
@@ -251,7 +282,8 @@ impl Engine {
         let follow = |messages| send(Message::Job(messages));
         let between = |session: &mut Session| self.between(session);
         let context = Context { emit: &emit, cancel: &self.cancel };
-        let cx = self.context(context, &show, &follow, &between);
+        let is_awaited = || self.is_awaited();
+        let cx = self.context(context, &show, &follow, &between, &is_awaited);
         let cx = CommandContext { can_wait: matches!(work, Work::Line(_)), ..cx };
         let work = AssertUnwindSafe(|| match work {
             Work::Line(line) => run::run(&line, session, &cx),
@@ -277,14 +309,32 @@ impl Engine {
         show: &'a (dyn Fn(Output) + Sync),
         follow: &'a (dyn Fn(Receiver<Message>) + Sync),
         between: &'a (dyn Fn(&mut Session) + Sync),
+        is_awaited: &'a (dyn Fn() -> bool + Sync),
     ) -> CommandContext<'a> {
-        let (language, jobs) = (&self.language, &*self.jobs);
-        CommandContext { context, show, language, verbs: VERBS, scripts: &[], jobs, can_wait: false, follow, between }
+        CommandContext {
+            context,
+            show,
+            language: &self.language,
+            verbs: VERBS,
+            scripts: &[],
+            jobs: &self.jobs,
+            serving: &self.serving,
+            can_wait: false,
+            follow,
+            between,
+            is_awaited,
+        }
+    }
+
+    /// Whether a training or another request waits for the session.
+    fn is_awaited(&self) -> bool {
+        self.jobs.is_running() || !self.received.is_empty()
     }
 
     fn take_snapshot(&self, session: &Session) {
         let now = Snapshot {
             settings: session.settings().clone(),
+            model: session.model_id(),
             adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
             lang: self.language.get(),
         };

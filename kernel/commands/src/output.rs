@@ -29,6 +29,7 @@ use tunebook_engine::report::WorstReport;
 use tunebook_engine::serialize;
 
 use crate::jobs::JobReport;
+use crate::serving::ServeReport;
 use crate::sweep::RangeReport;
 use crate::sweep::SweepReport;
 
@@ -64,6 +65,8 @@ pub enum Output {
     Undone(UndoReport),
     /// The workers of the session, if it has any.
     Workers(Option<Workers>),
+    /// The server of the session, if it has one.
+    Serving(Option<ServeReport>),
     /// A training has begun in the background, and goes on to this step.
     Started {
         adapter: String,

@@ -17,6 +17,7 @@ use crate::lang::Language;
 use crate::lang::Localized;
 use crate::output::Output;
 use crate::parse::Args;
+use crate::serving::Serving;
 
 /// One verb of the command language.
 pub struct Verb {
@@ -100,12 +101,16 @@ pub struct CommandContext<'a> {
     pub scripts: &'a [std::path::PathBuf],
     /// The trainings of the session.
     pub jobs: &'a Jobs,
+    /// Who answers others over HTTP.
+    pub serving: &'a Serving,
     /// Whether a verb can wait for a job, by [`Output::Wait`].
     pub can_wait: bool,
     /// Has the face show, beside what it does next, what a job tells.
     pub follow: &'a (dyn Fn(Receiver<Message>) + Sync),
     /// Carries out what others ask of the session, between two layers of a training.
     pub between: &'a (dyn Fn(&mut Session) + Sync),
+    /// Whether a training or another request waits for the session.
+    pub is_awaited: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl CommandContext<'_> {

@@ -92,6 +92,7 @@ impl<'a> View<'a> {
             | Output::Exported(_)
             | Output::Undone(_)
             | Output::Workers(_)
+            | Output::Serving(_)
             | Output::Started { .. }
             | Output::Job(_)
             | Output::Status(_) => Self::Report,

@@ -13,6 +13,7 @@ mod overlay;
 mod probes;
 mod regions;
 mod results;
+mod serve;
 mod setting;
 mod status;
 mod sweep;
@@ -93,6 +94,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Trained(report) => lines(&training::trained(report, lang), page),
         Output::Undone(report) => lines(&undo::undone(report, lang), page),
         Output::Workers(report) => workers::workers(report.as_ref(), page),
+        Output::Serving(report) => lines(&serve::serving(report.as_ref(), lang), page),
         Output::Started { adapter, step, last_step } => lines(&jobs::started(adapter, *step, *last_step, lang), page),
         Output::Job(report) => lines(&jobs::job(report.as_ref(), lang), page),
         Output::Resumed(report) => resumed(report, page),

@@ -29,6 +29,7 @@ mod run;
 mod rust;
 mod sample;
 mod save;
+mod serve;
 pub(crate) mod set;
 mod show;
 mod status;
@@ -77,6 +78,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &predict::VERB,
     &chat::VERB,
     &compare::VERB,
+    &serve::VERB,
     &save::VERB,
     &export::VERB,
     &recipe::VERB,

@@ -1,8 +1,10 @@
 //! Lines that were not carried out.
 
 use tunebook_quote::REMEDY_ZH;
+use tunebook_serve::StartError;
 
 use super::Chinese;
+use super::io;
 use super::nearest as mean;
 use crate::error::Error;
 use crate::rust::RustError;
@@ -42,6 +44,14 @@ impl Chinese for Error {
             Self::NobodyToTalk => {
                 format!("不写文字的 `chat` 会进入对话，需要有人在提示符前{REMEDY_ZH}请写 `chat TEXT`")
             }
+            Self::Serve { source: StartError::OpenWithoutKey { host } } => {
+                format!("其他机器能访问 {host}{REMEDY_ZH}因此需要密钥：api_key= 或环境变量 API_KEY")
+            }
+            Self::Serve { source: StartError::BadKey } => "密钥只能由可见的 ASCII 字符组成".to_string(),
+            Self::Serve { source: StartError::Bind { address, source } } => {
+                format!("无法监听 {address}：{}{REMEDY_ZH}`serve port=0` 会选一个空闲端口", io(source))
+            }
+            Self::Serve { source: StartError::Threads(source) } => format!("无法启动服务器的线程：{}", io(source)),
             Self::CannotWait => format!("`wait` 只能在命令行或单元格里等待{REMEDY_ZH}请把它单独写成一行"),
             Self::NothingHeldOutToSweepBy => {
                 format!("没有留出的样本可供比较{REMEDY_ZH}`by=loss` 比较训练损失；`data NAME val_size=0.1` 留出样本")
