@@ -31,8 +31,8 @@ use crate::routes::App;
 /// Most threads that read requests and fetch pictures; they are started when they are needed.
 const BLOCKING_THREADS: usize = 16;
 
-/// Where to serve, and for whom.
-#[derive(Clone, Debug)]
+/// Where to serve, and for whom. It cannot be printed, lest the key is.
+#[derive(Clone)]
 pub struct Options {
     pub host: IpAddr,
     /// 0: any free one.

@@ -39,6 +39,10 @@ pub(crate) const DROPPING: &str = "echo/dropping";
 /// Is interrupted in the middle.
 pub(crate) const INTERRUPTED: &str = "echo/interrupted";
 
+/// All of them.
+#[allow(dead_code)]
+pub(crate) const ALL: [&str; 7] = [ECHO, SLOW, ENDLESS, SILENT, FAILING, DROPPING, INTERRUPTED];
+
 /// Most letters of a prompt.
 pub(crate) const LONGEST: usize = 100_000;
 
@@ -49,8 +53,8 @@ pub(crate) struct Echo {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 pub(crate) struct Shared {
+    models: Vec<String>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -72,23 +76,26 @@ impl Answerer for Shared {
     }
 
     fn models(&self) -> Vec<String> {
-        [ECHO, SLOW, ENDLESS, SILENT, FAILING, DROPPING, INTERRUPTED].map(String::from).to_vec()
+        self.models.clone()
     }
 
     fn gauges(&self) -> Vec<Gauge> {
-        vec![Gauge { name: "echo_models", help: "Models that are none", value: 7.0 }]
+        vec![Gauge { name: "echo_models", help: "Models that are none", value: self.models.len() as f64 }]
     }
 }
 
 impl Echo {
+    /// Serves those models that give whole answers.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_by(|answerer| Server::start(options, answerer))
+        Self::start_by(&[ECHO, SLOW], |answerer| Server::start(options, answerer))
     }
 
     pub(crate) fn start_by(
+        models: &[&str],
         start: impl FnOnce(Arc<dyn Answerer>) -> Result<Server, StartError>,
     ) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::default());
+        let models = models.iter().map(|model| model.to_string()).collect();
+        let shared = Arc::new(Shared { models, state: Mutex::default(), changed: Condvar::new() });
         let answerer: Arc<dyn Answerer> = Arc::clone(&shared) as _;
         let server = start(answerer)?;
         let (inbox, answering) = (server.inbox(), Arc::clone(&shared));
@@ -184,7 +191,8 @@ impl Sequence {
             return None;
         }
         if asked.model != SILENT {
-            asked.reply.begin(prompt.div_ceil(2), 0);
+            let pictures = asked.messages.iter().flat_map(|message| &message.parts).filter_map(picture).count();
+            asked.reply.begin(prompt.div_ceil(2) + pictures, 0);
         }
         let choices = (0..asked.options.n).map(|choice| tokens(&answer(&asked, choice))).collect();
         Some(Self { asked, choices, token: 0, due: Instant::now() })

@@ -115,9 +115,10 @@ fn large_json_is_refused_before_it_takes_memory() {
     let deep = format!("{{\"model\":{}1{}}}", "[".repeat(50_000), "]".repeat(50_000));
     let wide = format!("{{\"model\":[{}0]}}", "0,".repeat(limits::BODY / 2 - 20));
     let keys = format!("{{{}\"model\":1}}", "\"a\":0,".repeat(limits::BODY / 6 - 20));
-    for json in [deep, wide, keys] {
+    for (json, said) in [(deep, "recursion limit"), (wide, "100000 values"), (keys, "100000 values")] {
         let begin = Instant::now();
-        assert_eq!(Request::read(json.as_bytes(), false).err().map(|error| error.status.as_u16()), Some(400));
+        let error = Request::read(json.as_bytes(), false).unwrap_err();
+        assert!(error.message.contains(said), "{}", error.message);
         assert!(begin.elapsed() < Duration::from_secs(2));
     }
 }

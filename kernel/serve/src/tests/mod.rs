@@ -23,6 +23,7 @@ use crate::Options;
 use crate::Server;
 use crate::fetch::Fetcher;
 use crate::limits::Limits;
+use answerer::ALL;
 use answerer::Echo;
 use client::Client;
 
@@ -42,7 +43,7 @@ fn echo_with(options: Options, lower: impl FnOnce(&mut Limits)) -> (Echo, Client
     // Other addresses than those of this machine are out of reach in a test, so here those are the public ones.
     let fetcher = options.allow_urls.then(|| Fetcher::new(is_first_loopback, limits.fetch));
     let key = options.api_key.clone();
-    let echo = Echo::start_by(|answerer| Server::start_with(options, answerer, limits, fetcher)).unwrap();
+    let echo = Echo::start_by(&ALL, |answerer| Server::start_with(options, answerer, limits, fetcher)).unwrap();
     let client = Client { address: echo.server().address(), key };
     (echo, client)
 }
