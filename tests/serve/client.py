@@ -251,6 +251,8 @@ class Errors(unittest.TestCase):
                 ask(by=client(api_key=key))
             with self.assertRaises(openai.AuthenticationError, msg=key):
                 client(api_key=key).models.list()
+        with self.assertRaises(openai.AuthenticationError, msg="a long request"):
+            ask([{"role": "user", "content": "x" * 5_000_000}], by=client(api_key="wrong"))
 
     def test_a_client_without_patience_gives_up(self):
         with self.assertRaises(openai.APITimeoutError):

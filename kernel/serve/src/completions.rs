@@ -13,7 +13,6 @@ use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task;
-use tokio::time::Instant;
 
 use crate::Asked;
 use crate::Part;
@@ -37,6 +36,7 @@ pub(crate) async fn complete(State(app): State<App>, headers: HeaderMap, body: B
 
 async fn answer(app: App, headers: &HeaderMap, body: Body) -> Result<Response> {
     if !says_json(headers) {
+        body::discard(body, &app.limits).await;
         return Err(ApiError::not_json());
     }
     let (body, mut room) = body::read(body, headers, &app.room, &app.limits).await?;
@@ -88,7 +88,7 @@ async fn fetch(app: &App, request: &mut Request) -> Result<body::Part> {
     for (picture, file) in pictures.iter().zip(files) {
         request.messages[picture.message].parts[picture.part] = Part::Image(file);
     }
-    app.room.reserve(bytes, Instant::now() + app.limits.piece).await
+    app.room.reserve(bytes, app.limits.wait).await
 }
 
 /// What is to be written, beside what is answered.

@@ -42,8 +42,10 @@ pub(crate) struct Limits {
     pub head: Duration,
     /// From one piece of a body to the next.
     pub piece: Duration,
-    /// For a whole body; and to wait for room for it.
+    /// For a whole body.
     pub body: Duration,
+    /// To wait for room for a body.
+    pub wait: Duration,
     /// For a client to read something of what it is sent.
     pub write: Duration,
     /// How long a stream's head may wait for its answer to begin, so that an error still has its status; and from then on
@@ -65,6 +67,7 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             piece: Duration::from_secs(30),
             body: Duration::from_secs(300),
+            wait: Duration::from_secs(60),
             write: Duration::from_secs(60),
             ping: Duration::from_secs(10),
             fetch: Duration::from_secs(20),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::State;
-use axum::http::Method;
 use axum::http::StatusCode;
-use axum::http::Uri;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::middleware::Next;
@@ -21,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::Answerer;
 use crate::Inbox;
+use crate::body;
 use crate::body::Room;
 use crate::completions;
 use crate::error::ApiError;
@@ -99,10 +98,8 @@ pub(crate) fn router(app: App) -> Router {
         .route(&format!("{MODELS}/{{*id}}"), get(models::one))
         .route(HEALTH, get(|| async { StatusCode::OK }))
         .route(METRICS, get(measures))
-        .fallback(async |method: Method, uri: Uri| *ApiError::no_such_url(method.as_str(), uri.path()))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            *ApiError::wrong_method(method.as_str(), uri.path())
-        })
+        .fallback(async |State(app), request| refuse(&app, request, ApiError::no_such_url).await)
+        .method_not_allowed_fallback(async |State(app), request| refuse(&app, request, ApiError::wrong_method).await)
         .layer(middleware::from_fn_with_state(app.clone(), guarded))
         .with_state(app)
 }
@@ -116,10 +113,17 @@ async fn guarded(State(app): State<App>, request: Request, next: Next) -> Respon
     };
     let response = match allowed {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => refuse(&app, request, |_, _| error).await,
     };
     app.metrics.requests.get_or_create(&metrics::Request { path, status: response.status().as_u16() }).inc();
     response
+}
+
+/// An error, by method and path.
+async fn refuse(app: &App, request: Request, error: impl FnOnce(&str, &str) -> Box<ApiError>) -> Response {
+    let (head, body) = request.into_parts();
+    body::discard(body, &app.limits).await;
+    error(head.method.as_str(), head.uri.path()).into_response()
 }
 
 /// A path as a metric's label. There are few of them, whatever clients ask for.

@@ -67,6 +67,8 @@ struct State {
     asleep: bool,
     /// How many requests are being answered.
     running: usize,
+    /// How many were taken from the inbox.
+    taken: usize,
 }
 
 impl Answerer for Shared {
@@ -124,6 +126,10 @@ impl Echo {
     pub(crate) fn running(&self) -> usize {
         self.shared.state().running
     }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.shared.state().taken
+    }
 }
 
 impl Drop for Echo {
@@ -156,6 +162,8 @@ impl Shared {
             }
             while !asleep && let Some(asked) = inbox.next() {
                 sequences.extend(Sequence::new(asked));
+                let mut state = self.state();
+                (state.running, state.taken) = (sequences.len(), state.taken + 1);
             }
             // So that one step is not faster than a client can hear of it.
             thread::sleep(Duration::from_micros(100));

@@ -1,8 +1,6 @@
 //! Requests that are no requests.
 
 use std::io::Write;
-use std::time::Duration;
-use std::time::Instant;
 
 use serde_json::json;
 
@@ -116,10 +114,8 @@ fn large_json_is_refused_before_it_takes_memory() {
     let wide = format!("{{\"model\":[{}0]}}", "0,".repeat(limits::BODY / 2 - 20));
     let keys = format!("{{{}\"model\":1}}", "\"a\":0,".repeat(limits::BODY / 6 - 20));
     for (json, said) in [(deep, "recursion limit"), (wide, "100000 values"), (keys, "100000 values")] {
-        let begin = Instant::now();
         let error = Request::read(json.as_bytes(), false).unwrap_err();
         assert!(error.message.contains(said), "{}", error.message);
-        assert!(begin.elapsed() < Duration::from_secs(2));
     }
 }
 

@@ -195,8 +195,9 @@ fn a_picture_that_is_large_or_slow_or_not_there_is_an_error() {
         }
         _ => b"no HTTP\r\n\r\n".to_vec(),
     });
-    let (_echo, client) =
-        echo_with(Options { allow_urls: true, ..options() }, |limits| limits.fetch = Duration::from_millis(1500));
+    let allowed = || Options { allow_urls: true, ..options() };
+    let (_echo, patient) = echo_with(allowed(), |_| {});
+    let (_other, hasty) = echo_with(allowed(), |limits| limits.fetch = Duration::from_millis(500));
     for (path, said) in [
         ("/none", "status 404"),
         ("/loop", "redirects"),
@@ -207,6 +208,7 @@ fn a_picture_that_is_large_or_slow_or_not_there_is_an_error() {
         ("/slow", "too long"),
         ("/other", ""),
     ] {
+        let client = if path == "/slow" { &hasty } else { &patient };
         let refused = client.ask(&shown(&format!("http://127.0.0.1:{port}{path}")));
         assert_eq!(refused.error().2, "messages[0].content[1].image_url.url", "{path}");
         assert!(refused.text().contains(said), "{path}: {}", refused.text());

