@@ -49,6 +49,8 @@ mod resume;
 mod rust_cells;
 mod scores;
 mod serialized;
+#[cfg(unix)]
+mod serve;
 mod shared_cache;
 mod sweep;
 mod terminal;
