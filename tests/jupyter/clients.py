@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pexpect
+from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_notebook
 
 import notebooks
 from support import READY, kernel, run, text_of, wait_for
@@ -72,6 +74,39 @@ class Notebooks(unittest.TestCase):
             self.assertEqual(ended.returncode, 0, ended.stderr)
             notebook = nbformat.read(path, as_version=4)
         self.assertEqual(notebooks.faults(notebook), [])
+
+    def test_papermill_gives_a_notebook_its_parameters(self):
+        shown = "show learning_rate\nshow plot_loss\nshow overwrite_output_dir\nshow default_system"
+        cells = [new_code_cell("learning_rate=2e-4\nplot_loss=false", metadata={"tags": ["parameters"]}), new_code_cell(shown)]
+        given = {"learning_rate": "1e-4", "overwrite_output_dir": "True", "default_system": "It's \"brief\" # always"}
+        with tempfile.TemporaryDirectory() as folder:
+            # As a notebook is that was never run, and one that was.
+            for metadata in [{}, {"language_info": {"name": "bash"}}]:
+                kernelspec = {"name": "tunebook", "language": "bash", "display_name": "tunebook"}
+                path = Path(folder, "in.ipynb")
+                nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernelspec, **metadata}), path)
+                ended = papermill(folder, given)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                texts = [text_of_cell(cell) for cell in nbformat.read(Path(folder, "out.ipynb"), as_version=4).cells]
+                self.assertEqual(texts[0], "learning_rate = 2e-4\nplot_loss = false")
+                self.assertTrue(texts[1].startswith("learning_rate = 1e-4\noverwrite_output_dir = true\n"), texts)
+                expected = "learning_rate = 1e-4\nplot_loss = false\noverwrite_output_dir = true\n"
+                self.assertEqual(texts[2], f"{expected}default_system = It's \"brief\" # always")
+            ended = papermill(folder, {"learning_rat": "1e-4"})
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn("did you mean `learning_rate`?", ended.stderr)
+
+
+def papermill(folder, parameters):
+    """`papermill in.ipynb out.ipynb -p …` in a folder."""
+    given = [word for name, value in parameters.items() for word in ("-p", name, value)]
+    command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", *given]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def text_of_cell(cell):
+    outputs = (output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+    return "".join(outputs).rstrip("\n")
 
 
 class Consoles(unittest.TestCase):

@@ -17,7 +17,7 @@ train 2 batch=2 accum=1
 
 class Conformance(KernelTests):
     kernel_name = "tunebook"
-    language_name = "rust"
+    language_name = "bash"
     file_extension = ".tune"
 
     code_hello_world = "print hello, world"

@@ -9,9 +9,9 @@ use tunebook_commands::localized;
 
 use crate::wire::PROTOCOL_VERSION;
 
-/// The language by which VS Code and Zed choose an editor's mode: `%%rust` cells are Rust, and a language they know keeps
-/// them from asking. JupyterLab goes by `codemirror_mode`, which fits the commands.
-pub(crate) const LANGUAGE: &str = "rust";
+/// What the commands look like: VS Code and Zed choose an editor's mode by it, and ask where they do not know a language;
+/// JupyterLab goes by `codemirror_mode`. papermill writes parameters as this language has them, which is `key=value`.
+pub(crate) const LANGUAGE: &str = "bash";
 const SETTINGS: Localized =
     localized("LLaMA-Factory, which the settings are named after", "LLaMA-Factory（设置的名称与它一致）");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
