@@ -15,6 +15,7 @@ mod boxes;
 mod brought_adapters;
 mod changed_weights;
 mod chat;
+mod command_line;
 mod configs;
 mod data;
 mod demo;

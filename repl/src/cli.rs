@@ -9,6 +9,8 @@ use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueHint;
+use clap_complete::Shell;
 use tunebook_commands::lang::Lang;
 use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
@@ -64,6 +66,19 @@ pub(crate) enum Command {
         "为启动本进程的会话计算（由 `workers N` 启动）",
     )))]
     Worker,
+    #[command(about = here(localized(
+        "Write the script by which a shell completes the command line",
+        "输出补全命令行的 shell 脚本",
+    )))]
+    Completions {
+        #[arg(hide_possible_values = true, help = here(localized(
+            "bash, zsh, fish, powershell or elvish",
+            "bash、zsh、fish、powershell 或 elvish",
+        )))]
+        shell: Shell,
+    },
+    #[command(about = here(localized("Write the manual page; `man -l -` shows it", "输出手册页；`man -l -` 显示它")))]
+    Man,
     #[command(about = here(localized("Show the version of tunebook", "显示 tunebook 的版本")))]
     Version,
 }
@@ -72,6 +87,7 @@ pub(crate) enum Command {
 pub(crate) struct Recipe {
     #[arg(
         value_name = "RECIPE | --KEY VALUE",
+        value_hint = ValueHint::FilePath,
         required = true,
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -88,8 +104,13 @@ pub(crate) struct Recipe {
 impl Cli {
     /// What the process was called with. Help, a version and mistakes end it, as clap does.
     pub(crate) fn read() -> Self {
-        let matches = in_language(Self::command(), Lang::from_environment()).get_matches();
+        let matches = Self::localized_command().get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// What it may be called with, in the language of the environment.
+    pub(crate) fn localized_command() -> clap::Command {
+        in_language(Self::command(), Lang::from_environment())
     }
 }
 

@@ -9,11 +9,13 @@ mod allocator;
 mod attach;
 mod background;
 mod cli;
+mod completions;
 #[cfg(unix)]
 mod echo;
 mod helper;
 mod interactive;
 mod kernel;
+mod man;
 mod progress;
 mod screen;
 mod script;
@@ -63,6 +65,8 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             println!("{}", version());
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Completions { shell }) => return completions::write(shell).map(|()| ExitCode::SUCCESS),
+        Some(Command::Man) => return man::write().map(|()| ExitCode::SUCCESS),
         Some(Command::Attach { connection }) => {
             return attach::run(connection.as_deref(), &Screen::new(Language::new(lang)));
         }
@@ -87,7 +91,14 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
         },
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
         Some(Command::Export(recipe)) => screen.follow(host.recipe(RecipeTask::Export, recipe.arguments)),
-        Some(Command::Version | Command::Attach { .. } | Command::Kernel(_) | Command::Worker) => Ok(End::Done),
+        Some(
+            Command::Version
+            | Command::Completions { .. }
+            | Command::Man
+            | Command::Attach { .. }
+            | Command::Kernel(_)
+            | Command::Worker,
+        ) => Ok(End::Done),
     };
     #[cfg(unix)]
     {
