@@ -79,6 +79,11 @@ pub(crate) enum Command {
     },
     #[command(about = here(localized("Write the manual page; `man -l -` shows it", "输出手册页；`man -l -` 显示它")))]
     Man,
+    #[command(about = here(localized(
+        "Show versions, CPU, memory and devices, for a report of a problem",
+        "显示版本、CPU、内存和设备，供报告问题时使用",
+    )))]
+    Env,
     #[command(about = here(localized("Show the version of tunebook", "显示 tunebook 的版本")))]
     Version,
 }

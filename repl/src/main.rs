@@ -32,9 +32,11 @@ use tunebook_commands::Lang;
 use tunebook_commands::Language;
 use tunebook_commands::RecipeTask;
 use tunebook_commands::colourless;
+use tunebook_commands::environment;
 use tunebook_commands::given_file;
 use tunebook_commands::serve_session;
 use tunebook_commands::version;
+use tunebook_engine::Cancel;
 use tunebook_rust_cells::RustCells;
 
 use cli::Cli;
@@ -63,6 +65,10 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let command = match cli.command {
         Some(Command::Version) => {
             println!("{}", version());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Env) => {
+            println!("{}", environment(lang, &Cancel::default()).map_err(io::Error::other)?);
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Completions { shell }) => return completions::write(shell).map(|()| ExitCode::SUCCESS),
@@ -95,6 +101,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             Command::Version
             | Command::Completions { .. }
             | Command::Man
+            | Command::Env
             | Command::Attach { .. }
             | Command::Kernel(_)
             | Command::Worker,

@@ -8,6 +8,7 @@
 pub mod cell;
 mod changes;
 pub mod complete;
+mod environment;
 mod error;
 pub mod given_file;
 pub mod highlight;
@@ -38,6 +39,7 @@ mod worker;
 mod zh;
 
 pub use changes::changed_words;
+pub use environment::environment;
 pub use error::Error;
 pub use error::Result;
 pub use host::Host;

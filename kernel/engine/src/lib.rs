@@ -31,6 +31,7 @@ pub mod generate;
 pub mod hub;
 pub mod instead;
 pub mod lang;
+pub mod machine;
 mod memory;
 mod methods;
 mod metrics;

@@ -181,6 +181,11 @@ pub(crate) fn available_bytes() -> Option<u64> {
     Some(free / SHARES.load(Ordering::Relaxed))
 }
 
+/// Memory of the machine.
+pub(crate) fn total_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemTotal:")
+}
+
 /// Resident memory of this process.
 pub(crate) fn resident_bytes() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")

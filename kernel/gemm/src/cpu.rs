@@ -27,6 +27,23 @@ pub(crate) enum Cpu {
     Portable(Portable),
 }
 
+/// What matrix products are computed with on this CPU, by the names that Intel and Arm give.
+pub fn instruction_set() -> &'static str {
+    match Cpu::detect() {
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Amx { .. } => "AMX-BF16, AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512Bf16 { .. } => "AVX-512 with BF16",
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512(_) => "AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2(_) => "AVX2 with FMA",
+        #[cfg(target_arch = "aarch64")]
+        Cpu::Neon(_) => "NEON",
+        Cpu::Portable(_) => "none that is known",
+    }
+}
+
 impl Cpu {
     /// The best that this CPU can do.
     #[cfg(target_arch = "x86_64")]

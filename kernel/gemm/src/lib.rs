@@ -37,6 +37,7 @@ mod view;
 mod weights;
 
 pub use bf12::Bf12;
+pub use cpu::instruction_set;
 pub use general::{Accum, Gemm, Par};
 pub use matmul::{LowRank, Matmul};
 pub use output::OutputMut;

@@ -30,4 +30,5 @@ pub use frozen::FrozenMatrix;
 pub use models::VisionLanguageModel;
 pub use quantize::QuantizationBit;
 pub use tunebook_gemm::Precision;
+pub use tunebook_gemm::instruction_set;
 pub use weight_files::weight_files;

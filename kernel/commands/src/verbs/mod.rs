@@ -8,6 +8,7 @@ mod clear;
 mod compare;
 mod data;
 mod demo;
+mod env;
 mod evaluate;
 mod export;
 mod freeze;
@@ -90,5 +91,6 @@ pub(crate) static VERBS: &[&Verb] = &[
     &rust::VERB,
     &print::VERB,
     &version::VERB,
+    &env::VERB,
     &quit::VERB,
 ];
