@@ -41,6 +41,7 @@ mod outside;
 mod own_head;
 mod pictures;
 mod probes;
+mod push;
 mod quantized;
 mod recipe;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -58,6 +59,7 @@ mod terminal;
 mod trainable;
 mod training;
 mod undo;
+mod upload_hub;
 mod validation;
 mod venv;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tunebook_engine::hub::push::PushReport;
 use tunebook_engine::output::plot::Curve;
 use tunebook_engine::output::plot::Figure;
 use tunebook_engine::probes::Probe;
@@ -96,6 +97,7 @@ pub enum Output {
     Conversation,
     Saved(SaveReport),
     Exported(ExportReport),
+    Pushed(Box<PushReport>),
     Status(Box<Status>),
     /// The display of a Rust cell: contents by MIME type; images are in base64.
     Display(Vec<(String, String)>),

@@ -87,6 +87,10 @@ pub enum Task {
     Replaying,
     /// Workers that are there, or have loaded the model.
     StartingWorkers,
+    /// Reading files that go to a hub, in bytes.
+    Hashing,
+    /// Sending files to a hub, in bytes.
+    Sending,
 }
 
 /// Something the user should know that is no error.
@@ -109,6 +113,8 @@ pub enum Note {
     },
     /// The download was stopped; what has arrived is kept.
     DownloadStopped,
+    /// The upload was stopped before its commit.
+    UploadStopped,
     /// A hub cannot be reached; an earlier download is used.
     FromCache { id: String, hub: &'static str, problem: String },
     /// Samples to evaluate on that are skipped, and the first of them.

@@ -90,6 +90,7 @@ impl<'a> View<'a> {
             | Output::Resumed(_)
             | Output::Saved(_)
             | Output::Exported(_)
+            | Output::Pushed(_)
             | Output::Undone(_)
             | Output::Workers(_)
             | Output::Serving(_)

@@ -11,6 +11,7 @@ mod model;
 mod notes;
 mod overlay;
 mod probes;
+mod push;
 mod regions;
 mod results;
 mod serve;
@@ -110,6 +111,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Compared(report) => results::compared(report, page),
         Output::Saved(report) => lines(&saved(report, lang), page),
         Output::Exported(report) => lines(&results::exported(report, lang), page),
+        Output::Pushed(report) => lines(&push::pushed(report, lang), page),
         Output::Status(report) => lines(&status(report, lang), page),
     }
 }

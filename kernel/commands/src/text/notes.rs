@@ -46,6 +46,13 @@ impl Localize for Note {
                 );
                 STOPPED.in_lang(lang).to_string()
             }
+            Self::UploadStopped => {
+                const STOPPED: Localized = localized(
+                    "stopped; nothing was committed, and the next attempt does not send again what has arrived",
+                    "已停止；没有提交任何内容，下次不会再传已上传的部分",
+                );
+                STOPPED.in_lang(lang).to_string()
+            }
             Self::FromCache { id, hub, problem } => localized!(
                 lang,
                 "{hub} cannot be reached ({problem}); using {id} from the cache",
@@ -195,6 +202,8 @@ impl Localize for Task {
             Self::EncodingEval => localized("encoding evaluation samples", "编码评估样本"),
             Self::Quantizing => localized("quantizing parameters", "量化参数"),
             Self::Uploading => localized("copying bytes to the device", "把权重复制到设备（字节）"),
+            Self::Hashing => localized("hashing bytes", "计算哈希值（字节）"),
+            Self::Sending => localized("sending bytes", "上传（字节）"),
             Self::Evaluating => localized("evaluating", "评估"),
             Self::Writing => localized("writing tensors", "写入张量"),
             Self::Replaying => localized("recomputing steps", "重新计算步"),

@@ -22,6 +22,7 @@ mod plot;
 pub(crate) mod predict;
 mod print;
 mod probe;
+mod push;
 mod quit;
 mod recipe;
 mod redo;
@@ -82,6 +83,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &serve::VERB,
     &save::VERB,
     &export::VERB,
+    &push::VERB,
     &recipe::VERB,
     &status::VERB,
     &clear::VERB,

@@ -1,4 +1,4 @@
-//! Downloads that fail.
+//! Downloads and uploads that fail.
 
 use tunebook_engine::hub::HubError;
 use tunebook_quote::REMEDY_ZH;
@@ -71,6 +71,58 @@ impl Chinese for HubError {
                 format!(
                     "从 {host} 下载的 {file} 已损坏：{algorithm} 是 {found}，应为 {expected}{REMEDY_ZH}文件已删除，请重试"
                 )
+            }
+            Self::NoPush { hub } => {
+                format!(
+                    "`push` 只能上传到 Hugging Face，不能上传到 {hub}{REMEDY_ZH}请设置 hub=huggingface，或使用 {hub} 自己的程序"
+                )
+            }
+            Self::OfflinePush => {
+                format!("设置了 HF_HUB_OFFLINE 或 TRANSFORMERS_OFFLINE，禁止上传{REMEDY_ZH}要上传请取消设置")
+            }
+            Self::NothingToPush { path } => format!(
+                "{} 中没有 `save` 或 `export` 写出的适配器或模型{REMEDY_ZH}请给出含 adapter_config.json 和 \
+                 adapter_model.safetensors 的文件夹，或含 config.json 和全部权重的文件夹",
+                path.display()
+            ),
+            Self::NoPeftAdapter { name } => format!(
+                "适配器 `{name}` 存的是模型自身的权重，PEFT 无法加载{REMEDY_ZH}请用 `export FOLDER` 写出整个模型，再用 `push \
+                 OWNER/NAME folder=FOLDER` 上传"
+            ),
+            Self::NoToken { names, url } => format!(
+                "上传需要有写权限的令牌，放在 {} 中或 huggingface_hub 保存令牌的地方{REMEDY_ZH}请在 {url} 取得",
+                names.token_variable
+            ),
+            Self::IsPublic { id } => format!(
+                "{id} 是公开的，或者社区没有说明它是私有的，因此没有上传任何内容{REMEDY_ZH}请在社区网站上把它设为私有，换一个名称，或写 private=false"
+            ),
+            Self::Href { href } => {
+                format!("社区要求把文件发到 {href}，那里不如社区自己的地址安全，因此没有发送")
+            }
+            Self::Away { names, problem } => format!(
+                "无法通过 {} 连接 {}（{problem}）{REMEDY_ZH}再次执行同一命令会重试，已上传的内容不会再传",
+                names.endpoint, names.hub
+            ),
+            Self::NoWrite { names, id, status, text, page } => {
+                let text = if text.is_empty() { String::new() } else { format!("：{text}") };
+                format!(
+                    "{} 不允许你写入 {id}（{status}{text}）{REMEDY_ZH}{} 中的令牌需要它的写权限，见 {page}",
+                    names.hub, names.token_variable
+                )
+            }
+            Self::Conflict { id, text } => {
+                let text = if text.is_empty() { String::new() } else { format!("（{text}）") };
+                format!("{id} 在此期间被其他人修改{text}{REMEDY_ZH}再次执行同一命令会重试，已上传的内容不会再传")
+            }
+            Self::TooLarge { id, text } => {
+                let text = if text.is_empty() { String::new() } else { format!("（{text}）") };
+                format!("社区认为上传到 {id} 的内容太大{text}{REMEDY_ZH}`export … export_size=GB` 可以写出较小的文件")
+            }
+            Self::UploadBroken { file, times, problem } => format!(
+                "{file} 的上传中断了 {times} 次（{problem}）{REMEDY_ZH}再次执行同一命令会重试，已上传的内容不会再传"
+            ),
+            Self::Changed { path } => {
+                format!("{} 在上传时发生了变化{REMEDY_ZH}请等它写完后再上传", path.display())
             }
         }
     }

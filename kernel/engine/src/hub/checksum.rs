@@ -89,6 +89,24 @@ impl Hasher {
     }
 }
 
+/// The SHA-256 of all that can be read of a file; `None` if it was stopped before. `tell` hears how many bytes were read.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn sha256_of(file: &mut File, mut tell: impl FnMut(usize), cancel: &Cancel) -> io::Result<Option<String>> {
+    let (mut hash, mut chunk) = (Sha256::default(), vec![0; CHUNK]);
+    while !cancel.is_cancelled() {
+        match file.read(&mut chunk)? {
+            0 => return Ok(Some(hexadecimal(&hash.finalize()))),
+            count => {
+                Digest::update(&mut hash, &chunk[..count]);
+                tell(count);
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The SHA-256 of `bytes`.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))

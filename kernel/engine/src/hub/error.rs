@@ -1,4 +1,4 @@
-//! Why something does not come from a hub.
+//! Why something does not come from a hub, or go there.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use tunebook_quote::REMEDY;
 
 use super::Names;
 
-/// Why something does not come from a hub. What was downloaded so far stays in the cache.
+/// Why something does not come from a hub, or go there. What was downloaded so far stays in the cache.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("`{text}` is not the name of a repository on a hub{REMEDY}such a name is OWNER/NAME")]
@@ -72,4 +72,52 @@ pub enum HubError {
         "{file} from {host} is corrupted: its {algorithm} is {found} instead of {expected}{REMEDY}it was deleted, try again"
     )]
     Checksum { file: String, host: String, algorithm: &'static str, expected: Box<str>, found: Box<str> },
+    #[error("`push` uploads to Hugging Face only, not to {hub}{REMEDY}set hub=huggingface, or use {hub}'s own program")]
+    NoPush { hub: &'static str },
+    #[error("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, which does not allow uploading{REMEDY}unset it to upload")]
+    OfflinePush,
+    #[error(
+        "{} contains neither an adapter nor a model, as `save` and `export` write them{REMEDY}give the folder with          adapter_config.json and adapter_model.safetensors, or with config.json and all its weights",
+        .path.display()
+    )]
+    NothingToPush { path: PathBuf },
+    #[error(
+        "adapter `{name}` holds weights of the model itself, which PEFT cannot load{REMEDY}write the whole model with `export          FOLDER`, then `push OWNER/NAME folder=FOLDER`"
+    )]
+    NoPeftAdapter { name: String },
+    #[error("uploading needs a token with write permission, in {} or as huggingface_hub keeps it{REMEDY}get one at {url}", .names.token_variable)]
+    NoToken { names: Box<Names>, url: String },
+    #[error(
+        "{id} is public, or the hub does not say that it is private, so nothing was sent{REMEDY}make it private on the hub, choose          another name, or say private=false"
+    )]
+    IsPublic { id: String },
+    #[error(
+        "the hub wants the file to be sent to {href}, which is not as safe as the hub's own address; nothing went there"
+    )]
+    Href { href: String },
+    #[error(
+        "{} cannot be reached at {} ({problem}){REMEDY}the same command tries again, and does not send again what has arrived",
+        .names.hub, .names.endpoint
+    )]
+    Away { names: Box<Names>, problem: String },
+    #[error(
+        "{} does not let you write to {id} ({status}{}){REMEDY}the token in {} needs write permission for it, see {page}",
+        .names.hub, if .text.is_empty() { String::new() } else { format!(": {text}") }, .names.token_variable
+    )]
+    NoWrite { names: Box<Names>, id: String, status: u16, text: String, page: String },
+    #[error(
+        "{id} was changed by someone else meanwhile{}{REMEDY}the same command tries again, and does not send again what has          arrived", if .text.is_empty() { String::new() } else { format!(" ({text})") }
+    )]
+    Conflict { id: String, text: String },
+    #[error(
+        "the hub finds the upload to {id} too large{}{REMEDY}`export … export_size=GB` writes smaller files",
+        if .text.is_empty() { String::new() } else { format!(" ({text})") }
+    )]
+    TooLarge { id: String, text: String },
+    #[error(
+        "the upload of {file} was interrupted {times} times ({problem}){REMEDY}the same command tries again, and does not send          again what has arrived"
+    )]
+    UploadBroken { file: String, times: usize, problem: String },
+    #[error("{} changes while it is uploaded{REMEDY}wait until it is written, and upload it again", .path.display())]
+    Changed { path: PathBuf },
 }

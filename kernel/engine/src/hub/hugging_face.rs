@@ -89,6 +89,11 @@ impl HuggingFace {
         Ok(Self { api, cache, endpoint, names, client, is_offline })
     }
 
+    /// The host, as addresses begin with it.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     fn cache_of(&self, repository: &Repository) -> CacheRepo {
         self.cache.repo(repo(repository))
     }

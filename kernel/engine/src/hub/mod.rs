@@ -17,6 +17,7 @@ mod lock;
 mod model_scope;
 mod pages;
 mod partial;
+pub mod push;
 mod request;
 mod selection;
 

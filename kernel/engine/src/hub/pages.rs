@@ -48,9 +48,7 @@ impl<'a> Pages<'a> {
     /// # Errors
     /// It breaks off, all answers together are too long, or a stop is asked for.
     pub(super) fn read(&mut self, url: &str, answer: Answer) -> Result<Vec<u8>> {
-        let limit = self.left;
-        let read = request::away(self.cancel, move || answer.into_body().with_config().limit(limit).read_to_vec())?;
-        let content = read.map_err(|error| match error {
+        let content = request::read(answer, self.left, self.cancel)?.map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(_) => HubError::LongListing { url: quote(url), megabytes: MOST >> 20 },
             error => request::unreachable(self.names, self.id, &error),
         })?;

@@ -1,4 +1,6 @@
 //! Requests to a hub over HTTP, each on a thread of its own, so that a stop need not wait for the network.
+//!
+//! The token goes to the hub's own scheme, host and port, whoever else is asked or answers.
 
 use std::io::Read;
 use std::sync::mpsc;
@@ -14,12 +16,15 @@ use tunebook_quote::quote;
 use ureq::Agent;
 use ureq::Body;
 use ureq::ResponseExt;
+use ureq::SendBody;
 use ureq::http::Response;
 use ureq::http::StatusCode;
+use ureq::http::header::ACCEPT;
 use ureq::http::header::ACCEPT_ENCODING;
 use ureq::http::header::AUTHORIZATION;
 use ureq::http::header::CONTENT_LENGTH;
 use ureq::http::header::CONTENT_RANGE;
+use ureq::http::header::CONTENT_TYPE;
 use ureq::http::header::LINK;
 use ureq::http::header::LOCATION;
 use ureq::http::header::RANGE;
@@ -37,6 +42,8 @@ use crate::event::Cancel;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a hub may think about what it was sent: a commit of many files takes its time.
+const THOUGHT: Duration = Duration::from_secs(300);
 /// How long a listing may take as a whole.
 const LISTING_TIME: Duration = Duration::from_secs(120);
 /// As many as browsers and Python's libraries follow, or fewer.
@@ -65,6 +72,28 @@ pub(super) enum What {
     },
 }
 
+/// What a hub is sent, by its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    Json,
+    /// Lines of JSON.
+    JsonLines,
+    /// JSON of git LFS, which the answer has to be as well.
+    Lfs,
+    /// The same, with the parts of an object, to an address that is signed and takes no token.
+    LfsParts,
+}
+
+impl MediaType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::JsonLines => "application/x-ndjson",
+            Self::Lfs | Self::LfsParts => "application/vnd.git-lfs+json",
+        }
+    }
+}
+
 impl Client {
     pub(super) fn new(endpoint: &str, token: Option<String>) -> Self {
         let agent = Agent::config_builder()
@@ -73,6 +102,7 @@ impl Client {
             .timeout_resolve(Some(PATIENCE))
             .timeout_connect(Some(PATIENCE))
             .timeout_per_read(Some(PATIENCE))
+            .timeout_per_write(Some(PATIENCE))
             .user_agent(concat!("tunebook/", env!("CARGO_PKG_VERSION")))
             .build();
         Self { agent: agent.into(), token, origin: Url::parse(endpoint).ok().map(|url| url.origin()) }
@@ -106,6 +136,59 @@ impl Client {
             url = next;
         }
         Err(ureq::Error::TooManyRedirects)
+    }
+
+    /// The answer to what is posted, whatever its status. It is sent on within the same scheme, host and port only.
+    ///
+    /// # Errors
+    /// A stop is asked for. Within it: there is no answer.
+    pub(super) fn post(
+        &self,
+        url: &str,
+        kind: MediaType,
+        body: Vec<u8>,
+        cancel: &Cancel,
+    ) -> Result<std::result::Result<Answer, ureq::Error>> {
+        let (client, url) = (self.clone(), url.to_string());
+        away(cancel, move || {
+            let mut url = Url::parse(&url).map_err(|_| ureq::Error::BadUri(url))?;
+            for _ in 0..=REDIRECTS {
+                let answer = client.send(&url, kind, &body)?;
+                let keeps_method = matches!(answer.status().as_u16(), 307 | 308);
+                match redirect(&answer, &url)?.filter(|next| keeps_method && next.origin() == url.origin()) {
+                    Some(next) => url = next,
+                    None => return Ok(answer),
+                }
+            }
+            Err(ureq::Error::TooManyRedirects)
+        })
+    }
+
+    fn send(&self, url: &Url, kind: MediaType, body: &[u8]) -> std::result::Result<Answer, ureq::Error> {
+        let mut request = self.agent.post(url.as_str()).header(CONTENT_TYPE, kind.name());
+        if matches!(kind, MediaType::Lfs | MediaType::LfsParts) {
+            request = request.header(ACCEPT, kind.name());
+        }
+        let is_for_hub = kind != MediaType::LfsParts && self.origin.as_ref() == Some(&url.origin());
+        if let Some(token) = self.token.as_ref().filter(|_| is_for_hub) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request.config().timeout_per_read(Some(THOUGHT)).build().send(body)
+    }
+
+    /// The answer of a storage to `length` bytes of a file, whatever its status. A storage has no token, and sends nowhere
+    /// else.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(super) fn put(
+        &self,
+        url: &str,
+        bytes: impl Read + 'static,
+        length: u64,
+    ) -> std::result::Result<Answer, ureq::Error> {
+        let request = self.agent.put(url).header(CONTENT_LENGTH, length.to_string());
+        request.config().timeout_per_read(Some(THOUGHT)).build().send(SendBody::from_owned_reader(bytes))
     }
 
     fn ask(&self, url: &Url, token: Option<&String>, what: What) -> std::result::Result<Answer, ureq::Error> {
@@ -178,13 +261,25 @@ pub(super) type Answer = Response<Body>;
 /// # Errors
 /// A stop is asked for; the thread then ends by itself.
 pub(super) fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    away_telling(cancel, || {}, work)
+}
+
+/// The same; `tell` is called again and again meanwhile.
+///
+/// # Errors
+/// As for [`away`].
+pub(super) fn away_telling<T: Send + 'static>(
+    cancel: &Cancel,
+    mut tell: impl FnMut(),
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || drop(sender.send(work())));
     loop {
         match receiver.recv_timeout(LOOK) {
             Ok(result) => return Ok(result),
             Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => tell(),
             Err(RecvTimeoutError::Disconnected) => return Err(Error::Other("a request broke down".to_string())),
         }
     }
@@ -210,13 +305,26 @@ pub(super) fn refusal(names: &Names, repository: &Repository, url: &str, answer:
         let (names, id) = (Box::new(names.clone()), repository.id.clone());
         return HubError::Unreachable { names, id, problem: format!("status {}", status.as_u16()) }.into();
     }
+    let content = beginning(answer, cancel);
+    let text = quote(String::from_utf8_lossy(&content).lines().next().unwrap_or_default());
+    HubError::Status { url: quote(url), status: status.as_u16(), text }.into()
+}
+
+/// The first bytes of an answer's content, or as many as come.
+pub(super) fn beginning(answer: Answer, cancel: &Cancel) -> Vec<u8> {
     let read = move || {
         let mut content = Vec::new();
         answer.into_body().into_reader().take(4096).read_to_end(&mut content).map(|_| content)
     };
-    let content = away(cancel, read).ok().and_then(std::result::Result::ok).unwrap_or_default();
-    let text = quote(String::from_utf8_lossy(&content).lines().next().unwrap_or_default());
-    HubError::Status { url: quote(url), status: status.as_u16(), text }.into()
+    away(cancel, read).ok().and_then(std::result::Result::ok).unwrap_or_default()
+}
+
+/// The content of an answer.
+///
+/// # Errors
+/// A stop is asked for. Within it: it breaks off, or has more than `most` bytes.
+pub(super) fn read(answer: Answer, most: u64, cancel: &Cancel) -> Result<std::result::Result<Vec<u8>, ureq::Error>> {
+    away(cancel, move || answer.into_body().with_config().limit(most).read_to_vec())
 }
 
 /// The problem of a request in words, without the library's own prefixes. It may quote an address that a host has given.

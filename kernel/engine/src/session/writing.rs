@@ -9,6 +9,10 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::export;
+use crate::hub::HubError;
+use crate::hub::push;
+use crate::hub::push::PushReport;
+use crate::hub::push::Subject;
 use crate::report::ExportReport;
 use crate::report::SaveReport;
 use crate::training::saving::output_dir;
@@ -36,6 +40,44 @@ impl Session {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Says what of `subject` would be sent to a hub, and sends it if `is_confirmed`. An adapter is written to a temporary
+    /// folder for that.
+    ///
+    /// # Errors
+    /// There is no such adapter, or it is none of PEFT's; and as [`push::plan`] and [`push::send`].
+    pub fn push(
+        &self,
+        subject: Subject,
+        request: &push::Request,
+        is_confirmed: bool,
+        cx: &Context,
+    ) -> Result<PushReport> {
+        let temporary = tempfile::tempdir().map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
+        let folder = match &subject {
+            Subject::Folder(folder) => folder,
+            Subject::Adapter(name) => {
+                let (model, adapter, run) = (self.model()?, self.adapters.named(name)?, self.adapters.run(name)?);
+                if adapter.config.is_none() {
+                    return Err(HubError::NoPeftAdapter { name: name.clone() }.into());
+                }
+                let samples = self.data.as_ref().map_or(0, |data| data.train.len());
+                run.write((model, adapter), samples, &self.settings, temporary.path())?;
+                temporary.path()
+            }
+        };
+        let plan = push::plan(request, folder, &self.settings)?;
+        let sent = is_confirmed.then(|| push::send(&plan, &self.settings, cx)).transpose()?;
+        Ok(PushReport { subject, plan, sent })
+    }
+
+    /// The name of the adapter that is on.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn active_adapter(&self) -> Result<&str> {
+        self.adapters.active_name().map(String::as_str).ok_or(Error::NoAdapter)
     }
 
     /// Writes the active adapter and its training log in the layout of PEFT and LLaMA-Factory.

@@ -38,10 +38,24 @@ impl Run {
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
-        let state = Trained { run: &self.state.run, adapter, shape: &model.net.shape, samples, settings };
-        let report = OutputFolder::to_save(folder, &model.report.name)?.finish(state)?;
+        let report = self.write((model, adapter), samples, settings, folder)?;
         self.kept = self.state.run.micro_batches;
         Ok(report)
+    }
+
+    /// The same for a folder that does not stay.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn write(
+        &self,
+        (model, adapter): (&Model, &Adapter),
+        samples: usize,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<SaveReport> {
+        let state = Trained { run: &self.state.run, adapter, shape: &model.net.shape, samples, settings };
+        OutputFolder::to_save(folder, &model.report.name)?.finish(state)
     }
 
     /// Whether nothing would be lost if the process ended now.
