@@ -34,6 +34,7 @@ mod languages;
 mod live;
 mod logits;
 mod loopback_hub;
+mod manifests;
 mod mpi;
 mod not_finite;
 #[cfg(unix)]

@@ -5,25 +5,9 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use tunebook_client::sources::FILES;
 use tunebook_files::NewFolder;
 use twox_hash::XxHash3_64;
-
-/// The files of the crate.
-macro_rules! files {
-    ($($name:literal),*) => { [$(($name, include_str!(concat!("../client/", $name)))),*] };
-}
-
-const FILES: [(&str, &str); 9] = files!(
-    "Cargo.toml",
-    "src/lib.rs",
-    "src/connection.rs",
-    "src/console.rs",
-    "src/error.rs",
-    "src/records.rs",
-    "src/request.rs",
-    "src/session.rs",
-    "src/wire.rs"
-);
 
 /// Writes the crate into `own`, unless it is there, and returns its folder. Every version has one of its own, and it
 /// appears whole, so that programs side by side do not disturb each other.

@@ -29,6 +29,8 @@ mod error;
 mod records;
 mod request;
 mod session;
+#[doc(hidden)]
+pub mod sources;
 pub mod wire;
 
 pub use connection::SOCKET;
