@@ -1,20 +1,35 @@
 //! Telling Jupyter that there is a kernel: a folder with `kernel.json` and logos.
+//!
+//! The folder lies in `wheel/data` as `pip install tunebook` copies it, where its command is that of the Python package,
+//! `python3 -m tunebook`: Jupyter puts its own interpreter in the place of `python3`, so that the kernel is found in an
+//! environment whose programs are not on the PATH. `tunebook kernel install` writes the same files with a command that
+//! names the executable.
 
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use serde_json::json;
 
 use crate::error::Error;
 use crate::error::Result;
 
 /// The kernel's name in Jupyter.
 pub const NAME: &str = "tunebook";
-const LOGO_SVG: &[u8] = include_bytes!("../logo/logo-svg.svg");
-const LOGO_32: &[u8] = include_bytes!("../logo/logo-32x32.png");
-const LOGO_64: &[u8] = include_bytes!("../logo/logo-64x64.png");
+
+/// A file of the folder.
+macro_rules! file {
+    ($name:literal) => {
+        include_bytes!(concat!("../wheel/data/share/jupyter/kernels/tunebook/", $name))
+    };
+}
+
+const SPEC: &[u8] = file!("kernel.json");
+/// How `SPEC` starts the program: an interpreter, and the package as a module.
+const PACKAGE: usize = ["python3", "-m", "tunebook"].len();
+const LOGO_SVG: &[u8] = file!("logo-svg.svg");
+const LOGO_32: &[u8] = file!("logo-32x32.png");
+const LOGO_64: &[u8] = file!("logo-64x64.png");
 
 /// Where a kernel is installed.
 #[derive(Clone, Debug)]
@@ -74,7 +89,7 @@ pub fn uninstall(place: &Place) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Where the kernel is installed, with the executable that each place runs.
+/// Where the kernel is installed, with the program that each place runs.
 pub fn list() -> Vec<(PathBuf, String)> {
     let user = Place::User.folder().ok();
     let others = jupyter_zmq_client::data_dirs().into_iter().map(|data| data.join("kernels").join(NAME));
@@ -83,20 +98,27 @@ pub fn list() -> Vec<(PathBuf, String)> {
         let Ok(text) = std::fs::read(folder.join("kernel.json")) else { continue };
         let spec: Value = serde_json::from_slice(&text).unwrap_or_default();
         if !found.iter().any(|(known, _)| *known == folder) {
-            found.push((folder, spec["argv"][0].as_str().unwrap_or("?").to_string()));
+            found.push((folder, program(&spec)));
         }
     }
     found
 }
 
+/// The specification of the kernel that `executable kernel start` runs.
 fn spec(executable: &Path) -> Value {
-    json!({
-        "argv": [executable, "kernel", "start", "--connection-file", "{connection_file}"],
-        "display_name": "tunebook",
-        "language": crate::info::LANGUAGE,
-        "interrupt_mode": "message",
-        "metadata": {},
-    })
+    // The tests know that it can be read.
+    let mut spec: Value = serde_json::from_slice(SPEC).unwrap_or_default();
+    if let Some(command) = spec["argv"].as_array_mut() {
+        command.splice(..PACKAGE, [executable.to_string_lossy().into()]);
+    }
+    spec
+}
+
+/// What a specification starts, without the arguments `kernel start …`.
+fn program(spec: &Value) -> String {
+    let words = spec["argv"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let words: Vec<_> = words.take_while(|word| *word != "kernel").collect();
+    if words.is_empty() { "?".to_string() } else { words.join(" ") }
 }
 
 fn sys_prefix() -> Result<PathBuf> {
@@ -118,8 +140,12 @@ mod tests {
         let installed = install(&place, Path::new("/opt/tune book")).unwrap();
         assert_eq!(installed, folder.path().join("share/jupyter/kernels/tunebook"));
         let spec: Value = serde_json::from_slice(&std::fs::read(installed.join("kernel.json")).unwrap()).unwrap();
-        assert_eq!(spec["argv"][0], "/opt/tune book");
+        let command = ["/opt/tune book", "kernel", "start", "--connection-file", "{connection_file}"];
+        assert_eq!(spec["argv"], serde_json::json!(command));
+        assert_eq!(spec["language"], crate::info::LANGUAGE);
         assert_eq!(spec["interrupt_mode"], "message");
+        assert_eq!(program(&spec), "/opt/tune book");
+        assert_eq!(program(&serde_json::from_slice(SPEC).unwrap()), "python3 -m tunebook");
         let logo = image::load_from_memory(&std::fs::read(installed.join("logo-64x64.png")).unwrap()).unwrap();
         assert_eq!((logo.width(), logo.height()), (64, 64));
         uninstall(&place).unwrap();
