@@ -63,6 +63,7 @@ mod undo;
 mod upload_hub;
 mod validation;
 mod venv;
+mod wheel;
 #[cfg(target_os = "linux")]
 mod workers;
 mod worst;

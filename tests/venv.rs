@@ -14,7 +14,7 @@ const NEEDS: &str = "This test installs programs from pip into a virtual environ
 /// The folder `name` below `target/`, an environment with what the file `requirements` lists. It is made anew when the list
 /// changes, and by one process at a time.
 pub(crate) fn venv(name: &str, requirements: &Path) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(name);
+    let path = target().join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let lock = File::create(path.with_extension("lock")).unwrap();
     lock.lock().unwrap();
@@ -27,6 +27,11 @@ pub(crate) fn venv(name: &str, requirements: &Path) -> PathBuf {
         fs::write(done, wanted).unwrap();
     }
     path
+}
+
+/// The folder `target`.
+pub(crate) fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf()
 }
 
 /// Runs a command that needs what this machine may lack.
