@@ -15,7 +15,7 @@ def program():
     """
     name = "tunebook.exe" if os.name == "nt" else "tunebook"
     recorded = importlib.metadata.files("tunebook") or []
-    places = [Path(file.locate()) for file in recorded if file.name == name]
+    places = [Path(os.path.abspath(file.locate())) for file in recorded if file.name == name]
     places.append(Path(__file__).resolve().parents[1] / "bin" / name)
     return next((place for place in places if place.is_file()), None)
 
