@@ -2,6 +2,7 @@
 //! that others have written are read only if they are regular files.
 
 mod folder;
+mod mode;
 mod own_folder;
 mod regular;
 mod temporary;
@@ -64,8 +65,7 @@ fn beside(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let prefix = temporary::prefix("file");
     let mut builder = temporary::builder(&prefix);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    mode::set(&mut builder, 0o666);
     let mut file = builder.tempfile_in(folder)?;
     write(file.as_file_mut())?;
     Ok(file)

@@ -1,6 +1,5 @@
 //! The folder in which a user's files are, also for a user without a home.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,6 +16,7 @@ pub fn own_folder(home: Option<PathBuf>) -> io::Result<PathBuf> {
 
 #[cfg(unix)]
 fn closed_folder(place: &Path) -> io::Result<PathBuf> {
+    use std::fs;
     use std::os::unix::fs::DirBuilderExt;
     use std::os::unix::fs::MetadataExt;
     let user = rustix::process::geteuid().as_raw();
@@ -40,6 +40,7 @@ fn closed_folder(place: &Path) -> io::Result<PathBuf> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tempfile::Builder;
 use tempfile::TempDir;
 
+use crate::mode;
+
 /// Being written, or being deleted.
 const UNFINISHED: &str = ".part";
 /// Complete, and being moved to its place file by file.
@@ -29,8 +31,7 @@ pub(crate) fn prefix(name: &str) -> String {
 pub(crate) fn builder(prefix: &str) -> Builder<'_, 'static> {
     let mut builder = Builder::new();
     builder.prefix(prefix).suffix(UNFINISHED);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    mode::set(&mut builder, 0o777);
     builder
 }
 
@@ -45,8 +46,7 @@ pub fn private_folder(name: &str) -> io::Result<TempDir> {
     let prefix = prefix(name);
     let mut builder = Builder::new();
     builder.prefix(&prefix).suffix(UNFINISHED);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    mode::set(&mut builder, 0o700);
     builder.tempdir_in(place)
 }
 

@@ -208,11 +208,13 @@ impl FrozenMatrix {
 }
 
 /// Lets the system take back the memory that a part of a mapped file has been read into.
+#[cfg(unix)]
 pub(crate) fn release(map: &Mmap, range: &Range<usize>) {
-    #[cfg(unix)]
-    {
-        // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.
-        // A failure leaves things as they are.
-        let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
-    }
+    // SAFETY: the mapping is of a file and read-only, so what is dropped is read again with the same bytes.
+    // A failure leaves things as they are.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
 }
+
+/// The system takes it back by itself.
+#[cfg(not(unix))]
+pub(crate) fn release(_: &Mmap, _: &Range<usize>) {}

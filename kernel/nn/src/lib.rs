@@ -4,7 +4,7 @@
 //! patches and positions come in, hidden states, losses and gradients come out.
 
 pub mod adapter;
-#[cfg(unix)]
+#[cfg_attr(not(unix), path = "no_bus_error.rs")]
 mod bus_error;
 pub mod checkpoint;
 pub mod error;

@@ -11,7 +11,6 @@ use std::time::SystemTime;
 
 use memmap2::Mmap;
 
-#[cfg(unix)]
 use crate::bus_error::Guard;
 use crate::error::Error;
 use crate::error::Result;
@@ -23,7 +22,6 @@ pub(crate) struct MappedFile {
     file: File,
     state: Option<State>,
     /// None where no place is left.
-    #[cfg(unix)]
     guard: Option<Guard>,
 }
 
@@ -41,16 +39,8 @@ impl MappedFile {
         // `check_unchanged` tells; one that cuts it off makes reading fail with a signal, which `Guard` answers.
         let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;
         let state = state(&file);
-        #[cfg(unix)]
         let guard = Guard::new(&map);
-        Ok(Self {
-            path,
-            map: Arc::new(map),
-            file,
-            state,
-            #[cfg(unix)]
-            guard,
-        })
+        Ok(Self { path, map: Arc::new(map), file, state, guard })
     }
 
     /// # Errors
@@ -62,15 +52,8 @@ impl MappedFile {
         }
     }
 
-    #[cfg(unix)]
     fn is_broken(&self) -> bool {
         self.guard.as_ref().is_some_and(Guard::is_broken)
-    }
-
-    /// The system does not let anybody cut off a mapped file.
-    #[cfg(not(unix))]
-    fn is_broken(&self) -> bool {
-        false
     }
 }
 

@@ -18,6 +18,7 @@ use super::io;
 impl Chinese for WorkersError {
     fn zh(&self) -> String {
         match self {
+            Self::NotHere => "多进程训练需要 Linux 或 macOS 上的 MPI；在此系统上由一个进程使用全部核心训练".to_string(),
             Self::NoLauncher(error) => {
                 format!("{}{REMEDY_ZH}请安装 MPI（见 `help workers`），或用 launcher= 指定启动器", error.zh())
             }

@@ -6,7 +6,6 @@
 use std::fs;
 use std::fs::File;
 use std::path::Path;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -278,7 +277,7 @@ fn link(file: &RemoteFile, cancel: &Cancel) -> Result<()> {
 
 /// The path to `to` as seen from the folder of `from`.
 #[cfg(unix)]
-fn relative(to: &Path, from: &Path) -> PathBuf {
+fn relative(to: &Path, from: &Path) -> std::path::PathBuf {
     let (to, from): (Vec<_>, Vec<_>) = (to.components().collect(), from.components().collect());
     let common = to.iter().zip(&from).take_while(|(a, b)| a == b).count();
     let up = (from.len() - common).saturating_sub(1);

@@ -14,6 +14,8 @@ use tunebook_quote::REMEDY;
 /// Why workers cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkersError {
+    #[error("workers need MPI as Linux and macOS have it; on this system one process trains, with all cores")]
+    NotHere,
     #[error("{0}{REMEDY}install MPI, which `help workers` explains, or name its launcher with launcher=")]
     NoLauncher(#[from] FindError),
     #[error(transparent)]

@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use super::LOOK;
 use super::ProcessGroup;
+use super::processes::end_group;
+use super::processes::kill_worker;
+use super::processes::signal_of;
 use crate::error::Error;
 use crate::workers::error::Loss;
 use crate::workers::error::LossReason;
@@ -48,31 +51,11 @@ impl ProcessGroup {
         while self.launcher.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
             thread::sleep(LOOK);
         }
-        #[cfg(unix)]
-        {
-            use rustix::process::Pid;
-            use rustix::process::Signal;
-            let here = host();
-            // One that was stopped does not hear that its connection has closed.
-            for member in self.members.iter().filter(|member| member.host == here) {
-                if is_worker(member.process)
-                    && let Some(process) = Pid::from_raw(member.process as i32)
-                {
-                    _ = rustix::process::kill_process(process, Signal::KILL);
-                }
-            }
-            // The launcher ends those on other hosts. What it has started here may be there without it.
-            if let Some(group) = Pid::from_raw(self.launcher.id() as i32)
-                && rustix::process::kill_process_group(group, Signal::TERM).is_ok()
-            {
-                let deadline = Instant::now() + END;
-                while rustix::process::test_kill_process_group(group).is_ok() && Instant::now() < deadline {
-                    _ = self.launcher.try_wait();
-                    thread::sleep(LOOK);
-                }
-                _ = rustix::process::kill_process_group(group, Signal::KILL);
-            }
-        }
+        // One that was stopped does not hear that its connection has closed.
+        let here = host();
+        self.members.iter().filter(|member| member.host == here).for_each(|member| kill_worker(member.process));
+        // The launcher ends those on other hosts.
+        end_group(&mut self.launcher, END);
         _ = self.launcher.kill();
         _ = self.launcher.wait();
         self.members.clear();
@@ -84,26 +67,6 @@ impl Drop for ProcessGroup {
         let politely = !self.members.is_empty();
         self.end(politely);
     }
-}
-
-/// Whether the process is a worker still, and its number not another program's by now.
-#[cfg(unix)]
-fn is_worker(process: u32) -> bool {
-    match std::fs::read(format!("/proc/{process}/cmdline")) {
-        Ok(line) => line.split(|byte| *byte == 0).any(|argument| argument == b"worker"),
-        // Where there is no such folder.
-        Err(_) => !std::path::Path::new("/proc/self").exists(),
-    }
-}
-
-#[cfg(unix)]
-fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
-    std::os::unix::process::ExitStatusExt::signal(&status)
-}
-
-#[cfg(not(unix))]
-fn signal_of(_: std::process::ExitStatus) -> Option<i32> {
-    None
 }
 
 /// The signal of which the launcher tells: `exited on signal 9 (Killed)` (Open MPI), `Killed (signal 9)` (MPICH).

@@ -5,6 +5,7 @@
 //! session, and a worker that dies is a connection that breaks off.
 
 mod end;
+mod processes;
 mod start;
 
 use std::collections::HashMap;

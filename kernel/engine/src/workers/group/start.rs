@@ -32,6 +32,8 @@ use super::LOOK;
 use super::Life;
 use super::Member;
 use super::ProcessGroup;
+use super::processes::allow_open_files;
+use super::processes::in_own_group;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
@@ -67,7 +69,11 @@ impl ProcessGroup {
     /// # Errors
     /// There is no launcher or no MPI; the launcher ends, or not all workers come; a stop. None is left behind.
     pub(in crate::workers) fn start(options: &WorkersOptions, ranks: usize, cx: &Context) -> Result<Self> {
-        allow_connections(ranks);
+        if cfg!(not(unix)) {
+            return Err(WorkersError::NotHere.into());
+        }
+        // A connection for each worker; what else a session has open is less than this.
+        allow_open_files(ranks as u64 + 512);
         let launcher = Launcher::find(options.launcher.as_deref()).map_err(WorkersError::from)?;
         // A batch system decides by itself where ranks run.
         let is_here = options.hosts.is_none() && std::env::var_os("SLURM_JOB_ID").is_none();
@@ -96,9 +102,7 @@ impl ProcessGroup {
         });
         let mut command = command.map_err(WorkersError::from)?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        #[cfg(unix)]
-        // Ctrl-C at a terminal is the session's: it has the workers stop cleanly.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        in_own_group(&mut command);
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child =
             command.spawn().map_err(|source| WorkersError::Start { program: command.get_program().into(), source })?;
@@ -242,22 +246,6 @@ impl Read for Heard {
         let read = (&*self.stream).read(buffer)?;
         self.life().at = Instant::now();
         Ok(read)
-    }
-}
-
-/// Raises the limit of open files, as far as that goes, to a connection for each worker.
-fn allow_connections(ranks: usize) {
-    #[cfg(unix)]
-    {
-        use rustix::process::Resource;
-        use rustix::process::Rlimit;
-        let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
-        // What else a session has open is less than this.
-        let wanted = ranks as u64 + 512;
-        if current.is_some_and(|current| current < wanted) {
-            let current = maximum.map_or(wanted, |most| most.min(wanted));
-            _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum });
-        }
     }
 }
 
