@@ -20,6 +20,9 @@ use tunebook_rust_cells::RustCells;
 
 use crate::background::Background;
 use crate::control;
+use crate::end::orphaned;
+use crate::end::terminated;
+use crate::end::terminated_again;
 use crate::error::Error;
 use crate::error::Result;
 use crate::execute::Executor;
@@ -161,36 +164,6 @@ async fn done(messages: Receiver<Message>) {
     let _ = is_done.await;
 }
 
-/// Returns at a signal that asks the process to end: `kill` and `docker stop`, a closed terminal or SSH session, and
-/// Slurm's before the time limit.
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::SignalKind;
-    use tokio::signal::unix::signal;
-    let listen = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = listen(SignalKind::terminate()) => {}
-        () = listen(SignalKind::hangup()) => {}
-        () = listen(SignalKind::user_defined1()) => {}
-    }
-}
-
-/// The same for a second request: signals that come within a second of the first are one with it.
-async fn terminated_again() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    terminated().await;
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
-}
-
 /// The writer of a socket's replies.
 fn replies<S: zeromq::SocketSend + Send + 'static>(mut socket: Sender<S>) -> Replies {
     let (sender, mut messages) = mpsc::unbounded_channel();
@@ -208,25 +181,6 @@ async fn interrupt_on_signal(kernel: Arc<Kernel>) {
     while tokio::signal::ctrl_c().await.is_ok() {
         kernel.interrupt();
     }
-}
-
-/// Returns when the server that started this kernel is gone, since then nobody can shut it down. Jupyter's servers set
-/// `JPY_PARENT_PID`; a kernel started without it has no parent.
-#[cfg(unix)]
-async fn orphaned() {
-    use std::os::unix::process::parent_id;
-    let parent = parent_id();
-    if std::env::var_os("JPY_PARENT_PID").is_none() {
-        return std::future::pending().await;
-    }
-    while parent_id() == parent {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-#[cfg(not(unix))]
-async fn orphaned() {
-    std::future::pending().await
 }
 
 /// Pause after an error, so that a socket that fails again and again does not occupy a core.

@@ -8,20 +8,20 @@ mod background;
 pub mod client;
 mod control;
 mod display;
+mod end;
 mod error;
 mod execute;
-#[cfg(unix)]
 mod frame_limit;
 #[cfg(test)]
 mod frontend_tests;
 mod history;
 mod info;
+mod inside;
 mod iopub;
 mod kernel;
 mod log;
 mod outcome;
 mod page;
-#[cfg(unix)]
 mod port;
 mod progress;
 mod request;

@@ -1,10 +1,11 @@
 //! A port of the kernel, in front of one of its sockets.
 //!
 //! Every user of the machine can connect to a port of TCP, and a client of the kernel's own user can be at fault. So the
-//! sockets themselves listen in a folder that only their owner may enter, and each connection to the port is passed on to
-//! them as long as it keeps to the [`FrameLimit`].
+//! sockets themselves listen [inside](crate::inside), and each connection to the port is passed on to them as long as it
+//! keeps to the [`FrameLimit`].
 
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+#[cfg(unix)]
 use tokio::net::UnixListener;
-use tokio::net::UnixStream;
 
 use crate::frame_limit::FrameLimit;
+use crate::inside;
 use crate::log::log;
 
 /// Bytes that are passed on at once.
@@ -31,6 +33,7 @@ pub(crate) enum Port<'a> {
 
 enum Listener {
     Tcp(TcpListener),
+    #[cfg(unix)]
     Ipc(UnixListener),
 }
 
@@ -41,7 +44,13 @@ impl Listener {
     async fn bind(port: Port<'_>) -> io::Result<Self> {
         Ok(match port {
             Port::Tcp(host, port) => Self::Tcp(TcpListener::bind((host, port)).await?),
+            #[cfg(unix)]
             Port::Ipc(place) => Self::Ipc(UnixListener::bind(place)?),
+            #[cfg(not(unix))]
+            Port::Ipc(place) => {
+                let problem = format!("{} is no place for one here: only the transport tcp is", place.display());
+                return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+            }
         })
     }
 
@@ -53,6 +62,7 @@ impl Listener {
                 let (from_peer, to_peer) = peer.into_split();
                 (Box::new(from_peer), Box::new(to_peer))
             }
+            #[cfg(unix)]
             Self::Ipc(listener) => {
                 let (from_peer, to_peer) = listener.accept().await?.0.into_split();
                 (Box::new(from_peer), Box::new(to_peer))
@@ -61,13 +71,13 @@ impl Listener {
     }
 }
 
-/// Opens a port in front of a socket that will listen at `place`.
+/// Opens a port in front of a socket, which is to listen behind it, under `name` in `folder`.
 ///
 /// # Errors
-/// The port is taken, or nothing can be made at `place`.
-pub(crate) async fn open(port: Port<'_>, place: PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
+/// The port is taken, or nothing can be made in `folder`.
+pub(crate) async fn open(port: Port<'_>, folder: &Path, name: &str) -> io::Result<inside::Listener> {
     let outside = Listener::bind(port).await?;
-    let inside = std::os::unix::net::UnixListener::bind(&place)?;
+    let (inside, place) = inside::listen(folder, name)?;
     tokio::spawn(async move {
         loop {
             match outside.accept().await {
@@ -81,8 +91,8 @@ pub(crate) async fn open(port: Port<'_>, place: PathBuf) -> io::Result<std::os::
 }
 
 /// Passes bytes on in both directions until one side ends or announces a message that is too long.
-async fn pass_on((mut from_peer, mut to_peer): Peer, place: PathBuf) -> io::Result<()> {
-    let (mut from_socket, mut to_socket) = UnixStream::connect(place).await?.into_split();
+async fn pass_on((mut from_peer, mut to_peer): Peer, place: inside::Place) -> io::Result<()> {
+    let (mut from_socket, mut to_socket) = inside::connect(&place).await?;
     let requests = async {
         let (mut limit, mut chunk) = (FrameLimit::new(), vec![0; CHUNK]);
         loop {

@@ -38,7 +38,6 @@ use zeromq::XPubSocket;
 
 use crate::error::Error;
 use crate::error::Result;
-#[cfg(unix)]
 use crate::port::Port;
 
 /// The version of the messaging protocol that is spoken.
@@ -85,21 +84,13 @@ impl Address {
     /// A socket at one of the ports. What comes there is looked through first, and the socket itself is in `folder`.
     async fn listen<S: Socket>(&self, channel: &'static str, port: u16, folder: &Path) -> Result<S> {
         let mut socket = S::new();
-        #[cfg(unix)]
-        let bound = {
-            let outside = match self.0.transport {
-                Transport::TCP => Port::Tcp(&self.0.ip, port),
-                Transport::IPC => Port::Ipc(self.place(port)),
-            };
-            match crate::port::open(outside, folder.join(port.to_string())).await {
-                Ok(listener) => socket.bind_listener(listener).await,
-                Err(error) => Err(error.into()),
-            }
+        let outside = match self.0.transport {
+            Transport::TCP => Port::Tcp(&self.0.ip, port),
+            Transport::IPC => Port::Ipc(self.place(port)),
         };
-        #[cfg(not(unix))]
-        let bound = match self.0.transport {
-            Transport::TCP => socket.bind(&format!("tcp://{}:{port}", self.0.ip)).await,
-            Transport::IPC => socket.bind(&format!("ipc://{}", self.place(port).display())).await,
+        let bound = match crate::port::open(outside, folder, &port.to_string()).await {
+            Ok(listener) => socket.bind_listener(listener).await,
+            Err(error) => Err(error.into()),
         };
         bound.map_err(|error| Error::Bind { channel, problem: error.to_string() })?;
         Ok(socket)
