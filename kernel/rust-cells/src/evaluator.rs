@@ -95,7 +95,7 @@ impl Evaluator {
         let own = tunebook_files::own_folder(dirs::cache_dir()).map_err(|error| problem(&error))?;
         let client = client_folder::write(&own).map_err(|error| problem(&error))?;
         let mut command = Command::new(std::env::current_exe().map_err(|error| problem(&error))?);
-        command.env(tunebook_client::SOCKET, server.socket()).env(tunebook_client::TOKEN, server.token());
+        command.env(tunebook_client::SOCKET, server.place()).env(tunebook_client::TOKEN, server.token());
         // A session that a cell starts has a folder of its own.
         command.env_remove(workplace::VARIABLE);
         let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| problem(&error))?;

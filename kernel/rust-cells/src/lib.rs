@@ -1,9 +1,9 @@
 //! Rust cells beside the commands: hosts evcxr, and gives its cells the live session over a socket.
 //!
 //! A cell is compiled and run in a process of its own. What it asks of `session()` (the crate `tunebook-client`, in
-//! `client/`) arrives here over a Unix socket, in a folder of its owner's and with a token. The [`Host`] carries it out
-//! by the very commands, so messages and errors are the same without being written twice, and appear where the cell
-//! runs. This crate is no face: it prints nothing, and a face draws its messages as those of a command.
+//! `client/`) arrives here over a socket that others cannot use. The [`Host`] carries it out by the very commands, so
+//! messages and errors are the same without being written twice, and appear where the cell runs. This crate is no face:
+//! it prints nothing, and a face draws its messages as those of a command.
 //!
 //! `session` is a function, since functions survive a panic and a restart, and variables do not. The client crate is
 //! embedded in the program and written to the cache folder under the hash of its text. It is a member of the workspace,
@@ -28,6 +28,8 @@ mod evaluator;
 mod rust_cells;
 #[cfg(feature = "evcxr")]
 mod server;
+#[cfg(feature = "evcxr")]
+mod socket;
 #[cfg(feature = "evcxr")]
 mod toolchain;
 #[cfg(any(test, not(feature = "evcxr")))]

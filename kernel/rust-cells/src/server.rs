@@ -1,14 +1,8 @@
 //! The socket behind `session()`: a thread a connection, which carries out one call after another.
 
-use std::fs;
-use std::fs::Permissions;
 use std::io;
 use std::io::BufReader;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -20,14 +14,14 @@ use tunebook_commands::Host;
 
 use crate::calls;
 use crate::cell::Cell;
+use crate::socket::Socket;
+use crate::socket::Stream;
 
 /// The socket.
 pub(crate) struct Server {
-    socket: PathBuf,
+    socket: Socket,
     token: String,
 }
-
-const NAME: &str = "s";
 
 impl Server {
     /// Serves in `folder`, which only its owner may enter, until the process ends; what calls show goes to `cell`.
@@ -35,10 +29,8 @@ impl Server {
     /// # Errors
     /// There is no place for a socket, or no thread.
     pub(crate) fn start(folder: &Path, host: &Arc<Host>, cell: &Arc<Cell>) -> io::Result<Self> {
-        let socket = folder.join(NAME);
         let token = uuid::Uuid::new_v4().to_string();
-        let listener = UnixListener::bind(&socket)?;
-        fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
+        let (socket, listener) = Socket::open(folder)?;
         let (host, cell, expected) = (Arc::clone(host), Arc::clone(cell), token.clone());
         thread::Builder::new().name("session".to_string()).spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -50,8 +42,9 @@ impl Server {
         Ok(Self { socket, token })
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    /// The place that cells connect to.
+    pub(crate) fn place(&self) -> &str {
+        self.socket.place()
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -59,15 +52,8 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Another one may be started in the folder.
-        let _ = fs::remove_file(&self.socket);
-    }
-}
-
 /// Carries out calls until the other end is gone.
-fn serve(stream: &UnixStream, token: &str, host: &Host, cell: &Cell) -> Option<()> {
+fn serve(stream: &Stream, token: &str, host: &Host, cell: &Cell) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let send = |part: &Part| {
         let mut bytes = Vec::new();

@@ -12,7 +12,8 @@ pub(crate) fn check() -> Result<(), RustError> {
     let beside = |tool: &str| std::env::current_exe().is_ok_and(|program| program.with_file_name(tool).is_file());
     let is_missing = |tool: &&str| which::which(tool).is_err() && !beside(tool);
     let mut missing: Vec<_> = ["cargo", "rustc"].into_iter().filter(is_missing).collect();
-    if ["cc", "clang", "gcc"].iter().all(|linker| which::which(linker).is_err()) {
+    // On Windows the compiler finds its linker by itself, and says if it does not.
+    if cfg!(unix) && ["cc", "clang", "gcc"].iter().all(|linker| which::which(linker).is_err()) {
         missing.push("cc");
     }
     match missing.as_slice() {

@@ -7,7 +7,6 @@
 use std::fs;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
@@ -67,7 +66,7 @@ impl Workplace {
         }
         tunebook_files::sweep_of(&temporary(), NAME);
         let place = CHOSEN.get().cloned().unwrap_or_else(path);
-        DirBuilder::new().mode(0o700).create(&place)?;
+        closed_to_others().create(&place)?;
         Ok(folder.insert(place).clone())
     }
 
@@ -90,6 +89,19 @@ impl Workplace {
             thread::sleep(PAUSE);
         }
     }
+}
+
+#[cfg(unix)]
+fn closed_to_others() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// The system's folder for temporary files is the user's own.
+#[cfg(not(unix))]
+fn closed_to_others() -> DirBuilder {
+    DirBuilder::new()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -2,7 +2,10 @@
 
 use std::env;
 use std::io::BufReader;
-use std::os::unix::net::UnixStream;
+#[cfg(not(unix))]
+use std::net::TcpStream as Stream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream as Stream;
 
 use crate::error::Error;
 use crate::error::Kind;
@@ -12,20 +15,20 @@ use crate::request::Request;
 use crate::wire;
 use crate::wire::Wire;
 
-/// The environment variable with the path of the session's socket.
+/// The environment variable with the place of the session's socket: a path, on Windows the address of a port.
 pub const SOCKET: &str = "TUNEBOOK_SOCKET";
 /// The one with what lets in.
 pub const TOKEN: &str = "TUNEBOOK_TOKEN";
 
 /// One connection; calls go one after another.
-pub struct Connection(BufReader<UnixStream>);
+pub struct Connection(BufReader<Stream>);
 
 impl Connection {
     /// # Errors
     /// There is no session, or it is gone.
     pub fn open() -> Result<Self> {
         let variable = |name| env::var(name).map_err(|_| Error::lost(format!("{name} is not set")));
-        let stream = UnixStream::connect(variable(SOCKET)?).map_err(Error::lost)?;
+        let stream = Stream::connect(variable(SOCKET)?).map_err(Error::lost)?;
         let mut connection = Self(BufReader::new(stream));
         connection.call::<()>(&Request::Hello { token: variable(TOKEN)? }, &mut |_| {})?;
         Ok(connection)
