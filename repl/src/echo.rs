@@ -4,7 +4,7 @@ use rustix::process::getpgrp;
 use rustix::stdio::stdin;
 use rustix::termios::LocalModes;
 use rustix::termios::OptionalActions;
-use rustix::termios::Termios;
+pub(crate) use rustix::termios::Termios as Terminal;
 use rustix::termios::tcgetattr;
 use rustix::termios::tcgetpgrp;
 use rustix::termios::tcsetattr;
@@ -13,7 +13,7 @@ use rustix::termios::tcsetattr;
 /// been pushed a line up is not taken away any more.
 pub(crate) struct ControlKeysUnwritten {
     /// How the terminal was, if there is one.
-    before: Option<Termios>,
+    before: Option<Terminal>,
 }
 
 impl ControlKeysUnwritten {
@@ -37,18 +37,18 @@ impl Drop for ControlKeysUnwritten {
 }
 
 /// How the terminal is before the program changes anything; none without one.
-pub(crate) fn terminal() -> Option<Termios> {
+pub(crate) fn terminal() -> Option<Terminal> {
     tcgetattr(stdin()).ok()
 }
 
 /// Gives the terminal back as it was.
-pub(crate) fn restore(terminal: &Option<Termios>) {
+pub(crate) fn restore(terminal: &Option<Terminal>) {
     terminal.iter().for_each(set);
 }
 
 /// A terminal that refuses looks less tidy and is no worse. One that belongs to another program now, as where a shell runs
 /// this one in the background, is left alone: whoever touches it is stopped.
-fn set(modes: &Termios) {
+fn set(modes: &Terminal) {
     if tcgetpgrp(stdin()).is_ok_and(|owner| owner == getpgrp()) {
         let _ = tcsetattr(stdin(), OptionalActions::Now, modes);
     }

@@ -10,8 +10,9 @@ mod attach;
 mod background;
 mod cli;
 mod completions;
-#[cfg(unix)]
+#[cfg_attr(windows, path = "no_echo.rs")]
 mod echo;
+mod ending;
 mod helper;
 mod interactive;
 mod kernel;
@@ -19,7 +20,7 @@ mod man;
 mod progress;
 mod screen;
 mod script;
-#[cfg(unix)]
+#[cfg_attr(windows, path = "console_events.rs")]
 mod signals;
 
 use std::io;
@@ -41,6 +42,7 @@ use tunebook_rust_cells::RustCells;
 
 use cli::Cli;
 use cli::Command;
+use ending::Ending;
 use screen::End;
 use screen::Screen;
 
@@ -60,7 +62,6 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> io::Result<ExitCode> {
     let lang = Lang::from_environment();
-    #[cfg(unix)]
     signals::survive_size_limits()?;
     let command = match cli.command {
         Some(Command::Version) => {
@@ -84,8 +85,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let rust = Arc::new(RustCells::new(Arc::clone(&host)));
     let cancel = host.cancel().clone();
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
-    #[cfg(unix)]
-    let ending = signals::Ending::on_signals(Arc::clone(&host), Arc::clone(&rust))?;
+    let ending = Ending::on_signals(Arc::clone(&host), Arc::clone(&rust))?;
     let screen = Screen::new(host.language().clone());
     let is_typed = command.is_none() && io::stdin().is_terminal();
     let ended = match command {
@@ -107,14 +107,11 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             | Command::Worker,
         ) => Ok(End::Done),
     };
-    #[cfg(unix)]
-    {
-        ending.join();
-        // Ctrl-C ends a script, and with it the session.
-        // So does an output that nobody reads any more.
-        if ended.is_err() || !is_typed && host.cancel().is_cancelled() {
-            ending.keep();
-        }
+    ending.join();
+    // Ctrl-C ends a script, and with it the session.
+    // So does an output that nobody reads any more.
+    if ended.is_err() || !is_typed && host.cancel().is_cancelled() {
+        ending.keep();
     }
     rust.close();
     let ended = ended?;

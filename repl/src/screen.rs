@@ -25,7 +25,6 @@ use tunebook_view::PATIENCE;
 use tunebook_view::View;
 
 use crate::background::Background;
-#[cfg(unix)]
 use crate::echo::ControlKeysUnwritten;
 use crate::progress::Bars;
 
@@ -94,7 +93,6 @@ impl Screen {
     /// # Errors
     /// Standard output is closed, and the request was no training.
     pub(crate) fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
-        #[cfg(unix)]
         let _unwritten = self.live.then(ControlKeysUnwritten::new);
         let mut drawing =
             Drawing { screen: self, bars: Bars::new(self.live, self.language.clone()), in_text: false, end: End::Done };

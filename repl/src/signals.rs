@@ -1,113 +1,25 @@
-//! Signals that ask the program to end. Before it does, what was trained is saved.
+//! Signals that ask the program to end: those of `kill` and `docker stop`, of a terminal or SSH session that is closed, and
+//! of Slurm before a job's time is up.
 
 use std::io;
-use std::io::IsTerminal;
-use std::io::Write;
-use std::process;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
-use rustix::termios::Termios;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGUSR1;
 use signal_hook::consts::SIGXFSZ;
 use signal_hook::iterator::Signals;
-use tunebook_commands::Event;
-use tunebook_commands::Host;
-use tunebook_commands::Localize;
-use tunebook_commands::Message;
-use tunebook_commands::Output;
-use tunebook_rust_cells::RustCells;
 
-use crate::echo;
-
-/// Signals that come so soon after the first are one request with it.
-const TOGETHER: Duration = Duration::from_secs(1);
-
-/// Ends the program when it is asked to.
-pub(crate) struct Ending {
-    host: Arc<Host>,
-    rust: Arc<RustCells>,
-    /// As it was at the start, where there is one.
-    terminal: Option<Termios>,
-    has_begun: AtomicBool,
-}
-
-impl Ending {
-    /// Listens for the signals of `kill` and `docker stop`, of a terminal or SSH session that is closed, and of Slurm before a
-    /// job's time is up. At the first one what runs is stopped at its next safe point, and a checkpoint is written; a second
-    /// one ends the program at once.
-    ///
-    /// # Errors
-    /// The system gives no handler or no thread.
-    pub(crate) fn on_signals(host: Arc<Host>, rust: Arc<RustCells>) -> io::Result<Arc<Self>> {
-        let terminal = io::stdin().is_terminal().then(echo::terminal).flatten();
-        let ending = Arc::new(Self { host, rust, terminal, has_begun: AtomicBool::new(false) });
-        let asked: Vec<_> = [SIGHUP, SIGTERM, SIGUSR1].into_iter().filter(|signal| !is_ignored(*signal)).collect();
-        let mut signals = Signals::new(asked)?;
-        let listening = Arc::clone(&ending);
-        thread::Builder::new().name("signals".to_string()).spawn(move || {
-            let mut first: Option<Instant> = None;
-            for signal in signals.forever() {
-                match first {
-                    // A closed terminal sends one by itself and one by its shell, a service manager two kinds.
-                    Some(first) if first.elapsed() < TOGETHER => {}
-                    Some(_) => listening.exit(signal),
-                    None => {
-                        first = Some(Instant::now());
-                        if !listening.has_begun.swap(true, Ordering::SeqCst) {
-                            let ending = Arc::clone(&listening);
-                            thread::spawn(move || ending.keep_and_exit(signal));
-                        }
-                    }
-                }
-            }
-        })?;
-        Ok(ending)
-    }
-
-    /// Waits for the end, if it has begun. A terminal that is gone is a reason, too: the end of its input may be seen before
-    /// its signal.
-    pub(crate) fn join(&self) {
-        let is_gone = self.terminal.is_some() && echo::terminal().is_none();
-        if is_gone && !self.has_begun.swap(true, Ordering::SeqCst) {
-            self.keep_and_exit(SIGHUP);
-        }
-        while self.has_begun.load(Ordering::SeqCst) {
-            thread::park();
-        }
-    }
-
-    fn keep_and_exit(&self, signal: i32) -> ! {
-        self.keep();
-        self.rust.close();
-        self.exit(signal)
-    }
-
-    /// Has what was trained written to the disk, and says where.
-    pub(crate) fn keep(&self) {
-        for message in self.host.end() {
-            let text = match message {
-                Message::Event(Event::Note(note)) => note.localize(self.host.language().get()),
-                Message::Output(Output::Stderr(text)) => text,
-                Message::Done(_) => break,
-                _ => continue,
-            };
-            // Nobody may be there to read it.
-            let _ = writeln!(io::stderr(), "\n{text}");
-        }
-    }
-
-    /// As a shell reports a program that a signal ended.
-    fn exit(&self, signal: i32) -> ! {
-        echo::restore(&self.terminal);
-        process::exit(128 + signal)
-    }
+/// Calls `asked` at each, on a thread of its own, with the status of the program that it ends, as a shell reports it.
+///
+/// # Errors
+/// The system gives no handler or no thread.
+pub(crate) fn listen(mut asked: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
+    let signals: Vec<_> = [SIGHUP, SIGTERM, SIGUSR1].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+    let mut signals = Signals::new(signals)?;
+    let listening = move || signals.forever().for_each(|signal| asked(128 + signal));
+    thread::Builder::new().name("signals".to_string()).spawn(listening).map(drop)
 }
 
 /// Has a write beyond `ulimit -f` or a file system's limit fail as on a full disk, instead of ending the program.
