@@ -63,7 +63,7 @@ pub(crate) fn export(
     finite::check(adapter)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(write_error)?;
-    let merge = Merge::new(adapter, &model.net);
+    let merge = Merge::new(Some(adapter), &model.net);
     check_space(parent, merge.bytes())?;
 
     let new = NewFolder::beside(folder).map_err(write_error)?;
@@ -93,7 +93,7 @@ pub(crate) fn export_into(
 ) -> Result<Vec<String>> {
     let write_error = |source| Error::Write { path: output.to_path_buf(), source };
     finite::check(adapter)?;
-    let merge = Merge::new(adapter, &model.net);
+    let merge = Merge::new(Some(adapter), &model.net);
     check_space(output, merge.bytes())?;
     let new = NewFolder::within(output).map_err(write_error)?;
     let files = write(new.path(), model, &merge, export_size, cx)?;
@@ -115,7 +115,7 @@ fn write(folder: &Path, model: &Model, merge: &Merge, export_size: f64, cx: &Con
             files.push(name.to_string());
         }
     }
-    let total = merge.tensors();
+    let total = merge.tensor_count();
     let go_on = |done| {
         cx.emit(Event::Progress { task: Task::Writing, done, total });
         !cx.is_cancelled()
