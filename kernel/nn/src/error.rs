@@ -6,6 +6,7 @@ use tunebook_quote::REMEDY;
 use tunebook_quote::message;
 
 use crate::adapter::AdapterError;
+use crate::gguf::LlamaCppError;
 use crate::models::ConfigError;
 
 /// The result of an operation of this crate.
@@ -71,6 +72,8 @@ pub enum Error {
     NotFinite { place: PathBuf, name: String },
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    #[error(transparent)]
+    LlamaCpp(LlamaCppError),
     #[error("{0}")]
     Input(String),
     #[error(

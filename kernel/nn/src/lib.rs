@@ -11,6 +11,7 @@ pub mod error;
 mod float16;
 mod fold_layers;
 pub mod frozen;
+pub mod gguf;
 pub mod gradients;
 pub mod layers;
 mod mapped_file;

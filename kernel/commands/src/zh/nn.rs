@@ -7,6 +7,7 @@ use tunebook_nn::adapter::NeedsFullWeights;
 use tunebook_nn::adapter::Unblendable;
 use tunebook_nn::error::Damage;
 use tunebook_nn::error::few;
+use tunebook_nn::gguf::LlamaCppError;
 use tunebook_nn::models::ConfigError;
 use tunebook_quote::REMEDY_ZH;
 use tunebook_quote::message;
@@ -76,6 +77,7 @@ impl Chinese for Error {
                 place.display()
             ),
             Self::Adapter(error) => error.zh(),
+            Self::LlamaCpp(error) => error.zh(),
             Self::Input(problem) => format!("输入与模型不符：{problem}"),
             Self::DeviceMemory => {
                 format!(
@@ -125,6 +127,29 @@ impl Chinese for ConfigError {
             Self::Widths { out_hidden_size, hidden_size } => {
                 format!("视觉部分的 out_hidden_size {out_hidden_size} 与文本部分的 hidden_size {hidden_size} 不同")
             }
+        }
+    }
+}
+
+impl Chinese for LlamaCppError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Vision { key, needed, found } => {
+                format!("llama.cpp 只能运行 {key}={needed} 的这类视觉编码器，而 config.json 中是 {found}")
+            }
+            Self::AttentionBias => {
+                "llama.cpp 只能运行没有偏置的这类语言模型，而 config.json 中 attention_bias=true".to_string()
+            }
+            Self::NoLora => {
+                format!("这个适配器不是 LoRA，而是模型部分张量的副本{REMEDY_ZH}请导出整个模型，不加 adapter_only")
+            }
+            Self::Copy { name } => format!(
+                "适配器含有 `{name}` 训练后的副本，GGUF 的 LoRA 放不下它{REMEDY_ZH}请导出合并后的模型，不加 adapter_only"
+            ),
+            Self::Dora => format!("llama.cpp 不支持 DoRA{REMEDY_ZH}请导出合并后的模型，不加 adapter_only"),
+            Self::Pictures { count, first } => format!(
+                "适配器有 {count} 层属于视觉编码器或投影器（如 `{first}`），llama.cpp 不能对它们应用 LoRA{REMEDY_ZH}请导出合并后的模型，不加 adapter_only"
+            ),
         }
     }
 }

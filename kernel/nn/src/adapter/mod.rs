@@ -244,6 +244,11 @@ impl Adapter {
         self.tensors.get(name)
     }
 
+    /// The names of the model's tensors that copies stand in for.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     pub(crate) fn put_tensor(&mut self, name: String, var: Var) {
         self.tensors.insert(name, var);
     }

@@ -11,6 +11,8 @@ pub struct TextConfig {
     pub num_key_value_heads: usize,
     pub head_dim: usize,
     pub rms_norm_eps: f64,
+    /// How many tokens it was made for, which other programs are told.
+    pub max_position_embeddings: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// How many of the `head_dim / 2` frequencies follow the temporal, height and width position.
@@ -36,6 +38,7 @@ impl TextConfig {
         num_key_value_heads: 8,
         head_dim: 128,
         rms_norm_eps: 1e-5,
+        max_position_embeddings: 32_768,
         rope_theta: 1e6,
         mrope_section: [16, 24, 24],
         mrope_interleaved: false,
@@ -54,6 +57,7 @@ impl TextConfig {
         num_key_value_heads: 32,
         head_dim: 128,
         rms_norm_eps: 1e-6,
+        max_position_embeddings: 128_000,
         rope_theta: 5e5,
         mrope_section: [24, 20, 20],
         mrope_interleaved: true,

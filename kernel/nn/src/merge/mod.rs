@@ -1,7 +1,7 @@
 //! A model's weights with an adapter merged into them.
 //!
 //! [`Merge`] has every tensor of the merged model, one at a time; what writes them is above it: [`Merge::write`] as
-//! transformers reads them.
+//! transformers reads them, and [`GgufFile`](crate::gguf::GgufFile) as llama.cpp does.
 
 mod safetensors;
 
@@ -23,9 +23,9 @@ use crate::models::VisionLanguageModel;
 ///
 /// computed in f32 and rounded once, as PEFT's `merge_and_unload` does; of a tensor that was trained, the copy is taken.
 pub struct Merge<'a> {
-    checkpoint: &'a Checkpoint,
+    pub(crate) checkpoint: &'a Checkpoint,
     adapter: Option<&'a Adapter>,
-    net: &'a VisionLanguageModel,
+    pub(crate) net: &'a VisionLanguageModel,
 }
 
 impl<'a> Merge<'a> {
@@ -45,7 +45,7 @@ impl<'a> Merge<'a> {
 
     /// The tensors before the adapter changes them: those of the checkpoint, with the head if and only if it is a matrix
     /// of its own. Names and dtypes are the checkpoint's.
-    fn tensors(&self) -> Vec<StoredTensor<'a>> {
+    pub(crate) fn tensors(&self) -> Vec<StoredTensor<'a>> {
         let TensorNames { embedding, head, .. } = *self.net.shape.names;
         let mut tensors = self.checkpoint.stored();
         if self.is_tied() {
@@ -59,9 +59,22 @@ impl<'a> Merge<'a> {
         tensors
     }
 
+    /// The elements of one of [`Merge::tensors`].
+    ///
+    /// # Errors
+    /// It is stored in a dtype other than float32, float16 and bfloat16.
+    pub(crate) fn values(&self, tensor: &StoredTensor) -> Result<Vec<f32>> {
+        match self.changed(tensor)? {
+            Some(values) => Ok(values),
+            None if self.checkpoint.contains(tensor.canonical) => self.checkpoint.values(tensor.canonical),
+            // A head that is the embedding no longer.
+            None => self.checkpoint.values(self.net.shape.names.embedding),
+        }
+    }
+
     /// The new elements of a tensor that the adapter changes: the copy that was trained, or V of the layer's low-rank
     /// update (see [`crate::adapter::Lora`]).
-    fn changed(&self, tensor: &StoredTensor) -> Result<Option<Vec<f32>>> {
+    pub(crate) fn changed(&self, tensor: &StoredTensor) -> Result<Option<Vec<f32>>> {
         let Some(adapter) = self.adapter else { return Ok(None) };
         if let Some(copy) = adapter.tensor(tensor.canonical) {
             return Ok(Some(copy.flatten_all()?.to_vec1()?));

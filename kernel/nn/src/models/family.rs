@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layers::Loader;
 use crate::layers::TextConfig;
+use crate::layers::vision::VisionConfig;
 
 /// What the coordinates of boxes count, in what a family's models write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,17 @@ pub enum Coordinates {
     ResizedPixels,
     /// Thousandths of the picture's width and height.
     Thousandths,
+}
+
+/// What llama.cpp calls the parts of a family's models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LlamaCpp {
+    /// `general.architecture` of the language model.
+    pub architecture: &'static str,
+    /// `clip.projector_type` of the vision tower with its projector.
+    pub projector: &'static str,
+    /// Whether queries, keys and values of the tower stay one matrix.
+    pub joined_qkv: bool,
 }
 
 /// A family of models.
@@ -40,6 +52,7 @@ pub struct Family {
     pub thinking_template: Option<&'static str>,
     /// In which its models were trained to write boxes.
     pub coordinates: Coordinates,
+    pub(crate) llama_cpp: LlamaCpp,
     /// Reads config.json.
     pub(crate) config: fn(&Value) -> Parsed<Box<dyn ModelConfig>>,
 }
@@ -50,6 +63,8 @@ pub static FAMILIES: &[&Family] = &[&qwen2_5_vl::FAMILY, &qwen2_vl::FAMILY, &qwe
 /// What a family reads out of config.json.
 pub trait ModelConfig: Send + Sync {
     fn text(&self) -> &TextConfig;
+
+    fn vision(&self) -> &VisionConfig;
 
     /// The token that stands for a piece of a picture.
     fn image_token_id(&self) -> u32;

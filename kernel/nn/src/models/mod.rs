@@ -54,6 +54,7 @@ pub use config_error::Parsed;
 pub use family::Coordinates;
 pub use family::FAMILIES;
 pub use family::Family;
+pub(crate) use family::LlamaCpp;
 pub use family::ModelConfig;
 pub use family::read_config;
 pub use names::TensorNames;

@@ -39,6 +39,10 @@ impl ModelConfig for QwenConfig {
         &self.text
     }
 
+    fn vision(&self) -> &VisionConfig {
+        &self.vision
+    }
+
     fn image_token_id(&self) -> u32 {
         self.image_token_id
     }
@@ -139,6 +143,7 @@ struct TextKeys {
     num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     rms_norm_eps: Option<f64>,
+    max_position_embeddings: Option<usize>,
 }
 
 /// The text section, with a family's defaults, but for what only one family has.
@@ -153,6 +158,7 @@ pub(super) fn text(keys: &Keys, defaults: TextConfig) -> Parsed<TextConfig> {
         num_attention_heads: heads,
         num_key_value_heads: read.num_key_value_heads.unwrap_or(defaults.num_key_value_heads),
         rms_norm_eps: read.rms_norm_eps.unwrap_or(defaults.rms_norm_eps),
+        max_position_embeddings: read.max_position_embeddings.unwrap_or(defaults.max_position_embeddings),
         ..defaults
     };
     check_activation("hidden_act", keys, "silu")?;

@@ -23,7 +23,7 @@ use super::feed_forward::FeedForward;
 use super::feed_forward::Projected;
 
 /// Epsilon of the tower's norms, fixed by the architectures.
-const EPS: f32 = 1e-6;
+pub(crate) const EPS: f32 = 1e-6;
 
 /// `x += attention(norm1(x))`, then `x += mlp(norm2(x))`.
 pub(super) struct VisionBlock {

@@ -12,6 +12,7 @@ mod position_embedding;
 mod tower;
 pub mod windows;
 
+pub(crate) use block::EPS;
 pub use config::FeedForwardKind;
 pub use config::MergerNames;
 pub use config::NormKind;

@@ -9,6 +9,7 @@ pub mod config;
 
 use super::Coordinates;
 use super::Family;
+use super::LlamaCpp;
 use super::TensorNames;
 
 pub static FAMILY: Family = Family {
@@ -18,6 +19,7 @@ pub static FAMILY: Family = Family {
     template: "qwen2_vl",
     thinking_template: None,
     coordinates: Coordinates::ResizedPixels,
+    llama_cpp: LlamaCpp { architecture: "qwen2vl", projector: "qwen2.5vl_merger", joined_qkv: false },
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
 

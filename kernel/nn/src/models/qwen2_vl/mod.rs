@@ -7,6 +7,7 @@ pub mod config;
 
 use super::Coordinates;
 use super::Family;
+use super::LlamaCpp;
 use super::qwen2_5_vl;
 
 /// Names are those of Qwen2.5-VL, in files and in memory.
@@ -17,5 +18,6 @@ pub static FAMILY: Family = Family {
     template: "qwen2_vl",
     thinking_template: None,
     coordinates: Coordinates::Thousandths,
+    llama_cpp: LlamaCpp { architecture: "qwen2vl", projector: "qwen2vl_merger", joined_qkv: false },
     config: |root| Ok(Box::new(config::parse(root)?)),
 };

@@ -8,6 +8,7 @@ pub mod config;
 
 use super::Coordinates;
 use super::Family;
+use super::LlamaCpp;
 use super::TensorNames;
 
 /// Names in files are those in memory.
@@ -26,5 +27,6 @@ pub static FAMILY: Family = Family {
     template: "qwen3_vl_nothink",
     thinking_template: Some("qwen3_vl"),
     coordinates: Coordinates::Thousandths,
+    llama_cpp: LlamaCpp { architecture: "qwen3vl", projector: "qwen3vl_merger", joined_qkv: true },
     config: |root| Ok(Box::new(config::parse(root)?)),
 };
