@@ -1,5 +1,7 @@
 //! Chat templates: conversations to token ids, slot by slot as LLaMA-Factory does.
 
+mod ollama;
+
 use std::borrow::Cow;
 use std::ops::Range;
 

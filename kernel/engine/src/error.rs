@@ -160,6 +160,21 @@ pub enum Error {
     #[error("{path} is not empty{REMEDY}choose a folder that is empty or does not exist yet")]
     ExportExists { path: PathBuf },
     #[error(
+        "{path} splits texts in another way than Qwen's tokenizers do, which llama.cpp has no name for: it would make other \
+         tokens of them"
+    )]
+    OtherSplit { path: PathBuf },
+    #[error(
+        "{} was not found, but check asks llama.cpp{REMEDY}install llama.cpp so that llama-server is on PATH, or name it with \
+         llama_server=FILE",
+        .program.as_ref().map_or("llama-server".to_string(), |program| program.display().to_string())
+    )]
+    NoLlamaServer { program: Option<PathBuf> },
+    #[error("cannot start {program}: {source}")]
+    LlamaServerStart { program: PathBuf, source: std::io::Error },
+    #[error("{program} cannot be asked ({problem}); the files are written. It says:\n{said}")]
+    LlamaServer { program: PathBuf, problem: String, said: String },
+    #[error(
         "{path} has {free:.1} GB of free space, but the model needs {needed:.1} GB{REMEDY}choose another disk or free some \
          space"
     )]

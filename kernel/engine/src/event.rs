@@ -83,6 +83,8 @@ pub enum Task {
     Evaluating,
     /// Tensors.
     Writing,
+    /// Questions to llama.cpp.
+    Checking,
     /// Optimizer steps, computed once more.
     Replaying,
     /// Workers that are there, or have loaded the model.

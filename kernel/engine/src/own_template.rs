@@ -35,7 +35,7 @@ fn begins_with_thought(folder: &Path) -> Result<bool> {
 }
 
 /// The folder's chat template in Jinja: a file of its own, or in one of the two JSON files that may hold it.
-fn chat_template(folder: &Path) -> Result<Option<String>> {
+pub(crate) fn chat_template(folder: &Path) -> Result<Option<String>> {
     let path = folder.join("chat_template.jinja");
     if path.exists() {
         return tunebook_files::read_to_string(&path).map(Some).map_err(|source| Error::Read { path, source });

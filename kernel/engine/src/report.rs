@@ -537,11 +537,51 @@ pub struct ExportReport {
     #[serde(serialize_with = "serialize::path")]
     pub folder: PathBuf,
     pub files: Vec<String>,
-    /// The adapter that was merged, and how many layers it changes.
+    pub content: ExportContent,
+    /// The adapter, and how many layers it changes; `base` if there is none.
     pub adapter: String,
     pub layers: usize,
     /// Size of the weights.
     pub bytes: u64,
     #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
+    /// What llama.cpp answered, where it was asked.
+    pub check: Option<CheckReport>,
+}
+
+/// What was exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ExportContent {
+    /// The model with the adapter merged in.
+    Merged,
+    /// The model without an adapter.
+    Base,
+    /// The adapter by itself.
+    Adapter,
+}
+
+/// The greedy answers of llama.cpp beside those of the session.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckReport {
+    /// The program that was asked.
+    #[serde(serialize_with = "serialize::path")]
+    pub program: PathBuf,
+    /// How many samples were asked, of so many.
+    pub done: usize,
+    pub total: usize,
+    /// Where both said the same, to the pictures of the data set as they are.
+    pub equal: usize,
+    /// Where they did only when llama.cpp was given the pictures in the size in which the model sees them.
+    pub equal_resized: usize,
+    /// The others.
+    pub different: Vec<DifferentAnswer>,
+}
+
+/// An answer that differs.
+#[derive(Clone, Debug, Serialize)]
+pub struct DifferentAnswer {
+    /// The sample's number, from 0.
+    pub index: usize,
+    pub here: String,
+    pub llama_cpp: String,
 }

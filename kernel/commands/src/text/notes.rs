@@ -206,6 +206,7 @@ impl Localize for Task {
             Self::Sending => localized("sending bytes", "上传（字节）"),
             Self::Evaluating => localized("evaluating", "评估"),
             Self::Writing => localized("writing tensors", "写入张量"),
+            Self::Checking => localized("asking llama.cpp", "提问 llama.cpp"),
             Self::Replaying => localized("recomputing steps", "重新计算步"),
             Self::StartingWorkers => localized("starting workers", "启动工作进程"),
         };

@@ -2,9 +2,12 @@
 
 use comfy_table::ContentArrangement;
 use comfy_table::presets;
+use tunebook_engine::report::CheckReport;
 use tunebook_engine::report::CompareReport;
 use tunebook_engine::report::ComparedAnswer;
+use tunebook_engine::report::DifferentAnswer;
 use tunebook_engine::report::EvaluateReport;
+use tunebook_engine::report::ExportContent;
 use tunebook_engine::report::ExportReport;
 use tunebook_engine::report::PredictReport;
 use tunebook_engine::report::Prediction;
@@ -184,16 +187,61 @@ pub(super) fn compared(report: &CompareReport, page: Page) -> String {
     drawn + &on_pictures(report, page) + &left_out(report, page)
 }
 
-/// Where the merged model is.
+/// Where the model is, and how llama.cpp has answered.
 pub(super) fn exported(report: &ExportReport, lang: Lang) -> String {
     let (size, folder, adapter) = (size(report.bytes), report.folder.display(), &report.adapter);
     let (layers, time, files) =
         (count(report.layers, LAYER, lang), seconds(report.elapsed, lang), report.files.join(", "));
-    localized!(
+    let written = match report.content {
+        ExportContent::Merged => localized!(
+            lang,
+            "{size} in {folder}, with {adapter} ({layers}) merged, in {time}: {files}",
+            "{folder} 共 {size}，已合并 {adapter}（{layers}），用时 {time}：{files}"
+        ),
+        ExportContent::Base => localized!(
+            lang,
+            "{size} in {folder}, without an adapter, in {time}: {files}",
+            "{folder} 共 {size}，不带适配器，用时 {time}：{files}"
+        ),
+        ExportContent::Adapter => localized!(
+            lang,
+            "{size} in {folder}, only {adapter} ({layers}), in {time}: {files}",
+            "{folder} 共 {size}，只有 {adapter}（{layers}），用时 {time}：{files}"
+        ),
+    };
+    match &report.check {
+        Some(check) => format!("{written}\n{}", checked(check, lang)),
+        None => written,
+    }
+}
+
+fn checked(report: &CheckReport, lang: Lang) -> String {
+    let CheckReport { done, total, equal, equal_resized, different, .. } = report;
+    let mut lines = vec![localized!(
         lang,
-        "{size} in {folder}, with {adapter} ({layers}) merged, in {time}: {files}",
-        "{folder} 共 {size}，已合并 {adapter}（{layers}），用时 {time}：{files}"
-    )
+        "llama.cpp: {equal} of {done} answers equal those of this session",
+        "llama.cpp：{done} 个回答中有 {equal} 个与本会话相同"
+    )];
+    if *equal_resized > 0 {
+        lines.push(localized!(
+            lang,
+            "{equal_resized} more equal them when it gets the images in the size in which the model sees them: it resizes \
+             images in another way",
+            "另有 {equal_resized} 个在直接给它模型所看尺寸的图像时相同：它缩放图像的方式不同"
+        ));
+    }
+    if done < total {
+        lines.push(localized!(lang, "stopped: {done} of {total} asked", "已停止：{total} 个中问了 {done} 个"));
+    }
+    for DifferentAnswer { index, here, llama_cpp } in different {
+        let [here, llama_cpp] = [here, llama_cpp].map(|text| colourless(text.trim_end()));
+        lines.push(localized!(
+            lang,
+            "sample {index}\n  here:      {here}\n  llama.cpp: {llama_cpp}",
+            "样本 {index}\n  本会话：   {here}\n  llama.cpp：{llama_cpp}"
+        ));
+    }
+    lines.join("\n")
 }
 
 /// `12 samples`, or how far a stop let it come.

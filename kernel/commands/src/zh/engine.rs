@@ -176,6 +176,21 @@ impl Chinese for Error {
             Self::ExportExists { path } => {
                 format!("{} 不是空的{REMEDY_ZH}请选一个空的或还不存在的文件夹", path.display())
             }
+            Self::OtherSplit { path } => format!(
+                "{} 切分文本的方式与 Qwen 的分词器不同，llama.cpp 没有对应的名称：它会切出不同的 token",
+                path.display()
+            ),
+            Self::NoLlamaServer { program } => {
+                let program =
+                    program.as_ref().map_or("llama-server".to_string(), |program| program.display().to_string());
+                format!(
+                    "找不到 {program}，而 check 要提问 llama.cpp{REMEDY_ZH}请安装 llama.cpp，使 llama-server 在 PATH 中，或用 llama_server=FILE 指定"
+                )
+            }
+            Self::LlamaServerStart { program, source } => format!("无法启动 {}：{}", program.display(), io(source)),
+            Self::LlamaServer { program, problem, said } => {
+                format!("无法提问 {}（{problem}）；文件已经写好。它的输出：\n{said}", program.display())
+            }
             Self::NoSpace { path, needed, free } => format!(
                 "{} 的剩余空间是 {free:.1} GB，模型需要 {needed:.1} GB{REMEDY_ZH}请换一个磁盘或腾出空间",
                 path.display()

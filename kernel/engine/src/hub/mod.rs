@@ -44,6 +44,7 @@ use checksum::Checksum;
 use hugging_face::HuggingFace;
 use model_scope::ModelScope;
 use request::Client;
+pub(crate) use request::away;
 
 /// The models that `load` is made for, to suggest the closest name and for completion.
 /// Both hubs have them under these names.

@@ -260,7 +260,7 @@ pub(super) type Answer = Response<Body>;
 ///
 /// # Errors
 /// A stop is asked for; the thread then ends by itself.
-pub(super) fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) fn away<T: Send + 'static>(cancel: &Cancel, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     away_telling(cancel, || {}, work)
 }
 

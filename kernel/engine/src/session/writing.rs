@@ -5,16 +5,22 @@ use std::path::Path;
 use super::Session;
 use crate::adapters::Chosen;
 use crate::adapters::Live;
+use crate::conversation::RunContext;
 use crate::error::Error;
 use crate::error::Result;
+use crate::evaluate::Samples;
 use crate::event::Context;
 use crate::export;
+use crate::export::gguf::GgufOptions;
+use crate::export::modelfile::Asked;
+use crate::generate::Choice;
 use crate::hub::HubError;
 use crate::hub::push;
 use crate::hub::push::PushReport;
 use crate::hub::push::Subject;
 use crate::report::ExportReport;
 use crate::report::SaveReport;
+use crate::system_prompt;
 use crate::training::saving::output_dir;
 
 impl Session {
@@ -24,6 +30,40 @@ impl Session {
         let Chosen { name, adapter, .. } = self.adapters.choose(adapter, &model.net)?;
         let adapter = adapter.ok_or(Error::NoAdapter)?;
         export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
+    }
+
+    /// Writes the model for llama.cpp and Ollama, with an adapter merged into it, or the adapter by itself; `adapter` as for
+    /// [`Session::evaluate`], `base` for none. With `options.check`, llama.cpp is asked so many samples afterwards, of those
+    /// that `data` holds out, or if there are none of those that it trains on.
+    ///
+    /// # Errors
+    /// The folder is not empty; llama.cpp cannot run such a model, or is not there to be asked; there is nothing to ask it.
+    pub fn export_gguf(
+        &mut self,
+        folder: &Path,
+        adapter: Option<&str>,
+        options: &GgufOptions,
+        cx: &Context,
+    ) -> Result<ExportReport> {
+        let processor = self.processor_for(&[])?;
+        let system = self.system_prompt()?.text;
+        let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let settings = &self.settings;
+        let chosen = self.adapters.choose(adapter, &model.net)?;
+        let (template, choice) =
+            (system_prompt::template(settings, model), Choice::new(settings, &model.generation, 0));
+        let asked = Asked { template, system, choice };
+        let Some(questions) = options.check else {
+            return export::gguf::export(folder, model, &chosen, options, &asked, cx);
+        };
+        let program = export::llama_server::find(options.llama_server.as_deref())?;
+        let samples = Samples::choose(&[], Some(questions), self.data.as_deref(), (model, &processor, settings), cx)?;
+        let mut report = export::gguf::export(folder, model, &chosen, options, &asked, cx)?;
+        let (files, _base) = export::gguf::parts(&report, model, cx)?;
+        let adapter = chosen.adapter.as_ref();
+        let run = RunContext { model, adapter, processor: &processor, settings, labels: None };
+        report.check = Some(export::check::check(&program, &files, &samples, &chosen, run, &mut self.features, cx)?);
+        Ok(report)
     }
 
     /// After freeze or full tuning, writes the whole model into `output_dir`, beside what the training left there, and

@@ -1,4 +1,11 @@
-//! A model with an adapter merged into it, as a folder that transformers loads.
+//! A model with an adapter merged into it, as a folder that transformers loads. As files for llama.cpp, and an adapter by
+//! itself: [`gguf`].
+
+pub(crate) mod check;
+pub(crate) mod gguf;
+pub(crate) mod llama_server;
+pub(crate) mod modelfile;
+mod tokenizer;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,6 +25,7 @@ use crate::event::Task;
 use crate::finite;
 use crate::model::Model;
 use crate::model::read_json;
+use crate::report::ExportContent;
 use crate::report::ExportReport;
 
 const TIED: &str = "tie_word_embeddings";
@@ -56,27 +64,37 @@ pub(crate) fn export(
     cx: &Context,
 ) -> Result<ExportReport> {
     let start = Instant::now();
-    let write_error = |source| Error::Write { path: folder.to_path_buf(), source };
-    if std::fs::read_dir(folder).map_or_else(|_| folder.exists(), |mut entries| entries.next().is_some()) {
-        return Err(Error::ExportExists { path: folder.to_path_buf() });
-    }
     finite::check(adapter)?;
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(write_error)?;
     let merge = Merge::new(Some(adapter), &model.net);
-    check_space(parent, merge.bytes())?;
-
-    let new = NewFolder::beside(folder).map_err(write_error)?;
-    let files = write(new.path(), model, &merge, export_size, cx)?;
-    new.replace(folder).map_err(write_error)?;
+    let files = in_new_folder(folder, merge.bytes(), |new| write(new, model, &merge, export_size, cx))?;
     Ok(ExportReport {
         folder: folder.to_path_buf(),
         files,
+        content: ExportContent::Merged,
         adapter: name.to_string(),
         layers: adapter.module_count(),
         bytes: merge.bytes(),
         elapsed: start.elapsed(),
+        check: None,
     })
+}
+
+/// Has `write` fill a folder beside `folder`, which takes its place in the end; gives what it gives.
+///
+/// # Errors
+/// `folder` is not empty; the disk has no room for so many bytes; as `write`. Nothing is left behind.
+fn in_new_folder<T>(folder: &Path, bytes: u64, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let write_error = |source| Error::Write { path: folder.to_path_buf(), source };
+    if std::fs::read_dir(folder).map_or_else(|_| folder.exists(), |mut entries| entries.next().is_some()) {
+        return Err(Error::ExportExists { path: folder.to_path_buf() });
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(write_error)?;
+    check_space(parent, bytes)?;
+    let new = NewFolder::beside(folder).map_err(write_error)?;
+    let written = write(new.path())?;
+    new.replace(folder).map_err(write_error)?;
+    Ok(written)
 }
 
 /// The same among the other files of an output folder, as LLaMA-Factory's trainer leaves what freeze and full tuning have
