@@ -26,6 +26,7 @@ mod export;
 mod fixtures;
 mod float16;
 mod generation;
+mod gguf;
 mod gradients;
 mod hub;
 mod hub_user;
