@@ -33,6 +33,7 @@ mod hub_user;
 mod jupyter;
 mod languages;
 mod live;
+mod loggers;
 mod logits;
 mod loopback_hub;
 mod manifests;

@@ -32,6 +32,7 @@ pub mod hub;
 pub mod instead;
 pub mod lang;
 pub mod machine;
+mod markdown;
 mod memory;
 mod methods;
 mod metrics;

@@ -13,6 +13,7 @@ pub(crate) fn expected(setting: &Declaration, lang: Lang) -> String {
         return setting.expected();
     }
     let kind = match setting.kind {
+        Kind::Choices(words) => format!("{} 中的一个或多个，用逗号分隔", words.join("、")),
         _ if !setting.choices().is_empty() => setting.choices().join("、"),
         Kind::Integer => "整数".to_string(),
         Kind::Number => "数".to_string(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::PROBES;
 use super::SKIPPED_SAMPLES;
+use super::TRAINER_CSV;
 use super::TRAINER_LOG;
 use super::TRAINER_STATE;
 use crate::checkpoint::folder::step_of;
@@ -16,12 +17,13 @@ const ASIDE: &str = "earlier";
 /// Where it is gathered meanwhile.
 const GATHERING: &str = ".earlier";
 const ADAPTER: [&str; 2] = ["adapter_config.json", "trained_weights.safetensors"];
-const RESULTS: [&str; 8] = [
+const RESULTS: [&str; 9] = [
     "adapter_model.safetensors",
     "all_results.json",
     "eval_results.json",
     PROBES,
     SKIPPED_SAMPLES,
+    TRAINER_CSV,
     "train_results.json",
     "training_eval_loss.png",
     "training_loss.png",

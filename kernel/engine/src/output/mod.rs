@@ -5,6 +5,7 @@
 //! than the one that a training resumes from: choosing the latest checkpoint and deleting old ones go by step number,
 //! so they must see the checkpoints of one run only.
 
+mod csv_log;
 mod earlier;
 pub mod heat_map;
 mod lock;
@@ -14,6 +15,7 @@ mod png;
 mod probes;
 pub(crate) mod results;
 mod skipped;
+mod tensorboard;
 mod trainer_log;
 mod trainer_state;
 mod undone;
@@ -37,15 +39,21 @@ use crate::finite;
 use crate::probes::ProbeRecord;
 use crate::report::SaveReport;
 use crate::run_state::RunState;
+use crate::settings::Reporter;
 use crate::settings::Settings;
+use csv_log::CsvLog;
 use lock::Lock;
 use plot::Figure;
+use tensorboard::Resumed;
+use tensorboard::TensorBoard;
+use tensorboard::Told;
 
 pub use log::Log;
 pub use png::png;
 
 const PROBES: &str = "probes.jsonl";
 const SKIPPED_SAMPLES: &str = "skipped_samples.jsonl";
+const TRAINER_CSV: &str = "trainer_log.csv";
 const TRAINER_LOG: &str = "trainer_log.jsonl";
 const TRAINER_STATE: &str = "trainer_state.json";
 
@@ -60,13 +68,16 @@ pub struct Trained<'a> {
     pub settings: &'a Settings,
 }
 
-/// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps` and for each evaluation,
-/// checkpoints, and in the end the adapter, the results and the plots.
+/// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps` and for each evaluation, the
+/// same in the files of `report_to`, checkpoints, and in the end the adapter, the results and the plots.
 #[derive(Debug)]
 pub struct OutputFolder {
     folder: PathBuf,
     base_model: String,
     log: Log,
+    csv: CsvLog,
+    /// None where what is written is a copy of a training that goes on elsewhere.
+    tensorboard: Option<TensorBoard>,
     /// Held as long as this lives.
     _lock: Lock,
 }
@@ -83,8 +94,8 @@ impl OutputFolder {
             return Err(Error::OutputExists { path: folder.to_path_buf(), found });
         }
         let output = Self::open(folder, base_model, Log::default())?;
-        output.tell(earlier::set_aside(folder), cx)?;
-        Ok(output)
+        output.tell_set_aside(earlier::set_aside(folder), cx)?;
+        Ok(Self { tensorboard: Some(TensorBoard::default()), ..output })
     }
 
     /// Creates the folder to [`finish`](Self::finish) a training in, or uses an existing one, whose files of the same
@@ -94,7 +105,7 @@ impl OutputFolder {
     /// Another process trains there; it cannot be written to.
     pub fn to_save(folder: &Path, base_model: &str) -> Result<Self> {
         let output = Self::open(folder, base_model, Log::default())?;
-        delete(&folder.join(TRAINER_LOG))?;
+        [TRAINER_LOG, TRAINER_CSV].iter().try_for_each(|name| delete(&folder.join(name)))?;
         Ok(output)
     }
 
@@ -104,10 +115,11 @@ impl OutputFolder {
     /// # Errors
     /// Another process trains there; the folder cannot be written to.
     pub fn resume(folder: &Path, base_model: &str, step: usize, log: Log, cx: &Context) -> Result<Self> {
-        let output = Self::open(folder, base_model, log)?;
-        output.tell(earlier::set_aside_behind(folder, step), cx)?;
-        output.write(TRAINER_LOG, &trainer_log::lines(&output.log.entries))?;
-        Ok(output)
+        let mut output = Self::open(folder, base_model, log)?;
+        output.tell_set_aside(earlier::set_aside_behind(folder, step), cx)?;
+        output.rewrite_log()?;
+        let resumed = Resumed { step, entries: output.log.entries.len() };
+        Ok(Self { tensorboard: Some(TensorBoard::resume(resumed)), ..output })
     }
 
     fn open(folder: &Path, base_model: &str, log: Log) -> Result<Self> {
@@ -117,10 +129,17 @@ impl OutputFolder {
         tempfile::tempfile_in(folder).map_err(write_error)?;
         let lock = Lock::take(folder)?;
         tunebook_files::sweep(folder);
-        Ok(Self { folder: folder.to_path_buf(), base_model: base_model.to_string(), log, _lock: lock })
+        let (folder, base_model) = (folder.to_path_buf(), base_model.to_string());
+        Ok(Self { folder, base_model, log, csv: CsvLog::default(), tensorboard: None, _lock: lock })
     }
 
-    fn tell(&self, set_aside: std::io::Result<Option<PathBuf>>, cx: &Context) -> Result<()> {
+    /// Makes the files of the log those of what the log is now.
+    fn rewrite_log(&mut self) -> Result<()> {
+        self.write(TRAINER_LOG, &trainer_log::lines(&self.log.entries))?;
+        self.csv.rewrite(&self.folder.join(TRAINER_CSV), &self.log.entries)
+    }
+
+    fn tell_set_aside(&self, set_aside: std::io::Result<Option<PathBuf>>, cx: &Context) -> Result<()> {
         let set_aside = set_aside.map_err(|source| Error::Write { path: self.folder.clone(), source })?;
         if let Some(folder) = set_aside {
             cx.emit(Event::Note(Note::SetAside { folder }));
@@ -163,7 +182,10 @@ impl OutputFolder {
         adds: bool,
     ) -> Result<Option<PathBuf>> {
         self.log = self.log.until(step, evaluations);
-        self.write(TRAINER_LOG, &trainer_log::lines(&self.log.entries))?;
+        self.rewrite_log()?;
+        if let Some(tensorboard) = &mut self.tensorboard {
+            tensorboard.take_back(step, &self.log.entries);
+        }
         let aside = undone::set_aside(&self.folder, step, are_results_later, adds);
         aside.map_err(|source| Error::Write { path: self.folder.clone(), source })
     }
@@ -175,19 +197,34 @@ impl OutputFolder {
     /// The disk refuses.
     pub fn bring_back(&mut self, step: usize, log: Log, are_results_back: bool) -> Result<()> {
         self.log = log;
-        self.write(TRAINER_LOG, &trainer_log::lines(&self.log.entries))?;
+        self.rewrite_log()?;
         let back = undone::bring_back(&self.folder, step, are_results_back);
         back.map_err(|source| Error::Write { path: self.folder.clone(), source })
     }
 
-    /// Logs new steps and evaluations.
+    /// Logs new steps and evaluations, to all files that `report_to` asks for.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// A file cannot be written.
     pub fn log(&mut self, state: Trained) -> Result<()> {
         let RunState { records, evaluations, .. } = state.run;
         let new = self.log.catch_up(records, evaluations, state.settings.logging_steps);
-        trainer_log::append(&self.folder.join(TRAINER_LOG), new)
+        trainer_log::append(&self.folder.join(TRAINER_LOG), new)?;
+        if state.settings.report_to.contains(&Reporter::Csv) {
+            self.csv.follow(&self.folder.join(TRAINER_CSV), &self.log.entries)?;
+        }
+        self.tell(state, TensorBoard::follow)
+    }
+
+    /// Has TensorBoard be told of the training, if it is to be.
+    fn tell(&mut self, state: Trained, tell: impl FnOnce(&mut TensorBoard, Told) -> Result<()>) -> Result<()> {
+        let Self { folder, base_model, log, tensorboard, .. } = self;
+        match tensorboard {
+            Some(tensorboard) if state.settings.report_to.contains(&Reporter::Tensorboard) => {
+                tell(tensorboard, Told { entries: &log.entries, state, output: folder, base_model })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the answers to probes; without any, there is no such file.
@@ -249,6 +286,7 @@ impl OutputFolder {
         };
         if let Some(results) = results::train_results(&state.run.records, state.samples) {
             add(&results::save(&self.folder, "train", &results)?);
+            self.tell(state, |tensorboard, told| tensorboard.finish(told, &results))?;
             let text =
                 trainer_state::to_json(state.run, &self.log.entries, Some(results), &self.folder, state.settings);
             self.write(TRAINER_STATE, text.as_bytes())?;
@@ -258,9 +296,8 @@ impl OutputFolder {
         if let Some(record) = evaluation {
             add(&results::save(&self.folder, "eval", &results::eval_results(record))?);
         }
-        if !self.log.entries.is_empty() {
-            add(&[TRAINER_LOG.to_string()]);
-        }
+        let logs = [TRAINER_LOG, TRAINER_CSV].into_iter().filter(|name| self.folder.join(name).exists());
+        add(&logs.map(str::to_string).collect::<Vec<_>>());
         self.probes(&state.run.probes)?;
         if !state.run.probes.is_empty() {
             add(&[PROBES.to_string()]);

@@ -78,6 +78,21 @@ fn record(step: usize) -> StepRecord {
     }
 }
 
+/// It takes 10 s.
+fn evaluation(step: usize, loss: f64) -> EvaluationRecord {
+    EvaluationRecord {
+        step,
+        total_steps: 10,
+        loss,
+        epoch: step as f64 / 4.0,
+        tokens: 100 * step,
+        elapsed: 400.0 * step as f64 + 10.0,
+        seconds: 10.0,
+        samples: 5,
+        batches: 3,
+    }
+}
+
 fn text(folder: &Path, name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
@@ -158,17 +173,6 @@ fn the_state_has_the_log_and_in_the_end_the_results() {
 fn an_evaluation_is_logged_as_the_trainer_does() {
     let folder = tempfile::tempdir().unwrap();
     let mut training = Training::new();
-    let evaluation = |step: usize, loss| EvaluationRecord {
-        step,
-        total_steps: 10,
-        loss,
-        epoch: step as f64 / 4.0,
-        tokens: 100 * step,
-        elapsed: 400.0 * step as f64 + 10.0,
-        seconds: 10.0,
-        samples: 5,
-        batches: 3,
-    };
     training.run.evaluations = vec![evaluation(5, 1.5), evaluation(10, 1.75)];
     let report = training.run(folder.path());
     let log = text(folder.path(), "trainer_log.jsonl");
@@ -289,4 +293,36 @@ fn a_folder_that_cannot_be_made_is_named() {
         let message = OutputFolder::create(&place, true, "base", &quiet()).unwrap_err().to_string();
         assert!(message.starts_with(&format!("cannot write {}", place.display())), "{message}");
     }
+}
+
+#[test]
+fn the_log_is_also_written_as_csv() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut training = Training::new();
+    training.settings.report_to = vec![Reporter::Csv];
+    training.run.evaluations = vec![evaluation(5, f64::NAN), evaluation(10, 1.75)];
+    let report = training.run(folder.path());
+    let expected = [
+        "step,epoch,loss,grad_norm,learning_rate,num_input_tokens_seen,eval_loss,eval_runtime,\
+         eval_samples_per_second,eval_steps_per_second",
+        "4,1.0,1.6875,0.5,0.0001,400,,,,",
+        "5,1.25,,,,500,nan,10.0,0.5,0.3",
+        "8,2.0,1.1875,0.5,0.0001,800,,,,",
+        "10,2.5,,,,1000,1.75,10.0,0.5,0.3",
+        "",
+    ];
+    let csv = || text(folder.path(), TRAINER_CSV);
+    assert_eq!(csv().split('\n').collect::<Vec<_>>(), expected);
+    assert!(report.files.contains(&TRAINER_CSV.to_string()), "{:?}", report.files);
+
+    // A training that goes on from an earlier step, and one of which steps are undone.
+    let mut log = Log::default();
+    let run = training.after(5);
+    log.catch_up(&run.records, &run.evaluations, 4);
+    let mut output = OutputFolder::resume(folder.path(), "base", 5, log, &quiet()).unwrap();
+    assert_eq!(csv().split('\n').count(), 4);
+    output.log(training.state(&training.run)).unwrap();
+    assert_eq!(csv().split('\n').collect::<Vec<_>>(), expected);
+    output.take_back(4, 0, false, false).unwrap();
+    assert_eq!(csv().split('\n').collect::<Vec<_>>(), [expected[0], expected[1], ""]);
 }

@@ -25,7 +25,7 @@ pub(super) fn to_json(
 ) -> String {
     let last = run.records.last();
     let step = run.step();
-    let mut log_history: Vec<Value> = entries.iter().map(entry).collect();
+    let mut log_history: Vec<Value> = entries.iter().map(|entry| json!(metrics(entry))).collect();
     if let Some(mut results) = results {
         results.insert("step".to_string(), json!(step));
         log_history.push(json!(results));
@@ -56,7 +56,8 @@ pub(super) fn to_json(
     format!("{state:#}\n")
 }
 
-fn entry(entry: &Entry) -> Value {
+/// What is logged of an entry, by the names of transformers.
+pub(super) fn metrics(entry: &Entry) -> Results {
     match entry {
         Entry::Step(record) => {
             let mut metrics = Results::from([
@@ -67,7 +68,7 @@ fn entry(entry: &Entry) -> Value {
                 ("step".to_string(), json!(record.step)),
             ]);
             metrics.extend(record.metrics.iter().map(|(name, value)| (name.to_string(), json!(value))));
-            json!(metrics)
+            metrics
         }
         Entry::Evaluation(record) => {
             let mut metrics = Results::from([
@@ -77,7 +78,7 @@ fn entry(entry: &Entry) -> Value {
                 ("step".to_string(), json!(record.step)),
             ]);
             results::add_speed(&mut metrics, "eval", record.seconds, record.samples as f64, record.batches as f64);
-            json!(metrics)
+            metrics
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::PROBES;
 use super::SKIPPED_SAMPLES;
+use super::TRAINER_CSV;
 use super::TRAINER_LOG;
 use super::earlier::is_result;
 use super::earlier::is_sign;
@@ -60,7 +61,8 @@ pub(super) fn bring_back(folder: &Path, step: usize, are_results_back: bool) -> 
 
 /// What is written when a training ends.
 fn is_of_the_end(name: &str) -> bool {
-    (is_sign(name) || is_result(name)) && ![TRAINER_LOG, PROBES, SKIPPED_SAMPLES].contains(&name)
+    let is_of_the_way = [TRAINER_LOG, TRAINER_CSV, PROBES, SKIPPED_SAMPLES].contains(&name);
+    !is_of_the_way && (is_sign(name) || is_result(name))
 }
 
 fn move_to(from: &Path, to: &Path) -> io::Result<()> {

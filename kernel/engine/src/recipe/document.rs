@@ -9,6 +9,7 @@ use tunebook_files::replace_file;
 use super::defaults;
 use super::is;
 use super::keys;
+use super::keys::REPORT_TO;
 use super::notation;
 use super::page::PAGE;
 use super::text;
@@ -18,6 +19,7 @@ use crate::settings;
 use crate::settings::Declaration;
 use crate::settings::Kind;
 use crate::settings::Mapping;
+use crate::settings::Reporter;
 use crate::settings::Settings;
 
 /// A session as LLaMA-Factory would be told of it.
@@ -58,7 +60,8 @@ impl RecipeDocument {
             keys::OWN.contains(&setting.name) && !["dtype", WORLD_SIZE].contains(&setting.name)
         };
         let left_out = settings::declarations().iter().filter(is_own).filter(|own| own.get(settings) != own.default());
-        let left_out = left_out.map(|own| format!("{}={}", own.name, own.get(settings))).collect();
+        let csv = settings.report_to.contains(&Reporter::Csv).then(|| "report_to=csv".to_string());
+        let left_out = left_out.map(|own| format!("{}={}", own.name, own.get(settings))).chain(csv).collect();
         let has = |key: &str| entries.iter().any(|(name, value)| name == key && !value.is_null());
         let missing = ["model_name_or_path", "dataset", "output_dir"].into_iter().filter(|key| !has(key)).collect();
         Self { entries, left_out, missing, world_size: settings.world_size }
@@ -169,6 +172,9 @@ impl Session<'_> {
             return true;
         }
         let mut then = defaults();
+        if key == REPORT_TO {
+            return super::report_to(&text(before)).is_ok_and(|(then, _)| then == self.settings.report_to);
+        }
         match settings::declarations().iter().find(|setting| setting.name == key) {
             Some(setting) => {
                 let is_default = super::means_default(key, &text(before));
@@ -228,6 +234,11 @@ fn typed(setting: &Declaration, settings: &Settings) -> Value {
     let whole = || text.parse::<i64>().ok().map(Value::from);
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
     let typed = match setting.kind {
+        // What LLaMA-Factory has not is left out, and without a word it is none.
+        Kind::Choices(_) => Some(Value::from(match settings.report_to.contains(&Reporter::Tensorboard) {
+            true => "tensorboard",
+            false => "none",
+        })),
         _ if text == "none" => Some(Value::Null),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Number if keys::WHOLE.contains(&setting.name) => whole().or_else(number),

@@ -267,7 +267,27 @@ const NEUTRAL: &[(&str, &[&str], Localized)] = &[
 ];
 
 /// Services that are told how a training goes, and the value with which they are not.
-const REPORTS: &[(&str, &str)] = &[("report_to", "none"), ("use_swanlab", "false")];
+const REPORTS: &[(&str, &str)] = &[("use_swanlab", "false")];
+
+/// The setting, which names such services in recipes.
+pub(super) const REPORT_TO: &str = "report_to";
+
+/// Those of transformers. Nothing is sent to any.
+pub(super) const SERVICES: &[&str] = &[
+    "azure_ml",
+    "clearml",
+    "codecarbon",
+    "comet_ml",
+    "dagshub",
+    "dvclive",
+    "flyte",
+    "kubeflow",
+    "mlflow",
+    "neptune",
+    "swanlab",
+    "trackio",
+    "wandb",
+];
 
 const WITHOUT_EFFECT: &[&str] = &[
     // An adapter that began as PiSSA is always saved as a LoRA of the unchanged model.

@@ -30,8 +30,11 @@ use crate::lang::localized;
 use crate::nearest::nearest;
 use crate::settings;
 use crate::settings::LONGEST_PATH;
+use crate::settings::Reporter;
 use crate::settings::Settings;
 use keys::Effect;
+use keys::REPORT_TO;
+use keys::SERVICES;
 
 pub use document::RecipeDocument;
 
@@ -255,6 +258,11 @@ impl Recipe {
         for (key, value) in &given {
             match take(key, value, &mut settings) {
                 Ok(true) => {}
+                Ok(false) if key == REPORT_TO => {
+                    let value = text(value);
+                    let services = report_to(&value).map(|(_, services)| services.join(", ")).unwrap_or_default();
+                    without_effect.push(format!("{key}: {services}"));
+                }
                 Ok(false) => without_effect.push(key.clone()),
                 Err(problem) => problems.push(problem),
             }
@@ -318,6 +326,11 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
         }
         return Ok(true);
     }
+    if key == REPORT_TO {
+        let (reporters, services) = report_to(value)?;
+        settings.report_to = reporters;
+        return Ok(services.is_empty());
+    }
     // Said of a checkpoint, it means none.
     if key == "resume_from_checkpoint" && is(value, "false") {
         return Ok(true);
@@ -344,6 +357,17 @@ fn take(key: &str, given: &Value, settings: &mut Settings) -> Result<bool> {
         }
         None => Err(RecipeError::UnknownKey { key: quote(key), nearest: nearest(key, every_key()) }.into()),
     }
+}
+
+/// What `report_to` means: the files that are written, and the services that would be told elsewhere. `all` of them are
+/// those that are installed: the event files, to which nothing need be.
+fn report_to(value: &str) -> Result<(Vec<Reporter>, Vec<&str>)> {
+    let words = value.split(',').map(str::trim).filter(|word| !is_absent(word));
+    let words = words.map(|word| if is(word, "all") { "tensorboard" } else { word });
+    let (services, files): (Vec<_>, Vec<_>) = words.partition(|word| SERVICES.iter().any(|name| is(word, name)));
+    let mut settings = Settings::default();
+    settings.set(REPORT_TO, &files.join(","))?;
+    Ok((settings.report_to, services))
 }
 
 /// What LLaMA-Factory's command line and transformers take for keys that are absent, where an interactive session

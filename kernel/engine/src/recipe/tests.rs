@@ -271,6 +271,7 @@ fn recipes_mean_what_llama_factorys_parser_reads() {
             match (key.as_str(), value.as_f64()) {
                 ("warmup_steps", Some(share)) if share < 1.0 => told.warmup_ratio = share,
                 ("warmup_steps", Some(steps)) => told.warmup_steps = steps as usize,
+                (REPORT_TO, _) => told.report_to = report_to(&super::text(value)).unwrap().0,
                 _ => told.set(key, &text_or_empty(value)).unwrap(),
             }
             assert_eq!(setting.get(&recipe.settings), setting.get(&told), "{name}");
@@ -298,14 +299,53 @@ fn answers_are_made_as_llama_factorys_command_line_makes_them() {
     }
 }
 
+/// A recipe of this line.
+fn recipe(line: &str) -> Recipe {
+    read(&format!("model_name_or_path: m\n{line}\n"), &[]).unwrap()
+}
+
 #[test]
 fn a_service_that_is_told_changes_nothing_and_is_noted() {
-    let recipe = |line: &str| read(&format!("model_name_or_path: m\n{line}\n"), &[]).unwrap().without_effect;
-    for line in ["report_to: wandb", "report_to: [wandb, tensorboard]", "use_swanlab: true"] {
-        assert_eq!(recipe(line), [line.split_once(':').unwrap().0]);
+    for (line, noted) in [
+        ("report_to: wandb", "report_to: wandb"),
+        ("report_to: [wandb, tensorboard, mlflow]", "report_to: wandb, mlflow"),
+        ("use_swanlab: true", "use_swanlab"),
+    ] {
+        assert_eq!(recipe(line).without_effect, [noted]);
     }
-    for line in ["report_to: none", "report_to: null", "use_swanlab: false"] {
-        assert!(recipe(line).is_empty(), "{line}");
+    for line in ["report_to: none", "report_to: null", "report_to: [tensorboard, csv]", "use_swanlab: false"] {
+        assert!(recipe(line).without_effect.is_empty(), "{line}");
+    }
+    let error = read("model_name_or_path: m\nreport_to: wandbb\n", &[]).unwrap_err().to_string();
+    assert!(error.ends_with("one or more of tensorboard, csv, separated by commas, or none"), "{error}");
+}
+
+#[test]
+fn files_that_tell_of_a_training_are_asked_for_as_in_transformers() {
+    let reports = |line: &str| recipe(line).settings.get("report_to").unwrap();
+    for (line, expected) in [
+        ("report_to: wandb", "none"),
+        ("report_to: None", "none"),
+        ("report_to: all", "tensorboard"),
+        ("report_to: [wandb, tensorboard]", "tensorboard"),
+        ("report_to: [csv, tensorboard]", "csv,tensorboard"),
+    ] {
+        assert_eq!(reports(line), expected, "{line}");
+    }
+    // As it was read, unless something else is set since; CSV is not LLaMA-Factory's.
+    for (given, now, expected, left_out) in [
+        (r#"["wandb"]"#, "none", "report_to: [\"wandb\"]\n", vec![]),
+        (r#"["wandb"]"#, "tensorboard", "report_to: tensorboard\n", vec![]),
+        ("\"tensorboard\"", "none", "report_to: none\n", vec![]),
+        ("\"none\"", "tensorboard,csv", "report_to: tensorboard\n", vec!["report_to=csv"]),
+        ("null", "csv", "report_to: none\n", vec!["report_to=csv"]),
+    ] {
+        let mut settings = Settings::default();
+        settings.set("report_to", now).unwrap();
+        let given = Map::from_iter([("report_to".to_string(), serde_json::from_str(given).unwrap())]);
+        let document = RecipeDocument::new(Some("m"), false, &settings, &given);
+        assert!(document.yaml().contains(expected), "{}", document.yaml());
+        assert_eq!(document.left_out, left_out);
     }
 }
 

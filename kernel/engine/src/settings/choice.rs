@@ -13,8 +13,12 @@ macro_rules! choice {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[doc = $help])? $variant ),* }
 
+        impl $name {
+            const WORDS: &[&str] = &[$($word),*];
+        }
+
         impl Value for $name {
-            const KIND: Kind = Kind::Choice(&[$($word),*]);
+            const KIND: Kind = Kind::Choice(Self::WORDS);
 
             fn parse(text: &str) -> Option<Self> {
                 match text.to_lowercase().as_str() {
@@ -166,6 +170,37 @@ choice! {
         Epoch = "epoch",
         /// When an evaluation found the lowest loss so far.
         Best = "best",
+    }
+}
+
+choice! {
+    /// A kind of file that tells how a training goes, beside LLaMA-Factory's own.
+    Reporter {
+        /// Event files.
+        Tensorboard = "tensorboard",
+        /// `trainer_log.csv`.
+        Csv = "csv",
+    }
+}
+
+impl Value for Vec<Reporter> {
+    const KIND: Kind = Kind::Choices(Reporter::WORDS);
+    const OPTIONAL: bool = true;
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut reporters = Self::new();
+        for word in text.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "none" | "null")) {
+            let reporter = Reporter::parse(word)?;
+            if !reporters.contains(&reporter) {
+                reporters.push(reporter);
+            }
+        }
+        Some(reporters)
+    }
+
+    fn show(&self) -> String {
+        let words: Vec<_> = self.iter().map(Reporter::show).collect();
+        if words.is_empty() { "none".to_string() } else { words.join(",") }
     }
 }
 

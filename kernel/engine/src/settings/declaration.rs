@@ -97,7 +97,7 @@ impl Declaration {
     /// The words that it can be set to, where these are few.
     pub fn choices(&self) -> &'static [&'static str] {
         match self.kind {
-            Kind::Choice(words) => words,
+            Kind::Choice(words) | Kind::Choices(words) => words,
             Kind::Bool => &["true", "false"],
             _ => &[],
         }
@@ -106,6 +106,7 @@ impl Declaration {
     /// The values that it takes, in words.
     pub fn expected(&self) -> String {
         let kind = match self.kind {
+            Kind::Choices(words) => format!("one or more of {}, separated by commas", words.join(", ")),
             _ if !self.choices().is_empty() => self.choices().join(", "),
             Kind::Integer => "an integer".to_string(),
             Kind::Number => "a number".to_string(),

@@ -25,6 +25,7 @@ pub use choice::LrSchedulerType;
 pub use choice::MixStrategy;
 pub use choice::OnBadSample;
 pub use choice::QuantizationBit;
+pub use choice::Reporter;
 pub use choice::SaveStrategy;
 pub use declaration::Declaration;
 use declaration::Flags;
@@ -382,6 +383,10 @@ settings! {
         /// 检查点中不保存 `resume` 所需的训练状态（约占三分之二）。
         #[no_effect_on_result]
         save_only_model: bool = false;
+        /// Files that tell how training goes, beside trainer_log.jsonl: tensorboard (event files in output_dir/runs) and csv (trainer_log.csv). Nothing is sent anywhere.
+        /// 除 trainer_log.jsonl 外还写哪些记录文件：tensorboard（output_dir/runs 中的事件文件）、csv（trainer_log.csv）。不会发送到任何地方。
+        #[no_effect_on_result]
+        report_to: Vec<Reporter> = Vec::new();
         /// Checkpoint that a recipe resumes from; true is the latest one in output_dir.
         /// 训练配方从这个检查点继续；true 表示 output_dir 中最新的检查点。
         #[transient]

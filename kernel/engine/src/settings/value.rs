@@ -22,6 +22,8 @@ pub enum Kind {
     Mapping,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Some of these words, between commas.
+    Choices(&'static [&'static str]),
 }
 
 /// Values by names.

@@ -107,6 +107,7 @@ impl Run {
         let can_redo = state_of_then.is_some();
         let set_aside = self.take_back_output(place)?;
         self.undone.push(Undone { state: state_of_then, later, saved, finished, log });
+        self.log(inputs)?;
         Ok(UndoReport {
             adapter: inputs.name.clone(),
             from: present.step,
@@ -140,6 +141,7 @@ impl Run {
                 output.bring_back(self.state.run.step(), log, are_results_back)?;
                 output.probes(&self.state.run.probes)?;
             }
+            self.log(inputs)?;
         }
         Ok(UndoReport {
             adapter: inputs.name.clone(),
