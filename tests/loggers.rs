@@ -1,4 +1,4 @@
-//! What `report_to` has a training write, read by the real TensorBoard.
+//! What `report_to` has a training write, read by the real TensorBoard; and model cards, read by the hub's own library.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +16,10 @@ use tunebook_engine::Session;
 use crate::binary::tunebook;
 use crate::fixtures::fixture;
 use crate::fixtures::tests_folder;
-use crate::venv::venv;
 use crate::resume::LORA;
 use crate::resume::files;
 use crate::resume::session;
+use crate::venv::venv;
 
 const QUESTION: &str = "图中是什么/哪里？";
 /// 6 steps, with evaluations and probes.
@@ -252,4 +252,53 @@ fn a_folder_that_the_environment_names_is_taken() {
     fs::remove_dir_all(&output).unwrap();
     train();
     assert_eq!(steps(&logs), [1]);
+}
+
+#[test]
+fn the_hubs_library_reads_the_model_card() {
+    let place = tempfile::tempdir().unwrap();
+    let (output, saved, merged) = (place.path().join("run"), place.path().join("精灵"), place.path().join("merged"));
+    let cancel = Cancel::default();
+    let quiet = Context { emit: &|_| {}, cancel: &cancel };
+    let mut session = begin(&output, &quiet);
+    session.train(None, &quiet).unwrap();
+    session.predict(&[], Some(2), None, &mut |_| {}, &quiet).unwrap();
+    let report = session.save(&saved).unwrap();
+    assert!(report.files.contains(&"README.md".to_string()), "{:?}", report.files);
+    session.export(&merged, None, &quiet).unwrap();
+
+    let card = ask("card.py", &saved);
+    let metadata = &card["metadata"];
+    assert_eq!(metadata["library_name"], "peft");
+    assert_eq!((&metadata["base_model"], &metadata["license"]), (&"tiny".into(), &"other".into()));
+    assert_eq!(metadata["tags"], serde_json::json!(["base_model:adapter:tiny", "lora", "transformers", "tunebook"]));
+    assert_eq!(
+        (&metadata["pipeline_tag"], &metadata["model-index"][0]["name"]),
+        (&"image-text-to-text".into(), &"精灵".into())
+    );
+    let results = card["results"].as_array().unwrap();
+    let kinds: Vec<_> = results.iter().map(|result| result["metric_type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["loss", "bleu", "rouge", "rouge", "rouge"]);
+    let loss = session.evaluations().last().unwrap().loss;
+    assert!((results[0]["metric_value"].as_f64().unwrap() - loss).abs() < 1e-4);
+    let text = card["text"].as_str().unwrap();
+    for part in
+        ["# 精灵", "图中是什么/哪里？ (creature&#95;0.png)", "![Training loss](training_loss.png)", "### Scores"]
+    {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    // Of this machine's folders it says nothing.
+    for folder in [place.path(), &fixture("tiny"), &fixture("train")] {
+        assert!(!text.contains(folder.to_str().unwrap()), "{text}");
+    }
+    // Scores of a training that has ended are added to its card.
+    let card = ask("card.py", &output);
+    assert!(card["text"].as_str().unwrap().contains("### Scores"), "{card}");
+    assert_eq!(
+        (&card["metadata"]["library_name"], &card["metadata"]["model-index"][0]["name"]),
+        (&"peft".into(), &"run".into())
+    );
+    let card = ask("card.py", &merged);
+    assert_eq!(card["metadata"]["library_name"], "transformers");
+    assert_eq!(card["metadata"]["base_model_relation"], "finetune");
 }

@@ -59,6 +59,8 @@ pub struct ChosenData {
     /// What cannot be used, by data set, file and place in it.
     pub skipped: Vec<Skipped>,
     pub report: DataReport,
+    /// The names of those of its datasets that are on Hugging Face.
+    pub on_hub: Vec<String>,
     /// The fingerprint by which checkpoints recognise the data.
     pub fingerprint: DataFingerprint,
     /// The settings that it was read with.
@@ -146,7 +148,9 @@ impl ChosenData {
             train: fingerprint(train.iter().map(Vec::as_slice)),
             eval: fingerprint(eval.iter().map(std::slice::from_ref)),
         };
-        Ok(Self { train, eval, skipped, report, fingerprint, settings: settings.clone(), labels: OnceLock::new() })
+        let on_hub = on_hub(names, settings);
+        let settings = settings.clone();
+        Ok(Self { train, eval, skipped, report, on_hub, fingerprint, settings, labels: OnceLock::new() })
     }
 
     /// The samples of a split, in the order in which `sample` counts them.
@@ -250,6 +254,16 @@ fn rows(names: &[String], settings: &Settings, cx: &Context) -> Result<Vec<Row>>
     let lengths: Vec<_> = sets.iter().map(Vec::len).collect();
     let mixed = mix(&lengths, settings.mix_strategy.into(), settings.interleave_probs.as_deref(), settings.seed)?;
     Ok(mixed.into_iter().map(|(set, row)| sets[set][row].clone()).collect())
+}
+
+/// The names on Hugging Face of datasets that are read from there.
+fn on_hub(names: &[String], settings: &Settings) -> Vec<String> {
+    let Ok(info) = DatasetInfo::read(&settings.dataset_dir) else { return Vec::new() };
+    let on_hub = names.iter().filter_map(|name| match info.entry(name).ok()?.source {
+        Source::Hub(HubDataset { hf_hub_url, .. }) => hf_hub_url,
+        Source::Files(_) => None,
+    });
+    on_hub.collect()
 }
 
 /// The files of a data set of a hub: of ModelScope where it is chosen, or where Hugging Face has no such data set.

@@ -100,7 +100,7 @@ impl<'a> Samples<'a> {
 }
 
 /// Samples of a batch where the user sets no other number, as LLaMA-Factory's page has it.
-const BATCH: usize = 2;
+pub(crate) const BATCH: usize = 2;
 
 /// The mean loss and the perplexity, as transformers' `Trainer.evaluate` computes `eval_loss` for a vision-language
 /// model: the mean cross-entropy over the labelled tokens of each batch of `per_device_eval_batch_size` samples, and of

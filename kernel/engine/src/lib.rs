@@ -37,6 +37,7 @@ mod memory;
 mod methods;
 mod metrics;
 pub mod model;
+mod model_card;
 pub mod nearest;
 mod neftune;
 mod optimizer;

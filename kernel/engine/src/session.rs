@@ -32,6 +32,7 @@ use crate::probes::Probe;
 use crate::recovery;
 use crate::report::DataReport;
 use crate::report::LoadReport;
+use crate::report::PredictReport;
 use crate::report::SampleReport;
 use crate::report::Status;
 use crate::settings::Settings;
@@ -60,6 +61,8 @@ pub struct Session {
     conversation: Conversation,
     /// Of conversations that others hold.
     kept: chat_requests::Kept,
+    /// The last scores, if nothing was trained since.
+    predicted: Option<Predicted>,
     /// Questions that trainings ask themselves.
     probes: Vec<Probe>,
     /// Training samples that trainings leave out, by their numbers.
@@ -75,6 +78,12 @@ pub struct Session {
     running: Option<Running>,
     /// Who computes in place of this process.
     workers: Option<SharedWorkers>,
+}
+
+/// Scores, and after how many steps its adapter was given them.
+struct Predicted {
+    report: PredictReport,
+    step: usize,
 }
 
 impl Session {

@@ -22,10 +22,12 @@ pub(super) static VERB: Verb = Verb {
         "把适配器和训练日志保存到文件夹；不写 FOLDER 则保存检查点",
     ),
     details: localized(
-        "PEFT and LLaMA-Factory can load the adapter; `adapter load FOLDER` loads it again. After `freeze` and `full`, \
-         the trained weights are saved in float32; `export` writes a whole model. Without FOLDER, a checkpoint of the \
+        "PEFT and LLaMA-Factory can load the adapter; `adapter load FOLDER` loads it again. README.md is its model card, \
+         which is left as it is once you remove the comment at its top. After `freeze` and `full`, the trained weights are \
+         saved in float32; `export` writes a whole model. Without FOLDER, a checkpoint of the \
          training is saved in output_dir, and `resume` continues from it.",
-        "PEFT 和 LLaMA-Factory 能加载这个适配器；`adapter load FOLDER` 把它读回来。用 `freeze` 或 `full` 时，以 \
+        "PEFT 和 LLaMA-Factory 能加载这个适配器；`adapter load FOLDER` 把它读回来。README.md 是它的模型卡片；删掉开头的\
+         注释后，就不会再被改写。用 `freeze` 或 `full` 时，以 \
          float32 保存训练过的权重；`export` 写出整个模型。不写 FOLDER 时，训练的检查点保存到 output_dir，`resume` 从那\
          里继续。",
     ),

@@ -11,6 +11,8 @@ use super::TRAINER_CSV;
 use super::TRAINER_LOG;
 use super::TRAINER_STATE;
 use crate::checkpoint::folder::step_of;
+use crate::model_card;
+use crate::model_card::CARD;
 
 /// Where it is set aside.
 const ASIDE: &str = "earlier";
@@ -40,7 +42,7 @@ pub(super) fn found(folder: &Path) -> Option<String> {
 /// # Errors
 /// The disk refuses.
 pub(super) fn set_aside(folder: &Path) -> io::Result<Option<PathBuf>> {
-    let names: Vec<_> = names(folder).into_iter().filter(|name| is_sign(name) || is_result(name)).collect();
+    let names: Vec<_> = names(folder).into_iter().filter(|name| is_sign(name) || is_result(folder, name)).collect();
     let is_of_worth = |name: &String| step_of(name).is_some() || ADAPTER.contains(&name.as_str());
     if !names.iter().any(is_of_worth) && !folder.join(GATHERING).exists() {
         names.iter().try_for_each(|name| fs::remove_file(folder.join(name)))?;
@@ -80,8 +82,9 @@ pub(super) fn is_sign(name: &str) -> bool {
     [TRAINER_LOG, TRAINER_STATE].contains(&name) || ADAPTER.contains(&name) || step_of(name).is_some()
 }
 
-pub(super) fn is_result(name: &str) -> bool {
-    RESULTS.contains(&name)
+/// A model card that somebody has taken over is theirs.
+pub(super) fn is_result(folder: &Path, name: &str) -> bool {
+    RESULTS.contains(&name) || (name == CARD && model_card::is_own(&folder.join(name)))
 }
 
 #[cfg(test)]

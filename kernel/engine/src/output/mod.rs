@@ -30,13 +30,19 @@ use tunebook_nn::adapter::Adapter;
 use tunebook_nn::adapter::ModelShape;
 
 use crate::checkpoint::folder;
+use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::finite;
+use crate::model_card;
+use crate::model_card::Contents;
+use crate::model_card::Facts;
 use crate::probes::ProbeRecord;
+use crate::report::LoadReport;
+use crate::report::PredictReport;
 use crate::report::SaveReport;
 use crate::run_state::RunState;
 use crate::settings::Reporter;
@@ -48,6 +54,7 @@ use tensorboard::Resumed;
 use tensorboard::TensorBoard;
 use tensorboard::Told;
 
+pub use log::Entry;
 pub use log::Log;
 pub use png::png;
 
@@ -66,10 +73,15 @@ pub struct Trained<'a> {
     /// Samples per epoch.
     pub samples: usize,
     pub settings: &'a Settings,
+    /// The base model.
+    pub model: &'a LoadReport,
+    pub data: Option<&'a ChosenData>,
+    /// How near the adapter's answers come to those that were expected, where that is known.
+    pub scores: Option<&'a PredictReport>,
 }
 
 /// A folder that a training is written to: a line of `trainer_log.jsonl` every `logging_steps` and for each evaluation, the
-/// same in the files of `report_to`, checkpoints, and in the end the adapter, the results and the plots.
+/// same in the files of `report_to`, checkpoints, and in the end the adapter, the results, the plots and the model card.
 #[derive(Debug)]
 pub struct OutputFolder {
     folder: PathBuf,
@@ -269,7 +281,8 @@ impl OutputFolder {
         settings.save_total_limit.map_or(Ok(()), |most| folder::rotate(&self.folder, most, best))
     }
 
-    /// Writes the adapter and, if it has been trained, the log, the trainer's state, the results and the plots.
+    /// Writes the adapter and, if it has been trained, the log, the trainer's state, the results and the plots; and the model
+    /// card.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -310,7 +323,19 @@ impl OutputFolder {
                 add(&[name]);
             }
         }
+        add(&self.card(state)?.map(str::to_string).into_iter().collect::<Vec<_>>());
         Ok(SaveReport { folder: self.folder.clone(), files, not_finite: finite::of_adapter(state.adapter)? })
+    }
+
+    /// Writes the model card, unless somebody has taken it over.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn card(&self, state: Trained) -> Result<Option<&'static str>> {
+        let Trained { run, adapter, settings, model, data, scores, .. } = state;
+        let contents = if adapter.config.is_some() { Contents::Adapter } else { Contents::TrainedWeights };
+        let facts = Facts { contents, model, adapter, run, log: &self.log.entries, data, settings, scores };
+        model_card::write(&self.folder, facts)
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {

@@ -1,4 +1,5 @@
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde_json::Value;
 use tunebook_nn::adapter::LinearShape;
@@ -23,6 +24,7 @@ struct Training {
     adapter: Adapter,
     shape: ModelShape,
     settings: Settings,
+    model: LoadReport,
 }
 
 impl Training {
@@ -36,6 +38,7 @@ impl Training {
             adapter: Adapter::new(config, &shape, 42).unwrap(),
             shape,
             settings: Settings { logging_steps: 4, save_steps: 5, ..Settings::default() },
+            model: base(),
         }
     }
 
@@ -46,8 +49,8 @@ impl Training {
     }
 
     fn state<'a>(&'a self, run: &'a RunState) -> Trained<'a> {
-        let Self { adapter, shape, settings, .. } = self;
-        Trained { run, adapter, shape, samples: 16, settings }
+        let Self { adapter, shape, settings, model, .. } = self;
+        Trained { run, adapter, shape, samples: 16, settings, model, data: None, scores: None }
     }
 
     /// Trains step by step into a new folder.
@@ -61,6 +64,25 @@ impl Training {
             }
         }
         output.finish(self.state(&self.run)).unwrap()
+    }
+}
+
+fn base() -> LoadReport {
+    LoadReport {
+        name: "base".to_string(),
+        path: "base".into(),
+        architecture: "Qwen2_5_VLForConditionalGeneration".to_string(),
+        parameters: 24,
+        stored_dtype: "float32".to_string(),
+        device: None,
+        quantized: None,
+        dtype: "float32".to_string(),
+        text_layers: 1,
+        vision_layers: 1,
+        vocabulary: 10,
+        own_head: false,
+        unused: Vec::new(),
+        elapsed: Duration::ZERO,
     }
 }
 
@@ -241,8 +263,8 @@ fn an_adapter_that_was_never_trained_is_saved_alone() {
     let folder = tempfile::tempdir().unwrap();
     let output = OutputFolder::create(&folder.path().join("new"), false, "base", &quiet()).unwrap();
     let report = { output }.finish(Training::new().state(&RunState::default())).unwrap();
-    assert_eq!(report.files, ["adapter_model.safetensors", "adapter_config.json"]);
-    assert_eq!(names(&report.folder), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert_eq!(report.files, ["adapter_model.safetensors", "adapter_config.json", "README.md"]);
+    assert_eq!(names(&report.folder), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);
 }
 
 #[test]
@@ -325,4 +347,17 @@ fn the_log_is_also_written_as_csv() {
     assert_eq!(csv().split('\n').collect::<Vec<_>>(), expected);
     output.take_back(4, 0, false, false).unwrap();
     assert_eq!(csv().split('\n').collect::<Vec<_>>(), [expected[0], expected[1], ""]);
+}
+
+#[test]
+fn a_card_of_ones_own_is_not_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    Training::new().run(folder.path());
+    drop(OutputFolder::create(folder.path(), true, "base", &quiet()).unwrap());
+    assert!(folder.path().join("earlier/README.md").exists() && !folder.path().join("README.md").exists());
+    std::fs::write(folder.path().join("README.md"), "mine").unwrap();
+    let report = Training::new().run(folder.path());
+    assert!(!report.files.contains(&"README.md".to_string()));
+    drop(OutputFolder::create(folder.path(), true, "base", &quiet()).unwrap());
+    assert_eq!(text(folder.path(), "README.md"), "mine");
 }

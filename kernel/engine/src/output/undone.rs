@@ -30,7 +30,7 @@ pub(super) fn set_aside(
 ) -> io::Result<Option<PathBuf>> {
     let is_later = |name: &str| match step_of(name) {
         Some(of) => of > step,
-        None => are_results_later && is_of_the_end(name),
+        None => are_results_later && is_of_the_end(folder, name),
     };
     let undone = folder.join(UNDONE);
     if !adds && undone.exists() {
@@ -60,9 +60,9 @@ pub(super) fn bring_back(folder: &Path, step: usize, are_results_back: bool) -> 
 }
 
 /// What is written when a training ends.
-fn is_of_the_end(name: &str) -> bool {
+fn is_of_the_end(folder: &Path, name: &str) -> bool {
     let is_of_the_way = [TRAINER_LOG, TRAINER_CSV, PROBES, SKIPPED_SAMPLES].contains(&name);
-    !is_of_the_way && (is_sign(name) || is_result(name))
+    !is_of_the_way && (is_sign(name) || is_result(folder, name))
 }
 
 fn move_to(from: &Path, to: &Path) -> io::Result<()> {

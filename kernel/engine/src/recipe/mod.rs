@@ -8,7 +8,7 @@
 mod arguments;
 mod document;
 mod keys;
-mod notation;
+pub(crate) mod notation;
 mod page;
 
 use std::path::Path;

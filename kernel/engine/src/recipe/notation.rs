@@ -30,7 +30,7 @@ pub(super) fn yaml(value: &Value) -> String {
 }
 
 /// `repr` of a float: `0.0002`, `5e-05`, `3.0`.
-fn float(number: f64) -> String {
+pub(crate) fn float(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {
         None => text,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Template;
 
+use super::Predicted;
 use super::Session;
 use super::processor;
 use crate::adapters::Chosen;
@@ -38,6 +39,7 @@ use crate::report::SystemPromptSource;
 use crate::report::WorstReport;
 use crate::system_prompt;
 use crate::token_scores::score_sample;
+use crate::training::Run;
 use crate::worst;
 
 impl Session {
@@ -219,6 +221,13 @@ impl Session {
         let (features, workers) = (&mut self.features, self.workers.as_ref());
         let report = predict::predict(&samples, &chosen, run, features, (workers, &answers), on_prediction, cx)?;
         bad_sample::list(&mut self.skipped, &report.left_out);
+        let step = self.adapters.run(&report.adapter).map_or(0, Run::step);
+        self.predicted = Some(Predicted { report: report.clone(), step });
+        if self.adapters.active_name() == Some(&report.adapter)
+            && let Ok((inputs, run)) = self.train_inputs()
+        {
+            run.tell_scores(&inputs, &report)?;
+        }
         Ok(report)
     }
 

@@ -120,6 +120,7 @@ impl Session {
             told: self.followed(),
         });
         inputs.model.set_training(true);
+        self.predicted = None;
         Ok(TrainJob { inputs, run, features: self.features.shared(), call, changes })
     }
 
@@ -138,7 +139,7 @@ impl Session {
         if let Some(known) = self.adapters.run_mut(&inputs.name) {
             *known = run;
         }
-        self.running = None;
+        (self.running, self.predicted) = (None, None);
     }
 
     /// Takes in what the training that runs tells.

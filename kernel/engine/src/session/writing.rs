@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use tunebook_nn::adapter::Adapter;
+
+use super::Predicted;
 use super::Session;
 use crate::adapters::Chosen;
 use crate::adapters::Live;
@@ -19,8 +22,10 @@ use crate::hub::push;
 use crate::hub::push::PushReport;
 use crate::hub::push::Subject;
 use crate::report::ExportReport;
+use crate::report::PredictReport;
 use crate::report::SaveReport;
 use crate::system_prompt;
+use crate::training::Run;
 use crate::training::saving::output_dir;
 
 impl Session {
@@ -29,7 +34,23 @@ impl Session {
         let model = self.model()?;
         let Chosen { name, adapter, .. } = self.adapters.choose(adapter, &model.net)?;
         let adapter = adapter.ok_or(Error::NoAdapter)?;
-        export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)
+        let mut report = export::export(folder, model, (&name, &adapter), self.settings.export_size, cx)?;
+        report.files.extend(self.card_of_model(folder, &name, &adapter)?);
+        Ok(report)
+    }
+
+    /// Writes the card of a model with an adapter of this name merged into it, and gives the name of the file.
+    fn card_of_model(&self, folder: &Path, name: &str, adapter: &Adapter) -> Result<Option<String>> {
+        let untrained = Run::default();
+        let run = self.adapters.run(name).unwrap_or(&untrained);
+        let known = (self.data.as_deref(), self.scores(name, run.step()));
+        run.card_of_model((self.model()?, adapter), known, &self.settings, folder)
+    }
+
+    /// The scores of an adapter as it is after so many steps, if they are the last that were made.
+    fn scores(&self, name: &str, step: usize) -> Option<&PredictReport> {
+        let last = self.predicted.as_ref().map(|Predicted { report, step }| (report, step));
+        last.filter(|(report, of)| report.adapter == name && **of == step).map(|(report, _)| report)
     }
 
     /// Writes the model for llama.cpp and Ollama, with an adapter merged into it, or the adapter by itself; `adapter` as for
@@ -76,7 +97,10 @@ impl Session {
         let name = self.adapters.active_name().filter(|_| self.adapters.is_branch_active());
         match &output_dir(&self.settings, name.map(String::as_str)) {
             Some(output) if adapter.config.is_none() => {
-                export::export_into(output, model, adapter, self.settings.export_size, cx)
+                let mut files = export::export_into(output, model, adapter, self.settings.export_size, cx)?;
+                let name = self.adapters.active_name().map(String::as_str).unwrap_or_default();
+                files.extend(self.card_of_model(output, name, adapter)?);
+                Ok(files)
             }
             _ => Ok(Vec::new()),
         }
@@ -102,8 +126,8 @@ impl Session {
                 if adapter.config.is_none() {
                     return Err(HubError::NoPeftAdapter { name: name.clone() }.into());
                 }
-                let samples = self.data.as_ref().map_or(0, |data| data.train.len());
-                run.write((model, adapter), samples, &self.settings, temporary.path())?;
+                let known = (self.data.as_deref(), self.scores(name, run.step()));
+                run.write((model, adapter), known, &self.settings, temporary.path())?;
                 temporary.path()
             }
         };
@@ -123,8 +147,9 @@ impl Session {
     /// Writes the active adapter and its training log in the layout of PEFT and LLaMA-Factory.
     pub fn save(&mut self, folder: &Path) -> Result<SaveReport> {
         let model = self.model.as_deref().ok_or(Error::NoModel)?;
+        let (data, name, step) = (self.data.as_deref(), self.adapters.active_name().cloned(), self.step());
+        let scores = self.scores(&name.unwrap_or_default(), step).cloned();
         let Live { adapter, run, .. } = self.adapters.active_mut().ok_or(Error::NoAdapter)?;
-        let samples = self.data.as_ref().map_or(0, |data| data.train.len());
-        run.save((model, adapter), samples, &self.settings, folder)
+        run.save((model, adapter), (data, scores.as_ref()), &self.settings, folder)
     }
 }

@@ -10,16 +10,21 @@ use super::TrainInputs;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::Fingerprint;
 use crate::checkpoint::folder;
+use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
 use crate::event::Event;
 use crate::event::Note;
 use crate::model::Model;
+use crate::model_card;
+use crate::model_card::Contents;
+use crate::model_card::Facts;
 use crate::output::Log;
 use crate::output::OutputFolder;
 use crate::output::Trained;
 use crate::recovery;
+use crate::report::PredictReport;
 use crate::report::SaveReport;
 use crate::resume;
 use crate::run_state::RunState;
@@ -27,18 +32,18 @@ use crate::settings::SaveStrategy;
 use crate::settings::Settings;
 
 impl Run {
-    /// Writes the adapter and the log of its training into `folder`; an epoch has `samples`.
+    /// Writes the adapter and the log of its training into `folder`, with its model card.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn save(
         &mut self,
         (model, adapter): (&Model, &Adapter),
-        samples: usize,
+        (data, scores): (Option<&ChosenData>, Option<&PredictReport>),
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
-        let report = self.write((model, adapter), samples, settings, folder)?;
+        let report = self.write((model, adapter), (data, scores), settings, folder)?;
         self.kept = self.state.run.micro_batches;
         Ok(report)
     }
@@ -50,12 +55,45 @@ impl Run {
     pub(crate) fn write(
         &self,
         (model, adapter): (&Model, &Adapter),
-        samples: usize,
+        (data, scores): (Option<&ChosenData>, Option<&PredictReport>),
         settings: &Settings,
         folder: &Path,
     ) -> Result<SaveReport> {
-        let state = Trained { run: &self.state.run, adapter, shape: &model.net.shape, samples, settings };
-        OutputFolder::to_save(folder, &model.report.name)?.finish(state)
+        let (shape, samples) = (&model.net.shape, data.map_or(0, |data| data.train.len()));
+        let (run, model) = (&self.state.run, &model.report);
+        let state = Trained { run, adapter, shape, samples, settings, model, data, scores };
+        OutputFolder::to_save(folder, &model.name)?.finish(state)
+    }
+
+    /// Writes the card of a model that the adapter was merged into to its folder, and gives its name.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn card_of_model(
+        &self,
+        (model, adapter): (&Model, &Adapter),
+        (data, scores): (Option<&ChosenData>, Option<&PredictReport>),
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<Option<String>> {
+        let (run, model) = (&self.state.run, &model.report);
+        let mut log = Log::default();
+        log.catch_up(&run.records, &run.evaluations, settings.logging_steps);
+        let facts = Facts { contents: Contents::Model, model, adapter, run, log: &log.entries, data, settings, scores };
+        Ok(model_card::write(folder, facts)?.map(str::to_string))
+    }
+
+    /// Adds scores to the card of a training that has ended.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn tell_scores(&self, inputs: &TrainInputs, scores: &PredictReport) -> Result<()> {
+        match &self.output {
+            Some(output) if self.finished == Some(self.step()) => {
+                output.card(Trained { scores: Some(scores), ..state(&self.state.run, inputs) }).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether nothing would be lost if the process ended now.
@@ -190,7 +228,8 @@ pub(crate) fn output_dir(settings: &Settings, branch: Option<&str>) -> Option<Pa
 
 pub(super) fn state<'a>(run: &'a RunState, inputs: &'a TrainInputs) -> Trained<'a> {
     let TrainInputs { model, adapter, data, settings, .. } = inputs;
-    Trained { run, adapter, shape: &model.net.shape, samples: data.train.len(), settings }
+    let (shape, samples) = (&model.net.shape, data.train.len());
+    Trained { run, adapter, shape, samples, settings, model: &model.report, data: Some(data), scores: None }
 }
 
 fn is_same_folder(a: &Path, b: &Path) -> bool {
