@@ -1,0 +1,206 @@
+// The messages between the page and the kernel.
+
+export interface Model {
+  name: string;
+  path: string;
+  architecture: string;
+  parameters: number;
+  dtype: string;
+  device: string | null;
+  quantized: string | null;
+}
+
+export interface Data {
+  names: string[];
+  train: number;
+  eval: number;
+  skipped: number;
+}
+
+export interface Adapter {
+  name: string;
+  active: boolean;
+  method: string;
+  trainable: number;
+  step: number;
+}
+
+export type Kind = "number" | "integer" | "text" | "bool" | "choice" | "list" | "numbers" | "path" | "mapping";
+
+export interface Setting {
+  name: string;
+  aliases: string[];
+  group: string;
+  help: string;
+  kind: Kind;
+  choices: string[];
+  min?: number | null;
+  max?: number | null;
+  optional: boolean;
+  default: string;
+  value: string;
+}
+
+export interface Training {
+  adapter: string;
+  running: boolean;
+  stopping: boolean;
+  /** Optimizer steps that are complete. */
+  step: number;
+  /** The step that ends this call of `train`. */
+  last_step: number;
+  /** The step that ends the training. */
+  total_steps: number;
+}
+
+/** One optimizer step; `tokens` and `elapsed` count from the training's beginning. */
+export interface StepRecord {
+  step: number;
+  loss: number;
+  learning_rate: number;
+  grad_norm: number;
+  epoch: number;
+  tokens: number;
+  elapsed: number;
+}
+
+export interface EvaluationRecord {
+  step: number;
+  loss: number;
+  epoch?: number;
+}
+
+export interface Curve {
+  steps: StepRecord[];
+  evaluations: EvaluationRecord[];
+}
+
+/** A line that was carried out. */
+export interface Recorded {
+  line: string;
+  ok: boolean;
+  from?: "panel" | "other";
+  /** How many optimizer steps the active adapter had when the line took effect. */
+  step?: number | null;
+  /** Whether a training ran in the background then. */
+  running?: boolean;
+}
+
+export interface State {
+  type: "state";
+  version: string;
+  lang: "en" | "zh";
+  model: Model | null;
+  data: Data | null;
+  adapters: Adapter[];
+  groups: { name: string; title: string }[];
+  settings: Setting[];
+  training: Training | null;
+  curves: Record<string, Curve>;
+  recorded: Recorded[];
+  busy: { id: string; line: string } | null;
+  memory: { resident: number } | null;
+  export_example?: string;
+}
+
+export interface Changed {
+  type: "changed";
+  model?: Model | null;
+  data?: Data | null;
+  adapters?: Adapter[];
+  values?: Record<string, string>;
+  training?: Training | null;
+  memory?: { resident: number } | null;
+  busy?: { id: string; line: string } | null;
+  curves?: Record<string, Curve>;
+}
+
+export interface MicroBatch {
+  type: "micro_batch";
+  /** The step that is being made, of which `done` of `total` micro-batches are complete. */
+  step: number;
+  last_step: number;
+  total_steps: number;
+  done: number;
+  total: number;
+  /** Seconds that this call of `train` has taken. */
+  elapsed: number;
+}
+
+export interface Output {
+  kind: "text" | "html" | "table" | "error";
+  text: string;
+  html: string | null;
+}
+
+export interface Failure {
+  cause: string;
+  remedy: string | null;
+}
+
+export interface SampleRow {
+  index: number;
+  messages: { role: string; text: string }[];
+  pictures: string[];
+  dropped: boolean;
+  loss: number | null;
+}
+
+export interface Samples {
+  type: "samples";
+  id: string;
+  total: number;
+  rows: SampleRow[];
+}
+
+export interface Datasets {
+  type: "datasets";
+  id: string;
+  folder: string;
+  names: string[];
+}
+
+export interface Completions {
+  type: "completions";
+  id: string;
+  start: number;
+  candidates: { text: string; description: string }[];
+}
+
+export interface Uploaded {
+  type: "uploaded";
+  id: string;
+  path: string;
+}
+
+/** The answer to a request that is no line. */
+export type Reply = Samples | Datasets | Completions | Uploaded;
+
+export type FromKernel =
+  | State
+  | Changed
+  | ({ type: "recorded" } & Recorded)
+  | { type: "step"; adapter: string; record: StepRecord }
+  | { type: "evaluation"; adapter: string; record: EvaluationRecord }
+  | { type: "progress"; id: string | null; text: string; part: number }
+  | MicroBatch
+  | { type: "text"; id: string; answer: string | null; text: string }
+  | { type: "note"; id: string | null; text: string }
+  | ({ type: "output"; id: string } & Output)
+  | { type: "done"; id: string; error: Failure | null }
+  | Reply
+  | { type: "failed"; id: string; cause: string }
+  | { type: "ended" };
+
+/** What is asked for, without the id under which it is answered. */
+export type Request =
+  | { type: "upload"; name: string; data: string }
+  | { type: "complete"; line: string; cursor: number }
+  | { type: "samples"; split: "train" | "eval"; from: number; count: number; query: string; order: "file" | "loss" }
+  | { type: "datasets" };
+
+export type ToKernel =
+  | { type: "hello" }
+  | { type: "run"; id: string; line: string }
+  | { type: "interrupt" }
+  | (Request & { id: string });

@@ -1,0 +1,239 @@
+// One panel's knowledge, its way to the kernel, and who is told when something has changed.
+
+import { createContext } from "preact";
+import { useContext, useEffect, useReducer } from "preact/hooks";
+import type { FromKernel, Reply, Request, State } from "./protocol";
+import type { Transport } from "./transport";
+import { loseJobs, newJob, nothing, reduce, type Job, type Knowledge } from "./reducer";
+import { verbOf } from "./lines";
+import { say, type Lang, type Word } from "./words";
+
+/** `waiting`: nothing was heard yet. `absent`: nothing was heard for long. */
+export type Link = "waiting" | "absent" | "open" | "lost" | "closed" | "ended";
+
+/** What the strip of commands tells while something is pointed at. */
+export interface Hint {
+  line: string;
+  help: string;
+}
+
+/** A question of the conversation; its answers are those of its job. */
+export interface Turn {
+  job: Job;
+  text: string;
+  /** Addresses of pictures. */
+  pictures: string[];
+  /** Whether several were asked. */
+  isCompare: boolean;
+}
+
+/** Verbs after which curves may be other ones. */
+const CHANGE_CURVES = ["undo", "redo", "resume", "branch", "sweep", "blend"];
+
+/** Verbs that end the conversation along with the model. */
+const NEW_MODEL = ["load", "unload", "demo"];
+
+/** How long the kernel may be silent at first, in milliseconds. */
+const PATIENCE = 5000;
+
+type Answer<T extends Request["type"]> = Extract<
+  Reply,
+  { type: T extends "upload" ? "uploaded" : T extends "complete" ? "completions" : T }
+>;
+
+export class Store {
+  readonly known: Knowledge = nothing();
+  link: Link = "waiting";
+  hint: Hint | null = null;
+  /** The conversation as this page has had it. */
+  turns: Turn[] = [];
+  /** Which tab is open, and what is typed in fields that are no settings. */
+  readonly drafts = new Map<string, string>();
+
+  /** Tells the panels of a page, and all others of the session, apart. */
+  readonly panelId = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36);
+
+  private readonly lastJobs = new Map<string, Job>();
+  private nextId = 0;
+  private frame = 0;
+  private wasLost = false;
+  private patience: ReturnType<typeof setTimeout> | undefined;
+  private readonly listeners = new Set<() => void>();
+  private readonly hintListeners = new Set<() => void>();
+  private readonly requests = new Map<string, { resolve: (reply: Reply) => void; reject: (cause: Error) => void }>();
+
+  constructor(private readonly transport: Transport, snapshot?: State) {
+    if (snapshot) reduce(this.known, snapshot);
+    transport.onMessage((message) => this.hear(message));
+    transport.onState((state) => {
+      if (state === "open") this.greet();
+      else this.lose(state);
+    });
+    this.patience = setTimeout(() => {
+      if (this.link === "waiting") this.setLink("absent");
+    }, PATIENCE);
+  }
+
+  /** Sends a line; `where` names the part of the page that shows what comes of it. */
+  run(line: string, where: string): Job {
+    const id = this.newId();
+    const job = newJob(id, line, where);
+    this.known.jobs.set(id, job);
+    this.lastJobs.set(where, job);
+    this.transport.send({ type: "run", id, line });
+    this.changed();
+    return job;
+  }
+
+  interrupt(): void {
+    this.transport.send({ type: "interrupt" });
+  }
+
+  request<T extends Request["type"]>(request: Extract<Request, { type: T }>): Promise<Answer<T>> {
+    const id = this.newId();
+    return new Promise<Answer<T>>((resolve, reject) => {
+      if (this.link !== "open") {
+        reject(new Error(this.link));
+        return;
+      }
+      this.requests.set(id, { resolve: (reply) => resolve(reply as Answer<T>), reject });
+      this.transport.send({ ...request, id });
+    });
+  }
+
+  /** The last line that was sent for this part of the page. */
+  lastJob(where: string): Job | null {
+    return this.lastJobs.get(where) ?? null;
+  }
+
+  /** All of them, the last one last. */
+  jobsOf(where: string): Job[] {
+    return [...this.known.jobs.values()].filter((job) => job.where === where);
+  }
+
+  setHint(hint: Hint | null): void {
+    this.hint = hint;
+    for (const listener of this.hintListeners) listener();
+  }
+
+  draft(key: string, text: string): void {
+    this.drafts.set(key, text);
+    this.changed();
+  }
+
+  /** Draws the page anew, once before the next frame. */
+  changed(): void {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      for (const listener of this.listeners) listener();
+    });
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  subscribeHint(listener: () => void): () => void {
+    this.hintListeners.add(listener);
+    return () => this.hintListeners.delete(listener);
+  }
+
+  dispose(): void {
+    clearTimeout(this.patience);
+    cancelAnimationFrame(this.frame);
+    this.listeners.clear();
+    this.hintListeners.clear();
+    this.rejectRequests("closed");
+    this.transport.close();
+  }
+
+  private hear(message: FromKernel): void {
+    clearTimeout(this.patience);
+    if (this.link !== "open" && message.type === "state") {
+      this.link = "open";
+      if (this.wasLost) {
+        reduce(this.known, message);
+        loseJobs(this.known);
+        this.wasLost = false;
+        this.changed();
+        return;
+      }
+    }
+    if ("id" in message && message.id !== null) {
+      const waiting = this.requests.get(message.id);
+      if (waiting) {
+        this.requests.delete(message.id);
+        if (message.type === "failed") waiting.reject(new Error(message.cause));
+        else waiting.resolve(message as Reply);
+        return;
+      }
+    }
+    reduce(this.known, message);
+    if (message.type === "ended") this.setLink("ended");
+    if (message.type === "recorded" && message.ok) {
+      const line = message.line.trim();
+      if (CHANGE_CURVES.includes(verbOf(line))) this.greet();
+      if (line === "chat clear" || NEW_MODEL.includes(verbOf(line))) this.turns = this.turns.filter((turn) => !turn.job.isDone);
+    }
+    this.changed();
+  }
+
+  private greet(): void {
+    this.transport.send({ type: "hello" });
+  }
+
+  private lose(state: "lost" | "closed"): void {
+    this.wasLost = true;
+    this.rejectRequests(state);
+    if (this.link !== "ended" || state === "lost") this.setLink(state);
+    else this.changed();
+  }
+
+  private setLink(link: Link): void {
+    this.link = link;
+    this.changed();
+  }
+
+  private rejectRequests(why: string): void {
+    for (const { reject } of this.requests.values()) reject(new Error(why));
+    this.requests.clear();
+  }
+
+  private newId(): string {
+    this.nextId += 1;
+    return `${this.panelId}-${this.nextId}`;
+  }
+}
+
+export const StoreContext = createContext<Store | null>(null);
+
+/** The panel's store; its state may be read, and nothing is drawn anew by it. */
+export function useStore(): Store {
+  const store = useContext(StoreContext);
+  if (!store) throw new Error("a part of the page stands outside of a panel");
+  return store;
+}
+
+/** Draws the component anew whenever `subscribe` tells of a change. */
+export function useChanges(subscribe: (listener: () => void) => () => void): void {
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => subscribe(() => draw(null as never)), []);
+}
+
+export function useLang(): Lang {
+  return useStore().known.session?.lang ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+}
+
+/** Says words in the session's language. */
+export function useSay(): (word: Word, ...given: (string | number)[]) => string {
+  const lang = useLang();
+  return (word, ...given) => say(lang, word, ...given);
+}
+
+/** A text that stays when its tab is left. */
+export function useDraft(key: string, initial = ""): [string, (text: string) => void] {
+  const store = useStore();
+  return [store.drafts.get(key) ?? initial, (text) => store.draft(key, text)];
+}

@@ -1,0 +1,96 @@
+// How far the training is: the bar, and the numbers of the last step.
+
+import type { MicroBatch, StepRecord, Training } from "../protocol";
+import { bytes, duration, fixed, number, rate } from "../format";
+import { ProgressLine } from "../parts/job_view";
+import { useSay, useStore } from "../store";
+
+/** Over how many steps the speed is taken. */
+const RECENT = 10;
+
+export function Status() {
+  const { known } = useStore();
+  const say = useSay();
+  const session = known.session;
+  const training = session?.training ?? null;
+  const active = training?.adapter ?? session?.adapters.find((adapter) => adapter.active)?.name;
+  const curve = active === undefined ? undefined : session?.curves[active];
+  const last = curve?.steps.at(-1);
+  const evaluation = curve?.evaluations.at(-1);
+  const micro = training?.running ? known.micro : null;
+  const [step, total] = [training?.step ?? last?.step ?? 0, training?.total_steps ?? 0];
+  const speed = curve && recent(curve.steps);
+  const left = training?.running && micro ? timeLeft(micro, speed?.secondsPerStep) : null;
+  const part = total > 0 ? partOf(training!, micro) : 0;
+  const state = training?.running
+    ? training.stopping
+      ? "pausing"
+      : "running"
+    : step === 0
+      ? "notStarted"
+      : step >= total
+        ? "finished"
+        : "paused";
+  const facts: [name: string, value: string][] = [];
+  if (last) {
+    facts.push([say("loss"), fixed(last.loss)]);
+    if (evaluation) facts.push([say("evalLoss"), fixed(evaluation.loss)]);
+    facts.push([say("learningRate"), rate(last.learning_rate)], [say("gradNorm"), number(last.grad_norm)], [say("epoch"), last.epoch.toFixed(2)]);
+    if (speed) facts.push([say("tokensPerSecond"), Math.round(speed.tokensPerSecond).toLocaleString("en-US")]);
+    facts.push([say("elapsed"), duration(last.elapsed)]);
+  }
+  if (left !== null) facts.push([say("left"), duration(left)]);
+  if (session?.memory) facts.push([say("memoryInUse"), bytes(session.memory.resident)]);
+  return (
+    <div class="tb-status">
+      <div class="tb-bar" role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={total} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
+        <div class="tb-barfill" style={{ transform: `scaleX(${part.toFixed(4)})` }} />
+        {training?.running && training.last_step < total && (
+          <div class="tb-barmark" style={{ left: `${((100 * training.last_step) / total).toFixed(2)}%` }} />
+        )}
+      </div>
+      <dl class="tb-numbers">
+        <div class="tb-state">
+          <dt>{say(state)}</dt>
+          <dd class="tb-number">{total > 0 ? say("stepOf", step, total) : "–"}</dd>
+        </div>
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd class="tb-number">{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {known.progress && <ProgressLine progress={known.progress} />}
+    </div>
+  );
+}
+
+/** Which part of the whole training is made. */
+function partOf(training: Training, micro: MicroBatch | null): number {
+  const fraction = micro && micro.step === training.step + 1 ? micro.done / Math.max(1, micro.total) : 0;
+  return Math.min(1, (training.step + fraction) / training.total_steps);
+}
+
+interface Speed {
+  secondsPerStep: number;
+  tokensPerSecond: number;
+}
+
+/** The speed of the last steps; nothing before there are two. */
+export function recent(steps: StepRecord[]): Speed | null {
+  const last = steps.at(-1);
+  const first = steps.at(-1 - RECENT) ?? steps[0];
+  if (!first || !last || last.step <= first.step || last.elapsed <= first.elapsed) return null;
+  const seconds = last.elapsed - first.elapsed;
+  return {
+    secondsPerStep: seconds / (last.step - first.step),
+    tokensPerSecond: (last.tokens - first.tokens) / seconds,
+  };
+}
+
+/** Seconds to the end of this call, by the speed of the last steps. */
+function timeLeft(micro: MicroBatch, secondsPerStep: number | undefined): number | null {
+  if (secondsPerStep === undefined) return null;
+  return (micro.last_step - micro.step + 1 - micro.done / Math.max(1, micro.total)) * secondsPerStep;
+}
