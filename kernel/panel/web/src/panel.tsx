@@ -2,7 +2,7 @@
 
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { FunctionComponent } from "preact";
-import { bytes, parameters } from "./format";
+import { parameters } from "./format";
 import { Action } from "./parts/action";
 import { History } from "./parts/history";
 import { Strip } from "./parts/strip";
@@ -54,8 +54,6 @@ function Page({ first, onTab }: { first: Tab; onTab?: ((tab: string) => void) | 
   const select = (name: Tab) => {
     setCurrent(name);
     onTab?.(name);
-    // Pointing at something that is gone.
-    store.setHint(null);
   };
   const onKey = (event: KeyboardEvent) => {
     const at = NAMES.indexOf(tab);
@@ -134,7 +132,6 @@ function Heading() {
           </button>
         </>
       )}
-      {session?.memory && <span class="tb-muted tb-number tb-memory">{say("memory", bytes(session.memory.resident))}</span>}
       <span class="tb-languages" role="group" aria-label={say("language")}>
         <Action line="lang en" where="lang" kind="quiet" pressed={lang === "en"}>
           EN

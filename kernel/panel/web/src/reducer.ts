@@ -231,8 +231,9 @@ function followTraining(known: Knowledge, before: State["training"]): void {
     cutFrom(curve.evaluations, training.step + 1);
     known.curvesVersion += 1;
   }
-  const last = known.history.findLast((entry) => verbOf(entry.line) === "stop");
-  if (before?.running && last?.running && training.step >= (last.step ?? 0)) last.step = training.step;
+  // A line that stopped it took effect at the step where it stands now.
+  const last = known.history.findLast((entry) => ["stop", "train"].includes(verbOf(entry.line)));
+  if (before?.running && last?.running && verbOf(last.line) === "stop") last.step = training.step;
 }
 
 function curveOf(session: State, adapter: string): Curve {

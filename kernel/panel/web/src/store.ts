@@ -1,7 +1,7 @@
 // One panel's knowledge, its way to the kernel, and who is told when something has changed.
 
 import { createContext } from "preact";
-import { useContext, useEffect, useReducer } from "preact/hooks";
+import { useContext, useEffect, useReducer, useRef } from "preact/hooks";
 import type { FromKernel, Reply, Request, State } from "./protocol";
 import type { Transport } from "./transport";
 import { loseJobs, newJob, nothing, reduce, type Job, type Knowledge } from "./reducer";
@@ -33,6 +33,9 @@ const CHANGE_CURVES = ["undo", "redo", "resume", "branch", "sweep", "blend"];
 /** Verbs that end the conversation along with the model. */
 const NEW_MODEL = ["load", "unload", "demo"];
 
+/** Milliseconds between two drawings of what the kernel tells. */
+const GAP = 66;
+
 /** How long the kernel may be silent at first, in milliseconds. */
 const PATIENCE = 5000;
 
@@ -56,6 +59,8 @@ export class Store {
   private readonly lastJobs = new Map<string, Job>();
   private nextId = 0;
   private frame = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private lastDrawn = 0;
   private wasLost = false;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
@@ -124,10 +129,20 @@ export class Store {
   /** Draws the page anew, once before the next frame. */
   changed(): void {
     if (this.frame) return;
+    clearTimeout(this.timer);
+    this.timer = undefined;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
+      this.lastDrawn = performance.now();
       for (const listener of this.listeners) listener();
     });
+  }
+
+  /** The same for what the kernel tells, of which there may be a lot. */
+  private changedByKernel(): void {
+    if (this.frame || this.timer !== undefined) return;
+    const wait = Math.max(0, this.lastDrawn + GAP - performance.now());
+    this.timer = setTimeout(() => this.changed(), wait);
   }
 
   subscribe(listener: () => void): () => void {
@@ -142,6 +157,7 @@ export class Store {
 
   dispose(): void {
     clearTimeout(this.patience);
+    clearTimeout(this.timer);
     cancelAnimationFrame(this.frame);
     this.listeners.clear();
     this.hintListeners.clear();
@@ -157,7 +173,7 @@ export class Store {
         reduce(this.known, message);
         loseJobs(this.known);
         this.wasLost = false;
-        this.changed();
+        this.changedByKernel();
         return;
       }
     }
@@ -177,7 +193,7 @@ export class Store {
       if (CHANGE_CURVES.includes(verbOf(line))) this.greet();
       if (line === "chat clear" || NEW_MODEL.includes(verbOf(line))) this.turns = this.turns.filter((turn) => !turn.job.isDone);
     }
-    this.changed();
+    this.changedByKernel();
   }
 
   private greet(): void {
@@ -230,6 +246,25 @@ export function useLang(): Lang {
 export function useSay(): (word: Word, ...given: (string | number)[]) => string {
   const lang = useLang();
   return (word, ...given) => say(lang, word, ...given);
+}
+
+/** What an element does to the strip of commands: while it is pointed at or has the focus, its line stands there. */
+export function useHint(line: string, help: string): Record<"onFocus" | "onBlur" | "onMouseEnter" | "onMouseLeave", () => void> {
+  const store = useStore();
+  const isShown = useRef(false);
+  const show = () => {
+    isShown.current = true;
+    store.setHint({ line, help });
+  };
+  const hide = () => {
+    if (isShown.current) store.setHint(null);
+    isShown.current = false;
+  };
+  useEffect(() => {
+    if (isShown.current) store.setHint({ line, help });
+  }, [line, help]);
+  useEffect(() => hide, []);
+  return { onFocus: show, onBlur: hide, onMouseEnter: show, onMouseLeave: hide };
 }
 
 /** A text that stays when its tab is left. */

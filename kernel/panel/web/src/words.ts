@@ -19,7 +19,7 @@ const WORDS = {
   noData: ["no data", "未加载数据"],
   noAdapter: ["no adapter", "无适配器"],
   base: ["base model", "基础模型"],
-  memory: ["memory {0}", "内存 {0}"],
+  atStep: ["step {0}", "第 {0} 步"],
   stepOf: ["step {0} of {1}", "第 {0} / {1} 步"],
   stopLine: ["Interrupt", "中断"],
   stopLineHelp: ["Interrupts the line that runs now, as Ctrl-C does", "中断正在执行的命令，与 Ctrl-C 相同"],
@@ -86,6 +86,7 @@ const WORDS = {
   // Data.
   datasets: ["Datasets", "数据集"],
   datasetsOf: ["Datasets in {0}", "{0} 中的数据集"],
+  dataSettings: ["How they are read", "读取方式"],
   noDatasets: ["No dataset_info.json with datasets in this folder.", "此文件夹中没有列出数据集的 dataset_info.json。"],
   refresh: ["Refresh", "刷新"],
   loadData: ["Load data", "加载数据"],

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Curve } from "../protocol";
-import { useSay, useStore } from "../store";
+import { useHint, useSay } from "../store";
 import { fixed, number, rate } from "../format";
 import { decimated, path } from "./decimate";
 import { marks, scale, texts, type Scale } from "./scale";
@@ -17,7 +17,7 @@ const COLOURS = 6;
 
 export function Chart({ curves, version }: { curves: Record<string, Curve>; version: number }) {
   const say = useSay();
-  const store = useStore();
+  const hint = useHint("", say("curveKeys"));
   const frame = useRef<HTMLDivElement>(null);
   const width = useWidth(frame);
   const [metric, setMetric] = useState<Metric>("loss");
@@ -269,7 +269,7 @@ export function Chart({ curves, version }: { curves: Record<string, Curve>; vers
         </svg>
         <div
           class="tb-catch"
-          style={{ left: MARGIN.left, top: MARGIN.top, width: plot.width, height: plot.height }}
+          style={`left:${MARGIN.left}px;top:${MARGIN.top}px;width:${plot.width}px;height:${plot.height}px`}
           role="slider"
           tabIndex={0}
           aria-label={`${name}, ${say("stepAxis")}`}
@@ -285,8 +285,8 @@ export function Chart({ curves, version }: { curves: Record<string, Curve>; vers
           onPointerLeave={() => (drag ? undefined : setCursor(null))}
           onDblClick={() => setZoom(null)}
           onKeyDown={onKey}
-          onFocus={() => store.setHint({ line: "", help: say("curveKeys") })}
-          onBlur={() => (store.setHint(null), setCursor(null))}
+          onFocus={hint.onFocus}
+          onBlur={() => (hint.onBlur(), setCursor(null))}
         />
         {isEmpty && <p class="tb-empty tb-muted">{say("noCurve")}</p>}
       </div>

@@ -44,9 +44,9 @@ export function marks({ min, max, isLog }: Scale, most: number): number[] {
     return found;
   };
   const rough = 10 ** Math.floor(Math.log10((max - min) / most));
-  const steps = [1, 2, 2.5, 5, 10, 20].map((factor) => factor * rough);
-  const fitting = steps.map(all).find((found) => found.length <= most) ?? [];
-  return fitting.length >= 3 ? fitting : all((max - min > 0 ? rough : 1) * 2);
+  // From coarse to fine; the finest that is not too fine, but never fewer than three.
+  const found = [20, 10, 5, 2.5, 2, 1, 0.5].map((factor) => all(factor * rough)).filter(({ length }) => length >= 3);
+  return found.findLast(({ length }) => length <= most) ?? found[0] ?? [min, max];
 }
 
 function powers(min: number, max: number): number[] {
@@ -62,10 +62,11 @@ function thinned(marks: number[], most: number): number[] {
 
 /** The marks as texts, all with as many decimals as the closest two need. */
 export function texts(marks: number[], isLog: boolean): string[] {
-  if (isLog) return marks.map((mark) => short(mark));
+  // On a logarithmic axis of several powers of ten, each mark has its own.
+  if (isLog && (marks.at(-1) ?? 0) >= 10 * (marks[0] ?? 0)) return marks.map(short);
   const gap = Math.min(...marks.slice(1).map((mark, index) => mark - (marks[index] ?? 0)));
   const size = Math.max(...marks.map(Math.abs));
-  if (size > 0 && (size < 1e-3 || size >= 1e6)) return marks.map((mark) => short(mark));
+  if (size > 0 && (size < 1e-3 || size >= 1e6)) return marks.map(short);
   const decimals = [0, 1, 2, 3, 4, 5, 6, 7].find((count) => Math.abs(gap - Number(gap.toFixed(count))) < gap * 1e-6) ?? 7;
   return marks.map((mark) => mark.toFixed(decimals));
 }

@@ -1,7 +1,7 @@
 // A button that stands for a command: it shows the line before it is sent.
 
 import type { ComponentChildren } from "preact";
-import { useSay, useStore } from "../store";
+import { useHint, useSay, useStore } from "../store";
 
 interface Given {
   /** The line; nothing where something is missing. */
@@ -25,7 +25,7 @@ export function Action({ line, where, why, help, kind = "plain", label, pressed,
   const isPending = line !== null && job !== null && !job.isDone && job.line === line;
   const isDisabled = store.link !== "open" || line === null || why != null || isOff === true || isPending;
   const explained = why ?? help ?? "";
-  const show = () => store.setHint({ line: line ?? "", help: explained });
+  const hint = useHint(line ?? "", explained);
   // `aria-disabled` keeps it in reach of the keyboard, which can read why it is off.
   return (
     <button
@@ -35,10 +35,7 @@ export function Action({ line, where, why, help, kind = "plain", label, pressed,
       aria-label={label}
       aria-pressed={pressed}
       title={[line, explained].filter(Boolean).join("\n")}
-      onMouseEnter={show}
-      onMouseLeave={() => store.setHint(null)}
-      onFocus={show}
-      onBlur={() => store.setHint(null)}
+      {...hint}
       onClick={() => {
         if (isDisabled || line === null) return;
         store.run(line, where);
@@ -52,7 +49,6 @@ export function Action({ line, where, why, help, kind = "plain", label, pressed,
 
 /** A field whose text becomes part of a line, which is shown while it is typed. */
 export function LineInput(given: {
-  id?: string;
   label: string;
   text: string;
   onText: (text: string) => void;
@@ -60,14 +56,13 @@ export function LineInput(given: {
   where: string;
   help?: string;
   placeholder?: string;
-  isShort?: boolean;
 }) {
   const store = useStore();
   const say = useSay();
   const { label, text, onText, line, where, help = "" } = given;
-  const show = () => store.setHint({ line: line ?? "", help: line === null ? say("needText") : help });
+  const hint = useHint(line ?? "", line === null ? say("needText") : help);
   return (
-    <label class={given.isShort ? "tb-field tb-short" : "tb-field"}>
+    <label class="tb-field">
       <span class="tb-label">{label}</span>
       <input
         type="text"
@@ -77,9 +72,7 @@ export function LineInput(given: {
         autocomplete="off"
         disabled={store.link !== "open"}
         onInput={(event) => onText(event.currentTarget.value)}
-        onFocus={show}
-        onKeyUp={show}
-        onBlur={() => store.setHint(null)}
+        {...hint}
         onKeyDown={(event) => {
           if (event.key === "Enter" && line !== null && !event.isComposing) store.run(line, where);
         }}

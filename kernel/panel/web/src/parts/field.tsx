@@ -2,7 +2,7 @@
 
 import { useEffect, useId, useState } from "preact/hooks";
 import type { Setting } from "../protocol";
-import { useLang, useSay, useStore } from "../store";
+import { useHint, useLang, useSay, useStore } from "../store";
 import { option } from "../lines";
 import { label as labelOf } from "../labels";
 import { normalized, problem, type Problem } from "../settings";
@@ -46,20 +46,15 @@ export function Field({ setting, isRow = false, kept }: Given) {
       store.run(lineOf(value), where);
     }
   };
-  const hint = (typed: string) => {
-    store.setHint({ line: lineOf(normalized(setting, typed)), help: setting.help });
-  };
   const shown = draft ?? (current === NONE && setting.optional ? "" : current);
+  const hint = useHint(lineOf(normalized(setting, shown)), setting.help);
   const failure = wrong ? problemText(wrong, say) : draft !== null && job?.isDone ? job.failure?.cause : undefined;
   const common = {
     id,
     disabled: store.link !== "open",
     "aria-invalid": failure !== undefined,
     "aria-describedby": `${id}-help ${id}-error`,
-    onFocus: () => hint(shown),
-    onMouseEnter: () => hint(shown),
-    onBlur: () => store.setHint(null),
-    onMouseLeave: () => store.setHint(null),
+    ...hint,
   };
   const choose = (value: string) => {
     setDraft(value);
@@ -86,10 +81,7 @@ export function Field({ setting, isRow = false, kept }: Given) {
       placeholder={setting.optional ? say("none") : ""}
       spellcheck={false}
       autocomplete="off"
-      onInput={(event) => {
-        setDraft(event.currentTarget.value);
-        hint(event.currentTarget.value);
-      }}
+      onInput={(event) => setDraft(event.currentTarget.value)}
       onChange={(event) => commit(event.currentTarget.value)}
       onKeyDown={(event) => {
         if (event.key !== "Escape" || draft === null) return;

@@ -51,10 +51,10 @@ function Line({ line, entry, job }: { line: string; entry: Entry | null; job: Jo
   const hasMore = job !== null && (job.outputs.length > 0 || job.notes.length > 0 || job.failure !== null || !job.isDone);
   return (
     <div class={`tb-entry${isFailed ? " tb-isfailed" : ""}${isOther ? " tb-isother" : ""}`}>
-      <div class="tb-entryline">
+      <div class="tb-entryline" title={isOther ? say("fromElsewhere") : undefined}>
         <code class="tb-code">{line}</code>
         {isFailed && <span class="tb-failure">{say("failed")}</span>}
-        {isOther && <span class="tb-muted">{say("fromElsewhere")}</span>}
+        {isOther && <span class="tb-hidden">{say("fromElsewhere")}</span>}
         <CopyButton text={() => line} label={say("copyLine", line)}>
           {say("copy")}
         </CopyButton>

@@ -7,6 +7,8 @@ import { useSay } from "../store";
 export function JobView({ job, withOutputs = true, withLine = false }: { job: Job | null; withOutputs?: boolean; withLine?: boolean }) {
   const say = useSay();
   if (!job) return null;
+  const hasOutputs = withOutputs && job.outputs.length > 0;
+  if (job.isDone && !hasOutputs && job.notes.length === 0 && !job.failure && !job.isLost) return null;
   return (
     <div class="tb-job" aria-busy={!job.isDone}>
       {withLine && <code class="tb-code tb-jobline">{job.line}</code>}

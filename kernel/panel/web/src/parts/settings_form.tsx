@@ -1,5 +1,6 @@
 // The settings of a tab: the important ones as a form, all others behind a search.
 
+import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { Setting } from "../protocol";
 import { useLang, useSay, useStore } from "../store";
@@ -21,14 +22,15 @@ const GROUPS: Record<string, string[]> = {
 const ELSEWHERE = ["dataset", "finetuning_type", "adapter_name_or_path", "resume_from_checkpoint"];
 
 /** The fields of these settings, as far as there are such. */
-export function Fields({ names }: { names: string[] }) {
+export function Fields({ names, isWide = false, children }: { names: string[]; isWide?: boolean; children?: ComponentChildren }) {
   const settings = useStore().known.session?.settings ?? [];
   return (
-    <div class="tb-fields">
+    <div class={isWide ? "tb-fields tb-wide" : "tb-fields"}>
       {names.map((name) => {
         const setting = settings.find((one) => one.name === name);
         return setting && <Field key={name} setting={setting} />;
       })}
+      {children}
     </div>
   );
 }
@@ -74,7 +76,7 @@ export function MoreSettings({ tab, shown }: { tab: string; shown: string[] }) {
             return (
               settings.length > 0 && (
                 <section key={name} class="tb-group">
-                  <h4>{title}</h4>
+                  <h3>{title}</h3>
                   {settings.map((setting) => (
                     <Field key={setting.name} setting={setting} isRow />
                   ))}

@@ -29,8 +29,11 @@ function HintLine() {
   if (!hint) {
     return (
       <p class="tb-hint">
-        <code class={`tb-code tb-muted${last && !last.ok ? " tb-failure" : ""}`}>{last?.line.split("\n")[0]}</code>
-        {!last && <span class="tb-muted">{say("noHistory")}</span>}
+        {last ? (
+          <code class={`tb-code ${last.ok ? "tb-muted" : "tb-failure"}`}>{last.line.split("\n")[0]}</code>
+        ) : (
+          <span class="tb-muted">{say("noHistory")}</span>
+        )}
       </p>
     );
   }

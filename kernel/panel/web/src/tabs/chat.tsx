@@ -5,7 +5,7 @@ import * as lines from "../lines";
 import { Action } from "../parts/action";
 import { FailureView } from "../parts/job_view";
 import { Fields, MoreSettings } from "../parts/settings_form";
-import { useDraft, useSay, useStore, type Turn } from "../store";
+import { useDraft, useHint, useSay, useStore, type Turn } from "../store";
 import { read, type Attached } from "./attach";
 import { Picture } from "./gallery";
 
@@ -59,7 +59,8 @@ export function ChatTab() {
     setText("");
     setAttached([]);
   };
-  const hint = () => store.setHint({ line: line ?? "", help: why ?? say("messageHint") });
+  const textHint = useHint(line ?? "", why ?? say("messageHint"));
+  const sendHint = useHint(line ?? "", why ?? "");
   return (
     <div class="tb-chat">
       <section
@@ -124,9 +125,7 @@ export function ChatTab() {
               event.preventDefault();
               send();
             }}
-            onFocus={hint}
-            onKeyUp={hint}
-            onBlur={() => store.setHint(null)}
+            {...textHint}
           />
           <div class="tb-actions">
             <input
@@ -158,10 +157,7 @@ export function ChatTab() {
               class="tb-button tb-primary"
               aria-disabled={line === null || why !== null || isOff}
               title={line ?? ""}
-              onMouseEnter={hint}
-              onMouseLeave={() => store.setHint(null)}
-              onFocus={hint}
-              onBlur={() => store.setHint(null)}
+              {...sendHint}
               onClick={send}
             >
               {say("send")}
@@ -194,7 +190,7 @@ export function ChatTab() {
           />
           <span>{say("sideBySide")}</span>
         </label>
-        <h3>{say("generation")}</h3>
+        <h3 class="tb-second">{say("generation")}</h3>
         <Fields names={MAIN} />
         <MoreSettings tab="chat" shown={MAIN} />
       </section>

@@ -1,18 +1,18 @@
 // Data: which datasets are trained on, and a look at their samples.
 
-import { useEffect, useState } from "preact/hooks";
-import type { Datasets } from "../protocol";
+import { useState } from "preact/hooks";
 import { count } from "../format";
 import { line, option, word } from "../lines";
 import { Action } from "../parts/action";
 import { Field } from "../parts/field";
 import { JobView } from "../parts/job_view";
+import { useDatasets } from "../parts/datasets";
 import { Fields, MoreSettings } from "../parts/settings_form";
 import { useDraft, useSay, useStore } from "../store";
 import { Gallery } from "./gallery";
 
 const WHERE = "data";
-const MAIN = ["dataset_dir", "cutoff_len", "max_samples"];
+const MAIN = ["cutoff_len", "max_samples", "mix_strategy"];
 /** Of these the one that is given along with `data` takes the place of the other, so they are not set by themselves. */
 const HELD_OUT = ["val_size", "eval_dataset"];
 
@@ -21,7 +21,7 @@ export function DataTab() {
   const say = useSay();
   const session = store.known.session;
   const valueOf = (name: string) => session?.settings.find((one) => one.name === name)?.value ?? "";
-  const names = useDatasets(valueOf("dataset_dir"));
+  const names = useDatasets();
   const [chosen, choose] = useState<string[] | null>(null);
   const [valSize, setValSize] = useDraft("data.val_size", "");
   const [evalDataset, setEvalDataset] = useDraft("data.eval_dataset", "");
@@ -37,29 +37,19 @@ export function DataTab() {
   const why = session?.model ? null : say("needModel");
   const listed = [...(names?.names ?? []), ...ticked.filter((name) => !names?.names.includes(name))];
   const data = session?.data;
+  const clear = () => {
+    choose(null);
+    setValSize("");
+    setEvalDataset("");
+  };
   return (
     <>
       <div class="tb-columns">
         <section class="tb-card">
           <h3>{say("datasets")}</h3>
-          <Fields names={MAIN} />
-          <div class="tb-fields">
-            {HELD_OUT.map((name) => {
-              const setting = session?.settings.find((one) => one.name === name);
-              const [value, onValue] = kept[name]!;
-              const lineOf = (text: string) =>
-                line("data", word(ticked.join(",") || "NAME"), ...(text ? [option(name, text)] : []));
-              return (
-                setting && <Field key={name} setting={setting} kept={{ value: value || null, onValue, line: lineOf }} />
-              );
-            })}
-          </div>
-          <MoreSettings tab="data" shown={[...MAIN, ...HELD_OUT]} />
-        </section>
-        <section class="tb-card">
-          <h3>{say("datasetsOf", names?.folder ?? valueOf("dataset_dir"))}</h3>
+          <Fields names={["dataset_dir"]} isWide />
           <fieldset class="tb-checks" disabled={store.link !== "open"}>
-            <legend class="tb-hidden">{say("datasets")}</legend>
+            <legend class="tb-hidden">{say("datasetsOf", names?.folder ?? valueOf("dataset_dir"))}</legend>
             {listed.map((name) => (
               <label key={name} class="tb-check">
                 <input
@@ -75,17 +65,7 @@ export function DataTab() {
             {listed.length === 0 && <p class="tb-muted">{say("noDatasets")}</p>}
           </fieldset>
           <div class="tb-actions">
-            <Action
-              line={load}
-              where={WHERE}
-              kind="primary"
-              why={why}
-              onSent={() => {
-                choose(null);
-                setValSize("");
-                setEvalDataset("");
-              }}
-            >
+            <Action line={load} where={WHERE} kind="primary" why={why} onSent={clear}>
               {say("loadData")}
             </Action>
             {data && data.skipped > 0 && (
@@ -102,25 +82,23 @@ export function DataTab() {
           )}
           <JobView job={store.lastJob(WHERE)} withLine />
         </section>
+        <section class="tb-card">
+          <h3>{say("dataSettings")}</h3>
+          <Fields names={MAIN}>
+            {HELD_OUT.map((name) => {
+              const setting = session?.settings.find((one) => one.name === name);
+              const [value, onValue] = kept[name]!;
+              const lineOf = (text: string) =>
+                line("data", word(ticked.join(",") || "NAME"), ...(text ? [option(name, text)] : []));
+              return (
+                setting && <Field key={name} setting={setting} kept={{ value: value || null, onValue, line: lineOf }} />
+              );
+            })}
+          </Fields>
+          <MoreSettings tab="data" shown={["dataset_dir", ...MAIN, ...HELD_OUT]} />
+        </section>
       </div>
       {data && <Gallery />}
     </>
   );
-}
-
-/** The datasets of the folder, asked for anew when it is another one. */
-function useDatasets(folder: string): Datasets | null {
-  const store = useStore();
-  const [found, setFound] = useState<Datasets | null>(null);
-  useEffect(() => {
-    let isCurrent = true;
-    store.request({ type: "datasets" }).then(
-      (reply) => isCurrent && setFound(reply),
-      () => isCurrent && setFound(null),
-    );
-    return () => {
-      isCurrent = false;
-    };
-  }, [folder, store.link]);
-  return found;
 }

@@ -1,7 +1,9 @@
 // Evaluate: loss on what was held out, and answers with scores.
 
+import { useId } from "preact/hooks";
 import { line, option, word } from "../lines";
 import { Action } from "../parts/action";
+import { useDatasets } from "../parts/datasets";
 import { JobView } from "../parts/job_view";
 import { Fields, MoreSettings } from "../parts/settings_form";
 import { useDraft, useSay, useStore } from "../store";
@@ -15,6 +17,8 @@ export function EvaluateTab() {
   const store = useStore();
   const say = useSay();
   const session = store.known.session;
+  const names = useId();
+  const datasets = useDatasets();
   const [dataset, setDataset] = useDraft("evaluate.dataset");
   const [adapter, setAdapter] = useDraft("evaluate.adapter");
   const [most, setMost] = useDraft("evaluate.max_samples");
@@ -46,9 +50,15 @@ export function EvaluateTab() {
               placeholder={say("heldOut")}
               spellcheck={false}
               autocomplete="off"
+              list={names}
               disabled={isOff}
               onInput={(event) => setDataset(event.currentTarget.value)}
             />
+            <datalist id={names}>
+              {datasets?.names.map((name) => (
+                <option key={name} value={name} />
+              ))}
+            </datalist>
           </label>
           <label class="tb-field">
             <span class="tb-label">{say("withAdapter")}</span>

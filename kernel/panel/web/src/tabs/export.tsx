@@ -44,6 +44,8 @@ export function ExportTab() {
           </Action>
         </div>
         <JobView job={store.lastJob("save")} withLine />
+      </section>
+      <section class="tb-card">
         <h3>{say("exportModel")}</h3>
         <p class="tb-muted">{say("exportHelp")}</p>
         <div class="tb-lineform">
@@ -93,6 +95,8 @@ export function ExportTab() {
           </Action>
         </div>
         <JobView job={store.lastJob("push")} withLine />
+      </section>
+      <section class="tb-card">
         <h3>{say("recipe")}</h3>
         <p class="tb-muted">{say("recipeHelp")}</p>
         <div class="tb-lineform">

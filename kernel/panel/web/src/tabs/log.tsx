@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { Curve, EvaluationRecord, StepRecord } from "../protocol";
 import { fixed, number, rate } from "../format";
 import { useSay, useStore } from "../store";
+import { shownAdapter } from "./status";
 
 const MOST = 60;
 
@@ -17,7 +18,7 @@ export function Log() {
   const { known } = useStore();
   const say = useSay();
   const session = known.session;
-  const adapter = session?.training?.adapter ?? session?.adapters.find((one) => one.active)?.name ?? "";
+  const adapter = shownAdapter(session) ?? "";
   const curve = session?.curves[adapter];
   const every = Number(session?.settings.find((one) => one.name === "logging_steps")?.value ?? 1) || 1;
   const found = useMemo(() => (curve ? rows(curve, every) : []), [curve, known.curvesVersion, every]);

@@ -56,7 +56,7 @@ export function MethodTab() {
             {say("newAdapter")}
           </Action>
         </div>
-        <h3>{say("adapters")}</h3>
+        <h3 class="tb-second">{say("adapters")}</h3>
         {adapters.length === 0 ? (
           <p class="tb-muted">{say("noAdapters")}</p>
         ) : (

@@ -1,6 +1,6 @@
 // How far the training is: the bar, and the numbers of the last step.
 
-import type { MicroBatch, StepRecord, Training } from "../protocol";
+import type { MicroBatch, State, StepRecord, Training } from "../protocol";
 import { bytes, duration, fixed, number, rate } from "../format";
 import { ProgressLine } from "../parts/job_view";
 import { useSay, useStore } from "../store";
@@ -12,8 +12,9 @@ export function Status() {
   const { known } = useStore();
   const say = useSay();
   const session = known.session;
-  const training = session?.training ?? null;
-  const active = training?.adapter ?? session?.adapters.find((adapter) => adapter.active)?.name;
+  const active = shownAdapter(session);
+  // The last training may be that of another adapter.
+  const training = session?.training?.adapter === active ? (session?.training ?? null) : null;
   const curve = active === undefined ? undefined : session?.curves[active];
   const last = curve?.steps.at(-1);
   const evaluation = curve?.evaluations.at(-1);
@@ -28,7 +29,7 @@ export function Status() {
       : "running"
     : step === 0
       ? "notStarted"
-      : step >= total
+      : total > 0 && step >= total
         ? "finished"
         : "paused";
   const facts: [name: string, value: string][] = [];
@@ -43,7 +44,7 @@ export function Status() {
   if (session?.memory) facts.push([say("memoryInUse"), bytes(session.memory.resident)]);
   return (
     <div class="tb-status">
-      <div class="tb-bar" role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={total} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
+      <div class="tb-bar" role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={Math.max(total, step, 1)} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
         <div class="tb-barfill" style={{ transform: `scaleX(${part.toFixed(4)})` }} />
         {training?.running && training.last_step < total && (
           <div class="tb-barmark" style={{ left: `${((100 * training.last_step) / total).toFixed(2)}%` }} />
@@ -52,7 +53,7 @@ export function Status() {
       <dl class="tb-numbers">
         <div class="tb-state">
           <dt>{say(state)}</dt>
-          <dd class="tb-number">{total > 0 ? say("stepOf", step, total) : "–"}</dd>
+          <dd class="tb-number">{total > 0 ? say("stepOf", step, total) : say("atStep", step)}</dd>
         </div>
         {facts.map(([name, value]) => (
           <div key={name}>
@@ -64,6 +65,12 @@ export function Status() {
       {known.progress && <ProgressLine progress={known.progress} />}
     </div>
   );
+}
+
+/** The adapter that trains, or else the one in use. */
+export function shownAdapter(session: State | null): string | undefined {
+  const active = session?.adapters.find((adapter) => adapter.active)?.name;
+  return session?.training?.running ? session.training.adapter : (active ?? session?.training?.adapter);
 }
 
 /** Which part of the whole training is made. */
