@@ -1,12 +1,12 @@
 // The panel: heading, tabs, and the strip of commands.
 
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { FunctionComponent } from "preact";
 import { parameters } from "./format";
 import { Action } from "./parts/action";
 import { History } from "./parts/history";
 import { Strip } from "./parts/strip";
-import { StoreContext, useChanges, useDraft, useLang, useSay, useStore, type Link, type Store } from "./store";
+import { StoreContext, useChanges, useDraft, useLang, useSay, useStore, useUnique, type Link, type Store } from "./store";
 import { ChatTab } from "./tabs/chat";
 import { DataTab } from "./tabs/data";
 import { EvaluateTab } from "./tabs/evaluate";
@@ -44,7 +44,7 @@ function Page({ first, onTab }: { first: Tab; onTab?: ((tab: string) => void) | 
   const store = useStore();
   const say = useSay();
   const lang = useLang();
-  const id = useId();
+  const id = useUnique();
   const page = useRef<HTMLDivElement>(null);
   const [current, setCurrent] = useDraft("tab", first);
   const [isOpen, setOpen] = useState(false);

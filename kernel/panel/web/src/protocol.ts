@@ -23,6 +23,8 @@ export interface Adapter {
   method: string;
   trainable: number;
   step: number;
+  /** The step that ends its training, if it has one. */
+  total_steps?: number | null;
 }
 
 export type Kind = "number" | "integer" | "text" | "bool" | "choice" | "list" | "numbers" | "path" | "mapping";
@@ -86,6 +88,13 @@ export interface Recorded {
   running?: boolean;
 }
 
+/** A question of the conversation and its answers. */
+export interface Exchange {
+  text: string;
+  pictures: string[];
+  answers: { name: string | null; text: string }[];
+}
+
 export interface State {
   type: "state";
   version: string;
@@ -101,6 +110,7 @@ export interface State {
   busy: { id: string; line: string } | null;
   memory: { resident: number } | null;
   export_example?: string;
+  chat?: Exchange[];
 }
 
 export interface Changed {

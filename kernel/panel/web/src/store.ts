@@ -1,8 +1,8 @@
 // One panel's knowledge, its way to the kernel, and who is told when something has changed.
 
 import { createContext } from "preact";
-import { useContext, useEffect, useReducer, useRef } from "preact/hooks";
-import type { FromKernel, Reply, Request, State } from "./protocol";
+import { useContext, useEffect, useId, useReducer, useRef } from "preact/hooks";
+import type { Exchange, FromKernel, Reply, Request, State } from "./protocol";
 import type { Transport } from "./transport";
 import { loseJobs, newJob, nothing, reduce, type Job, type Knowledge } from "./reducer";
 import { verbOf } from "./lines";
@@ -167,6 +167,7 @@ export class Store {
 
   private hear(message: FromKernel): void {
     clearTimeout(this.patience);
+    if (message.type === "state" && message.chat) this.takeTurns(message.chat);
     if (this.link !== "open" && message.type === "state") {
       this.link = "open";
       if (this.wasLost) {
@@ -194,6 +195,17 @@ export class Store {
       if (line === "chat clear" || NEW_MODEL.includes(verbOf(line))) this.turns = this.turns.filter((turn) => !turn.job.isDone);
     }
     this.changedByKernel();
+  }
+
+  /** The conversation that there was before this page, unless it has its own. */
+  private takeTurns(exchanges: Exchange[]): void {
+    if (this.turns.length > 0) return;
+    this.turns = exchanges.map(({ text, pictures, answers }) => {
+      const job = newJob(this.newId(), "chat", "chat");
+      job.isDone = true;
+      for (const answer of answers) job.answers.set(answer.name ?? "", answer.text);
+      return { job, text, pictures, isCompare: answers.length > 1 };
+    });
   }
 
   private greet(): void {
@@ -246,6 +258,11 @@ export function useLang(): Lang {
 export function useSay(): (word: Word, ...given: (string | number)[]) => string {
   const lang = useLang();
   return (word, ...given) => say(lang, word, ...given);
+}
+
+/** An id that no other panel of the page has either. */
+export function useUnique(): string {
+  return `tb-${useStore().panelId}-${useId()}`;
 }
 
 /** What an element does to the strip of commands: while it is pointed at or has the focus, its line stands there. */

@@ -360,6 +360,7 @@ export class MockKernel {
     const count = /train (\d+)/.exec(line)?.[1];
     const total = Math.round(60 * Number(this.settings.get("num_train_epochs")));
     const last = count ? Math.min(total, adapter.step + Number(count)) : total;
+    adapter.total_steps = total;
     this.training = { adapter: adapter.name, running: true, stopping: false, step: adapter.step, last_step: last, total_steps: total };
     this.curves[adapter.name] ??= { steps: [], evaluations: [] };
     this.tell({ type: "changed", training: this.training });
@@ -404,7 +405,7 @@ export class MockKernel {
     const part = noise - Math.floor(noise);
     return {
       step,
-      loss: 4.6 * Math.exp(-step / 15) * (0.8 + 0.4 * part) + 0.02 + 0.06 * part,
+      loss: 4.6 * Math.exp(-step / (Number(this.settings.get("learning_rate")) < 5e-4 ? 60 : 15)) * (0.8 + 0.4 * part) + 0.02 + 0.06 * part,
       learning_rate: Number(this.settings.get("learning_rate")) * 0.5 * (1 + Math.cos((Math.PI * step) / 60)),
       grad_norm: 0.3 + 2.5 * Math.exp(-step / 12) + part / 4,
       epoch: step / 60,

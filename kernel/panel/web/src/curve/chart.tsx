@@ -111,7 +111,7 @@ export function Chart({ curves, version }: { curves: Record<string, Curve>; vers
     <div class="tb-chart">
       <div class="tb-chart-tools">
         <label class="tb-inline">
-          <span>{say("metric")}</span>
+          <span class="tb-hidden">{say("metric")}</span>
           <select value={metric} onChange={(event) => setMetric(event.currentTarget.value as Metric)}>
             {METRICS.map((one) => (
               <option key={one} value={one}>

@@ -1,8 +1,8 @@
 // A setting as a field, made from its declaration: a changed value is sent as `set name=value`.
 
-import { useEffect, useId, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Setting } from "../protocol";
-import { useHint, useLang, useSay, useStore } from "../store";
+import { useHint, useLang, useSay, useStore, useUnique } from "../store";
 import { option } from "../lines";
 import { label as labelOf } from "../labels";
 import { normalized, problem, type Problem } from "../settings";
@@ -21,7 +21,7 @@ export function Field({ setting, isRow = false, kept }: Given) {
   const store = useStore();
   const say = useSay();
   const lang = useLang();
-  const id = useId();
+  const id = useUnique();
   const [draft, setDraft] = useState<string | null>(null);
   const [wrong, setWrong] = useState<Problem | null>(null);
   const where = `set:${setting.name}`;

@@ -1,6 +1,6 @@
 // The lines that were carried out, whoever sent them, with what came of those that were sent from here.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Entry, Job } from "../reducer";
 import { useSay, useStore } from "../store";
 import { cells } from "../script";
@@ -13,11 +13,12 @@ const BETWEEN = "\n\n";
 export function History() {
   const { known } = useStore();
   const say = useSay();
-  const end = useRef<HTMLDivElement>(null);
+  const lines = useRef<HTMLDivElement>(null);
   const recorded = new Set(known.history.map((entry) => entry.job));
   const pending = [...known.jobs.values()].filter((job) => !recorded.has(job) && (!job.isDone || job.failure));
   const length = known.history.length + pending.length;
-  useEffect(() => end.current?.scrollIntoView({ block: "nearest" }), [length]);
+  // The newest is in sight, without moving the notebook.
+  useEffect(() => lines.current?.scrollTo(0, lines.current.scrollHeight), [length]);
   const script = cells(known.history);
   return (
     <section class="tb-history" aria-label={say("history")}>
@@ -30,7 +31,7 @@ export function History() {
         )}
       </header>
       {/* Reachable by keyboard, since it scrolls. */}
-      <div class="tb-lines" tabIndex={0} role="group" aria-label={say("commands")}>
+      <div class="tb-lines" ref={lines} tabIndex={0} role="group" aria-label={say("commands")}>
         {length === 0 && <p class="tb-muted">{say("noHistory")}</p>}
         {known.history.map((entry) => (
           <Line key={entry.key} line={entry.line} entry={entry} job={entry.job} />
@@ -38,7 +39,6 @@ export function History() {
         {pending.map((job) => (
           <Line key={job.id} line={job.line} entry={null} job={job} />
         ))}
-        <div ref={end} />
       </div>
     </section>
   );
@@ -46,6 +46,7 @@ export function History() {
 
 function Line({ line, entry, job }: { line: string; entry: Entry | null; job: Job | null }) {
   const say = useSay();
+  const [isOpen, setOpen] = useState(false);
   const isFailed = entry ? !entry.ok : job?.failure != null;
   const isOther = entry !== null && entry.from !== "panel";
   const hasMore = job !== null && (job.outputs.length > 0 || job.notes.length > 0 || job.failure !== null || !job.isDone);
@@ -63,9 +64,9 @@ function Line({ line, entry, job }: { line: string; entry: Entry | null; job: Jo
         (job.where === "prompt" || !job.isDone || job.failure ? (
           <JobView job={job} />
         ) : (
-          <details>
+          <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
             <summary class="tb-muted">{say("output")}</summary>
-            <JobView job={job} />
+            {isOpen && <JobView job={job} />}
           </details>
         ))}
     </div>

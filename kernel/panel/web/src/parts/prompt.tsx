@@ -1,8 +1,8 @@
 // The line at the bottom where any command can be typed, with completion and the lines before.
 
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Completions } from "../protocol";
-import { useSay, useStore } from "../store";
+import { useSay, useStore, useUnique } from "../store";
 
 /** Milliseconds without a key before suggestions are asked for. */
 const PAUSE = 120;
@@ -11,7 +11,7 @@ const MOST = 12;
 export function Prompt({ onSent }: { onSent: () => void }) {
   const store = useStore();
   const say = useSay();
-  const id = useId();
+  const id = useUnique();
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState("");
   const [found, setFound] = useState<Completions | null>(null);

@@ -1,9 +1,9 @@
 // The settings of a tab: the important ones as a form, all others behind a search.
 
 import type { ComponentChildren } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Setting } from "../protocol";
-import { useLang, useSay, useStore } from "../store";
+import { useLang, useSay, useStore, useUnique } from "../store";
 import { label } from "../labels";
 import { Field } from "./field";
 
@@ -40,7 +40,7 @@ export function MoreSettings({ tab, shown }: { tab: string; shown: string[] }) {
   const store = useStore();
   const say = useSay();
   const lang = useLang();
-  const id = useId();
+  const id = useUnique();
   const [isOpen, setOpen] = useState(false);
   const [query, setQuery] = useState("");
   const session = store.known.session;

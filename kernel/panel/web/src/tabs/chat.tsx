@@ -1,6 +1,7 @@
 // Chat: the conversation with the model, streamed, with pictures; or one question to base and adapters side by side.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { differences } from "../differences";
 import * as lines from "../lines";
 import { Action } from "../parts/action";
 import { FailureView } from "../parts/job_view";
@@ -10,6 +11,8 @@ import { read, type Attached } from "./attach";
 import { Picture } from "./gallery";
 
 const WHERE = "chat";
+/** Whose the answer without an adapter is, in a comparison. */
+const BASE = "base";
 const MAIN = ["default_system", "max_new_tokens", "temperature", "top_p"];
 
 export function ChatTab() {
@@ -198,6 +201,13 @@ export function ChatTab() {
   );
 }
 
+/** An answer with what the base model does not say set off. */
+function Differing({ base, text }: { base: string; text: string }) {
+  return differences(base, text).map((piece, index) =>
+    piece.isOther ? <ins key={index}>{piece.text}</ins> : <span key={index}>{piece.text}</span>,
+  );
+}
+
 function Turns({ isAnswering }: { isAnswering: boolean }) {
   const store = useStore();
   const say = useSay();
@@ -234,6 +244,7 @@ function TurnView({ turn: { job, text, pictures, isCompare } }: { turn: Turn }) 
   if (answers.length === 0 && job.isDone) {
     for (const output of job.outputs) answers.push(["", output.text]);
   }
+  const base = job.answers.get(BASE) ?? "";
   const isPending = !job.isDone && answers.length === 0;
   return (
     <>
@@ -250,8 +261,8 @@ function TurnView({ turn: { job, text, pictures, isCompare } }: { turn: Turn }) 
       <div class={isCompare ? "tb-side" : undefined}>
         {answers.map(([name, answer]) => (
           <div key={name} class="tb-message tb-byassistant">
-            {(isCompare || name !== "") && <strong>{name === "base" || name === "" ? say("base") : name}</strong>}
-            <p>{answer}</p>
+            {isCompare && <strong>{name === BASE ? say("base") : name}</strong>}
+            <p>{job.isDone && isCompare && name !== BASE ? <Differing base={base} text={answer} /> : answer}</p>
           </div>
         ))}
       </div>

@@ -1,12 +1,11 @@
 // Evaluate: loss on what was held out, and answers with scores.
 
-import { useId } from "preact/hooks";
 import { line, option, word } from "../lines";
 import { Action } from "../parts/action";
 import { useDatasets } from "../parts/datasets";
 import { JobView } from "../parts/job_view";
 import { Fields, MoreSettings } from "../parts/settings_form";
-import { useDraft, useSay, useStore } from "../store";
+import { useDraft, useSay, useStore, useUnique } from "../store";
 
 const WHERE = "evaluate";
 const MAIN = ["max_new_tokens", "temperature", "top_p", "per_device_eval_batch_size", "output_dir"];
@@ -17,7 +16,7 @@ export function EvaluateTab() {
   const store = useStore();
   const say = useSay();
   const session = store.known.session;
-  const names = useId();
+  const names = useUnique();
   const datasets = useDatasets();
   const [dataset, setDataset] = useDraft("evaluate.dataset");
   const [adapter, setAdapter] = useDraft("evaluate.adapter");

@@ -1,6 +1,6 @@
 // How far the training is: the bar, and the numbers of the last step.
 
-import type { MicroBatch, State, StepRecord, Training } from "../protocol";
+import type { MicroBatch, State, StepRecord } from "../protocol";
 import { bytes, duration, fixed, number, rate } from "../format";
 import { ProgressLine } from "../parts/job_view";
 import { useSay, useStore } from "../store";
@@ -19,10 +19,12 @@ export function Status() {
   const last = curve?.steps.at(-1);
   const evaluation = curve?.evaluations.at(-1);
   const micro = training?.running ? known.micro : null;
-  const [step, total] = [training?.step ?? last?.step ?? 0, training?.total_steps ?? 0];
+  const adapter = session?.adapters.find(({ name }) => name === active);
+  const step = training?.step ?? adapter?.step ?? 0;
+  const total = training?.total_steps ?? adapter?.total_steps ?? 0;
   const speed = curve && recent(curve.steps);
   const left = training?.running && micro ? timeLeft(micro, speed?.secondsPerStep) : null;
-  const part = total > 0 ? partOf(training!, micro) : 0;
+  const part = total > 0 ? partOf(step, total, micro) : 0;
   const state = training?.running
     ? training.stopping
       ? "pausing"
@@ -44,7 +46,7 @@ export function Status() {
   if (session?.memory) facts.push([say("memoryInUse"), bytes(session.memory.resident)]);
   return (
     <div class="tb-status">
-      <div class="tb-bar" role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={Math.max(total, step, 1)} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
+      <div class="tb-bar" hidden={total === 0} role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={Math.max(total, step, 1)} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
         <div class="tb-barfill" style={{ transform: `scaleX(${part.toFixed(4)})` }} />
         {training?.running && training.last_step < total && (
           <div class="tb-barmark" style={{ left: `${((100 * training.last_step) / total).toFixed(2)}%` }} />
@@ -74,9 +76,9 @@ export function shownAdapter(session: State | null): string | undefined {
 }
 
 /** Which part of the whole training is made. */
-function partOf(training: Training, micro: MicroBatch | null): number {
-  const fraction = micro && micro.step === training.step + 1 ? micro.done / Math.max(1, micro.total) : 0;
-  return Math.min(1, (training.step + fraction) / training.total_steps);
+function partOf(step: number, total: number, micro: MicroBatch | null): number {
+  const fraction = micro && micro.step === step + 1 ? micro.done / Math.max(1, micro.total) : 0;
+  return Math.min(1, (step + fraction) / total);
 }
 
 interface Speed {

@@ -35,6 +35,8 @@ test("two panels and the prompt stay in step", async () => {
   await kernel.other("lora red");
   for (const root of [first, second]) await root.locator(".tb-heading").getByText("red", { exact: true }).waitFor();
   for (const root of [first, second]) await tab(root, "Training");
+  const ids = await page.locator("[id]").evaluateAll((elements) => elements.map(({ id }) => id));
+  assert.equal(new Set(ids).size, ids.length);
   await click(first, "Start");
   await second.getByRole("button", { name: "Pause", exact: true }).click();
   await first.getByText("paused").waitFor();

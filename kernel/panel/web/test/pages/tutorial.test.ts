@@ -56,7 +56,7 @@ for (const where of ["page", "cell"] as const satisfies Given["where"][]) {
     const pausedAt = kernel.training!.step;
     await set(root, "learning_rate", "1e-3");
     await until(() => kernel.settings.get("learning_rate") === "1e-3", "the rate does not change");
-    await click(root, "Go on");
+    await click(root, "Continue");
     await until(() => (kernel.training?.step ?? 0) >= pausedAt + 5, "it does not go on");
     await set(root, "learning_rate", "5e-4");
     await until(() => kernel.training?.running === false, "it does not end");
@@ -80,7 +80,11 @@ for (const where of ["page", "cell"] as const satisfies Given["where"][]) {
     await root.getByRole("checkbox", { name: "Base and adapters side by side" }).check();
     await root.getByRole("textbox", { name: "Message" }).fill("What's its type?");
     await root.getByRole("textbox", { name: "Message" }).press("Enter");
-    await root.locator(".tb-side .tb-message").nth(1).getByText(kernel.answers.tuned!, { exact: true }).waitFor();
+    await until(
+      async () => (await root.locator(".tb-side .tb-message p").nth(1).textContent()) === kernel.answers.tuned,
+      "no answer of the adapter beside the base's",
+    );
+    assert.match((await root.locator(".tb-side .tb-message").nth(1).locator("ins").first().textContent())!, /^Marmobo/);
 
     await tab(root, "Export");
     await root.getByRole("textbox", { name: "Folder" }).fill("saves/my creatures");
@@ -112,6 +116,7 @@ for (const where of ["page", "cell"] as const satisfies Given["where"][]) {
     ]);
     // A script of the same: what was set while it trained is set at the same step.
     const { step } = kernel.recorded[8]!;
+    await root.getByRole("button", { name: "History 15" }).waitFor();
     if ((await root.locator(".tb-history").count()) === 0) await root.getByRole("button", { name: /^History/ }).click();
     await root.getByRole("button", { name: "Copy as cell", exact: true }).click();
     await root.getByRole("button", { name: "Copied", exact: true }).waitFor();
