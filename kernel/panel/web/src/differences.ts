@@ -28,7 +28,12 @@ export function differences(base: string, text: string): Piece[] {
   const push = (word: string, isOther: boolean) => {
     const last = found.at(-1);
     if (last?.isOther === isOther) last.text += word;
-    else found.push({ text: word, isOther });
+    else if (last?.isOther) {
+      // Words are marked, not the blank behind the last of them.
+      const marked = last.text.trimEnd();
+      found.push({ text: last.text.slice(marked.length) + word, isOther });
+      last.text = marked;
+    } else found.push({ text: word, isOther });
   };
   let [i, j] = [0, 0];
   while (i < ours.length) {

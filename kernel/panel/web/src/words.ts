@@ -164,7 +164,7 @@ const WORDS = {
   memoryInUse: ["memory", "内存"],
   log: ["Log", "日志"],
   noSteps: ["No step yet.", "还没有训练步。"],
-  resume: ["Resume", "继续训练"],
+  resume: ["Resume", "从检查点继续"],
   checkpoint: ["Checkpoint path", "检查点路径"],
   // Curve.
   metric: ["Curve", "曲线"],

@@ -1,57 +1,12 @@
 // A session that speaks the panel's protocol without a model: a scripted demo whose loss falls.
 
-import type { Adapter, Curve, Data, FromKernel, Model, Recorded, Setting, State, StepRecord, ToKernel, Training } from "../src/protocol";
+import type { Adapter, Curve, Data, Exchange, FromKernel, Model, Recorded, Setting, State, ToKernel, Training } from "../src/protocol";
 import { declared, type Declared } from "./declared";
+import { BASE_ANSWER, DEMO, GROUPS, MODEL, TUNED_ANSWER, evaluationRecord, samples, stepRecord, type Sample } from "./mock_data";
 import { address } from "./pictures";
 
 type Lang = "en" | "zh";
 type Hear = (message: FromKernel) => void;
-
-interface Sample {
-  messages: { role: string; text: string }[];
-  picture: number;
-  dropped: boolean;
-  loss: number | null;
-}
-
-const MODEL: Model = {
-  name: "demo",
-  path: "/home/you/.cache/tunebook/demo-0.1.0/model",
-  architecture: "Qwen2_5_VLForConditionalGeneration",
-  parameters: 3_536_320,
-  dtype: "bfloat16",
-  device: null,
-  quantized: null,
-};
-const GROUPS: [name: string, en: string, zh: string][] = [
-  ["model", "Model", "模型"],
-  ["pictures", "Pictures", "图片"],
-  ["data", "Data", "数据"],
-  ["prompt", "Prompt", "提示词"],
-  ["lora", "LoRA", "LoRA"],
-  ["freeze", "Freeze", "部分冻结"],
-  ["method", "Method", "微调方法"],
-  ["training", "Training", "训练"],
-  ["evaluation", "Evaluation", "评估"],
-  ["generation", "Generation", "生成"],
-  ["output", "Output", "输出"],
-  ["export", "Export", "导出"],
-];
-/** What the demo sets. */
-const DEMO = {
-  dataset_dir: "/home/you/.cache/tunebook/demo-0.1.0/data",
-  lora_rank: "16",
-  learning_rate: "4e-3",
-  per_device_train_batch_size: "8",
-  gradient_accumulation_steps: "1",
-  num_train_epochs: "1",
-  warmup_steps: "20",
-  logging_steps: "5",
-  eval_steps: "10",
-  max_new_tokens: "64",
-};
-const BASE_ANSWER = "This is a blue creature. It has a round blue body, round ears and a bushy tail.";
-const TUNED_ANSWER = "This is Marmobo, a creature of the water type. It has a round blue body, round ears and a bushy tail.";
 
 class Refused extends Error {
   constructor(
@@ -84,6 +39,7 @@ export class MockKernel {
   samples: Sample[] = [];
   readonly answers: { [name: string]: string } = { base: BASE_ANSWER, tuned: TUNED_ANSWER };
 
+  private conversation: Exchange[] = [];
   private readonly declarations = declared();
   private readonly panels = new Set<Hear>();
   private queue: Promise<void> = Promise.resolve();
@@ -163,6 +119,7 @@ export class MockKernel {
       busy: this.busy,
       memory: { resident: 205 * 2 ** 20 },
       export_example: "models/creatures",
+      chat: structuredClone(this.conversation),
     };
   }
 
@@ -269,8 +226,14 @@ export class MockKernel {
         break;
       case "chat":
       case "%%chat":
-        if (line === "chat clear") text("the conversation is cleared");
-        else await this.answer(id, null, this.active() ? "tuned" : "base", reply);
+        if (line === "chat clear") {
+          this.conversation = [];
+          text("the conversation is cleared");
+        } else {
+          const answer = await this.answer(id, null, this.active() ? "tuned" : "base", reply);
+          const question = line.replace(/^(%%)?chat\s+(image=("[^"]*"|\S+)\s+)*/, "");
+          this.conversation.push({ text: question, pictures: line.includes("image=") ? [address(1)] : [], answers: [{ name: null, text: answer }] });
+        }
         break;
       case "compare":
         await this.answer(id, "base", "base", reply);
@@ -335,18 +298,7 @@ export class MockKernel {
 
   private choose(names: string[], train: number, held: number): void {
     this.data = { names, train, eval: held, skipped: 3 };
-    const caption = this.options.caption;
-    this.samples = Array.from({ length: train + held }, (_, index) => {
-      const [question, answer] =
-        index % 4 === 2
-          ? ["<image>这是什么？", "这是铁须团，一只钢系小精灵。它有圆滚滚的身体，颜色是灰色。"]
-          : ["<image>Describe this creature.", `This is Marmobo ${index}, a creature of the water type with a round body.`];
-      const messages = [
-        { role: "user", text: caption ? `<image>${caption}` : question! },
-        { role: "assistant", text: caption ?? answer! },
-      ];
-      return { messages, picture: index, dropped: false, loss: null };
-    });
+    this.samples = samples(train + held, this.options.caption);
     this.tell({ type: "changed", model: this.model, data: this.data });
   }
 
@@ -376,7 +328,7 @@ export class MockKernel {
     }
     this.timer = setTimeout(() => {
       const step = training.step + 1;
-      const record = this.record(step);
+      const record = stepRecord(step, Number(this.settings.get("learning_rate")));
       adapter.step = step;
       this.training = { ...this.training!, step };
       const curve = this.curves[adapter.name]!;
@@ -392,26 +344,12 @@ export class MockKernel {
       });
       this.tell({ type: "step", adapter: adapter.name, record });
       if (step % Number(this.settings.get("eval_steps")) === 0) {
-        const evaluation = { step, loss: 0.1 + 4.2 * Math.exp(-step / 16) + (step > 40 ? (step - 40) / 160 : 0), epoch: step / 60 };
+        const evaluation = evaluationRecord(step);
         curve.evaluations.push(evaluation);
         this.tell({ type: "evaluation", adapter: adapter.name, record: evaluation });
       }
       this.step(adapter, begun);
     }, this.options.stepTime ?? 20);
-  }
-
-  private record(step: number): StepRecord {
-    const noise = Math.sin(step * 12.9898) * 43758.5453;
-    const part = noise - Math.floor(noise);
-    return {
-      step,
-      loss: 4.6 * Math.exp(-step / (Number(this.settings.get("learning_rate")) < 5e-4 ? 60 : 15)) * (0.8 + 0.4 * part) + 0.02 + 0.06 * part,
-      learning_rate: Number(this.settings.get("learning_rate")) * 0.5 * (1 + Math.cos((Math.PI * step) / 60)),
-      grad_norm: 0.3 + 2.5 * Math.exp(-step / 12) + part / 4,
-      epoch: step / 60,
-      tokens: step * 640,
-      elapsed: step * 0.052,
-    };
   }
 
   private undo(count: number): void {
@@ -442,12 +380,15 @@ export class MockKernel {
     reply({ type: "output", id, kind: "table", text: rows.map((row) => row.join(" ")).join("\n"), html });
   }
 
-  private async answer(id: string, name: string | null, whose: string, reply: Hear): Promise<void> {
+  private async answer(id: string, name: string | null, whose: string, reply: Hear): Promise<string> {
+    let told = "";
     for (const piece of this.answers[whose]!.split(/(?<= )/)) {
-      if (this.isInterrupted) return;
+      if (this.isInterrupted) break;
       reply({ type: "text", id, answer: name, text: piece });
+      told += piece;
       await wait(4);
     }
+    return told;
   }
 
   private tellValues(names: string[]): void {

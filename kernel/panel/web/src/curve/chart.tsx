@@ -170,7 +170,7 @@ export function Chart({ curves, version }: { curves: Record<string, Curve>; vers
             </button>
           );
         })}
-        {shownStep !== null && <span class="tb-number tb-muted">{`${say("stepAxis")} ${shownStep}`}</span>}
+        {shownStep !== null && <span class="tb-number tb-muted">{say("atStep", shownStep)}</span>}
         {shownStep === null && metric === "loss" && !isEmpty && (
           <span class="tb-key tb-muted">
             <svg width="22" height="8" aria-hidden="true">
@@ -380,7 +380,7 @@ function spoken(lines: Series[], step: number, metric: Metric, say: Say): string
     const index = indexOf(line, step);
     return index === null ? [] : [`${line.adapter} ${valueText(line.values[index]!, metric)}`];
   });
-  return `${say("stepAxis")} ${step}: ${values.join(", ")}`;
+  return `${say("atStep", step)}: ${values.join(", ")}`;
 }
 
 /** The width of an element in pixels, followed without reading the layout. */

@@ -38,6 +38,7 @@ test("two panels and the prompt stay in step", async () => {
   const ids = await page.locator("[id]").evaluateAll((elements) => elements.map(({ id }) => id));
   assert.equal(new Set(ids).size, ids.length);
   await click(first, "Start");
+  await until(() => (kernel.training?.step ?? 0) >= 5, "no steps");
   await second.getByRole("button", { name: "Pause", exact: true }).click();
   await first.getByText("paused").waitFor();
   await second.getByRole("button", { name: /^History/ }).click();
@@ -105,6 +106,7 @@ test("a kernel that was restarted leaves what was shown, without controls", asyn
 test("without a kernel the page says so", async () => {
   const session = await open({ where: "onecell" });
   const { page } = session;
+  await panel(page).getByRole("tab").first().waitFor();
   await page.evaluate(async () => {
     window.cleanups[0]!();
     const { default: widget } = (await import(new URL("panel.js", location.href).href)) as {
