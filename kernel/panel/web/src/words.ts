@@ -56,13 +56,11 @@ const WORDS = {
     "The connection was lost before this ended; the history below tells whether it was carried out.",
     "连接在它结束之前断开了；是否已执行，见下方的历史记录。",
   ],
-  queued: ["waiting", "等待中"],
   working: ["working…", "执行中……"],
   needModel: ["Load a model first.", "请先加载模型。"],
   needData: ["Load data first.", "请先加载数据。"],
   needAdapter: ["Create an adapter first.", "请先新建适配器。"],
   needText: ["Fill in the field first.", "请先填写。"],
-  needTraining: ["Nothing is being trained.", "没有正在进行的训练。"],
   isTraining: ["A training is running.", "训练正在进行。"],
   // Model.
   modelPath: ["Model path", "模型路径"],
@@ -88,7 +86,6 @@ const WORDS = {
   datasetsOf: ["Datasets in {0}", "{0} 中的数据集"],
   dataSettings: ["Data settings", "数据设置"],
   noDatasets: ["No dataset_info.json with datasets in this folder.", "此文件夹中没有列出数据集的 dataset_info.json。"],
-  refresh: ["Refresh", "刷新"],
   loadData: ["Load data", "加载数据"],
   dataInUse: ["{0}: {1} samples to train on, {2} to evaluate on", "{0}：训练样本 {1} 个，验证样本 {2} 个"],
   skipped: ["{0} skipped", "跳过 {0} 个"],
@@ -220,7 +217,6 @@ const WORDS = {
   answersFrom: ["Answered by", "由谁回答"],
   sideBySide: ["Base and adapters side by side", "并排比较基础模型与各适配器"],
   generation: ["Generation", "生成参数"],
-  stopped: ["stopped", "已停止"],
   // Export.
   saveAdapter: ["Save adapter", "保存适配器"],
   saveAdapterHelp: ["In PEFT's format, with the training log", "PEFT 格式，附训练日志"],
@@ -258,7 +254,6 @@ const WORDS = {
   ],
   failed: ["failed", "失败"],
   fromElsewhere: ["from elsewhere", "来自别处"],
-  runs: ["Runs", "将执行"],
   suggestions: ["Suggestions", "补全建议"],
   output: ["Output", "输出"],
 } satisfies Record<string, [en: string, zh: string]>;

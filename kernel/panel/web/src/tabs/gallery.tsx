@@ -1,5 +1,6 @@
 // The samples as a wall of pictures: searched, ranked by loss, dropped and taken back.
 
+import { Fragment } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { SampleRow, Samples } from "../protocol";
 import { fixed } from "../format";
@@ -49,7 +50,6 @@ export function Gallery() {
 
   const rows = found?.rows ?? [];
   const total = found?.total ?? 0;
-  const chosen = rows.find((row) => row.index === open) ?? null;
   const isTrain = split === "train";
   const numbers = [...selected].sort((a, b) => a - b).join(",");
   const ofSplit = (...parts: string[]) => line(...parts, !isTrain && "split=eval");
@@ -129,32 +129,38 @@ export function Gallery() {
       )}
       <JobView job={store.lastJob("worst")} withOutputs={false} />
       <JobView job={store.lastJob("drop")} withOutputs={false} />
-      <div class={chosen ? "tb-wall tb-withdetail" : "tb-wall"}>
-        <ul class="tb-samples">
-          {rows.map((row) => (
+      <ul class="tb-samples">
+        {rows.map((row) => (
+          <Fragment key={row.index}>
             <Card
-              key={row.index}
               row={row}
               isOpen={row.index === open}
               isSelected={selected.has(row.index)}
               onOpen={() => setOpen(row.index === open ? null : row.index)}
-              onSelect={
-                isTrain
-                  ? (on) => {
-                      const now = new Set(selected);
-                      if (on) now.add(row.index);
-                      else now.delete(row.index);
-                      setSelected(now);
-                    }
-                  : null
-              }
+              onSelect={isTrain ? (on) => setSelected(changed(selected, row.index, on)) : null}
             />
-          ))}
-        </ul>
-        {chosen && <Detail row={chosen} line={ofSplit("sample", String(chosen.index))} isTrain={isTrain} onClose={() => setOpen(null)} />}
-      </div>
+            {row.index === open && (
+              <li class="tb-detail">
+                <Detail
+                  row={row}
+                  line={ofSplit("sample", String(row.index))}
+                  isTrain={isTrain}
+                  onClose={() => setOpen(null)}
+                />
+              </li>
+            )}
+          </Fragment>
+        ))}
+      </ul>
     </section>
   );
+}
+
+function changed(selected: ReadonlySet<number>, index: number, isOn: boolean): Set<number> {
+  const now = new Set(selected);
+  if (isOn) now.add(index);
+  else now.delete(index);
+  return now;
 }
 
 interface CardGiven {
@@ -205,7 +211,7 @@ function Detail({ row, line: show, isTrain, onClose }: { row: SampleRow; line: s
   useEffect(() => element.current?.scrollIntoView({ block: "nearest" }), [row.index]);
   const roles: Record<string, string> = { system: say("system"), user: say("user"), assistant: say("assistant") };
   return (
-    <aside class="tb-detail" aria-label={say("sample", row.index)} ref={element}>
+    <section aria-label={say("sample", row.index)} ref={element}>
       <header>
         <h4>{say("sample", row.index)}</h4>
         <Action line={show} where={where}>
@@ -220,19 +226,23 @@ function Detail({ row, line: show, isTrain, onClose }: { row: SampleRow; line: s
           {say("close")}
         </button>
       </header>
-      <div class="tb-pictures">
-        {row.pictures.map((address, index) => (
-          <Picture key={index} address={address} alt={say("pictureOf", row.index)} />
-        ))}
-      </div>
-      {row.messages.map((message, index) => (
-        <div key={index} class={`tb-message tb-by${message.role === "assistant" ? "assistant" : "user"}`}>
-          <span class="tb-muted">{roles[message.role] ?? message.role}</span>
-          <p>{message.text}</p>
+      <div class="tb-detailbody">
+        <div class="tb-pictures">
+          {row.pictures.map((address, index) => (
+            <Picture key={index} address={address} alt={say("pictureOf", row.index)} />
+          ))}
         </div>
-      ))}
+        <div class="tb-messages">
+          {row.messages.map((message, index) => (
+            <div key={index} class="tb-message">
+              <span class="tb-muted">{roles[message.role] ?? message.role}</span>
+              <p>{message.text}</p>
+            </div>
+          ))}
+        </div>
+      </div>
       <JobView job={store.lastJob(where)} />
-    </aside>
+    </section>
   );
 }
 

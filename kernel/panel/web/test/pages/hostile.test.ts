@@ -43,7 +43,7 @@ test("text stays text wherever it comes from", async () => {
   }
   await tab(root, "Data");
   await root.locator(".tb-sample button").first().click();
-  await root.getByRole("complementary").getByText(EVIL).first().waitFor();
+  await root.getByRole("region", { name: /^Sample/ }).getByText(EVIL).first().waitFor();
   await tab(root, "Chat");
   await root.locator('input[type="file"]').setInputFiles({ name: `${EVIL.replaceAll("/", "")}.png`, mimeType: "image/png", buffer: picture(1) });
   await root.locator(".tb-attached li").waitFor();
