@@ -27,9 +27,9 @@ fn every_example_works_in_both_languages() {
     for (locale, is_chinese) in [("C", false), ("zh_CN.UTF-8", true)] {
         let place = workplace();
         for verb in tunebook_commands::verbs() {
-            // Somebody must sit at a prompt for a conversation, and Rust takes its time.
-            let examples =
-                verb.examples.iter().map(|(line, _)| *line).filter(|line| *line != "chat" && verb.name != "rust");
+            // Somebody must sit at a prompt for a conversation, Rust takes its time, and nothing is sent to a real hub.
+            let is_run = |line: &&str| *line != "chat" && verb.name != "rust" && !line.contains("yes=true");
+            let examples = verb.examples.iter().map(|(line, _)| *line).filter(is_run);
             let further = match verb.name {
                 "resume" => "set output_dir=saves/creatures\n",
                 "save" => "set output_dir=saves/fresh\n",

@@ -58,7 +58,7 @@ struct State {
     oids: BTreeMap<String, String>,
     small: BTreeMap<String, Vec<u8>>,
     objects: HashMap<String, Vec<u8>>,
-    parts: HashMap<String, BTreeMap<String, Vec<u8>>>,
+    parts: HashMap<String, BTreeMap<u64, Vec<u8>>>,
     commits: usize,
     seen: Vec<Value>,
     mishaps: Mishaps,
@@ -272,7 +272,8 @@ impl Server {
                     assert_eq!(sha256(&body), oid, "what was announced");
                     state.objects.insert(oid.to_string(), body);
                 } else {
-                    state.parts.entry(oid.to_string()).or_default().insert(part.to_string(), body);
+                    let number = part.trim_start_matches("part=").parse().unwrap();
+                    state.parts.entry(oid.to_string()).or_default().insert(number, body);
                 }
                 ("200 OK", json!({}), tag)
             }
