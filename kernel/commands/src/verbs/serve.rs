@@ -97,10 +97,15 @@ fn run(_: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output> {
 
 fn start(args: &Args, cx: &CommandContext) -> Result<()> {
     let text = |name: &str| args.options(name).next();
-    let port = match args.number("port", &VERB)? {
+    let port = match text("port") {
         None => PORT,
-        Some(port) => u16::try_from(port)
-            .map_err(|_| VERB.usage_error(localized!("a port is at most 65535", "端口最大是 65535")))?,
+        Some(port) => port.parse().map_err(|_| {
+            let port = quote(port);
+            VERB.usage_error(localized!(
+                "`{port}` is no port, which is a number from 0 to 65535",
+                "`{port}` 不是端口：端口是 0 到 65535 的整数"
+            ))
+        })?,
     };
     let host: IpAddr = match text("host") {
         None | Some("localhost") => Ipv4Addr::LOCALHOST.into(),
