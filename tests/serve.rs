@@ -111,7 +111,15 @@ impl Server {
         self.send("serve off");
         drop(self.process.stdin.take());
         assert!(self.process.wait().unwrap().success());
-        self.folder
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -151,7 +159,7 @@ fn answers_are_those_of_chat_for_the_base_model_and_for_each_adapter() {
     let first = said(&mut server, "adapter use first");
     let base = said(&mut server, "adapter off");
     assert_ne!(first, base);
-    for (model, answer) in [("first", &first), ("second", &second), ("base", &base), ("model", &base)] {
+    for (model, answer) in [("first", &first), ("second", &second), ("model", &base)] {
         assert_eq!(server.describe(model, &picture), *answer, "{model}");
     }
     let (status, error) = server.ask(&json!({"model": "third", "messages": [question(&picture)]}));
@@ -170,7 +178,7 @@ fn a_training_that_is_asked_over_http_has_the_bits_of_one_that_is_not() {
         let server = &server;
         let ask = |picture: &PathBuf| {
             let picture = picture.clone();
-            scope.spawn(move || ["base", "default"].map(|model| server.describe(model, &picture)))
+            scope.spawn(move || ["model", "default"].map(|model| server.describe(model, &picture)))
         };
         let answers: Vec<_> = pictures.iter().map(ask).collect();
         answers.into_iter().map(|answer| answer.join().unwrap()).collect::<Vec<_>>()
@@ -197,7 +205,7 @@ fn a_script_that_ends_with_serve_goes_on_until_it_is_interrupted() {
     let mut server = Server::start("demo");
     drop(server.process.stdin.take());
     let picture = server.picture("creatures_held_out_0001.png");
-    assert!(server.describe("base", &picture).contains("creature"));
+    assert!(server.describe("model", &picture).contains("creature"));
     let process = rustix::process::Pid::from_child(&server.process);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     assert_eq!(server.process.wait().unwrap().code(), Some(130));

@@ -88,7 +88,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         // Text alone.
         View::Answer(_) | View::Prediction(_) => {}
         View::Stdout(_) | View::Stderr(_) | View::Log | View::Report | View::Trained(_) => {}
-        View::Nothing | View::Clear | View::Conversation | View::Quit => {}
+        View::Nothing | View::Clear | View::Conversation | View::Panel | View::Quit => {}
     }
     data
 }

@@ -4,6 +4,7 @@
 //! A face (the terminal, a notebook) decides when and where to draw. Plain text is `tunebook_commands::text`.
 
 mod activity;
+pub mod bundle;
 pub mod html;
 mod progress;
 mod training;

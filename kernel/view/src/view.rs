@@ -65,6 +65,8 @@ pub enum View<'a> {
     Clear,
     /// Every line is a message until the user ends it.
     Conversation,
+    /// The page that drives the session is wanted.
+    Panel,
     /// The session is left.
     Quit,
 }
@@ -110,6 +112,7 @@ impl<'a> View<'a> {
             Output::Display(contents) => Self::Media(contents),
             Output::Clear => Self::Clear,
             Output::Conversation => Self::Conversation,
+            Output::Panel => Self::Panel,
             Output::Quit => Self::Quit,
         }
     }

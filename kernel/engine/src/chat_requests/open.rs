@@ -204,7 +204,9 @@ impl<'a> Requests<'a> for Open<'a, '_> {
                 let tokenizer = &self.answerer.run.model.tokenizer;
                 let TokenScore { loss, likeliest, .. } = score;
                 let likeliest = likeliest.iter().take(growing.alternatives);
-                let likeliest = likeliest.map(|&(token, p)| likely(tokenizer, token, p.ln()));
+                // One number for one token: p was rounded on another way.
+                let log = |id, p: f64| if id == token { -loss } else { p.ln() };
+                let likeliest = likeliest.map(|&(id, p)| likely(tokenizer, id, log(id, p)));
                 let likeliest = likeliest.collect::<Result<_>>()?;
                 growing.scores.push_back(Score { token: likely(tokenizer, token, -loss)?, likeliest });
                 return Ok(());

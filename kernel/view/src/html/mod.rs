@@ -25,6 +25,7 @@ pub use curve::curve;
 pub use escape::preformatted;
 pub use overlay::overlay;
 pub use picture::picture;
+pub use picture::thumbnail;
 pub use probes::probes;
 pub use progress::activity;
 pub use progress::training;

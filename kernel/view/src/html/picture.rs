@@ -25,18 +25,25 @@ pub(super) fn jpeg(path: &Path, size: impl FnOnce((u32, u32)) -> (u32, u32)) -> 
     Some(STANDARD.encode(file.into_inner()))
 }
 
+/// The image no larger than `side` pixels, as a data URL; none if it cannot be read any more.
+pub fn thumbnail(path: &Path, side: u32) -> Option<String> {
+    jpeg(path, |size| fitting(size, side)).map(|data| format!("data:image/jpeg;base64,{data}"))
+}
+
 /// The image for a page, at most [`LARGEST`] pixels wide and high.
 pub fn picture(path: &Path, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
-    let fitting = |(width, height): (u32, u32)| {
-        let scale = (f64::from(LARGEST) / f64::from(width.max(height).max(1))).min(1.0);
-        let [width, height] = [width, height].map(|side| (f64::from(side) * scale).round() as u32);
-        (width, height)
-    };
-    match jpeg(path, fitting) {
-        Some(data) => format!("<img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\"/>"),
+    match thumbnail(path, LARGEST) {
+        Some(url) => format!("<img src=\"{url}\" alt=\"{name}\" title=\"{name}\"/>"),
         None => localized!(lang, "<p>{name} cannot be found</p>", "<p>找不到 {name}</p>"),
     }
+}
+
+/// A size of the same shape whose sides are at most `largest`; no larger than before.
+fn fitting((width, height): (u32, u32), largest: u32) -> (u32, u32) {
+    let scale = (f64::from(largest) / f64::from(width.max(height).max(1))).min(1.0);
+    let [width, height] = [width, height].map(|side| (f64::from(side) * scale).round() as u32);
+    (width, height)
 }
 
 /// A picture in the size `shown` with `over` on top of it; none says that it is gone.
