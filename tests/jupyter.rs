@@ -37,6 +37,11 @@ fn rust_cells_drive_the_session() {
     run("rust_cells.py");
 }
 
+#[test]
+fn a_panel_drives_the_session() {
+    run("panel.py");
+}
+
 fn run(script: &str) {
     let home = tempfile::tempdir().unwrap();
     let environment = environment();

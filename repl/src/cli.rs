@@ -59,6 +59,17 @@ pub(crate) enum Command {
         )))]
         connection: Option<PathBuf>,
     },
+    #[command(about = here(localized(
+        "Open the panel, a web page that drives a session of its own",
+        "打开网页面板，操作一个新的会话",
+    )))]
+    Panel {
+        #[arg(long, default_value_t = 0, hide_default_value = true, help = here(localized(
+            "Port on this machine; by default any that is free",
+            "本机端口；默认任意一个空闲端口",
+        )))]
+        port: u16,
+    },
     #[command(subcommand, about = here(localized("Manage the kernel for Jupyter notebooks", "管理 Jupyter 笔记本的内核")))]
     Kernel(kernel::Command),
     #[command(hide = true, about = here(localized(

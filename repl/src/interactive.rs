@@ -25,6 +25,7 @@ use tunebook_rust_cells::RustCells;
 
 use crate::helper::Complete;
 use crate::helper::Helper;
+use crate::panel::Page;
 use crate::screen::End;
 use crate::screen::Screen;
 
@@ -37,7 +38,7 @@ pub(crate) type Prompt = Editor<Helper, FileHistory>;
 ///
 /// # Errors
 /// The terminal cannot be read or written.
-pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> io::Result<End> {
+pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, page: &Page, screen: &Screen) -> io::Result<End> {
     let (completing, of_rust) = (Arc::clone(host), Arc::clone(rust));
     let complete = move |line: &str, cursor| match of_rust.complete(line, cursor) {
         Some(found) => {
@@ -74,6 +75,7 @@ pub(crate) fn run(host: &Arc<Host>, rust: &Arc<RustCells>, screen: &Screen) -> i
         for line in script::lines(&text) {
             match screen.follow(rust.carry_out(&line.text))? {
                 End::Done => is_leaving = false,
+                End::Panel => page.show(0, screen)?,
                 End::Conversation => converse(host, screen, &mut prompt, history.as_ref())?,
                 End::Quit if may_leave(host, screen, &mut is_leaving)? => return Ok(End::Quit),
                 End::Quit => {}

@@ -17,6 +17,7 @@ mod helper;
 mod interactive;
 mod kernel;
 mod man;
+mod panel;
 mod progress;
 mod screen;
 mod script;
@@ -43,6 +44,7 @@ use tunebook_rust_cells::RustCells;
 use cli::Cli;
 use cli::Command;
 use ending::Ending;
+use panel::Page;
 use screen::End;
 use screen::Screen;
 
@@ -87,14 +89,19 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
     let ending = Ending::on_signals(Arc::clone(&host), Arc::clone(&rust))?;
     let screen = Screen::new(host.language().clone());
+    let page = Page::new(Arc::clone(&host), Arc::clone(&rust));
     let is_typed = command.is_none() && io::stdin().is_terminal();
     let ended = match command {
-        None if is_typed => interactive::run(&host, &rust, &screen),
-        None => script::run(io::stdin().lock(), "stdin", &host, &rust, &screen),
+        None if is_typed => interactive::run(&host, &rust, &page, &screen),
+        None => script::run(io::stdin().lock(), "stdin", &host, &rust, &page, &screen),
         Some(Command::Run { file }) => match given_file::read(&file, host.cancel()) {
-            Ok(lines) => script::run(&lines[..], &file.display().to_string(), &host, &rust, &screen),
+            Ok(lines) => script::run(&lines[..], &file.display().to_string(), &host, &rust, &page, &screen),
             Err(error) => Ok(End::Failed(error.into())),
         },
+        Some(Command::Panel { port }) => page.show(port, &screen).map(|()| {
+            script::serve(&host, &page);
+            End::Done
+        }),
         Some(Command::Train(recipe)) => screen.follow(host.recipe(RecipeTask::Train, recipe.arguments)),
         Some(Command::Export(recipe)) => screen.follow(host.recipe(RecipeTask::Export, recipe.arguments)),
         Some(
@@ -123,7 +130,7 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
             screen.last_error(&error)?;
             ExitCode::FAILURE
         }
-        End::Done | End::Quit | End::Conversation => ExitCode::SUCCESS,
+        End::Done | End::Quit | End::Conversation | End::Panel => ExitCode::SUCCESS,
     })
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum End {
     Done,
     /// A conversation is asked for.
     Conversation,
+    /// The panel is asked for.
+    Panel,
     Quit,
     Failed(Error),
 }
@@ -274,6 +276,7 @@ impl Drawing<'_> {
             View::Log => self.bars.suspend(|| screen.output(output))?,
             View::Stderr(line) => self.bars.suspend(|| writeln!(io::stderr(), "{}", printable(line)))?,
             View::Conversation => self.end = End::Conversation,
+            View::Panel => self.end = End::Panel,
             View::Quit => self.end = End::Quit,
             View::Clear => screen.clear()?,
             View::Nothing

@@ -10,6 +10,7 @@ use tunebook_commands::Host;
 use tunebook_commands::script;
 use tunebook_rust_cells::RustCells;
 
+use crate::panel::Page;
 use crate::screen::End;
 use crate::screen::Screen;
 
@@ -18,7 +19,14 @@ use crate::screen::Screen;
 ///
 /// # Errors
 /// The input cannot be read, standard output not be written.
-pub(crate) fn run(input: impl BufRead, file: &str, host: &Host, rust: &RustCells, screen: &Screen) -> io::Result<End> {
+pub(crate) fn run(
+    input: impl BufRead,
+    file: &str,
+    host: &Host,
+    rust: &RustCells,
+    page: &Page,
+    screen: &Screen,
+) -> io::Result<End> {
     let mut pending = String::new();
     let mut first = 1;
     let mut input = input.split(b'\n');
@@ -44,6 +52,7 @@ pub(crate) fn run(input: impl BufRead, file: &str, host: &Host, rust: &RustCells
             };
             match screen.follow(rust.carry_out(&line.text))? {
                 End::Done => {}
+                End::Panel => page.show(0, screen)?,
                 End::Conversation => return Ok(End::Failed(located(Error::NobodyToTalk))),
                 End::Failed(error) => return Ok(End::Failed(located(error))),
                 End::Quit => return Ok(End::Quit),
@@ -57,12 +66,17 @@ pub(crate) fn run(input: impl BufRead, file: &str, host: &Host, rust: &RustCells
                 true => screen.follow(host.line("wait"))?,
                 false => End::Done,
             };
-            while host.is_serving() && !host.cancel().is_cancelled() {
-                thread::sleep(Duration::from_millis(100));
-            }
+            serve(host, page);
             return Ok(ended);
         }
         pending.clear();
         first = number + 1;
+    }
+}
+
+/// Returns when nobody is answered any more over HTTP, or at Ctrl-C.
+pub(crate) fn serve(host: &Host, page: &Page) {
+    while (host.is_serving() || page.is_served()) && !host.cancel().is_cancelled() {
+        thread::sleep(Duration::from_millis(100));
     }
 }

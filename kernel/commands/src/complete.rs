@@ -171,9 +171,9 @@ impl<'a> Cursor<'a> {
                 let known = named(KNOWN_MODELS.iter().map(|name| (*name, help)), typed);
                 paths(raw, typed, false).into_iter().chain(known).collect()
             }
-            Complete::Adapters => named(snapshot.adapters.iter().map(|name| (name.as_str(), "")), typed),
+            Complete::Adapters => named(snapshot.adapters.iter().map(|adapter| (adapter.name.as_str(), "")), typed),
             Complete::AdaptersAndFolders => {
-                let names = snapshot.adapters.iter().map(String::as_str).chain(["base"]);
+                let names = snapshot.adapters.iter().map(|adapter| adapter.name.as_str()).chain(["base"]);
                 let live = named(names.map(|name| (name, "")), typed);
                 live.into_iter().chain(paths(raw, typed, false)).collect()
             }
@@ -194,7 +194,7 @@ impl<'a> Cursor<'a> {
     /// The names of adapters behind the last sign or weight.
     fn terms(self) -> (usize, Vec<Candidate>) {
         let behind = |text: &str| text.rfind(['=', '+', '-', '*']).map_or(0, |at| at + 1);
-        let names = self.snapshot.adapters.iter().map(|name| (name.as_str(), ""));
+        let names = self.snapshot.adapters.iter().map(|adapter| (adapter.name.as_str(), ""));
         (self.start + behind(self.raw), named(names, &self.typed[behind(self.typed)..]))
     }
 
@@ -260,10 +260,22 @@ fn paths(raw: &str, typed: &str, files: bool) -> Vec<Candidate> {
 
 #[cfg(test)]
 mod tests {
+    use tunebook_engine::report::AdapterReport;
+
     use super::*;
 
     fn snapshot() -> Snapshot {
-        Snapshot { adapters: vec!["default".to_string(), "old".to_string()], ..Snapshot::default() }
+        let adapter = |name: &str| AdapterReport {
+            name: name.to_string(),
+            active: false,
+            lora: None,
+            trainable_parameters: 0,
+            all_parameters: 0,
+            step: 0,
+            parent: None,
+            not_finite: None,
+        };
+        Snapshot { adapters: ["default", "old"].map(adapter).to_vec(), ..Snapshot::default() }
     }
 
     fn completed(line: &str) -> Vec<String> {

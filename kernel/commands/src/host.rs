@@ -23,6 +23,9 @@ use tunebook_engine::Event;
 use tunebook_engine::Note;
 use tunebook_engine::Session;
 use tunebook_engine::Settings;
+use tunebook_engine::report::AdapterReport;
+use tunebook_engine::report::DataReport;
+use tunebook_engine::report::LoadReport;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -49,13 +52,24 @@ pub enum Message {
     Done(Result<()>),
 }
 
+/// What a host does, as somebody hears it who has not asked for it.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Of a command or a training.
+    Event(Event),
+    /// A line was carried out, whoever has asked for it.
+    Line { line: String, succeeded: bool },
+    /// The snapshot is another one.
+    Changed,
+}
+
 /// The state of the session after its last request, for questions while it is busy.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub settings: Settings,
-    /// What others call the model that is loaded.
-    pub model: Option<String>,
-    pub adapters: Vec<String>,
+    pub model: Option<LoadReport>,
+    pub data: Option<DataReport>,
+    pub adapters: Vec<AdapterReport>,
     pub lang: Lang,
 }
 
@@ -68,7 +82,11 @@ pub struct Host {
     language: Language,
     jobs: Arc<Jobs>,
     serving: Arc<Serving>,
+    watchers: Arc<Watchers>,
 }
+
+/// Those who hear what a host does.
+type Watchers = Mutex<Vec<Sender<Seen>>>;
 
 /// A way to a host that does not keep it alive.
 #[derive(Clone)]
@@ -113,6 +131,7 @@ impl Host {
             (Cancel::default(), Arc::<RwLock<Snapshot>>::default(), Language::new(lang), Arc::<Jobs>::default());
         let requests = Arc::new(requests);
         let caller = Caller(Arc::downgrade(&requests));
+        let watchers = Arc::<Watchers>::default();
         let serving = Arc::new(Serving::new(caller, Arc::clone(&snapshot), Arc::clone(&jobs)));
         let engine = Engine {
             received,
@@ -122,9 +141,10 @@ impl Host {
             language: language.clone(),
             jobs: Arc::clone(&jobs),
             serving: Arc::clone(&serving),
+            watchers: Arc::clone(&watchers),
         };
         thread::Builder::new().name("engine".to_string()).spawn(move || engine.run())?;
-        Ok(Self { requests, cancel, snapshot, language, jobs, serving })
+        Ok(Self { requests, cancel, snapshot, language, jobs, serving, watchers })
     }
 
     /// Carries out one line.
@@ -177,6 +197,13 @@ impl Host {
         })))
     }
 
+    /// Hears all that is done from now on, as long as the receiver is there.
+    pub fn watch(&self) -> Receiver<Seen> {
+        let (sender, receiver) = unbounded();
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
     /// Whether it answers others over HTTP.
     pub fn is_serving(&self) -> bool {
         self.serving.is_running()
@@ -221,6 +248,7 @@ struct Engine {
     language: Language,
     jobs: Arc<Jobs>,
     serving: Arc<Serving>,
+    watchers: Arc<Watchers>,
 }
 
 impl Engine {
@@ -243,7 +271,8 @@ impl Engine {
     /// Runs a training that was begun in the background.
     fn run_started(&self, session: &mut Session) {
         let Some((job, cancel)) = self.jobs.take_started() else { return };
-        let context = Context { emit: &|_| {}, cancel: &cancel };
+        let emit = |event| self.tell(&Seen::Event(event));
+        let context = Context { emit: &emit, cancel: &cancel };
         let between = |session: &mut Session| self.between(session);
         let (show, follow, is_awaited) = (|_| {}, |_| {}, || self.is_awaited());
         let cx = self.context(context, &show, &follow, &between, &is_awaited);
@@ -277,7 +306,14 @@ impl Engine {
         }
         // A face that is gone hears nothing; what it asked for is done all the same.
         let send = |message| drop(reply.send(message));
-        let emit = |event| send(Message::Event(event));
+        let emit = |event: Event| {
+            self.tell(&Seen::Event(event.clone()));
+            send(Message::Event(event));
+        };
+        let line = match &work {
+            Work::Line(line) => Some(line.clone()),
+            _ => None,
+        };
         let show = |output| send(Message::Output(output));
         let follow = |messages| send(Message::Job(messages));
         let between = |session: &mut Session| self.between(session);
@@ -297,6 +333,9 @@ impl Engine {
         let result = catch_unwind(work).unwrap_or_else(|panic| Err(Error::of_panic(panic)));
         // Whoever hears that it is done may ask for the snapshot at once.
         self.take_snapshot(session);
+        if let Some(line) = line {
+            self.tell(&Seen::Line { line, succeeded: result.is_ok() });
+        }
         match result {
             Ok(Output::Wait) => self.jobs.wait(reply),
             result => send(Message::Done(result.map(show))),
@@ -334,11 +373,19 @@ impl Engine {
     fn take_snapshot(&self, session: &Session) {
         let now = Snapshot {
             settings: session.settings().clone(),
-            model: session.model_id(),
-            adapters: session.adapters().into_iter().map(|adapter| adapter.name).collect(),
+            model: session.load_report().cloned(),
+            data: session.data_report().cloned(),
+            adapters: session.adapters(),
             lang: self.language.get(),
         };
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
+        self.tell(&Seen::Changed);
+    }
+
+    /// Tells those who watch, and forgets those who are gone.
+    fn tell(&self, seen: &Seen) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| watcher.send(seen.clone()).is_ok());
     }
 
     fn ending(&self) -> MutexGuard<'_, Option<Request>> {

@@ -49,6 +49,8 @@ struct Job {
     cancel: Cancel,
     listeners: Vec<Listener>,
     told: Told,
+    /// Steps that have been made when it begins, the step after which it ends, and those of the whole training.
+    steps: (usize, usize, usize),
 }
 
 struct Listener {
@@ -215,7 +217,7 @@ impl Jobs {
     }
 
     /// The running job, or else the last one.
-    pub(crate) fn report(&self, lang: Lang) -> Option<JobReport> {
+    pub fn report(&self, lang: Lang) -> Option<JobReport> {
         let state = self.state();
         match (&state.running, &state.last) {
             (Some(job), _) => Some(job.report(None, lang)),
@@ -241,6 +243,7 @@ impl Job {
             cancel,
             listeners: Vec::new(),
             told: Told { plan, ..Told::default() },
+            steps: (job.history().len(), job.last_step(), job.total_steps()),
         }
     }
 
@@ -253,7 +256,7 @@ impl Job {
             Event::MicroBatch { step, last_step, total_steps, .. } => Some((step - 1, last_step, total_steps)),
             _ => None,
         };
-        let (step, last_step, total_steps) = self.told.now.as_ref().and_then(steps).unwrap_or_default();
+        let (step, last_step, total_steps) = self.told.now.as_ref().and_then(steps).unwrap_or(self.steps);
         let record = self.told.records.iter().rev().find_map(|event| match event {
             Event::Step(record) => Some(record),
             _ => None,

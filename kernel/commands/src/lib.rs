@@ -45,6 +45,7 @@ pub use error::Result;
 pub use host::Host;
 pub use host::Message;
 pub use host::RecipeTask;
+pub use host::Seen;
 pub use host::Snapshot;
 pub use jobs::JobReport;
 pub use jobs::JobState;

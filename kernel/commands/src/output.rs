@@ -95,6 +95,8 @@ pub enum Output {
     Answer(ChatReport),
     /// The user wants a conversation: every line is a message until the user ends it.
     Conversation,
+    /// The user wants the page that drives the session.
+    Panel,
     Saved(SaveReport),
     Exported(ExportReport),
     Pushed(Box<PushReport>),

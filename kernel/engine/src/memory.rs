@@ -187,7 +187,7 @@ pub(crate) fn total_bytes() -> Option<u64> {
 }
 
 /// Resident memory of this process.
-pub(crate) fn resident_bytes() -> Option<u64> {
+pub fn resident_bytes() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 

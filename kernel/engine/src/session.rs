@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
+use tunebook_data::Encoded;
 use tunebook_data::ImageProcessor;
 use tunebook_data::Skipped;
 
@@ -35,6 +36,8 @@ use crate::report::LoadReport;
 use crate::report::PredictReport;
 use crate::report::SampleReport;
 use crate::report::Status;
+use crate::sample_text;
+use crate::sample_text::SampleText;
 use crate::settings::Settings;
 use crate::settings::Tied;
 use crate::workers::SharedWorkers;
@@ -97,9 +100,9 @@ impl Session {
         Ok(report)
     }
 
-    /// What others call the model that is loaded.
-    pub fn model_id(&self) -> Option<String> {
-        self.model.as_ref().map(|model| model.report.id())
+    /// What the last call of [`Session::load`] has found; none without a model.
+    pub fn load_report(&self) -> Option<&LoadReport> {
+        self.model.as_ref().map(|model| &model.report)
     }
 
     /// Drops the model with its data, adapters and conversation; the settings stay.
@@ -183,6 +186,23 @@ impl Session {
     /// One encoded sample of a split, counted from 0.
     pub fn sample(&self, split: Split, index: usize) -> Result<SampleReport> {
         self.data.as_ref().ok_or(Error::NoData)?.sample(split, index, self.model()?)
+    }
+
+    /// The samples of a split as one reads them.
+    ///
+    /// # Errors
+    /// There is no data.
+    pub fn sample_texts(&self, split: Split) -> Result<Vec<SampleText>> {
+        let (data, model) = (self.data.as_ref().ok_or(Error::NoData)?, self.model()?);
+        let text = |(index, sample): (usize, &Encoded)| {
+            Ok(SampleText {
+                index,
+                turns: sample_text::turns(sample, &model.tokenizer)?,
+                images: sample.images.iter().map(|image| image.path.clone()).collect(),
+                dropped: split == Split::Train && self.dropped.contains(&index),
+            })
+        };
+        data.samples(split).into_iter().enumerate().map(text).collect()
     }
 
     pub fn status(&self) -> Status {

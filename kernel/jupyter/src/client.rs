@@ -176,13 +176,13 @@ impl Client {
     pub fn interrupter(&self) -> impl Fn() + Send + 'static {
         let control = self.control.clone();
         move || {
-            let _ = control.send(Outgoing { origin: None, kind: "interrupt_request", content: json!({}) });
+            let _ = control.send(Outgoing::new(None, "interrupt_request", json!({})));
         }
     }
 
     fn request(&self, outbox: &Outbox, kind: &'static str, content: Value) {
         // The writer lives as long as the client.
-        let _ = outbox.send(Outgoing { origin: None, kind, content });
+        let _ = outbox.send(Outgoing::new(None, kind, content));
     }
 
     /// The next reply of that kind on shell.

@@ -21,8 +21,8 @@ use tunebook_commands::cell;
 use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
 use tunebook_commands::script::Line;
+use tunebook_view::bundle;
 
-use crate::display;
 use crate::kernel::Kernel;
 use crate::kernel::Replies;
 use crate::kernel::refusal;
@@ -152,6 +152,7 @@ impl Cells {
             }
             match self.command(&line, page)? {
                 Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
+                Some(Output::Panel) => self.panel(origin, page),
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
                 Some(Output::Conversation) => {
                     const TALK: Localized = localized(
@@ -225,6 +226,20 @@ impl Cells {
         });
     }
 
+    /// Opens a panel in the cell.
+    fn panel(&self, origin: &Origin, page: &mut Page) {
+        const INSTEAD: Localized = localized(
+            "The panel is drawn by anywidget: `pip install anywidget` beside Jupyter, and reload the page. Without it, \
+             `tunebook panel` opens it in a browser.",
+            "面板由 anywidget 绘制：请在 Jupyter 所在的环境中 `pip install anywidget`，然后刷新页面。没有它也可以用 \
+             `tunebook panel` 在浏览器中打开。",
+        );
+        match self.kernel.widgets.open_panel(&self.kernel, origin) {
+            Ok(view) => page.widget(&view, INSTEAD.in_lang(self.lang())),
+            Err(error) => page.note(&error.to_string()),
+        }
+    }
+
     /// Asks for messages until the user ends it.
     fn conversation(&self, line: &Line, origin: &Origin, page: &mut Page) -> Result<(), Failure> {
         loop {
@@ -245,7 +260,7 @@ impl Cells {
         let mut texts = Vec::new();
         for message in self.kernel.host.line(line) {
             match message {
-                Message::Output(output) => texts.push(display::text(&output, self.lang())),
+                Message::Output(output) => texts.push(bundle::text(&output, self.lang())),
                 Message::Done(result) => result?,
                 Message::Event(_) | Message::Job(_) => {}
             }

@@ -168,7 +168,7 @@ fn who_has_not_the_key_is_not_heard() {
     let mut sockets = frontend.runtime.block_on(ClientSockets::connect(&stranger)).unwrap();
     // Everybody hears that somebody was welcomed.
     frontend.iopub("iopub_welcome");
-    let secret = Outgoing { origin: None, kind: "execute_request", content: json!({"code": "set seed=7"}) };
+    let secret = Outgoing::new(None, "execute_request", json!({"code": "set seed=7"}));
     frontend.runtime.block_on(sockets.shell.1.send(secret)).unwrap();
     frontend.execute("show seed");
     frontend.busy();
@@ -207,12 +207,12 @@ impl Frontend {
     }
 
     fn request(&mut self, kind: &'static str, content: Value) {
-        let message = Outgoing { origin: None, kind, content };
+        let message = Outgoing::new(None, kind, content);
         self.runtime.block_on(self.sockets.shell.1.send(message)).unwrap();
     }
 
     fn control_request(&mut self, kind: &'static str, content: Value) {
-        let message = Outgoing { origin: None, kind, content };
+        let message = Outgoing::new(None, kind, content);
         self.runtime.block_on(self.sockets.control.1.send(message)).unwrap();
     }
 

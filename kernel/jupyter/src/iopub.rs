@@ -55,8 +55,19 @@ impl IoPub {
     }
 
     pub(crate) fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
+        self.send_with(origin, kind, content, json!({}));
+    }
+
+    /// The same with metadata of the message.
+    pub(crate) fn send_with(&self, origin: &Origin, kind: &'static str, content: Value, metadata: Value) {
         // The writer lives as long as the process.
-        let _ = self.0.send(Letter::Message(Outgoing { origin: Some(origin.clone()), kind, content }));
+        let _ =
+            self.0.send(Letter::Message(Outgoing { metadata, ..Outgoing::new(Some(origin.clone()), kind, content) }));
+    }
+
+    /// What a comm says.
+    pub(crate) fn comm(&self, origin: &Origin, comm_id: &str, data: Value) {
+        self.send(origin, "comm_msg", json!({"comm_id": comm_id, "data": data}));
     }
 
     /// Waits until everything is sent, so that what is asked on another socket comes after it.
@@ -78,7 +89,7 @@ pub(crate) async fn write(mut socket: Publisher, mut letters: mpsc::UnboundedRec
             biased;
             topic = socket.subscription() => if let Ok(topic) = topic {
                 let content = json!({"subscription": topic});
-                send(&mut socket, Outgoing { origin: None, kind: "iopub_welcome", content }).await;
+                send(&mut socket, Outgoing::new(None, "iopub_welcome", content)).await;
             },
             letter = letters.recv() => match letter {
                 Some(Letter::Flush(letter)) => {

@@ -31,6 +31,7 @@ use crate::iopub;
 use crate::iopub::IoPub;
 use crate::shell;
 use crate::stdin::Stdin;
+use crate::widgets::Widgets;
 use crate::wire::Address;
 use crate::wire::KernelSockets;
 use crate::wire::Origin;
@@ -60,6 +61,7 @@ pub(crate) struct Kernel {
     pub iopub: IoPub,
     pub history: Mutex<History>,
     pub background: Background,
+    pub widgets: Widgets,
     interrupted: AtomicBool,
 }
 
@@ -98,7 +100,7 @@ pub(crate) struct Replies(mpsc::UnboundedSender<Outgoing>);
 impl Replies {
     pub(crate) fn send(&self, origin: &Origin, kind: &'static str, content: Value) {
         // The writer lives as long as the process.
-        let _ = self.0.send(Outgoing { origin: Some(origin.clone()), kind, content });
+        let _ = self.0.send(Outgoing::new(Some(origin.clone()), kind, content));
     }
 }
 
@@ -113,6 +115,7 @@ pub(crate) async fn run(address: &Address, history: Option<&Path>, lang: Lang) -
         iopub,
         history: Mutex::new(History::open(history)),
         background: Background::default(),
+        widgets: Widgets::default(),
         interrupted: AtomicBool::new(false),
     });
     let mut heartbeat = sockets.heartbeat;

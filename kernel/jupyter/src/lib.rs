@@ -7,7 +7,6 @@
 mod background;
 pub mod client;
 mod control;
-mod display;
 mod end;
 mod error;
 mod execute;
@@ -27,6 +26,7 @@ mod progress;
 mod request;
 mod shell;
 mod stdin;
+mod widgets;
 mod wire;
 
 pub mod kernelspec;

@@ -20,9 +20,9 @@ use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
 use tunebook_commands::printable;
 use tunebook_view::View;
+use tunebook_view::bundle;
 
 use crate::background::Display;
-use crate::display;
 use crate::iopub::IoPub;
 use crate::iopub::Stream;
 use crate::progress::ProgressDisplay;
@@ -100,6 +100,13 @@ impl Page {
         }
     }
 
+    /// Displays a widget; `instead` is for frontends that cannot draw it.
+    pub(crate) fn widget(&mut self, view: &Value, instead: &str) {
+        self.show_pending();
+        let data = json!({"text/plain": instead, "application/vnd.jupyter.widget-view+json": view});
+        self.send("display_data", json!({"data": data, "metadata": {}, "transient": {}}));
+    }
+
     pub(crate) fn event(&mut self, event: Event) {
         match event {
             Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &colourless(&text)),
@@ -116,7 +123,7 @@ impl Page {
     /// Shows an output; returns it if it is not for the page.
     pub(crate) fn output(&mut self, output: Output) -> Option<Output> {
         if !matches!(output, Output::Nothing | Output::Text(_)) {
-            self.last_text = Some(display::line(&output, self.lang())).filter(|text| !text.is_empty());
+            self.last_text = Some(bundle::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
         match View::of(&output, self.lang()) {
             // The progress display shows every step.
@@ -151,7 +158,7 @@ impl Page {
                 self.note(GOES_ON.in_lang(self.lang()));
                 return Some(output);
             }
-            View::Conversation => return Some(output),
+            View::Conversation | View::Panel => return Some(output),
             // Its text was streamed, too.
             View::DetailedAnswer(_) => {
                 self.stream(Stream::Stdout, "\n");
@@ -212,8 +219,8 @@ impl Page {
     /// Shows the value of the cell, and returns it as plain text.
     pub(crate) fn finish(&mut self) -> String {
         let Some(output) = self.pending.take() else { return String::new() };
-        let data = display::bundle(&output, self.lang());
-        let text = display::text(&output, self.lang());
+        let data = bundle::bundle(&output, self.lang());
+        let text = bundle::text(&output, self.lang());
         let content = json!({"execution_count": self.count, "data": data, "metadata": {}, "transient": {}});
         self.send("execute_result", content);
         text
@@ -229,7 +236,7 @@ impl Page {
         self.show_pending();
         self.send(
             "display_data",
-            json!({"data": display::bundle(output, self.lang()), "metadata": {}, "transient": {}}),
+            json!({"data": bundle::bundle(output, self.lang()), "metadata": {}, "transient": {}}),
         );
     }
 

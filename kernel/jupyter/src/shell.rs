@@ -23,6 +23,8 @@ use crate::kernel::pause;
 use crate::kernel::refusal;
 use crate::log::log;
 use crate::request;
+use crate::widgets::CommMessage;
+use crate::widgets::Widgets;
 use crate::wire::Incoming;
 use crate::wire::Receiver;
 
@@ -70,13 +72,24 @@ fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
             let found = request::read(content).map(|asked| kernel.history().find(&asked));
             reply("history_reply", found.map(|history| json!({"status": "ok", "history": history})));
         }
-        "comm_info_request" => reply("comm_info_reply", Ok(json!({"status": "ok", "comms": {}}))),
-        // There are no comms; a widget that opens one is told so.
+        "comm_info_request" => {
+            reply("comm_info_reply", Ok(json!({"status": "ok", "comms": kernel.widgets.list()})));
+        }
+        // Who opens another one is told that nobody is there.
         "comm_open" => {
             let comm: request::CommOpen = request::read(content).unwrap_or_default();
-            kernel.iopub.send(&message.origin, "comm_close", json!({"comm_id": comm.comm_id, "data": {}}));
+            if !Widgets::takes(&comm.target_name) {
+                kernel.iopub.send(&message.origin, "comm_close", json!({"comm_id": comm.comm_id, "data": {}}));
+            }
         }
-        "comm_msg" | "comm_close" => {}
+        "comm_msg" => {
+            let said: CommMessage = request::read(content).unwrap_or_default();
+            kernel.widgets.hear(&kernel.iopub, &message.origin, said);
+        }
+        "comm_close" => {
+            let comm: request::CommOpen = request::read(content).unwrap_or_default();
+            kernel.widgets.close(&comm.comm_id);
+        }
         // Older clients send it here.
         "shutdown_request" => reply("shutdown_reply", Err("`shutdown_request` belongs on control".to_string())),
         kind => log(&format!("`{}` on shell is not known", quote(kind))),

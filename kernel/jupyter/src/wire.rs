@@ -132,15 +132,22 @@ pub(crate) struct Outgoing {
     pub kind: &'static str,
     /// An object.
     pub content: Value,
+    /// The same.
+    pub metadata: Value,
 }
 
 impl Outgoing {
+    pub(crate) fn new(origin: Option<Origin>, kind: &'static str, content: Value) -> Self {
+        Self { origin, kind, content, metadata: json!({}) }
+    }
+
     fn into_message(self) -> JupyterMessage {
         let content = UnknownMessage { msg_type: self.kind.to_string(), content: self.content };
         let parent = self.origin.as_ref().map(|origin| &*origin.0);
         let mut message = JupyterMessage::new(JupyterMessageContent::UnknownMessage(content), parent);
         message.header.username = USERNAME.to_string();
         message.header.version = PROTOCOL_VERSION.to_string();
+        message.metadata = self.metadata;
         message
     }
 }

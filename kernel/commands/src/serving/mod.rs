@@ -146,11 +146,10 @@ impl Answerer for Known {
         let job = self.jobs.report(Lang::En);
         let running = job.as_ref().filter(|job| matches!(job.state, JobState::Running | JobState::Stopping));
         let gauge = |name, help, value| Gauge { name, help, value };
-        let mut gauges =
-            vec![gauge("tunebook_training", "Whether a training runs.", f64::from(u8::from(running.is_some())))];
+        let mut gauges = vec![gauge("training", "Whether a training runs", f64::from(u8::from(running.is_some())))];
         if let Some(job) = &job {
-            gauges.push(gauge("tunebook_training_step", "Optimizer steps of the last training.", job.step as f64));
-            let loss = job.loss.map(|loss| gauge("tunebook_training_loss", "Training loss of its last step.", loss));
+            gauges.push(gauge("training_step", "Optimizer steps of the last training", job.step as f64));
+            let loss = job.loss.map(|loss| gauge("training_loss", "Training loss of its last step", loss));
             gauges.extend(loss);
         }
         gauges
@@ -160,7 +159,9 @@ impl Answerer for Known {
 /// The base model, then every adapter.
 fn models(snapshot: &RwLock<Snapshot>) -> Vec<String> {
     let Snapshot { model, adapters, .. } = &*snapshot.read().unwrap_or_else(PoisonError::into_inner);
-    model.iter().chain(model.is_some().then_some(adapters).into_iter().flatten()).cloned().collect()
+    let Some(model) = model else { return Vec::new() };
+    let adapters = adapters.iter().map(|adapter| adapter.name.clone());
+    std::iter::once(model.id()).chain(adapters).collect()
 }
 
 /// Gets requests their turn.
@@ -195,7 +196,7 @@ impl Turns {
 
 /// Answers what is there, and what joins it.
 fn answer(session: &mut Session, inbox: &Inbox, count: &AtomicUsize, cx: &CommandContext) {
-    if session.model_id().is_none() {
+    if session.load_report().is_none() {
         while let Some(asked) = inbox.next() {
             asked.reply.refuse(Refusal::NoModel);
         }

@@ -57,6 +57,7 @@ pub use regions::about_regions;
 pub use regions::regions_named;
 pub use regions::regions_title;
 pub(crate) use setting::expected;
+pub use setting::group;
 pub use status::recovered;
 pub use sweep::range_note;
 pub use sweep::table as sweep_table;
@@ -77,9 +78,13 @@ pub use worst::title as worst_title;
 pub fn render(output: &Output, page: Page) -> String {
     let lang = page.lang;
     match output {
-        Output::Nothing | Output::Picture(_) | Output::Clear | Output::Quit | Output::Conversation | Output::Wait => {
-            String::new()
-        }
+        Output::Nothing
+        | Output::Picture(_)
+        | Output::Clear
+        | Output::Quit
+        | Output::Conversation
+        | Output::Panel
+        | Output::Wait => String::new(),
         Output::Text(text) | Output::Stderr(text) => text.clone(),
         Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),

@@ -1,11 +1,13 @@
 //! What a setting can be set to.
 
 use tunebook_engine::settings::Declaration;
+use tunebook_engine::settings::Group;
 use tunebook_engine::settings::Kind;
 use tunebook_engine::settings::Limits;
 use tunebook_engine::settings::shown;
 
 use crate::lang::Lang;
+use crate::lang::localized;
 
 /// The values that a setting takes.
 pub(crate) fn expected(setting: &Declaration, lang: Lang) -> String {
@@ -30,4 +32,23 @@ pub(crate) fn expected(setting: &Declaration, lang: Lang) -> String {
     };
     let limits: String = setting.limits().iter().map(limit).collect();
     format!("{kind}{limits}{}", if setting.is_optional() { "，或 none" } else { "" })
+}
+
+/// What a group of settings is called.
+pub fn group(group: Group, lang: Lang) -> &'static str {
+    let title = match group {
+        Group::Model => localized("Model", "模型"),
+        Group::Pictures => localized("Images", "图像"),
+        Group::Data => localized("Data", "数据"),
+        Group::Prompt => localized("Prompt", "提示词"),
+        Group::Lora => localized("LoRA", "LoRA"),
+        Group::Freeze => localized("Freeze tuning", "部分参数微调"),
+        Group::Method => localized("Method", "微调方法"),
+        Group::Training => localized("Training", "训练"),
+        Group::Evaluation => localized("Evaluation", "评估"),
+        Group::Generation => localized("Generation", "生成"),
+        Group::Output => localized("Output", "输出"),
+        Group::Export => localized("Export", "导出"),
+    };
+    title.in_lang(lang)
 }

@@ -18,6 +18,7 @@ mod jobs;
 mod lang;
 mod load;
 mod lora;
+mod panel;
 mod plot;
 pub(crate) mod predict;
 mod print;
@@ -81,6 +82,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &chat::VERB,
     &compare::VERB,
     &serve::VERB,
+    &panel::VERB,
     &save::VERB,
     &export::VERB,
     &push::VERB,

@@ -44,6 +44,11 @@ impl TrainJob {
         self.run.records()
     }
 
+    /// The steps of the whole training.
+    pub fn total_steps(&self) -> usize {
+        self.call.total_steps
+    }
+
     /// The step after which it ends.
     pub fn last_step(&self) -> usize {
         self.call.last

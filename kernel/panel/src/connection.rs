@@ -1,0 +1,203 @@
+//! A page that is open: what it asks, and what it is told.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use crossbeam_channel::Sender;
+use crossbeam_channel::unbounded;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::json;
+use tunebook_commands::Event;
+use tunebook_commands::Lang;
+use tunebook_commands::Localize;
+use tunebook_commands::Message;
+use tunebook_commands::Output;
+use tunebook_commands::complete;
+use tunebook_data::DatasetInfo;
+use tunebook_engine::Split;
+use tunebook_view::Progress;
+use tunebook_view::bundle::bundle;
+
+use crate::gallery;
+use crate::panel::Panel;
+use crate::panel::Tell;
+use crate::state;
+
+/// What a page says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Said {
+    Hello,
+    Run { id: String, line: String },
+    Interrupt,
+    Upload { id: String, name: String, data: String },
+    Complete { id: String, line: String, cursor: usize },
+    Samples(gallery::Asked),
+    Datasets { id: String },
+}
+
+/// Between two reports of how far a line is.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// A page, until it is dropped.
+pub struct Connection {
+    panel: Arc<Panel>,
+    number: usize,
+    send: Arc<Tell>,
+    /// To the thread that carries lines out, one after another.
+    lines: Sender<(String, String)>,
+}
+
+impl Connection {
+    /// A page that is told by `send`, which says whether it is still there.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn open(panel: Arc<Panel>, send: Tell) -> std::io::Result<Self> {
+        let send = Arc::new(send);
+        let number = panel.open(Arc::clone(&send));
+        let (lines, asked) = unbounded::<(String, String)>();
+        let page = Page { panel: Arc::clone(&panel), send: Arc::clone(&send) };
+        thread::Builder::new().name("page".to_string()).spawn(move || {
+            asked.into_iter().for_each(|(id, line)| page.carry_out(&id, &line));
+        })?;
+        Ok(Self { panel, number, send, lines })
+    }
+
+    /// Hears a message. What is no message of ours is not answered.
+    pub fn hear(&self, message: Value) {
+        let Ok(said) = serde_json::from_value::<Said>(message) else { return };
+        let host = &self.panel.host;
+        let page = Page { panel: Arc::clone(&self.panel), send: Arc::clone(&self.send) };
+        match said {
+            Said::Hello => page.hello(),
+            Said::Run { id, line } => {
+                self.panel.ask(&line);
+                let _ = self.lines.send((id, line));
+            }
+            Said::Interrupt => host.cancel().cancel(),
+            Said::Upload { id, name, data } => page.upload(&id, &name, &data),
+            Said::Complete { id, line, cursor } => {
+                let (start, candidates) = complete::complete(&line, cursor, &host.snapshot());
+                let candidate = |candidate: complete::Candidate| json!({"text": candidate.text, "description": candidate.description});
+                let candidates: Vec<_> = candidates.into_iter().map(candidate).collect();
+                page.tell(&json!({"type": "completions", "id": id, "start": start, "candidates": candidates}));
+            }
+            Said::Samples(asked) => drop(host.call(move |session, _| {
+                let losses = page.panel.losses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                page.tell(&gallery::answer(&asked, session, &losses));
+            })),
+            Said::Datasets { id } => {
+                let folder = host.snapshot().settings.dataset_dir;
+                let names = DatasetInfo::read(&folder).map(|info| info.names().map(str::to_string).collect::<Vec<_>>());
+                page.tell(&match names {
+                    Ok(names) => json!({
+                        "type": "datasets", "id": id, "folder": folder.display().to_string(), "names": names,
+                    }),
+                    Err(error) => json!({"type": "failed", "id": id, "cause": error.to_string()}),
+                });
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.panel.close(self.number);
+    }
+}
+
+/// What the threads of a page have of it.
+struct Page {
+    panel: Arc<Panel>,
+    send: Arc<Tell>,
+}
+
+impl Page {
+    fn tell(&self, message: &Value) {
+        // One that is gone is found out by the next message to all.
+        let _ = (self.send)(message);
+    }
+
+    /// Tells what is there: at once, and again with the curves when the session has time.
+    fn hello(self) {
+        self.tell(&self.panel.snapshot());
+        let panel = Arc::clone(&self.panel);
+        drop(panel.host.call(move |session, _| {
+            let mut state = self.panel.snapshot();
+            state["curves"] = state::curves(session);
+            self.tell(&state);
+        }));
+    }
+
+    fn upload(&self, id: &str, name: &str, data: &str) {
+        let written =
+            BASE64_STANDARD.decode(data).map_err(std::io::Error::other).and_then(|bytes| Panel::upload(name, &bytes));
+        self.tell(&match written {
+            Ok(path) => json!({"type": "uploaded", "id": id, "path": path.display().to_string()}),
+            Err(error) => json!({"type": "failed", "id": id, "cause": error.to_string()}),
+        });
+    }
+
+    /// Carries out a line, and tells what comes of it.
+    fn carry_out(&self, id: &str, line: &str) {
+        let host = &self.panel.host;
+        let lang = || host.language().get();
+        host.cancel().reset();
+        let mut answering = Value::Null;
+        let (mut progress, mut told) = (Progress::start(), Instant::now());
+        for message in (self.panel.carry_out)(line) {
+            match message {
+                Message::Event(Event::Text(text)) => {
+                    self.tell(&json!({"type": "text", "id": id, "answer": answering, "text": text}));
+                }
+                Message::Event(Event::Answering(name)) => answering = json!(name),
+                Message::Event(Event::Note(note)) => {
+                    self.tell(&json!({"type": "note", "id": id, "text": note.localize(lang())}));
+                }
+                Message::Event(event) => {
+                    progress.event(&event);
+                    let is_due = progress.is_worth_showing() && told.elapsed() >= PROGRESS;
+                    if let Some(activity) = progress.activity.as_ref().filter(|_| is_due) {
+                        told = Instant::now();
+                        for (text, part) in activity.lines(lang()) {
+                            self.tell(&json!({"type": "progress", "id": id, "text": text, "part": part}));
+                        }
+                    }
+                }
+                Message::Output(output) => self.output(id, &output, lang()),
+                // What a training in the background tells comes to all pages.
+                Message::Job(_) => {}
+                Message::Done(result) => {
+                    let error = result.err().map(|error| error.explain_in_session(lang()));
+                    let error = error.map(|error| json!({"cause": error.cause, "remedy": error.remedy}));
+                    self.tell(&json!({"type": "done", "id": id, "error": error}));
+                    return;
+                }
+            }
+        }
+        self.tell(&json!({"type": "done", "id": id, "error": {"cause": "the session has ended", "remedy": null}}));
+    }
+
+    fn output(&self, id: &str, output: &Output, lang: Lang) {
+        if let Output::Worst(report) = output {
+            let mut losses = self.panel.losses.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_eval = report.split == Split::Eval;
+            losses.extend(report.worst.iter().map(|sample| ((is_eval, sample.index), sample.loss)));
+        }
+        let data = bundle(output, lang);
+        let text = data["text/plain"].as_str().unwrap_or_default();
+        let html = data.get("text/html").or_else(|| data.get("image/svg+xml"));
+        if text.is_empty() && html.is_none() {
+            return;
+        }
+        let kind = if html.is_some() { "html" } else { "text" };
+        self.tell(&json!({"type": "output", "id": id, "kind": kind, "text": text, "html": html}));
+    }
+}
