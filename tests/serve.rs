@@ -125,7 +125,7 @@ impl Drop for Server {
 
 fn question(picture: &Path) -> Value {
     let url = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(fs::read(picture).unwrap()));
-    let parts = json!([{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": url}}]);
+    let parts = json!([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]);
     json!({"role": "user", "content": parts})
 }
 
