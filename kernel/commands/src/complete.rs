@@ -287,7 +287,10 @@ mod tests {
     fn verbs_are_completed() {
         assert_eq!(completed("tr"), ["train"]);
         assert_eq!(completed("%tr"), ["%train"]);
-        assert_eq!(completed("  s"), ["  sample", "  set", "  show", "  stop", "  sweep", "  serve", "  save", "  status"]);
+        assert_eq!(
+            completed("  s"),
+            ["  sample", "  set", "  show", "  stop", "  sweep", "  serve", "  save", "  status"]
+        );
         assert_eq!(completed("").len(), VERBS.len());
         assert!(completed("zzz ").is_empty());
         assert!(completed("zzz").is_empty());
