@@ -49,8 +49,6 @@ pub struct Model {
     /// The chat template that it was trained with.
     pub template: &'static Template,
     pub report: LoadReport,
-    /// Up to which position it has been trained, if config.json says so.
-    pub max_position_embeddings: Option<usize>,
     fingerprint: OnceLock<String>,
     is_training: AtomicBool,
 }
@@ -128,7 +126,6 @@ impl Model {
             generation,
             template,
             report,
-            max_position_embeddings: max_position_embeddings(folder)?,
             fingerprint: OnceLock::new(),
             is_training: AtomicBool::new(false),
         })
@@ -186,13 +183,6 @@ impl Model {
         self.report.elapsed += start.elapsed();
         Ok(())
     }
-}
-
-fn max_position_embeddings(folder: &Path) -> Result<Option<usize>> {
-    const KEY: &str = "max_position_embeddings";
-    let config = read_json(folder.join("config.json"))?;
-    let text = config.get("text_config").and_then(|text| text.get(KEY));
-    Ok(text.or_else(|| config.get(KEY)).and_then(Value::as_u64).map(|positions| positions as usize))
 }
 
 /// Names what a folder without config.json is instead.

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use candle_core::Tensor;
+use tunebook_data::Grid;
 use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::ImageRef;
@@ -155,7 +156,11 @@ fn wait<T>(receiver: Receiver<T>) -> Option<T> {
     }
 }
 
-/// The grid in the order of `image_grid_thw`.
+/// The grid of an image in the order of `image_grid_thw`.
 pub fn grid_thw(image: &ImageRef) -> [usize; 3] {
-    [image.grid.t, image.grid.h, image.grid.w]
+    thw(image.grid)
+}
+
+pub(crate) fn thw(grid: Grid) -> [usize; 3] {
+    [grid.t, grid.h, grid.w]
 }

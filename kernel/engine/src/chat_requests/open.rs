@@ -29,6 +29,7 @@ use crate::generate::Requests;
 use crate::generate::free_bytes;
 use crate::model::Model;
 use crate::nearest::nearest;
+use crate::pictures::thw;
 use crate::settings::Settings;
 use crate::system_prompt;
 
@@ -134,7 +135,7 @@ impl<'a, 'r> Open<'a, 'r> {
             let known = self.pictures.get((index, image), (model, adapter, processor), self.stop)?;
             tokens.push(processor.tokens(known.grid));
             prompt.features.push(known.features);
-            prompt.grids.push([known.grid.t, known.grid.h, known.grid.w]);
+            prompt.grids.push(thw(known.grid));
         }
         let template = system_prompt::template(settings, model).with_default_system(self.answerer.system);
         let system = template.with_tools(system.as_deref().unwrap_or_default(), tools)?;
@@ -169,7 +170,8 @@ impl Decoding {
 /// None: [`Error::PromptTooLong`].
 fn room(model: &Model, tokens: usize) -> Result<usize> {
     let fits = free_bytes(model).map(|free| free as usize / model.net.text.kv_bytes().max(1));
-    let most = [model.max_position_embeddings, fits].into_iter().flatten().min().unwrap_or(usize::MAX);
+    let positions = model.net.text.config.max_position_embeddings;
+    let most = fits.map_or(positions, |fits| positions.min(fits));
     match most.checked_sub(tokens) {
         None | Some(0) => Err(Error::PromptTooLong { tokens, most }),
         Some(room) => Ok(room),

@@ -10,13 +10,14 @@ use tunebook_data::Grid;
 use tunebook_data::ImageError;
 use tunebook_data::ImageProcessor;
 use tunebook_data::PictureError;
+use tunebook_data::Pixels;
 use tunebook_nn::adapter::Adapter;
 use tunebook_nn::layers::ForwardContext;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::model::Model;
-use crate::pictures::grid_thw;
+use crate::pictures::thw;
 
 /// The features of the pictures that came last: a conversation brings its pictures along with every question.
 #[derive(Default)]
@@ -56,9 +57,9 @@ impl Pictures {
             self.known.push_back((key, seen.clone()));
             return Ok(seen);
         }
-        let (grid, patches, thw) = read(bytes, processor).map_err(|error| numbered(error, index + 1))?;
+        let Pixels { grid, patches } = read(bytes, processor).map_err(|error| numbered(error, index + 1))?;
         let ctx = ForwardContext { adapter, stop: Some(stop), ..ForwardContext::default() };
-        let seen = Seen { grid, features: model.net.vision.forward(patches, &[thw], ctx)? };
+        let seen = Seen { grid, features: model.net.vision.forward(patches, &[thw(grid)], ctx)? };
         if adapter.is_none() {
             self.known.push_back((key, seen.clone()));
             let bytes = |known: &VecDeque<(Key, Seen)>| -> usize {
@@ -73,13 +74,12 @@ impl Pictures {
 }
 
 /// By way of a file, as pictures of all other origins.
-fn read(bytes: &[u8], processor: &ImageProcessor) -> Result<(Grid, Vec<f32>, [usize; 3])> {
+fn read(bytes: &[u8], processor: &ImageProcessor) -> Result<Pixels> {
     let write_error = |source| Error::Write { path: std::env::temp_dir(), source };
     let mut file = tempfile::NamedTempFile::new().map_err(write_error)?;
     file.write_all(bytes).map_err(write_error)?;
     let image = processor.look(file.path()).map_err(ImageError::from)?;
-    let pixels = processor.load(&image)?;
-    Ok((pixels.grid, pixels.patches, grid_thw(&image)))
+    Ok(processor.load(&image)?)
 }
 
 /// Whoever sent it knows nothing of the file.
