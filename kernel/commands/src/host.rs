@@ -271,7 +271,7 @@ impl Engine {
     /// Runs a training that was begun in the background.
     fn run_started(&self, session: &mut Session) {
         let Some((job, cancel)) = self.jobs.take_started() else { return };
-        let emit = |event| self.tell(&Seen::Event(event));
+        let emit = |event: Event| self.tell(|| Seen::Event(event.clone()));
         let context = Context { emit: &emit, cancel: &cancel };
         let between = |session: &mut Session| self.between(session);
         let (show, follow, is_awaited) = (|_| {}, |_| {}, || self.is_awaited());
@@ -307,7 +307,7 @@ impl Engine {
         // A face that is gone hears nothing; what it asked for is done all the same.
         let send = |message| drop(reply.send(message));
         let emit = |event: Event| {
-            self.tell(&Seen::Event(event.clone()));
+            self.tell(|| Seen::Event(event.clone()));
             send(Message::Event(event));
         };
         let line = match &work {
@@ -334,7 +334,7 @@ impl Engine {
         // Whoever hears that it is done may ask for the snapshot at once.
         self.take_snapshot(session);
         if let Some(line) = line {
-            self.tell(&Seen::Line { line, succeeded: result.is_ok() });
+            self.tell(|| Seen::Line { line: line.clone(), succeeded: result.is_ok() });
         }
         match result {
             Ok(Output::Wait) => self.jobs.wait(reply),
@@ -379,13 +379,13 @@ impl Engine {
             lang: self.language.get(),
         };
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = now;
-        self.tell(&Seen::Changed);
+        self.tell(|| Seen::Changed);
     }
 
     /// Tells those who watch, and forgets those who are gone.
-    fn tell(&self, seen: &Seen) {
+    fn tell(&self, seen: impl Fn() -> Seen) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|watcher| watcher.send(seen.clone()).is_ok());
+        watchers.retain(|watcher| watcher.send(seen()).is_ok());
     }
 
     fn ending(&self) -> MutexGuard<'_, Option<Request>> {
