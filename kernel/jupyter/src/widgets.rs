@@ -106,7 +106,7 @@ impl Widgets {
             iopub.comm(&account, &to, json!({"method": "custom", "content": message}));
             true
         };
-        let connection = Connection::open(panel, Box::new(send))?;
+        let connection = Connection::open(panel, Arc::new(send))?;
         for (id, state, connection) in [(layout, layout_state, None), (id.clone(), state, Some(connection))] {
             let data = json!({"state": state, "buffer_paths": []});
             let content = json!({"comm_id": id, "target_name": TARGET, "data": data});

@@ -47,9 +47,8 @@ const PROGRESS: Duration = Duration::from_millis(200);
 
 /// A page, until it is dropped.
 pub struct Connection {
-    panel: Arc<Panel>,
+    page: Page,
     number: usize,
-    send: Arc<Tell>,
     /// To the thread that carries lines out, one after another.
     lines: Sender<(String, String)>,
 }
@@ -60,25 +59,24 @@ impl Connection {
     /// # Errors
     /// The system has no thread.
     pub fn open(panel: Arc<Panel>, send: Tell) -> std::io::Result<Self> {
-        let send = Arc::new(send);
         let number = panel.open(Arc::clone(&send));
         let (lines, asked) = unbounded::<(String, String)>();
-        let page = Page { panel: Arc::clone(&panel), send: Arc::clone(&send) };
+        let page = Page { panel, send };
+        let carrying_out = page.clone();
         thread::Builder::new().name("page".to_string()).spawn(move || {
-            asked.into_iter().for_each(|(id, line)| page.carry_out(&id, &line));
+            asked.into_iter().for_each(|(id, line)| carrying_out.carry_out(&id, &line));
         })?;
-        Ok(Self { panel, number, send, lines })
+        Ok(Self { page, number, lines })
     }
 
     /// Hears a message. What is no message of ours is not answered.
     pub fn hear(&self, message: Value) {
         let Ok(said) = serde_json::from_value::<Said>(message) else { return };
-        let host = &self.panel.host;
-        let page = Page { panel: Arc::clone(&self.panel), send: Arc::clone(&self.send) };
+        let (page, host) = (&self.page, &self.page.panel.host);
         match said {
-            Said::Hello => page.hello(),
+            Said::Hello => page.clone().hello(),
             Said::Run { id, line } => {
-                self.panel.ask(&line);
+                page.panel.ask(&line);
                 let _ = self.lines.send((id, line));
             }
             Said::Interrupt => host.cancel().cancel(),
@@ -89,10 +87,13 @@ impl Connection {
                 let candidates: Vec<_> = candidates.into_iter().map(candidate).collect();
                 page.tell(&json!({"type": "completions", "id": id, "start": start, "candidates": candidates}));
             }
-            Said::Samples(asked) => drop(host.call(move |session, _| {
-                let losses = page.panel.losses.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                page.tell(&gallery::answer(&asked, session, &losses));
-            })),
+            Said::Samples(asked) => {
+                let page = page.clone();
+                drop(host.call(move |session, _| {
+                    let losses = page.panel.losses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    page.tell(&gallery::answer(&asked, session, &losses));
+                }));
+            }
             Said::Datasets { id } => {
                 let folder = host.snapshot().settings.dataset_dir;
                 let names = DatasetInfo::read(&folder).map(|info| info.names().map(str::to_string).collect::<Vec<_>>());
@@ -109,14 +110,15 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.panel.close(self.number);
+        self.page.panel.close(self.number);
     }
 }
 
 /// What the threads of a page have of it.
+#[derive(Clone)]
 struct Page {
     panel: Arc<Panel>,
-    send: Arc<Tell>,
+    send: Tell,
 }
 
 impl Page {

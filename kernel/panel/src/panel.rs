@@ -30,7 +30,7 @@ use crate::state;
 /// Carries out a line, a command or Rust.
 pub type CarryOut = Box<dyn Fn(&str) -> Receiver<Message> + Send + Sync>;
 /// Sends a message to a page; whether that is still there.
-pub type Tell = Box<dyn Fn(&Value) -> bool + Send + Sync>;
+pub type Tell = Arc<dyn Fn(&Value) -> bool + Send + Sync>;
 
 /// Between two reports of how far a step is.
 const MICRO_BATCH: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub struct Panel {
 
 #[derive(Default)]
 struct Pages {
-    open: BTreeMap<usize, Arc<Tell>>,
+    open: BTreeMap<usize, Tell>,
     opened: usize,
     recorded: Vec<Value>,
     /// Lines that a page has asked for and that are not done.
@@ -82,7 +82,7 @@ impl Panel {
     }
 
     /// One more page; `send` says whether it is still there.
-    pub(crate) fn open(&self, send: Arc<Tell>) -> usize {
+    pub(crate) fn open(&self, send: Tell) -> usize {
         let mut pages = self.pages();
         pages.opened += 1;
         let number = pages.opened;

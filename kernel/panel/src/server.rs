@@ -136,7 +136,7 @@ impl App {
 async fn speak(mut socket: WebSocket, panel: Arc<Panel>) {
     let (sender, mut told) = mpsc::unbounded_channel();
     let send = move |message: &serde_json::Value| sender.send(message.to_string()).is_ok();
-    let Ok(connection) = Connection::open(panel, Box::new(send)) else { return };
+    let Ok(connection) = Connection::open(panel, Arc::new(send)) else { return };
     loop {
         tokio::select! {
             message = told.recv() => {
