@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pexpect
 
-from support import READY, client, finish, kernel, reply_to, run, text_of, wait_for
+from support import READY, client, drawings, finish, kernel, reply_to, run, text_of, wait_for
 
 TUNEBOOK = os.environ["TUNEBOOK"]
 
@@ -36,7 +36,7 @@ def is_at(step, origin=None):
 
 def steps_of(data):
     """The steps of the curve that a display shows."""
-    line = re.search(r'<polyline[^>]*points="([^"]+)"', data["text/html"])
+    line = re.search(r'<polyline[^>]*points="([^"]+)"', "".join(drawings(data["text/html"])))
     return len(line[1].split()) if line else 0
 
 

@@ -1,7 +1,9 @@
 """A kernel and its clients, for the tests beside this file."""
 
+import base64
 import contextlib
 import queue
+import re
 import time
 from pathlib import Path
 
@@ -84,6 +86,11 @@ def wait_for(kc, found):
             if found(message):
                 return message
     raise AssertionError("the message did not come")
+
+
+def drawings(html):
+    """The SVGs that a page shows as images."""
+    return [base64.b64decode(data).decode() for data in re.findall(r'"data:image/svg\+xml;base64,([^"]+)"', html)]
 
 
 def text_of(outputs):

@@ -246,7 +246,7 @@ mod tests {
              · tokens/s 200 · took 1.50 s"
         );
         let html = data["text/html"].as_str().unwrap();
-        assert!(html.contains("eval_loss</text><polyline") && html.contains("width:75.0%"), "{html}");
+        assert!(html.contains("eval_loss: 2.5000 to 2.5000\"") && html.contains("width:75.0%"), "{html}");
         progress.settle();
         assert!(progress.draw().is_none());
     }

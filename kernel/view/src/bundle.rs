@@ -36,8 +36,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
     match View::of(output, lang) {
         View::Series(plot) => {
-            data["image/svg+xml"] =
-                json!(html::curve(plot.name, &plot.steps, &plot.values, &plot.smoothed, &plot.evaluations));
+            data["image/svg+xml"] = json!(html::curve(plot));
             // For notebooks that are not trusted, and for paper. If it cannot be drawn, the others are there.
             if let Ok(png) = png(plot) {
                 data["image/png"] = json!(STANDARD.encode(png));
@@ -135,7 +134,7 @@ mod tests {
         let bundle = bundle(&Output::Plot(plot), Lang::En);
         let png = STANDARD.decode(bundle["image/png"].as_str().unwrap()).unwrap();
         assert!(png.starts_with(b"\x89PNG"));
-        assert!(bundle["image/svg+xml"].as_str().unwrap().contains("eval_loss</text><polyline"));
+        assert!(bundle["image/svg+xml"].as_str().unwrap().contains(">eval_loss</text>"));
         assert!(bundle["text/plain"].as_str().unwrap().contains("step 2"));
     }
 }

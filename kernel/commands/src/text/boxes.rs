@@ -110,7 +110,7 @@ pub(super) fn on_pictures(pictures: &[DrawnPicture], lang: Lang) -> Vec<String> 
 }
 
 /// `cat [1, 2, 30, 40], dog [5, 6, 7, 8]`
-pub(super) fn listed(boxes: &[DrawnBox], lang: Lang) -> String {
+pub fn listed(boxes: &[DrawnBox], lang: Lang) -> String {
     if boxes.is_empty() {
         return localized("none", "无").in_lang(lang).to_string();
     }

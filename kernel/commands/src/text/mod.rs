@@ -49,6 +49,7 @@ use table::lines;
 
 pub use advice::estimate;
 pub use answer::answer;
+pub use boxes::listed;
 pub use data::patches;
 pub use data::sample_counts;
 pub use data::sample_title;

@@ -1,7 +1,8 @@
-//! Boxes over a picture, as SVG: drawn lines alone, so that a saved notebook shows them without a program.
+//! Boxes over a picture.
 
 use tunebook_commands::Lang;
 use tunebook_commands::localized;
+use tunebook_commands::text::listed;
 use tunebook_engine::report::DrawnBox;
 use tunebook_engine::report::DrawnPicture;
 
@@ -35,11 +36,12 @@ fn figure(picture: &DrawnPicture, lang: Lang) -> String {
         ),
     };
     let over = overlay(*width, *height, shown, &[(boxes, ""), (expected, " stroke-dasharray=\"5 4\"")]);
-    format!("<figure style=\"margin:0\">{}{caption}</figure>", under(path, shown, &over, lang))
+    let about = listed(boxes, lang);
+    format!("<figure style=\"margin:0\">{}{caption}</figure>", under(path, shown, &over, &about, lang))
 }
 
-/// Boxes of a picture of `width` × `height` pixels as they lie on it in the size `shown`, each kind with the attributes of
-/// its lines. Boxes of one label have one colour. Empty without boxes.
+/// Boxes of a picture of `width` × `height` pixels as they lie on it in the size `shown`, as elements of SVG, each kind with
+/// the attributes of its lines. Boxes of one label have one colour. Empty without boxes.
 pub(super) fn overlay(width: u32, height: u32, shown: [f64; 2], kinds: &[(&[DrawnBox], &str)]) -> String {
     let mut labels: Vec<Option<&str>> = Vec::new();
     let mut drawn = String::new();
@@ -77,18 +79,13 @@ pub(super) fn overlay(width: u32, height: u32, shown: [f64; 2], kinds: &[(&[Draw
             }
         }
     }
-    if drawn.is_empty() {
-        return drawn;
-    }
-    format!(
-        "<svg viewBox=\"0 0 {shown_w:.0} {shown_h:.0}\" width=\"{shown_w:.0}\" height=\"{shown_h:.0}\" \
-         style=\"position:absolute;left:0;top:0\">{drawn}</svg>"
-    )
+    drawn
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::html::drawing::drawn_in;
 
     fn drawn(label: Option<&str>, corners: [i64; 4]) -> DrawnBox {
         DrawnBox { label: label.map(str::to_string), corners }
@@ -109,7 +106,13 @@ mod tests {
             expected: Vec::new(),
         };
         let html = boxed(&[DrawnPicture { path, width: 840, height: 420, boxes, expected }, gone], Lang::En);
-        assert!(html.contains("width:420px;height:210px") && html.contains("viewBox=\"0 0 420 210\""), "{html}");
+        assert!(html.contains("b.png cannot be found") && html.contains("dashed what was expected"), "{html}");
+        assert!(html.contains("a.png: &lt;cat&gt; [100, 40, 300, 200], dog [0, 0, 839, 419]\""), "{html}");
+        let html = drawn_in(&html);
+        assert!(
+            html.contains("viewBox=\"0 0 420 210\"") && html.contains("href=\"data:image/jpeg;base64,/9j/"),
+            "{html}"
+        );
         let cat = "<rect x=\"50.0\" y=\"20.0\" width=\"100.0\" height=\"80.0\" fill=\"none\" stroke=\"#e6194b\"";
         assert!(html.contains(cat), "{html}");
         assert!(
@@ -119,8 +122,7 @@ mod tests {
         );
         // Expected, and of the same colour.
         assert!(html.contains("<rect x=\"51.0\" y=\"21.0\" width=\"98.0\" height=\"80.0\" fill=\"none\" stroke=\"#e6194b\" stroke-width=\"2\" stroke-dasharray"));
-        assert!(html.contains(">&lt;cat&gt;</text>") && html.contains("dashed what was expected"));
-        assert!(html.contains("b.png cannot be found"));
+        assert!(html.contains(">&lt;cat&gt;</text>"));
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Outputs and progress as fragments of HTML and SVG, with inline styles. They are for any page; in JupyterLab they take
-//! its colours. Whatever comes from data or a model is escaped.
+//! Outputs and progress as fragments of HTML, with inline styles, and charts as SVG. They are for any page; in JupyterLab they
+//! take its colours. Whatever comes from data or a model is escaped.
 
 mod answer;
+mod axis;
 mod boxes;
+mod chart;
 mod comparison;
 mod curve;
+mod drawing;
 mod escape;
 mod overlay;
 mod picture;

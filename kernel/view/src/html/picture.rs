@@ -9,6 +9,7 @@ use image::ImageFormat;
 use tunebook_commands::Lang;
 use tunebook_commands::localized;
 
+use super::drawing::drawing;
 use super::escape::escape;
 
 /// Largest displayed width and height, in pixels.
@@ -46,16 +47,21 @@ fn fitting((width, height): (u32, u32), largest: u32) -> (u32, u32) {
     (width, height)
 }
 
-/// A picture in the size `shown` with `over` on top of it; none says that it is gone.
-pub(super) fn under(path: &Path, shown: [f64; 2], over: &str, lang: Lang) -> String {
+/// A picture in the size `shown`, with `over`, elements of SVG, on top of it, and `about` behind its name for those who do not
+/// see it; none says that it is gone. All of it is one image.
+pub(super) fn under(path: &Path, shown: [f64; 2], over: &str, about: &str, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
     let [width, height] = shown;
     match jpeg(path, |(own_w, own_h)| (own_w.min(width as u32), own_h.min(height as u32))) {
-        Some(data) => format!(
-            "<div style=\"position:relative;width:{width:.0}px;height:{height:.0}px\">\
-             <img src=\"data:image/jpeg;base64,{data}\" alt=\"{name}\" title=\"{name}\" \
-             style=\"width:100%;height:100%\"/>{over}</div>"
-        ),
+        Some(data) => {
+            let svg = format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+                 height=\"{height:.0}\"><image width=\"{width:.0}\" height=\"{height:.0}\" preserveAspectRatio=\"none\" \
+                 href=\"data:image/jpeg;base64,{data}\"/>{over}</svg>"
+            );
+            let about = if about.is_empty() { name } else { format!("{name}: {}", escape(about)) };
+            drawing(&svg, &about, "")
+        }
         None => localized!(lang, "{name} cannot be found", "找不到 {name}"),
     }
 }

@@ -4,10 +4,8 @@ use tunebook_commands::Lang;
 use tunebook_commands::Localize;
 use tunebook_engine::advice::MemoryEstimate;
 
-use super::curve::ACCENT;
-use super::curve::curve;
+use super::curve::live;
 use super::escape::escape;
-use super::overlay::overlay;
 use crate::activity::Activity;
 use crate::progress::SweepProgress;
 use crate::training::Training;
@@ -33,17 +31,11 @@ pub fn training(
         format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(&value))
     };
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
-    let steps: Vec<_> = training.records.iter().map(|record| record.step as f64).collect();
-    let losses: Vec<_> = training.records.iter().map(|record| record.loss()).collect();
-    let losses = match (sweep, losses.is_empty()) {
-        (Some(sweep), _) => overlay(&sweep.overlay(training)),
-        (None, true) => String::new(),
-        (None, false) => curve("loss", &steps, &losses, &[], &training.evaluations),
-    };
+    let losses = live(training, sweep);
     let trial = sweep.map(|sweep| trial(sweep, lang)).unwrap_or_default();
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(
-        "<div style=\"max-width:600px\">{trial}{}\
+        "<div style=\"max-width:960px\">{trial}{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
          <b>{}</b>{facts}</div>{losses}{}{}</div>",
         bar(training.part()),
@@ -57,6 +49,9 @@ pub fn training(
 pub fn trial(sweep: &SweepProgress, lang: Lang) -> String {
     format!("<div><b>{}</b></div>", escape(&sweep.title(lang)))
 }
+
+/// JupyterLab's blue where there is one.
+const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
 
 fn bar(part: f64) -> String {
     format!(

@@ -36,18 +36,18 @@ fn figure(picture: &PictureRegions, strongest: f32, lang: Lang) -> String {
     let (width, height) = (f64::from(picture.size.0), f64::from(picture.size.1));
     // A small picture is enlarged, so that its regions can be told apart.
     let scale = LARGEST / width.max(height).max(1.0);
-    let about = escape(&regions_named(picture, lang));
-    let over = heat_map::overlay(picture, strongest);
-    let over = png(&over).map(|png| {
+    let shown = [width * scale, height * scale];
+    let over = png(&heat_map::overlay(picture, strongest)).map(|png| {
+        let [width, height] = shown;
         format!(
-            "<img src=\"data:image/png;base64,{}\" alt=\"{about}\" title=\"{about}\" \
-             style=\"position:absolute;left:0;top:0;width:100%;height:100%;image-rendering:pixelated\"/>",
+            "<image width=\"{width:.0}\" height=\"{height:.0}\" preserveAspectRatio=\"none\" \
+             style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
             STANDARD.encode(png)
         )
     });
     format!(
         "<figure style=\"margin:0\">{}<figcaption style=\"opacity:.7\">{}</figcaption></figure>",
-        under(&picture.path, [width * scale, height * scale], &over.unwrap_or_default(), lang),
+        under(&picture.path, shown, &over.unwrap_or_default(), &regions_named(picture, lang), lang),
         escape(&regions_title(picture, lang))
     )
 }
@@ -55,6 +55,7 @@ fn figure(picture: &PictureRegions, strongest: f32, lang: Lang) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::html::drawing::drawn_in;
 
     #[test]
     fn a_heat_map_lies_over_its_picture_and_says_what_it_shows() {
@@ -64,12 +65,13 @@ mod tests {
         let picture = PictureRegions { path, size: (56, 28), rows: 1, columns: 2, relevance: vec![0.25, -0.5] };
         let gone = PictureRegions { path: folder.path().join("gone.png"), ..picture.clone() };
         let html = regions(&[picture, gone], Lang::En);
-        assert!(html.contains("width:420px;height:210px") && html.contains("data:image/jpeg;base64,/9j/"), "{html}");
-        assert!(html.contains("data:image/png;base64,iVBOR") && html.contains("gone.png cannot be found"));
         assert!(
-            html.contains("alt=\"the strongest regions: x 28–56, y 0–28: -0.500; x 0–28, y 0–28: +0.250\""),
+            html.contains("a.png: the strongest regions: x 28–56, y 0–28: -0.500; x 0–28, y 0–28: +0.250\""),
             "{html}"
         );
+        assert!(html.contains("gone.png cannot be found"));
+        let svg = drawn_in(&html);
+        assert!(svg.contains("viewBox=\"0 0 420 210\"") && svg.contains("data:image/png;base64,iVBOR"), "{svg}");
         assert!(regions(&[], Lang::Zh).contains("支持该回答"));
     }
 }

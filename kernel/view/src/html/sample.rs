@@ -2,6 +2,7 @@
 //! coloured by how likely it is.
 
 use tunebook_commands::Lang;
+use tunebook_commands::text::listed;
 use tunebook_commands::text::patches;
 use tunebook_commands::text::sample_counts;
 use tunebook_commands::text::sample_title;
@@ -68,19 +69,25 @@ fn picture(report: &PictureReport, lang: Lang) -> String {
     let merge = ((report.grid_w * report.grid_h) as f64 / report.tokens.max(1) as f64).sqrt();
     let cell = merge * report.patch as f64 * scale;
     let caption = patches(report, lang);
-    let line = format!(
-        "transparent 0 {:.2}px, rgba(255,255,255,.75) {:.2}px, rgba(0,0,0,.45) {cell:.2}px",
-        cell - 1.5,
-        cell - 1.0
-    );
-    let grid = format!(
-        "<div style=\"position:absolute;inset:0;background-image:repeating-linear-gradient(90deg, {line}), \
-         repeating-linear-gradient(180deg, {line})\"></div>"
-    );
     let shown = [shown_w, shown_h];
-    let over = grid + &overlay(report.width, report.height, shown.map(f64::round), &[(&report.boxes, "")]);
-    let picture = under(&report.path, shown, &over, lang);
+    let over = grid(shown, cell) + &overlay(report.width, report.height, shown.map(f64::round), &[(&report.boxes, "")]);
+    let about = if report.boxes.is_empty() { caption.clone() } else { listed(&report.boxes, lang) };
+    let picture = under(&report.path, shown, &over, &about, lang);
     format!("<figure style=\"margin:0\">{picture}<figcaption style=\"opacity:.7\">{caption}</figcaption></figure>")
+}
+
+/// Lines between cells of so many pixels: white and black beside each other, so that they are seen on any picture.
+fn grid([width, height]: [f64; 2], cell: f64) -> String {
+    let lines = |from: f64| -> String {
+        let places = |length: f64| (1..=(length / cell).round() as usize).map(move |k| k as f64 * cell - from);
+        let columns = places(width).map(|x| format!("M{x:.2} 0V{height:.0}"));
+        columns.chain(places(height).map(|y| format!("M0 {y:.2}H{width:.0}"))).collect()
+    };
+    format!(
+        "<path d=\"{}\" stroke=\"#fff\" stroke-opacity=\".75\"/><path d=\"{}\" stroke=\"#000\" stroke-opacity=\".45\"/>",
+        lines(1.5),
+        lines(0.5),
+    )
 }
 
 #[cfg(test)]
@@ -88,6 +95,7 @@ mod tests {
     use tunebook_engine::report::DrawnBox;
 
     use super::*;
+    use crate::html::drawing::drawn_in;
 
     #[test]
     fn tokens_and_pictures_are_shown() {
@@ -119,12 +127,14 @@ mod tests {
         );
         assert!(html.contains("&lt;|image_pad|&gt; × 2"));
         assert!(html.contains("rgba(46,160,67,.45)\">a cat</span>"), "{html}");
-        assert!(html.contains("width:56px;height:28px") && html.contains("data:image/jpeg;base64,/9j/"));
-        assert!(html.contains("rgba(0,0,0,.45) 28.00px") && html.contains("b.png cannot be found"));
+        assert!(html.contains("b.png cannot be found") && html.contains("a.png: eye [20, 10, 60, 50]\""), "{html}");
         assert!(html.contains("<p>default: mean loss 0.0000, sum 0.0000</p>"), "{html}");
+        let svg = drawn_in(&html);
+        assert!(svg.contains("width=\"56\" height=\"28\"") && svg.contains("data:image/jpeg;base64,/9j/"), "{svg}");
+        assert!(svg.contains("M27.50 0V28M55.50 0V28M0 27.50H56\" stroke=\"#000\""), "{svg}");
         // Half as large as in the file.
         assert!(
-            html.contains("<rect x=\"10.0\" y=\"5.0\" width=\"20.0\" height=\"20.0\"") && html.contains(">eye</text>")
+            svg.contains("<rect x=\"10.0\" y=\"5.0\" width=\"20.0\" height=\"20.0\"") && svg.contains(">eye</text>")
         );
         assert!(html.contains("3 tokens") && html.contains(">1 supervised<"));
     }

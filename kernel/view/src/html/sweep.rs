@@ -1,32 +1,22 @@
 //! What a sweep and a range test have found: curves, and what they say.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tunebook_commands::Lang;
-use tunebook_commands::output::Overlay;
 use tunebook_commands::sweep::RangeReport;
 use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text::range_note;
 use tunebook_commands::text::sweep_table;
 
 use super::escape::escape;
-use super::overlay::overlay;
+use super::overlay::drawn;
 use super::table::table;
 
 /// The curves of all trials over a table of them.
 pub fn sweep(report: &SweepReport, lang: Lang) -> String {
-    format!("<div>{}{}</div>", picture(&report.curves), table(&sweep_table(report, lang)))
+    format!("<div>{}{}</div>", drawn(&report.curves), table(&sweep_table(report, lang)))
 }
 
 /// The loss over the learning rate, and which rate to take.
 pub fn range_test(report: &RangeReport, lang: Lang) -> String {
     let lines: String = range_note(report, lang).lines().map(|line| format!("<div>{}</div>", escape(line))).collect();
-    format!("<div>{}{lines}</div>", picture(&report.curve))
-}
-
-/// As an image, since notebooks that are not trusted show no SVG within HTML.
-fn picture(curves: &Overlay) -> String {
-    let svg = STANDARD.encode(overlay(curves));
-    let name = escape(curves.name);
-    format!("<img alt=\"{name}\" style=\"max-width:100%\" src=\"data:image/svg+xml;base64,{svg}\">")
+    format!("<div>{}{lines}</div>", drawn(&report.curve))
 }
