@@ -5,18 +5,26 @@ use tunebook_commands::text;
 use tunebook_engine::report::CompareReport;
 
 use super::boxes::boxed;
+use super::changes::changes;
 use super::escape::escape;
 use super::picture::picture;
 
 const LEFT: &str = "text-align:left;vertical-align:top";
 
-/// The pictures in a row, the question, a column for each answer.
+/// The pictures in a row, the question, a column for each answer; words are marked that the first answer has not.
 pub fn comparison(report: &CompareReport, lang: Lang) -> String {
     let pictures: String = report.images.iter().map(|path| picture(path, lang)).collect();
     let answers = || report.answers.iter();
     let names = row("th", "", &mut answers().map(|answer| answer.name.clone()));
-    let texts =
-        row("td", "white-space:pre-wrap", &mut answers().map(|answer| answer.report.text.trim_end().to_string()));
+    let first = report.answers.first().map_or("", |answer| &answer.report.text);
+    let texts: String = answers()
+        .enumerate()
+        .map(|(place, answer)| match place {
+            0 => escape(first.trim_end()),
+            _ => changes(first, &answer.report.text),
+        })
+        .map(|text| format!("<td style=\"{LEFT};white-space:pre-wrap\">{text}</td>"))
+        .collect();
     let drawn: Vec<_> = answers().map(|answer| answer.report.pictures.as_slice()).collect();
     let boxes: String =
         drawn.iter().map(|pictures| format!("<td style=\"{LEFT}\">{}</td>", boxed(pictures, lang))).collect();
@@ -25,7 +33,7 @@ pub fn comparison(report: &CompareReport, lang: Lang) -> String {
     let ends = row("td", "opacity:.7", &mut answers().map(|answer| text::answer(&answer.report, lang)));
     format!(
         "<div><div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div><p>{}</p>\
-         <table><thead>{names}</thead><tbody>{texts}{boxes}{ends}</tbody></table></div>",
+         <table><thead>{names}</thead><tbody><tr>{texts}</tr>{boxes}{ends}</tbody></table></div>",
         escape(&report.question)
     )
 }
@@ -87,7 +95,9 @@ mod tests {
         );
         assert!(html.contains("data:image/jpeg;base64,/9j/") && html.contains("gone.png cannot be found"));
         assert!(html.contains("<p>1 &lt; 2?</p>"));
-        let (base, tuned) = (html.find(">No.</td>").unwrap(), html.find(">&lt;b&gt;Yes.&lt;/b&gt;</td>").unwrap());
+        let base = html.find(">No.</td>").unwrap();
+        let tuned = html.find(">&lt;<mark>b</mark>&gt;").or_else(|| html.find("<mark>Yes</mark>")).unwrap();
+        assert!(!html.contains("<b>Yes"), "{html}");
         assert!(html.find(">base</th>").unwrap() < base && base < tuned, "{html}");
     }
 

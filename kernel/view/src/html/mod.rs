@@ -4,6 +4,7 @@
 mod answer;
 mod axis;
 mod boxes;
+mod changes;
 mod chart;
 mod comparison;
 mod curve;

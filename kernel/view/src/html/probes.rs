@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use tunebook_commands::Lang;
-use tunebook_commands::changed_words;
 use tunebook_commands::localized;
 use tunebook_engine::probes::Probe;
 use tunebook_engine::probes::ProbeAnswer;
 use tunebook_engine::probes::ProbeRecord;
 use tunebook_engine::probes::known;
 
+use super::changes::changes;
 use super::escape::escape;
 use super::picture::picture;
 
@@ -38,21 +38,14 @@ fn block(probe: &Probe, records: &[ProbeRecord], lang: Lang) -> String {
 fn row(record: &ProbeRecord, answer: &ProbeAnswer, lang: Lang) -> String {
     let step = record.step;
     let step = localized!(lang, "step {step}", "第 {step} 步");
-    let text = answer.text.trim_end();
-    let text: String = match &answer.before {
-        Some(before) => {
-            changed_words(before.trim_end(), text).into_iter().map(|(new, word)| marked(new, word)).collect()
-        }
-        None => escape(text),
+    let text = match &answer.before {
+        Some(before) => changes(before, &answer.text),
+        None => escape(answer.text.trim_end()),
     };
     format!(
         "<tr><td style=\"text-align:right;vertical-align:top;opacity:.65;white-space:nowrap\">{step}</td>\
          <td style=\"text-align:left;white-space:pre-wrap\">{text}</td></tr>"
     )
-}
-
-fn marked(is_new: bool, word: &str) -> String {
-    if is_new && !word.trim().is_empty() { format!("<mark>{}</mark>", escape(word)) } else { escape(word) }
 }
 
 #[cfg(test)]
