@@ -287,6 +287,7 @@ impl Drawing<'_> {
             | View::Report
             | View::Trained(_)
             | View::Table(_)
+            | View::Data(..)
             | View::Series(_)
             | View::Overlay(_)
             | View::Sweep(_)

@@ -49,7 +49,7 @@ pub enum Output {
     Text(String),
     Table(Table),
     Loaded(LoadReport),
-    Data(DataReport),
+    Data(Box<DataReport>),
     Sample(SampleReport),
     /// The adapter that was turned on.
     Adapter(AdapterReport),

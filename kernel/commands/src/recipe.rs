@@ -98,7 +98,7 @@ pub(crate) fn prepare(recipe: &Recipe, session: &mut Session, cx: &CommandContex
     made.follow(recipe);
     (cx.show)(Output::Loaded(made.load(&recipe.model, &cx.context)?));
     if recipe.reads_data() {
-        (cx.show)(Output::Data(made.data(&recipe.settings.dataset, &cx.context)?));
+        (cx.show)(Output::Data(Box::new(made.data(&recipe.settings.dataset, &cx.context)?)));
     }
     let output = match recipe.start() {
         // The recipe says what is meant.

@@ -371,6 +371,9 @@ fn fingerprint<'a>(packs: impl Iterator<Item = &'a [Encoded]>) -> String {
     format!("{:016x}", hash.finish())
 }
 
+/// As many images as a report shows.
+const IMAGES: usize = 10;
+
 fn report(
     names: &[String],
     train: &[Vec<Encoded>],
@@ -394,5 +397,13 @@ fn report(
         picture_tokens: Spread::of(samples.iter().flat_map(|sample| sample.grids()).map(|grid| processor.tokens(grid))),
         truncated: samples.iter().filter(|sample| sample.truncated).count(),
         steps_per_epoch: Sampler::new(train.len(), batch, accumulation, 0, false).steps_per_epoch(),
+        images: few_images(train),
     }
+}
+
+/// At most [`IMAGES`] of the images, at equal distances.
+fn few_images(train: &[Vec<Encoded>]) -> Vec<PathBuf> {
+    let images: Vec<_> = train.iter().flatten().flat_map(|sample| &sample.images).collect();
+    let every = images.len().div_ceil(IMAGES).max(1);
+    images.into_iter().step_by(every).map(|image| image.path.clone()).collect()
 }

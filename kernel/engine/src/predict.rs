@@ -250,8 +250,9 @@ impl Predictions<'_> {
             let sample = &self.samples[index];
             let (prompt, label) = prompt_and_label(sample, self.run)?;
             let pictures = pictures(sample, &tokens, self.run)?;
+            let images = sample.images.iter().map(|image| image.path.clone()).collect();
             let (total, scores) = (self.samples.len(), Scores::new(&text, &label));
-            let prediction = Prediction { index, total, scores, prompt, predict: text, label, pictures };
+            let prediction = Prediction { index, total, scores, prompt, predict: text, label, images, pictures };
             if let Some(file) = &mut self.file {
                 file.append(&prediction)?;
             }

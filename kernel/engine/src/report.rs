@@ -99,6 +99,9 @@ pub struct DataReport {
     /// Of the boxes, where there are some.
     pub boxes: Option<Box<BoxReport>>,
     pub steps_per_epoch: usize,
+    /// A few of the images to train on, from the first to the last.
+    #[serde(serialize_with = "serialize::paths")]
+    pub images: Vec<PathBuf>,
 }
 
 /// The system prompt that the model is asked with.
@@ -152,21 +155,32 @@ pub struct Spread {
     /// The 95th percentile.
     pub p95: usize,
     pub max: usize,
+    /// A histogram: how many lie in each of equally wide bins, of which the first begins at `min` and the last ends with
+    /// `max`.
+    pub bins: [usize; BINS],
 }
 
+/// The bins of a histogram.
+pub const BINS: usize = 16;
+
 impl Spread {
-    /// All zero without numbers. Quantile q of n numbers is the ⌈q·n⌉-th smallest.
+    /// All zero without numbers. Quantile q of n numbers is the ⌈q·n⌉-th smallest; number x lies in bin
+    /// ⌊b·(x - min)/(max - min + 1)⌋ of b.
     pub fn of(numbers: impl Iterator<Item = usize>) -> Self {
         let mut numbers: Vec<_> = numbers.collect();
         numbers.sort_unstable();
         let rank = |percent: usize| numbers.get((numbers.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let (min, max) = (rank(0).unwrap_or(0), rank(100).unwrap_or(0));
+        let mut bins = [0; BINS];
+        numbers.iter().for_each(|number| bins[BINS * (number - min) / (max - min + 1)] += 1);
         Self {
             count: numbers.len(),
             total: numbers.iter().sum(),
-            min: rank(0).unwrap_or(0),
+            min,
             median: rank(50).unwrap_or(0),
             p95: rank(95).unwrap_or(0),
-            max: rank(100).unwrap_or(0),
+            max,
+            bins,
         }
     }
 }
@@ -481,6 +495,9 @@ pub struct Prediction {
     pub predict: String,
     /// The expected answer.
     pub label: String,
+    /// All pictures of the sample.
+    #[serde(serialize_with = "serialize::paths")]
+    pub images: Vec<PathBuf>,
     /// The pictures on which one of the two has boxes.
     pub pictures: Vec<DrawnPicture>,
     pub scores: Scores,

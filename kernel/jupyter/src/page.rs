@@ -172,6 +172,7 @@ impl Page {
             View::Report
             | View::Prediction(_)
             | View::Table(_)
+            | View::Data(..)
             | View::Sample(_)
             | View::Worst(_)
             | View::Comparison(_)

@@ -13,6 +13,7 @@ use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text;
 use tunebook_engine::report::ChatReport;
 use tunebook_engine::report::CompareReport;
+use tunebook_engine::report::DataReport;
 use tunebook_engine::report::DrawnPicture;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TrainReport;
@@ -41,6 +42,8 @@ pub enum View<'a> {
     Trained(&'a TrainReport),
     /// Rows under a header.
     Table(Table),
+    /// What data was chosen, and the same in rows.
+    Data(&'a DataReport, Table),
     /// A value over the optimizer steps.
     Series(&'a Plot),
     /// The curves of several trainings.
@@ -84,7 +87,8 @@ impl<'a> View<'a> {
             }
             Output::Answer(report) => Self::DetailedAnswer(report),
             Output::Prediction(report) => Self::Prediction(&report.pictures),
-            Output::Table(_) | Output::Data(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
+            Output::Data(report) => text::table(output, lang).map_or(Self::Report, |table| Self::Data(report, table)),
+            Output::Table(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
             }
             Output::Loaded(_)

@@ -37,9 +37,9 @@ pub(super) fn data(report: &DataReport, page: Page) -> String {
 /// Tokens a sample and a picture; the note says what was cut and what was left out.
 pub(super) fn data_table(report: &DataReport, lang: Lang) -> Table {
     let row = |what: Localized, spread: &Spread| {
-        let Spread { count: _, total, min, median, p95, max } = *spread;
-        let what = what.in_lang(lang).to_string();
-        std::iter::once(what).chain([min, median, p95, max, total].map(thousands)).collect::<Vec<_>>()
+        let Spread { count: _, total, min, median, p95, max, ref bins } = *spread;
+        let numbers = [min, median, p95, max, total].map(thousands);
+        std::iter::once(what.in_lang(lang).to_string()).chain(numbers).chain([bars(bins)]).collect::<Vec<_>>()
     };
     let mut rows = vec![
         row(localized("tokens per sample", "每个样本的 token"), &report.tokens),
@@ -77,8 +77,17 @@ pub(super) fn data_table(report: &DataReport, lang: Lang) -> Table {
         localized("95 %", "95 %"),
         localized("max", "最大"),
         localized("total", "合计"),
+        localized("min … max", "最小 … 最大"),
     ];
     Table { title: chosen(report, lang), headers: headers.map(|text| text.in_lang(lang)).to_vec(), rows, note }
+}
+
+/// A histogram as a line of bars, of which the highest is as high as a line; one sees one beside thousands.
+fn bars(bins: &[usize]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = bins.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &usize| if *count == 0 { ' ' } else { BARS[(count * BARS.len()).div_ceil(most) - 1] };
+    bins.iter().map(bar).collect()
 }
 
 fn chosen(report: &DataReport, lang: Lang) -> String {

@@ -108,7 +108,7 @@ fn run(session: &mut Session, args: &Args, cx: &CommandContext) -> Result<Output
     let mut settings = session.settings().clone();
     settings.dataset = names;
     session.set(settings);
-    Ok(Output::Data(report))
+    Ok(Output::Data(Box::new(report)))
 }
 
 /// Of `val_size` and `eval_dataset`, the one that is given along takes the place of the other.

@@ -93,6 +93,6 @@ fn run(session: &mut Session, _: &Args, cx: &CommandContext) -> Result<Output> {
     session.set_with_model(settings);
     let loaded = session.load(&demo.model, &cx.context)?;
     (cx.show)(Output::Loaded(loaded));
-    (cx.show)(Output::Data(session.data(&train, &cx.context)?));
+    (cx.show)(Output::Data(Box::new(session.data(&train, &cx.context)?)));
     Ok(Output::Text(NEXT.in_lang(cx.lang()).to_string()))
 }

@@ -6,13 +6,22 @@ use super::escape::escape;
 
 /// The table with its title above and its note below.
 pub fn table(table: &Table) -> String {
-    let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-        let cells: String =
-            cells.map(|cell| format!("<{tag} style=\"text-align:left\">{}</{tag}>", escape(cell))).collect();
+    with_cells(table, &|_, _, cell| escape(cell))
+}
+
+/// The same with what `cell` makes of each cell, whose row and column are counted from 0.
+pub(super) fn with_cells(table: &Table, cell: &dyn Fn(usize, usize, &str) -> String) -> String {
+    let row = |tag: &str, cells: &mut dyn Iterator<Item = String>| {
+        let cells: String = cells.map(|cell| format!("<{tag} style=\"text-align:left\">{cell}</{tag}>")).collect();
         format!("<tr>{cells}</tr>")
     };
-    let head = row("th", &mut table.headers.iter().copied());
-    let body: String = table.rows.iter().map(|cells| row("td", &mut cells.iter().map(String::as_str))).collect();
+    let head = row("th", &mut table.headers.iter().map(|header| escape(header)));
+    let body: String = table
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(place, cells)| row("td", &mut cells.iter().enumerate().map(|(column, text)| cell(place, column, text))))
+        .collect();
     let title = match table.title.as_str() {
         "" => String::new(),
         title => format!("<caption style=\"text-align:left;white-space:nowrap\">{}</caption>", escape(title)),
