@@ -288,6 +288,7 @@ impl Drawing<'_> {
             | View::Trained(_)
             | View::Table(_)
             | View::Data(..)
+            | View::Predictions(..)
             | View::Series(_)
             | View::Overlay(_)
             | View::Sweep(_)

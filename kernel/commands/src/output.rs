@@ -87,7 +87,7 @@ pub enum Output {
     Worst(WorstReport),
     /// One prediction, shown as soon as it is made.
     Prediction(Prediction),
-    Predicted(PredictReport),
+    Predicted(Predicted),
     Compared(CompareReport),
     /// An image of a question, for a face that can show it.
     Picture(#[serde(serialize_with = "serialize::path")] PathBuf),
@@ -108,6 +108,14 @@ pub enum Output {
     /// Clear what was shown so far.
     Clear,
     Quit,
+}
+
+/// What `predict` has found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Predicted {
+    pub report: PredictReport,
+    /// In the order of the samples.
+    pub predictions: Vec<Prediction>,
 }
 
 /// Probes of the session, and their answers in the training of the active adapter.

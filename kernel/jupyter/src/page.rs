@@ -173,6 +173,7 @@ impl Page {
             | View::Prediction(_)
             | View::Table(_)
             | View::Data(..)
+            | View::Predictions(..)
             | View::Sample(_)
             | View::Worst(_)
             | View::Comparison(_)

@@ -1,8 +1,5 @@
 //! Calls of `session()`, carried out as the commands are.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-
 use crossbeam_channel::bounded;
 use tunebook_client::Adapter;
 use tunebook_client::Answer;
@@ -32,6 +29,7 @@ use tunebook_commands::Output;
 use tunebook_commands::Result;
 use tunebook_commands::cell::quoted;
 use tunebook_commands::lang::localized;
+use tunebook_commands::output::Predicted;
 use tunebook_commands::run;
 use tunebook_commands::sweep::SweepReport;
 use tunebook_commands::text;
@@ -279,21 +277,20 @@ fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Re
 }
 
 fn predict(session: &mut Session, cx: &CommandContext) -> Result<Part> {
-    let predictions = Mutex::new(Vec::new());
-    let gather = |output| match output {
-        Output::Prediction(made) => predictions.lock().unwrap_or_else(PoisonError::into_inner).push(Prediction {
-            prompt: made.prompt,
-            predict: made.predict,
-            label: made.label,
-        }),
+    // The cell shows what it likes of them.
+    let show = |output| match output {
+        Output::Prediction(_) => {}
         output => (cx.show)(output),
     };
-    let output = run("predict", session, &CommandContext { show: &gather, ..*cx })?;
-    let predictions = predictions.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(match output {
-        Output::Predicted(report) if report.done + report.left_out.len() == report.total => {
+    Ok(match run("predict", session, &CommandContext { show: &show, ..*cx })? {
+        Output::Predicted(Predicted { report, predictions }) if report.done + report.left_out.len() == report.total => {
             let scores = report.scores.named().map(|(name, score)| (name.to_string(), score)).to_vec();
-            value(Predictions { predictions, scores })
+            let prediction = |made: tunebook_engine::report::Prediction| Prediction {
+                prompt: made.prompt,
+                predict: made.predict,
+                label: made.label,
+            };
+            value(Predictions { predictions: predictions.into_iter().map(prediction).collect(), scores })
         }
         Output::Predicted(_) => stopped(cx.lang()),
         other => unexpected(&other),

@@ -6,6 +6,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Output;
 use tunebook_commands::output::Overlay;
 use tunebook_commands::output::Plot;
+use tunebook_commands::output::Predicted;
 use tunebook_commands::output::Probes;
 use tunebook_commands::output::Table;
 use tunebook_commands::sweep::RangeReport;
@@ -44,6 +45,8 @@ pub enum View<'a> {
     Table(Table),
     /// What data was chosen, and the same in rows.
     Data(&'a DataReport, Table),
+    /// The answers to samples, and their mean scores in rows.
+    Predictions(&'a Predicted, Table),
     /// A value over the optimizer steps.
     Series(&'a Plot),
     /// The curves of several trainings.
@@ -88,7 +91,10 @@ impl<'a> View<'a> {
             Output::Answer(report) => Self::DetailedAnswer(report),
             Output::Prediction(report) => Self::Prediction(&report.pictures),
             Output::Data(report) => text::table(output, lang).map_or(Self::Report, |table| Self::Data(report, table)),
-            Output::Table(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Predicted(_) => {
+            Output::Predicted(made) => {
+                text::table(output, lang).map_or(Self::Report, |table| Self::Predictions(made, table))
+            }
+            Output::Table(_) | Output::Adapters(_) | Output::Evaluated(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
             }
             Output::Loaded(_)

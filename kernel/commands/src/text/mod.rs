@@ -113,7 +113,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
         Output::Worst(report) => draw_table(&worst::worst(report, lang), page),
         Output::Prediction(report) => results::prediction(report, page),
-        Output::Predicted(report) => draw_table(&results::predicted(report, lang), page),
+        Output::Predicted(made) => draw_table(&results::predicted(&made.report, lang), page),
         Output::Compared(report) => results::compared(report, page),
         Output::Saved(report) => lines(&saved(report, lang), page),
         Output::Exported(report) => lines(&results::exported(report, lang), page),
@@ -157,7 +157,7 @@ pub fn table(output: &Output, lang: Lang) -> Option<Table> {
         Output::Data(report) => Some(data_table(report, lang)),
         Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports, lang)),
         Output::Evaluated(report) => Some(results::evaluated(report, lang)),
-        Output::Predicted(report) => Some(results::predicted(report, lang)),
+        Output::Predicted(made) => Some(results::predicted(&made.report, lang)),
         _ => None,
     }
 }

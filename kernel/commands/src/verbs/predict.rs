@@ -13,6 +13,7 @@ use super::evaluate::with_output_dir;
 use crate::error::Result;
 use crate::lang::localized;
 use crate::output::Output;
+use crate::output::Predicted;
 use crate::parse::Args;
 use crate::verb::CommandContext;
 use crate::verb::Complete;
@@ -81,10 +82,13 @@ pub(crate) fn predict(
     session: &mut Session,
     cx: &CommandContext,
 ) -> Result<Output> {
-    let mut show = |prediction: &Prediction| {
+    let mut predictions = Vec::new();
+    let mut on_prediction = |prediction: &Prediction| {
         if prediction.index < SHOWN {
             (cx.show)(Output::Prediction(prediction.clone()));
         }
+        predictions.push(prediction.clone());
     };
-    Ok(Output::Predicted(session.predict(names, most, adapter, &mut show, &cx.context)?))
+    let report = session.predict(names, most, adapter, &mut on_prediction, &cx.context)?;
+    Ok(Output::Predicted(Predicted { report, predictions }))
 }
