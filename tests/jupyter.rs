@@ -42,6 +42,11 @@ fn a_panel_drives_the_session() {
     run("panel.py");
 }
 
+#[test]
+fn what_data_says_never_becomes_markup() {
+    run("hostile.py");
+}
+
 fn run(script: &str) {
     let home = tempfile::tempdir().unwrap();
     let environment = environment();
