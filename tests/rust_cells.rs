@@ -73,7 +73,7 @@ fn what_rust_has_compiled_goes_with_the_session_or_when_the_next_one_begins() {
 fn rust_runs_between_the_commands_of_a_pipe() {
     let (model, data) = (fixture("tiny"), fixture("train"));
     let lines = format!(
-        "load {}\ndata creatures dataset_dir={}\nlora rank=4\nset batch=2 accum=1 epochs=10\n\
+        "load {}\ndata creatures dataset_dir={} val_size=6\nlora rank=4\nset batch=2 accum=1 epochs=10 max_new_tokens=4\n\
          rust let mut losses: Vec<f32> = Vec::new();\n\
          %%rust\n\
          while session().step() < 6 {{\n\
@@ -85,6 +85,7 @@ fn rust_runs_between_the_commands_of_a_pipe() {
          \n\
          print between\n\
          rust losses.iter().all(|loss| *loss > 0.0)\n\
+         rust session().predict()?.predictions.len()\n\
          rust session().train(1000)?.is_finished\n\
          rust session().train(1)?;\n\
          print never\n",
@@ -93,9 +94,9 @@ fn rust_runs_between_the_commands_of_a_pipe() {
     );
     let output = pipe(&lines, |_| {});
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("\n3\nbetween\ntrue\n"), "{out}\n{err}");
+    assert!(out.contains("\n3\nbetween\ntrue\n6\n"), "{out}\n{err}");
     assert!(out.ends_with("\ntrue\n"), "{out}\n{err}");
-    assert!(err.contains("error: stdin:17: all "), "{err}");
+    assert!(err.contains("error: stdin:18: all "), "{err}");
     assert_eq!(output.status.code(), Some(1));
 }
 
