@@ -83,7 +83,7 @@ impl Chart<'_> {
         };
         let name = escape(self.name);
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tunebook-chart\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
              height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" \
              aria-label=\"{}\"><style>{}</style><rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\
              {legend}",
@@ -185,24 +185,33 @@ fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = &(f64, f64)> {
         .map(|(_, point)| point)
 }
 
-/// The classes of both themes.
+/// The rules of both themes, for charts alone: a page that takes the SVG into itself has others.
 fn style() -> String {
-    let theme = |Theme { background, text, lines }: &Theme| {
-        let mut css = format!(
-            ".page{{fill:{background}}}text{{fill:{text}}}.axis{{stroke:{text}}}.grid{{stroke:{text};stroke-opacity:.2}}\
-             .ring{{stroke:{text}}}"
-        );
-        for (index, colour) in lines.iter().enumerate() {
-            let _ = write!(css, ".c{index}{{stroke:{colour}}}.d{index}{{fill:{colour}}}");
-        }
-        css
+    let rules = |rules: &[(String, String)]| -> String {
+        rules.iter().map(|(what, how)| format!(".tunebook-chart {what}{{{how}}}")).collect()
     };
-    format!(
-        "polyline,.ring{{fill:none}}polyline{{stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}}\
-         .ring{{stroke-width:1.6}}.faint{{stroke-opacity:.75;stroke-width:1}}{}@media(prefers-color-scheme:dark){{{}}}",
-        theme(&LIGHT),
-        theme(&DARK),
-    )
+    let rule = |what: &str, how: String| (what.to_string(), how);
+    let theme = |Theme { background, text, lines }: &Theme| {
+        let page = [
+            rule(".page", format!("fill:{background}")),
+            rule("text", format!("fill:{text}")),
+            rule(".axis", format!("stroke:{text}")),
+            rule(".grid", format!("stroke:{text};stroke-opacity:.2")),
+            rule(".ring", format!("fill:none;stroke:{text};stroke-width:1.6")),
+        ];
+        let coloured = lines.iter().enumerate().flat_map(|(index, colour)| {
+            [
+                rule(&format!(".c{index}"), format!("stroke:{colour}")),
+                rule(&format!(".d{index}"), format!("fill:{colour}")),
+            ]
+        });
+        rules(&page.into_iter().chain(coloured).collect::<Vec<_>>())
+    };
+    let shapes = [
+        rule("polyline", "fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round".to_string()),
+        rule(".faint", "stroke-opacity:.75;stroke-width:1".to_string()),
+    ];
+    format!("{}{}@media(prefers-color-scheme:dark){{{}}}", rules(&shapes), theme(&LIGHT), theme(&DARK))
 }
 
 #[cfg(test)]
@@ -244,6 +253,15 @@ mod tests {
     fn a_best_point_has_a_ring_and_words() {
         let svg = Chart { best: Some(((3.0, 1.0), "best".to_string())), ..chart(vec![(1.0, 3.0), (3.0, 1.0)]) }.svg();
         assert!(svg.contains("class=\"ring\" cx=\"702.0\" cy=\"257.0\"") && svg.contains(">best</text>"), "{svg}");
+    }
+
+    #[test]
+    fn its_rules_are_for_charts_alone() {
+        let style = style().replace("@media(prefers-color-scheme:dark){", "").replace("}}", "}");
+        assert!(
+            style.split('}').filter(|rule| !rule.is_empty()).all(|rule| rule.starts_with(".tunebook-chart ")),
+            "{style}"
+        );
     }
 
     /// WCAG 2.2's contrast of two colours: `(L + 0.05) / (l + 0.05)` of their relative luminances.
