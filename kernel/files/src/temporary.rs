@@ -133,9 +133,27 @@ fn is_alive(process: u32) -> Option<bool> {
     Some(rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH))
 }
 
-#[cfg(not(unix))]
+/// A process that may not be asked, as that of another user, is not known to have ended.
+#[cfg(windows)]
 fn is_alive(process: u32) -> Option<bool> {
-    (process == std::process::id()).then_some(true)
+    use std::os::windows::io::AsRawHandle;
+    use std::os::windows::io::FromRawHandle;
+    use std::os::windows::io::OwnedHandle;
+    use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
+    use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+    use windows_sys::Win32::System::Threading::OpenProcess;
+    use windows_sys::Win32::System::Threading::PROCESS_SYNCHRONIZE;
+    use windows_sys::Win32::System::Threading::WaitForSingleObject;
+    // SAFETY: it takes numbers, and gives a handle or none.
+    let handle = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, process) };
+    if handle.is_null() {
+        let is_no_process = io::Error::last_os_error().raw_os_error() == Some(ERROR_INVALID_PARAMETER.cast_signed());
+        return is_no_process.then_some(false);
+    }
+    // SAFETY: the handle has just been opened, and is nobody else's.
+    let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+    // SAFETY: it is open until the end of this function.
+    Some(unsafe { WaitForSingleObject(handle.as_raw_handle(), 0) } == WAIT_TIMEOUT)
 }
 
 /// The machine's name, as far as it may stand in a file's name.
@@ -157,12 +175,12 @@ mod tests {
 
     /// A process that has ended.
     fn dead() -> u32 {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let mut child = child.arg("--help").stdout(std::process::Stdio::null()).spawn().unwrap();
         child.wait().unwrap();
         child.id()
     }
 
-    #[cfg(unix)]
     #[test]
     fn what_a_dead_process_has_left_is_cleaned_up_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
@@ -196,7 +214,6 @@ mod tests {
         assert_eq!(fs::read_to_string(place("there")).unwrap(), "");
     }
 
-    #[cfg(unix)]
     #[test]
     fn in_a_shared_folder_only_what_has_the_name_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
