@@ -41,7 +41,11 @@ pub fn open(path: &Path) -> io::Result<File> {
         &mut options,
         (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed(),
     );
-    let file = options.open(path)?;
+    let file = options.open(path).map_err(|error| match error.kind() {
+        // Windows calls it that.
+        io::ErrorKind::PermissionDenied if path.is_dir() => io::ErrorKind::IsADirectory.into(),
+        _ => error,
+    })?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() {
         return Ok(file);
