@@ -12,6 +12,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::rename::rename;
 use crate::temporary;
 
 /// A folder to be filled, which takes its place when it is complete, and is deleted otherwise.
@@ -55,11 +56,14 @@ impl NewFolder {
     pub fn replace(self, place: &Path) -> io::Result<()> {
         sync(self.path())?;
         if !place.exists() {
-            fs::rename(self.path(), place)?;
+            rename(self.path(), place)?;
         } else if !exchange(self.path(), place)? {
             let old = temporary::old(self.path());
-            fs::rename(place, &old)?;
-            fs::rename(self.path(), place)?;
+            rename(place, &old)?;
+            rename(self.path(), place).inspect_err(|_| {
+                // If that fails, too, the next sweep does it.
+                let _ = rename(&old, place);
+            })?;
             sync(parent(place))?;
             return fs::remove_dir_all(old);
         }
@@ -78,7 +82,7 @@ impl NewFolder {
     pub fn merge(self) -> io::Result<()> {
         sync(self.path())?;
         let complete = temporary::complete(self.path());
-        fs::rename(self.path(), &complete)?;
+        rename(self.path(), &complete)?;
         sync(parent(&complete))?;
         move_files(&complete, parent(&complete))
     }
@@ -88,7 +92,7 @@ impl NewFolder {
 pub(crate) fn move_files(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        fs::rename(entry.path(), to.join(entry.file_name()))?;
+        rename(&entry.path(), &to.join(entry.file_name()))?;
     }
     sync(to)?;
     fs::remove_dir(from)
@@ -103,7 +107,7 @@ pub fn remove(place: &Path) -> io::Result<()> {
     let aside = temporary::builder(&temporary::prefix(&name)).tempdir_in(parent(place))?;
     // An empty folder gives way to a renamed one, but not on every system.
     fs::remove_dir(aside.path())?;
-    fs::rename(place, aside.path())?;
+    rename(place, aside.path())?;
     aside.close()
 }
 

@@ -5,6 +5,7 @@ mod folder;
 mod mode;
 mod own_folder;
 mod regular;
+mod rename;
 mod temporary;
 
 use std::fs::File;
@@ -21,6 +22,7 @@ pub use regular::NotAFile;
 pub use regular::open;
 pub use regular::read;
 pub use regular::read_to_string;
+pub use rename::rename;
 pub use temporary::host;
 pub use temporary::path_of_this_process;
 pub use temporary::private_folder;
@@ -43,8 +45,7 @@ pub fn replace_file_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
     let file = beside(path, write)?;
     // Without this, a crash soon after could leave a renamed file without contents.
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    persist(file, path)
 }
 
 /// Writes what can be made again: a file that holds `contents` already stays, and nothing waits for the disk. Many may
@@ -56,8 +57,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
     if std::fs::read(path).is_ok_and(|there| there == contents) {
         return Ok(());
     }
-    beside(path, |file| file.write_all(contents))?.persist(path)?;
-    Ok(())
+    persist(beside(path, |file| file.write_all(contents))?, path)
 }
 
 /// What `write` writes, under a name in the folder of `path` that no other process has.
@@ -69,6 +69,15 @@ fn beside(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
     let mut file = builder.tempfile_in(folder)?;
     write(file.as_file_mut())?;
     Ok(file)
+}
+
+/// Gives a temporary file its name.
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    let temporary = file.into_temp_path().keep()?;
+    rename(&temporary, path).inspect_err(|_| {
+        // The next one who writes there deletes what stays.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }
 
 #[cfg(test)]

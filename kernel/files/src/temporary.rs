@@ -11,6 +11,7 @@ use tempfile::Builder;
 use tempfile::TempDir;
 
 use crate::mode;
+use crate::rename::rename;
 
 /// Being written, or being deleted.
 const UNFINISHED: &str = ".part";
@@ -74,7 +75,7 @@ pub fn sweep(folder: &Path) {
         } else if is_ours(OLD)
             && let Some(place) = place().filter(|place| !place.exists())
         {
-            let _ = fs::rename(path, place);
+            let _ = rename(&path, &place);
         } else if is_ours(UNFINISHED) || is_ours(OLD) {
             let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }

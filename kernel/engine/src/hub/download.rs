@@ -272,7 +272,7 @@ fn link(file: &RemoteFile, cancel: &Cancel) -> Result<()> {
     return std::os::unix::fs::symlink(relative(&file.blob, &file.place), &file.place).map_err(failed);
     // Links want rights there that users seldom have; the hub's own library moves files, too.
     #[cfg(not(unix))]
-    return fs::rename(&file.blob, &file.place).map_err(failed);
+    return tunebook_files::rename(&file.blob, &file.place).map_err(failed);
 }
 
 /// The path to `to` as seen from the folder of `from`.

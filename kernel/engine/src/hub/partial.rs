@@ -96,7 +96,7 @@ impl<'a> Partial<'a> {
         self.file.sync_data().map_err(failed)?;
         // Some systems do not rename what is open.
         drop(self.file);
-        fs::rename(&self.path, &self.wanted.blob).map_err(failed)
+        tunebook_files::rename(&self.path, &self.wanted.blob).map_err(failed)
     }
 
     /// Deletes what has come, which is of no use.

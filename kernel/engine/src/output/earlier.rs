@@ -65,11 +65,11 @@ pub(super) fn set_aside_behind(folder: &Path, step: usize) -> io::Result<Option<
 fn move_aside(folder: &Path, names: &[String]) -> io::Result<PathBuf> {
     let [aside, gathering] = [ASIDE, GATHERING].map(|name| folder.join(name));
     fs::create_dir_all(&gathering)?;
-    names.iter().try_for_each(|name| fs::rename(folder.join(name), gathering.join(name)))?;
+    names.iter().try_for_each(|name| tunebook_files::rename(&folder.join(name), &gathering.join(name)))?;
     if aside.exists() {
         tunebook_files::remove(&aside)?;
     }
-    fs::rename(gathering, &aside)?;
+    tunebook_files::rename(&gathering, &aside)?;
     Ok(aside)
 }
 

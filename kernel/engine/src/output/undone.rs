@@ -69,5 +69,5 @@ fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     if to.is_dir() {
         tunebook_files::remove(to)?;
     }
-    fs::rename(from, to)
+    tunebook_files::rename(from, to)
 }
