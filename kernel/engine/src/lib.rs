@@ -62,6 +62,9 @@ mod session;
 pub mod settings;
 mod snapshot_store;
 pub mod step_metrics;
+// Linux tells in files what others are asked for.
+#[cfg_attr(not(target_os = "linux"), path = "system_elsewhere.rs")]
+mod system;
 mod system_prompt;
 mod temporary_file;
 mod tensor_values;
@@ -81,10 +84,10 @@ pub use event::Event;
 pub use event::Note;
 pub use event::Task;
 pub use export::gguf::GgufOptions;
-pub use memory::resident_bytes;
 pub use schedule::KwargType;
 pub use schedule::ScheduleError;
 pub use session::Session;
 pub use session::tell_taken_back;
 pub use settings::Settings;
+pub use system::resident_bytes;
 pub use tunebook_nn::gguf::FileType;

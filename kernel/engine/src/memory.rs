@@ -19,6 +19,7 @@ use crate::cgroup;
 use crate::device;
 use crate::error::Error;
 use crate::error::Result;
+use crate::system;
 
 /// What a step takes, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -176,44 +177,14 @@ pub(crate) fn own_part(of_host: f64) -> f64 {
 
 /// Memory that can be had without swapping, and without reaching the limit of a container.
 pub(crate) fn available_bytes() -> Option<u64> {
-    let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;
+    let machine = system::available_memory()?;
     let free = cgroup::available_bytes().map_or(machine, |container| container.min(machine));
     Some(free / SHARES.load(Ordering::Relaxed))
 }
 
-/// Memory of the machine.
-pub(crate) fn total_bytes() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemTotal:")
-}
-
-/// Resident memory of this process.
-pub fn resident_bytes() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmRSS:")
-}
-
 /// Memory that this process could have without swapping: what is free, and what it has itself beside files.
 fn free_for_us() -> Option<u64> {
-    Some(available_bytes()? + kilobytes("/proc/self/status", "RssAnon:").unwrap_or(0))
-}
-
-/// What of this process lies in the swap file.
-pub(crate) fn swapped_bytes() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmSwap:")
-}
-
-/// What this process has read from the disk so far, mapped files included.
-pub(crate) fn read_bytes() -> Option<u64> {
-    number("/proc/self/io", "read_bytes:")
-}
-
-/// A line such as `VmRSS:  1234 kB` of a file of Linux's, in bytes.
-fn kilobytes(file: &str, key: &str) -> Option<u64> {
-    number(file, key).map(|kilobytes| kilobytes * 1024)
-}
-
-fn number(file: &str, key: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+    Some(available_bytes()? + system::resident_beside_files().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
-use crate::memory::resident_bytes;
 use crate::model::Model;
 use crate::pictures::Features;
 use crate::probes::Probe;
@@ -40,6 +39,7 @@ use crate::sample_text;
 use crate::sample_text::SampleText;
 use crate::settings::Settings;
 use crate::settings::Tied;
+use crate::system::resident_bytes;
 use crate::workers::SharedWorkers;
 
 pub use held_settings::tell_taken_back;

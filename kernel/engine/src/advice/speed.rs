@@ -4,10 +4,10 @@ use std::thread::available_parallelism;
 
 use super::Advice;
 use super::losses::median;
-use crate::memory::read_bytes;
-use crate::memory::swapped_bytes;
 use crate::model::Model;
 use crate::report::StepRecord;
+use crate::system::read_bytes;
+use crate::system::swapped_bytes;
 
 /// Steps whose median rate stands for how fast it is.
 const WINDOW: usize = 5;
