@@ -236,11 +236,12 @@ fn named<'a>(all: impl Iterator<Item = (&'a str, &'a str)>, typed: &str) -> Vec<
         .collect()
 }
 
-/// Files and folders that begin with `typed`; `raw` is the same with its quotes.
+/// Files and folders that begin with `typed`; `raw` is the same with its quotes. On Windows a backslash comes back as a
+/// slash, which means the same there and needs no second one before it.
 fn paths(raw: &str, typed: &str, files: bool) -> Vec<Candidate> {
     let quote = raw.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let (folder, name) =
-        typed.rsplit_once('/').map_or(("", typed), |(folder, name)| (&typed[..folder.len() + 1], name));
+    let typed: String = typed.chars().map(|c| if std::path::is_separator(c) { '/' } else { c }).collect();
+    let (folder, name) = typed.split_at(typed.rfind('/').map_or(0, |at| at + 1));
     let place = if folder.is_empty() { parse::path("./") } else { parse::path(folder) };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(Path::new(&place)).into_iter().flatten().flatten() {
@@ -341,7 +342,8 @@ mod tests {
     #[test]
     fn paths_are_completed_and_escaped() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().to_str().unwrap();
+        // On Windows what is completed has slashes.
+        let root = folder.path().to_str().unwrap().replace(std::path::MAIN_SEPARATOR, "/");
         std::fs::create_dir(folder.path().join("my model")).unwrap();
         std::fs::write(folder.path().join("my.txt"), "").unwrap();
         std::fs::write(folder.path().join(".hidden"), "").unwrap();

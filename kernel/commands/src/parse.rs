@@ -306,9 +306,10 @@ fn closed(line: &str, split: &Words) -> Result<()> {
     Err(Error::OpenQuote { quote: if rest.starts_with('"') { '"' } else { '\'' }, rest: quote(rest) })
 }
 
-/// A leading `~/` is the user's home folder.
+/// A leading `~/` is the user's home folder, on Windows a leading `~\`, too.
 pub(crate) fn with_home(text: &str) -> String {
-    match (text.strip_prefix("~/"), std::env::home_dir()) {
+    let rest = text.strip_prefix('~').and_then(|rest| rest.strip_prefix(std::path::is_separator));
+    match (rest, std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest).display().to_string(),
         _ => text.to_string(),
     }
