@@ -22,6 +22,9 @@ use tunebook_quote::quote;
 use crate::lang::Lang;
 use crate::printable::printable;
 
+/// What Python is called. Windows has the other name only in its shop, and none in a virtual environment.
+pub const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
+
 /// How long another program may take to say its version: a broken driver may never answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a stop waits to be noticed.
@@ -121,7 +124,7 @@ fn python(cancel: &Cancel) -> Result<String, Error> {
         "import sys, importlib.metadata as m\nfound = {{(d.metadata['Name'] or '').lower().replace('-', '_'): d.version for d in m.distributions()}}\n\
          print(', '.join([sys.version.split()[0]] + [n + ' ' + found[n] for n in {PACKAGES:?} if n in found]))"
     );
-    Ok(said(cancel, "python3", &["-c", &code])?.unwrap_or_else(none))
+    Ok(said(cancel, PYTHON, &["-c", &code])?.unwrap_or_else(none))
 }
 
 fn mpi() -> String {

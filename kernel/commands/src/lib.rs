@@ -39,6 +39,7 @@ mod worker;
 mod zh;
 
 pub use changes::changed_words;
+pub use environment::PYTHON;
 pub use environment::environment;
 pub use error::Error;
 pub use error::Result;

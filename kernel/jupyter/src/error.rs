@@ -41,6 +41,6 @@ pub enum Error {
     NotInstalled(PathBuf),
     #[error("the home folder is unknown; give a place with --prefix")]
     NoHome,
-    #[error("python3 does not say where its environment is ({0}); give a place with --prefix")]
-    NoSysPrefix(String),
+    #[error("{python} does not say where its environment is ({problem}); give a place with --prefix")]
+    NoSysPrefix { python: &'static str, problem: String },
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
+use tunebook_commands::PYTHON;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -38,7 +39,7 @@ pub enum Place {
     User,
     /// In `PREFIX/share/jupyter`.
     Prefix(PathBuf),
-    /// In the environment of the `python3` that is found first.
+    /// In the environment of the Python that is found first.
     SysPrefix,
 }
 
@@ -122,8 +123,8 @@ fn program(spec: &Value) -> String {
 }
 
 fn sys_prefix() -> Result<PathBuf> {
-    let failed = |problem: String| Error::NoSysPrefix(problem);
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.prefix)"]).output();
+    let failed = |problem: String| Error::NoSysPrefix { python: PYTHON, problem };
+    let output = Command::new(PYTHON).args(["-c", "import sys; print(sys.prefix)"]).output();
     let output = output.map_err(|error| failed(error.to_string()))?;
     let prefix = String::from_utf8_lossy(&output.stdout).trim().to_string();
     if prefix.is_empty() { Err(failed("no answer".to_string())) } else { Ok(PathBuf::from(prefix)) }
