@@ -9,7 +9,8 @@ use tunebook_commands::RustError;
 /// Something is missing: it says what.
 pub(crate) fn check() -> Result<(), RustError> {
     // As evcxr looks for them: on the path, or beside this program, which `cargo install` puts where they are.
-    let beside = |tool: &str| std::env::current_exe().is_ok_and(|program| program.with_file_name(tool).is_file());
+    let file = |tool: &str| format!("{tool}{}", std::env::consts::EXE_SUFFIX);
+    let beside = |tool: &str| std::env::current_exe().is_ok_and(|program| program.with_file_name(file(tool)).is_file());
     let is_missing = |tool: &&str| which::which(tool).is_err() && !beside(tool);
     let mut missing: Vec<_> = ["cargo", "rustc"].into_iter().filter(is_missing).collect();
     // On Windows the compiler finds its linker by itself, and says if it does not.
