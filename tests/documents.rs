@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use serde_json::Value;
+use tunebook_commands::Takes;
 use tunebook_commands::verbs;
 use tunebook_engine::settings::declarations;
 
@@ -52,6 +54,16 @@ fn every_verb_is_in_the_readme() {
         .collect();
     let missing: Vec<_> = verbs().iter().map(|verb| verb.name).filter(|name| !commands.contains(name)).collect();
     assert!(missing.is_empty(), "README.md lists no {missing:?}");
+}
+
+#[test]
+fn the_verbs_with_a_text_are_those_that_jupyterlab_colours_so() {
+    let words: Value = serde_json::from_str(&read(Path::new("kernel/jupyter/lab/src/words.json"))).unwrap();
+    let coloured: BTreeSet<_> = words["text"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    // A line of Rust is coloured as Rust.
+    let with_text = verbs().iter().filter(|verb| verb.takes == Takes::Text && verb.name != "rust");
+    let names = with_text.flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()));
+    assert_eq!(coloured, names.collect());
 }
 
 #[test]

@@ -3,12 +3,14 @@
     python -m venv lab && lab/bin/pip install -r tests/jupyter/requirements-lab.txt
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures            # all that are executed
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures 01-tutorial --dark
+    lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures --colours
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium --readme
     lab/bin/python tests/jupyter/lab.py target/release/tunebook /usr/bin/chromium pictures --restart
 
 Installs the kernel beside this Python, opens a copy of the notebooks, runs all cells of each and takes a picture of every
 cell. Exits non-zero if a cell failed or a picture is missing. `--readme` makes the README's picture, notebooks/training.png:
-a notebook in the middle of a training. `--restart` begins a training in the background, closes the browser in the middle of
+a notebook in the middle of a training. `--colours` looks how lines are coloured in cells, which the extension in
+kernel/jupyter/lab does. `--restart` begins a training in the background, closes the browser in the middle of
 it, and looks in another one whether `watch` shows the whole curve, and whether the first cell's display has gone on.
 """
 
@@ -41,6 +43,7 @@ def main():
     parser.add_argument("pictures", nargs="?", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--colours", action="store_true")
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--restart", action="store_true")
     given = parser.parse_args()
@@ -50,6 +53,8 @@ def main():
         browser = launch()
         if given.readme:
             readme(browser, folder)
+        elif given.colours:
+            colours(browser, folder, given.pictures)
         elif given.restart:
             browser = restart(browser, launch, folder, given.pictures)
         else:
@@ -137,6 +142,51 @@ def look(browser, name, pictures):
         page.wait_for_timeout(100)
         cell.screenshot(path=pictures / f"cell-{index:02}.png")
     print(f"{name}: {count} pictures in {cells.count()} cells; look at {pictures}", flush=True)
+    page.close()
+
+
+# An apostrophe and quotes in a message, with commands behind it; Rust; Rust among commands.
+COLOURED = [
+    """# what it says, before and after
+chat What's this?
+train 5 lr=1e-4 --seed 7   # it's short
+chat image="images/creatures 1.png" top_p=0.5 Is it a "cat"?
+plot""",
+    """%%rust
+// it's Rust to the end of the cell
+let names: Vec<&'static str> = vec!["plot", "train"];
+
+for name in &names { println!("{name}"); }""",
+    """demo
+rust session().step() as f32
+status""",
+]
+
+
+def colours(browser, folder, pictures):
+    """What is coloured in cells, and as what."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in COLOURED]
+    nbformat.write(notebook, folder / "colours.ipynb")
+    page = open_notebook(browser, "colours", 1000, 620)
+    page.wait_for_function("document.querySelectorAll('.jp-Notebook .cm-line span').length > 20")
+    page.screenshot(path=pictures / "colours.png")
+    # The parts of every line that have a colour of their own, with it.
+    parts = page.evaluate(
+        """() => [...document.querySelectorAll('.jp-CodeCell')].map(cell => [...cell.querySelectorAll('.cm-line')].map(line =>
+            Object.fromEntries([...line.querySelectorAll('span')].map(part => [part.innerText, getComputedStyle(part).color]))))"""
+    )
+    (comment, chat, train, asked, plot), (head, said, let, _, loop), (_, rust, status) = parts
+    verb = chat.pop("chat")
+    assert not chat, chat
+    assert {train["train"], asked["chat"], plot["plot"], head["%%rust"], let["let"], loop["for"], rust["rust"], rust["as"], status["status"]} == {verb}
+    text = asked['"images/creatures 1.png"']
+    assert asked.keys() == {"chat", "image=", '"images/creatures 1.png"', "top_p=", "0.5"}, asked
+    assert {train["lr="], train["--seed"], asked["image="]} == {asked["top_p="]} and train["5"] == asked["0.5"]
+    assert {comment["# what it says, before and after"], train["# it's short"]} == {said["// it's Rust to the end of the cell"]}
+    assert text in let.values() and len({verb, text, train["lr="], train["5"]}) == 4, parts
+    print(f"the colours are as they should be; look at {pictures}/colours.png")
     page.close()
 
 

@@ -63,6 +63,7 @@ pub use serving::Serving;
 pub use text::estimate;
 pub use tunebook_engine::Event;
 pub use verb::CommandContext;
+pub use verb::Takes;
 pub use verb::Verb;
 pub use verbs::version::version;
 pub use worker::serve_session;

@@ -9,9 +9,14 @@ use tunebook_commands::localized;
 
 use crate::wire::PROTOCOL_VERSION;
 
-/// What the commands look like: VS Code and Zed choose an editor's mode by it, and ask where they do not know a language;
-/// JupyterLab goes by `codemirror_mode`. papermill writes parameters as this language has them, which is `key=value`.
+/// What the commands look like: VS Code and Zed choose an editor's mode by it, and ask where they do not know a language.
+/// papermill writes parameters as this language has them, which is `key=value`.
 pub(crate) const LANGUAGE: &str = "bash";
+/// What JupyterLab goes by: the mode that its extension in `lab` brings, and plain text without it. A shell's colours take
+/// what stands behind an apostrophe for a string, and Rust for faulty.
+const MODE: &str = "tunebook";
+/// That of Pygments, for nbconvert and consoles, for the same reason.
+const LEXER: &str = "text";
 const SETTINGS: Localized =
     localized("LLaMA-Factory, which the settings are named after", "LLaMA-Factory（设置的名称与它一致）");
 const HOME: &str = "https://github.com/hiyouga/LLaMA-Factory";
@@ -26,10 +31,10 @@ pub(crate) fn reply(lang: Lang) -> Value {
         "language_info": {
             "name": LANGUAGE,
             "version": env!("CARGO_PKG_VERSION"),
-            "mimetype": "text/x-sh",
+            "mimetype": "text/x-tunebook",
             "file_extension": ".tune",
-            "pygments_lexer": "bash",
-            "codemirror_mode": "shell",
+            "pygments_lexer": LEXER,
+            "codemirror_mode": MODE,
             "nbconvert_exporter": "script",
         },
         "banner": banner(lang),

@@ -1,6 +1,7 @@
-//! Telling Jupyter that there is a kernel: a folder with `kernel.json` and logos.
+//! Telling Jupyter that there is a kernel: a folder with `kernel.json` and logos, and beside it an extension of JupyterLab
+//! that colours its cells (`lab`).
 //!
-//! The folder lies in `wheel/data` as `pip install tunebook` copies it, where its command is that of the Python package,
+//! Both lie in `wheel/data` as `pip install tunebook` copies them, where the kernel's command is that of the Python package,
 //! `python3 -m tunebook`: Jupyter puts its own interpreter in the place of `python3`, so that the kernel is found in an
 //! environment whose programs are not on the PATH. `tunebook kernel install` writes the same files with a command that
 //! names the executable.
@@ -18,19 +19,26 @@ use crate::error::Result;
 /// The kernel's name in Jupyter.
 pub const NAME: &str = "tunebook";
 
-/// A file of the folder.
+/// A file below `share/jupyter`.
 macro_rules! file {
     ($name:literal) => {
-        include_bytes!(concat!("../wheel/data/share/jupyter/kernels/tunebook/", $name))
+        include_bytes!(concat!("../wheel/data/share/jupyter/", $name))
     };
 }
 
-const SPEC: &[u8] = file!("kernel.json");
+const SPEC: &[u8] = file!("kernels/tunebook/kernel.json");
 /// How `SPEC` starts the program: an interpreter, and the package as a module.
 const PACKAGE: usize = ["python3", "-m", "tunebook"].len();
-const LOGO_SVG: &[u8] = file!("logo-svg.svg");
-const LOGO_32: &[u8] = file!("logo-32x32.png");
-const LOGO_64: &[u8] = file!("logo-64x64.png");
+const LOGOS: [(&str, &[u8]); 3] = [
+    ("logo-svg.svg", file!("kernels/tunebook/logo-svg.svg")),
+    ("logo-32x32.png", file!("kernels/tunebook/logo-32x32.png")),
+    ("logo-64x64.png", file!("kernels/tunebook/logo-64x64.png")),
+];
+/// The extension's files.
+const EXTENSION: [(&str, &[u8]); 2] = [
+    ("static/remoteEntry.js", file!("labextensions/tunebook/static/remoteEntry.js")),
+    ("package.json", file!("labextensions/tunebook/package.json")),
+];
 
 /// Where a kernel is installed.
 #[derive(Clone, Debug)]
@@ -46,15 +54,24 @@ pub enum Place {
 impl Place {
     /// `…/kernels/tunebook`
     fn folder(&self) -> Result<PathBuf> {
-        let data = match self {
+        Ok(self.data()?.join("kernels").join(NAME))
+    }
+
+    /// `…/labextensions/tunebook`
+    fn extension(&self) -> Result<PathBuf> {
+        Ok(self.data()?.join("labextensions").join(NAME))
+    }
+
+    /// Where Jupyter looks for such folders.
+    fn data(&self) -> Result<PathBuf> {
+        Ok(match self {
             Self::User => match std::env::var_os("JUPYTER_DATA_DIR") {
                 Some(folder) => PathBuf::from(folder),
                 None => jupyter_zmq_client::user_data_dir().map_err(|_| Error::NoHome)?,
             },
             Self::Prefix(prefix) => prefix.join("share/jupyter"),
             Self::SysPrefix => sys_prefix()?.join("share/jupyter"),
-        };
-        Ok(data.join("kernels").join(NAME))
+        })
     }
 }
 
@@ -64,17 +81,21 @@ impl Place {
 /// The place is not known or cannot be written.
 pub fn install(place: &Place, executable: &Path) -> Result<PathBuf> {
     let folder = place.folder()?;
-    let write = |name: &str, contents: &[u8]| {
-        let path = folder.join(name);
-        std::fs::write(&path, contents).map_err(|source| Error::Write { path, source })
-    };
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
-    write("logo-svg.svg", LOGO_SVG)?;
-    write("logo-32x32.png", LOGO_32)?;
-    write("logo-64x64.png", LOGO_64)?;
+    write_all(&place.extension()?, &EXTENSION)?;
+    write_all(&folder, &LOGOS)?;
     // Last, since it is what makes the folder a kernel.
-    write("kernel.json", format!("{:#}\n", spec(executable)).as_bytes())?;
+    write_all(&folder, &[("kernel.json", format!("{:#}\n", spec(executable)).as_bytes())])?;
     Ok(folder)
+}
+
+/// Writes files into a folder, which is made.
+fn write_all(folder: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    for (name, contents) in files {
+        let path = folder.join(name);
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::write(&path, contents)).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
 }
 
 /// Removes it; says from where.
@@ -86,7 +107,14 @@ pub fn uninstall(place: &Place) -> Result<PathBuf> {
     if !folder.join("kernel.json").exists() {
         return Err(Error::NotInstalled(folder));
     }
-    std::fs::remove_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    let remove =
+        |folder: &Path| std::fs::remove_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source });
+    remove(&folder)?;
+    let extension = place.extension()?;
+    // That of an earlier version is not there.
+    if extension.exists() {
+        remove(&extension)?;
+    }
     Ok(folder)
 }
 
@@ -149,7 +177,12 @@ mod tests {
         assert_eq!(program(&serde_json::from_slice(SPEC).unwrap()), "python3 -m tunebook");
         let logo = image::load_from_memory(&std::fs::read(installed.join("logo-64x64.png")).unwrap()).unwrap();
         assert_eq!((logo.width(), logo.height()), (64, 64));
+        let package = folder.path().join("share/jupyter/labextensions/tunebook/package.json");
+        let package: Value = serde_json::from_slice(&std::fs::read(package).unwrap()).unwrap();
+        assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
         uninstall(&place).unwrap();
+        let left = ["kernels", "labextensions"].map(|name| folder.path().join("share/jupyter").join(name));
+        assert!(left.iter().all(|folder| folder.read_dir().unwrap().next().is_none()));
         assert!(matches!(uninstall(&place), Err(Error::NotInstalled(_))));
     }
 }
