@@ -18,13 +18,17 @@ fi
 rm --recursive --force "$debian/root"
 mkdir "$debian/root"
 cp "$wheel" "$debian/root"
+# What the wheel needs, for the Python that is there.
+version=$(chroot "$debian" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+python3 -m pip --quiet --disable-pip-version-check download --only-binary :all: --python-version "$version" \
+  --dest "$debian/root" "$wheel"
 cat > "$debian/root/newcomer.sh" <<'END'
 set -eu
 cd "$HOME"
 now() { date +%s.%N; }
 python3 -m venv environment
 begin=$(now)
-environment/bin/pip install --quiet --no-index --disable-pip-version-check ./*.whl
+environment/bin/pip install --quiet --no-index --disable-pip-version-check --find-links . ./tunebook-*.whl
 installed=$(now)
 printf 'demo\nlora\ntrain\nchat image=images/creatures_held_out_0001.png Describe this creature.\n' |
   environment/bin/python -m tunebook | tee said

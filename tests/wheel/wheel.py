@@ -4,6 +4,7 @@ The Python is that of an environment with Jupyter's clients; the program itself,
 TUNEBOOK. No registry is asked.
 """
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -40,6 +41,11 @@ def install(python, *arguments, **options):
     pip(python, "install", "--quiet", "--no-index", *arguments, WHEEL, **options)
 
 
+def install_alone(python, *arguments, **options):
+    """The same where what it needs is not there."""
+    install(python, "--no-deps", *arguments, **options)
+
+
 def files(folder):
     """All files in a folder but what Python compiles as it runs, and folders of ours; `pip` leaves empty ones of others."""
     found = (path for path in Path(folder).rglob("*") if "__pycache__" not in path.parts)
@@ -51,6 +57,7 @@ class Wheel(unittest.TestCase):
         before = files(sys.prefix)
         install(sys.executable)
         try:
+            self.it_needs_anywidget_alone()
             self.kernelspec_is_that_of_kernel_install()
             self.a_notebook_runs()
         finally:
@@ -65,10 +72,9 @@ class Wheel(unittest.TestCase):
         with tempfile.TemporaryDirectory() as prefix:
             ask(TUNEBOOK, "kernel", "install", "--prefix", prefix)
             theirs = Path(prefix, "share/jupyter/kernels/tunebook")
-            self.assertEqual({path.name for path in ours.iterdir()}, {path.name for path in theirs.iterdir()})
-            for path in ours.iterdir():
-                if path.name != "kernel.json":
-                    self.assertEqual(path.read_bytes(), (theirs / path.name).read_bytes(), path.name)
+            self.is_the_same(ours, theirs, except_for="kernel.json")
+            extension = "share/jupyter/labextensions/tunebook"
+            self.is_the_same(Path(sys.prefix, extension), Path(prefix, extension))
             spec, installed = (json.loads((folder / "kernel.json").read_text()) for folder in (ours, theirs))
         starts, names = spec.pop("argv"), installed.pop("argv")
         self.assertEqual(spec, installed)
@@ -76,6 +82,18 @@ class Wheel(unittest.TestCase):
         self.assertEqual(starts[:3], ["python3", "-m", "tunebook"])
         self.assertEqual(names[:1], [TUNEBOOK])
         self.assertEqual(starts[3:], names[1:])
+
+    def is_the_same(self, ours, theirs, except_for=None):
+        """Two folders have the same files."""
+        names = [{path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (ours, theirs)]
+        self.assertEqual(*names)
+        self.assertTrue(names[0])
+        for name in names[0] - {Path(str(except_for))}:
+            self.assertEqual((ours / name).read_bytes(), (theirs / name).read_bytes(), name)
+
+    def it_needs_anywidget_alone(self):
+        """The panel's frontend comes with it, and nothing else."""
+        self.assertEqual(importlib.metadata.requires("tunebook"), ["anywidget>=0.9"])
 
     def a_notebook_runs(self):
         kernel = {"name": "tunebook", "display_name": "tunebook", "language": "rust"}
@@ -96,7 +114,7 @@ class Wheel(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             venv.create(folder, with_pip=True)
             before, python = files(folder), Path(folder, "bin/python")
-            install(python)
+            install_alone(python)
             self.is_the_program(python)
             self.assertEqual(ask(Path(folder, "bin/tunebook"), "version"), ask(TUNEBOOK, "version"))
             pip(python, "uninstall", "--quiet", "--yes", "tunebook")
@@ -108,18 +126,18 @@ class Wheel(unittest.TestCase):
             venv.create(Path(folder, "environment"), with_pip=True, system_site_packages=True)
             python, user = Path(folder, "environment/bin/python"), Path(folder, "user")
             environment = UNACTIVATED | {"PYTHONUSERBASE": str(user)}
-            install(python, "--user", env=environment)
+            install_alone(python, "--user", env=environment)
             self.assertTrue((user / "bin/tunebook").is_file())
             self.is_the_program(python, env=environment)
 
     def test_the_program_is_found_in_any_folder(self):
         with tempfile.TemporaryDirectory() as folder:
-            install(sys.executable, "--target", folder)
+            install_alone(sys.executable, "--target", folder)
             self.is_the_program(sys.executable, env=UNACTIVATED | {"PYTHONPATH": folder})
 
     def test_a_program_that_is_missing_is_said(self):
         with tempfile.TemporaryDirectory() as folder:
-            install(sys.executable, "--target", folder)
+            install_alone(sys.executable, "--target", folder)
             Path(folder, "bin/tunebook").unlink()
             environment = UNACTIVATED | {"PYTHONPATH": folder}
             done = subprocess.run([sys.executable, "-m", "tunebook"], env=environment, capture_output=True, text=True)
