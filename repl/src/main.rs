@@ -47,6 +47,7 @@ use ending::Ending;
 use panel::Page;
 use screen::End;
 use screen::Screen;
+use script::Script;
 
 fn main() -> ExitCode {
     tunebook_rust_cells::runtime_hook();
@@ -91,11 +92,12 @@ fn start(cli: Cli) -> io::Result<ExitCode> {
     let screen = Screen::new(host.language().clone());
     let page = Page::new(Arc::clone(&host), Arc::clone(&rust));
     let is_typed = command.is_none() && io::stdin().is_terminal();
+    let script = Script { host: &host, rust: &rust, page: &page, screen: &screen };
     let ended = match command {
         None if is_typed => interactive::run(&host, &rust, &page, &screen),
-        None => script::run(io::stdin().lock(), "stdin", &host, &rust, &page, &screen),
+        None => script.run("stdin", io::stdin().lock()),
         Some(Command::Run { file }) => match given_file::read(&file, host.cancel()) {
-            Ok(lines) => script::run(&lines[..], &file.display().to_string(), &host, &rust, &page, &screen),
+            Ok(text) => script.run_whole(&file.display().to_string(), text),
             Err(error) => Ok(End::Failed(error.into())),
         },
         Some(Command::Panel { port }) => page.show(port, &screen).map(|()| {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pexpect
+import pypandoc
 from nbformat.v4 import new_code_cell
 from nbformat.v4 import new_notebook
 
@@ -95,6 +96,49 @@ class Notebooks(unittest.TestCase):
             ended = papermill(folder, {"learning_rat": "1e-4"})
             self.assertEqual(ended.returncode, 1)
             self.assertIn("did you mean `learning_rate`?", ended.stderr)
+
+
+class Converted(unittest.TestCase):
+    def test_every_notebook_is_converted(self):
+        paths = sorted(notebooks.FOLDER.glob("*.ipynb"))
+        for to, ending, picture in [
+            ("latex", "tex", r"\\adjustimage"),
+            ("html", "html", "<img|<svg"),
+            ("markdown", "md", r"\.png\)|<img|<svg"),
+        ]:
+            with self.subTest(to), tempfile.TemporaryDirectory() as folder:
+                convert(to, folder, *paths)
+                for path in paths:
+                    text = Path(folder, f"{path.stem}.{ending}").read_text()
+                    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+                    pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+                    self.assertGreaterEqual(len(re.findall(picture, text)), pictures, path.stem)
+                    # What Pygments takes for a fault.
+                    self.assertNotIn('class="err"', text, path.stem)
+
+    def test_the_script_of_a_notebook_runs(self):
+        for name in ("00-quickstart", "04-rust-cells", "07-time-travel"):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                convert("script", folder, notebooks.FOLDER / f"{name}.ipynb")
+                ended = subprocess.run([TUNEBOOK, "run", f"{name}.tune"], cwd=folder, capture_output=True, text=True, timeout=300)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+
+    def test_a_picture_of_a_rust_cell_needs_no_inkscape(self):
+        drawing = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'><circle r='1'/></svg>"
+        cell = f"%%rust\nprintln!(\"EVCXR_BEGIN_CONTENT image/svg+xml\\n{drawing}\\nEVCXR_END_CONTENT\");"
+        with kernel() as (_, kc):
+            [output] = [m["content"]["data"] for m in run(kc, cell)[1] if "data" in m["content"] and "text/html" in m["content"]["data"]]
+        self.assertEqual(sorted(output), ["text/html", "text/plain"])
+        self.assertIn('<img src="data:image/svg+xml;base64,', output["text/html"])
+
+
+def convert(to, folder, *paths):
+    """`jupyter nbconvert --to …` of notebooks into a folder."""
+    # It looks for pandoc on the PATH.
+    environment = os.environ | {"PATH": f"{Path(pypandoc.get_pandoc_path()).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", to, "--output-dir", folder, *map(str, paths)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert ended.returncode == 0, ended.stderr
 
 
 def papermill(folder, parameters):

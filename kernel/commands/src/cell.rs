@@ -15,11 +15,21 @@ pub fn lines(code: &str) -> Vec<Line> {
     if rust::begins_block(code) {
         return vec![Line { number: 1, text: code.trim_start().to_string() }];
     }
-    match chat(code) {
-        Some((options, text)) if text.trim().is_empty() => vec![Line { number: 1, text: format!("chat {options}") }],
-        Some((options, text)) => vec![Line { number: 1, text: format!("chat {options} {}", quoted(text.trim())) }],
-        None => script::lines(code),
-    }
+    message(code).map_or_else(|| script::lines(code), |text| vec![Line { number: 1, text }])
+}
+
+/// Whether `line` begins a message of several lines.
+pub(crate) fn begins_message(line: &str) -> bool {
+    chat(line).is_some()
+}
+
+/// The command of a message of several lines.
+pub(crate) fn message(code: &str) -> Option<String> {
+    let (options, text) = chat(code)?;
+    Some(match text.trim() {
+        "" => format!("chat {options}"),
+        text => format!("chat {options} {}", quoted(text)),
+    })
 }
 
 /// Whether a cell can be run as it is.

@@ -7,6 +7,7 @@ use tunebook_engine::Session;
 use tunebook_engine::Settings;
 use tunebook_engine::settings::Owner;
 
+use crate::cell;
 use crate::error::Error;
 use crate::error::Result;
 use crate::output::Output;
@@ -27,7 +28,10 @@ pub fn run(line: &str, session: &mut Session, cx: &CommandContext) -> Result<Out
     if rust::begins_block(line) {
         return Err(RustError::NotHere.into());
     }
-    let Some((verb, args)) = parse::parse(line, cx.verbs)? else { return Ok(Output::Nothing) };
+    let message = cell::message(line);
+    let Some((verb, args)) = parse::parse(message.as_deref().unwrap_or(line), cx.verbs)? else {
+        return Ok(Output::Nothing);
+    };
     let before = session.held_settings();
     if verb.takes != Takes::Values {
         session.change(args.settings.iter().map(|(key, value)| (*key, value.as_str())))?;

@@ -1,8 +1,16 @@
-//! Text as commands, each on a line of its own, with blocks of Rust between them.
+//! Text as commands, each on a line of its own, with blocks of Rust and messages between them.
 
+use tunebook_engine::settings::declaration;
+
+use crate::cell;
 use crate::error::Error;
 use crate::error::Result;
+use crate::parse;
 use crate::rust;
+use crate::verb;
+use crate::verbs::VERBS;
+use crate::words;
+use crate::words::Word;
 
 /// A command and the number of its first line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +33,27 @@ pub fn text(bytes: Vec<u8>, file: &str, first: usize) -> Result<String> {
 }
 
 /// The commands of `text`. A `\` at the end of a line joins the next one to it; empty lines and comments are dropped. A
-/// block of Rust is one command, from `%%rust` to the empty line after it.
+/// block, which `%%rust` or `%%chat` begins, is one command and ends with an empty line. Where more of the text follows,
+/// that is one before a command, so that cells with empty lines can stand one after another, as `nbconvert` writes them.
 pub fn lines(text: &str) -> Vec<Line> {
+    let all: Vec<&str> = text.lines().collect();
     let mut found: Vec<Line> = Vec::new();
-    let mut joins = false;
-    let mut is_open = false;
-    for (index, text) in text.lines().enumerate() {
-        if let Some(block) = found.last_mut().filter(|_| is_open) {
-            block.text.push_str(text);
-            block.text.push('\n');
-            is_open = !rust::is_whole(&block.text);
-            continue;
-        }
-        if !joins && rust::begins_block(text) {
-            found.push(Line { number: index + 1, text: format!("{}\n", text.trim()) });
-            is_open = true;
+    let (mut joins, mut index) = (false, 0);
+    while let Some(&text) = all.get(index) {
+        let number = index + 1;
+        index += 1;
+        if !joins && begins_block(text) {
+            let mut block = format!("{}\n", text.trim());
+            while let Some(line) = all.get(index) {
+                block.push_str(line);
+                block.push('\n');
+                index += 1;
+                let next = all[index..].iter().find(|line| !line.trim().is_empty());
+                if is_whole(&block) && next.is_none_or(|line| is_command(line)) {
+                    break;
+                }
+            }
+            found.push(Line { number, text: block });
             continue;
         }
         let (text, goes_on) = match text.strip_suffix('\\') {
@@ -51,7 +65,7 @@ pub fn lines(text: &str) -> Vec<Line> {
                 last.text.push(' ');
                 last.text.push_str(text.trim());
             }
-            _ => found.push(Line { number: index + 1, text: text.trim().to_string() }),
+            _ => found.push(Line { number, text: text.trim().to_string() }),
         }
         joins = goes_on;
     }
@@ -59,15 +73,45 @@ pub fn lines(text: &str) -> Vec<Line> {
     found
 }
 
-/// Whether `text` can be run as it is: its last line asks for no other, and its last block of Rust is at its end.
+/// Whether `text` can be run as it is: its last line asks for no other, and its last block is at its end.
 pub fn is_complete(text: &str) -> bool {
     // The last line, which may be empty, is at its end as well.
-    let last = lines(&format!("{text}\n")).pop().filter(|line| rust::begins_block(&line.text));
+    let last = lines(&format!("{text}\n")).pop().filter(|line| begins_block(&line.text));
     if let Some(block) = last {
-        return rust::is_whole(&block.text);
+        return is_whole(&block.text);
     }
     let last = text.lines().last().unwrap_or_default();
     is_comment(last) || !last.ends_with('\\')
+}
+
+fn begins_block(line: &str) -> bool {
+    rust::begins_block(line) || cell::begins_message(line)
+}
+
+/// Whether the lines of a block may be all.
+fn is_whole(block: &str) -> bool {
+    if rust::begins_block(block) { rust::is_whole(block) } else { block.ends_with("\n\n") }
+}
+
+/// Whether a line behind a block is none of it. Of what begins like a command, Rust gives values to names, and has
+/// attributes.
+fn is_command(line: &str) -> bool {
+    let line = line.trim();
+    if begins_block(line) || rust::code(line).is_some() {
+        return true;
+    }
+    if is_comment(line) {
+        return !line.starts_with("#[") && !line.starts_with("#![");
+    }
+    let split = words::split(parse::without_percent(line));
+    let Some(first) = split.words.first() else { return false };
+    match first.option() {
+        Some((key, _)) => declaration(&key).is_ok() && !line.ends_with(';'),
+        None => {
+            let is_operator = |word: &Word| word.text.ends_with('=') && !word.text.contains(char::is_alphanumeric);
+            verb::find(&first.text, VERBS).is_ok() && !split.words.get(1).is_some_and(is_operator)
+        }
+    }
 }
 
 fn is_comment(line: &str) -> bool {
@@ -104,6 +148,24 @@ mod tests {
         assert!(!is_complete("%%rust\nfn f() {\n"));
         assert!(is_complete("%%rust\nlet x = 1;\n"));
         assert!(is_complete("%%rust\nlet x = 1;\n\nplot"));
+    }
+
+    #[test]
+    fn a_block_with_empty_lines_ends_before_a_command() {
+        let blocks = [
+            "%%rust\nuse std::io;\n\n#[derive(Debug)]\nstruct S;\n\ndata = load();\nset += 1;\nbatch=2;\n\nfn f() {\n\n\n}\n\n",
+            "%%chat top_p=0.5\nWhat is it?\n\nAnd who?\n\n",
+            "%%rust\n1\n\n",
+        ];
+        for next in ["plot", "%train 5", "batch=2", "# a comment", "rust 1", "%%rust\n1\n\n", "%%chat\nWhat?\n\n"] {
+            let found = lines(&format!("{}{}{}{next}\n", blocks[0], blocks[1], blocks[2]));
+            let found: Vec<_> = found.into_iter().map(|line| line.text).collect();
+            assert_eq!(found[..3], blocks);
+        }
+        // An error of the compiler's stays in its block.
+        let found = lines("%%rust\nfn f() {\n\n\nplot\n");
+        assert_eq!((found[0].text.as_str(), found[1].text.as_str()), ("%%rust\nfn f() {\n\n\n", "plot"));
+        assert!(!is_complete("%%chat\nWhat?") && is_complete("%%chat\nWhat?\n"));
     }
 
     #[test]

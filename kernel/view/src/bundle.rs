@@ -52,6 +52,10 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         View::Sweep(report) => data["text/html"] = json!(html::sweep(report, lang)),
         View::Media(contents) => {
             for (kind, content) in contents {
+                if kind == "image/svg+xml" {
+                    data["text/html"] = json!(html::foreign_drawing(content, lang));
+                    continue;
+                }
                 let parsed = if kind.ends_with("json") { serde_json::from_str(content).ok() } else { None };
                 data[kind] = parsed.unwrap_or_else(|| json!(content));
             }

@@ -25,13 +25,13 @@ pub(super) static VERB: Verb = Verb {
         "`session()` is the live session; its methods are run, load, data, lora, set, get, step, train, history, \
          evaluate, predict, chat, adapters, plot and tensors. Variables and functions are kept from one line to the \
          next; `:dep NAME = \"VERSION\"` adds a crate, `:vars` lists the variables. A block runs from a line with \
-         `%%rust` to an empty line, in a notebook to the end of the cell. Ctrl-C first stops the session's work, and a \
-         little later code that does not end by itself. Rust needs cargo and rustc; the first line takes some \
-         seconds.",
+         `%%rust` to an empty line, in a file to one before a command, in a notebook to the end of the cell. Ctrl-C \
+         first stops the session's work, and a little later code that does not end by itself. Rust needs cargo and \
+         rustc; the first line takes some seconds.",
         "`session()` 是当前会话，方法有 run、load、data、lora、set、get、step、train、history、evaluate、predict、\
          chat、adapters、plot 和 tensors。变量和函数在各行之间保留；`:dep NAME = \"VERSION\"` 添加 crate，`:vars` 列出\
-         变量。一段代码从 `%%rust` 那一行到空行为止，在笔记本中则到单元格结尾。Ctrl-C 先停止会话的工作，稍后再停止没有\
-         自行结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
+         变量。一段代码从 `%%rust` 那一行到空行为止，在文件中到命令前的空行，在笔记本中到单元格结尾。Ctrl-C 先停止会话\
+         的工作，稍后再停止没有自行结束的代码。需要 cargo 和 rustc；第一行要用几秒。",
     ),
     examples: &[
         ("rust session().step()", localized("the result of a call", "调用的结果")),

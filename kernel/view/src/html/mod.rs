@@ -29,6 +29,7 @@ pub use comparison::answers;
 pub use comparison::comparison;
 pub use curve::curve;
 pub use data::data;
+pub use drawing::foreign_drawing;
 pub use escape::preformatted;
 pub use overlay::overlay;
 pub use picture::picture;
