@@ -275,6 +275,7 @@ impl Drawing<'_> {
             }
             View::Log => self.bars.suspend(|| screen.output(output))?,
             View::Stderr(line) => self.bars.suspend(|| writeln!(io::stderr(), "{}", printable(line)))?,
+            View::Aside(text) => self.bars.suspend(|| screen.aside(text))?,
             View::Conversation => self.end = End::Conversation,
             View::Panel => self.end = End::Panel,
             View::Quit => self.end = End::Quit,

@@ -21,7 +21,7 @@ class Conformance(KernelTests):
     file_extension = ".tune"
 
     code_hello_world = "print hello, world"
-    code_stderr = "quit"
+    code_stderr = "rust eprintln!(\"to standard error\")"
     completion_samples = [
         {"text": "tr", "matches": ["train"]},
         {"text": "%adapter u", "matches": ["use"]},
@@ -53,7 +53,9 @@ class Conformance(KernelTests):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.kc.execute_interactive(TRAINED, timeout=120, output_hook=lambda _: None)
+        # Rust takes longer to start than a test waits.
+        for cell in (TRAINED, "rust ()"):
+            cls.kc.execute_interactive(cell, timeout=120, output_hook=lambda _: None)
 
     def setUp(self):
         # `adapter off` of one test must not reach `plot` of another.

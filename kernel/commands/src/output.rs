@@ -103,6 +103,8 @@ pub enum Output {
     Status(Box<Status>),
     /// The display of a Rust cell: contents by MIME type; images are in base64.
     Display(Vec<(String, String)>),
+    /// What the user should know that is no answer.
+    Aside(String),
     /// A line of a Rust cell's standard error.
     Stderr(String),
     /// Clear what was shown so far.

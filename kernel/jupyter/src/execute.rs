@@ -159,7 +159,7 @@ impl Cells {
                         "to chat, write `chat TEXT`, or a cell that begins with %%chat",
                         "要对话，请写 `chat TEXT`，或以 %%chat 开头的单元格",
                     );
-                    page.note(TALK.in_lang(self.lang()))
+                    page.aside(TALK.in_lang(self.lang()))
                 }
                 _ => {}
             }
@@ -236,7 +236,7 @@ impl Cells {
         );
         match self.kernel.widgets.open_panel(&self.kernel, origin) {
             Ok(view) => page.widget(&view, INSTEAD.in_lang(self.lang())),
-            Err(error) => page.note(&error.to_string()),
+            Err(error) => page.complain(&error.to_string()),
         }
     }
 

@@ -96,7 +96,7 @@ impl Page {
         self.show_pending();
         if let Some(error) = error {
             let error = error.localize_in_session(self.lang());
-            self.note(&localized!(self.lang(), "the training has ended: {error}", "训练已结束：{error}"));
+            self.complain(&localized!(self.lang(), "the training has ended: {error}", "训练已结束：{error}"));
         }
     }
 
@@ -110,9 +110,9 @@ impl Page {
     pub(crate) fn event(&mut self, event: Event) {
         match event {
             Event::Text(text) if !self.progress.is_comparing() => self.stream(Stream::Stdout, &colourless(&text)),
-            Event::Note(note) => self.note(&note.localize(self.lang())),
-            Event::Estimate { steps, time } => self.note(&estimate(steps, time, self.lang())),
-            Event::Advice(advice) => self.note(&advice.localize(self.lang())),
+            Event::Note(note) => self.aside(&note.localize(self.lang())),
+            Event::Estimate { steps, time } => self.aside(&estimate(steps, time, self.lang())),
+            Event::Advice(advice) => self.aside(&advice.localize(self.lang())),
             event => {
                 self.progress.event(&event);
                 self.draw_progress();
@@ -122,14 +122,15 @@ impl Page {
 
     /// Shows an output; returns it if it is not for the page.
     pub(crate) fn output(&mut self, output: Output) -> Option<Output> {
-        if !matches!(output, Output::Nothing | Output::Text(_)) {
+        if !matches!(output, Output::Nothing | Output::Text(_) | Output::Aside(_)) {
             self.last_text = Some(bundle::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
         match View::of(&output, self.lang()) {
             // The progress display shows every step.
             View::Nothing | View::Log => {}
             View::Stdout(text) => self.stream(Stream::Stdout, &format!("{text}\n")),
-            View::Stderr(line) => self.note(line),
+            View::Stderr(line) => self.complain(line),
+            View::Aside(text) => self.aside(text),
             // The answer itself was streamed.
             View::Answer(pictures) => {
                 let said = self.last_text.clone().unwrap_or_default();
@@ -155,7 +156,7 @@ impl Page {
                     "the kernel keeps running; Jupyter's menu shuts it down",
                     "内核继续运行；可用 Jupyter 的菜单关闭",
                 );
-                self.note(GOES_ON.in_lang(self.lang()));
+                self.aside(GOES_ON.in_lang(self.lang()));
                 return Some(output);
             }
             View::Conversation | View::Panel => return Some(output),
@@ -190,8 +191,14 @@ impl Page {
         self.language.get()
     }
 
-    /// Shows a message that is not a result.
-    pub(crate) fn note(&mut self, text: &str) {
+    /// Shows what the user should know that is no result. It is a display: frontends draw standard error as a fault, and
+    /// break what they draw of a stream in the middle of words.
+    pub(crate) fn aside(&mut self, text: &str) {
+        self.display(&Output::Aside(text.to_string()));
+    }
+
+    /// Shows what went wrong beside the cell.
+    pub(crate) fn complain(&mut self, text: &str) {
         self.stream(Stream::Stderr, &format!("{text}\n"));
     }
 

@@ -73,7 +73,7 @@ impl Evaluator {
         messages: &Sender<Message>,
     ) -> Result<Self, RustError> {
         toolchain::check()?;
-        let say = |text: &str| drop(messages.send(Message::Output(Output::Stderr(text.to_string()))));
+        let say = |text: &str| drop(messages.send(Message::Output(Output::Aside(text.to_string()))));
         let lang = host.language().get();
         say(localized(
             "starting Rust; this takes some seconds, once per session",

@@ -29,6 +29,8 @@ pub enum View<'a> {
     Stdout(&'a str),
     /// The same for standard error.
     Stderr(&'a str),
+    /// What the user should know that is no answer.
+    Aside(&'a str),
     /// A line of a training's log, which its progress display shows too.
     Log,
     /// How an answer came about, whose text was streamed, and the pictures on which it has boxes.
@@ -84,6 +86,7 @@ impl<'a> View<'a> {
             Output::Nothing | Output::Wait => Self::Nothing,
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
+            Output::Aside(text) => Self::Aside(text),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
             Output::Answer(report) if report.tokens.is_empty() && report.regions.is_empty() => {
                 Self::Answer(&report.pictures)

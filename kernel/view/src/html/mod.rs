@@ -2,6 +2,7 @@
 //! take its colours. Whatever comes from data or a model is escaped.
 
 mod answer;
+mod aside;
 mod axis;
 mod boxes;
 mod changes;
@@ -24,6 +25,7 @@ mod tokens;
 mod worst;
 
 pub use answer::answer;
+pub use aside::aside;
 pub use boxes::boxed;
 pub use comparison::answers;
 pub use comparison::comparison;
