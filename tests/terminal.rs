@@ -123,6 +123,20 @@ fn rust_at_the_prompt_ends_with_an_empty_line() {
     // The compiler's drawing, then the error; nothing of the session is touched.
     session.enter("rust let wrong: String = x;", "^ expected `String`, found `i32`");
     session.enter("rust x + 1", "41");
+    // It reads what is typed, behind what it has asked.
+    let line = "rust let mut name = String::new(); print!(\"Who? \"); std::io::stdin().read_line(&mut name)?; name";
+    session.pty.send_line(line).unwrap();
+    for asked in ["print", "Who? ", "\n", "Who? "] {
+        session.pty.exp_string(asked).unwrap();
+    }
+    session.enter("Ada", "\"Ada\\n\"");
+    // Ctrl-C, which comes to its process as well, takes nothing from a cell that ends by itself.
+    session.pty.send_line("rust std::thread::sleep(std::time::Duration::from_secs(2));").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    session.pty.send_control('c').unwrap();
+    session.pty.exp_string("the session and the variables are still there").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    session.enter("rust x + 2", "42");
     session.pty.send_line("rust loop { std::thread::sleep(std::time::Duration::from_millis(1)); }").unwrap();
     std::thread::sleep(std::time::Duration::from_secs(2));
     session.pty.send_control('c').unwrap();

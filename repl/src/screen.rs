@@ -1,11 +1,14 @@
 //! Drawing the answers to a request.
 
 use std::io;
+use std::io::IsTerminal;
 use std::io::Write;
 
 use console::Term;
 use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
 use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
@@ -13,6 +16,7 @@ use tunebook_commands::Language;
 use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
+use tunebook_commands::Question;
 use tunebook_commands::colourless;
 use tunebook_commands::estimate;
 use tunebook_commands::lang::localized;
@@ -21,6 +25,7 @@ use tunebook_commands::page;
 use tunebook_commands::page::Page;
 use tunebook_commands::printable;
 use tunebook_commands::text;
+use tunebook_commands::written;
 use tunebook_view::PATIENCE;
 use tunebook_view::View;
 
@@ -96,8 +101,13 @@ impl Screen {
     /// Standard output is closed, and the request was no training.
     pub(crate) fn follow(&self, messages: Receiver<Message>) -> io::Result<End> {
         let _unwritten = self.live.then(ControlKeysUnwritten::new);
-        let mut drawing =
-            Drawing { screen: self, bars: Bars::new(self.live, self.language.clone()), in_text: false, end: End::Done };
+        let mut drawing = Drawing {
+            screen: self,
+            bars: Bars::new(self.live, self.language.clone()),
+            in_text: false,
+            line: String::new(),
+            end: End::Done,
+        };
         let (mut trains, mut is_read) = (false, true);
         loop {
             // A request that is silent for so long shows that it is alive.
@@ -202,6 +212,8 @@ struct Drawing<'a> {
     bars: Bars,
     /// Whether the last thing written was a piece of text without a line feed.
     in_text: bool,
+    /// What a Rust cell has written of a line.
+    line: String,
     end: End,
 }
 
@@ -218,8 +230,28 @@ impl Drawing<'_> {
                 self.screen.background.follow(messages, move || page_of(live, color, &language));
                 Ok(())
             }
+            Message::Ask(question) => self.ask(question),
             Message::Job(_) | Message::Done(_) => Ok(()),
         }
+    }
+
+    /// Asks the user, where there is one who looks at it.
+    fn ask(&mut self, question: Question) -> io::Result<()> {
+        self.bars.clear();
+        if !self.screen.live || !io::stdin().is_terminal() {
+            return Ok(());
+        }
+        self.in_text = false;
+        // The prompt is drawn where the line begins.
+        let prompt = if question.prompt.is_empty() { std::mem::take(&mut self.line) } else { question.prompt };
+        let mut editor = DefaultEditor::new().map_err(io::Error::other)?;
+        match editor.readline(&*colourless(&prompt)) {
+            // Whoever has asked may be gone.
+            Ok(answer) => drop(question.answer.send(answer)),
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
@@ -263,6 +295,9 @@ impl Drawing<'_> {
 
     fn output(&mut self, output: &Output) -> io::Result<()> {
         let screen = self.screen;
+        if let Output::Written { text, is_error } = output {
+            return self.written(text, *is_error);
+        }
         self.end_text()?;
         if let Output::Trained(_) = output {
             screen.background.forget();
@@ -281,6 +316,7 @@ impl Drawing<'_> {
             View::Quit => self.end = End::Quit,
             View::Clear => screen.clear()?,
             View::Nothing
+            | View::Written { .. }
             | View::Stdout(_)
             | View::Answer(_)
             | View::DetailedAnswer(_)
@@ -305,6 +341,18 @@ impl Drawing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a cell has written is passed on as it came.
+    fn written(&mut self, text: &str, is_error: bool) -> io::Result<()> {
+        self.bars.clear();
+        self.in_text = !text.ends_with('\n');
+        self.line += text;
+        let begin = self.line.rfind(['\n', '\r']).map_or(0, |end| end + 1);
+        self.line.drain(..begin);
+        let mut to: Box<dyn Write> = if is_error { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+        to.write_all(written(text).as_bytes())?;
+        to.flush()
     }
 
     fn end_text(&mut self) -> io::Result<()> {

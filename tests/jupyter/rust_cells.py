@@ -78,6 +78,90 @@ tokens.len() >= 4 && tokens.iter().all(|token| token.likeliest.len() == 5 && tok
         self.assertEqual(finish(self.kc, message_id)[0]["status"], "ok")
         self.assertGreater(time.monotonic() - shown, 1.5, f"of {time.monotonic() - start} s")
 
+    def test_what_is_printed_without_a_line_feed_is_shown_at_once(self):
+        cell = """
+print!("10 %");
+eprint!("almost");
+std::thread::sleep(std::time::Duration::from_secs(2));
+print!("\\r100 %");
+"""
+        message_id = self.kc.execute(rust(cell))
+        shown = [wait_for(self.kc, lambda m: m["msg_type"] == "stream")["content"] for _ in range(2)]
+        self.assertEqual({(m["name"], m["text"]) for m in shown}, {("stdout", "10 %"), ("stderr", "almost")})
+        before = time.monotonic()
+        reply, outputs = finish(self.kc, message_id)
+        self.assertGreater(time.monotonic() - before, 1)
+        self.assertEqual((reply["status"], text_of(outputs)), ("ok", "\r100 %"))
+
+    def test_what_other_code_writes_is_shown_in_its_place(self):
+        # As a crate prints, or a library of C: without the macros of cells.
+        cell = """
+use std::io::Write;
+fn of_a_crate(text: &str) { std::print!("{text}") }
+write!(std::io::stdout(), "written, ")?;
+std::io::stdout().flush()?;
+of_a_crate("kept back, ");
+print!("printed ");
+6 * 7"""
+        outputs = self.ok(rust(cell))
+        self.assertEqual([m["msg_type"] for m in outputs], ["stream", "execute_result"])
+        self.assertEqual(text_of(outputs), "written, kept back, printed 42")
+        self.assertEqual(text_of(self.ok(rust("of_a_crate(\"at the end\");"))), "at the end")
+        cell = "for i in 0..50 { std::println!(\"{i}\"); session().run(\"print between\")?; print!(\"behind \"); }"
+        self.assertEqual(text_of(self.ok(rust(cell))), "".join(f"{i}\nbetween\nbehind " for i in range(50)))
+        many = "for i in 0..100_000 { println!(\"{i}\"); }"
+        self.assertEqual(text_of(self.ok(rust(many))), "".join(f"{i}\n" for i in range(100_000)))
+        # Colours pass, and nothing else that steers.
+        self.assertEqual(text_of(self.ok(rust("print!(\"\\x1b[31mred\\x1b[0m \\x1b[2Jx\");"))), "\x1b[31mred\x1b[0m ␛[2Jx")
+
+    def test_a_thread_that_panics_is_heard(self):
+        outputs = self.ok(rust("std::thread::spawn(|| panic!(\"far away\")).join().is_err()"))
+        self.assertIn("far away", text_of(m for m in outputs if m["content"].get("name") == "stderr"))
+        self.assertEqual(text_of(outputs[-1:]), "true")
+
+    def ask(self, cell, *answers):
+        """Runs a cell that reads standard input; what was asked, and how it ended."""
+        message_id, asked = self.kc.execute(rust(cell), allow_stdin=True), []
+        for answer in answers:
+            asked.append(self.kc.get_stdin_msg(timeout=60)["content"])
+            self.kc.input(answer)
+        return asked, *finish(self.kc, message_id)
+
+    def test_a_cell_that_reads_is_answered_by_the_user(self):
+        cell = """
+print!("Who? ");
+let mut name = String::new();
+let read = std::io::stdin().read_line(&mut name)?;
+let second = std::io::stdin().lines().next().unwrap()?;
+(read, name.trim().to_string(), second)"""
+        asked, reply, outputs = self.ask(cell, "Ada", "图")
+        self.assertEqual(asked, [{"prompt": "", "password": False}] * 2)
+        self.assertEqual((reply["status"], text_of(outputs)), ("ok", 'Who? (4, "Ada", "图")'))
+        # As the crate evcxr_input asks.
+        cell = """
+std::println!("EVCXR_INPUT_REQUEST_PASSWORD:Token");
+let mut token = String::new();
+std::io::stdin().read_line(&mut token)?;
+token"""
+        asked, reply, outputs = self.ask(cell, "s")
+        self.assertEqual((asked, text_of(outputs)), ([{"prompt": "Token", "password": True}], '"s\\n"'))
+
+    def test_nobody_to_ask_is_the_end_of_the_input(self):
+        cell = "let mut line = String::new();\nstd::io::stdin().read_line(&mut line)?"
+        self.assertEqual(text_of(self.ok(rust(cell), allow_stdin=False)), "0")
+        self.assertEqual(text_of(self.ok(rust("std::io::read_to_string(std::io::stdin())?"), allow_stdin=False)), '""')
+
+    def test_an_interrupt_ends_a_question_and_takes_no_variables(self):
+        cell = "let mut heard = 0;\nfor line in std::io::stdin().lines() { heard += line?.len(); }"
+        message_id = self.kc.execute(rust(cell), allow_stdin=True)
+        self.kc.get_stdin_msg(timeout=60)
+        self.kc.input("three")
+        self.kc.get_stdin_msg(timeout=60)
+        self.manager.interrupt_kernel()
+        reply, _ = finish(self.kc, message_id)
+        self.assertEqual((reply["ename"], reply["evalue"]), ("Interrupted", "stopped; the session and the variables are still there"))
+        self.assertEqual(self.value("(heard, counted[0])"), "(5, 1)")
+
     def test_a_picture_of_the_session_and_one_of_its_own(self):
         self.ok("train 2")
         kinds = [set(m["content"]["data"]) for m in self.ok(rust("session().plot(\"loss\")?;")) if "data" in m["content"]]
@@ -154,11 +238,14 @@ tokens.len() >= 4 && tokens.iter().all(|token| token.likeliest.len() == 5 && tok
     def test_an_interrupt_stops_the_engine_first(self):
         self.ok(rust("let kept = 7;"))
         before = int(self.value("session().step()"))
-        message_id = self.kc.execute(rust("loop { session().train(1)?; }"))
+        message_id = self.kc.execute(rust("let own = 8;\nloop { session().train(1)?; }"))
         wait_for(self.kc, lambda m: m["msg_type"] == "update_display_data")
         self.manager.interrupt_kernel()
         reply, _ = finish(self.kc, message_id)
         self.assertEqual(reply["ename"], "Interrupted")
+        left = "the session and the variables of earlier cells are still there; this cell's own are not"
+        self.assertEqual(reply["evalue"], f"stopped; {left}")
+        self.assertIn("cannot find value `own`", self.error("own")[0]["evalue"])
         self.assertGreater(int(self.value("session().step()")), before)
         self.assertEqual(self.value("kept"), "7")
 
@@ -176,9 +263,11 @@ tokens.len() >= 4 && tokens.iter().all(|token| token.likeliest.len() == 5 && tok
             self.assertEqual((reply["status"], text_of(outputs)), ("ok", "3"))
             reply, _ = run(kc, rust("gone"))
             self.assertIn("cannot find value `gone`", reply["evalue"])
-            # The same where the process dies of itself.
-            reply, _ = run(kc, rust("std::process::exit(3)"))
-            self.assertIn("exit status: 3", reply["evalue"])
+            # The same where the process dies of itself; what it has said is heard.
+            for end, how in [("std::process::exit(3)", "exit status: 3"), ("std::process::abort()", "signal: 6")]:
+                reply, outputs = run(kc, rust(f"print!(\"last words\"); {end}"))
+                self.assertIn(how, reply["evalue"])
+                self.assertEqual(text_of(m for m in outputs if m["msg_type"] == "stream"), "last words")
             reply, outputs = run(kc, rust("session().train(1)?.step"))
             self.assertEqual((reply["status"], text_of(outputs[-1:])), ("ok", "4"))
 

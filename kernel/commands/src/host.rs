@@ -49,7 +49,19 @@ pub enum Message {
     Output(Output),
     /// What a training tells, to be shown beside what comes next; it goes on when the request is done.
     Job(Receiver<Message>),
+    /// A Rust cell asks the user.
+    Ask(Question),
     Done(Result<()>),
+}
+
+/// A question of a Rust cell, which reads standard input. If it is dropped without an answer, the input is at its end.
+#[derive(Debug)]
+pub struct Question {
+    pub prompt: String,
+    /// Whether the answer should not be seen.
+    pub is_secret: bool,
+    /// Takes the answer, a line without its end.
+    pub answer: Sender<String>,
 }
 
 /// What a host does, as somebody hears it who has not asked for it.
@@ -402,7 +414,7 @@ mod tests {
         let mut outputs = Vec::new();
         for message in messages {
             match message {
-                Message::Event(_) | Message::Job(_) => {}
+                Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
                 Message::Output(output) => outputs.push(crate::text::render(&output, page)),
                 Message::Done(result) => return (outputs, result.map_err(|error| error.to_string())),
             }

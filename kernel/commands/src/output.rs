@@ -103,9 +103,14 @@ pub enum Output {
     Status(Box<Status>),
     /// The display of a Rust cell: contents by MIME type; images are in base64.
     Display(Vec<(String, String)>),
+    /// A part of what a Rust cell has written to standard output or standard error, with its line feeds.
+    Written {
+        text: String,
+        is_error: bool,
+    },
     /// What the user should know that is no answer.
     Aside(String),
-    /// A line of a Rust cell's standard error.
+    /// A line for standard error.
     Stderr(String),
     /// Clear what was shown so far.
     Clear,

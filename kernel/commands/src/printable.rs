@@ -13,6 +13,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     shown(text, colour)
 }
 
+/// The same with carriage returns, for what a program of the user's own writes: its progress begins its line anew.
+pub fn written(text: &str) -> Cow<'_, str> {
+    shown(text, |rest| rest.get(..1).filter(|c| *c == "\r").or_else(|| colour(rest)))
+}
+
 /// The same without colours, for text from outside that tunebook will colour: it must not look like a message of
 /// tunebook's own.
 pub fn colourless(text: &str) -> Cow<'_, str> {

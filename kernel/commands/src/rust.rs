@@ -69,8 +69,9 @@ pub enum RustError {
     /// An error that `?` has passed on.
     #[error("{message}")]
     Failed { message: String },
+    /// `is_whole` if the cell has come to its end all the same.
     #[error("stopped")]
-    Interrupted,
+    Interrupted { is_whole: bool },
     #[error("stopped{REMEDY}the cell did not end by itself, so its process was terminated")]
     Killed,
     #[error("the process of the Rust cells has ended ({how})")]
@@ -84,7 +85,13 @@ impl RustError {
             Self::Panicked { .. } => {
                 Some(localized("the session and earlier variables are unchanged", "会话和之前的变量保持不变"))
             }
-            Self::Interrupted => Some(localized("the session and the variables are still there", "会话和变量都还在")),
+            Self::Interrupted { is_whole: true } => {
+                Some(localized("the session and the variables are still there", "会话和变量都还在"))
+            }
+            Self::Interrupted { is_whole: false } => Some(localized(
+                "the session and the variables of earlier cells are still there; this cell's own are not",
+                "会话和之前单元格的变量都还在，这个单元格自己的变量没有保留",
+            )),
             Self::Killed | Self::Died { .. } => Some(localized(
                 "the variables are lost; model, adapters and training are still there",
                 "变量已丢失，模型、适配器和训练都还在",

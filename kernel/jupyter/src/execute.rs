@@ -18,6 +18,7 @@ use tunebook_commands::Lang;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::cell;
+use tunebook_commands::colourless;
 use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
 use tunebook_commands::script::Line;
@@ -150,7 +151,7 @@ impl Cells {
             if self.kernel.is_interrupted() {
                 return Err(Failure::interrupted(&line, None, self.lang()));
             }
-            match self.command(&line, page)? {
+            match self.command(&line, request.allow_stdin, origin, page)? {
                 Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
                 Some(Output::Panel) => self.panel(origin, page),
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
@@ -168,7 +169,7 @@ impl Cells {
     }
 
     /// Runs one command and shows what comes of it; what is not to be shown comes back.
-    fn command(&self, line: &Line, page: &mut Page) -> Result<Option<Output>, Failure> {
+    fn command(&self, line: &Line, may_ask: bool, origin: &Origin, page: &mut Page) -> Result<Option<Output>, Failure> {
         let messages = self.kernel.rust.carry_out(&line.text);
         let (mut last, mut job, mut has_trained) = (None, None, false);
         loop {
@@ -179,6 +180,14 @@ impl Cells {
                     last = page.output(output);
                 }
                 Ok(Message::Job(messages)) => job = Some(messages),
+                Ok(Message::Ask(question)) => {
+                    // A client that cannot be asked is at the end of its input.
+                    let ask =
+                        || self.stdin.ask(origin, &colourless(&question.prompt), question.is_secret, &self.kernel);
+                    if let Some(answer) = may_ask.then(ask).flatten() {
+                        let _ = question.answer.send(answer);
+                    }
+                }
                 Ok(Message::Done(result)) => {
                     page.settle();
                     if has_trained {
@@ -243,14 +252,14 @@ impl Cells {
     /// Asks for messages until the user ends it.
     fn conversation(&self, line: &Line, origin: &Origin, page: &mut Page) -> Result<(), Failure> {
         loop {
-            let Some(text) = self.stdin.ask(origin, PROMPT.in_lang(self.lang()), &self.kernel) else {
+            let Some(text) = self.stdin.ask(origin, PROMPT.in_lang(self.lang()), false, &self.kernel) else {
                 return Err(Failure::interrupted(line, None, self.lang()));
             };
             if ENDS.contains(&text.trim()) {
                 return Ok(());
             }
             for line in cell::lines(&format!("%%chat\n{text}")) {
-                self.command(&line, page)?;
+                self.command(&line, true, origin, page)?;
             }
         }
     }
@@ -262,7 +271,7 @@ impl Cells {
             match message {
                 Message::Output(output) => texts.push(bundle::text(&output, self.lang())),
                 Message::Done(result) => result?,
-                Message::Event(_) | Message::Job(_) => {}
+                Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
             }
         }
         Ok(texts.join("\n"))

@@ -88,7 +88,7 @@ fn name(error: &Error) -> &'static str {
         Error::UnknownVerb { .. } => "UnknownCommand",
         Error::InScript { error, .. } => name(error),
         Error::OfJob(error) => name(error),
-        Error::Engine(EngineError::Cancelled) | Error::Rust(RustError::Interrupted | RustError::Killed) => {
+        Error::Engine(EngineError::Cancelled) | Error::Rust(RustError::Interrupted { .. } | RustError::Killed) => {
             "Interrupted"
         }
         Error::Rust(RustError::Compile { .. } | RustError::Refused { .. }) => "CompilationError",

@@ -19,6 +19,7 @@ use tunebook_commands::lang::Localized;
 use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
 use tunebook_commands::printable;
+use tunebook_commands::written;
 use tunebook_view::View;
 use tunebook_view::bundle;
 
@@ -85,7 +86,7 @@ impl Page {
                 self.end(result.err());
                 return true;
             }
-            Message::Job(_) => {}
+            Message::Job(_) | Message::Ask(_) => {}
         }
         false
     }
@@ -122,19 +123,24 @@ impl Page {
 
     /// Shows an output; returns it if it is not for the page.
     pub(crate) fn output(&mut self, output: Output) -> Option<Output> {
-        if !matches!(output, Output::Nothing | Output::Text(_) | Output::Aside(_)) {
+        let is_told = matches!(output, Output::Text(_) | Output::Written { .. } | Output::Aside(_) | Output::Stderr(_));
+        if !is_told && !matches!(output, Output::Nothing) {
             self.last_text = Some(bundle::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
         match View::of(&output, self.lang()) {
             // The progress display shows every step.
             View::Nothing | View::Log => {}
-            View::Stdout(text) => self.stream(Stream::Stdout, &format!("{text}\n")),
+            View::Stdout(text) => self.stream(Stream::Stdout, &printable(&format!("{text}\n"))),
             View::Stderr(line) => self.complain(line),
+            View::Written { text, is_error } => {
+                let stream = if is_error { Stream::Stderr } else { Stream::Stdout };
+                self.stream(stream, &written(text));
+            }
             View::Aside(text) => self.aside(text),
             // The answer itself was streamed.
             View::Answer(pictures) => {
                 let said = self.last_text.clone().unwrap_or_default();
-                self.stream(Stream::Stdout, &format!("\n{said}\n"));
+                self.stream(Stream::Stdout, &printable(&format!("\n{said}\n")));
                 if !pictures.is_empty() {
                     self.display(&output);
                 }
@@ -199,7 +205,7 @@ impl Page {
 
     /// Shows what went wrong beside the cell.
     pub(crate) fn complain(&mut self, text: &str) {
-        self.stream(Stream::Stderr, &format!("{text}\n"));
+        self.stream(Stream::Stderr, &printable(&format!("{text}\n")));
     }
 
     /// Draws the progress of what runs, if it is time to.
@@ -252,7 +258,7 @@ impl Page {
     fn stream(&mut self, stream: Stream, text: &str) {
         self.show_pending();
         if !self.silent && !text.is_empty() {
-            self.iopub.stream(&self.origin, stream, &printable(text));
+            self.iopub.stream(&self.origin, stream, text);
         }
     }
 

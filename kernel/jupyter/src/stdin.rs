@@ -44,12 +44,12 @@ impl Stdin {
     }
 
     /// Asks the client behind `origin`; `None` if the cell is interrupted meanwhile.
-    pub(crate) fn ask(&self, origin: &Origin, prompt: &str, kernel: &Kernel) -> Option<String> {
+    pub(crate) fn ask(&self, origin: &Origin, prompt: &str, is_secret: bool, kernel: &Kernel) -> Option<String> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         // Answers to a question that was given up count no more.
         while answers.try_recv().is_ok() {}
         kernel.iopub.flush();
-        self.requests.send(origin, "input_request", json!({"prompt": prompt, "password": false}));
+        self.requests.send(origin, "input_request", json!({"prompt": prompt, "password": is_secret}));
         loop {
             match answers.recv_timeout(POLL) {
                 Ok(answer) if answer.kind == "input_reply" && answer.origin.session() == origin.session() => {

@@ -49,17 +49,6 @@ use crate::cell::Cell;
 
 /// Carries out a call and gives the last part of the answer; `on_piece` hears the others.
 pub(crate) fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &dyn Fn(String)) -> Part {
-    match request {
-        Request::Stderr { line } => {
-            cell.stderr(line);
-            return value(());
-        }
-        Request::Failed { panicked } => {
-            cell.fail(panicked);
-            return value(());
-        }
-        _ => {}
-    }
     // What comes back as a value is not shown as well, and a loop over `train` needs no estimate in every round.
     let is_shown = matches!(request, Request::Run { shown: true, .. });
     let is_streamed = matches!(request, Request::Chat { streamed: true, .. });
@@ -229,7 +218,11 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
             let found = session.tensors(Some(&name))?.into_iter().next().map(tensor);
             found.map_or_else(|| Part::Refused { message: name }, value)
         }
-        Request::Hello { .. } | Request::Stderr { .. } | Request::Failed { .. } => value(()),
+        Request::Hello { .. }
+        | Request::Print { .. }
+        | Request::Stderr { .. }
+        | Request::Failed { .. }
+        | Request::Input { .. } => value(()),
     })
 }
 
@@ -297,7 +290,7 @@ fn predict(session: &mut Session, cx: &CommandContext) -> Result<Part> {
     })
 }
 
-fn value(value: impl Wire) -> Part {
+pub(crate) fn value(value: impl Wire) -> Part {
     let mut bytes = Vec::new();
     value.put(&mut bytes);
     Part::Value { bytes }

@@ -8,11 +8,15 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
+use crossbeam_channel::bounded;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
+use tunebook_commands::Question;
 
-/// A line of standard error that an error's end follows is the error's text; so long it is waited for.
+/// A text on standard error that an error's end follows is the error's text; so long that is waited for. A panic is on its
+/// way for longer, through the destructors of the cell.
 const BELONGS: Duration = Duration::from_millis(20);
+const UNWINDS: Duration = Duration::from_secs(1);
 
 /// The cell that runs, as the threads that serve it share it. Without one, what arrives is dropped.
 #[derive(Default)]
@@ -25,15 +29,21 @@ pub(crate) struct Cell {
 #[derive(Default)]
 struct Inner {
     messages: Option<Sender<Message>>,
-    /// The last line of standard error, which may be an error's text.
-    last_line: Option<(String, Instant)>,
+    /// What came last on standard error, which may be an error's text.
+    held: Option<Held>,
     failure: Option<Failure>,
+}
+
+struct Held {
+    text: String,
+    is_panic: bool,
+    since: Instant,
 }
 
 /// How a cell has told that it did not reach its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    Panicked,
+    Panicked(String),
     /// An error was passed on by `?`.
     Error(String),
 }
@@ -46,40 +56,69 @@ impl Cell {
     /// What arrives from now on belongs to no cell.
     pub(crate) fn end(&self) -> Option<Failure> {
         let mut inner = self.lock();
-        inner.say_last_line();
+        inner.say_held();
         std::mem::take(&mut *inner).failure
     }
 
     pub(crate) fn show(&self, message: Message) {
         let mut inner = self.lock();
-        inner.say_last_line();
+        inner.say_held();
         inner.send(message);
+    }
+
+    /// A part of what the cell has written.
+    pub(crate) fn print(&self, text: String, is_error: bool) {
+        let mut inner = self.lock();
+        match &mut inner.held {
+            // It comes in several parts.
+            Some(panic) if is_error && panic.is_panic => {
+                panic.text += &text;
+                panic.since = Instant::now();
+            }
+            _ => {
+                inner.say_held();
+                if is_error && text.trim_start().starts_with("thread '") {
+                    inner.held = Some(Held { text, is_panic: true, since: Instant::now() });
+                } else {
+                    inner.write(text, is_error);
+                }
+            }
+        }
     }
 
     /// A line for standard error.
     pub(crate) fn stderr(&self, line: String) {
         let mut inner = self.lock();
-        inner.say_last_line();
-        inner.last_line = Some((line, Instant::now()));
+        inner.say_held();
+        inner.held = Some(Held { text: line + "\n", is_panic: false, since: Instant::now() });
     }
 
     /// The cell does not reach its end.
     pub(crate) fn fail(&self, panicked: bool) {
         let mut inner = self.lock();
-        let text = inner.last_line.take().map(|(line, _)| line);
-        inner.failure = Some(if panicked { Failure::Panicked } else { Failure::Error(text.unwrap_or_default()) });
+        let text = inner.held.take_if(|held| held.is_panic == panicked).map(|held| held.text).unwrap_or_default();
+        inner.say_held();
+        inner.failure = Some(match panicked {
+            true => Failure::Panicked(panic_text(&text)),
+            false => Failure::Error(text.trim_end().to_string()),
+        });
     }
 
-    pub(crate) fn has_panicked(&self) -> bool {
-        self.lock().failure == Some(Failure::Panicked)
-    }
-
-    /// Says a line that no error's end has followed.
+    /// Says a text that no error's end has followed.
     pub(crate) fn tick(&self) {
         let mut inner = self.lock();
-        if inner.last_line.as_ref().is_some_and(|(_, since)| since.elapsed() > BELONGS) {
-            inner.say_last_line();
+        let is_due = |held: &Held| held.since.elapsed() > if held.is_panic { UNWINDS } else { BELONGS };
+        if inner.held.as_ref().is_some_and(is_due) {
+            inner.say_held();
         }
+    }
+
+    /// What the user answers; nothing if nobody is asked.
+    pub(crate) fn ask(&self, prompt: String, is_secret: bool) -> Option<String> {
+        let (answer, answers) = bounded(1);
+        self.show(Message::Ask(Question { prompt, is_secret, answer }));
+        // A question that is dropped has no answer.
+        answers.recv().ok()
     }
 
     pub(crate) fn in_call<T>(&self, call: impl FnOnce() -> T) -> T {
@@ -99,10 +138,14 @@ impl Cell {
 }
 
 impl Inner {
-    fn say_last_line(&mut self) {
-        if let Some((line, _)) = self.last_line.take() {
-            self.send(Message::Output(Output::Stderr(line)));
+    fn say_held(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.write(held.text, true);
         }
+    }
+
+    fn write(&self, text: String, is_error: bool) {
+        self.send(Message::Output(Output::Written { text, is_error }));
     }
 
     fn send(&self, message: Message) {
@@ -113,14 +156,26 @@ impl Inner {
     }
 }
 
+/// What a panic says, without its place in a file that nobody sees.
+fn panic_text(text: &str) -> String {
+    let lines = text.trim_start().lines().skip(1);
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:").collect();
+    said.join("\n").trim().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use crossbeam_channel::unbounded;
 
     use super::*;
 
-    fn lines(received: &crossbeam_channel::Receiver<Message>) -> Vec<String> {
-        received.try_iter().map(|message| format!("{message:?}")).collect()
+    /// What was written to standard error and to standard output.
+    fn written(received: &crossbeam_channel::Receiver<Message>) -> Vec<(String, bool)> {
+        let written = |message| match message {
+            Message::Output(Output::Written { text, is_error }) => (text, is_error),
+            other => panic!("{other:?}"),
+        };
+        received.try_iter().map(written).collect()
     }
 
     #[test]
@@ -132,7 +187,7 @@ mod tests {
         cell.stderr("no such file".to_string());
         cell.fail(false);
         assert_eq!(cell.end(), Some(Failure::Error("no such file".to_string())));
-        assert_eq!(lines(&received), ["Output(Stderr(\"a warning\"))"]);
+        assert_eq!(written(&received), [("a warning\n".to_string(), true)]);
     }
 
     #[test]
@@ -141,16 +196,34 @@ mod tests {
         let (messages, received) = unbounded();
         cell.begin(&messages);
         cell.stderr("first".to_string());
-        cell.show(Message::Output(Output::Text("second".to_string())));
-        cell.stderr("third".to_string());
+        cell.print("second".to_string(), false);
+        cell.print("\rthird".to_string(), true);
+        cell.stderr("fourth".to_string());
         std::thread::sleep(2 * BELONGS);
         cell.tick();
-        assert_eq!(
-            lines(&received),
-            ["Output(Stderr(\"first\"))", "Output(Text(\"second\"))", "Output(Stderr(\"third\"))"]
-        );
+        let expected = [("first\n", true), ("second", false), ("\rthird", true), ("fourth\n", true)];
+        assert_eq!(written(&received), expected.map(|(text, is_error)| (text.to_string(), is_error)));
         assert_eq!(cell.end(), None);
-        cell.show(Message::Output(Output::Text("nobody hears it".to_string())));
-        assert!(lines(&received).is_empty());
+        cell.print("nobody hears it".to_string(), false);
+        assert!(written(&received).is_empty());
+    }
+
+    #[test]
+    fn a_panic_is_the_cells_or_is_shown() {
+        let cell = Cell::default();
+        let (messages, received) = unbounded();
+        let parts =
+            ["\nthread '<unnamed>' (7) panicked at ", "src/lib.rs:3:5:\nindex out of\nbounds\n", "note: run with\n"];
+        for is_of_cell in [true, false] {
+            cell.begin(&messages);
+            parts.iter().for_each(|part| cell.print(part.to_string(), true));
+            let failure = is_of_cell.then(|| {
+                cell.fail(true);
+                Failure::Panicked("index out of\nbounds".to_string())
+            });
+            assert_eq!(cell.end(), failure);
+            let shown: Vec<_> = if is_of_cell { Vec::new() } else { vec![(parts.concat(), true)] };
+            assert_eq!(written(&received), shown);
+        }
     }
 }

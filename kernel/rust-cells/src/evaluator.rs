@@ -14,7 +14,6 @@ use crossbeam_channel::Sender;
 use crossbeam_channel::bounded;
 use crossbeam_channel::select;
 use evcxr::CommandContext;
-use evcxr::EvalCallbacks;
 use evcxr::EvalContext;
 use evcxr::EvalContextOutputs;
 use evcxr::EvalOutputs;
@@ -39,8 +38,6 @@ use crate::workplace::Workplace;
 const POLL: Duration = Duration::from_millis(20);
 /// How long a cell that was stopped may take to end by itself, its calls of the session not counted.
 const GRACE: Duration = Duration::from_secs(3);
-/// What a panic prints arrives by another way than its end.
-const STRAGGLERS: Duration = Duration::from_millis(100);
 
 pub(crate) struct Evaluator {
     context: CommandContext,
@@ -50,16 +47,6 @@ pub(crate) struct Evaluator {
     cell: Arc<Cell>,
     /// Cells need it as long as there are any.
     _server: Server,
-}
-
-/// What was heard while a cell ran.
-#[derive(Default)]
-struct Heard {
-    /// The panic's lines on standard error.
-    panic: Vec<String>,
-    /// An empty line, with which a panic may begin.
-    blank: Option<String>,
-    was_killed: bool,
 }
 
 impl Evaluator {
@@ -105,7 +92,7 @@ impl Evaluator {
         // Cells steer what computes elsewhere; compiled faster, they are there sooner. `:opt 2` is there for others.
         context.set_opt_level("1").map_err(|error| problem(&error))?;
         let prelude = format!(
-            ":dep tunebook-client = {{ path = {:?} }}\nuse tunebook_client::{{Session, eprintln, println, session}};",
+            ":dep tunebook-client = {{ path = {:?} }}\nuse tunebook_client::{{Session, eprintln, print, println, session}};",
             client.display().to_string()
         );
         context.execute(&prelude).map_err(|error| problem(&error))?;
@@ -119,23 +106,21 @@ impl Evaluator {
     pub(crate) fn run(&mut self, code: &str, messages: &Sender<Message>) -> Result<(), RustError> {
         self.cell.begin(messages);
         let Self { context, outputs, process, host, cell, .. } = self;
-        let ask_nobody = |_| String::new();
-        let mut callbacks = EvalCallbacks { input_reader: &ask_nobody };
-        let (result, heard) = thread::scope(|scope| {
+        let (result, was_killed) = thread::scope(|scope| {
             let (running, ended) = bounded::<()>(0);
             let (outputs, process, host, cell) = (&*outputs, &*process, &*host, &*cell);
             let listener = scope.spawn(move || listen(outputs, process, host, cell, &ended));
-            let result = context.execute_with_callbacks(code, &mut callbacks);
+            let result = context.execute(code);
             drop(running);
             (result, listener.join().unwrap_or_default())
         });
         let failure = self.cell.end();
         let was_stopped = self.host.cancel().is_cancelled();
         match (result, failure) {
-            (Ok(_), Some(Failure::Panicked)) => Err(RustError::Panicked { message: panic_text(&heard.panic) }),
-            (Ok(_), Some(Failure::Error(_))) if was_stopped => Err(RustError::Interrupted),
+            (Ok(_), Some(Failure::Panicked(message))) => Err(RustError::Panicked { message }),
+            (Ok(_), Some(Failure::Error(_))) if was_stopped => Err(RustError::Interrupted { is_whole: false }),
             (Ok(_), Some(Failure::Error(message))) => Err(RustError::Failed { message }),
-            (Ok(_), None) if was_stopped => Err(RustError::Interrupted),
+            (Ok(_), None) if was_stopped => Err(RustError::Interrupted { is_whole: true }),
             (Ok(outputs), None) => {
                 display(outputs, messages);
                 Ok(())
@@ -144,7 +129,7 @@ impl Evaluator {
                 message: errors.first().map(|error| error.message()).unwrap_or_default(),
                 report: compile_report::draw(&errors, code),
             }),
-            (Err(evcxr::Error::SubprocessTerminated(_)), _) if heard.was_killed => Err(RustError::Killed),
+            (Err(evcxr::Error::SubprocessTerminated(_)), _) if was_killed => Err(RustError::Killed),
             (Err(evcxr::Error::SubprocessTerminated(how)), _) => {
                 Err(RustError::Died { how: how.lines().last().unwrap_or_default().to_string() })
             }
@@ -174,62 +159,35 @@ impl Evaluator {
     }
 }
 
-/// Passes on what a cell prints until it has ended, and ends its process if it was stopped and does not end by itself.
+/// Looks after a cell until it has ended; ends its process if it was stopped and does not end by itself, and says whether.
 fn listen(
     outputs: &EvalContextOutputs,
     process: &Mutex<Child>,
     host: &Host,
     cell: &Cell,
     ended: &Receiver<()>,
-) -> Heard {
-    let mut heard = Heard::default();
+) -> bool {
+    let mut was_killed = false;
     let mut stopped: Option<Instant> = None;
+    // What the process writes before it hands over what cells write, and behind that.
+    let written = |line: String, is_error| cell.print(line + "\n", is_error);
     loop {
         select! {
-            recv(outputs.stdout) -> line => line.into_iter().for_each(|line| cell.show(text(line))),
-            recv(outputs.stderr) -> line => line.into_iter().for_each(|line| heard.stderr(line, cell)),
+            recv(outputs.stdout) -> line => line.into_iter().for_each(|line| written(line, false)),
+            recv(outputs.stderr) -> line => line.into_iter().for_each(|line| written(line, true)),
             recv(ended) -> _ => break,
             default(POLL) => {}
         }
         cell.tick();
         if cell.is_in_call() || !host.cancel().is_cancelled() {
             stopped = None;
-        } else if stopped.get_or_insert_with(Instant::now).elapsed() > GRACE && !heard.was_killed {
-            heard.was_killed = process.lock().unwrap_or_else(PoisonError::into_inner).kill().is_ok();
+        } else if stopped.get_or_insert_with(Instant::now).elapsed() > GRACE && !was_killed {
+            was_killed = process.lock().unwrap_or_else(PoisonError::into_inner).kill().is_ok();
         }
     }
-    outputs.stdout.try_iter().for_each(|line| cell.show(text(line)));
-    let wait = if cell.has_panicked() { STRAGGLERS } else { Duration::ZERO };
-    while let Ok(line) = outputs.stderr.recv_timeout(wait) {
-        heard.stderr(line, cell);
-    }
-    heard
-}
-
-impl Heard {
-    /// A line of standard error; from where a panic begins on, it belongs to that.
-    fn stderr(&mut self, line: String, cell: &Cell) {
-        let blank = self.blank.take();
-        if !self.panic.is_empty() || line.starts_with("thread '") && line.contains("panicked at") {
-            self.panic.push(line);
-            return;
-        }
-        blank.into_iter().for_each(|blank| cell.show(Message::Output(Output::Stderr(blank))));
-        match line.is_empty() {
-            true => self.blank = Some(line),
-            false => cell.show(Message::Output(Output::Stderr(line))),
-        }
-    }
-}
-
-fn text(line: String) -> Message {
-    Message::Output(Output::Text(line))
-}
-
-/// What a panic says, without its place in a file that nobody sees.
-fn panic_text(lines: &[String]) -> String {
-    let said = lines.iter().skip(1).take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:");
-    said.map(String::as_str).collect::<Vec<_>>().join("\n").trim().to_string()
+    outputs.stdout.try_iter().for_each(|line| written(line, false));
+    outputs.stderr.try_iter().for_each(|line| written(line, true));
+    was_killed
 }
 
 fn display(outputs: EvalOutputs, messages: &Sender<Message>) {
@@ -239,16 +197,5 @@ fn display(outputs: EvalOutputs, messages: &Sender<Message>) {
     contents.sort();
     if !contents.is_empty() {
         let _ = messages.send(Message::Output(Output::Display(contents)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_says_its_message() {
-        let lines = ["", "thread 'main' (7) panicked at src/lib.rs:3:5:", "index out of", "bounds", "note: run with"];
-        assert_eq!(panic_text(&lines.map(str::to_string)[1..]), "index out of\nbounds");
     }
 }

@@ -25,6 +25,8 @@ mod compile_report;
 #[cfg(feature = "evcxr")]
 mod evaluator;
 #[cfg(feature = "evcxr")]
+mod runtime;
+#[cfg(feature = "evcxr")]
 mod rust_cells;
 #[cfg(feature = "evcxr")]
 mod server;

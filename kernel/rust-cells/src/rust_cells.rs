@@ -20,6 +20,7 @@ use tunebook_commands::rust;
 
 use crate::Completions;
 use crate::evaluator::Evaluator;
+use crate::runtime;
 use crate::workplace;
 use crate::workplace::Workplace;
 
@@ -32,6 +33,7 @@ pub fn runtime_hook() {
     if std::env::var_os("EVCXR_IS_RUNTIME").is_some() {
         // SAFETY: this is the first thing that the program does, so that there are no other threads.
         unsafe { std::env::set_var("RUST_BACKTRACE", "0") };
+        runtime::run();
     }
     evcxr::runtime_hook();
     // SAFETY: as above.

@@ -13,6 +13,7 @@ use tunebook_client::wire::Wire;
 use tunebook_commands::Host;
 
 use crate::calls;
+use crate::calls::value;
 use crate::cell::Cell;
 use crate::socket::Socket;
 use crate::socket::Stream;
@@ -69,7 +70,22 @@ fn serve(stream: &Stream, token: &str, host: &Host, cell: &Cell) -> Option<()> {
         let request = wire::whole(&wire::read_frame(&mut reader).ok()?)?;
         // A cell that is gone hears no pieces, and no end.
         let on_piece = |text| send(&Part::Piece { text }).unwrap_or_default();
-        let part = cell.in_call(|| calls::carry_out(request, host, cell, &on_piece));
-        send(&part)?;
+        let answer = match request {
+            Request::Print { text, is_error } => {
+                cell.print(text, is_error);
+                None
+            }
+            Request::Stderr { line } => {
+                cell.stderr(line);
+                None
+            }
+            Request::Failed { panicked } => {
+                cell.fail(panicked);
+                None
+            }
+            Request::Input { prompt, is_secret } => Some(value(cell.ask(prompt, is_secret))),
+            request => Some(cell.in_call(|| calls::carry_out(request, host, cell, &on_piece))),
+        };
+        send(&answer.unwrap_or_else(|| value(())))?;
     }
 }

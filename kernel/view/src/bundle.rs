@@ -93,7 +93,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         // Text alone.
         View::Answer(_) | View::Prediction(_) => {}
         View::Aside(text) => data["text/html"] = json!(html::aside(text)),
-        View::Stdout(_) | View::Stderr(_) | View::Log | View::Report | View::Trained(_) => {}
+        View::Stdout(_) | View::Stderr(_) | View::Written { .. } | View::Log | View::Report | View::Trained(_) => {}
         View::Nothing | View::Clear | View::Conversation | View::Panel | View::Quit => {}
     }
     data

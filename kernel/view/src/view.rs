@@ -29,6 +29,8 @@ pub enum View<'a> {
     Stdout(&'a str),
     /// The same for standard error.
     Stderr(&'a str),
+    /// A part of what a program has written to standard output or standard error.
+    Written { text: &'a str, is_error: bool },
     /// What the user should know that is no answer.
     Aside(&'a str),
     /// A line of a training's log, which its progress display shows too.
@@ -86,6 +88,7 @@ impl<'a> View<'a> {
             Output::Nothing | Output::Wait => Self::Nothing,
             Output::Text(text) => Self::Stdout(text),
             Output::Stderr(line) => Self::Stderr(line),
+            Output::Written { text, is_error } => Self::Written { text, is_error: *is_error },
             Output::Aside(text) => Self::Aside(text),
             Output::Step(_) | Output::Evaluation(_) | Output::Probed(_) => Self::Log,
             Output::Answer(report) if report.tokens.is_empty() && report.regions.is_empty() => {

@@ -37,6 +37,7 @@ use crate::output::Output;
 use crate::output::Table;
 use crate::page::Page;
 use crate::page::wrap;
+
 use adapter::adapter;
 use adapter::adapters;
 use adapter::adapters_table;
@@ -87,7 +88,7 @@ pub fn render(output: &Output, page: Page) -> String {
         | Output::Conversation
         | Output::Panel
         | Output::Wait => String::new(),
-        Output::Text(text) | Output::Stderr(text) => text.clone(),
+        Output::Text(text) | Output::Written { text, .. } | Output::Stderr(text) => text.clone(),
         Output::Aside(text) => wrap(text, 0, page.width),
         Output::Display(contents) => displayed(contents, lang),
         Output::Table(table) => draw_table(table, page),

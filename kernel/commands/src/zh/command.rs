@@ -94,7 +94,7 @@ impl Chinese for RustError {
             }
             Self::Panicked { message } => format!("单元格发生 panic：{message}"),
             Self::Failed { message } => message.clone(),
-            Self::Interrupted => "已停止".to_string(),
+            Self::Interrupted { .. } => "已停止".to_string(),
             Self::Killed => format!("已停止{REMEDY_ZH}单元格没有自行结束，因此终止了它的进程"),
             Self::Died { how } => format!("Rust 单元格的进程已结束（{how}）"),
         }

@@ -7,6 +7,7 @@ use std::net::TcpStream as Stream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream as Stream;
 
+use crate::console;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -30,7 +31,7 @@ impl Connection {
         let variable = |name| env::var(name).map_err(|_| Error::lost(format!("{name} is not set")));
         let stream = Stream::connect(variable(SOCKET)?).map_err(Error::lost)?;
         let mut connection = Self(BufReader::new(stream));
-        connection.call::<()>(&Request::Hello { token: variable(TOKEN)? }, &mut |_| {})?;
+        connection.exchange::<()>(&Request::Hello { token: variable(TOKEN)? }, &mut |_| {})?;
         Ok(connection)
     }
 
@@ -39,6 +40,11 @@ impl Connection {
     /// # Errors
     /// The session refuses, was stopped, or is gone.
     pub fn call<T: Wire>(&mut self, request: &Request, on_piece: &mut dyn FnMut(&str)) -> Result<T> {
+        console::settle();
+        self.exchange(request, on_piece)
+    }
+
+    fn exchange<T: Wire>(&mut self, request: &Request, on_piece: &mut dyn FnMut(&str)) -> Result<T> {
         let mut bytes = Vec::new();
         request.put(&mut bytes);
         wire::write_frame(self.0.get_ref(), &bytes).map_err(Error::lost)?;

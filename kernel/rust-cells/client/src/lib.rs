@@ -33,12 +33,15 @@ mod session;
 pub mod sources;
 pub mod wire;
 
+pub use connection::Connection;
 pub use connection::SOCKET;
 pub use connection::TOKEN;
 #[doc(hidden)]
 pub use console::eprint_line;
 #[doc(hidden)]
 pub use console::print_line;
+#[doc(hidden)]
+pub use console::print_text;
 pub use error::Error;
 pub use error::Kind;
 pub use error::Result;

@@ -64,7 +64,11 @@ choice! {
         UseAdapter { name: String } = 19,
         /// Answer: nothing; the curve appears in the cell.
         Plot { name: String } = 20,
-        /// A line for the cell's standard error. Answer: nothing.
+        /// What the cell has written to standard output or standard error, a part of it. Answer: nothing.
+        Print { text: String, is_error: bool } = 32,
+        /// The cell reads standard input. Answer: the user's line, or none if the input is at its end.
+        Input { prompt: String, is_secret: bool } = 33,
+        /// A line for the cell's standard error, which may be the text of an error. Answer: nothing.
         Stderr { line: String } = 16,
         /// The cell has panicked, or an error was passed on by `?`, which the line before it says. Answer: nothing.
         Failed { panicked: bool } = 17,
