@@ -38,7 +38,7 @@ impl Typed {
         let mut shown = String::new();
         for message in self.0.line(line) {
             match message {
-                Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
+                Message::Event(_) | Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
                 Message::Output(output) => shown += &render(&output, Page { width: 200, color: false, lang: Lang::En }),
                 Message::Done(result) => return result.map(|()| shown).map_err(|error| error.to_string()),
             }

@@ -157,7 +157,7 @@ impl Live {
         let (mut outputs, mut job) = (Vec::new(), None);
         for message in self.host.line(line) {
             match message {
-                Message::Event(_) | Message::Ask(_) => {}
+                Message::Event(_) | Message::Ask(_) | Message::Call(_) => {}
                 Message::Output(output) => outputs.push(output),
                 Message::Job(messages) => job = Some(messages),
                 Message::Done(result) => return (outputs, job, result.map_err(|error| error.to_string())),

@@ -247,7 +247,7 @@ fn follow(messages: impl IntoIterator<Item = Message>) -> Result<Vec<String>, St
     let mut outputs = Vec::new();
     for message in messages {
         match message {
-            Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
+            Message::Event(_) | Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
             Message::Output(output) => {
                 outputs.push(text::render(&output, Page { width: 100, color: false, lang: Lang::En }))
             }

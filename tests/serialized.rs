@@ -154,7 +154,7 @@ impl Told {
             match message {
                 Message::Event(event) => self.add("event", serde_json::to_value(event).unwrap()),
                 Message::Output(output) => self.add("output", serde_json::to_value(output).unwrap()),
-                Message::Job(_) | Message::Ask(_) => {}
+                Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
                 Message::Done(result) => result.unwrap_or_else(|error| panic!("{line}: {error}")),
             }
         }

@@ -137,7 +137,7 @@ impl Background {
                     self.say(text, number, true);
                     return;
                 }
-                Message::Output(_) | Message::Job(_) | Message::Ask(_) => {}
+                Message::Output(_) | Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
             }
         }
     }

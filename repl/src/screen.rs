@@ -231,7 +231,7 @@ impl Drawing<'_> {
                 Ok(())
             }
             Message::Ask(question) => self.ask(question),
-            Message::Job(_) | Message::Done(_) => Ok(()),
+            Message::Job(_) | Message::Call(_) | Message::Done(_) => Ok(()),
         }
     }
 

@@ -67,25 +67,31 @@ def faults(notebook):
     found += [f"no text beside {list(forms)}" for forms in data if not forms.get("text/plain")]
     if not any("image/png" in forms or "<img" in forms.get("text/html", "") for forms in data):
         found.append("no picture")
-    progress = [forms for forms in data if re.search(r"(tokens/s|token/秒) \d", forms["text/plain"]) and "text/html" in forms]
-    trainings = sum(trainings_of(cell.source) for cell in notebook.cells if cell.cell_type == "code")
-    if len(progress) != trainings:
-        found.append(f"{trainings} trainings, but {len(progress)} progress displays")
-    for forms in progress:
-        done, whole = map(int, re.search(r"(\d+)\D+(\d+)", forms["text/plain"]).groups())
-        if not any("<polyline" in svg for svg in drawings(forms["text/html"])) or not 0 < done <= whole:
-            found.append(f"a progress display is not complete: {forms['text/plain']}")
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in cells:
+        forms = [output.get("data", {}) for output in cell.outputs]
+        progress = [form for form in forms if re.search(r"(tokens/s|token/秒) \d", form.get("text/plain", "")) and "text/html" in form]
+        if len(progress) != trainings_of(cell.source):
+            found.append(f"{trainings_of(cell.source)} trainings, but {len(progress)} progress displays: {cell.source}")
+        for form in progress:
+            done, whole = map(int, re.search(r"(\d+)\D+(\d+)", form["text/plain"]).groups())
+            if not any("<polyline" in svg for svg in drawings(form["text/html"])) or not 0 < done <= whole:
+                found.append(f"a progress display is not complete: {form['text/plain']}")
+            # A cell of Rust has waited for its trainings.
+            if cell.source.startswith("%%rust") and not re.search("took|用时", form["text/plain"]):
+                found.append(f"a training of Rust has not ended: {form['text/plain']}")
     if any(cell.execution_count is None for cell in cells):
         found.append("a cell was not executed")
     return found
 
 
 def trainings_of(source):
-    """How many progress displays of trainings a cell should have: a cell of Rust has one for all, and a training in the
-    background one in each cell that shows it."""
+    """How many progress displays of trainings a cell should have: a cell of Rust has one for each adapter, and a training in
+    the background one in each cell that shows it."""
     if source.startswith("%%rust"):
-        return int("session().train" in source or "session().sweep" in source)
+        adapters = re.search(r"for \w+ in \[(.*)\] \{\n(?: .*\n)*?.*session\(\)\.lora", source)
+        trains = "session().train" in source or "session().sweep" in source
+        return len(adapters[1].split(",")) if adapters and trains else int(trains)
     return len(re.findall(r"^\s*(train|watch|wait)\b", source, re.MULTILINE))
 
 

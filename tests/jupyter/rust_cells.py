@@ -1,6 +1,7 @@
 """Rust cells: variables that stay, the session at hand, what is shown while a cell runs, and how cells end."""
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -55,6 +56,39 @@ class RustCells(unittest.TestCase):
 session().chat_clear()?;
 tokens.len() >= 4 && tokens.iter().all(|token| token.likeliest.len() == 5 && token.likeliest[0].1 >= token.probability)"""
         self.assertEqual(self.value(cell), "true")
+
+    def test_every_training_of_a_cell_has_a_display_that_ends(self):
+        with kernel() as (_, kc):
+            self.assertEqual(run(kc, f"{READY}\nset eval_dataset=creatures eval_steps=3 max_samples=8")[0]["status"], "ok")
+            cell = """
+session().train(3)?;
+session().train(3)?;
+session().evaluate()?;
+session().chat("Hello", &[])?;
+session().compare("Hello", &[])?;
+session().lora("second")?;
+session().train(4)?;
+session().use_adapter("default")?;
+session().train(2)?;
+session().undo(1)?;
+session().train(1)?;
+session().sweep("learning_rate=1e-4,1e-3", 2)?;
+session().run("train 2")?;
+session().train(1)?;"""
+            displays = {}
+            reply, outputs = run(kc, rust(cell))
+            self.assertEqual(reply["status"], "ok", reply)
+            for message in outputs:
+                display_id = message["content"].get("transient", {}).get("display_id")
+                if display_id:
+                    displays[display_id] = message["content"]["data"]
+            texts = [data["text/plain"] for data in displays.values()]
+            steps = [int(re.match(r"step (\d+) of", text)[1]) for text in texts if text.startswith("step")]
+            # The sweep goes on from there, and has one display for all its trainings.
+            self.assertEqual((steps, len(texts)), ([6, 4, 8, 8, 10, 12, 13], 7), texts)
+            for text, data in zip(texts, displays.values()):
+                self.assertRegex(text, " · took ", texts)
+                self.assertNotRegex(text, "left|evaluating|micro-batch", texts)
 
     def test_what_a_cell_trains_a_command_plots(self):
         before = int(self.value("session().step()"))

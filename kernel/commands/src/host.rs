@@ -26,6 +26,7 @@ use tunebook_engine::Settings;
 use tunebook_engine::report::AdapterReport;
 use tunebook_engine::report::DataReport;
 use tunebook_engine::report::LoadReport;
+use tunebook_engine::report::TrainReport;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -51,6 +52,8 @@ pub enum Message {
     Job(Receiver<Message>),
     /// A Rust cell asks the user.
     Ask(Question),
+    /// What a Rust cell does with the session.
+    Call(CellCall),
     Done(Result<()>),
 }
 
@@ -62,6 +65,15 @@ pub struct Question {
     pub is_secret: bool,
     /// Takes the answer, a line without its end.
     pub answer: Sender<String>,
+}
+
+/// What a Rust cell does with the session. The answer goes to the cell, so there is no output.
+#[derive(Debug)]
+pub enum CellCall {
+    /// It begins a training that does not go on where its last one has ended.
+    TrainsAnew,
+    /// A call is over, and what it told of its progress; if it was one of `train`, this is what it has done.
+    Ended(Option<TrainReport>),
 }
 
 /// What a host does, as somebody hears it who has not asked for it.
@@ -414,7 +426,7 @@ mod tests {
         let mut outputs = Vec::new();
         for message in messages {
             match message {
-                Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
+                Message::Event(_) | Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
                 Message::Output(output) => outputs.push(crate::text::render(&output, page)),
                 Message::Done(result) => return (outputs, result.map_err(|error| error.to_string())),
             }

@@ -43,6 +43,7 @@ pub use environment::PYTHON;
 pub use environment::environment;
 pub use error::Error;
 pub use error::Result;
+pub use host::CellCall;
 pub use host::Host;
 pub use host::Message;
 pub use host::Question;

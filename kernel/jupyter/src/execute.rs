@@ -180,6 +180,7 @@ impl Cells {
                     last = page.output(output);
                 }
                 Ok(Message::Job(messages)) => job = Some(messages),
+                Ok(Message::Call(call)) => page.call(call),
                 Ok(Message::Ask(question)) => {
                     // A client that cannot be asked is at the end of its input.
                     let ask =
@@ -271,7 +272,7 @@ impl Cells {
             match message {
                 Message::Output(output) => texts.push(bundle::text(&output, self.lang())),
                 Message::Done(result) => result?,
-                Message::Event(_) | Message::Job(_) | Message::Ask(_) => {}
+                Message::Event(_) | Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
             }
         }
         Ok(texts.join("\n"))

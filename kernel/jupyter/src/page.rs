@@ -6,6 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 use serde_json::Value;
 use serde_json::json;
+use tunebook_commands::CellCall;
 use tunebook_commands::Error;
 use tunebook_commands::Event;
 use tunebook_commands::Lang;
@@ -86,7 +87,7 @@ impl Page {
                 self.end(result.err());
                 return true;
             }
-            Message::Job(_) | Message::Ask(_) => {}
+            Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
         }
         false
     }
@@ -152,7 +153,7 @@ impl Page {
             // Consoles do not draw displays anew; for them this is where the end is said.
             View::Trained(report) => {
                 self.progress.end(report.clone());
-                self.draw_progress();
+                self.settle();
                 self.show_pending();
                 self.pending = Some(output);
             }
@@ -171,8 +172,14 @@ impl Page {
                 self.stream(Stream::Stdout, "\n");
                 self.pending = Some(output);
             }
+            View::Comparison(_) => {
+                self.settle();
+                self.show_pending();
+                self.pending = Some(output);
+            }
             View::Sweep(_) | View::RangeTest(_) => {
                 self.progress.report_sweep();
+                self.settle();
                 self.show_pending();
                 self.pending = Some(output);
             }
@@ -183,7 +190,6 @@ impl Page {
             | View::Predictions(..)
             | View::Sample(_)
             | View::Worst(_)
-            | View::Comparison(_)
             | View::Probes(_)
             | View::Media(_) => {
                 self.show_pending();
@@ -195,6 +201,17 @@ impl Page {
 
     fn lang(&self) -> Lang {
         self.language.get()
+    }
+
+    /// What a Rust cell does with the session.
+    pub(crate) fn call(&mut self, call: CellCall) {
+        match call {
+            CellCall::Ended(trained) if self.progress.is_training() => {
+                self.progress.pause(trained);
+                self.draw_progress();
+            }
+            CellCall::TrainsAnew | CellCall::Ended(_) => self.settle(),
+        }
     }
 
     /// Shows what the user should know that is no result. It is a display: frontends draw standard error as a fault, and

@@ -92,6 +92,15 @@ impl ProgressDisplay {
         self.settle();
     }
 
+    /// What a Rust cell has asked for is over; it may ask for more.
+    pub(crate) fn pause(&mut self, trained: Option<TrainReport>) {
+        self.progress.stop();
+        if let Some(report) = trained {
+            self.progress.end(report);
+        }
+        self.is_old |= self.is_training();
+    }
+
     /// What a sweep has found is shown now.
     pub(crate) fn report_sweep(&mut self) {
         (self.is_reported, self.is_old) = (true, true);

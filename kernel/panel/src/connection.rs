@@ -175,7 +175,7 @@ impl Page {
                 }
                 Message::Output(output) => self.output(id, &output, lang()),
                 // What a training in the background tells comes to all pages.
-                Message::Job(_) | Message::Ask(_) => {}
+                Message::Job(_) | Message::Ask(_) | Message::Call(_) => {}
                 Message::Done(result) => {
                     let error = result.err().map(|error| error.explain_in_session(lang()));
                     let error = error.map(|error| json!({"cause": error.cause, "remedy": error.remedy}));

@@ -18,6 +18,7 @@ use tunebook_client::Token;
 use tunebook_client::Trained;
 use tunebook_client::Trial;
 use tunebook_client::wire::Wire;
+use tunebook_commands::CellCall;
 use tunebook_commands::CommandContext;
 use tunebook_commands::Error;
 use tunebook_commands::Event;
@@ -44,6 +45,7 @@ use tunebook_engine::report::ScoredToken;
 use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TensorReport;
 use tunebook_engine::report::TrainEnd;
+use tunebook_engine::report::TrainReport;
 
 use crate::cell::Cell;
 
@@ -53,15 +55,20 @@ pub(crate) fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &d
     let is_shown = matches!(request, Request::Run { shown: true, .. });
     let is_streamed = matches!(request, Request::Chat { streamed: true, .. });
     let (sender, answer) = bounded(1);
+    let (trains, sweeps) = (matches!(request, Request::Train { .. }), matches!(request, Request::Sweep { .. }));
+    if trains || sweeps {
+        cell.begin_training(if trains { place(host) } else { None });
+    }
     let messages = host.call(move |session, cx| {
-        let part = answer_to(request, session, cx).unwrap_or_else(|error| match error {
+        let mut trained = None;
+        let part = answer_to(request, session, cx, &mut trained).unwrap_or_else(|error| match error {
             Error::Engine(tunebook_engine::Error::Cancelled) => stopped(cx.lang()),
             error => Part::Refused { message: error.localize(cx.lang()) },
         });
         // The receiver waits below.
-        let _ = sender.send(part);
+        let _ = sender.send((part, trained));
     });
-    let mut problem = String::new();
+    let (mut problem, mut has_told, mut trains_shown) = (String::new(), false, false);
     for message in messages {
         match message {
             Message::Event(Event::Text(text)) if !is_shown => {
@@ -69,19 +76,53 @@ pub(crate) fn carry_out(request: Request, host: &Host, cell: &Cell, on_piece: &d
                     on_piece(text);
                 }
             }
-            Message::Event(Event::MemoryEstimate(_) | Event::Estimate { .. }) | Message::Output(Output::Picture(_))
+            Message::Event(Event::MemoryEstimate(_) | Event::Estimate { .. } | Event::Answering(_))
+            | Message::Output(Output::Picture(_))
                 if !is_shown => {}
             Message::Done(result) => {
                 problem = result.err().map(|error| error.localize(host.language().get())).unwrap_or_default();
                 break;
             }
-            message => cell.show(message),
+            message => {
+                // A command that is shown as such has a display of its own.
+                if is_shown && !trains_shown && matches!(message, Message::Event(Event::MicroBatch { .. })) {
+                    trains_shown = true;
+                    cell.begin_training(None);
+                }
+                has_told |= matches!(message, Message::Event(_));
+                cell.show(message);
+            }
         }
     }
-    answer.try_recv().unwrap_or(Part::Refused { message: problem })
+    let (part, trained) = answer.try_recv().unwrap_or((Part::Refused { message: problem }, None));
+    if has_told {
+        cell.show(Message::Call(CellCall::Ended(trained)));
+    }
+    if trains || sweeps || trains_shown {
+        cell.end_training(if trains { place(host) } else { None });
+    }
+    part
 }
 
-fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Result<Part> {
+/// The adapter that is on and its step.
+fn place(host: &Host) -> Option<(String, usize)> {
+    let (sender, answer) = bounded(1);
+    let asked = host.call(move |session, _| {
+        let active = session.adapters().into_iter().find(|adapter| adapter.active);
+        // The receiver waits below.
+        let _ = sender.send(active.map(|adapter| (adapter.name, adapter.step)));
+    });
+    asked.into_iter().find(|message| matches!(message, Message::Done(_)));
+    answer.try_recv().ok().flatten()
+}
+
+/// The last part of the answer; `trained` is told what a training has done.
+fn answer_to(
+    request: Request,
+    session: &mut Session,
+    cx: &CommandContext,
+    trained: &mut Option<TrainReport>,
+) -> Result<Part> {
     let silently = |line: String, session: &mut Session| run(&line, session, cx);
     Ok(match request {
         Request::Run { line, shown } => {
@@ -123,7 +164,7 @@ fn answer_to(request: Request, session: &mut Session, cx: &CommandContext) -> Re
             Output::Adapter(report) => value(adapter(report)),
             other => unexpected(&other),
         },
-        Request::Train { steps } => train(steps, session, cx)?,
+        Request::Train { steps } => train(steps, session, cx, trained)?,
         Request::History {} => value(session.history().iter().map(step).collect::<Vec<_>>()),
         Request::Evaluations {} => value(session.evaluations().iter().map(evaluation).collect::<Vec<_>>()),
         Request::Evaluate {} => match silently("evaluate".to_string(), session)? {
@@ -240,13 +281,19 @@ fn answers(asked: usize, answers: Vec<ComparedAnswer>, cx: &CommandContext) -> P
     value(answers.into_iter().map(answer).collect::<Vec<_>>())
 }
 
-fn train(steps: Option<usize>, session: &mut Session, cx: &CommandContext) -> Result<Part> {
+fn train(
+    steps: Option<usize>,
+    session: &mut Session,
+    cx: &CommandContext,
+    trained: &mut Option<TrainReport>,
+) -> Result<Part> {
     let before = session.history().len();
     let line = steps.map_or_else(|| "train".to_string(), |steps| format!("train {steps}"));
     let report = match run(&line, session, cx)? {
         Output::Trained(report) => report,
         other => return Ok(unexpected(&other)),
     };
+    *trained = Some(report.clone());
     let made: Vec<_> = session.history().get(before..).unwrap_or_default().iter().map(step).collect();
     Ok(match (report.end, made.last().cloned()) {
         (TrainEnd::Interrupted, _) => stopped(cx.lang()),

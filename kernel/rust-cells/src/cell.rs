@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use crossbeam_channel::bounded;
+use tunebook_commands::CellCall;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
 use tunebook_commands::Question;
@@ -32,7 +33,11 @@ struct Inner {
     /// What came last on standard error, which may be an error's text.
     held: Option<Held>,
     failure: Option<Failure>,
+    /// Which adapter was trained last, and to which step; none if that can not go on. Before the first training nothing.
+    trained: Option<Place>,
 }
+
+type Place = Option<(String, usize)>;
 
 struct Held {
     text: String,
@@ -119,6 +124,19 @@ impl Cell {
         self.show(Message::Ask(Question { prompt, is_secret, answer }));
         // A question that is dropped has no answer.
         answers.recv().ok()
+    }
+
+    /// A training begins at `place`, or trainings at several.
+    pub(crate) fn begin_training(&self, place: Place) {
+        let goes_on = self.lock().trained.as_ref().is_none_or(|before| before.is_some() && *before == place);
+        if !goes_on {
+            self.show(Message::Call(CellCall::TrainsAnew));
+        }
+    }
+
+    /// It has ended at `place`.
+    pub(crate) fn end_training(&self, place: Place) {
+        self.lock().trained = Some(place);
     }
 
     pub(crate) fn in_call<T>(&self, call: impl FnOnce() -> T) -> T {

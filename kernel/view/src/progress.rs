@@ -78,6 +78,7 @@ impl Progress {
             }
             &Event::MicroBatch { step, last_step, total_steps, done, total, elapsed } => {
                 let training = self.training.get_or_insert_with(|| Training::new(step, done, elapsed));
+                training.go_on(step, done, elapsed);
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total, training.elapsed) = (done, total, elapsed);
                 self.activity = None;
@@ -124,10 +125,19 @@ impl Progress {
         }
     }
 
-    /// The training is over.
+    /// The training is over; another call of `train` may go on with it.
     pub fn end(&mut self, report: TrainReport) {
+        self.activity = None;
         if let Some(training) = &mut self.training {
             training.report = Some(report);
+        }
+    }
+
+    /// What went on is over, and of a training nothing else is told.
+    pub fn stop(&mut self) {
+        self.activity = None;
+        if let Some(training) = &mut self.training {
+            training.is_over = true;
         }
     }
 

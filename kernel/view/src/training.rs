@@ -14,13 +14,15 @@ use tunebook_engine::report::TrainReport;
 
 use crate::activity::Activity;
 
-/// A call of `train`, from its first micro-batch on.
+/// A call of `train`, from its first micro-batch on, or several of them that go on one after another.
 pub struct Training {
     /// The step that was made first, how many of its micro-batches were done when this was first told, and what the call
     /// had taken by then.
     first: (usize, f64, Duration),
     /// What the call has taken.
     pub(crate) elapsed: Duration,
+    /// What those before it have taken.
+    earlier: Duration,
     /// The step that is being made.
     pub step: usize,
     /// The one that ends this call, and the one that ends the training.
@@ -29,7 +31,7 @@ pub struct Training {
     /// Micro-batches of the step that are done, and how many it has.
     pub done: f64,
     pub total: usize,
-    /// The steps of this call.
+    /// The steps of all of them.
     pub records: Vec<StepRecord>,
     /// The steps of this call's evaluations and the losses they found.
     pub evaluations: Vec<(f64, f64)>,
@@ -37,6 +39,8 @@ pub struct Training {
     pub probes: Vec<ProbeRecord>,
     /// What it has done, once it is over.
     pub report: Option<TrainReport>,
+    /// Whether it is over, with a report or without.
+    pub(crate) is_over: bool,
 }
 
 impl Training {
@@ -45,6 +49,7 @@ impl Training {
         Self {
             first: (step, done, elapsed),
             elapsed,
+            earlier: Duration::ZERO,
             step,
             last_step: step,
             total_steps: step,
@@ -54,6 +59,16 @@ impl Training {
             evaluations: Vec::new(),
             probes: Vec::new(),
             report: None,
+            is_over: false,
+        }
+    }
+
+    /// A call of `train` goes on where the last one has ended, if it has.
+    pub(crate) fn go_on(&mut self, step: usize, done: f64, elapsed: Duration) {
+        let report = self.report.take();
+        if report.is_some() || self.is_over {
+            self.earlier += report.map_or(self.elapsed, |report| report.elapsed);
+            (self.first, self.is_over) = ((step, done, elapsed), false);
         }
     }
 
@@ -88,7 +103,7 @@ impl Training {
 
     /// The mean over this call, after its first step, which also pays for what is computed once.
     pub fn tokens_per_second(&self) -> Option<f64> {
-        if let Some(report) = &self.report {
+        if let Some(report) = self.report.as_ref().filter(|_| self.earlier.is_zero()) {
             return Some(report.tokens_per_second);
         }
         let (first, last) = (self.records.first()?, self.records.last()?);
@@ -100,8 +115,8 @@ impl Training {
     pub fn title(&self, activity: Option<&Activity>, lang: Lang) -> String {
         let step = self.report.as_ref().map_or(self.step, |report| report.step);
         let window = match (&self.report, activity) {
-            (None, Some(activity)) => format!(" · {}", activity.title(lang)),
-            (None, None) if self.total > 1 => localized!(
+            (_, Some(activity)) => format!(" · {}", activity.title(lang)),
+            (None, None) if self.total > 1 && !self.is_over => localized!(
                 lang,
                 " · micro-batch {done} of {total}",
                 " · 微批次 {done}/{total}",
@@ -126,8 +141,9 @@ impl Training {
             facts.push((localized("epoch", "轮"), format!("{:.2}", last.epoch)));
         }
         facts.extend(self.tokens_per_second().map(|rate| (localized("tokens/s", "token/秒"), format!("{rate:.0}"))));
-        match &self.report {
-            Some(report) => facts.push((localized("took", "用时"), seconds(report.elapsed, lang))),
+        let took = self.report.as_ref().map(|report| report.elapsed).or(self.is_over.then_some(self.elapsed));
+        match took {
+            Some(took) => facts.push((localized("took", "用时"), seconds(self.earlier + took, lang))),
             None => facts.extend(self.left().map(|left| (localized("left", "剩余"), seconds(left, lang)))),
         }
         facts.into_iter().map(|(name, value)| (name.in_lang(lang), value)).collect()
@@ -151,6 +167,32 @@ mod tests {
             tokens: 100 * step,
             elapsed: 0.5 * step as f64,
         }
+    }
+
+    #[test]
+    fn calls_that_go_on_are_told_as_one() {
+        let mut training = Training::new(1, 0.0, Duration::ZERO);
+        let report = |step| TrainReport {
+            end: TrainEnd::Paused,
+            steps: 2,
+            step,
+            total_steps: 40,
+            loss: Some(1.0),
+            best: None,
+            left_out: Vec::new(),
+            tokens_per_second: 7.0,
+            elapsed: Duration::from_secs(3),
+        };
+        training.records = vec![record(1), record(2)];
+        (training.step, training.last_step, training.report) = (2, 2, Some(report(2)));
+        assert_eq!((training.tokens_per_second(), training.part()), (Some(7.0), 1.0));
+        training.go_on(3, 0.0, Duration::ZERO);
+        (training.step, training.last_step) = (3, 4);
+        assert!(training.report.is_none() && training.part() == 0.0);
+        training.records.extend([record(3), record(4)]);
+        (training.step, training.report) = (4, Some(report(4)));
+        let facts = training.facts(Lang::En);
+        assert_eq!(facts[4..], [("tokens/s", "200".to_string()), ("took", "6.00 s".to_string())]);
     }
 
     #[test]
