@@ -12,7 +12,7 @@ from support import FIXTURES, drawings, kernel, run
 
 HOSTILE = "<img src=x onerror=alert(1)> \"><script>alert(2)</script> ' <svg/onload=alert(3)> & </td></table> ]]>"
 # What displays are made of.
-TAGS = set("a b br caption details div figcaption figure img mark p pre span summary table tbody td th thead tr".split())
+TAGS = set("a b br caption code details div figcaption figure img mark p pre span summary table tbody td th thead tr".split())
 ATTRIBUTES = {"alt", "open", "src", "style", "title"}
 SVG_TAGS = set("circle g image path polyline rect style svg text".split())
 
