@@ -31,6 +31,7 @@ import nbformat
 from playwright.sync_api import sync_playwright
 
 from notebooks import FOLDER, executed
+from support import drawings
 
 PORT = 8897
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -237,7 +238,8 @@ def restart(browser, launch, folder, pictures):
     cells = page.locator(".jp-CodeCell")
     run_cell(page, 3)
     now = step_at(cells.nth(3), at + 10)
-    points = cells.nth(3).locator("polyline").first.get_attribute("points").split()
+    svg = "".join(drawings(cells.nth(3).locator(".jp-OutputArea").inner_html()))
+    points = re.search(r'<polyline[^>]*points="([^"]+)"', svg)[1].split()
     assert at + 10 <= now <= len(points) + 30 and len(points) >= at, (at, now, len(points))
     page.screenshot(path=pictures / "after.png")
     run_cell(page, 4)

@@ -10,7 +10,7 @@ import sys
 import time
 import unittest
 
-from support import READY, TIMEOUT, client, finish, kernel, reply_to, run, text_of, wait_for
+from support import READY, TIMEOUT, client, drawings, finish, kernel, reply_to, run, text_of, wait_for
 
 
 class Protocol(unittest.TestCase):
@@ -75,7 +75,7 @@ class Protocol(unittest.TestCase):
         last = outputs[-1]["content"]["data"]
         for word in ("loss ", "learning rate ", "tokens/s ", "took "):
             self.assertIn(word, last["text/plain"])
-        self.assertIn("<polyline", last["text/html"])
+        self.assertIn("<polyline", "".join(drawings(last["text/html"])))
         self.assertIn("width:100.0%", last["text/html"])
 
     def test_cells_behind_a_failing_one_are_aborted(self):
