@@ -42,7 +42,7 @@ class Conformance(KernelTests):
     ]
     code_display_data = [
         {"code": "plot", "mime": "image/png"},
-        {"code": "plot lr", "mime": "image/svg+xml"},
+        {"code": "plot lr", "mime": "text/html"},
         {"code": "train 1", "mime": "text/html"},
     ]
     code_history_pattern = "sam?le 1*"

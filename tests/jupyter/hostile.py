@@ -80,7 +80,7 @@ class Hostile(unittest.TestCase):
             html = data.get("text/html", "")
             page = Page(html)
             self.assertEqual(page.strange, [], code)
-            for svg in drawings(html) + [data[form] for form in data if form == "image/svg+xml"]:
+            for svg in drawings(html):
                 self.assertEqual(strange_in_svg(svg), [], code)
             pages += [page] if html else []
         return pages

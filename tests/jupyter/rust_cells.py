@@ -97,7 +97,7 @@ session().train(1)?;"""
         self.assertEqual(text_of(m for m in outputs if m["msg_type"] == "stream"), f"{before + 10} 10\n")
         self.assertIn("display_data", [m["msg_type"] for m in outputs])
         plot = self.ok("plot")[-1]["content"]["data"]
-        self.assertIn("image/svg+xml", plot)
+        self.assertIn("image/png", plot)
         self.assertIn(f"step {before + 10} of", " ".join(text_of(self.ok("status")).split()))
         losses = self.value("session().history()?.iter().map(|step| step.loss).collect::<Vec<_>>().len()")
         self.assertEqual(int(losses), before + 10)

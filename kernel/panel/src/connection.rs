@@ -195,7 +195,7 @@ impl Page {
         }
         let data = bundle(output, lang);
         let text = data["text/plain"].as_str().unwrap_or_default();
-        let html = data.get("text/html").or_else(|| data.get("image/svg+xml"));
+        let html = data.get("text/html");
         if text.is_empty() && html.is_none() {
             return;
         }

@@ -36,14 +36,15 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
     match View::of(output, lang) {
         View::Series(plot) => {
-            data["image/svg+xml"] = json!(html::curve(plot));
-            // For notebooks that are not trusted, and for paper. If it cannot be drawn, the others are there.
+            data["text/html"] = json!(html::curve(plot));
+            // For paper: of an SVG beside it, nbconvert would ask Inkscape all the same. If it cannot be drawn, the others are
+            // there.
             if let Ok(png) = png(plot) {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
         }
         View::Overlay(overlay) => {
-            data["image/svg+xml"] = json!(html::overlay(overlay));
+            data["text/html"] = json!(html::overlay(overlay));
             if let Ok(png) = overlay.figure().png() {
                 data["image/png"] = json!(STANDARD.encode(png));
             }
@@ -141,7 +142,8 @@ mod tests {
         let bundle = bundle(&Output::Plot(plot), Lang::En);
         let png = STANDARD.decode(bundle["image/png"].as_str().unwrap()).unwrap();
         assert!(png.starts_with(b"\x89PNG"));
-        assert!(bundle["image/svg+xml"].as_str().unwrap().contains(">eval_loss</text>"));
+        assert!(bundle["text/html"].as_str().unwrap().starts_with("<img src=\"data:image/svg+xml;base64,"));
+        assert!(bundle.get("image/svg+xml").is_none());
         assert!(bundle["text/plain"].as_str().unwrap().contains("step 2"));
     }
 }

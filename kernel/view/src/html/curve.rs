@@ -7,20 +7,21 @@ use super::axis::Axis;
 use super::chart::Chart;
 use super::chart::Line;
 use super::drawing::drawing;
-use super::overlay::drawn;
+use super::overlay::overlay;
 use crate::progress::SweepProgress;
 use crate::training::Training;
 
-/// A plot as SVG.
+/// A plot.
 pub fn curve(plot: &Plot) -> String {
     let over = |values: &[f64]| plot.steps.iter().copied().zip(values.iter().copied()).collect();
-    chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations).svg()
+    let chart = chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations);
+    drawing(&chart.svg(), &chart.alt(), "width:100%")
 }
 
 /// The losses of a training that goes on; with those of the others where it is one of a sweep. Nothing before the first step.
 pub(super) fn live(training: &Training, sweep: Option<&SweepProgress>) -> String {
     if let Some(sweep) = sweep {
-        return drawn(&sweep.overlay(training));
+        return overlay(&sweep.overlay(training));
     }
     if training.records.is_empty() {
         return String::new();
@@ -58,6 +59,7 @@ fn chart<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::html::drawing::drawn_in;
 
     #[test]
     fn the_lowest_evaluation_is_the_best() {
@@ -69,7 +71,7 @@ mod tests {
             evaluations: vec![(1.0, 2.0), (2.0, 1.5), (3.0, f64::NAN)],
             file: None,
         };
-        let svg = curve(&plot);
+        let svg = drawn_in(&curve(&plot));
         for text in [">original<", ">smoothed<", ">eval_loss<", ">best 1.5000, step 2<", "class=\"c0 faint\""] {
             assert!(svg.contains(text), "{text} is not in {svg}");
         }

@@ -9,13 +9,8 @@ use super::chart::Chart;
 use super::chart::Line;
 use super::drawing::drawing;
 
-/// The curves as SVG.
+/// The curves.
 pub fn overlay(overlay: &Overlay) -> String {
-    charted(overlay).svg()
-}
-
-/// The same as an element of a page.
-pub(super) fn drawn(overlay: &Overlay) -> String {
     let chart = charted(overlay);
     drawing(&chart.svg(), &chart.alt(), "width:100%")
 }
@@ -50,6 +45,7 @@ fn lines(colour: usize, curve: &OverlayCurve) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::html::drawing::drawn_in;
 
     fn curve(label: &str, points: &[(f64, f64)]) -> OverlayCurve {
         OverlayCurve {
@@ -63,7 +59,7 @@ mod tests {
     #[test]
     fn curves_share_their_scale_and_have_names() {
         let curves = vec![curve("<a>", &[(1.0, 3.0), (3.0, 1.0)]), curve("b", &[(1.0, 3.0), (3.0, f64::NAN)])];
-        let svg = overlay(&Overlay { name: "loss", x: OverlayAxis::Step, curves, file: None });
+        let svg = drawn_in(&overlay(&Overlay { name: "loss", x: OverlayAxis::Step, curves, file: None }));
         assert!(svg.contains(">&lt;a&gt; 1.0000<") && svg.contains(">b 3.0000<") && !svg.contains("NaN"), "{svg}");
         assert!(svg.contains("<circle class=\"d1 faint\"") && svg.contains(">b: eval_loss 2.0000<"), "{svg}");
     }
@@ -72,7 +68,7 @@ mod tests {
     fn learning_rates_are_a_decade_apart() {
         let rates = vec![curve("range", &[(1e-6, 2.0), (1e-5, 1.0), (1e-4, 3.0)])];
         let curves = rates.into_iter().map(|curve| OverlayCurve { evaluations: Vec::new(), ..curve }).collect();
-        let svg = overlay(&Overlay { name: "loss", x: OverlayAxis::LearningRate, curves, file: None });
+        let svg = drawn_in(&overlay(&Overlay { name: "loss", x: OverlayAxis::LearningRate, curves, file: None }));
         assert!(svg.contains(",144.0 386.0,257.0 702.0,31.0\""), "{svg}");
         assert!(svg.contains(">1.0e-6<") && svg.contains(">1.0e-4<") && svg.contains(">learning rate<"), "{svg}");
     }
