@@ -29,6 +29,7 @@ use crate::prefix::Prefix;
 use crate::prefix::fingerprint;
 use crate::regions::regions;
 use crate::report::ComparedAnswer;
+use crate::report::Exchange;
 use crate::settings::Settings;
 use crate::system_prompt;
 
@@ -69,6 +70,21 @@ impl Conversation {
     /// User turns so far.
     pub(crate) fn turns(&self) -> usize {
         self.messages.len() / 2
+    }
+
+    /// The questions so far, without the placeholders of their pictures, and their answers.
+    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
+        let mut images = self.images.iter();
+        let exchange = |pair: &[Message]| {
+            let [question, answer] = [0, 1].map(|at| pair[at].content.as_str());
+            let count = question.matches(IMAGE_PLACEHOLDER).count();
+            Exchange {
+                question: question.replace(IMAGE_PLACEHOLDER, ""),
+                images: images.by_ref().take(count).cloned().collect(),
+                answer: answer.to_string(),
+            }
+        };
+        self.messages.chunks_exact(2).map(exchange).collect()
     }
 
     /// Forgets the turns. What the model has read stays, since the next conversation begins alike.

@@ -403,6 +403,14 @@ pub enum AnswerEnd {
     Interrupted,
 }
 
+/// A question of the conversation, the pictures that it came with, and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub question: String,
+    pub images: Vec<PathBuf>,
+    pub answer: String,
+}
+
 /// The answer of `chat`.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChatReport {

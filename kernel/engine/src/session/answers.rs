@@ -31,6 +31,7 @@ use crate::report::ChatReport;
 use crate::report::CompareReport;
 use crate::report::ComparedAnswer;
 use crate::report::EvaluateReport;
+use crate::report::Exchange;
 use crate::report::PredictReport;
 use crate::report::Prediction;
 use crate::report::SampleReport;
@@ -119,6 +120,11 @@ impl Session {
     pub fn system_prompt(&self) -> Result<SystemPrompt> {
         let data = self.data.as_ref().map(|data| &data.report);
         Ok(system_prompt::in_use(&self.settings, self.template()?, data))
+    }
+
+    /// The conversation so far.
+    pub fn conversation(&self) -> Vec<Exchange> {
+        self.conversation.exchanges()
     }
 
     /// Forgets the conversation.
