@@ -81,16 +81,22 @@ class InACell(unittest.TestCase):
     def test_lines_of_a_panel_are_carried_out_and_those_of_cells_are_told(self):
         panel, _, _ = self.open()
         self.comm(panel, {"method": "custom", "content": {"type": "hello"}})
-        state = self.said(panel, "state", lambda said: said["curves"])
+        state = self.said(panel, "state")
         self.assertEqual(state["model"]["architecture"], "Qwen2_5_VLForConditionalGeneration")
         self.assertTrue(any(adapter["active"] for adapter in state["adapters"]))
         rate = next(setting for setting in state["settings"] if setting["name"] == "learning_rate")
-        self.assertEqual((rate["kind"], rate["min"], rate["max"]), ("number", 0, 100))
+        self.assertEqual((rate["kind"], rate["min"], rate["max"], rate["below"]), ("number", 0, 100, None))
+        dropout = next(setting for setting in state["settings"] if setting["name"] == "lora_dropout")
+        self.assertEqual((dropout["min"], dropout["max"], dropout["below"]), (0, None, 1))
+        changed = self.said(panel, "changed", lambda said: "curves" in said)
+        self.assertLessEqual({adapter["name"] for adapter in state["adapters"]}, set(changed["curves"]))
 
         run_line = {"type": "run", "id": "7", "line": "set learning_rate=3e-4"}
         self.comm(panel, {"method": "custom", "content": run_line})
-        recorded = self.said(panel, "recorded", lambda said: said["line"] == run_line["line"])
-        self.assertEqual((recorded["from"], recorded["ok"]), ("panel", True))
+        begun = self.said(panel, "recorded", lambda said: said["line"] == run_line["line"])
+        self.assertEqual((begun["id"], begun["ok"]), ("7", None))
+        recorded = self.said(panel, "recorded", lambda said: said["number"] == begun["number"])
+        self.assertEqual((recorded["id"], recorded["ok"]), ("7", True))
         self.assertIsNone(self.said(panel, "done")["error"])
         self.comm(panel, {"method": "custom", "content": {"type": "run", "id": "8", "line": "trian"}})
         error = self.said(panel, "done", lambda said: said["id"] == "8")["error"]
@@ -101,9 +107,60 @@ class InACell(unittest.TestCase):
         self.assertGreater(step["record"]["loss"], 0)
         reply_to(self.kc, message_id)
         told = self.kc.execute("set seed=5")
-        recorded = self.said(panel, "recorded", lambda said: said["line"] == "set seed=5")
-        self.assertEqual(recorded["from"], "other")
+        recorded = self.said(panel, "recorded", lambda said: said["line"] == "set seed=5" and said["ok"])
+        self.assertIsNone(recorded["id"])
         reply_to(self.kc, told)
+
+    def test_a_line_is_recorded_with_the_step_behind_which_it_counts(self):
+        panel, _, _ = self.open()
+        reply_to(self.kc, self.kc.execute("lora counted\nset batch=1 accum=4\ntrain 1"))
+        run_line = lambda id, line: self.comm(panel, {"method": "custom", "content": {"type": "run", "id": id, "line": line}})
+        run_line("1", "train &")
+        self.said(panel, "step", lambda said: said["record"]["step"] == 3)
+        run_line("2", "set learning_rate=3e-4")
+        line = self.said(panel, "recorded", lambda said: said["id"] == "2" and said["ok"])
+        at = line["training"]
+        self.assertTrue(at["running"])
+        self.assertIn(at["counts_from"] - at["step"], (0, 1))
+        # Steps have the rate behind that one.
+        rates = {}
+        while at["counts_from"] + 1 not in rates:
+            record = self.said(panel, "step")["record"]
+            rates[record["step"]] = record["learning_rate"]
+        run_line("3", "stop")
+        run_line("4", "wait")
+        run_line("5", "print done")
+        line = self.said(panel, "recorded", lambda said: said["id"] == "5")
+        self.assertEqual((line["training"]["running"], line["training"]["stopped"]), (False, True))
+        before, behind = rates.get(at["counts_from"]), rates[at["counts_from"] + 1]
+        self.assertAlmostEqual(behind, 3e-4, delta=1e-5)
+        if before is not None:
+            self.assertGreater(abs(before - behind), 1e-5)
+
+    def test_the_cursor_counts_characters(self):
+        panel, _, _ = self.open()
+        line = "print 你好 se"
+        asked = {"type": "complete", "id": "c", "line": line, "cursor": len(line)}
+        self.comm(panel, {"method": "custom", "content": asked})
+        self.assertEqual(self.said(panel, "completions")["start"], len("print 你好 "))
+
+    def test_pages_learn_of_what_was_undone_and_said(self):
+        panel, _, _ = self.open()
+        reply_to(self.kc, self.kc.execute("lora undone\nset batch=2 accum=1\ntrain 3"))
+        reply_to(self.kc, self.kc.execute("undo 2"))
+        steps = lambda said: [record["step"] for record in said.get("curves", {}).get("undone", {}).get("steps", [])]
+        self.said(panel, "changed", lambda said: steps(said) == [1])
+        reply_to(self.kc, self.kc.execute("chat clear\nchat Hi"))
+        told = self.said(panel, "changed", lambda said: len(said.get("chat", [])) == 1)
+        self.assertEqual((told["chat"][0]["text"], told["chat"][0]["pictures"]), ("Hi", []))
+        reply_to(self.kc, self.kc.execute("lang zh"))
+        state = self.said(panel, "state", lambda said: said["lang"] == "zh")
+        self.assertIn("训练", [group["title"] for group in state["groups"]])
+        reply_to(self.kc, self.kc.execute("lang en"))
+        adapters = self.said(panel, "state", lambda said: said["lang"] == "en")["adapters"]
+        undone = next(adapter for adapter in adapters if adapter["name"] == "undone")
+        self.assertEqual(undone["step"], 1)
+        self.assertGreater(undone["total_steps"], 1)
 
     def test_what_is_no_message_harms_nothing(self):
         panel, _, _ = self.open()

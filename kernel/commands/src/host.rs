@@ -31,6 +31,7 @@ use tunebook_engine::report::TrainReport;
 use crate::error::Error;
 use crate::error::Result;
 use crate::jobs::Jobs;
+use crate::jobs::Standing;
 use crate::lang::Lang;
 use crate::lang::Language;
 use crate::lang::Localize;
@@ -81,10 +82,15 @@ pub enum CellCall {
 pub enum Seen {
     /// Of a command or a training.
     Event(Event),
-    /// A line was carried out, whoever has asked for it.
-    Line { line: String, succeeded: bool },
-    /// The snapshot is another one.
+    /// A line is being carried out, whoever has asked for it: `step` optimizer steps of the active adapter are made. If it
+    /// trains, others begin and end before it does.
+    Begun { line: String, step: usize, training: Option<Standing> },
+    /// The line that has begun last and had not ended yet.
+    Ended { succeeded: bool },
+    /// The snapshot is another one, or a training has ended.
     Changed,
+    /// The session is about to end.
+    Over,
 }
 
 /// The state of the session after its last request, for questions while it is busy.
@@ -303,6 +309,7 @@ impl Engine {
         let trained = training::carry_out(job, &cancel, session, &cx);
         self.take_snapshot(session);
         self.jobs.end(trained.map_err(Arc::new));
+        self.tell(|| Seen::Changed);
     }
 
     /// Carries out what has been asked meanwhile.
@@ -334,17 +341,22 @@ impl Engine {
             self.tell(|| Seen::Event(event.clone()));
             send(Message::Event(event));
         };
-        let line = match &work {
-            Work::Line(line) => Some(line.clone()),
-            _ => None,
-        };
+        let (is_line, is_end) = (matches!(work, Work::Line(_)), matches!(work, Work::End(_)));
+        match &work {
+            Work::Line(line) => {
+                let (step, training) = (session.step(), self.jobs.standing());
+                self.tell(|| Seen::Begun { line: line.clone(), step, training: training.clone() });
+            }
+            Work::End(_) => self.tell(|| Seen::Over),
+            _ => {}
+        }
         let show = |output| send(Message::Output(output));
         let follow = |messages| send(Message::Job(messages));
         let between = |session: &mut Session| self.between(session);
         let context = Context { emit: &emit, cancel: &self.cancel };
         let is_awaited = || self.is_awaited();
         let cx = self.context(context, &show, &follow, &between, &is_awaited);
-        let cx = CommandContext { can_wait: matches!(work, Work::Line(_)), ..cx };
+        let cx = CommandContext { can_wait: is_line, ..cx };
         let work = AssertUnwindSafe(|| match work {
             Work::Line(line) => run::run(&line, session, &cx),
             Work::Recipe { task: RecipeTask::Train, arguments } => recipe::train(&arguments, session, &cx),
@@ -355,10 +367,12 @@ impl Engine {
             }
         });
         let result = catch_unwind(work).unwrap_or_else(|panic| Err(Error::of_panic(panic)));
-        // Whoever hears that it is done may ask for the snapshot at once.
-        self.take_snapshot(session);
-        if let Some(line) = line {
-            self.tell(|| Seen::Line { line: line.clone(), succeeded: result.is_ok() });
+        // Whoever hears that it is done may ask for the snapshot at once. Of a session that is over, what it was stays.
+        if !is_end {
+            self.take_snapshot(session);
+        }
+        if is_line {
+            self.tell(|| Seen::Ended { succeeded: result.is_ok() });
         }
         match result {
             Ok(Output::Wait) => self.jobs.wait(reply),

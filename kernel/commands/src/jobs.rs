@@ -16,6 +16,7 @@ use crossbeam_channel::unbounded;
 use serde::Serialize;
 use tunebook_engine::Cancel;
 use tunebook_engine::Event;
+use tunebook_engine::report::StepRecord;
 use tunebook_engine::report::TrainEnd;
 use tunebook_engine::report::TrainReport;
 use tunebook_engine::serialize;
@@ -92,6 +93,18 @@ pub struct JobReport {
     pub loss: Option<f64>,
     #[serde(serialize_with = "serialize::seconds")]
     pub elapsed: Duration,
+}
+
+/// Where the training that runs stands, or where the last one has ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standing {
+    pub running: bool,
+    /// It has not come to its own end: it was stopped, or has failed.
+    pub stopped: bool,
+    /// Optimizer steps made.
+    pub step: usize,
+    /// The step behind which counts what is changed now: the one that is being made, if one is.
+    pub counts_from: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -225,6 +238,28 @@ impl Jobs {
             (None, None) => None,
         }
     }
+
+    /// Where the running job stands, or where the last one has ended.
+    pub fn standing(&self) -> Option<Standing> {
+        let state = self.state();
+        let (job, ended) = match (&state.running, &state.last) {
+            (Some(job), _) => (job, None),
+            (None, Some((job, ended))) => (job, Some(ended)),
+            (None, None) => return None,
+        };
+        let step = job.step();
+        let begun = match job.told.now {
+            Some(Event::MicroBatch { step, .. }) if ended.is_none() => step,
+            _ => step,
+        };
+        Some(Standing {
+            running: ended.is_none(),
+            stopped: ended
+                .is_some_and(|ended| ended.result.as_ref().map_or(true, |report| report.end == TrainEnd::Interrupted)),
+            step,
+            counts_from: step.max(begun),
+        })
+    }
 }
 
 impl Listener {
@@ -251,16 +286,26 @@ impl Job {
         self.is_foreground || self.listeners.iter().any(|listener| listener.waits)
     }
 
-    fn report(&self, ended: Option<&Ended>, lang: Lang) -> JobReport {
-        let steps = |event: &Event| match *event {
-            Event::MicroBatch { step, last_step, total_steps, .. } => Some((step - 1, last_step, total_steps)),
-            _ => None,
-        };
-        let (step, last_step, total_steps) = self.told.now.as_ref().and_then(steps).unwrap_or(self.steps);
-        let record = self.told.records.iter().rev().find_map(|event| match event {
+    /// The last step that it has made itself.
+    fn record(&self) -> Option<&StepRecord> {
+        self.told.records.iter().rev().find_map(|event| match event {
             Event::Step(record) => Some(record),
             _ => None,
-        });
+        })
+    }
+
+    /// Optimizer steps made.
+    fn step(&self) -> usize {
+        self.record().map_or(self.steps.0, |record| record.step)
+    }
+
+    fn report(&self, ended: Option<&Ended>, lang: Lang) -> JobReport {
+        let steps = |event: &Event| match *event {
+            Event::MicroBatch { last_step, total_steps, .. } => Some((last_step, total_steps)),
+            _ => None,
+        };
+        let planned = (self.steps.1, self.steps.2);
+        let (last_step, total_steps) = self.told.now.as_ref().and_then(steps).unwrap_or(planned);
         JobReport {
             adapter: self.adapter.clone(),
             state: match ended {
@@ -268,10 +313,10 @@ impl Job {
                 None => JobState::Running,
                 Some(ended) => ended.state(lang),
             },
-            step: record.map_or(step, |record| record.step),
+            step: self.step(),
             last_step,
             total_steps,
-            loss: record.map(|record| record.loss()),
+            loss: self.record().map(StepRecord::loss),
             elapsed: ended.map_or_else(|| self.since.elapsed(), |ended| ended.took),
         }
     }

@@ -53,6 +53,7 @@ pub use host::Snapshot;
 pub use jobs::JobReport;
 pub use jobs::JobState;
 pub use jobs::Jobs;
+pub use jobs::Standing;
 pub use lang::Lang;
 pub use lang::Language;
 pub use lang::Localize;

@@ -1,7 +1,6 @@
 //! A page that is open: what it asks, and what it is told.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -18,7 +17,9 @@ use tunebook_commands::Lang;
 use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Output;
+use tunebook_commands::cell;
 use tunebook_commands::complete;
+use tunebook_commands::rust;
 use tunebook_data::DatasetInfo;
 use tunebook_engine::Split;
 use tunebook_view::Progress;
@@ -76,13 +77,15 @@ impl Connection {
         match said {
             Said::Hello => page.clone().hello(),
             Said::Run { id, line } => {
-                page.panel.ask(&line);
                 let _ = self.lines.send((id, line));
             }
             Said::Interrupt => host.cancel().cancel(),
             Said::Upload { id, name, data } => page.upload(&id, &name, &data),
             Said::Complete { id, line, cursor } => {
-                let (start, candidates) = complete::complete(&line, cursor, &host.snapshot());
+                // A page counts characters.
+                let bytes = line.char_indices().nth(cursor).map_or(line.len(), |(byte, _)| byte);
+                let (start, candidates) = complete::complete(&line, bytes, &host.snapshot());
+                let start = line[..start].chars().count();
                 let candidate = |candidate: complete::Candidate| json!({"text": candidate.text, "description": candidate.description});
                 let candidates: Vec<_> = candidates.into_iter().map(candidate).collect();
                 page.tell(&json!({"type": "completions", "id": id, "start": start, "candidates": candidates}));
@@ -90,7 +93,7 @@ impl Connection {
             Said::Samples(asked) => {
                 let page = page.clone();
                 drop(host.call(move |session, _| {
-                    let losses = page.panel.losses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let losses = page.panel.losses().clone();
                     page.tell(&gallery::answer(&asked, session, &losses));
                 }));
             }
@@ -127,14 +130,13 @@ impl Page {
         let _ = (self.send)(message);
     }
 
-    /// Tells what is there: at once, and again with the curves when the session has time.
+    /// Tells what is there: at once what the host knows, and the rest when the session has time.
     fn hello(self) {
         self.tell(&self.panel.snapshot());
         let panel = Arc::clone(&self.panel);
         drop(panel.host.call(move |session, _| {
-            let mut state = self.panel.snapshot();
-            state["curves"] = state::curves(session);
-            self.tell(&state);
+            let chat = state::chat(&session.conversation());
+            self.tell(&json!({"type": "changed", "curves": state::curves(session), "chat": chat}));
         }));
     }
 
@@ -152,9 +154,15 @@ impl Page {
         let host = &self.panel.host;
         let lang = || host.language().get();
         host.cancel().reset();
+        // A message of several lines, as a cell has it, is one command.
+        let command = match &cell::lines(line)[..] {
+            [command] => command.text.clone(),
+            _ => line.to_string(),
+        };
+        let rust = self.begin(id, line, &command);
         let mut answering = Value::Null;
         let (mut progress, mut told) = (Progress::start(), Instant::now());
-        for message in (self.panel.carry_out)(line) {
+        for message in (self.panel.carry_out)(&command) {
             match message {
                 Message::Event(Event::Text(text)) => {
                     self.tell(&json!({"type": "text", "id": id, "answer": answering, "text": text}));
@@ -179,6 +187,10 @@ impl Page {
                 Message::Done(result) => {
                     let error = result.err().map(|error| error.explain_in_session(lang()));
                     let error = error.map(|error| json!({"cause": error.cause, "remedy": error.remedy}));
+                    if let Some(number) = rust {
+                        let ended = self.panel.history().close(number, error.is_none());
+                        ended.iter().for_each(|message| self.panel.tell(message));
+                    }
                     self.tell(&json!({"type": "done", "id": id, "error": error}));
                     return;
                 }
@@ -187,9 +199,24 @@ impl Page {
         self.tell(&json!({"type": "done", "id": id, "error": {"cause": "the session has ended", "remedy": null}}));
     }
 
+    /// Has the line recorded: when the session begins the command that it is, or Rust here. The number of Rust.
+    fn begin(&self, id: &str, line: &str, command: &str) -> Option<usize> {
+        let panel = &self.panel;
+        if rust::code(command).is_none() {
+            panel.history().ask(id, line, command);
+            return None;
+        }
+        let adapters = panel.host.snapshot().adapters;
+        let step = adapters.iter().find(|adapter| adapter.active).map_or(0, |adapter| adapter.step);
+        let (number, message) =
+            panel.history().add(Some(id.to_string()), line.to_string(), step, panel.host.jobs().standing());
+        panel.tell(&message);
+        Some(number)
+    }
+
     fn output(&self, id: &str, output: &Output, lang: Lang) {
         if let Output::Worst(report) = output {
-            let mut losses = self.panel.losses.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut losses = self.panel.losses();
             let is_eval = report.split == Split::Eval;
             losses.extend(report.worst.iter().map(|sample| ((is_eval, sample.index), sample.loss)));
         }

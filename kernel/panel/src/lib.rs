@@ -8,6 +8,7 @@
 mod connection;
 mod gallery;
 mod panel;
+mod recorded;
 mod server;
 mod state;
 

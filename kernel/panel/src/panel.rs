@@ -20,11 +20,15 @@ use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::Event;
 use tunebook_commands::Host;
+use tunebook_commands::Lang;
 use tunebook_commands::Localize;
 use tunebook_commands::Message;
 use tunebook_commands::Seen;
 use tunebook_commands::estimate;
+use tunebook_engine::report::Exchange;
 
+use crate::gallery::Losses;
+use crate::recorded::History;
 use crate::state;
 
 /// Carries out a line, a command or Rust.
@@ -36,25 +40,33 @@ pub type Tell = Arc<dyn Fn(&Value) -> bool + Send + Sync>;
 const MICRO_BATCH: Duration = Duration::from_millis(100);
 /// Where pictures go that are dropped on a page, below the folder that the session runs in.
 const PICTURES: &str = "panel-pictures";
-/// The most lines that a new page is told of.
-const MOST_RECORDED: usize = 1000;
 
 /// The panels of a session.
 pub struct Panel {
     pub(crate) host: Arc<Host>,
     pub(crate) carry_out: CarryOut,
     /// The losses that were measured last, by split and sample.
-    pub(crate) losses: Mutex<BTreeMap<(bool, usize), f64>>,
+    losses: Mutex<Losses>,
+    history: Mutex<History>,
     pages: Mutex<Pages>,
+    known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Pages {
     open: BTreeMap<usize, Tell>,
     opened: usize,
-    recorded: Vec<Value>,
-    /// Lines that a page has asked for and that are not done.
-    asked: Vec<String>,
+}
+
+/// What pages were told.
+#[derive(Default)]
+struct Known {
+    /// How many steps the curve of each adapter has.
+    steps: BTreeMap<String, usize>,
+    conversation: Vec<Exchange>,
+    lang: Lang,
+    /// The step that ends the training of each adapter that was trained here.
+    totals: BTreeMap<String, usize>,
 }
 
 impl Panel {
@@ -64,7 +76,14 @@ impl Panel {
     /// The system has no thread.
     pub fn new(host: Arc<Host>, carry_out: CarryOut) -> io::Result<Arc<Self>> {
         let seen = host.watch();
-        let panel = Arc::new(Self { host, carry_out, losses: Mutex::default(), pages: Mutex::default() });
+        let panel = Arc::new(Self {
+            host,
+            carry_out,
+            losses: Mutex::default(),
+            history: Mutex::default(),
+            pages: Mutex::default(),
+            known: Mutex::default(),
+        });
         let watching = Arc::downgrade(&panel);
         thread::Builder::new().name("panel".to_string()).spawn(move || {
             let mut told = Instant::now();
@@ -76,14 +95,14 @@ impl Panel {
         Ok(panel)
     }
 
-    /// All that a new page is told at once.
+    /// All that a new page is told at once. Curves and conversation follow, when the session has time.
     pub fn snapshot(&self) -> Value {
-        state::whole(&self.host, &self.recorded())
+        state::whole(&self.host, &self.totals(), self.history().all())
     }
 
     /// One more page; `send` says whether it is still there.
     pub(crate) fn open(&self, send: Tell) -> usize {
-        let mut pages = self.pages();
+        let mut pages = lock(&self.pages);
         pages.opened += 1;
         let number = pages.opened;
         pages.open.insert(number, send);
@@ -91,12 +110,12 @@ impl Panel {
     }
 
     pub(crate) fn close(&self, page: usize) {
-        self.pages().open.remove(&page);
+        lock(&self.pages).open.remove(&page);
     }
 
     /// Tells every page.
     pub(crate) fn tell(&self, message: &Value) {
-        let open: Vec<_> = self.pages().open.iter().map(|(number, send)| (*number, Arc::clone(send))).collect();
+        let open: Vec<_> = lock(&self.pages).open.iter().map(|(number, send)| (*number, Arc::clone(send))).collect();
         for (number, send) in open {
             if !send(message) {
                 self.close(number);
@@ -104,14 +123,12 @@ impl Panel {
         }
     }
 
-    /// The lines that were carried out, the last ones.
-    pub(crate) fn recorded(&self) -> Vec<Value> {
-        self.pages().recorded.clone()
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
     }
 
-    /// A page asks for a line.
-    pub(crate) fn ask(&self, line: &str) {
-        self.pages().asked.push(line.to_string());
+    pub(crate) fn losses(&self) -> MutexGuard<'_, Losses> {
+        lock(&self.losses)
     }
 
     /// Keeps a picture that was dropped on a page in [`PICTURES`], and gives its path there: a script that is copied from the
@@ -131,17 +148,14 @@ impl Panel {
         Ok(path)
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells pages what somebody does with the session.
-    fn pass_on(&self, seen: Seen, told: &mut Instant) {
+    fn pass_on(self: &Arc<Self>, seen: Seen, told: &mut Instant) {
         let lang = || self.host.language().get();
         match seen {
             Seen::Event(Event::Step(record)) => {
                 let adapter = state::trained(&self.host);
                 self.tell(&json!({"type": "step", "adapter": adapter, "record": state::step(&record)}));
+                lock(&self.known).steps.insert(adapter.unwrap_or_default(), record.step);
             }
             Seen::Event(Event::Evaluated(record)) => {
                 let adapter = state::trained(&self.host);
@@ -163,30 +177,71 @@ impl Panel {
                 self.tell(&json!({"type": "note", "id": null, "text": estimate(steps, time, lang())}));
             }
             Seen::Event(_) => {}
-            Seen::Line { line, succeeded } => {
-                let message = {
-                    let mut pages = self.pages();
-                    let asked = pages.asked.iter().position(|asked| *asked == line);
-                    asked.map(|place| pages.asked.remove(place));
-                    let from = if asked.is_some() { "panel" } else { "other" };
-                    let step = state::active_step(&self.host.snapshot());
-                    let running = self.host.jobs().is_running();
-                    let line = json!({"line": line, "ok": succeeded, "from": from, "step": step, "running": running});
-                    if pages.recorded.len() == MOST_RECORDED {
-                        pages.recorded.remove(0);
-                    }
-                    pages.recorded.push(line.clone());
-                    let mut message = line;
-                    message["type"] = json!("recorded");
-                    message
-                };
+            Seen::Begun { line, step, training } => {
+                let message = self.history().begin(line, step, training);
                 self.tell(&message);
             }
+            Seen::Ended { succeeded } => {
+                let message = self.history().end(succeeded);
+                message.iter().for_each(|message| self.tell(message));
+                self.tell_conversation();
+            }
+            Seen::Over => self.tell(&json!({"type": "ended"})),
             Seen::Changed => {
-                let mut message = state::changed(&self.host);
-                message["type"] = json!("changed");
-                self.tell(&message);
+                let lang = lang();
+                let before = std::mem::replace(&mut lock(&self.known).lang, lang);
+                if before == lang {
+                    let mut message = state::changed(&self.host, &self.totals());
+                    message["type"] = json!("changed");
+                    self.tell(&message);
+                } else {
+                    // Titles and help are others.
+                    self.tell(&self.snapshot());
+                }
+                self.tell_other_curves();
             }
         }
     }
+
+    /// Tells the conversation, when the session has time, if it is another one.
+    fn tell_conversation(self: &Arc<Self>) {
+        let panel = Arc::clone(self);
+        drop(self.host.call(move |session, _| {
+            let now = session.conversation();
+            if lock(&panel.known).conversation != now {
+                panel.tell(&json!({"type": "changed", "chat": state::chat(&now)}));
+                lock(&panel.known).conversation = now;
+            }
+        }));
+    }
+
+    /// Tells the curves, when the session has time, if they are others than what steps have told: steps were undone, adapters
+    /// loaded, branched off or dropped.
+    fn tell_other_curves(self: &Arc<Self>) {
+        let adapters = self.host.snapshot().adapters;
+        let now: BTreeMap<_, _> = adapters.into_iter().map(|adapter| (adapter.name, adapter.step)).collect();
+        if std::mem::replace(&mut lock(&self.known).steps, now.clone()) == now {
+            return;
+        }
+        let panel = Arc::clone(self);
+        drop(self.host.call(move |session, _| {
+            panel.tell(&json!({"type": "changed", "curves": state::curves(session)}));
+        }));
+    }
+
+    /// The step that ends the training of each adapter that was trained here.
+    fn totals(&self) -> BTreeMap<String, usize> {
+        let adapters = self.host.snapshot().adapters;
+        let mut known = lock(&self.known);
+        if let Some(job) = self.host.jobs().report(Lang::En) {
+            known.totals.insert(job.adapter, job.total_steps);
+        }
+        known.totals.retain(|name, _| adapters.iter().any(|adapter| adapter.name == *name));
+        known.totals.clone()
+    }
+}
+
+/// A thread that panicked has left nothing half-done in what is kept here.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

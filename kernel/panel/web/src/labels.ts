@@ -69,6 +69,7 @@ const LABELS: Record<string, Label> = {
   on_bad_sample: ["On a bad sample", "遇到坏样本时"],
   memory: ["Memory limit (GB)", "内存上限（GB）"],
   logging_steps: ["Logging steps", "日志间隔"],
+  report_to: ["External loggers", "外部记录工具"],
   plot_loss: ["Plot loss", "保存损失曲线"],
   eval_strategy: ["Evaluation strategy", "评估策略"],
   eval_steps: ["Evaluation steps", "评估间隔"],

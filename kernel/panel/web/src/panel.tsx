@@ -6,6 +6,7 @@ import { parameters } from "./format";
 import { Action } from "./parts/action";
 import { History } from "./parts/history";
 import { Strip } from "./parts/strip";
+import { running } from "./reducer";
 import { StoreContext, useChanges, useDraft, useLang, useSay, useStore, useUnique, type Link, type Store } from "./store";
 import { ChatTab } from "./tabs/chat";
 import { DataTab } from "./tabs/data";
@@ -103,9 +104,9 @@ function Heading() {
   const model = session?.model;
   const active = session?.adapters.find((adapter) => adapter.active);
   const training = session?.training;
-  const busy = session?.busy ?? [...known.jobs.values()].find((job) => !job.isDone) ?? null;
+  const busy = running(known) ?? [...known.jobs.values()].find((job) => !job.isDone) ?? null;
   return (
-    <header class="tb-heading">
+    <div class="tb-heading">
       <h2>tunebook</h2>
       <span class={model ? "tb-chip" : "tb-chip tb-muted"} title={model?.path}>
         {model ? `${model.name} · ${parameters(model.parameters)} · ${model.quantized ? say("bits", model.quantized) : model.dtype}` : say("noModel")}
@@ -140,7 +141,7 @@ function Heading() {
           中文
         </Action>
       </span>
-    </header>
+    </div>
   );
 }
 

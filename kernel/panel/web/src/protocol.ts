@@ -23,8 +23,8 @@ export interface Adapter {
   method: string;
   trainable: number;
   step: number;
-  /** The step that ends its training, if it has one. */
-  total_steps?: number | null;
+  /** The step that ends its training, if it was trained in this session. */
+  total_steps: number | null;
 }
 
 export type Kind = "number" | "integer" | "text" | "bool" | "choice" | "list" | "numbers" | "path" | "mapping";
@@ -36,8 +36,10 @@ export interface Setting {
   help: string;
   kind: Kind;
   choices: string[];
-  min?: number | null;
-  max?: number | null;
+  /** Values from `min` to `max`, or to less than `below`. */
+  min: number | null;
+  max: number | null;
+  below: number | null;
   optional: boolean;
   default: string;
   value: string;
@@ -47,6 +49,8 @@ export interface Training {
   adapter: string;
   running: boolean;
   stopping: boolean;
+  /** It has not come to its own end: it was stopped, or has failed. */
+  stopped: boolean;
   /** Optimizer steps that are complete. */
   step: number;
   /** The step that ends this call of `train`. */
@@ -77,22 +81,36 @@ export interface Curve {
   evaluations: EvaluationRecord[];
 }
 
-/** A line that was carried out. */
-export interface Recorded {
-  line: string;
-  ok: boolean;
-  from?: "panel" | "other";
-  /** How many optimizer steps the active adapter had when the line took effect. */
-  step?: number | null;
-  /** Whether a training ran in the background then. */
-  running?: boolean;
+/** Where the training that runs stands, or where the last one has ended. */
+export interface Standing {
+  running: boolean;
+  /** It has not come to its own end: it was stopped, or has failed. */
+  stopped: boolean;
+  /** Optimizer steps that are complete. */
+  step: number;
+  /** The step behind which counts what is changed now. */
+  counts_from: number;
 }
 
-/** A question of the conversation and its answers. */
+/** A line that is being carried out, or was. */
+export interface Recorded {
+  number: number;
+  /** The id under which a page has sent it; nothing if it came from a cell or the prompt. */
+  id: string | null;
+  line: string;
+  /** Whether it worked; nothing while it is being carried out. */
+  ok: boolean | null;
+  /** Optimizer steps of the active adapter when it began, and the training then. */
+  step: number;
+  training: Standing | null;
+}
+
+/** A question of the conversation and its answer. */
 export interface Exchange {
   text: string;
+  /** Addresses of pictures. */
   pictures: string[];
-  answers: { name: string | null; text: string }[];
+  answer: string;
 }
 
 export interface State {
@@ -105,12 +123,8 @@ export interface State {
   groups: { name: string; title: string }[];
   settings: Setting[];
   training: Training | null;
-  curves: Record<string, Curve>;
   recorded: Recorded[];
-  busy: { id: string; line: string } | null;
   memory: { resident: number } | null;
-  export_example?: string;
-  chat?: Exchange[];
 }
 
 export interface Changed {
@@ -121,9 +135,14 @@ export interface Changed {
   values?: Record<string, string>;
   training?: Training | null;
   memory?: { resident: number } | null;
-  busy?: { id: string; line: string } | null;
+  /** Those of all adapters, after a `hello` and when they are others than the steps have told. */
   curves?: Record<string, Curve>;
+  /** The whole conversation. */
+  chat?: Exchange[];
 }
+
+/** All of a session, as a notebook keeps it. */
+export type Snapshot = State & Pick<Changed, "curves" | "chat">;
 
 export interface MicroBatch {
   type: "micro_batch";

@@ -1,6 +1,6 @@
 // What the page knows, and how each message changes it.
 
-import type { Curve, Failure, FromKernel, MicroBatch, Output, Recorded, State } from "./protocol";
+import type { Curve, Exchange, Failure, FromKernel, MicroBatch, Output, Recorded, State } from "./protocol";
 import { verbOf } from "./lines";
 
 /** A line that this page has sent. */
@@ -20,15 +20,17 @@ export interface Job {
   isLost: boolean;
 }
 
-/** A line that was carried out, by whomever, and what came of it if this page sent it. */
+/** A line, whoever sent it, and what came of it if this page did. */
 export interface Entry extends Recorded {
-  key: number;
   job: Job | null;
 }
 
 export interface Knowledge {
   /** Nothing before the kernel's first answer. */
   session: State | null;
+  curves: Record<string, Curve>;
+  /** The conversation. */
+  chat: Exchange[];
   jobs: Map<string, Job>;
   history: Entry[];
   micro: MicroBatch | null;
@@ -40,12 +42,13 @@ export interface Knowledge {
   /** Changes when other samples would be listed. */
   samplesVersion: number;
   isEnded: boolean;
-  nextKey: number;
 }
 
 export function nothing(): Knowledge {
   return {
     session: null,
+    curves: {},
+    chat: [],
     jobs: new Map(),
     history: [],
     micro: null,
@@ -54,7 +57,6 @@ export function nothing(): Knowledge {
     curvesVersion: 0,
     samplesVersion: 0,
     isEnded: false,
-    nextKey: 0,
   };
 }
 
@@ -77,8 +79,7 @@ export function reduce(known: Knowledge, message: FromKernel): void {
       break;
     case "changed": {
       if (!session) break;
-      const { type: _, values, curves, ...rest } = message;
-      const before = session.training;
+      const { type: _, values, curves, chat, ...rest } = message;
       Object.assign(session, rest);
       if (values) {
         session.settings = session.settings.map((setting) => {
@@ -87,11 +88,12 @@ export function reduce(known: Knowledge, message: FromKernel): void {
         });
       }
       if (curves) {
-        Object.assign(session.curves, curves);
+        known.curves = curves;
         known.curvesVersion += 1;
       }
+      if (chat) known.chat = chat;
       if ("data" in rest || "model" in rest) known.samplesVersion += 1;
-      if ("training" in rest) followTraining(known, before);
+      if ("training" in rest && !rest.training?.running) [known.micro, known.progress] = [null, null];
       break;
     }
     case "recorded": {
@@ -101,7 +103,7 @@ export function reduce(known: Knowledge, message: FromKernel): void {
     }
     case "step": {
       if (!session) break;
-      const { steps } = curveOf(session, message.adapter);
+      const { steps } = curveOf(known, message.adapter);
       cutFrom(steps, message.record.step);
       steps.push(message.record);
       const { training } = session;
@@ -113,7 +115,7 @@ export function reduce(known: Knowledge, message: FromKernel): void {
     }
     case "evaluation": {
       if (!session) break;
-      const { evaluations } = curveOf(session, message.adapter);
+      const { evaluations } = curveOf(known, message.adapter);
       cutFrom(evaluations, message.record.step);
       evaluations.push(message.record);
       known.curvesVersion += 1;
@@ -153,7 +155,6 @@ export function reduce(known: Knowledge, message: FromKernel): void {
       job.isLost = false;
       job.progress = null;
       job.failure = message.error;
-      if (session?.busy?.id === job.id) session.busy = null;
       if (CHANGE_SAMPLES.includes(verbOf(job.line))) known.samplesVersion += 1;
       forgetOldJobs(known);
       break;
@@ -174,70 +175,41 @@ export function reduce(known: Knowledge, message: FromKernel): void {
 /** After the connection was lost: whatever the kernel does not name any more will not be heard of again. */
 export function loseJobs(known: Knowledge): void {
   for (const job of known.jobs.values()) {
-    if (job.isDone || job.id === known.session?.busy?.id) continue;
+    if (job.isDone || known.history.some((entry) => entry.job === job && entry.ok === null)) continue;
     job.isDone = true;
     job.isLost = true;
     job.progress = null;
   }
 }
 
+/** The line that is being carried out, the innermost if one is within another. */
+export function running(known: Knowledge): Entry | null {
+  return known.history.findLast((entry) => entry.ok === null) ?? null;
+}
+
 function takeState(known: Knowledge, state: State): void {
-  const jobs = new Map<string, Job[]>();
-  for (const { job } of known.history) {
-    if (job) jobs.set(job.line, [...(jobs.get(job.line) ?? []), job]);
-  }
   known.session = state;
   known.isEnded = false;
-  known.history = state.recorded.map((recorded) => {
-    // Their outputs are still at hand, unless the page is new.
-    const job = jobs.get(recorded.line)?.shift() ?? null;
-    return { ...recorded, key: known.nextKey++, job };
-  });
+  // Their outputs are still at hand, unless the page is new.
+  known.history = state.recorded.map((recorded) => ({ ...recorded, job: jobOf(known, recorded) }));
   if (!state.training?.running) known.micro = null;
-  known.curvesVersion += 1;
   known.samplesVersion += 1;
 }
 
 function takeRecorded(known: Knowledge, recorded: Recorded): void {
-  const { session } = known;
-  const training = session?.training ?? null;
-  const own = recorded.from === "panel";
-  const isRecorded = (job: Job) => known.history.some((entry) => entry.job === job);
-  const job = own ? [...known.jobs.values()].find((one) => one.line === recorded.line && !isRecorded(one)) : null;
-  known.history.push({
-    step: training?.step ?? 0,
-    running: training?.running ?? false,
-    ...recorded,
-    key: known.nextKey++,
-    job: job ?? null,
-  });
-  if (!own && CHANGE_SAMPLES.includes(verbOf(recorded.line))) known.samplesVersion += 1;
+  const entry = { ...recorded, job: jobOf(known, recorded) };
+  const at = known.history.findLastIndex(({ number }) => number === recorded.number);
+  if (at < 0) known.history.push(entry);
+  else known.history[at] = entry;
+  if (entry.ok !== null && !entry.job && CHANGE_SAMPLES.includes(verbOf(recorded.line))) known.samplesVersion += 1;
 }
 
-/** A training that has ended or went back: the curve and the record of `stop` say where it is now. */
-function followTraining(known: Knowledge, before: State["training"]): void {
-  const session = known.session;
-  const training = session?.training;
-  if (!session || !training) {
-    known.micro = null;
-    return;
-  }
-  if (training.running) return;
-  known.micro = null;
-  known.progress = null;
-  const curve = session.curves[training.adapter];
-  if (curve && (curve.steps.at(-1)?.step ?? 0) > training.step) {
-    cutFrom(curve.steps, training.step + 1);
-    cutFrom(curve.evaluations, training.step + 1);
-    known.curvesVersion += 1;
-  }
-  // A line that stopped it took effect at the step where it stands now.
-  const last = known.history.findLast((entry) => ["stop", "train"].includes(verbOf(entry.line)));
-  if (before?.running && last?.running && verbOf(last.line) === "stop") last.step = training.step;
+function jobOf(known: Knowledge, { id }: Recorded): Job | null {
+  return (id !== null && known.jobs.get(id)) || null;
 }
 
-function curveOf(session: State, adapter: string): Curve {
-  return (session.curves[adapter] ??= { steps: [], evaluations: [] });
+function curveOf(known: Knowledge, adapter: string): Curve {
+  return (known.curves[adapter] ??= { steps: [], evaluations: [] });
 }
 
 /** Removes what is at `step` or behind it. */

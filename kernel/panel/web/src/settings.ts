@@ -7,7 +7,7 @@ export type Problem =
   | { kind: "empty" }
   | { kind: "number" }
   | { kind: "integer" }
-  | { kind: "range"; min: number | null; max: number | null }
+  | { kind: "range"; min: number | null; max: number | null; below: number | null }
   | { kind: "choice"; choices: string[] };
 
 /** Whether none is a value, written `none`. */
@@ -44,9 +44,9 @@ export function problem(setting: Setting, value: string): Problem | null {
 
 function outOfRange(setting: Setting, value: number | null, otherwise: Problem): Problem | null {
   if (value === null) return otherwise;
-  const [min, max] = [setting.min ?? null, setting.max ?? null];
-  const isWithin = (min === null || value >= min) && (max === null || value <= max);
-  return isWithin ? null : { kind: "range", min, max };
+  const { min, max, below } = setting;
+  const isWithin = (min === null || value >= min) && (max === null || value <= max) && (below === null || value < below);
+  return isWithin ? null : { kind: "range", min, max, below };
 }
 
 function number(text: string): number {

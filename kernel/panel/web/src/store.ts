@@ -2,8 +2,9 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useId, useReducer, useRef } from "preact/hooks";
-import type { Exchange, FromKernel, Reply, Request, State } from "./protocol";
+import type { FromKernel, Reply, Request, Snapshot } from "./protocol";
 import type { Transport } from "./transport";
+import { isOnItsWay, type Turn } from "./conversation";
 import { loseJobs, newJob, nothing, reduce, type Job, type Knowledge } from "./reducer";
 import { verbOf } from "./lines";
 import { say, type Lang, type Word } from "./words";
@@ -17,24 +18,12 @@ export interface Hint {
   help: string;
 }
 
-/** A question of the conversation; its answers are those of its job. */
-export interface Turn {
-  job: Job;
-  text: string;
-  /** Addresses of pictures. */
-  pictures: string[];
-  /** Whether several were asked. */
-  isCompare: boolean;
-}
-
-/** Verbs after which curves may be other ones. */
-const CHANGE_CURVES = ["undo", "redo", "resume", "branch", "sweep", "blend"];
-
 /** Verbs that end the conversation along with the model. */
 const NEW_MODEL = ["load", "unload", "demo"];
 
-/** Milliseconds between two drawings of what the kernel tells. */
-const GAP = 66;
+/** Milliseconds between two drawings of what the kernel tells; and of how a training goes, which computes on the same cores. */
+const [GAP, TRAINING_GAP] = [66, 300];
+const OF_TRAINING = ["step", "evaluation", "micro_batch", "progress"];
 
 /** How long the kernel may be silent at first, in milliseconds. */
 const PATIENCE = 5000;
@@ -48,7 +37,7 @@ export class Store {
   readonly known: Knowledge = nothing();
   link: Link = "waiting";
   hint: Hint | null = null;
-  /** The conversation as this page has had it. */
+  /** The questions that this page has sent and that the conversation does not have. */
   turns: Turn[] = [];
   /** Which tab is open, and what is typed in fields that are no settings. */
   readonly drafts = new Map<string, string>();
@@ -60,6 +49,8 @@ export class Store {
   private nextId = 0;
   private frame = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer draws, and when the page was drawn last. */
+  private due = 0;
   private lastDrawn = 0;
   private wasLost = false;
   private patience: ReturnType<typeof setTimeout> | undefined;
@@ -67,8 +58,12 @@ export class Store {
   private readonly hintListeners = new Set<() => void>();
   private readonly requests = new Map<string, { resolve: (reply: Reply) => void; reject: (cause: Error) => void }>();
 
-  constructor(private readonly transport: Transport, snapshot?: State) {
-    if (snapshot) reduce(this.known, snapshot);
+  constructor(private readonly transport: Transport, snapshot?: Snapshot) {
+    if (snapshot) {
+      const { curves, chat, ...state } = snapshot;
+      reduce(this.known, state);
+      reduce(this.known, { type: "changed", ...(curves && { curves }), ...(chat && { chat }) });
+    }
     transport.onMessage((message) => this.hear(message));
     transport.onState((state) => {
       if (state === "open") this.greet();
@@ -77,6 +72,12 @@ export class Store {
     this.patience = setTimeout(() => {
       if (this.link === "waiting") this.setLink("absent");
     }, PATIENCE);
+  }
+
+  /** What the session is now. */
+  snapshot(): Snapshot | null {
+    const { session, curves, chat, history } = this.known;
+    return session && { ...session, curves, chat, recorded: history.map(({ job: _, ...recorded }) => recorded) };
   }
 
   /** Sends a line; `where` names the part of the page that shows what comes of it. */
@@ -139,10 +140,12 @@ export class Store {
   }
 
   /** The same for what the kernel tells, of which there may be a lot. */
-  private changedByKernel(): void {
-    if (this.frame || this.timer !== undefined) return;
-    const wait = Math.max(0, this.lastDrawn + GAP - performance.now());
-    this.timer = setTimeout(() => this.changed(), wait);
+  private changedByKernel(message: FromKernel): void {
+    const due = this.lastDrawn + (OF_TRAINING.includes(message.type) ? TRAINING_GAP : GAP);
+    if (this.frame || (this.timer !== undefined && this.due <= due)) return;
+    clearTimeout(this.timer);
+    this.due = due;
+    this.timer = setTimeout(() => this.changed(), Math.max(0, due - performance.now()));
   }
 
   subscribe(listener: () => void): () => void {
@@ -167,14 +170,13 @@ export class Store {
 
   private hear(message: FromKernel): void {
     clearTimeout(this.patience);
-    if (message.type === "state" && message.chat) this.takeTurns(message.chat);
     if (this.link !== "open" && message.type === "state") {
       this.link = "open";
       if (this.wasLost) {
         reduce(this.known, message);
         loseJobs(this.known);
         this.wasLost = false;
-        this.changedByKernel();
+        this.changedByKernel(message);
         return;
       }
     }
@@ -191,21 +193,17 @@ export class Store {
     if (message.type === "ended") this.setLink("ended");
     if (message.type === "recorded" && message.ok) {
       const line = message.line.trim();
-      if (CHANGE_CURVES.includes(verbOf(line))) this.greet();
-      if (line === "chat clear" || NEW_MODEL.includes(verbOf(line))) this.turns = this.turns.filter((turn) => !turn.job.isDone);
+      if (line === "chat clear" || NEW_MODEL.includes(verbOf(line))) {
+        this.turns = this.turns.filter((turn) => !turn.job.isDone).map((turn) => ({ ...turn, at: 0 }));
+      }
     }
-    this.changedByKernel();
+    this.changedByKernel(message);
   }
 
-  /** The conversation that there was before this page, unless it has its own. */
-  private takeTurns(exchanges: Exchange[]): void {
-    if (this.turns.length > 0) return;
-    this.turns = exchanges.map(({ text, pictures, answers }) => {
-      const job = newJob(this.newId(), "chat", "chat");
-      job.isDone = true;
-      for (const answer of answers) job.answers.set(answer.name ?? "", answer.text);
-      return { job, text, pictures, isCompare: answers.length > 1 };
-    });
+  /** Sends a question; it stands behind what the conversation has. */
+  ask(line: string, question: Omit<Turn, "job" | "at">): void {
+    const at = this.known.chat.length + this.turns.filter(isOnItsWay).length;
+    this.turns.push({ ...question, job: this.run(line, "chat"), at });
   }
 
   private greet(): void {
@@ -215,8 +213,8 @@ export class Store {
   private lose(state: "lost" | "closed"): void {
     this.wasLost = true;
     this.rejectRequests(state);
-    if (this.link !== "ended" || state === "lost") this.setLink(state);
-    else this.changed();
+    // A session that has ended is not found again.
+    this.setLink(this.known.isEnded && state === "lost" ? "ended" : state);
   }
 
   private setLink(link: Link): void {

@@ -15,6 +15,7 @@ export interface Transport {
 /** What anywidget gives a view of its model. */
 export interface WidgetModel {
   get(name: string): unknown;
+  set(name: string, value: unknown): void;
   send(content: unknown): void;
   on(name: string, callback: (...given: never[]) => void): void;
   off(name: string, callback: (...given: never[]) => void): void;

@@ -49,7 +49,7 @@ const WORDS = {
   mustBeInteger: ["Must be an integer.", "应为整数。"],
   mustBeBetween: ["Must be from {0} to {1}.", "应在 {0} 到 {1} 之间。"],
   mustBeAtLeast: ["Must be at least {0}.", "应不小于 {0}。"],
-  mustBeAtMost: ["Must be at most {0}.", "应不大于 {0}。"],
+  mustBeBelow: ["Must be at least {0} and less than {1}.", "应不小于 {0} 且小于 {1}。"],
   mustBeOneOf: ["Must be one of {0}.", "应为以下之一：{0}。"],
   remedy: ["{0} {1}", "{0}{1}"],
   lostTrack: [

@@ -16,6 +16,8 @@ class FakeModel {
 
   get = () => undefined;
 
+  set = () => undefined;
+
   send = (message: unknown) => {
     const text = JSON.stringify(message);
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);

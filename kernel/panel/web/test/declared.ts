@@ -25,6 +25,7 @@ export function declared(): Declared[] {
     const { kind, choices } = kindOf(takes.replace(/, or none$/, ""));
     const range = /from (\S+) to (\S+)/.exec(takes);
     const least = /at least (-?[\d.e-]+)/.exec(takes);
+    const below = /below (\S+)/.exec(takes);
     return {
       name,
       aliases: alias ? [alias] : [],
@@ -34,6 +35,7 @@ export function declared(): Declared[] {
       choices,
       min: range ? Number(range[1]) : least ? Number(least[1]) : null,
       max: range ? Number(range[2]!.replace(",", "")) : null,
+      below: below ? Number(below[1]!.replace(",", "")) : null,
       optional,
       default: value,
     };

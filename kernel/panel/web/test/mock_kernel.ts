@@ -1,6 +1,6 @@
 // A session that speaks the panel's protocol without a model: a scripted demo whose loss falls.
 
-import type { Adapter, Curve, Data, Exchange, FromKernel, Model, Recorded, Setting, State, ToKernel, Training } from "../src/protocol";
+import type { Adapter, Curve, Data, Exchange, FromKernel, Model, Recorded, Setting, Standing, State, ToKernel, Training } from "../src/protocol";
 import { declared, type Declared } from "./declared";
 import { BASE_ANSWER, DEMO, GROUPS, MODEL, TUNED_ANSWER, evaluationRecord, samples, stepRecord, type Sample } from "./mock_data";
 import { address } from "./pictures";
@@ -39,11 +39,10 @@ export class MockKernel {
   samples: Sample[] = [];
   readonly answers: { [name: string]: string } = { base: BASE_ANSWER, tuned: TUNED_ANSWER };
 
-  private conversation: Exchange[] = [];
+  conversation: Exchange[] = [];
   private readonly declarations = declared();
   private readonly panels = new Set<Hear>();
   private queue: Promise<void> = Promise.resolve();
-  private busy: { id: string; line: string } | null = null;
   private isInterrupted = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -67,6 +66,7 @@ export class MockKernel {
     switch (message.type) {
       case "hello":
         reply(this.state());
+        reply({ type: "changed", curves: structuredClone(this.curves), chat: structuredClone(this.conversation) });
         break;
       case "run":
         this.queue = this.queue.then(() => this.carryOut(message.id, message.line, reply));
@@ -114,12 +114,8 @@ export class MockKernel {
       groups: GROUPS.map(([name, en, zh]) => ({ name, title: this.lang === "en" ? en : zh })),
       settings: this.declarations.map((one) => this.setting(one)),
       training: this.training,
-      curves: structuredClone(this.curves),
-      recorded: [...this.recorded],
-      busy: this.busy,
+      recorded: structuredClone(this.recorded),
       memory: { resident: 205 * 2 ** 20 },
-      export_example: "models/creatures",
-      chat: structuredClone(this.conversation),
     };
   }
 
@@ -140,9 +136,17 @@ export class MockKernel {
   private async carryOut(id: string, line: string, reply: Hear): Promise<void> {
     this.lines.push(line);
     this.isInterrupted = false;
-    this.busy = { id, line };
-    const from = id === "" ? "other" : "panel";
-    const at = { step: this.active()?.step ?? 0, running: this.training?.running ?? false };
+    const recorded: Recorded = {
+      number: this.recorded.length + 1,
+      id: id || null,
+      line,
+      ok: null,
+      step: this.active()?.step ?? 0,
+      training: this.standing(),
+    };
+    this.recorded.push(recorded);
+    this.tell({ type: "recorded", ...recorded });
+    const before = [this.adapters.map(({ name, step }) => `${name} ${step}`).join(), this.conversation.length];
     let error: { cause: string; remedy: string | null } | null = null;
     try {
       await this.obey(line, id, reply);
@@ -150,10 +154,12 @@ export class MockKernel {
       if (!(thrown instanceof Refused)) throw thrown;
       error = { cause: thrown.message, remedy: thrown.remedy };
     }
-    this.busy = null;
-    const recorded = { line, ok: error === null, from, ...at } as const;
-    this.recorded.push(recorded);
+    recorded.ok = error === null;
     this.tell({ type: "recorded", ...recorded });
+    if (before[0] !== this.adapters.map(({ name, step }) => `${name} ${step}`).join()) {
+      this.tell({ type: "changed", curves: this.curves });
+    }
+    if (before[1] !== this.conversation.length) this.tell({ type: "changed", chat: this.conversation });
     reply({ type: "done", id, error });
   }
 
@@ -193,7 +199,7 @@ export class MockKernel {
       case "freeze":
       case "full":
         this.adapters.forEach((adapter) => (adapter.active = false));
-        this.adapters.push({ name: rest[0] ?? "default", active: true, method: verb, trainable: 271_360, step: 0 });
+        this.adapters.push({ name: rest[0] ?? "default", active: true, method: verb, trainable: 271_360, step: 0, total_steps: null });
         this.tellAdapters();
         text(`trainable params: 271,360 || all params: 3,807,680 || trainable%: 7.1266`);
         break;
@@ -206,7 +212,7 @@ export class MockKernel {
       case "stop":
         if (!this.training?.running) throw new Refused("no training runs in the background");
         clearTimeout(this.timer);
-        this.setTraining({ running: false, stopping: false });
+        this.setTraining({ running: false, stopping: false, stopped: true });
         break;
       case "undo":
         this.undo(Number(rest[0]));
@@ -232,7 +238,7 @@ export class MockKernel {
         } else {
           const answer = await this.answer(id, null, this.active() ? "tuned" : "base", reply);
           const question = line.replace(/^(%%)?chat\s+(image=("[^"]*"|\S+)\s+)*/, "");
-          this.conversation.push({ text: question, pictures: line.includes("image=") ? [address(1)] : [], answers: [{ name: null, text: answer }] });
+          this.conversation.push({ text: question, pictures: line.includes("image=") ? [address(1)] : [], answer });
         }
         break;
       case "compare":
@@ -302,6 +308,13 @@ export class MockKernel {
     this.tell({ type: "changed", model: this.model, data: this.data });
   }
 
+  private standing(): Standing | null {
+    if (!this.training) return null;
+    const { running, stopped, step } = this.training;
+    // The mock's steps take no time but between them, so what is set counts from the next one on.
+    return { running, stopped, step, counts_from: step };
+  }
+
   private active(): Adapter | undefined {
     return this.adapters.find((adapter) => adapter.active);
   }
@@ -313,7 +326,7 @@ export class MockKernel {
     const total = Math.round(60 * Number(this.settings.get("num_train_epochs")));
     const last = count ? Math.min(total, adapter.step + Number(count)) : total;
     adapter.total_steps = total;
-    this.training = { adapter: adapter.name, running: true, stopping: false, step: adapter.step, last_step: last, total_steps: total };
+    this.training = { adapter: adapter.name, running: true, stopping: false, stopped: false, step: adapter.step, last_step: last, total_steps: total };
     this.curves[adapter.name] ??= { steps: [], evaluations: [] };
     this.tell({ type: "changed", training: this.training });
     if (adapter.step === 0) this.tell({ type: "note", id: null, text: "this takes about 0.3 GB of memory; nothing is recomputed" });

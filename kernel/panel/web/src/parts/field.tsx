@@ -121,7 +121,7 @@ function problemText(wrong: Problem, say: ReturnType<typeof useSay>): string {
     case "choice":
       return say("mustBeOneOf", wrong.choices.join(", "));
     case "range":
-      if (wrong.min === null) return say("mustBeAtMost", wrong.max ?? "");
-      return wrong.max === null ? say("mustBeAtLeast", wrong.min) : say("mustBeBetween", wrong.min, wrong.max);
+      if (wrong.below !== null) return say("mustBeBelow", wrong.min ?? "", wrong.below);
+      return wrong.max === null ? say("mustBeAtLeast", wrong.min ?? "") : say("mustBeBetween", wrong.min ?? "", wrong.max);
   }
 }

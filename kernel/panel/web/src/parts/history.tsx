@@ -19,7 +19,9 @@ export function History() {
   const length = known.history.length + pending.length;
   // The newest is in sight, without moving the notebook.
   useEffect(() => lines.current?.scrollTo(0, lines.current.scrollHeight), [length]);
-  const script = cells(known.history);
+  const { session } = known;
+  const step = session?.adapters.find((adapter) => adapter.active)?.step ?? 0;
+  const script = cells(known.history, { step, training: session?.training ?? null });
   return (
     <section class="tb-history" aria-label={say("history")}>
       <header>
@@ -34,7 +36,7 @@ export function History() {
       <div class="tb-lines" ref={lines} tabIndex={0} role="group" aria-label={say("commands")}>
         {length === 0 && <p class="tb-muted">{say("noHistory")}</p>}
         {known.history.map((entry) => (
-          <Line key={entry.key} line={entry.line} entry={entry} job={entry.job} />
+          <Line key={entry.number} line={entry.line} entry={entry} job={entry.job} />
         ))}
         {pending.map((job) => (
           <Line key={job.id} line={job.line} entry={null} job={job} />
@@ -47,8 +49,8 @@ export function History() {
 function Line({ line, entry, job }: { line: string; entry: Entry | null; job: Job | null }) {
   const say = useSay();
   const [isOpen, setOpen] = useState(false);
-  const isFailed = entry ? !entry.ok : job?.failure != null;
-  const isOther = entry !== null && entry.from !== "panel";
+  const isFailed = entry ? entry.ok === false : job?.failure != null;
+  const isOther = entry !== null && entry.id === null;
   const hasMore = job !== null && (job.outputs.length > 0 || job.notes.length > 0 || job.failure !== null || !job.isDone);
   return (
     <div class={`tb-entry${isFailed ? " tb-isfailed" : ""}${isOther ? " tb-isother" : ""}`}>

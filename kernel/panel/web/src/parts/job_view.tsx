@@ -45,7 +45,14 @@ export function FailureView({ failure, id }: { failure: Failure; id?: string }) 
 }
 
 export function OutputView({ output }: { output: Output }) {
+  const say = useSay();
+  // Reachable by keyboard, since it scrolls.
+  const scrolls = { tabIndex: 0, role: "group", "aria-label": say("output") } as const;
   // The kernel has made its HTML out of escaped parts. All else is text.
-  if (output.html !== null) return <div class="tb-html" dangerouslySetInnerHTML={{ __html: output.html }} />;
-  return <pre class={output.kind === "error" ? "tb-text tb-failure" : "tb-text"}>{output.text}</pre>;
+  if (output.html !== null) return <div class="tb-html" {...scrolls} dangerouslySetInnerHTML={{ __html: output.html }} />;
+  return (
+    <pre class={output.kind === "error" ? "tb-text tb-failure" : "tb-text"} {...scrolls}>
+      {output.text}
+    </pre>
+  );
 }

@@ -7,7 +7,7 @@ export function Strip({ isOpen, onToggle, onSent }: { isOpen: boolean; onToggle:
   const store = useStore();
   const say = useSay();
   return (
-    <footer class="tb-strip">
+    <div class="tb-strip">
       <HintLine />
       <div class="tb-striprow">
         <Prompt onSent={onSent} />
@@ -15,7 +15,7 @@ export function Strip({ isOpen, onToggle, onSent }: { isOpen: boolean; onToggle:
           {say("history")} <span class="tb-number tb-muted">{store.known.history.length}</span>
         </button>
       </div>
-    </footer>
+    </div>
   );
 }
 
@@ -30,7 +30,7 @@ function HintLine() {
     return (
       <p class="tb-hint">
         {last ? (
-          <code class={`tb-code ${last.ok ? "tb-muted" : "tb-failure"}`}>{last.line.split("\n")[0]}</code>
+          <code class={`tb-code ${last.ok === false ? "tb-failure" : "tb-muted"}`}>{last.line.split("\n")[0]}</code>
         ) : (
           <span class="tb-muted">{say("noHistory")}</span>
         )}

@@ -1,16 +1,17 @@
 // Chat: the conversation with the model, streamed, with pictures; or one question to base and adapters side by side.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { inOrder, type Turn } from "../conversation";
 import { differences } from "../differences";
 import * as lines from "../lines";
+import type { Exchange } from "../protocol";
 import { Action } from "../parts/action";
 import { FailureView } from "../parts/job_view";
 import { Fields, MoreSettings } from "../parts/settings_form";
-import { useDraft, useHint, useSay, useStore, type Turn } from "../store";
+import { useDraft, useHint, useSay, useStore } from "../store";
 import { read, type Attached } from "./attach";
 import { Picture } from "./gallery";
 
-const WHERE = "chat";
 /** Whose the answer without an adapter is, in a comparison. */
 const BASE = "base";
 const MAIN = ["default_system", "max_new_tokens", "temperature", "top_p"];
@@ -57,8 +58,7 @@ export function ChatTab() {
   };
   const send = () => {
     if (line === null || why !== null || isOff) return;
-    const job = store.run(line, WHERE);
-    store.turns.push({ job, text: text.trim(), pictures: attached.map((picture) => picture.address), isCompare });
+    store.ask(line, { text: text.trim(), pictures: attached.map((picture) => picture.address), isCompare });
     setText("");
     setAttached([]);
   };
@@ -213,6 +213,7 @@ function Turns({ isAnswering }: { isAnswering: boolean }) {
   const say = useSay();
   const box = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
+  const conversation = inOrder(store.known.chat, store.turns);
   // Follows the answer as it grows, unless somebody reads further up.
   useEffect(() => {
     if (isAtEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
@@ -229,11 +230,38 @@ function Turns({ isAnswering }: { isAnswering: boolean }) {
         isAtEnd.current = scrollTop + clientHeight > scrollHeight - 24;
       }}
     >
-      {store.turns.length === 0 && <p class="tb-muted tb-empty">{say("askSomething")}</p>}
-      {store.turns.map((turn) => (
-        <TurnView key={turn.job.id} turn={turn} />
-      ))}
+      {conversation.length === 0 && <p class="tb-muted tb-empty">{say("askSomething")}</p>}
+      {conversation.map((one, index) =>
+        "job" in one ? <TurnView key={one.job.id} turn={one} /> : <ExchangeView key={index} exchange={one} />,
+      )}
     </div>
+  );
+}
+
+function Question({ text, pictures }: { text: string; pictures: string[] }) {
+  const say = useSay();
+  return (
+    <div class="tb-message tb-byuser">
+      {pictures.length > 0 && (
+        <div class="tb-pictures">
+          {pictures.map((address, index) => (
+            <Picture key={index} address={address} alt={say("attached")} />
+          ))}
+        </div>
+      )}
+      <p>{text}</p>
+    </div>
+  );
+}
+
+function ExchangeView({ exchange: { text, pictures, answer } }: { exchange: Exchange }) {
+  return (
+    <>
+      <Question text={text} pictures={pictures} />
+      <div class="tb-message tb-byassistant">
+        <p>{answer}</p>
+      </div>
+    </>
   );
 }
 
@@ -248,16 +276,7 @@ function TurnView({ turn: { job, text, pictures, isCompare } }: { turn: Turn }) 
   const isPending = !job.isDone && answers.length === 0;
   return (
     <>
-      <div class="tb-message tb-byuser">
-        {pictures.length > 0 && (
-          <div class="tb-pictures">
-            {pictures.map((address, index) => (
-              <Picture key={index} address={address} alt={say("attached")} />
-            ))}
-          </div>
-        )}
-        <p>{text}</p>
-      </div>
+      <Question text={text} pictures={pictures} />
       <div class={isCompare ? "tb-side" : undefined}>
         {answers.map(([name, answer]) => (
           <div key={name} class="tb-message tb-byassistant">

@@ -55,7 +55,6 @@ export function ExportTab() {
             onText={setExportTo}
             line={write}
             where="export"
-            placeholder={session?.export_example ?? ""}
           />
           <Action line={write} where="export" kind="primary" why={whyModel} help={needText(write)}>
             {say("startExport")}

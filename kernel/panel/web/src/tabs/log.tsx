@@ -19,7 +19,7 @@ export function Log() {
   const say = useSay();
   const session = known.session;
   const adapter = shownAdapter(session) ?? "";
-  const curve = session?.curves[adapter];
+  const curve = known.curves[adapter];
   const every = Number(session?.settings.find((one) => one.name === "logging_steps")?.value ?? 1) || 1;
   const found = useMemo(() => (curve ? rows(curve, every) : []), [curve, known.curvesVersion, every]);
   return (

@@ -64,7 +64,7 @@ export function MethodTab() {
             <thead>
               <tr>
                 <th scope="col">{say("name")}</th>
-                <th scope="col">{say("finetuningMethod")}</th>
+                <th scope="col">{say("method")}</th>
                 <th scope="col" class="tb-right">{say("trainable")}</th>
                 <th scope="col" class="tb-right">{say("steps")}</th>
                 <th />

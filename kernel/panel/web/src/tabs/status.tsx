@@ -13,19 +13,18 @@ export function Status() {
   const say = useSay();
   const session = known.session;
   const active = shownAdapter(session);
-  // The last training may be that of another adapter.
-  const training = session?.training?.adapter === active ? (session?.training ?? null) : null;
-  const curve = active === undefined ? undefined : session?.curves[active];
+  const training = session?.training?.running ? session.training : null;
+  const curve = active === undefined ? undefined : known.curves[active];
   const last = curve?.steps.at(-1);
   const evaluation = curve?.evaluations.at(-1);
-  const micro = training?.running ? known.micro : null;
+  const micro = training ? known.micro : null;
   const adapter = session?.adapters.find(({ name }) => name === active);
   const step = training?.step ?? adapter?.step ?? 0;
   const total = training?.total_steps ?? adapter?.total_steps ?? 0;
   const speed = curve && recent(curve.steps);
-  const left = training?.running && micro ? timeLeft(micro, speed?.secondsPerStep) : null;
+  const left = micro ? timeLeft(micro, speed?.secondsPerStep) : null;
   const part = total > 0 ? partOf(step, total, micro) : 0;
-  const state = training?.running
+  const state = training
     ? training.stopping
       ? "pausing"
       : "running"
@@ -48,7 +47,7 @@ export function Status() {
     <div class="tb-status">
       <div class="tb-bar" hidden={total === 0} role="progressbar" aria-label={say("progress")} aria-valuemin={0} aria-valuemax={Math.max(total, step, 1)} aria-valuenow={step} aria-valuetext={`${say("stepOf", step, total)}, ${say(state)}`}>
         <div class="tb-barfill" style={{ transform: `scaleX(${part.toFixed(4)})` }} />
-        {training?.running && training.last_step < total && (
+        {training && training.last_step < total && (
           <div class="tb-barmark" style={{ left: `${((100 * training.last_step) / total).toFixed(2)}%` }} />
         )}
       </div>

@@ -73,7 +73,7 @@ export function TrainingTab() {
         <Status />
       </section>
       <section class="tb-card tb-curve">
-        <Chart curves={session?.curves ?? {}} version={known.curvesVersion} />
+        <Chart curves={known.curves} version={known.curvesVersion} />
         {known.notes.length > 0 && (
           <ul class="tb-notes">
             {known.notes.slice(-3).map((note, index) => (

@@ -1,29 +1,17 @@
 // What axe finds, and what the keyboard reaches.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
-import type { Page } from "playwright-core";
 import { picture } from "../pictures";
+import { faults } from "./axe";
 import { click, open, panel, set, stop, tab, until } from "./support";
 
 after(stop);
 
-const AXE = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 const TABS = {
   en: ["Model", "Data", "Method", "Training", "Evaluate", "Chat", "Export"],
   zh: ["模型", "数据", "微调方法", "训练", "评估与预测", "对话", "导出"],
 };
-
-async function faults(page: Page): Promise<string[]> {
-  return page.evaluate(async () => {
-    const { axe } = window as unknown as { axe: typeof import("axe-core") };
-    const { violations } = await axe.run(".tunebook-panel");
-    return violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical" || impact === "moderate")
-      .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
-  });
-}
 
 for (const [theme, lang, where, width] of [
   ["light", "en", "page", 1400],
@@ -36,7 +24,6 @@ for (const [theme, lang, where, width] of [
     const { page, kernel } = session;
     for (const line of ["demo", "worst 30", "data drop 0", "lora", "train 30 &"]) await kernel.other(line);
     await until(() => kernel.training?.running === false, "it does not end");
-    await page.evaluate(AXE);
     const root = panel(page);
     const names = TABS[lang];
     for (const [index, name] of names.entries()) {

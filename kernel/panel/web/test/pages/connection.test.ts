@@ -112,7 +112,7 @@ test("without a kernel the page says so", async () => {
     const { default: widget } = (await import(new URL("panel.js", location.href).href)) as {
       default: { render(view: { model: unknown; el: HTMLElement }): () => void };
     };
-    const model = { get: () => undefined, send: () => {}, on: () => {}, off: () => {} };
+    const model = { get: () => undefined, set: () => {}, send: () => {}, on: () => {}, off: () => {} };
     widget.render({ model, el: document.getElementById("first")! });
   });
   await panel(page).getByText("No kernel answers.", { exact: false }).waitFor();

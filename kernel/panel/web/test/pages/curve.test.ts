@@ -68,7 +68,7 @@ test("ten thousand steps stay smooth", async () => {
   };
   const LENGTH = 10_000;
   kernel.curves.default = { steps: Array.from({ length: LENGTH }, (_, index) => record(index + 1)), evaluations: [] };
-  kernel.training = { adapter: "default", running: true, stopping: false, step: LENGTH, last_step: 20_000, total_steps: 20_000 };
+  kernel.training = { adapter: "default", running: true, stopping: false, stopped: false, step: LENGTH, last_step: 20_000, total_steps: 20_000 };
   kernel.tell(kernel.state());
   const root = panel(page);
   await tab(root, "Training");

@@ -31,7 +31,7 @@ test("text stays text wherever it comes from", async () => {
   kernel.tell(state);
   kernel.tell({ type: "note", id: null, text: EVIL });
   kernel.tell({ type: "progress", id: null, text: EVIL, part: 0.5 });
-  kernel.tell({ type: "recorded", line: EVIL, ok: true, from: "other" });
+  kernel.tell({ type: "recorded", number: 99, id: null, line: EVIL, ok: true, step: 0, training: null });
 
   const shown = async (what: string) => {
     await until(async () => (await root.textContent())!.includes(EVIL), `${what} is not shown as text`);

@@ -16,11 +16,16 @@ const POLICY = "default-src 'none'; script-src 'self' blob:; style-src 'self' 'u
 let browser: Browser | undefined;
 let server: Server | undefined;
 
-async function start(): Promise<[Browser, string]> {
-  browser ??= await chromium.launch({
+/** CHROMIUM is its program. */
+export function launch(): Promise<Browser> {
+  return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
+}
+
+async function start(): Promise<[Browser, string]> {
+  browser ??= await launch();
   if (!server) {
     server = createServer((request, response) => {
       const name = new URL(request.url ?? "/", "http://localhost").pathname.slice(1) || "index.html";
@@ -125,8 +130,8 @@ export async function click(root: Locator, name: string): Promise<void> {
 }
 
 /** Waits until `test` holds, and says `what` did not come if it does not. */
-export async function until(test: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = Date.now() + 8000;
+export async function until(test: () => boolean | Promise<boolean>, what: string, patience = 8000): Promise<void> {
+  const end = Date.now() + patience;
   while (!(await test())) {
     assert.ok(Date.now() < end, what);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -142,4 +147,18 @@ export async function set(root: Locator, name: string, value: string): Promise<v
     await field.fill(value);
     await field.press("Tab");
   }
+}
+
+/** Drops a file as a desktop would. */
+export async function drop(page: Page, target: Locator, name: string, bytes: Buffer): Promise<void> {
+  const transfer = await page.evaluateHandle(
+    ({ name, data }) => {
+      const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+      const given = new DataTransfer();
+      given.items.add(new File([bytes], name, { type: "image/png" }));
+      return given;
+    },
+    { name, data: bytes.toString("base64") },
+  );
+  for (const type of ["dragover", "drop"]) await target.dispatchEvent(type, { dataTransfer: transfer });
 }

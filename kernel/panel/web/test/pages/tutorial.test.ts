@@ -2,25 +2,10 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import type { Locator, Page } from "playwright-core";
 import { picture } from "../pictures";
-import { click, open, panel, set, stop, tab, until, type Given } from "./support";
+import { click, drop, open, panel, set, stop, tab, until, type Given } from "./support";
 
 after(stop);
-
-/** Drops a file as a desktop would. */
-async function drop(page: Page, target: Locator, name: string): Promise<void> {
-  const transfer = await page.evaluateHandle(
-    ({ name, data }) => {
-      const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-      const given = new DataTransfer();
-      given.items.add(new File([bytes], name, { type: "image/png" }));
-      return given;
-    },
-    { name, data: picture(1).toString("base64") },
-  );
-  for (const type of ["dragover", "drop"]) await target.dispatchEvent(type, { dataTransfer: transfer });
-}
 
 for (const where of ["page", "cell"] as const satisfies Given["where"][]) {
   test(`the tutorial by clicks, in a ${where}`, async () => {
@@ -71,7 +56,7 @@ for (const where of ["page", "cell"] as const satisfies Given["where"][]) {
     await root.getByRole("cell", { name: "96.6410" }).waitFor();
 
     await tab(root, "Chat");
-    await drop(page, root.locator(".tb-talk"), "my creature.png");
+    await drop(page, root.locator(".tb-talk"), "my creature.png", picture(1));
     await root.locator(".tb-attached").getByText("my creature.png", { exact: true }).waitFor();
     assert.equal(kernel.uploads[0]?.size, picture(1).length);
     await root.getByRole("textbox", { name: "Message" }).fill("Describe this creature.");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { State, StepRecord } from "../../src/protocol";
-import { loseJobs, newJob, nothing, reduce, type Knowledge } from "../../src/reducer";
+import { loseJobs, newJob, nothing, reduce, running, type Knowledge } from "../../src/reducer";
 
 const STATE: State = {
   type: "state",
@@ -9,13 +9,11 @@ const STATE: State = {
   lang: "en",
   model: null,
   data: null,
-  adapters: [{ name: "a", active: true, method: "lora", trainable: 1, step: 0 }],
+  adapters: [{ name: "a", active: true, method: "lora", trainable: 1, step: 0, total_steps: null }],
   groups: [],
   settings: [],
   training: null,
-  curves: {},
   recorded: [],
-  busy: null,
   memory: null,
 };
 
@@ -29,8 +27,12 @@ function record(step: number): StepRecord {
   return { step, loss: 1 / step, learning_rate: 1, grad_norm: 1, epoch: 0, tokens: step, elapsed: step };
 }
 
-const training = { adapter: "a", running: true, stopping: false, step: 0, last_step: 9, total_steps: 9 };
-const steps = (known: Knowledge) => known.session?.curves.a?.steps.map(({ step }) => step);
+function recorded(number: number, id: string | null, line: string, ok: boolean | null) {
+  return { type: "recorded", number, id, line, ok, step: 0, training: null } as const;
+}
+
+const training = { adapter: "a", running: true, stopping: false, stopped: false, step: 0, last_step: 9, total_steps: 9 };
+const steps = (known: Knowledge) => known.curves.a?.steps.map(({ step }) => step);
 
 test("nothing is taken in before the state", () => {
   const known = nothing();
@@ -50,17 +52,20 @@ test("steps make the curve, and a step that is made again takes the place of wha
   assert.deepEqual(steps(known), [1, 2, 3]);
 });
 
-test("what was undone leaves the curve", () => {
+test("other curves take the place of those that were there", () => {
   const known = begun({ training });
   for (const step of [1, 2, 3, 4]) reduce(known, { type: "step", adapter: "a", record: record(step) });
-  reduce(known, { type: "evaluation", adapter: "a", record: { step: 4, loss: 1 } });
-  reduce(known, { type: "changed", training: { ...training, running: false, step: 2 } });
-  assert.deepEqual(steps(known), [1, 2]);
-  assert.deepEqual(known.session?.curves.a?.evaluations, []);
+  reduce(known, { type: "changed", curves: { a: { steps: [record(1)], evaluations: [] } } });
+  assert.deepEqual(steps(known), [1]);
+  // A whole state, as after a change of the language, says nothing of them.
+  reduce(known, structuredClone(STATE));
+  assert.deepEqual(steps(known), [1]);
+  reduce(known, { type: "changed", curves: {} });
+  assert.equal(steps(known), undefined);
 });
 
 test("values change in their settings alone", () => {
-  const setting = { aliases: [], group: "g", help: "", kind: "text", choices: [], optional: false, default: "", value: "1" } as const;
+  const setting = { aliases: [], group: "g", help: "", kind: "text", choices: [], min: null, max: null, below: null, optional: false, default: "", value: "1" } as const;
   const known = begun({ settings: [{ ...setting, name: "x", aliases: [], choices: [] }, { ...setting, name: "y", aliases: [], choices: [] }] });
   const before = known.session?.settings[1];
   reduce(known, { type: "changed", values: { x: "2" } });
@@ -79,41 +84,36 @@ test("a line has its outputs, its answers and its end", () => {
   reduce(known, { type: "output", id: "1", kind: "text", text: "This", html: null });
   reduce(known, { type: "note", id: "1", text: "advice" });
   assert.deepEqual(job.progress, { text: "reading", part: 0.5 });
-  reduce(known, { type: "recorded", line: "chat Hi", ok: true, from: "panel" });
+  reduce(known, recorded(1, "1", "chat Hi", true));
   reduce(known, { type: "done", id: "1", error: null });
   assert.deepEqual([...job.answers], [["", "This"], ["base", "No"]]);
   assert.deepEqual([job.isDone, job.progress, job.outputs.length, job.notes], [true, null, 1, ["advice"]]);
   assert.equal(known.history[0]?.job, job);
 });
 
-test("the same line twice has two entries", () => {
+test("a line has one entry from its beginning to its end, and its outputs by its id", () => {
   const known = begun();
   const jobs = ["1", "2"].map((id) => newJob(id, "evaluate", "x"));
   for (const job of jobs) known.jobs.set(job.id, job);
-  for (const _ of jobs) reduce(known, { type: "recorded", line: "evaluate", ok: true, from: "panel" });
-  reduce(known, { type: "recorded", line: "evaluate", ok: true, from: "other" });
-  assert.deepEqual(known.history.map((entry) => entry.job), [...jobs, null]);
+  reduce(known, recorded(1, "1", "evaluate", null));
+  assert.equal(running(known)?.number, 1);
+  reduce(known, recorded(2, null, "evaluate", null));
+  assert.equal(running(known)?.number, 2);
+  reduce(known, recorded(2, null, "evaluate", true));
+  reduce(known, recorded(1, "1", "evaluate", false));
+  reduce(known, recorded(3, "2", "evaluate", true));
+  assert.equal(running(known), null);
+  assert.deepEqual(known.history.map(({ ok, job }) => [ok, job]), [[false, jobs[0]], [true, null], [true, jobs[1]]]);
   // A whole state keeps what is known of them.
-  reduce(known, structuredClone({ ...STATE, recorded: known.history.map(({ line, ok, from }) => ({ line, ok, from: from! })) }));
-  assert.deepEqual(known.history.map((entry) => entry.job), [...jobs, null]);
+  reduce(known, structuredClone({ ...STATE, recorded: known.history.map(({ job: _, ...entry }) => entry) }));
+  assert.deepEqual(known.history.map((entry) => entry.job), [jobs[0], null, jobs[1]]);
 });
 
-test("lines are marked with the step that they came at", () => {
-  const known = begun({ training });
-  reduce(known, { type: "step", adapter: "a", record: record(1) });
-  reduce(known, { type: "recorded", line: "set lr=1", ok: true, from: "panel" });
-  reduce(known, { type: "recorded", line: "stop", ok: true, from: "panel" });
-  reduce(known, { type: "step", adapter: "a", record: record(2) });
-  reduce(known, { type: "changed", training: { ...training, running: false, step: 2 } });
-  assert.deepEqual(
-    known.history.map(({ step, running }) => [step, running]),
-    [[1, true], [2, true]],
-  );
-});
-
-test("a lost connection ends what the kernel does not name any more", () => {
-  const known = begun({ busy: { id: "2", line: "predict" } });
+test("a lost connection ends what the kernel does not carry out any more", () => {
+  const known = begun();
   for (const id of ["1", "2"]) known.jobs.set(id, newJob(id, "predict", "x"));
+  const { type: _, ...line } = recorded(1, "2", "predict", null);
+  reduce(known, structuredClone({ ...STATE, recorded: [line] }));
   loseJobs(known);
   assert.deepEqual([...known.jobs.values()].map(({ isDone, isLost }) => [isDone, isLost]), [[true, true], [false, false]]);
 });

@@ -25,6 +25,8 @@ test("limits and kinds are kept", () => {
   assert.equal(wrong("learning_rate", ""), "number");
   assert.equal(wrong("learning_rate", "101"), "range");
   assert.equal(wrong("lora_rank", "0"), "range");
+  assert.equal(wrong("lora_dropout", "1"), "range");
+  assert.equal(wrong("lora_dropout", "0.99"), null);
   assert.equal(wrong("lora_rank", "1.5"), "integer");
   assert.equal(wrong("image_max_pixels", "768*768"), null);
   assert.equal(wrong("image_max_pixels", "768*"), "integer");
