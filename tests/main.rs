@@ -42,6 +42,7 @@ mod not_finite;
 #[cfg(unix)]
 mod outside;
 mod own_head;
+mod panel;
 mod pictures;
 mod probes;
 mod push;
