@@ -4,8 +4,7 @@
 #   tests/cross/check.sh [x86_64-pc-windows-gnu] [aarch64-apple-darwin]
 #
 # The C libraries are compiled, too: for Windows by MinGW (Debian's packages gcc-mingw-w64-x86-64 and g++-mingw-w64-x86-64), for
-# macOS by zig, which pip brings. Nothing is linked. The target's standard library is that of `rustup target add`, or else it is
-# made of the component rust-src.
+# macOS by zig, which pip brings. Nothing is linked. Without `rustup target add` the component rust-src is needed.
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- x86_64-pc-windows-gnu aarch64-apple-darwin
@@ -23,14 +22,8 @@ for target in "$@"; do
     ;;
   *) clippy="cargo clippy" ;;
   esac
-  if rustup target list --installed | grep --quiet --line-regexp "$target"; then
-    unset RUSTC_BOOTSTRAP
-    std=
-  else
-    export RUSTC_BOOTSTRAP=1
-    std=-Zbuild-std=std,panic_abort
-  fi
-  # Words. Only the compiler's warnings are denied: some of clippy's depend on how large a type is there.
+  . tests/cross/standard_library.sh
+  # Only the compiler's warnings are denied: some of clippy's depend on how large a type is there.
   $clippy --release --workspace --features tunebook/rust-cells --target "$target" $std --keep-going -- \
     --deny warnings --allow clippy::all
 done
