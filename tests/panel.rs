@@ -2,7 +2,7 @@
 //! with the program itself. The tests in TypeScript are in `kernel/panel/web/test`.
 //!
 //! They take npm, which fetches what the page is made with the first time, and those with a browser Chromium. Where these
-//! are missing, a test says so and has looked at nothing.
+//! are missing or nothing can be fetched, a test says so and has looked at nothing.
 
 use std::env;
 use std::fs;
@@ -87,7 +87,11 @@ fn web() -> Option<PathBuf> {
     lock.lock().unwrap();
     let wanted = fs::read_to_string(web.join("package-lock.json")).unwrap();
     if fs::read_to_string(&done).ok().as_ref() != Some(&wanted) || !web.join("node_modules").exists() {
-        npm(&web, &["ci", "--no-audit", "--no-fund"]);
+        let fetched = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&web).output().unwrap();
+        if !fetched.status.success() {
+            println!("npm fetched nothing: {}", String::from_utf8_lossy(&fetched.stderr));
+            return None;
+        }
         fs::write(done, wanted).unwrap();
     }
     Some(web)
