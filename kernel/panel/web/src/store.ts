@@ -22,7 +22,7 @@ export interface Hint {
 const NEW_MODEL = ["load", "unload", "demo"];
 
 /** Milliseconds between two drawings of what the kernel tells; and of how a training goes, which computes on the same cores. */
-const [GAP, TRAINING_GAP] = [66, 300];
+const [GAP, TRAINING_GAP] = [66, 1000];
 const OF_TRAINING = ["step", "evaluation", "micro_batch", "progress"];
 
 /** How long the kernel may be silent at first, in milliseconds. */

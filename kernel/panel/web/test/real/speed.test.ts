@@ -1,9 +1,10 @@
-// What a panel costs a training: tokens per second without one, with a client that only reads, and with a page that draws.
+// What a panel costs a training: tokens per second and processor time without one, with a client that only reads, and with a
+// page that draws. Where other programs take turns, processor time tells more; that of the browser is told beside it.
 //
 //     NODE_OPTIONS=--experimental-websocket PAIRS=7 npm run real -- speed
 
 import { spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -30,11 +31,14 @@ test("a training beside an open panel", async () => {
   const say = (...lines: string[]) => program.stdin.write(lines.map((line) => `${line}\n`).join(""));
   say("demo", "lora", "set num_train_epochs=1000", "panel");
   const address = new URL((await find(/http:\S+/))[0]);
-  const speed = async () => {
+  const measure = async () => {
+    const [own, browser, start] = [cpu(program.pid!), cpu(process.pid), performance.now()];
     say(`train ${STEPS}`);
-    return Number((await find(/([\d,.]+) tokens\/s/))[1]!.replaceAll(",", ""));
+    const tokens = Number((await find(/([\d,.]+) tokens\/s/))[1]!.replaceAll(",", ""));
+    const seconds = (performance.now() - start) / 1000;
+    return { tokens, cpu: cpu(program.pid!) - own, browser: (cpu(process.pid) - browser - (cpu(program.pid!) - own)) / seconds };
   };
-  await speed();
+  await measure();
 
   const reader = async () => {
     const socket = new WebSocket(`ws://${address.host}/ws${address.search}`);
@@ -51,17 +55,41 @@ test("a training beside an open panel", async () => {
     return () => browser.close();
   };
   for (const [name, open] of Object.entries({ reader, page })) {
-    const ratios: number[] = [];
+    const ratios: Record<"tokens" | "cpu", number[]> = { tokens: [], cpu: [] };
     for (let pair = 0; pair < PAIRS; pair += 1) {
-      const without = await speed();
+      const without = await measure();
       const close = await open();
-      const beside = await speed();
+      const beside = await measure();
       await close();
-      ratios.push(beside / without);
-      console.log(`${name}: ${without} without, ${beside} with, ${(100 * (beside / without - 1)).toFixed(1)} %`);
+      for (const of of ["tokens", "cpu"] as const) ratios[of].push(100 * (beside[of] / without[of] - 1));
+      const told = [without, beside].map((one) => `${one.tokens} tokens/s, ${one.cpu.toFixed(2)} s of processor`);
+      console.log(`${name}: ${told.join("; beside it ")}, and ${(100 * beside.browser).toFixed(1)} % of one for the page`);
     }
-    const median = ratios.sort((a, b) => a - b)[Math.floor(PAIRS / 2)]!;
-    console.log(`${name}: median ${(100 * (median - 1)).toFixed(1)} %`);
+    for (const [of, all] of Object.entries(ratios)) {
+      console.log(`${name}: median of ${of} ${all.sort((a, b) => a - b)[Math.floor((PAIRS - 1) / 2)]!.toFixed(1)} %`);
+    }
   }
   program.stdin.end("quit\n");
 });
+
+/** Seconds of processor that a process and its children that live have taken. */
+function cpu(root: number): number {
+  let total = 0;
+  for (const name of readdirSync("/proc").filter((one) => /^\d+$/.test(one))) {
+    if (isBelow(Number(name), root)) total += stat(Number(name)).seconds;
+  }
+  return total;
+}
+
+function isBelow(pid: number, root: number): boolean {
+  return pid === root || (pid > 1 && isBelow(stat(pid).parent, root));
+}
+
+function stat(pid: number): { parent: number; seconds: number } {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return { parent: Number(fields[1]), seconds: (Number(fields[11]) + Number(fields[12])) / 100 };
+  } catch {
+    return { parent: 0, seconds: 0 };
+  }
+}
