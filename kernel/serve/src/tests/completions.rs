@@ -1,5 +1,8 @@
 //! What may be asked for, and what is answered in one response.
 
+use std::thread;
+use std::time::Duration;
+
 use serde_json::Value;
 use serde_json::json;
 
@@ -277,7 +280,16 @@ fn metrics_count_what_was_asked_and_answered() {
     client.answer(&say(ECHO, "Hi there"));
     client.ask(&say("other", "x"));
     client.get("/nowhere");
-    let metrics = client.get("/metrics");
+    let is_over = |metrics: &str| metrics.lines().any(|line| line == "tunebook_requests_running 0");
+    // A request is over only after its client has heard all of it.
+    let told = (0..200).map(|_| client.get("/metrics")).find(|metrics| {
+        let over = is_over(&metrics.text());
+        if !over {
+            thread::sleep(Duration::from_millis(50));
+        }
+        over
+    });
+    let metrics = told.unwrap();
     assert!(metrics.headers["content-type"].starts_with("application/openmetrics-text"));
     let text = metrics.text();
     for line in [
