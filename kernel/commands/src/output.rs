@@ -120,6 +120,7 @@ pub enum Output {
 /// What `predict` has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Predicted {
+    #[serde(flatten)]
     pub report: PredictReport,
     /// In the order of the samples.
     pub predictions: Vec<Prediction>,
