@@ -1,7 +1,7 @@
 //! A port of the kernel, in front of one of its sockets.
 //!
 //! Every user of the machine can connect to a port of TCP, and a client of the kernel's own user can be at fault. So the
-//! sockets themselves listen [inside](crate::inside), and each connection to the port is passed on to them as long as it
+//! sockets themselves listen [inside], and each connection to the port is passed on to them as long as it
 //! keeps to the [`FrameLimit`].
 
 use std::io;
