@@ -77,7 +77,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         View::Worst(report) => data["text/html"] = json!(html::worst(report, lang)),
         View::Sample(report) => data["text/html"] = json!(html::sample(report, lang)),
         View::Table(table) => data["text/html"] = json!(html::table(&table)),
-        View::Data(report, table) => data["text/html"] = json!(html::data(report, &table)),
+        View::Data(report, table) => data["text/html"] = json!(html::data(report, &table, lang)),
         View::Predictions(made, table) => data["text/html"] = json!(html::predictions(made, &table, lang)),
         View::Prediction(pictures) if !pictures.is_empty() => {
             let said = html::preformatted(&text(output, lang));

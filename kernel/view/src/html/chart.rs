@@ -6,6 +6,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::axis::Axis;
+use super::drawing::drawing;
 use super::escape::escape;
 
 /// Width in pixels, where the page has room for it.
@@ -70,8 +71,13 @@ pub(super) struct Chart<'a> {
 }
 
 impl Chart<'_> {
+    /// The chart as an element of a page, as wide as that.
+    pub(super) fn drawn(&self) -> String {
+        drawing(&self.svg(), &self.alt(), "width:100%")
+    }
+
     /// The chart as SVG text.
-    pub(super) fn svg(&self) -> String {
+    fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| self.shown(line));
         let (xs, ys): (Vec<_>, Vec<_>) = points().unzip();
         let (x, y) = (self.x.scale(&xs), Axis::Value.scale(&ys));
@@ -137,7 +143,7 @@ impl Chart<'_> {
     }
 
     /// The chart in words: what is drawn over what, and how each line begins and ends.
-    pub(super) fn alt(&self) -> String {
+    fn alt(&self) -> String {
         let mut words = format!("{} over {}", self.name, self.x.title());
         for line in self.lines.iter().filter(|line| !line.is_faint) {
             let finite: Vec<_> = line.points.iter().filter(|(_, y)| y.is_finite()).collect();

@@ -6,7 +6,6 @@ use tunebook_engine::output::plot::smooth;
 use super::axis::Axis;
 use super::chart::Chart;
 use super::chart::Line;
-use super::drawing::drawing;
 use super::overlay::overlay;
 use crate::progress::SweepProgress;
 use crate::training::Training;
@@ -14,8 +13,7 @@ use crate::training::Training;
 /// A plot.
 pub fn curve(plot: &Plot) -> String {
     let over = |values: &[f64]| plot.steps.iter().copied().zip(values.iter().copied()).collect();
-    let chart = chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations);
-    drawing(&chart.svg(), &chart.alt(), "width:100%")
+    chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations).drawn()
 }
 
 /// The losses of a training that goes on; with those of the others where it is one of a sweep. Nothing before the first step.
@@ -29,8 +27,7 @@ pub(super) fn live(training: &Training, sweep: Option<&SweepProgress>) -> String
     let losses: Vec<_> = training.records.iter().map(|record| record.loss()).collect();
     let smoothed = smooth(&losses);
     let over = |values: Vec<f64>| training.records.iter().map(|record| record.step as f64).zip(values).collect();
-    let chart = chart("loss", over(losses), over(smoothed), &training.evaluations);
-    drawing(&chart.svg(), &chart.alt(), "width:100%")
+    chart("loss", over(losses), over(smoothed), &training.evaluations).drawn()
 }
 
 /// As LLaMA-Factory draws it: the values pale below the smoothed ones. Of evaluations the one with the lowest loss has a ring.

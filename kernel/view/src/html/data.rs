@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use tunebook_commands::Lang;
 use tunebook_commands::output::Table;
 use tunebook_engine::report::BINS;
 use tunebook_engine::report::DataReport;
@@ -9,7 +10,7 @@ use tunebook_engine::report::Spread;
 
 use super::drawing::drawing;
 use super::escape::escape;
-use super::picture::thumbnail;
+use super::picture::small_picture;
 use super::table::with_cells;
 
 /// Width and height of a picture at most, in pixels.
@@ -19,15 +20,8 @@ const HEIGHT: usize = 28;
 const BAR: usize = 10;
 
 /// A strip of pictures, and the table, whose last column is drawn.
-pub fn data(report: &DataReport, words: &Table) -> String {
-    let pictures: String = report
-        .images
-        .iter()
-        .filter_map(|path| {
-            let (name, url) = (escape(&path.display().to_string()), thumbnail(path, PICTURE)?);
-            Some(format!("<img src=\"{url}\" alt=\"{name}\" title=\"{name}\"/>"))
-        })
-        .collect();
+pub fn data(report: &DataReport, words: &Table, lang: Lang) -> String {
+    let pictures: String = report.images.iter().map(|path| small_picture(path, PICTURE, lang)).collect();
     let spreads = [&report.tokens, &report.supervised_tokens, &report.picture_tokens];
     let last = words.headers.len() - 1;
     let cell = |row: usize, column: usize, text: &str| match spreads.get(row) {

@@ -7,22 +7,15 @@ use tunebook_commands::output::OverlayCurve;
 use super::axis::Axis;
 use super::chart::Chart;
 use super::chart::Line;
-use super::drawing::drawing;
-
-/// The curves.
-pub fn overlay(overlay: &Overlay) -> String {
-    let chart = charted(overlay);
-    drawing(&chart.svg(), &chart.alt(), "width:100%")
-}
 
 /// The lines of all curves, and dots where evaluations found something.
-pub(super) fn charted(overlay: &Overlay) -> Chart<'_> {
+pub fn overlay(overlay: &Overlay) -> String {
     let lines = overlay.curves.iter().enumerate().flat_map(|(colour, curve)| lines(colour, curve)).collect();
     let x = match overlay.x {
         OverlayAxis::Step => Axis::Step,
         OverlayAxis::LearningRate => Axis::LearningRate,
     };
-    Chart { name: overlay.name, x, lines, best: None }
+    Chart { name: overlay.name, x, lines, best: None }.drawn()
 }
 
 fn lines(colour: usize, curve: &OverlayCurve) -> Vec<Line> {

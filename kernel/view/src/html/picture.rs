@@ -33,8 +33,13 @@ pub fn thumbnail(path: &Path, side: u32) -> Option<String> {
 
 /// The image for a page, at most [`LARGEST`] pixels wide and high.
 pub fn picture(path: &Path, lang: Lang) -> String {
+    small_picture(path, LARGEST, lang)
+}
+
+/// The image for a page, at most `side` pixels wide and high.
+pub(super) fn small_picture(path: &Path, side: u32, lang: Lang) -> String {
     let name = escape(&path.display().to_string());
-    match thumbnail(path, LARGEST) {
+    match thumbnail(path, side) {
         Some(url) => format!("<img src=\"{url}\" alt=\"{name}\" title=\"{name}\"/>"),
         None => localized!(lang, "<p>{name} cannot be found</p>", "<p>找不到 {name}</p>"),
     }

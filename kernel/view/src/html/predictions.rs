@@ -10,7 +10,7 @@ use tunebook_engine::report::Prediction;
 
 use super::changes::changes;
 use super::escape::escape;
-use super::picture::thumbnail;
+use super::picture::small_picture;
 use super::table::table;
 
 /// Width and height of a picture at most, in pixels.
@@ -54,17 +54,7 @@ fn list(title: &str, made: &[&Prediction], is_open: bool, lang: Lang) -> String 
 }
 
 fn row(made: &Prediction, lang: Lang) -> String {
-    let pictures: String = made
-        .images
-        .iter()
-        .map(|path| {
-            let name = escape(&path.display().to_string());
-            match thumbnail(path, PICTURE) {
-                Some(url) => format!("<img src=\"{url}\" alt=\"{name}\" title=\"{name}\"/>"),
-                None => localized!(lang, "{name} cannot be found", "找不到 {name}"),
-            }
-        })
-        .collect();
+    let pictures: String = made.images.iter().map(|path| small_picture(path, PICTURE, lang)).collect();
     let (bleu, rouge) = (made.scores.bleu_4, made.scores.rouge_l);
     const CELL: &str = "text-align:left;vertical-align:top;white-space:pre-wrap";
     format!(
