@@ -41,6 +41,10 @@ pub(super) fn scale(x: &mut [f32], a: f32) {
     }
 }
 
+/// Of e^(x - max x), what is below e^-64 = 1.6e-28 is 0. No sum of f32 can tell, and products with it would be subnormal:
+/// with such numbers processors compute many times slower, and a peaked softmax has thousands of them.
+const LOWEST_EXPONENT: f32 = -64.0;
+
 /// Replaces x by e^(x - max x); returns max x and the sum of the new values.
 #[inline(always)]
 pub(super) fn exp_of_row(x: &mut [f32]) -> (f32, f32) {
@@ -52,17 +56,23 @@ pub(super) fn exp_of_row(x: &mut [f32]) -> (f32, f32) {
         let (lanes, rest) = run.as_chunks_mut::<LANES>();
         for values in lanes {
             for lane in 0..LANES {
-                values[lane] = exp(values[lane] - max);
+                values[lane] = exp_or_zero(values[lane] - max);
                 sums[lane] += values[lane];
             }
         }
         for value in rest {
-            *value = exp(*value - max);
+            *value = exp_or_zero(*value - max);
             sums[0] += *value;
         }
         total += f64::from(sums.iter().sum::<f32>());
     }
     (max, total as f32)
+}
+
+/// e^x, or 0 below [`LOWEST_EXPONENT`].
+#[inline(always)]
+fn exp_or_zero(x: f32) -> f32 {
+    if x < LOWEST_EXPONENT { 0.0 } else { exp(x) }
 }
 
 #[inline(always)]
@@ -106,5 +116,17 @@ mod tests {
         assert_eq!(max, 10.98);
         assert!((f64::from(sum) / expected - 1.0).abs() < 1e-6, "{sum} against {expected}");
         assert_eq!(row[values.iter().position(|&v| v == max).unwrap()], 1.0);
+    }
+
+    #[test]
+    fn nothing_of_a_peaked_row_is_subnormal() {
+        for length in [3, 100] {
+            let mut row: Vec<f32> = (0..length).map(|at| -63.0 * at as f32).collect();
+            row[length - 1] = f32::NEG_INFINITY;
+            let (_, sum) = exp_of_row(&mut row);
+            assert!(sum == 1.0 && row[1] > 1e-28 && row[2..].iter().all(|value| *value == 0.0), "{row:?}");
+        }
+        let mut row = [0.0, f32::NAN];
+        assert!(exp_of_row(&mut row).1.is_nan() && row[1].is_nan());
     }
 }
