@@ -7,14 +7,14 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { after, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
 import { launch } from "../pages/support";
 
-export const TUNEBOOK = process.env.TUNEBOOK ?? "../../../target/release/tunebook";
+export const TUNEBOOK = resolve(process.env.TUNEBOOK ?? "../../../target/release/tunebook");
 export const LAB = process.env.LAB;
 export type Where = "page" | "lab";
 export const PLACES: Where[] = LAB ? ["page", "lab"] : ["page"];
