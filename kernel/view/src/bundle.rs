@@ -94,7 +94,8 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         // Text alone.
         View::Answer(_) | View::Prediction(_) => {}
         View::Aside(text) => data["text/html"] = json!(html::aside(text)),
-        View::Stdout(_) | View::Stderr(_) | View::Written { .. } | View::Log | View::Report | View::Trained(_) => {}
+        View::Report | View::Trained(_) => data["text/html"] = json!(html::report(&line(output, lang))),
+        View::Stdout(_) | View::Stderr(_) | View::Written { .. } | View::Log => {}
         View::Nothing | View::Clear | View::Conversation | View::Panel | View::Quit => {}
     }
     data

@@ -5,6 +5,15 @@ pub fn preformatted(text: &str) -> String {
     format!("<pre style=\"font-family:var(--jp-code-font-family, monospace)\">{}</pre>", escape(text))
 }
 
+/// The same where the page breaks lines that are too long for it: between words, whatever its own style says.
+pub fn report(text: &str) -> String {
+    format!(
+        "<pre style=\"font-family:var(--jp-code-font-family, monospace);white-space:pre-wrap;word-break:normal;\
+         overflow-wrap:break-word\">{}</pre>",
+        escape(text)
+    )
+}
+
 /// `text` with what HTML would read as markup escaped; it may also stand in an attribute between double quotes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -33,6 +33,7 @@ pub use curve::curve;
 pub use data::data;
 pub use drawing::foreign_drawing;
 pub use escape::preformatted;
+pub use escape::report;
 pub use overlay::overlay;
 pub use picture::picture;
 pub use picture::thumbnail;
