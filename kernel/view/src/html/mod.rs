@@ -24,6 +24,9 @@ mod table;
 mod tokens;
 mod worst;
 
+/// The style of a sample's frame.
+const CARD: &str = "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:8px";
+
 pub use answer::answer;
 pub use aside::aside;
 pub use boxes::boxed;

@@ -12,6 +12,7 @@ use tunebook_engine::report::PictureReport;
 use tunebook_engine::report::SampleReport;
 use tunebook_engine::report::TokenReport;
 
+use super::CARD;
 use super::boxes::overlay;
 use super::escape::escape;
 use super::picture::under;
@@ -32,7 +33,7 @@ pub fn sample(report: &SampleReport, lang: Lang) -> String {
     let scores: String = report.scores.iter().map(|scores| scored(scores, lang)).collect();
     let legend = if scores.is_empty() { String::new() } else { legend(lang) };
     format!(
-        "<div><p>{} · {count}, <span style=\"{}\">{learned}</span></p>\
+        "<div style=\"{CARD}\"><p>{} · {count}, <span style=\"{}\">{learned}</span></p>\
          <div style=\"display:flex;gap:12px;flex-wrap:wrap\">{pictures}</div>\
          <div style=\"white-space:pre-wrap;font-family:var(--jp-code-font-family, monospace);line-height:1.7\">\
          {all}</div>{scores}{legend}</div>",

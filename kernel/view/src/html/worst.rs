@@ -7,6 +7,7 @@ use tunebook_commands::text::worst_title;
 use tunebook_engine::report::SampleLoss;
 use tunebook_engine::report::WorstReport;
 
+use super::CARD;
 use super::escape::escape;
 use super::picture::picture;
 
@@ -34,7 +35,7 @@ fn card(sample: &SampleLoss, lang: Lang) -> String {
         "样本 {index} · 损失 <b>{loss:.3}</b> · 基础模型 {base_loss:.3}"
     );
     format!(
-        "<div title=\"{}\" style=\"width:200px;border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:8px\">\
+        "<div title=\"{}\" style=\"width:200px;{CARD}\">\
          {images}<div>{numbers}</div><div style=\"white-space:pre-wrap;opacity:.85\">{}</div></div>",
         escape(&sample.origin),
         escape(&sample.expected),
