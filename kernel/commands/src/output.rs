@@ -84,6 +84,8 @@ pub enum Output {
     Sweep(Box<SweepReport>),
     RangeTest(Box<RangeReport>),
     Evaluated(EvaluateReport),
+    /// Several of them in one table, which a face makes that can take back what it has shown.
+    Evaluations(Vec<EvaluateReport>),
     Worst(WorstReport),
     /// One prediction, shown as soon as it is made.
     Prediction(Prediction),

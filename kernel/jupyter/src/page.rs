@@ -21,8 +21,10 @@ use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
 use tunebook_commands::printable;
 use tunebook_commands::written;
+use tunebook_engine::report::EvaluateReport;
 use tunebook_view::View;
 use tunebook_view::bundle;
+use uuid::Uuid;
 
 use crate::background::Display;
 use crate::iopub::IoPub;
@@ -33,6 +35,15 @@ use crate::wire::Origin;
 /// How long a cell waits for the beginning of the training that it has begun in the background.
 const BEGINNING: Duration = Duration::from_millis(500);
 
+/// The evaluations that an output tells of, or else the output.
+fn evaluations(output: Output) -> Result<Vec<EvaluateReport>, Output> {
+    match output {
+        Output::Evaluated(report) => Ok(vec![report]),
+        Output::Evaluations(reports) => Ok(reports),
+        output => Err(output),
+    }
+}
+
 /// The output area of a cell.
 pub(crate) struct Page {
     iopub: IoPub,
@@ -42,6 +53,8 @@ pub(crate) struct Page {
     language: Language,
     /// The output of the last command: if no other follows, it is the value of the cell.
     pending: Option<Output>,
+    /// Evaluations that are shown already, below which nothing is but progress, and the id of their display.
+    evaluations: Option<(String, Vec<EvaluateReport>)>,
     progress: ProgressDisplay,
     /// What was said last, as plain text.
     last_text: Option<String>,
@@ -52,7 +65,18 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn new(iopub: IoPub, origin: Origin, count: usize, silent: bool, language: Language) -> Self {
         let progress = ProgressDisplay::new(language.clone());
-        Self { iopub, origin, count, silent, language, pending: None, progress, last_text: None, background: None }
+        Self {
+            iopub,
+            origin,
+            count,
+            silent,
+            language,
+            pending: None,
+            evaluations: None,
+            progress,
+            last_text: None,
+            background: None,
+        }
     }
 
     /// A second one in the same output area, which goes on when this one is finished.
@@ -128,6 +152,7 @@ impl Page {
         if !is_told && !matches!(output, Output::Nothing) {
             self.last_text = Some(bundle::line(&output, self.lang())).filter(|text| !text.is_empty());
         }
+        let output = self.joined(output);
         match View::of(&output, self.lang()) {
             // The progress display shows every step.
             View::Nothing | View::Log => {}
@@ -203,6 +228,29 @@ impl Page {
         self.language.get()
     }
 
+    /// Evaluations that follow one another are one table: those before this one are taken back, and go with it.
+    fn joined(&mut self, output: Output) -> Output {
+        let Output::Evaluated(report) = output else { return output };
+        let before = match (self.pending.take().map(evaluations), self.evaluations.take()) {
+            (Some(Ok(before)), _) => before,
+            (Some(Err(pending)), _) => {
+                self.pending = Some(pending);
+                Vec::new()
+            }
+            (None, Some((id, before))) => {
+                let data = json!({"text/plain": "", "text/html": ""});
+                let content = json!({"data": data, "metadata": {}, "transient": {"display_id": id}});
+                self.send("update_display_data", content);
+                before
+            }
+            (None, None) => Vec::new(),
+        };
+        match before.is_empty() {
+            true => Output::Evaluated(report),
+            false => Output::Evaluations(before.into_iter().chain([report]).collect()),
+        }
+    }
+
     /// What a Rust cell does with the session.
     pub(crate) fn call(&mut self, call: CellCall) {
         match call {
@@ -229,7 +277,7 @@ impl Page {
     pub(crate) fn draw_progress(&mut self) {
         let Some((first, id, data)) = self.progress.draw() else { return };
         if first {
-            self.show_pending();
+            self.show_above();
         }
         let kind = if first { "display_data" } else { "update_display_data" };
         self.send(kind, json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
@@ -258,7 +306,22 @@ impl Page {
         text
     }
 
+    /// Shows what is pending above what goes on; evaluations so that another one can take them back.
+    fn show_above(&mut self) {
+        match self.pending.take().map(evaluations) {
+            Some(Ok(reports)) => {
+                let id = Uuid::new_v4().to_string();
+                let data = bundle::bundle(&Output::Evaluations(reports.clone()), self.lang());
+                self.send("display_data", json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
+                self.evaluations = Some((id, reports));
+            }
+            Some(Err(output)) => self.display(&output),
+            None => {}
+        }
+    }
+
     fn show_pending(&mut self) {
+        self.evaluations = None;
         if let Some(output) = self.pending.take() {
             self.display(&output);
         }

@@ -153,6 +153,8 @@ impl ProgressDisplay {
                 let html = html::training(training, activity, sweep.as_ref(), plan.as_ref(), &self.probes.html, lang);
                 (training_text(training, activity, lang) + &self.probes.text, html)
             }
+            // What it was for is shown now.
+            (None, Some(_)) if self.settled => Default::default(),
             (None, Some(activity)) => (activity_text(activity, lang), html::activity(activity, lang)),
             (None, None) => return None,
         };

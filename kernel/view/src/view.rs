@@ -100,7 +100,7 @@ impl<'a> View<'a> {
             Output::Predicted(made) => {
                 text::table(output, lang).map_or(Self::Report, |table| Self::Predictions(made, table))
             }
-            Output::Table(_) | Output::Adapters(_) | Output::Evaluated(_) => {
+            Output::Table(_) | Output::Adapters(_) | Output::Evaluated(_) | Output::Evaluations(_) => {
                 text::table(output, lang).map_or(Self::Report, Self::Table)
             }
             Output::Loaded(_)

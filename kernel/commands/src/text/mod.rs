@@ -114,6 +114,7 @@ pub fn render(output: &Output, page: Page) -> String {
         Output::RangeTest(report) => sweep::range_test(report, page),
         Output::Answer(report) => answered(report, page),
         Output::Evaluated(report) => draw_table(&results::evaluated(report, lang), page),
+        Output::Evaluations(reports) => draw_table(&results::evaluations(reports, lang), page),
         Output::Worst(report) => draw_table(&worst::worst(report, lang), page),
         Output::Prediction(report) => results::prediction(report, page),
         Output::Predicted(made) => draw_table(&results::predicted(&made.report, lang), page),
@@ -160,6 +161,7 @@ pub fn table(output: &Output, lang: Lang) -> Option<Table> {
         Output::Data(report) => Some(data_table(report, lang)),
         Output::Adapters(reports) if !reports.is_empty() => Some(adapters_table(reports, lang)),
         Output::Evaluated(report) => Some(results::evaluated(report, lang)),
+        Output::Evaluations(reports) => Some(results::evaluations(reports, lang)),
         Output::Predicted(made) => Some(results::predicted(&made.report, lang)),
         _ => None,
     }

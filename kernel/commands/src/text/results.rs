@@ -39,6 +39,36 @@ const WIDEST_TABLE: usize = 160;
 /// Loss and perplexity.
 pub(super) fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
     let rows = [("eval_loss", report.loss), ("perplexity", report.perplexity)];
+    let title = title(&report.samples, report.held_out, &report.adapter, lang);
+    metrics(title, rows.map(|(name, value)| (name.to_string(), value)).to_vec(), made_of(report, lang), lang)
+}
+
+/// The same of several evaluations, one a row.
+pub(super) fn evaluations(reports: &[EvaluateReport], lang: Lang) -> Table {
+    let row = |report: &EvaluateReport| {
+        vec![
+            samples(&report.samples, report.held_out, lang),
+            report.adapter.clone(),
+            format!("{:.4}", report.loss),
+            format!("{:.4}", report.perplexity),
+        ]
+    };
+    let headers = [
+        localized("samples", "样本"),
+        localized("adapter", "适配器"),
+        localized("eval_loss", "评估损失"),
+        localized("perplexity", "困惑度"),
+    ];
+    Table {
+        title: String::new(),
+        headers: headers.map(|text| text.in_lang(lang)).to_vec(),
+        rows: reports.iter().map(row).collect(),
+        note: reports.iter().map(|report| made_of(report, lang)).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// How many samples an evaluation has seen in what time, and where it has written.
+fn made_of(report: &EvaluateReport, lang: Lang) -> String {
     let (done, time) =
         (done(report.done, report.total - report.left_out.len(), SAMPLE, lang), seconds(report.elapsed, lang));
     let mut note =
@@ -47,8 +77,7 @@ pub(super) fn evaluated(report: &EvaluateReport, lang: Lang) -> Table {
         let folder = folder.display();
         note += &localized!(lang, "; eval_results.json is in {folder}", "；eval_results.json 在 {folder}");
     }
-    let title = title(&report.samples, report.held_out, &report.adapter, lang);
-    metrics(title, rows.map(|(name, value)| (name.to_string(), value)).to_vec(), note, lang)
+    note
 }
 
 /// An answer beside the one that was expected.
@@ -107,9 +136,15 @@ pub(super) fn bad_samples(samples: usize, lang: Lang) -> String {
 }
 
 fn title(names: &str, held_out: bool, adapter: &str, lang: Lang) -> String {
+    let samples = samples(names, held_out, lang);
+    localized!(lang, "{samples} with {adapter}", "{samples}，使用 {adapter}")
+}
+
+/// Which samples are meant.
+fn samples(names: &str, held_out: bool, lang: Lang) -> String {
     match held_out {
-        true => localized!(lang, "held-out samples of {names} with {adapter}", "{names} 留出的样本，使用 {adapter}"),
-        false => localized!(lang, "{names} with {adapter}", "{names}，使用 {adapter}"),
+        true => localized!(lang, "held-out samples of {names}", "{names} 留出的样本"),
+        false => names.to_string(),
     }
 }
 
