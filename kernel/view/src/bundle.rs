@@ -36,7 +36,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
     let mut data = json!({"text/plain": text(output, lang)});
     match View::of(output, lang) {
         View::Series(plot) => {
-            data["text/html"] = json!(html::curve(plot));
+            data["text/html"] = json!(html::curve(plot, lang));
             // For paper: of an SVG beside it, nbconvert would ask Inkscape all the same. If it cannot be drawn, the others are
             // there.
             if let Ok(png) = png(plot) {
@@ -44,7 +44,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
             }
         }
         View::Overlay(overlay) => {
-            data["text/html"] = json!(html::overlay(overlay));
+            data["text/html"] = json!(html::overlay(overlay, lang));
             if let Ok(png) = overlay.figure().png() {
                 data["image/png"] = json!(STANDARD.encode(png));
             }

@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::lang::Lang;
+use crate::lang::Localized;
 use crate::lang::localized;
 use crate::localized;
 use crate::output::Plot;
@@ -14,6 +16,22 @@ const MOST_COLUMNS: usize = 100;
 const BLANK: u32 = 0x2800;
 /// An evaluation.
 const CROSS: &str = "×";
+
+/// A curve as it was found, beside the smoothed one.
+pub const ORIGINAL: Localized = localized("original", "原值");
+pub const SMOOTHED: Localized = localized("smoothed", "平滑");
+
+/// What is drawn over the steps, as people call it: in English by its name in files.
+pub fn metric(name: &'static str, lang: Lang) -> &'static str {
+    let metric = match name {
+        "loss" => localized("loss", "损失"),
+        "eval_loss" => localized("eval_loss", "评估损失"),
+        "learning_rate" => localized("learning_rate", "学习率"),
+        "grad_norm" => localized("grad_norm", "梯度范数"),
+        _ => return name,
+    };
+    metric.in_lang(lang)
+}
 
 /// The curve with its axes, as wide as the page. In colour, the values are a faint line and the smoothed ones a bright
 /// one; without, the values are single dots and the smoothed ones a line.
@@ -40,7 +58,7 @@ pub(super) fn draw(plot: &Plot, page: Page) -> String {
     };
     let (from, to) = (plot.steps.first().copied().unwrap_or(0.0), plot.steps.last().copied().unwrap_or(0.0));
     let to = localized!(page.lang, "step {to}", "第 {to} 步");
-    axes.draw(&format!("{}{}", plot.name, legend(plot, page)), cell, [&from.to_string(), &to])
+    axes.draw(&format!("{}{}", metric(plot.name, page.lang), legend(plot, page)), cell, [&from.to_string(), &to])
 }
 
 /// The axes of a drawing that is as wide as the page.
@@ -90,10 +108,11 @@ impl Axes {
 }
 
 fn legend(plot: &Plot, page: Page) -> String {
-    let [original, smoothed] =
-        [localized("original", "原值"), localized("smoothed", "平滑")].map(|text| text.in_lang(page.lang));
-    let evaluations =
-        if plot.evaluations.is_empty() { String::new() } else { format!("   {}", page.warm("× eval_loss")) };
+    let [original, smoothed] = [ORIGINAL, SMOOTHED].map(|text| text.in_lang(page.lang));
+    let evaluations = match plot.evaluations.is_empty() {
+        true => String::new(),
+        false => format!("   {}", page.warm(&format!("{CROSS} {}", metric("eval_loss", page.lang)))),
+    };
     let curves = match (plot.smoothed.is_empty(), page.color) {
         (true, _) => String::new(),
         (false, true) => {

@@ -2,6 +2,7 @@
 
 use super::chart::Axes;
 use super::chart::Canvas;
+use super::chart::metric;
 use crate::localized;
 use crate::output::Overlay;
 use crate::output::OverlayAxis;
@@ -45,11 +46,11 @@ pub(super) fn draw(overlay: &Overlay, page: Page) -> String {
         OverlayAxis::Step => localized!(page.lang, "step {to}", "第 {to} 步"),
         OverlayAxis::LearningRate => localized!(page.lang, "learning rate {to}", "学习率 {to}"),
     };
-    let (mut text, margin) = (axes.draw(overlay.name, cell, [&from, &to]), axes.margin);
+    let (mut text, margin) = (axes.draw(metric(overlay.name, page.lang), cell, [&from, &to]), axes.margin);
     for (index, curve) in overlay.curves.iter().enumerate() {
         let sign = if page.color { page.curve(index, "──") } else { letter(index).to_string() };
         let last = curve.line().iter().rfind(|(_, y)| y.is_finite()).map(|(_, y)| format!("  {y:.4}"));
-        let found = curve.evaluations.last().map(|(_, loss)| format!("  eval_loss {loss:.4}"));
+        let found = curve.evaluations.last().map(|(_, loss)| format!("  {} {loss:.4}", metric("eval_loss", page.lang)));
         let (last, found) = (last.unwrap_or_default(), found.unwrap_or_default());
         text += &format!("\n{:margin$}   {sign} {}{last}{found}", "", curve.label);
     }

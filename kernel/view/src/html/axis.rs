@@ -1,5 +1,8 @@
 //! The axes of charts: from where to where they go, and which values are written beside them.
 
+use tunebook_commands::Lang;
+use tunebook_commands::lang::localized;
+
 /// What an axis shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
@@ -17,12 +20,13 @@ impl Axis {
         if self == Self::LearningRate { value.log10() } else { value }
     }
 
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Step => "step",
-            Self::LearningRate => "learning rate",
-            Self::Value => "",
-        }
+    pub(super) fn title(self, lang: Lang) -> &'static str {
+        let title = match self {
+            Self::Step => localized("step", "步"),
+            Self::LearningRate => localized("learning rate", "学习率"),
+            Self::Value => localized("", ""),
+        };
+        title.in_lang(lang)
     }
 
     /// From the lowest to the highest of the places, which are finite; a single one is in the middle.

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use tunebook_commands::Lang;
+use tunebook_commands::localized;
 use unicode_width::UnicodeWidthStr;
 
 use super::axis::Axis;
@@ -65,6 +67,7 @@ pub(super) struct Line {
 pub(super) struct Chart<'a> {
     pub name: &'a str,
     pub x: Axis,
+    pub lang: Lang,
     pub lines: Vec<Line>,
     /// A point that has a ring, with its words in the legend.
     pub best: Option<((f64, f64), String)>,
@@ -122,7 +125,7 @@ impl Chart<'_> {
              <text transform=\"translate(14 {centre:.1}) rotate(-90)\" text-anchor=\"middle\">{name}</text>",
             WIDTH - RIGHT,
             height - 8.0,
-            self.x.title(),
+            self.x.title(self.lang),
         );
         for line in &self.lines {
             let places: Vec<_> = self.shown(line).map(place).collect();
@@ -144,11 +147,22 @@ impl Chart<'_> {
 
     /// The chart in words: what is drawn over what, and how each line begins and ends.
     fn alt(&self) -> String {
-        let mut words = format!("{} over {}", self.name, self.x.title());
+        let mut words = localized!(
+            self.lang,
+            "{name} over {x}",
+            "{name}（横轴：{x}）",
+            name = self.name,
+            x = self.x.title(self.lang)
+        );
         for line in self.lines.iter().filter(|line| !line.is_faint) {
             let finite: Vec<_> = line.points.iter().filter(|(_, y)| y.is_finite()).collect();
             if let (Some((_, first)), Some((_, last))) = (finite.first(), finite.last()) {
-                let _ = write!(words, "; {}: {first:.4} to {last:.4}", line.label);
+                let label = &line.label;
+                words += &localized!(
+                    self.lang,
+                    "; {label}: {first:.4} to {last:.4}",
+                    "；{label}：从 {first:.4} 到 {last:.4}"
+                );
             }
         }
         escape(&words)
@@ -226,7 +240,7 @@ mod tests {
 
     fn chart(points: Vec<(f64, f64)>) -> Chart<'static> {
         let line = Line { label: "a<b".to_string(), colour: 0, is_faint: false, has_dots: false, points };
-        Chart { name: "loss", x: Axis::Step, lines: vec![line], best: None }
+        Chart { name: "loss", x: Axis::Step, lang: Lang::En, lines: vec![line], best: None }
     }
 
     #[test]

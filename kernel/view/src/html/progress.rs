@@ -31,7 +31,7 @@ pub fn training(
         format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(&value))
     };
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
-    let losses = live(training, sweep);
+    let losses = live(training, sweep, lang);
     let trial = sweep.map(|sweep| trial(sweep, lang)).unwrap_or_default();
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(

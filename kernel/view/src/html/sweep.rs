@@ -12,11 +12,11 @@ use super::table::table;
 
 /// The curves of all trials over a table of them.
 pub fn sweep(report: &SweepReport, lang: Lang) -> String {
-    format!("<div>{}{}</div>", overlay(&report.curves), table(&sweep_table(report, lang)))
+    format!("<div>{}{}</div>", overlay(&report.curves, lang), table(&sweep_table(report, lang)))
 }
 
 /// The loss over the learning rate, and which rate to take.
 pub fn range_test(report: &RangeReport, lang: Lang) -> String {
     let lines: String = range_note(report, lang).lines().map(|line| format!("<div>{}</div>", escape(line))).collect();
-    format!("<div>{}{lines}</div>", overlay(&report.curve))
+    format!("<div>{}{lines}</div>", overlay(&report.curve, lang))
 }
