@@ -288,7 +288,7 @@ impl Drawing<'_> {
                 self.bars.clear();
                 screen.aside(&text::trial(number, total, &settings, lang))?;
             }
-            Event::Step(_) | Event::Evaluated(_) | Event::Probed(_) => {}
+            Event::Earlier { .. } | Event::Step(_) | Event::Evaluated(_) | Event::Probed(_) => {}
         }
         Ok(())
     }

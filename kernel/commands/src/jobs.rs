@@ -74,6 +74,8 @@ struct Ended {
 struct Told {
     /// The memory that it takes.
     plan: Option<Event>,
+    /// The training so far, where it goes on.
+    earlier: Option<Event>,
     first: Option<Event>,
     /// Steps, evaluations, probes.
     records: Vec<Event>,
@@ -343,6 +345,7 @@ impl Told {
     fn hear(&mut self, event: &Event) {
         match event {
             Event::MemoryEstimate(_) => self.plan = Some(event.clone()),
+            Event::Earlier { .. } => self.earlier = Some(event.clone()),
             Event::MicroBatch { .. } => {
                 self.first.get_or_insert_with(|| event.clone());
                 self.now = Some(event.clone());
@@ -357,6 +360,6 @@ impl Told {
     }
 
     fn events(&self) -> impl Iterator<Item = Event> {
-        self.first.iter().chain(&self.records).chain(&self.now).cloned()
+        self.earlier.iter().chain(&self.first).chain(&self.records).chain(&self.now).cloned()
     }
 }

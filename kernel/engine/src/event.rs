@@ -50,6 +50,8 @@ pub enum Event {
         #[serde(serialize_with = "serialize::seconds")]
         elapsed: Duration,
     },
+    /// A training goes on: the losses of the steps before this call of `train`, and of its evaluations, each after its step.
+    Earlier { losses: Vec<(f64, f64)>, evaluations: Vec<(f64, f64)> },
     /// A sweep begins the training `number` of `total`, with these settings.
     Trial { number: usize, total: usize, settings: String },
     /// An optimizer step is complete.

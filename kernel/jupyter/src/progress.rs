@@ -222,7 +222,7 @@ mod tests {
         let mut progress = ProgressDisplay::new(Language::new(Lang::En));
         step(&mut progress, 1, 3.0);
         let (first, id, data) = progress.draw().unwrap();
-        assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━━━━━━──────────────────"));
+        assert!(first && data["text/plain"].as_str().unwrap().starts_with("step 1 of 40 ━───────────────────────"));
         step(&mut progress, 2, 2.0);
         progress.event(&Event::Evaluated(EvaluationRecord {
             step: 2,
@@ -253,11 +253,11 @@ mod tests {
         assert!(!first && same == id);
         assert_eq!(
             data["text/plain"].as_str().unwrap(),
-            "step 3 of 40 ━━━━━━━━━━━━━━━━━━────── · loss 1.0000 · eval loss 2.5000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
+            "step 3 of 40 ━━────────────────────── · loss 1.0000 · eval loss 2.5000 · learning rate 1.00e-4 · grad norm 1.000 · epoch 0.30 \
              · tokens/s 200 · took 1.50 s"
         );
         let html = data["text/html"].as_str().unwrap();
-        assert!(html.contains("eval_loss: 2.5000 to 2.5000\"") && html.contains("width:75.0%"), "{html}");
+        assert!(html.contains("eval_loss: 2.5000 to 2.5000\"") && html.contains("width:7.5%"), "{html}");
         progress.settle();
         assert!(progress.draw().is_none());
     }

@@ -13,6 +13,7 @@ use tunebook_engine::advice::MemoryEstimate;
 use tunebook_engine::report::TrainReport;
 
 use crate::activity::Activity;
+use crate::training::Losses;
 use crate::training::Training;
 
 /// What takes no longer than that is not shown, but for a training.
@@ -29,6 +30,8 @@ pub struct Progress {
     pub plan: Option<MemoryEstimate>,
     /// The answers of a comparison so far, each with the name of who gives it.
     pub answers: Vec<(String, String)>,
+    /// What a training goes on from, until it does.
+    earlier: Losses,
     /// The training, from its first micro-batch on.
     pub training: Option<Training>,
     /// The trainings of a sweep that are over, and the one that goes on.
@@ -53,7 +56,7 @@ impl SweepProgress {
 
     /// The curves of all trainings so far.
     pub fn overlay(&self, training: &Training) -> Overlay {
-        let now = training.losses(&self.settings);
+        let now = training.curve(&self.settings);
         Overlay { name: "loss", x: OverlayAxis::Step, curves: [&self.curves[..], &[now]].concat(), file: None }
     }
 }
@@ -62,7 +65,22 @@ impl Progress {
     /// Of a command that begins now.
     pub fn start() -> Self {
         let started = Instant::now();
-        Self { started, predicting: None, activity: None, plan: None, answers: Vec::new(), training: None, sweep: None }
+        Self {
+            started,
+            predicting: None,
+            activity: None,
+            plan: None,
+            answers: Vec::new(),
+            earlier: Losses::default(),
+            training: None,
+            sweep: None,
+        }
+    }
+
+    /// The training that is told, or one that begins now.
+    fn training(&mut self, step: usize, done: f64, elapsed: Duration) -> &mut Training {
+        let earlier = std::mem::take(&mut self.earlier);
+        self.training.get_or_insert_with(|| Training::new(step, done, elapsed, earlier))
     }
 
     /// Takes in what the command tells.
@@ -77,17 +95,20 @@ impl Progress {
                 self.activity = Some(Activity::Download { file: file.clone(), done, size, all_done, all });
             }
             &Event::MicroBatch { step, last_step, total_steps, done, total, elapsed } => {
-                let training = self.training.get_or_insert_with(|| Training::new(step, done, elapsed));
+                let training = self.training(step, done, elapsed);
                 training.go_on(step, done, elapsed);
                 (training.step, training.last_step, training.total_steps) = (step, last_step, total_steps);
                 (training.done, training.total, training.elapsed) = (done, total, elapsed);
                 self.activity = None;
             }
+            Event::Earlier { losses, evaluations } => {
+                self.earlier = Losses { steps: losses.clone(), evaluations: evaluations.clone() };
+            }
             Event::Trial { number, total, settings } => {
                 let before = (self.sweep.take(), self.training.take());
                 let curves = match before {
                     (Some(sweep), Some(training)) => {
-                        let curve = training.losses(&sweep.settings);
+                        let curve = training.curve(&sweep.settings);
                         sweep.curves.into_iter().chain([curve]).collect()
                     }
                     (sweep, _) => sweep.map(|sweep| sweep.curves).unwrap_or_default(),
@@ -108,11 +129,7 @@ impl Progress {
             }
             Event::Probed(record) => {
                 (self.activity, self.predicting) = (None, None);
-                let step = record.step + 1;
-                self.training
-                    .get_or_insert_with(|| Training::new(step, 0.0, Duration::ZERO))
-                    .probes
-                    .push(record.clone());
+                self.training(record.step + 1, 0.0, Duration::ZERO).probes.push(record.clone());
             }
             Event::MemoryEstimate(plan) => self.plan = Some(plan.clone()),
             Event::Answering(name) => self.answers.push((name.clone(), String::new())),

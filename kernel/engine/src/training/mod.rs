@@ -40,6 +40,7 @@ use crate::chosen_data::ChosenData;
 use crate::error::Error;
 use crate::error::Result;
 use crate::event::Context;
+use crate::event::Event;
 use crate::model::Model;
 use crate::output::Log;
 use crate::output::OutputFolder;
@@ -156,6 +157,11 @@ impl Run {
         changes: &Changes,
         cx: &Context,
     ) -> Result<TrainReport> {
+        if self.step() > 0 {
+            let losses = self.records().iter().map(|record| (record.step as f64, record.loss())).collect();
+            let evaluations = self.evaluations().iter().map(|record| (record.step as f64, record.loss)).collect();
+            cx.emit(Event::Earlier { losses, evaluations });
+        }
         let end = loop {
             // An earlier call may have been stopped before it came to this.
             if self.open_micro_batches() == 0 && !self.answer_probes(inputs, features, call.total_steps, cx)? {

@@ -13,6 +13,7 @@ use super::chart::Chart;
 use super::chart::Line;
 use super::overlay::overlay;
 use crate::progress::SweepProgress;
+use crate::training::Losses;
 use crate::training::Training;
 
 /// A plot.
@@ -21,18 +22,19 @@ pub fn curve(plot: &Plot, lang: Lang) -> String {
     chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations, lang).drawn()
 }
 
-/// The losses of a training that goes on; with those of the others where it is one of a sweep. Nothing before the first step.
+/// The losses of a training that goes on, from its first step; with those of the others where it is one of a sweep. Nothing
+/// before the first step.
 pub(super) fn live(training: &Training, sweep: Option<&SweepProgress>, lang: Lang) -> String {
     if let Some(sweep) = sweep {
         return overlay(&sweep.overlay(training), lang);
     }
-    if training.records.is_empty() {
+    let Losses { steps, evaluations } = training.losses();
+    if steps.is_empty() {
         return String::new();
     }
-    let losses: Vec<_> = training.records.iter().map(|record| record.loss()).collect();
-    let smoothed = smooth(&losses);
-    let over = |values: Vec<f64>| training.records.iter().map(|record| record.step as f64).zip(values).collect();
-    chart("loss", over(losses), over(smoothed), &training.evaluations, lang).drawn()
+    let (places, losses): (Vec<_>, Vec<_>) = steps.iter().copied().unzip();
+    let smoothed = places.into_iter().zip(smooth(&losses)).collect();
+    chart("loss", steps, smoothed, &evaluations, lang).drawn()
 }
 
 /// As LLaMA-Factory draws it: the values pale below the smoothed ones. Of evaluations the one with the lowest loss has a ring.

@@ -12,7 +12,7 @@ use crate::training::Training;
 
 /// A task or a download: each of its lines under a bar.
 pub fn activity(activity: &Activity, lang: Lang) -> String {
-    let line = |(text, part): (String, f64)| format!("{}<div>{}</div>", bar(part), escape(&text));
+    let line = |(text, part): (String, f64)| format!("{}<div>{}</div>", bar(part, part), escape(&text));
     let lines: String = activity.lines(lang).into_iter().map(line).collect();
     format!("<div style=\"max-width:600px\">{lines}</div>")
 }
@@ -38,7 +38,7 @@ pub fn training(
         "<div style=\"max-width:960px\">{trial}{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
          <b>{}</b>{facts}</div>{losses}{}{}</div>",
-        bar(training.part()),
+        bar(training.part(), training.part_of_call()),
         escape(&training.title(activity, lang)),
         plan.unwrap_or_default(),
         probes,
@@ -53,10 +53,16 @@ pub fn trial(sweep: &SweepProgress, lang: Lang) -> String {
 /// JupyterLab's blue where there is one.
 const ACCENT: &str = "var(--jp-brand-color1, #1f77b4)";
 
-fn bar(part: f64) -> String {
+/// What is done, and paler what is being done.
+fn bar(part: f64, until: f64) -> String {
+    let [part, until] = [part, until].map(|part| 100.0 * part.clamp(0.0, 1.0));
+    let piece = |width: f64, opacity: f64| {
+        format!("<div style=\"width:{width:.1}%;opacity:{opacity};background:#1f77b4;background:{ACCENT}\"></div>")
+    };
+    let rest = if until > part { piece(until - part, 0.35) } else { String::new() };
     format!(
-        "<div style=\"height:6px;border-radius:3px;margin-top:6px;background:rgba(128,128,128,.25)\">\
-         <div style=\"height:6px;border-radius:3px;width:{:.1}%;background:#1f77b4;background:{ACCENT}\"></div></div>",
-        100.0 * part.clamp(0.0, 1.0),
+        "<div style=\"display:flex;height:6px;border-radius:3px;overflow:hidden;margin-top:6px;\
+         background:rgba(128,128,128,.25)\">{}{rest}</div>",
+        piece(part, 1.0)
     )
 }
