@@ -43,6 +43,11 @@ fn a_panel_drives_the_session() {
 }
 
 #[test]
+fn what_cells_show_is_what_one_would_look_at() {
+    run("displays.py");
+}
+
+#[test]
 fn what_data_says_never_becomes_markup() {
     run("hostile.py");
 }

@@ -19,6 +19,7 @@ mod probes;
 mod progress;
 mod regions;
 mod sample;
+mod steps;
 mod sweep;
 mod table;
 mod tokens;

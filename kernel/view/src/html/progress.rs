@@ -6,6 +6,7 @@ use tunebook_engine::advice::MemoryEstimate;
 
 use super::curve::live;
 use super::escape::escape;
+use super::steps::steps;
 use crate::activity::Activity;
 use crate::progress::SweepProgress;
 use crate::training::Training;
@@ -17,7 +18,7 @@ pub fn activity(activity: &Activity, lang: Lang) -> String {
     format!("<div style=\"max-width:600px\">{lines}</div>")
 }
 
-/// A training: a bar, the step, what is known of it, its loss over the steps, what it takes of the memory, and its
+/// A training: a bar, the step, what is known of it, its loss over the steps and in rows, what it takes of the memory, and its
 /// [`probes`](super::probes()), which are drawn already. `activity` is what goes on between two steps.
 pub fn training(
     training: &Training,
@@ -32,12 +33,13 @@ pub fn training(
     };
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
     let losses = live(training, sweep, lang);
+    let steps = if sweep.is_none() { steps(&training.losses(), lang) } else { String::new() };
     let trial = sweep.map(|sweep| trial(sweep, lang)).unwrap_or_default();
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(
         "<div style=\"max-width:960px\">{trial}{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
-         <b>{}</b>{facts}</div>{losses}{}{}</div>",
+         <b>{}</b>{facts}</div>{losses}{steps}{}{}</div>",
         bar(training.part(), training.part_of_call()),
         escape(&training.title(activity, lang)),
         plan.unwrap_or_default(),
