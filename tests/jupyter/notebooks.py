@@ -47,6 +47,10 @@ def execute(name):
     finally:
         shutil.rmtree(home)
     for cell in notebook.cells:
+        if "outputs" in cell:
+            # The bar of what is over leaves a display with nothing in it.
+            is_empty = lambda output: output.output_type == "display_data" and not any(output.data.values())
+            cell.outputs = [output for output in cell.outputs if not is_empty(output)]
         # When it ran is no news in a repository's history.
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):

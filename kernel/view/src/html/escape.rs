@@ -8,8 +8,8 @@ pub fn preformatted(text: &str) -> String {
 /// The same where the page breaks lines that are too long for it: between words, whatever its own style says.
 pub fn report(text: &str) -> String {
     format!(
-        "<pre style=\"font-family:var(--jp-code-font-family, monospace);white-space:pre-wrap;word-break:normal;\
-         overflow-wrap:break-word\">{}</pre>",
+        "<div style=\"font-family:var(--jp-code-font-family, monospace);font-size:var(--jp-code-font-size, 13px);\
+         white-space:pre-wrap;word-break:normal;overflow-wrap:break-word\">{}</div>",
         escape(text)
     )
 }

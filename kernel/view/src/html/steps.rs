@@ -1,5 +1,5 @@
 //! The losses of a training in rows, as the Trainer of transformers shows them in a notebook: a row an evaluation with the mean
-//! training loss since the row before, or a row every so many steps where nothing is evaluated.
+//! training loss since the row before. Where nothing is evaluated, a list that folds has a row every so many steps.
 
 use tunebook_commands::Lang;
 use tunebook_commands::lang::localized;
@@ -26,7 +26,14 @@ pub(super) fn steps(losses: &Losses, lang: Lang) -> String {
         let loss = loss.map_or_else(String::new, |loss| format!("{loss:.4}"));
         [step.to_string(), loss].into_iter().chain(eval_loss.map(|loss| format!("{loss:.4}"))).collect()
     };
-    table(&Table { headers, rows: rows.into_iter().map(cells).collect(), ..Table::default() })
+    let table = table(&Table { headers, rows: rows.into_iter().map(cells).collect(), ..Table::default() });
+    match losses.evaluations.is_empty() {
+        true => {
+            let title = localized("losses", "各步的损失").in_lang(lang);
+            format!("<details><summary>{title}</summary>{table}</details>")
+        }
+        false => table,
+    }
 }
 
 #[derive(Debug, PartialEq)]
