@@ -51,6 +51,7 @@ pub(super) fn evaluations(reports: &[EvaluateReport], lang: Lang) -> Table {
             report.adapter.clone(),
             format!("{:.4}", report.loss),
             format!("{:.4}", report.perplexity),
+            made_of(report, lang),
         ]
     };
     let headers = [
@@ -58,12 +59,13 @@ pub(super) fn evaluations(reports: &[EvaluateReport], lang: Lang) -> Table {
         localized("adapter", "适配器"),
         localized("eval_loss", "评估损失"),
         localized("perplexity", "困惑度"),
+        localized("evaluated", "评估范围"),
     ];
     Table {
         title: String::new(),
         headers: headers.map(|text| text.in_lang(lang)).to_vec(),
         rows: reports.iter().map(row).collect(),
-        note: reports.iter().map(|report| made_of(report, lang)).collect::<Vec<_>>().join("\n"),
+        note: String::new(),
     }
 }
 
