@@ -79,9 +79,8 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
         View::Table(table) => data["text/html"] = json!(html::table(&table)),
         View::Data(report, table) => data["text/html"] = json!(html::data(report, &table, lang)),
         View::Predictions(made, table) => data["text/html"] = json!(html::predictions(made, &table, lang)),
-        View::Prediction(pictures) if !pictures.is_empty() => {
-            let said = html::preformatted(&text(output, lang));
-            data["text/html"] = json!(said + &html::boxed(pictures, lang));
+        View::Prediction(pictures) => {
+            data["text/html"] = json!(html::report(&line(output, lang)) + &html::boxed(pictures, lang));
         }
         View::Answer(pictures) if !pictures.is_empty() => {
             // What there is to say was streamed.
@@ -92,7 +91,7 @@ pub fn bundle(output: &Output, lang: Lang) -> Value {
             data["text/html"] = json!(html::boxed(pictures, lang));
         }
         // Text alone.
-        View::Answer(_) | View::Prediction(_) => {}
+        View::Answer(_) => {}
         View::Aside(text) => data["text/html"] = json!(html::aside(text)),
         View::Report | View::Trained(_) => data["text/html"] = json!(html::report(&line(output, lang))),
         View::Stdout(_) | View::Stderr(_) | View::Written { .. } | View::Log => {}

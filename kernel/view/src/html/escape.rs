@@ -1,11 +1,7 @@
 //! Text inside HTML.
 
-/// Text in lines and columns as they are.
-pub fn preformatted(text: &str) -> String {
-    format!("<pre style=\"font-family:var(--jp-code-font-family, monospace)\">{}</pre>", escape(text))
-}
-
-/// The same where the page breaks lines that are too long for it: between words, whatever its own style says.
+/// Text in lines and columns as they are. The page breaks those that are too long for it, between words, whatever its own
+/// style says.
 pub fn report(text: &str) -> String {
     format!(
         "<div style=\"font-family:var(--jp-code-font-family, monospace);font-size:var(--jp-code-font-size, 13px);\

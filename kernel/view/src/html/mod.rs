@@ -36,7 +36,6 @@ pub use comparison::comparison;
 pub use curve::curve;
 pub use data::data;
 pub use drawing::foreign_drawing;
-pub use escape::preformatted;
 pub use escape::report;
 pub use overlay::overlay;
 pub use picture::picture;
