@@ -1,6 +1,7 @@
 """What a notebook relies on: interrupts, cells in line, several clients, and messages that are not as they should be."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -10,10 +11,14 @@ import sys
 import time
 import unittest
 
+import zmq
+
 from support import READY, TIMEOUT, client, drawings, finish, kernel, reply_to, run, text_of, wait_for
 
 
-class Protocol(unittest.TestCase):
+class Session(unittest.TestCase):
+    """On a kernel of their own, ready to train."""
+
     @classmethod
     def setUpClass(cls):
         cls.manager, cls.kc = cls.enterClassContext(kernel())
@@ -28,6 +33,8 @@ class Protocol(unittest.TestCase):
     def step(self):
         return int(re.search(r"training +step (\d+)", text_of(self.ok("status")))[1])
 
+
+class Protocol(Session):
     def start_training(self):
         """Trains without an end, and returns when steps are being made."""
         message_id = self.kc.execute("train")
@@ -169,6 +176,78 @@ class Protocol(unittest.TestCase):
         closed = wait_for(self.kc, lambda m: m["msg_type"] == "comm_close")
         self.assertEqual(closed["content"]["comm_id"], "c1")
 
+    def sent(self, header, content, kind="shell", key=None):
+        """Sends a message, signed as it should be, whatever it holds; gives its frames."""
+        session = self.kc.session
+        frames = [part if isinstance(part, bytes) else session.pack(part) for part in (header, {}, {}, content)]
+        frames = [b"<IDS|MSG>", session.sign(frames), *frames]
+        getattr(self.kc, f"{kind}_channel").socket.send_multipart(frames)
+        return frames
+
+    def test_code_is_run_whatever_its_characters(self):
+        for content, text in [
+            (rb'{"code": "print a\ud800b \ud83d\ude00"}', "a\ufffdb 😀\n"),
+            (b'{"code": "print a\xffb"}', "a\ufffdb\n"),
+            (b'{"code": "print \\udc80", "cursor_pos": NaN}', "\ufffd\n"),
+        ]:
+            header = self.kc.session.msg_header("execute_request")
+            self.sent(header, content)
+            reply, outputs = finish(self.kc, header["msg_id"])
+            self.assertEqual((reply["status"], text_of(outputs)), ("ok", text))
+
+    def test_a_content_that_cannot_be_read_is_no_success(self):
+        requests = ["execute", "complete", "inspect", "is_complete", "history", "comm_info", "kernel_info"]
+        for request in requests:
+            for content in (b"no json", b'{"code": "print a', b"\xff"):
+                header = self.kc.session.msg_header(f"{request}_request")
+                self.sent(header, content)
+                reply = reply_to(self.kc, header["msg_id"])
+                self.assertEqual(reply["status"], "error", request)
+                self.assertIn("the request cannot be read: ", reply["evalue"])
+        for request in ("interrupt", "shutdown", "kernel_info"):
+            header = self.kc.session.msg_header(f"{request}_request")
+            self.sent(header, b"no json", "control")
+            reply = self.kc.get_control_msg(timeout=TIMEOUT)
+            self.assertEqual((reply["msg_type"], reply["content"]["status"]), (f"{request}_reply", "error"))
+        self.ok("print still here")
+
+    def test_the_parent_is_the_header_as_it_came(self):
+        header = {
+            "mine": {"a": [1, None, "é"]}, "msg_type": "execute_request", "version": "5.0", "msg_id": "all-of-it",
+            "date": "2026-01-02T03:04:05.678901+02:00", "username": "me", "session": "s", "subshell_id": None,
+        }
+        with raw(self.kc) as heard:
+            self.sent(header, {"code": "print a\nadapter list"})
+            kinds = [heard() for _ in range(6)]
+        self.assertEqual({kind for kind, _ in kinds}, {"status", "execute_input", "stream", "execute_result", "execute_reply"})
+        for kind, parent in kinds:
+            self.assertEqual(parent, self.kc.session.pack(header), kind)
+
+    def test_a_header_without_what_a_kernel_needs_not_is_answered(self):
+        whole = self.kc.session.msg_header("kernel_info_request")
+        for missing in ("version", "username", "session", "date"):
+            for null in (True, False):
+                header = {**whole, "msg_id": f"{missing} {null}", "date": "2026-01-02T03:04:05Z", missing: None}
+                if not null:
+                    del header[missing]
+                self.sent(header, {})
+                self.assertEqual(reply_to(self.kc, header["msg_id"])["implementation"], "tunebook", header)
+
+    def test_a_message_that_comes_again_is_not_carried_out(self):
+        header = self.kc.session.msg_header("execute_request")
+        frames = self.sent(header, {"code": "print once"})
+        reply, outputs = finish(self.kc, header["msg_id"])
+        self.assertEqual((reply["status"], text_of(outputs)), ("ok", "once\n"))
+        self.kc.shell_channel.socket.send_multipart(frames)
+        # A shutdown that is sent where it is refused is none elsewhere.
+        header = self.kc.session.msg_header("shutdown_request")
+        frames = self.sent(header, {"restart": False})
+        self.assertEqual(reply_to(self.kc, header["msg_id"])["status"], "error")
+        self.kc.control_channel.socket.send_multipart(frames)
+        again = reply_to(self.kc, self.kc.execute("print again"))
+        self.assertEqual(again["execution_count"], reply["execution_count"] + 1)
+        self.assertTrue(self.manager.is_alive())
+
     def test_messages_that_are_not_as_they_should_be(self):
         session, socket = self.kc.session, self.kc.shell_channel.socket
         good = session.serialize(session.msg("kernel_info_request"))
@@ -188,7 +267,7 @@ class Protocol(unittest.TestCase):
         for content in (b"no json", b"[]", b'{"code": 5}'):
             header = session.msg_header("execute_request")
             send(header, content)
-            self.assertIn(reply_to(self.kc, header["msg_id"])["status"], ("ok", "error"))
+            self.assertEqual(reply_to(self.kc, header["msg_id"])["status"], "error")
         send({"msg_type": "kernel_info_request", "msg_id": "bare"}, b"{}")
         self.assertEqual(reply_to(self.kc, "bare")["implementation"], "tunebook")
         header = session.msg_header("history_request")
@@ -213,6 +292,23 @@ class Protocol(unittest.TestCase):
         self.assertTrue(self.kc.is_alive())
         self.ok("print still here")
         self.ok("print " + "x" * 30_000_000)
+
+
+@contextlib.contextmanager
+def raw(kc):
+    """The kind and the parent's frame of the next message on shell or iopub, as it came."""
+    sockets = [kc.shell_channel.socket, kc.iopub_channel.socket]
+
+    def heard():
+        ready, _, _ = zmq.select(sockets, [], [], TIMEOUT)
+        frames = ready[0].recv_multipart()
+        frames = frames[frames.index(b"<IDS|MSG>") + 1 :]
+        return json.loads(frames[1])["msg_type"], frames[2]
+
+    # What others have caused has come.
+    while zmq.select(sockets, [], [], 0.5)[0]:
+        heard()
+    yield heard
 
 
 class EndAndStart(unittest.TestCase):

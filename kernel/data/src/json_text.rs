@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+/// What LLaMA-Factory's reader makes of half of a surrogate pair.
+const LEFT_OUT: &str = "";
+
 /// Why a text is not JSON. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JsonFault {
@@ -15,21 +18,32 @@ pub(crate) struct JsonFault {
 
 /// Parses the whole text as one value.
 pub(crate) fn value(text: &str) -> Result<Value, JsonFault> {
-    read(text, |text| serde_json::from_str(text))
+    read(text, LEFT_OUT, |text| serde_json::from_str(text))
+}
+
+/// Parses a message as Jupyter's own programs do: what is no UTF-8 in it becomes U+FFFD, as in Python's
+/// `decode("utf8", "replace")`, and so does half of a surrogate pair, which Python keeps and can write nowhere.
+///
+/// # Errors
+/// It is no JSON even so; the message says why, and where.
+pub fn message(bytes: &[u8]) -> Result<Value, String> {
+    let told = |JsonFault { line, column, message }| format!("{message} at line {line} column {column}");
+    read(&String::from_utf8_lossy(bytes), "\u{fffd}", |text| serde_json::from_str(text)).map_err(told)
 }
 
 /// Parses a sequence of values.
 pub(crate) fn values(text: &str) -> Result<Vec<Value>, JsonFault> {
-    read(text, |text| serde_json::Deserializer::from_str(text).into_iter().collect())
+    read(text, LEFT_OUT, |text| serde_json::Deserializer::from_str(text).into_iter().collect())
 }
 
-/// Parses JSON as it is, and if that fails, again after rewriting what Python allows beyond JSON.
-fn read<T>(text: &str, read: impl Fn(&str) -> serde_json::Result<T>) -> Result<T, JsonFault> {
+/// Parses JSON as it is, and if that fails, again after rewriting what Python allows beyond JSON. `half` takes the place of
+/// half of a surrogate pair.
+fn read<T>(text: &str, half: &'static str, read: impl Fn(&str) -> serde_json::Result<T>) -> Result<T, JsonFault> {
     let error = match read(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    let rewritten = Rewritten::new(text);
+    let rewritten = Rewritten::new(text, half);
     if rewritten.changes.is_empty() {
         return Err(fault(text, &error, &rewritten));
     }
@@ -50,8 +64,7 @@ fn fault(original: &str, error: &serde_json::Error, rewritten: &Rewritten) -> Js
     }
 }
 
-/// A text in which what Python allows beyond JSON is JSON. LLaMA-Factory's reader decides what becomes of it: a number
-/// that is none is `null`, and half of a surrogate pair is left out.
+/// A text in which what Python allows beyond JSON is JSON. A number that is none is `null`, as LLaMA-Factory's reader has it.
 struct Rewritten {
     text: String,
     /// Where a change ends in `text`, and in the original.
@@ -59,7 +72,7 @@ struct Rewritten {
 }
 
 impl Rewritten {
-    fn new(original: &str) -> Self {
+    fn new(original: &str, half: &'static str) -> Self {
         let bytes = original.as_bytes();
         let (mut text, mut changes) = (String::new(), Vec::new());
         let (mut at, mut copied, mut in_string) = (0, 0, false);
@@ -70,7 +83,7 @@ impl Rewritten {
                     in_string = !in_string;
                     (1, None)
                 }
-                (true, b'\\') => escape(rest),
+                (true, b'\\') => escape(rest, half),
                 (true, byte @ ..b' ') => (1, Some(format!("\\u{byte:04x}").into())),
                 (false, b'N' | b'I' | b'-') => number(rest),
                 _ => (1, None),
@@ -95,11 +108,11 @@ impl Rewritten {
     }
 }
 
-/// How long what begins with a backslash is, and what is to stand there instead.
-fn escape(rest: &[u8]) -> (usize, Option<Cow<'static, str>>) {
+/// How long what begins with a backslash is, and what is to stand there instead: `half` for half of a surrogate pair.
+fn escape(rest: &[u8], half: &'static str) -> (usize, Option<Cow<'static, str>>) {
     match (unit(rest), rest.get(6..).and_then(unit)) {
         (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (12, None),
-        (Some(0xd800..0xe000), _) => (6, Some("".into())),
+        (Some(0xd800..0xe000), _) => (6, Some(half.into())),
         _ => (2, None),
     }
 }
@@ -130,6 +143,13 @@ mod tests {
         assert_eq!(value(text).unwrap(), expected);
         assert_eq!(value("[\"a\tb\nc\u{1}d\"]").unwrap(), json!(["a\tb\nc\u{1}d"]));
         assert_eq!(values("{\"a\": NaN}\n\n{\"a\": 1}\n").unwrap(), [json!({"a": null}), json!({"a": 1})]);
+    }
+
+    #[test]
+    fn a_message_is_read_whatever_its_characters() {
+        assert_eq!(message(br#"{"code": "a \ud800 \ud83d\ude00"}"#).unwrap(), json!({"code": "a \u{fffd} 😀"}));
+        assert_eq!(message(b"{\"code\": \"a \xff\"}").unwrap(), json!({"code": "a \u{fffd}"}));
+        assert_eq!(message(b"no json").unwrap_err(), "expected ident at line 1 column 2");
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod error;
 mod fixtures;
 mod formats;
 mod image;
-mod json_text;
+pub mod json_text;
 mod numpy_random;
 mod packing;
 mod picture_store;

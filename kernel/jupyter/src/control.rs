@@ -1,5 +1,6 @@
 //! The control socket: requests that are answered whatever the shell does.
 
+use serde_json::Value;
 use serde_json::json;
 use tunebook_commands::colourless;
 use tunebook_quote::message;
@@ -38,19 +39,25 @@ pub(crate) async fn serve<S: SocketRecv>(mut socket: Receiver<S>, replies: Repli
 
 /// Whether it asks for the end.
 fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) -> bool {
-    let reply = |kind, content| replies.send(&message.origin, kind, content);
+    let reply = |kind, content: Result<Value, String>| {
+        replies.send(&message.origin, kind, content.unwrap_or_else(|problem| refusal(&problem)));
+    };
     match message.kind.as_str() {
         "interrupt_request" => {
-            kernel.interrupt();
-            reply("interrupt_reply", json!({"status": "ok"}));
+            let asked = message.check();
+            asked.iter().for_each(|()| kernel.interrupt());
+            reply("interrupt_reply", asked.map(|()| json!({"status": "ok"})));
         }
         "shutdown_request" => {
-            let request: request::Shutdown = request::read(message.content.clone()).unwrap_or_default();
-            reply("shutdown_reply", json!({"status": "ok", "restart": request.restart}));
-            return true;
+            let asked = message.check().map(|()| message.read::<request::Shutdown>().unwrap_or_default());
+            let ends = asked.is_ok();
+            reply("shutdown_reply", asked.map(|asked| json!({"status": "ok", "restart": asked.restart})));
+            return ends;
         }
-        "kernel_info_request" => reply("kernel_info_reply", info::reply(kernel.host.language().get())),
-        "debug_request" => reply("debug_reply", refusal("there is no debugger")),
+        "kernel_info_request" => {
+            reply("kernel_info_reply", message.check().map(|()| info::reply(kernel.host.language().get())));
+        }
+        "debug_request" => reply("debug_reply", Err("there is no debugger".to_string())),
         kind => log(&format!("`{}` on control is not known", quote(kind))),
     }
     false

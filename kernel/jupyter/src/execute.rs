@@ -77,9 +77,10 @@ struct Cells {
 impl Cells {
     fn run(mut self) {
         while let Some(message) = self.waiting.pop_front().or_else(|| self.received.recv().ok()) {
+            let request = message.read();
             let origin = message.origin;
             self.kernel.iopub.busy(&origin);
-            let behind = match request::read(message.content) {
+            let behind = match request {
                 Ok(request) => self.execute(&request, &origin),
                 Err(problem) => {
                     self.replies.send(&origin, "execute_reply", self.with_count(refusal(&problem)));

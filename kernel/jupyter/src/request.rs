@@ -11,10 +11,14 @@ use tunebook_commands::rust;
 /// Reads the content of a request.
 ///
 /// # Errors
-/// A field is of another type than it should be; the message names it.
+/// It is no object, or a field is of another type than it should be; the message names it.
 pub(crate) fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, String> {
     if content.is_null() {
         return Ok(T::default());
+    }
+    if !content.is_object() {
+        // An empty list would do for fields that are all missing.
+        return Err("the request cannot be read: it is no object".to_string());
     }
     serde_json::from_value(content).map_err(|error| format!("the request cannot be read: {error}"))
 }
@@ -129,6 +133,7 @@ mod tests {
         assert!(request.store_history && request.stop_on_error && !request.silent);
         assert!(read::<Execute>(Value::Null).unwrap().code.is_empty());
         assert!(read::<Execute>(json!({"code": 5})).unwrap_err().contains("invalid type: integer"));
+        assert!(read::<Execute>(json!([])).unwrap_err().contains("no object"));
     }
 
     #[test]

@@ -59,35 +59,37 @@ fn respond(message: &Incoming, replies: &Replies, kernel: &Kernel) {
 }
 
 fn answer(message: &Incoming, replies: &Replies, kernel: &Kernel) {
-    let content = message.content.clone();
     let reply = |kind, content: Result<Value, String>| {
         replies.send(&message.origin, kind, content.unwrap_or_else(|problem| refusal(&problem)));
     };
     match message.kind.as_str() {
-        "kernel_info_request" => reply("kernel_info_reply", Ok(info::reply(kernel.host.language().get()))),
-        "complete_request" => reply("complete_reply", request::read(content).map(|at| completion(&at, kernel))),
-        "inspect_request" => reply("inspect_reply", request::read(content).map(|at| inspection(&at, kernel))),
-        "is_complete_request" => reply("is_complete_reply", request::read(content).map(|code| completeness(&code))),
+        "kernel_info_request" => {
+            reply("kernel_info_reply", message.check().map(|()| info::reply(kernel.host.language().get())));
+        }
+        "complete_request" => reply("complete_reply", message.read().map(|at| completion(&at, kernel))),
+        "inspect_request" => reply("inspect_reply", message.read().map(|at| inspection(&at, kernel))),
+        "is_complete_request" => reply("is_complete_reply", message.read().map(|code| completeness(&code))),
         "history_request" => {
-            let found = request::read(content).map(|asked| kernel.history().find(&asked));
+            let found = message.read().map(|asked| kernel.history().find(&asked));
             reply("history_reply", found.map(|history| json!({"status": "ok", "history": history})));
         }
         "comm_info_request" => {
-            reply("comm_info_reply", Ok(json!({"status": "ok", "comms": kernel.widgets.list()})));
+            let comms = message.check().map(|()| kernel.widgets.list());
+            reply("comm_info_reply", comms.map(|comms| json!({"status": "ok", "comms": comms})));
         }
         // Who opens another one is told that nobody is there.
         "comm_open" => {
-            let comm: request::CommOpen = request::read(content).unwrap_or_default();
+            let comm: request::CommOpen = message.read().unwrap_or_default();
             if !Widgets::takes(&comm.target_name) {
                 kernel.iopub.send(&message.origin, "comm_close", json!({"comm_id": comm.comm_id, "data": {}}));
             }
         }
         "comm_msg" => {
-            let said: CommMessage = request::read(content).unwrap_or_default();
+            let said: CommMessage = message.read().unwrap_or_default();
             kernel.widgets.hear(&kernel.iopub, &message.origin, said);
         }
         "comm_close" => {
-            let comm: request::CommOpen = request::read(content).unwrap_or_default();
+            let comm: request::CommOpen = message.read().unwrap_or_default();
             kernel.widgets.close(&comm.comm_id);
         }
         // Older clients send it here.

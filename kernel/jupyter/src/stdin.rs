@@ -9,11 +9,14 @@ use crossbeam_channel::Receiver as Answers;
 use crossbeam_channel::RecvTimeoutError;
 use crossbeam_channel::unbounded;
 use serde_json::json;
+use tunebook_commands::colourless;
+use tunebook_quote::message;
 use zeromq::SocketRecv;
 
 use crate::kernel::Kernel;
 use crate::kernel::Replies;
 use crate::kernel::pause;
+use crate::log::log;
 use crate::request;
 use crate::wire::Incoming;
 use crate::wire::Origin;
@@ -36,7 +39,10 @@ impl Stdin {
             loop {
                 match socket.receive().await {
                     Ok(message) => drop(sender.send(message)),
-                    Err(_) => pause().await,
+                    Err(problem) => {
+                        log(&format!("a message on stdin was dropped: {}", colourless(&message(&problem))));
+                        pause().await;
+                    }
                 }
             }
         });
@@ -53,7 +59,7 @@ impl Stdin {
         loop {
             match answers.recv_timeout(POLL) {
                 Ok(answer) if answer.kind == "input_reply" && answer.origin.session() == origin.session() => {
-                    let reply: request::InputReply = request::read(answer.content).unwrap_or_default();
+                    let reply: request::InputReply = answer.read().unwrap_or_default();
                     return Some(reply.value);
                 }
                 Ok(_) => {}
