@@ -145,6 +145,48 @@ fn rust_at_the_prompt_ends_with_an_empty_line() {
 }
 
 #[test]
+#[cfg(unix)]
+fn commands_of_the_shell_and_times_at_the_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Terminal::open(folder.path());
+    session.enter("!echo $((40 + 2)); cat", "42");
+    session.enter("!exit 3", "the command has ended with status 3");
+    session.enter("train?", "usage: train");
+    session.enter("%time print here", "Wall time: ");
+    session.press("%%time\rprint a\r!echo $((20 + 1))\r\r");
+    for text in ["21", "CPU times: user ", "Wall time: ", PROMPT] {
+        session.pty.exp_string(text).unwrap();
+    }
+    // A training in the background goes on, whatever becomes of the command.
+    session.enter("load tiny", "414,288 parameters");
+    session.enter("data creatures dataset_dir=train cutoff_len=512", "creatures: 21 samples");
+    session.enter("lora rank=4", "adapter `default` is active");
+    session.enter("train epochs=100000 logging_steps=1000 &", "in the background, steps ");
+    session.pty.send_line("!echo $((50 + 2)); sleep 100").unwrap();
+    session.pty.exp_string("52").unwrap();
+    session.pty.send_control('c').unwrap();
+    session.pty.exp_string("error: stopped").unwrap();
+    session.pty.exp_string(PROMPT).unwrap();
+    session.enter("jobs", "`default`: training, step ");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_script_has_lines_of_the_shell_and_times() {
+    let script = "!echo out; echo err >&2\n%%time\nprint a\ntrian\n\nprint never\n";
+    let (status, out, err) = pipe(script);
+    assert_eq!(status, 1);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[..2], ["out", "a"]);
+    assert!(lines[2].starts_with("CPU times: user ") && lines[3].starts_with("Wall time: "), "{out}");
+    assert_eq!(lines.len(), 4);
+    assert!(err.starts_with("err\nerror: stdin:4: there is no command `trian`"), "{err}");
+    let (status, out, err) = pipe("!printf 'a\\033]52;c;x\\007\\n'; false\n");
+    assert_eq!(out, "a␛]52;c;x␇\n");
+    assert_eq!((status, err.as_str()), (1, "error: stdin:1: the command has ended with status 1\n"));
+}
+
+#[test]
 fn tab_completes() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Terminal::open(folder.path());

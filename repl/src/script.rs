@@ -2,6 +2,7 @@
 
 use std::io;
 use std::io::BufRead;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::screen::Screen;
 /// Carries out a file or a pipe, which errors are said to be in.
 pub(crate) struct Script<'a> {
     pub host: &'a Host,
-    pub rust: &'a RustCells,
+    pub rust: &'a Arc<RustCells>,
     pub page: &'a Page,
     pub screen: &'a Screen,
 }
@@ -76,9 +77,9 @@ impl Script<'_> {
     /// Carries out the commands of a text that begins with line `first`; gives the end of the script if it has come.
     fn carry_out(&self, file: &str, text: &str, first: usize) -> io::Result<Option<End>> {
         for line in script::lines(text) {
-            let located = |error| Error::InScript {
+            let located = |error: Error| Error::InScript {
                 file: file.to_string(),
-                line: first + line.number - 1,
+                line: first + error.place(&line).0.number - 1,
                 error: Box::new(error),
             };
             match self.screen.follow(self.rust.carry_out(&line.text))? {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unittest
+from pathlib import Path
 
 import zmq
 
@@ -176,6 +177,37 @@ class Protocol(Session):
         closed = wait_for(self.kc, lambda m: m["msg_type"] == "comm_close")
         self.assertEqual(closed["content"]["comm_id"], "c1")
 
+    def test_help_is_asked_on_any_line(self):
+        reply, outputs = run(self.kc, "print one\ntrain?\n?%lora_rank\nprint two\nplot??")
+        self.assertEqual((reply["status"], text_of(outputs)), ("ok", "one\ntwo\n"))
+        (page,) = reply["payload"]
+        found = [page["data"]["text/plain"].find(text) for text in ("usage: train", "lora_rank = 4", "usage: plot")]
+        self.assertTrue(-1 < found[0] < found[1] < found[2], page)
+        reply, outputs = run(self.kc, "print one\ntrian?\nprint two")
+        self.assertEqual((reply["ename"], text_of(outputs)), ("UnknownCommand", "one\n"))
+        self.assertIn("in line 2: \x1b[1mtrian?", reply["traceback"][0])
+
+    def test_a_cell_or_a_line_is_timed(self):
+        times = r"CPU times: user [\d.]+ \w+, sys: [\d.]+ \w+, total: [\d.]+ \w+\nWall time: [\d.]+ \w+\n$"
+        outputs = self.ok("%%time\nprint one\n!sleep 0.2\nadapter list")
+        self.assertRegex(text_of(outputs), r"(?s)^one\n.*" + times)
+        # What is shown is shown as always.
+        self.assertIn("text/html", outputs[1]["content"]["data"])
+        self.assertRegex(text_of(self.ok("%time print two\nprint three")), r"^two\n" + times[:-1] + "three\n$")
+        reply, outputs = run(self.kc, "print a\n\n%time trian")
+        self.assertIn("in line 3: \x1b[1mtrian", reply["traceback"][0])
+        reply, outputs = run(self.kc, "%%time\nprint a\ntrian\nprint b")
+        self.assertIn("in line 3: \x1b[1mtrian", reply["traceback"][0])
+        self.assertIn("Wall time", text_of(outputs))
+        message_id = self.kc.execute("%%time\n!sleep 100\nprint never")
+        time.sleep(0.5)
+        self.manager.interrupt_kernel()
+        reply, outputs = finish(self.kc, message_id)
+        self.assertEqual(reply["ename"], "Interrupted")
+        self.assertNotIn("never", text_of(outputs))
+        self.ok("lang zh\n%time print 你好")
+        self.assertRegex(text_of(self.ok("%time print 你好\nlang en")), "^你好\nCPU 时间：用户态 .+，内核态 .+，合计 .+\n实际用时：")
+
     def sent(self, header, content, kind="shell", key=None):
         """Sends a message, signed as it should be, whatever it holds; gives its frames."""
         session = self.kc.session
@@ -309,6 +341,38 @@ def raw(kc):
     while zmq.select(sockets, [], [], 0.5)[0]:
         heard()
     yield heard
+
+
+def is_running(process):
+    with contextlib.suppress(FileNotFoundError):
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    return False
+
+
+class Shell(Session):
+    def test_a_line_of_the_shell_streams_while_a_training_goes_on(self):
+        self.ok("train &")
+        before = self.step()
+        message_id = self.kc.execute("!echo first; sleep 1; cat; echo second >&2; printf 'a\\033]52;c;x\\007\\377'; exit 3\nprint never")
+        first = wait_for(self.kc, lambda m: m["msg_type"] == "stream")
+        self.assertEqual(first["content"], {"name": "stdout", "text": "first\n"})
+        reply, outputs = finish(self.kc, message_id)
+        streams = [(m["content"]["name"], m["content"]["text"]) for m in outputs if m["msg_type"] == "stream"]
+        self.assertIn(("stderr", "second\n"), streams)
+        self.assertIn(("stdout", "a␛]52;c;x␇\ufffd"), streams)
+        self.assertEqual((reply["ename"], reply["evalue"]), ("CommandFailed", "the command has ended with status 3"))
+        # An interrupt ends what the line has started, and not the training.
+        message_id = self.kc.execute("!sleep 100 & echo $!; sleep 100")
+        process = int(wait_for(self.kc, lambda m: m["msg_type"] == "stream")["content"]["text"])
+        self.manager.interrupt_kernel()
+        reply, _ = finish(self.kc, message_id)
+        self.assertEqual((reply["ename"], reply["evalue"]), ("Interrupted", "stopped"))
+        until = time.monotonic() + 10
+        while time.monotonic() < until and is_running(process):
+            time.sleep(0.05)
+        self.assertFalse(is_running(process))
+        self.assertIn("training, step", text_of(self.ok("jobs")))
+        self.assertGreater(self.step(), before)
 
 
 class EndAndStart(unittest.TestCase):

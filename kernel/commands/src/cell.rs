@@ -4,15 +4,18 @@ use crate::parse;
 use crate::rust;
 use crate::script;
 use crate::script::Line;
+use crate::shell;
+use crate::timing;
 use crate::verbs::VERBS;
 
 /// Makes the rest of a cell one message.
-const CHAT: &str = "%%chat";
+pub(crate) const CHAT: &str = "%%chat";
 
 /// The commands of a cell, one a line, as in a script. If it begins with `%%chat`, perhaps followed by options, the
-/// rest of it is one message; if it begins with `%%rust`, the rest of it is Rust.
+/// rest of it is one message; if it begins with `%%rust`, the rest of it is Rust; and with `%%time` the rest of it is a cell
+/// that is timed.
 pub fn lines(code: &str) -> Vec<Line> {
-    if rust::begins_block(code) {
+    if rust::begins_block(code) || timing::block(code).is_some() {
         return vec![Line { number: 1, text: code.trim_start().to_string() }];
     }
     message(code).map_or_else(|| script::lines(code), |text| vec![Line { number: 1, text }])
@@ -53,19 +56,25 @@ pub fn state(code: &str) -> State {
     if !script::is_complete(code) {
         return State::Incomplete;
     }
-    let is_valid = |line: &Line| rust::code(&line.text).is_some() || parse::parse(&line.text, VERBS).is_ok();
     match lines(code).iter().all(is_valid) {
         true => State::Complete,
         false => State::Invalid,
     }
 }
 
-/// The topic of a cell like `train?` or `?train`, which asks for help as IPython users do.
-pub fn question(code: &str) -> Option<&str> {
-    let code = code.trim();
-    let topic = code.strip_prefix('?').or_else(|| code.strip_suffix('?'))?.trim_matches('?').trim();
-    let topic = topic.strip_prefix('%').unwrap_or(topic);
-    (!topic.contains(char::is_whitespace)).then_some(topic)
+fn is_valid(line: &Line) -> bool {
+    if let Some(lines) = timing::lines(&line.text) {
+        return lines.iter().all(is_valid);
+    }
+    rust::code(&line.text).is_some() || question(&line.text).is_some() || parse::parse(&line.text, VERBS).is_ok()
+}
+
+/// The topic of a line like `train?` or `?train`, which asks for help as IPython users do.
+pub fn question(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let topic = line.strip_prefix('?').or_else(|| line.strip_suffix('?'))?.trim_matches('?').trim();
+    let is_topic = shell::command(line).is_none() && !topic.contains(char::is_whitespace);
+    is_topic.then(|| topic.trim_start_matches('%'))
 }
 
 /// The options and the text of a cell that begins with `%%chat`.
@@ -97,6 +106,7 @@ mod tests {
         assert_eq!(args.options, [("image", "a.png".to_string())]);
         assert_eq!(texts("%%chatter\nx"), ["%%chatter", "x"]);
         assert_eq!(texts("%%rust\nlet a = 1;\n\nlet b = 2;"), ["%%rust\nlet a = 1;\n\nlet b = 2;"]);
+        assert_eq!(texts("%%time\ntrain 5\n\nplot"), ["%%time\ntrain 5\n\nplot"]);
         assert_eq!(texts("train 5\nrust session().step()"), ["train 5", "rust session().step()"]);
     }
 
@@ -111,6 +121,11 @@ mod tests {
         assert_eq!(state("rust 1 +"), State::Complete);
         assert_eq!(state("load \"a b"), State::Invalid);
         assert_eq!(state("trian 5"), State::Invalid);
+        assert_eq!(state("train?\n!ls 'a\n%time train 5\n?lr"), State::Complete);
+        assert_eq!(state("time trian 5"), State::Invalid);
+        assert_eq!(state("%%time\ntrain 5\n\n"), State::Complete);
+        assert_eq!(state("%%time\ntrain 5"), State::Incomplete);
+        assert_eq!(state("%%time\ntrian 5\n\n"), State::Invalid);
         assert_eq!(state(""), State::Complete);
     }
 
@@ -121,5 +136,7 @@ mod tests {
         assert_eq!(question("?"), Some(""));
         assert_eq!(question("chat What is it?"), None);
         assert_eq!(question("train"), None);
+        assert_eq!((question("train??"), question("??%%time")), (Some("train"), Some("time")));
+        assert_eq!(question("!ls?"), None);
     }
 }

@@ -10,11 +10,15 @@ use tunebook_engine::settings::Kind;
 use tunebook_engine::settings::declaration;
 use tunebook_engine::settings::declarations;
 
+use crate::cell;
 use crate::host::Snapshot;
 use crate::lang::Lang;
 use crate::lang::localized;
 use crate::parse;
 use crate::rust;
+use crate::shell;
+use crate::timing;
+use crate::verb;
 use crate::verb::Complete;
 use crate::verb::Takes;
 use crate::verb::Verb;
@@ -35,6 +39,16 @@ pub struct Candidate {
 /// The completions of the word that ends at `cursor` (a byte offset), and where the text that they replace begins.
 pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<Candidate>) {
     let Some(typed) = line.get(..cursor) else { return (cursor, Vec::new()) };
+    if let Some(timed) = timing::line_start(typed) {
+        let (start, candidates) = complete(&typed[timed..], cursor - timed, snapshot);
+        return (timed + start, candidates);
+    }
+    if shell::command(typed).is_some() {
+        return file(typed, snapshot);
+    }
+    if typed.trim_start().starts_with("%%") {
+        return (typed.len() - typed.trim_start().len(), blocks(typed.trim_start(), snapshot.lang));
+    }
     let head = parse::without_percent(typed);
     let offset = typed.find(head).unwrap_or(0);
     // `without_percent` trims the end too, which matters here.
@@ -61,8 +75,30 @@ pub fn complete(line: &str, cursor: usize, snapshot: &Snapshot) -> (usize, Vec<C
     (offset + start, candidates)
 }
 
+/// The files of which one may be the last word of a shell's command.
+fn file(typed: &str, snapshot: &Snapshot) -> (usize, Vec<Candidate>) {
+    let begin = typed.find(shell::MARK).map_or(0, |at| at + shell::MARK.len());
+    let split = words::split(&typed[begin..]);
+    let open = split.words.last().filter(|word| begin + word.span.end == typed.len());
+    let start = open.map_or(typed.len(), |word| begin + word.span.start);
+    let typed_word = open.map_or("", |word| word.text.as_str());
+    Cursor { given: &[], start, raw: &typed[start..], typed: typed_word, snapshot }.candidates(Complete::Files)
+}
+
+/// What can begin a cell or a block.
+fn blocks(typed: &str, lang: Lang) -> Vec<Candidate> {
+    let help = |name| verb::find(name, VERBS).map_or("", |verb| verb.help.in_lang(lang));
+    named(
+        [(cell::CHAT, help("chat")), (rust::BLOCK, help("rust")), (timing::BLOCK, help(timing::VERB))].into_iter(),
+        typed,
+    )
+}
+
 /// The rest of the usage of the verb that is being typed.
 pub fn hint(line: &str) -> Option<String> {
+    if let Some(start) = timing::line_start(line).filter(|start| *start < line.len()) {
+        return hint(&line[start..]);
+    }
     let head = line.trim_start().trim_start_matches('%');
     let word = head.trim_end();
     if word.is_empty() || word.contains(char::is_whitespace) || rust::begins_block(line) {
@@ -293,6 +329,9 @@ mod tests {
             ["  sample", "  set", "  show", "  stop", "  sweep", "  serve", "  save", "  status"]
         );
         assert_eq!(completed("").len(), VERBS.len());
+        assert_eq!(completed("%time tr"), ["%time train"]);
+        assert_eq!(completed("%%t"), ["%%time"]);
+        assert_eq!(completed("%%").len(), 3);
         assert!(completed("zzz ").is_empty());
         assert!(completed("zzz").is_empty());
         assert!(completed("train # s").is_empty());
@@ -352,6 +391,8 @@ mod tests {
         assert_eq!(completed(&format!("run {root}/my.")), [format!("run {root}/my.txt")]);
         assert_eq!(completed(&format!("chat image={root}/my\\ ")), [format!("chat image={root}/my\\ model/")]);
         assert_eq!(completed(&format!("run {root}/")).len(), 2);
+        assert_eq!(completed(&format!("!cat {root}/my.")), [format!("!cat {root}/my.txt")]);
+        assert_eq!(completed(&format!("time !cat -n {root}/my\\ ")), [format!("time !cat -n {root}/my\\ model/")]);
     }
 
     #[test]
@@ -379,8 +420,10 @@ mod tests {
 
     #[test]
     fn no_line_breaks_anything() {
-        let pieces =
-            ["chat", "set", "图=", "--", "=", "\"", "'", "\\", "#", "%", " ", "image=", "é", "lr=", "\u{3000}", ","];
+        let pieces = [
+            "chat", "!", "time", "?", "set", "图=", "--", "=", "\"", "'", "\\", "#", "%", " ", "image=", "é", "lr=",
+            "\u{3000}", ",",
+        ];
         for (a, b, c) in every_three(&pieces) {
             let line = format!("{a}{b}{c}{b}");
             let _ = parse::parse(&line, VERBS);
@@ -407,5 +450,7 @@ mod tests {
         assert_eq!(hint("s"), None);
         assert_eq!(hint("lo"), None);
         assert_eq!(hint("status"), None);
+        assert_eq!((hint("time ").as_deref(), hint("time sav").as_deref()), (Some("LINE"), Some("e [FOLDER]")));
+        assert_eq!(hint("!sav"), None);
     }
 }

@@ -15,6 +15,8 @@ use crate::lang::Localize;
 use crate::lang::Localized;
 use crate::lang::localized;
 use crate::rust::RustError;
+use crate::script::Line;
+use crate::shell::ShellError;
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -58,6 +60,9 @@ pub enum Error {
     NobodyToTalk,
     #[error("{file}:{line}: {error}")]
     InScript { file: String, line: usize, error: Box<Error> },
+    /// Of a line that was carried out on account of another one; its number counts from that.
+    #[error("{error}")]
+    InBlock { line: Line, error: Box<Error> },
     #[error("{file}:{line} is not UTF-8 text{REMEDY}save it as UTF-8")]
     NotUtf8 { file: String, line: usize },
     #[error("{} is run by a script that it runs itself{REMEDY}remove one of the two `run` lines", .path.display())]
@@ -85,6 +90,8 @@ pub enum Error {
     OfJob(Arc<Error>),
     #[error(transparent)]
     Rust(#[from] RustError),
+    #[error(transparent)]
+    Shell(#[from] ShellError),
     #[error(transparent)]
     Demo(#[from] tunebook_demo::DemoError),
     #[error(transparent)]
@@ -122,6 +129,16 @@ impl Error {
         Explanation::of(|| self.localize_in_session(lang), remedy(lang))
     }
 
+    /// Which line has failed where `line` was carried out, and why.
+    pub fn place(&self, line: &Line) -> (Line, &Self) {
+        match self {
+            Self::InBlock { line: inner, error } => {
+                error.place(&Line { number: line.number + inner.number - 1, text: inner.text.clone() })
+            }
+            _ => (line.clone(), self),
+        }
+    }
+
     fn left(&self) -> Option<Localized> {
         match self {
             Self::Panic(_) => Some(localized(
@@ -129,7 +146,7 @@ impl Error {
                 "会话还在，但请尽快保存并重新启动",
             )),
             Self::Rust(error) => error.left(),
-            Self::InScript { error, .. } => error.left(),
+            Self::InScript { error, .. } | Self::InBlock { error, .. } => error.left(),
             Self::OfJob(error) => error.left(),
             _ => None,
         }
@@ -139,7 +156,7 @@ impl Error {
     pub fn report(&self) -> Option<&str> {
         match self {
             Self::Rust(RustError::Compile { report, .. }) => Some(report),
-            Self::InScript { error, .. } => error.report(),
+            Self::InScript { error, .. } | Self::InBlock { error, .. } => error.report(),
             Self::OfJob(error) => error.report(),
             _ => None,
         }

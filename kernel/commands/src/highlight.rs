@@ -2,7 +2,14 @@
 
 use std::ops::Range;
 
+use tunebook_engine::settings::declaration;
+
+use crate::cell;
 use crate::parse;
+use crate::script;
+use crate::shell;
+use crate::timing;
+use crate::verb;
 use crate::verb::Takes;
 use crate::verbs::VERBS;
 use crate::words;
@@ -24,6 +31,29 @@ pub enum Part {
 /// The parts of `line` that are more than plain words, in order.
 pub fn parts(line: &str) -> Vec<(Range<usize>, Part)> {
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
+    let within = |Range { start, end }: Range<usize>| {
+        parts(&line[start..end]).into_iter().map(move |(range, part)| (start + range.start..start + range.end, part))
+    };
+    if shell::command(line).is_some() {
+        return vec![(offset..offset + shell::MARK.len(), Part::Verb)];
+    }
+    if let Some(topic) = cell::question(line) {
+        let start = line.find(topic).unwrap_or(offset);
+        let is_known = topic.is_empty() || verb::find(topic, VERBS).is_ok() || declaration(topic).is_ok();
+        return vec![(start..start + topic.len(), if is_known { Part::Verb } else { Part::UnknownVerb })];
+    }
+    let timed = (offset..offset + timing::VERB.len(), Part::Verb);
+    if let Some(code) = timing::block(line) {
+        let pieces = if script::begins_block(code) { vec![code] } else { code.lines().collect() };
+        let lines = pieces.into_iter().flat_map(|piece| {
+            let start = piece.as_ptr() as usize - line.as_ptr() as usize;
+            within(start..start + piece.len())
+        });
+        return [timed].into_iter().chain(lines).collect();
+    }
+    if let Some(start) = timing::line_start(line) {
+        return [timed].into_iter().chain(within(start..line.len())).collect();
+    }
     let split = words::split(&line[offset..]);
     let mut found = Vec::new();
     let Some((verb, rest)) = parse::verb_and_rest(&split.words, VERBS) else {
@@ -87,6 +117,31 @@ mod tests {
             [("lr=", Part::Key), ("1e-4", Part::Value), ("bath=", Part::UnknownKey), ("2", Part::Value)]
         );
         assert_eq!(seen("set --seed 7"), [("set", Part::Verb), ("--seed", Part::Key), ("7", Part::Value)]);
+    }
+
+    #[test]
+    fn lines_that_are_no_commands_of_ours_have_parts_too() {
+        assert_eq!(seen("!ls trian # it's"), [("!", Part::Verb)]);
+        assert_eq!(seen("train?"), [("train", Part::Verb)]);
+        assert_eq!(seen("?%lr"), [("lr", Part::Verb)]);
+        assert_eq!(seen("trian??"), [("trian", Part::UnknownVerb)]);
+        assert_eq!(
+            seen("%time train lr=1"),
+            [("time", Part::Verb), ("train", Part::Verb), ("lr=", Part::Key), ("1", Part::Value)]
+        );
+        assert_eq!(
+            seen("%%time\nset lr=1 # a\n!ls\ntrian"),
+            [
+                ("time", Part::Verb),
+                ("set", Part::Verb),
+                ("lr=", Part::Key),
+                ("1", Part::Value),
+                ("# a", Part::Comment),
+                ("!", Part::Verb),
+                ("trian", Part::UnknownVerb),
+            ]
+        );
+        assert_eq!(seen("%%time\n%%rust\nlet x = 1;\nfn"), [("time", Part::Verb), ("rust", Part::Verb)]);
     }
 
     #[test]

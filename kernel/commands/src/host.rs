@@ -16,6 +16,7 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 use crossbeam_channel::Sender;
+use crossbeam_channel::bounded;
 use crossbeam_channel::unbounded;
 use tunebook_engine::Cancel;
 use tunebook_engine::Context;
@@ -39,6 +40,7 @@ use crate::output::Output;
 use crate::recipe;
 use crate::run;
 use crate::serving::Serving;
+use crate::shell;
 use crate::training;
 use crate::verb::CommandContext;
 use crate::verbs::VERBS;
@@ -177,9 +179,29 @@ impl Host {
         Ok(Self { requests, cancel, snapshot, language, jobs, serving, watchers })
     }
 
-    /// Carries out one line.
+    /// Carries out one line. A command of the system's shell runs beside the session.
     pub fn line(&self, line: &str) -> Receiver<Message> {
-        self.submit(Work::Line(line.to_string()))
+        match shell::command(line) {
+            Some(command) => self.shell(command.to_string()),
+            None => self.submit(Work::Line(line.to_string())),
+        }
+    }
+
+    /// Runs a command of the shell on a thread of its own.
+    fn shell(&self, command: String) -> Receiver<Message> {
+        // What a request waits for is stopped by the same key.
+        if !self.jobs.is_waited_for() {
+            self.cancel.reset();
+        }
+        // A command that writes faster than the face shows waits for it.
+        let (reply, messages) = bounded(1);
+        let cancel = self.cancel.clone();
+        // A thread that could not be started drops the sender, which the face hears.
+        let _ = thread::Builder::new().name("shell".to_string()).spawn(move || {
+            let result = shell::run(&command, &|output| drop(reply.send(Message::Output(output))), &cancel);
+            let _ = reply.send(Message::Done(result));
+        });
+        messages
     }
 
     /// Does what a LLaMA-Factory recipe says: a file with overrides, or arguments alone.
@@ -490,6 +512,42 @@ mod tests {
                 .unwrap_err()
                 .contains("run by a script that it runs itself")
         );
+    }
+
+    #[test]
+    fn lines_ask_for_help_as_in_ipython() {
+        let host = Host::start(Lang::En).unwrap();
+        let help = outcome(host.line("help train")).0;
+        for line in ["train?", "?train", "%train??"] {
+            assert_eq!(outcome(host.line(line)).0, help, "{line}");
+        }
+        assert_eq!(outcome(host.line("?")).0, outcome(host.line("help")).0);
+        assert!(outcome(host.line("What?")).1.unwrap_err().contains("no command `What`"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_script_runs_commands_of_the_shell_and_times_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.tune");
+        let script = "!echo shell \\\n  one\ntime print two\n%%time\n!echo three\nset lr=x\n\nprint never\n";
+        std::fs::write(&file, script).unwrap();
+        let host = Host::start(Lang::En).unwrap();
+        let (outputs, result) = outcome(host.line(&format!("run {}", file.display())));
+        let outputs: Vec<_> = outputs.into_iter().filter(|text| !text.is_empty()).collect();
+        let [shell, two, time, three] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!((shell.trim(), two.as_str(), three.trim()), ("shell one", "two", "three"));
+        assert!(time.starts_with("CPU times: user ") && time.contains("\nWall time: "), "{time}");
+        assert!(result.unwrap_err().starts_with(&format!("{}:6: `x` is not", file.display())));
+        // The session is not asked for one: its own thread is there for others.
+        assert_eq!(
+            outcome(host.line("!echo $((1 + 1)); exit 3")),
+            (vec!["2\n".to_string()], Err("the command has ended with status 3".to_string()))
+        );
+        let waits = host.line("!sleep 100");
+        assert_eq!(outcome(host.line("print meanwhile")).0, ["meanwhile"]);
+        host.cancel().cancel();
+        assert_eq!(outcome(waits).1, Err("stopped".to_string()));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use tunebook_engine::settings::declaration;
 
 use crate::host::Snapshot;
 use crate::parse;
+use crate::shell;
+use crate::timing;
 use crate::verb;
 use crate::verbs::VERBS;
 use crate::verbs::help::about_setting;
@@ -12,6 +14,12 @@ use crate::words;
 
 /// Help for the setting at `cursor` (a byte offset) in `line`, or else for the verb of the line.
 pub fn at(line: &str, cursor: usize, snapshot: &Snapshot) -> Option<String> {
+    if let Some(start) = timing::line_start(line).filter(|start| *start <= cursor) {
+        return at(&line[start..], cursor - start, snapshot);
+    }
+    if shell::command(line).is_some() {
+        return about(shell::MARK, snapshot);
+    }
     let offset = line.len() - line.trim_start().trim_start_matches('%').len();
     let split = words::split(&line[offset..]);
     let (verb, rest) = parse::verb_and_rest(&split.words, VERBS)?;
@@ -48,6 +56,12 @@ mod tests {
         assert_eq!(first_line("lr=1e-4", 1).as_deref(), Some("learning_rate = 5e-5"));
         assert_eq!(first_line("help seed", 9).as_deref(), Some("seed = 42"));
         assert_eq!(first_line("chat image=a.png What?", 7), first_line("chat", 0));
+        assert_eq!(first_line("time train 5", 7), first_line("train", 2));
+        assert_eq!(
+            first_line("time train 5", 2).as_deref(),
+            Some("Carry out a line and tell how long it took; %%time begins a cell")
+        );
+        assert_eq!(first_line("!ls", 2).as_deref(), Some("Run a command of the system's shell"));
         assert_eq!(first_line("nothing", 3), None);
         assert_eq!(first_line("", 0), None);
     }

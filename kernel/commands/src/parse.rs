@@ -11,6 +11,7 @@ use tunebook_quote::quote;
 use crate::error::Error;
 use crate::error::Result;
 use crate::localized;
+use crate::shell;
 use crate::verb;
 use crate::verb::Takes;
 use crate::verb::Verb;
@@ -95,6 +96,9 @@ impl Args {
 /// An unknown verb or key (the error suggests the closest one), a key without a value, an open quote, too many or too
 /// few words.
 pub(crate) fn parse(line: &str, verbs: &[&'static Verb]) -> Result<Option<(&'static Verb, Args)>> {
+    if let Some(command) = shell::command(line) {
+        return Ok(Some((verb::find(shell::MARK, verbs)?, Args { text: command.to_string(), ..Args::default() })));
+    }
     let line = without_percent(line);
     let split = words::split(line);
     let Some((verb, rest)) = verb_and_rest(&split.words, verbs) else { return Ok(None) };
@@ -414,6 +418,8 @@ mod tests {
         assert_eq!(found.text, "Which  one?");
         assert_eq!(args("print a=1 b=2").text, "a=1 b=2");
         assert_eq!(args("chat"), Args::default());
+        assert_eq!(args(" !echo 'a #b").text, "echo 'a #b");
+        assert_eq!(args("time train 5 # 'x").text, "train 5 # 'x");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::parse::Args;
 use crate::rust;
 use crate::rust::RustError;
 use crate::script;
+use crate::timing;
 use crate::verb::CommandContext;
 use crate::verb::Takes;
 use crate::verb::Verb;
@@ -28,7 +29,10 @@ pub fn run(line: &str, session: &mut Session, cx: &CommandContext) -> Result<Out
     if rust::begins_block(line) {
         return Err(RustError::NotHere.into());
     }
-    let message = cell::message(line);
+    if timing::block(line).is_some() {
+        return timing::run_lines(&timing::lines(line).unwrap_or_default(), session, cx);
+    }
+    let message = cell::message(line).or_else(|| cell::question(line).map(|topic| format!("help {topic}")));
     let Some((verb, args)) = parse::parse(message.as_deref().unwrap_or(line), cx.verbs)? else {
         return Ok(Output::Nothing);
     };
@@ -73,8 +77,11 @@ pub(crate) fn run_file(path: &Path, session: &mut Session, cx: &CommandContext) 
     let scripts: Vec<PathBuf> = cx.scripts.iter().cloned().chain([path.to_path_buf()]).collect();
     let cx = CommandContext { scripts: &scripts, can_wait: false, ..*cx };
     for line in script::lines(&text) {
-        let located =
-            |error| Error::InScript { file: path.display().to_string(), line: line.number, error: Box::new(error) };
+        let located = |error: Error| Error::InScript {
+            file: path.display().to_string(),
+            line: error.place(&line).0.number,
+            error: Box::new(error),
+        };
         match run(&line.text, session, &cx).map_err(located)? {
             Output::Quit => break,
             Output::Conversation => return Err(located(Error::NobodyToTalk)),

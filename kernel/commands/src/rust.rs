@@ -12,7 +12,7 @@ use crate::lang::localized;
 use crate::parse::without_percent;
 
 /// Begins a cell, or a block that ends with an empty line.
-const BLOCK: &str = "%%rust";
+pub(crate) const BLOCK: &str = "%%rust";
 /// Begins a line.
 const VERB: &str = "rust";
 

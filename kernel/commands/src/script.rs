@@ -7,6 +7,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::parse;
 use crate::rust;
+use crate::shell;
+use crate::timing;
 use crate::verb;
 use crate::verbs::VERBS;
 use crate::words;
@@ -33,7 +35,7 @@ pub fn text(bytes: Vec<u8>, file: &str, first: usize) -> Result<String> {
 }
 
 /// The commands of `text`. A `\` at the end of a line joins the next one to it; empty lines and comments are dropped. A
-/// block, which `%%rust` or `%%chat` begins, is one command and ends with an empty line. Where more of the text follows,
+/// block, which `%%rust`, `%%chat` or `%%time` begins, is one command and ends with an empty line. Where more of the text follows,
 /// that is one before a command, so that cells with empty lines can stand one after another, as `nbconvert` writes them.
 pub fn lines(text: &str) -> Vec<Line> {
     let all: Vec<&str> = text.lines().collect();
@@ -84,12 +86,16 @@ pub fn is_complete(text: &str) -> bool {
     is_comment(last) || !last.ends_with('\\')
 }
 
-fn begins_block(line: &str) -> bool {
-    rust::begins_block(line) || cell::begins_message(line)
+/// Whether `line`, or the first of several, begins a block.
+pub(crate) fn begins_block(line: &str) -> bool {
+    rust::begins_block(line) || cell::begins_message(line) || timing::block(line).is_some()
 }
 
 /// Whether the lines of a block may be all.
 fn is_whole(block: &str) -> bool {
+    if let Some(code) = timing::block(block) {
+        return if begins_block(code) { is_whole(code) } else { !code.trim().is_empty() && code.ends_with("\n\n") };
+    }
     if rust::begins_block(block) { rust::is_whole(block) } else { block.ends_with("\n\n") }
 }
 
@@ -97,8 +103,11 @@ fn is_whole(block: &str) -> bool {
 /// attributes.
 fn is_command(line: &str) -> bool {
     let line = line.trim();
-    if begins_block(line) || rust::code(line).is_some() {
+    if begins_block(line) || rust::code(line).is_some() || shell::command(line).is_some() {
         return true;
+    }
+    if let Some(topic) = cell::question(line) {
+        return verb::find(topic, VERBS).is_ok() || declaration(topic).is_ok();
     }
     if is_comment(line) {
         return !line.starts_with("#[") && !line.starts_with("#![");
@@ -157,7 +166,20 @@ mod tests {
             "%%chat top_p=0.5\nWhat is it?\n\nAnd who?\n\n",
             "%%rust\n1\n\n",
         ];
-        for next in ["plot", "%train 5", "batch=2", "# a comment", "rust 1", "%%rust\n1\n\n", "%%chat\nWhat?\n\n"] {
+        for next in [
+            "plot",
+            "!ls -l",
+            "train?",
+            "?lr",
+            "time plot",
+            "%%time\nplot\n",
+            "%train 5",
+            "batch=2",
+            "# a comment",
+            "rust 1",
+            "%%rust\n1\n\n",
+            "%%chat\nWhat?\n\n",
+        ] {
             let found = lines(&format!("{}{}{}{next}\n", blocks[0], blocks[1], blocks[2]));
             let found: Vec<_> = found.into_iter().map(|line| line.text).collect();
             assert_eq!(found[..3], blocks);
@@ -166,6 +188,16 @@ mod tests {
         let found = lines("%%rust\nfn f() {\n\n\nplot\n");
         assert_eq!((found[0].text.as_str(), found[1].text.as_str()), ("%%rust\nfn f() {\n\n\n", "plot"));
         assert!(!is_complete("%%chat\nWhat?") && is_complete("%%chat\nWhat?\n"));
+    }
+
+    #[test]
+    fn a_block_that_is_timed_ends_as_what_is_in_it() {
+        let found = lines("%%time\nset lr=1\nplot\n\nplot\n%%time\n\n%%rust\nfn f() {\n\n}\n\n");
+        let found: Vec<_> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
+        let blocks = ["%%time\nset lr=1\nplot\n\n", "%%time\n\n%%rust\nfn f() {\n\n}\n\n"];
+        assert_eq!(found, [(1, blocks[0]), (5, "plot"), (6, blocks[1])]);
+        assert!(!is_complete("%%time") && !is_complete("%%time\nplot") && is_complete("%%time\nplot\n"));
+        assert!(!is_complete("%%time\n%%rust\nfn f() {\n"));
     }
 
     #[test]

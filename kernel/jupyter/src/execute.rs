@@ -143,17 +143,22 @@ impl Cells {
 
     /// Runs the commands of a cell until one fails; returns the text for a pager.
     fn cell(&self, request: &request::Execute, origin: &Origin, page: &mut Page) -> Result<Vec<Value>, Failure> {
-        if let Some(topic) = cell::question(&request.code) {
-            let line = Line { number: 1, text: format!("help {topic}") };
-            let text = self.texts(&line.text).map_err(|error| Failure::new(&line, &error, self.lang()))?;
-            return Ok(vec![json!({"source": "page", "data": {"text/plain": text}, "start": 0})]);
-        }
+        let mut answers = Vec::new();
+        let mut payload = Vec::new();
         for line in cell::lines(&request.code) {
             if self.kernel.is_interrupted() {
                 return Err(Failure::interrupted(&line, None, self.lang()));
             }
+            if let Some(topic) = cell::question(&line.text) {
+                let answer = self.texts(&format!("help {topic}"));
+                answers.push(answer.map_err(|error| Failure::new(&line, &error, self.lang()))?);
+                continue;
+            }
             match self.command(&line, request.allow_stdin, origin, page)? {
-                Some(Output::Quit) => return Ok(vec![json!({"source": "ask_exit", "keepkernel": false})]),
+                Some(Output::Quit) => {
+                    payload.push(json!({"source": "ask_exit", "keepkernel": false}));
+                    break;
+                }
                 Some(Output::Panel) => self.panel(origin, page),
                 Some(Output::Conversation) if request.allow_stdin => self.conversation(&line, origin, page)?,
                 Some(Output::Conversation) => {
@@ -166,7 +171,12 @@ impl Cells {
                 _ => {}
             }
         }
-        Ok(Vec::new())
+        if !answers.is_empty() {
+            // JupyterLab opens no more than one.
+            let text = answers.join("\n\n\n");
+            payload.insert(0, json!({"source": "page", "data": {"text/plain": text}, "start": 0}));
+        }
+        Ok(payload)
     }
 
     /// Runs one command and shows what comes of it; what is not to be shown comes back.
@@ -178,7 +188,7 @@ impl Cells {
                 Ok(Message::Event(event)) => page.event(event),
                 Ok(Message::Output(output)) => {
                     has_trained |= matches!(output, Output::Trained(_));
-                    last = page.output(output);
+                    last = page.output(output).or(last);
                 }
                 Ok(Message::Job(messages)) => job = Some(messages),
                 Ok(Message::Call(call)) => page.call(call),

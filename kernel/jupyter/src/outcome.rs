@@ -11,6 +11,7 @@ use tunebook_commands::lang::localized;
 use tunebook_commands::localized;
 use tunebook_commands::rust;
 use tunebook_commands::script::Line;
+use tunebook_commands::shell;
 use tunebook_engine::Error as EngineError;
 use tunebook_quote::Explanation;
 
@@ -28,8 +29,9 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(line: &Line, error: &Error, lang: Lang) -> Self {
+        let (line, error) = error.place(line);
         let Explanation { cause, remedy } = error.explain_in_session(lang);
-        Self { report: error.report().map(Into::into), ..Self::told(name(error), line, &cause, remedy, lang) }
+        Self { report: error.report().map(Into::into), ..Self::told(name(error), &line, &cause, remedy, lang) }
     }
 
     /// The user stopped it; `said` is what the command said at its end.
@@ -71,8 +73,8 @@ impl Failure {
         let shown = report.as_deref().map_or_else(|| format!("  {cause}"), str::to_string);
         let verb = command.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let help = || localized!(lang, "`help {verb}` shows what it takes", "`help {verb}` 显示它接受什么");
-        let is_rust = rust::code(&line.text).is_some();
-        let advice = remedy.clone().or_else(|| (!is_rust && *name != "Interrupted").then(help));
+        let is_ours = rust::code(&line.text).is_none() && shell::command(&line.text).is_none();
+        let advice = remedy.clone().or_else(|| (is_ours && *name != "Interrupted").then(help));
         let advice = advice.map(|advice| format!("  \x1b[32m→ {advice}\x1b[0m"));
         let traceback: Vec<_> = [head, shown].into_iter().chain(advice).collect();
         let value = match remedy {
@@ -86,7 +88,7 @@ impl Failure {
 fn name(error: &Error) -> &'static str {
     match error {
         Error::UnknownVerb { .. } => "UnknownCommand",
-        Error::InScript { error, .. } => name(error),
+        Error::InScript { error, .. } | Error::InBlock { error, .. } => name(error),
         Error::OfJob(error) => name(error),
         Error::Engine(EngineError::Cancelled) | Error::Rust(RustError::Interrupted { .. } | RustError::Killed) => {
             "Interrupted"
@@ -95,7 +97,7 @@ fn name(error: &Error) -> &'static str {
         Error::Rust(RustError::Panicked { .. }) => "Panic",
         Error::Rust(RustError::Failed { .. }) => "RustError",
         Error::Rust(_) => "RustUnavailable",
-        Error::Engine(_) => "CommandFailed",
+        Error::Engine(_) | Error::Shell(_) => "CommandFailed",
         Error::Panic(_) => "Bug",
         _ => "InvalidCommand",
     }

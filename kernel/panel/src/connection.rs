@@ -20,6 +20,8 @@ use tunebook_commands::Output;
 use tunebook_commands::cell;
 use tunebook_commands::complete;
 use tunebook_commands::rust;
+use tunebook_commands::shell;
+use tunebook_commands::timing;
 use tunebook_data::DatasetInfo;
 use tunebook_engine::Split;
 use tunebook_view::Progress;
@@ -159,7 +161,7 @@ impl Page {
             [command] => command.text.clone(),
             _ => line.to_string(),
         };
-        let rust = self.begin(id, line, &command);
+        let recorded = self.begin(id, line, &command);
         let mut answering = Value::Null;
         let (mut progress, mut told) = (Progress::start(), Instant::now());
         for message in (self.panel.carry_out)(&command) {
@@ -187,7 +189,7 @@ impl Page {
                 Message::Done(result) => {
                     let error = result.err().map(|error| error.explain_in_session(lang()));
                     let error = error.map(|error| json!({"cause": error.cause, "remedy": error.remedy}));
-                    if let Some(number) = rust {
+                    if let Some(number) = recorded {
                         let ended = self.panel.history().close(number, error.is_none());
                         ended.iter().for_each(|message| self.panel.tell(message));
                     }
@@ -199,10 +201,17 @@ impl Page {
         self.tell(&json!({"type": "done", "id": id, "error": {"cause": "the session has ended", "remedy": null}}));
     }
 
-    /// Has the line recorded: when the session begins the command that it is, or Rust here. The number of Rust.
+    /// Has the line recorded: when the session begins the command that it is, or here what no single command of the session
+    /// is: Rust, the shell's, several that are timed. The number of what is recorded here.
     fn begin(&self, id: &str, line: &str, command: &str) -> Option<usize> {
         let panel = &self.panel;
-        if rust::code(command).is_none() {
+        let timed = timing::lines(command);
+        let command = match timed.as_deref() {
+            Some([line]) if timing::line_start(command).is_some() => Some(line.text.as_str()),
+            Some(_) => None,
+            None => Some(command),
+        };
+        if let Some(command) = command.filter(|line| rust::code(line).is_none() && shell::command(line).is_none()) {
             panel.history().ask(id, line, command);
             return None;
         }

@@ -17,6 +17,7 @@ use crossbeam_channel::unbounded;
 use tunebook_commands::Host;
 use tunebook_commands::Message;
 use tunebook_commands::rust;
+use tunebook_commands::timing;
 
 use crate::Completions;
 use crate::evaluator::Evaluator;
@@ -66,8 +67,13 @@ impl RustCells {
         Self { host, jobs: OnceLock::new(), state: Arc::default() }
     }
 
-    /// Carries out a line of Rust, a block of it, or a command.
-    pub fn carry_out(&self, line: &str) -> Receiver<Message> {
+    /// Carries out a line of Rust, a block of it, or a command; or lines that are timed.
+    pub fn carry_out(self: &Arc<Self>, line: &str) -> Receiver<Message> {
+        let cells = Arc::clone(self);
+        let carry_out = move |line: &str| cells.carry_out(line);
+        if let Some(messages) = timing::carry_out(line, carry_out, self.host.cancel(), self.host.language()) {
+            return messages;
+        }
         let Some(code) = rust::code(line) else { return self.host.line(line) };
         let (messages, received) = unbounded();
         // A thread that could not be started drops the sender, which the face hears.

@@ -34,10 +34,12 @@ mod sample;
 mod save;
 mod serve;
 pub(crate) mod set;
+mod shell;
 mod show;
 mod status;
 mod stop;
 mod sweep;
+mod time;
 mod train;
 mod undo;
 mod unload;
@@ -93,6 +95,8 @@ pub(crate) static VERBS: &[&Verb] = &[
     &lang::VERB,
     &run::VERB,
     &rust::VERB,
+    &shell::VERB,
+    &time::VERB,
     &print::VERB,
     &version::VERB,
     &env::VERB,

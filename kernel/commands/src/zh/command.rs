@@ -8,6 +8,7 @@ use super::io;
 use super::nearest as mean;
 use crate::error::Error;
 use crate::rust::RustError;
+use crate::shell::ShellError;
 
 impl Chinese for Error {
     fn zh(&self) -> String {
@@ -61,6 +62,7 @@ impl Chinese for Error {
             }
             Self::OfJob(error) => error.zh(),
             Self::InScript { file, line, error } => format!("{file}:{line}：{}", error.zh()),
+            Self::InBlock { line: _, error } => error.zh(),
             Self::NotUtf8 { file, line } => format!("{file}:{line} 不是 UTF-8 文本{REMEDY_ZH}请把它存为 UTF-8"),
             Self::Recursion { path } => {
                 format!("{} 被它自己运行的脚本再次运行{REMEDY_ZH}请去掉其中一行 `run`", path.display())
@@ -68,8 +70,19 @@ impl Chinese for Error {
             Self::Panic(text) => format!("tunebook 内部出错（{text}），这是程序缺陷"),
             Self::Lost => format!("引擎已结束，这是程序缺陷{REMEDY_ZH}会话已丢失，请重新启动 tunebook"),
             Self::Rust(error) => error.zh(),
+            Self::Shell(error) => error.zh(),
             Self::Demo(error) => error.zh(),
             Self::Engine(error) => error.zh(),
+        }
+    }
+}
+
+impl Chinese for ShellError {
+    fn zh(&self) -> String {
+        match self {
+            Self::Start(problem) => format!("无法启动系统的 shell：{}", io(problem)),
+            Self::Status(status) => format!("命令以状态 {status} 结束"),
+            Self::Signal(signal) => format!("命令被信号 {signal} 终止"),
         }
     }
 }

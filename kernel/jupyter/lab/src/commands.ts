@@ -1,13 +1,15 @@
 // The command language, line by line, as `kernel/commands` reads it: a verb, options as `key=value`, comments behind `#`, and
-// free text behind some verbs. `%%rust` begins Rust and `%%chat` a message, up to the end of the cell or an empty line.
+// free text behind some verbs. `%%rust` begins Rust and `%%chat` a message, up to the end of the cell or an empty line; `!`
+// begins a line of the shell's, `time` one of any kind.
 import { rust } from "@codemirror/legacy-modes/mode/rust";
+import { shell } from "@codemirror/legacy-modes/mode/shell";
 import type { StreamParser, StringStream } from "@codemirror/streamparser";
 import words from "./words.json";
 
 /** What the lines are; what begins with the cell lasts to its end. */
 type Mode = "commands" | "rust" | "message";
 /** What comes next in a line of commands. */
-type Part = "verb" | "words" | "value" | "text" | "rust";
+type Part = "verb" | "words" | "value" | "text" | "rust" | "shell";
 
 interface State {
   mode: Mode;
@@ -19,6 +21,7 @@ interface State {
   /** Whether this line goes on in the next one. */
   joins: boolean;
   rust: unknown;
+  shell: { tokens: unknown[] };
   /** Brackets that are open in a block of Rust. */
   open: number;
 }
@@ -30,6 +33,7 @@ const NUMBER = /^[+-]?(?:\d[\d_]*)?\.?\d+(?:e[+-]?\d+)?(?=[\s,]|$)/i;
 const SWITCH = /^(?:true|false|none|auto)(?=\s|$)/;
 
 const startRust = () => rust.startState!(2);
+const startShell = () => shell.startState!(2) as State["shell"];
 
 export const commands: StreamParser<State> = {
   name: "tunebook",
@@ -42,10 +46,15 @@ export const commands: StreamParser<State> = {
     verb: "",
     joins: false,
     rust: null,
+    shell: startShell(),
     open: 0,
   }),
 
-  copyState: (state) => ({ ...state, rust: state.rust && rust.copyState!(state.rust) }),
+  copyState: (state) => ({
+    ...state,
+    rust: state.rust && rust.copyState!(state.rust),
+    shell: { tokens: state.shell.tokens.slice() },
+  }),
 
   token(stream, state) {
     if (stream.sol() && state.mode === "commands") {
@@ -78,8 +87,19 @@ export const commands: StreamParser<State> = {
 
 function commandToken(stream: StringStream, state: State, beginsCell: boolean): string | null {
   if (state.part === "rust") return rustToken(stream, state);
+  if (state.part === "shell") return shell.token(stream, state.shell) ?? null;
   if (state.part === "verb") {
+    if (stream.match(/^\?+/)) return "operator";
     state.part = "words";
+    if (stream.match(/^!+/)) {
+      [state.part, state.shell] = ["shell", startShell()];
+      return "keyword";
+    }
+    if (stream.match(/^%%time\s*$/)) {
+      // What is below it is a cell, too.
+      state.isBegun = false;
+      return "keyword";
+    }
     if (stream.match(/^%%rust\s*$/)) return begin("rust", stream, state, beginsCell);
     if (/^%%chat(\s|$)/.test(stream.string.slice(stream.pos))) return begin("message", stream, state, beginsCell);
     if (!KEY.test(stream.string.slice(stream.pos)) && stream.match(/^%?[\p{L}][\p{L}\p{N}_-]*(?=\s|\?|$)/u)) {
@@ -87,6 +107,7 @@ function commandToken(stream: StringStream, state: State, beginsCell: boolean): 
       if (state.verb === "rust") {
         [state.part, state.rust] = ["rust", startRust()];
       }
+      if (state.verb === "time") state.part = "verb";
       return "keyword";
     }
   }

@@ -53,6 +53,30 @@ test("words of commands", () => {
   assert.deepEqual(coloured("对话 学习率=1\nchat 这是什么？"), [["对话 keyword", "学习率= propertyName", "1 number"], ["chat keyword"]]);
 });
 
+test("a line of the shell's is the shell's", () => {
+  assert.deepEqual(coloured("!ls -l 'a b' | wc # it's\ntrain 5\n!echo it's \\\n  5\nplot"), [
+    ["! keyword", "ls builtin", "-l attribute", "'a b' string", "wc builtin", "# it's comment"],
+    ["train keyword", "5 number"],
+    ["! keyword", "echo builtin", "'s \\ string"],
+    ["5 string"],
+    ["plot keyword"],
+  ]);
+});
+
+test("a line that is timed, and one that asks", () => {
+  assert.deepEqual(coloured("%time train 5 lr=1\ntime !ls\ntime rust 1 as f32\n?train\ntrain??\nset time=1"), [
+    ["%time keyword", "train keyword", "5 number", "lr= propertyName", "1 number"],
+    ["time keyword", "! keyword", "ls builtin"],
+    ["time keyword", "rust keyword", "1 number", "as keyword", "f32 atom"],
+    ["? operator", "train keyword"],
+    ["train keyword"],
+    ["set keyword", "time= propertyName", "1 number"],
+  ]);
+  const lines = coloured("%%time\n%%rust\nlet x = 1;\n\nlet y = 2;");
+  assert.deepEqual([lines[0], lines[1], lines[4]![0]], [["%%time keyword"], ["%%rust keyword"], "let keyword"]);
+  assert.deepEqual(coloured("%%time\n!ls\nplot"), [["%%time keyword"], ["! keyword", "ls builtin"], ["plot keyword"]]);
+});
+
 test("a cell of Rust is Rust to its end", () => {
   const [head, first, , last] = coloured("%%rust\nlet x: &'static str = \"plot\"; // it's\n\nfor i in 0..3 {}");
   assert.deepEqual(head, ["%%rust keyword"]);

@@ -29,6 +29,11 @@ export function compare(options: string[], text: string): string {
   return line("compare", ...options, verbatim(text.trim().replace(/\s*\n\s*/g, " ")));
 }
 
+/** The line that `time LINE` or `%time LINE` times, or the line itself. */
+export function untimed(text: string): string {
+  return text.replace(/^(?:\s*%?\s*time\s+)+(?=\S)/, "");
+}
+
 /** The verb of a line; a line of settings alone is a `set`. */
 export function verbOf(text: string): string {
   const first = text.trim().replace(/^%(?!%)/, "").split(/\s/, 1)[0] ?? "";

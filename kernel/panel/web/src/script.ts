@@ -1,7 +1,7 @@
 // A session by clicking as cells that give the same again.
 
 import type { Recorded, Standing } from "./protocol";
-import { line as joined, verbOf } from "./lines";
+import { line as joined, untimed, verbOf } from "./lines";
 
 /** Where the session stands behind the last line. */
 export interface Now {
@@ -29,7 +29,7 @@ interface Open {
  * The lines of `recorded` that pages sent and that worked, as cells: consecutive commands are one cell, a message of
  * several lines is one by itself.
  *
- * A training becomes one that is waited for, in as many parts as other lines came in between: what counted from step 23 on
+ * What was timed is not timed again. A training becomes one that is waited for, in as many parts as other lines came in between: what counted from step 23 on
  * is set at step 23 again, whatever the other machine's speed. A training has the same bits however it is parted.
  */
 export function cells(recorded: Recorded[], now: Now): string[] {
@@ -57,7 +57,8 @@ function lines(recorded: Recorded[], now: Now): string[] {
     else make(training, limit - made);
   };
 
-  for (const [index, { id, line, ok, step, training }] of recorded.entries()) {
+  for (const [index, { id, line: asked, ok, step, training }] of recorded.entries()) {
+    const line = untimed(asked);
     if (open && !training?.running) {
       finish(open);
       open = null;

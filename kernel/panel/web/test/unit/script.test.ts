@@ -41,6 +41,17 @@ test("a message of several lines is a cell by itself", () => {
   assert.deepEqual(cells([done("demo"), done("%%chat\na\nb"), done("evaluate")], now()), ["demo", "%%chat\na\nb", "evaluate"]);
 });
 
+test("lines of the shell, of Rust and those that are timed stand where they stood", () => {
+  const recorded = [
+    done("!ls"),
+    done("%time train 5 &", 0),
+    done("time chat Hi", 2, running(2)),
+    { ...done("!rm -r saves", 3, running(3)), id: null },
+    done("%%time\nset seed=1\nplot", 5, ended(5)),
+  ];
+  assert.deepEqual(cells(recorded, now(5, ended(5))), ["!ls\ntrain 2\nchat Hi\ntrain 3", "%%time\nset seed=1\nplot"]);
+});
+
 test("a training stands still where something else came in between", () => {
   const recorded = [
     done("train &", 0),
