@@ -8,11 +8,13 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
 import zmq
+from jupyter_client.kernelspec import KernelSpecManager
 
 from support import READY, TIMEOUT, client, drawings, finish, kernel, reply_to, run, text_of, wait_for
 
@@ -404,6 +406,28 @@ class EndAndStart(unittest.TestCase):
             except ProcessLookupError:
                 return
         self.fail("the kernel lives on")
+
+    def test_a_kernel_of_another_name_has_its_environment(self):
+        with tempfile.TemporaryDirectory() as prefix:
+            tunebook = [os.environ["TUNEBOOK"], "kernel"]
+            place = ["--prefix", prefix, "--name", "Other-1"]
+            given = ["--display-name", "tunebook (other)", "--env", "TUNE_A=1", "TUNE_B=x=y z", "--env", "TUNE_C="]
+            subprocess.run([*tunebook, "install", *place, *given], check=True, capture_output=True)
+            specs = KernelSpecManager(kernel_dirs=[f"{prefix}/share/jupyter/kernels"], ensure_native_kernel=False)
+            self.assertEqual(list(specs.find_kernel_specs()), ["other-1"])
+            spec = specs.get_kernel_spec("other-1")
+            self.assertEqual((spec.display_name, spec.language), ("tunebook (other)", "bash"))
+            self.assertEqual(spec.env, {"TUNE_A": "1", "TUNE_B": "x=y z", "TUNE_C": ""})
+            with kernel(kernel_name="other-1", kernel_spec_manager=specs) as (_, kc):
+                self.assertEqual(text_of(run(kc, '!echo "$TUNE_A, $TUNE_B, ${TUNE_C-none}"')[1]), "1, x=y z, \n")
+            environment = {**os.environ, "JUPYTER_PATH": f"{prefix}/share/jupyter"}
+            listed = subprocess.run([*tunebook, "list"], check=True, capture_output=True, text=True, env=environment)
+            self.assertIn(f"tunebook (other): {prefix}/share/jupyter/kernels/other-1  runs ", listed.stdout)
+            subprocess.run([*tunebook, "uninstall", *place], check=True, capture_output=True)
+            self.assertEqual(list(specs.find_kernel_specs()), [])
+            wrong = subprocess.run([*tunebook, "install", "--prefix", prefix, "--env", "TUNE_A"], capture_output=True, text=True)
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn("write KEY=VALUE", wrong.stderr)
 
     def test_the_history_outlives_the_kernel(self):
         with kernel() as (_, kc):

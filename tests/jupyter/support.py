@@ -2,8 +2,10 @@
 
 import base64
 import contextlib
+import os
 import queue
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,11 +24,15 @@ lora rank=4
 set batch=2 accum=1 epochs=100000 logging_steps=1000 max_new_tokens=4
 """
 
+# Of the user's history nothing is found or changed, however these scripts are started.
+HISTORY = tempfile.TemporaryDirectory()
+os.environ["XDG_DATA_HOME"] = HISTORY.name
+
 
 @contextlib.contextmanager
-def kernel(latest=False):
+def kernel(latest=False, **options):
     """A running kernel: its manager and a client that it has answered. `latest`: where Jupyter keeps those of notebooks."""
-    manager = KernelManager(kernel_name="tunebook")
+    manager = KernelManager(**{"kernel_name": "tunebook", **options})
     if latest:
         Path(jupyter_runtime_dir()).mkdir(parents=True, exist_ok=True)
         manager.connection_file = str(Path(jupyter_runtime_dir()) / "kernel-test.json")

@@ -90,8 +90,12 @@ impl Client {
         }
         let folder = jupyter_zmq_client::runtime_dir();
         let mut known = newest_first(&folder).into_iter().filter_map(|file| Address::read(&file).ok());
+        let kernels =
+            kernelspec::list().into_iter().filter_map(|kernel| kernel.folder.file_name()?.to_str().map(str::to_string));
+        let names: HashSet<_> = kernels.chain([kernelspec::NAME.to_string()]).collect();
         // The files of kernels that were killed stay.
-        let running = known.find(|address| address.is_named(kernelspec::NAME) && address.is_listening());
+        let is_ours = |address: &Address| address.name().is_some_and(|name| names.contains(name));
+        let running = known.find(|address| is_ours(address) && address.is_listening());
         Self::connect(&running.ok_or(Error::NoKernel(folder))?, overhear)
     }
 

@@ -35,10 +35,14 @@ pub enum Error {
     )]
     NoKernel(PathBuf),
     #[error(
-        "there is no kernel named tunebook in {}; `tunebook kernel list` shows where it is installed",
+        "there is no kernel of tunebook's in {}; `tunebook kernel list` shows where it is installed",
         .0.display()
     )]
     NotInstalled(PathBuf),
+    #[error("{} is another kernel's; choose another name with --name", .0.display())]
+    AnotherKernel(PathBuf),
+    #[error("a kernel cannot be named `{0}`; Jupyter takes ASCII letters, digits and the signs - . _")]
+    KernelName(String),
     #[error("the home folder is unknown; give a place with --prefix")]
     NoHome,
     #[error("{python} does not say where its environment is ({problem}); give a place with --prefix")]

@@ -75,9 +75,9 @@ impl Address {
         Ok(Self(info))
     }
 
-    /// Whether it is the address of a kernel of that name.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        self.0.kernel_name.as_deref() == Some(name)
+    /// The name of the kernel in Jupyter.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.0.kernel_name.as_deref()
     }
 
     /// Whether somebody listens there: the file of a kernel that was killed stays.
