@@ -59,6 +59,7 @@ def main():
         elif given.restart:
             browser = restart(browser, launch, folder, given.pictures)
         else:
+            check_faults(browser, folder)
             for name in given.names or executed():
                 look(browser, name, given.pictures / name)
         browser.close()
@@ -127,6 +128,30 @@ def run_all(page):
     page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
 
 
+def faults(page):
+    """What cells show of errors: JupyterLab draws a traceback as it draws standard error."""
+    return page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts()
+
+
+def check_faults(browser, folder):
+    """Whether a cell that fails would be seen."""
+    page = open_cells(browser, folder, "failing", ["print a", "trian"], 1000, 620)
+    for index, expected in enumerate(([], ["UnknownCommand in line 1: trian"])):
+        run_cell(page, index)
+        page.wait_for_timeout(500)
+        found = faults(page)
+        assert [text.splitlines()[0] for text in found] == expected, found
+    page.close()
+
+
+def open_cells(browser, folder, name, sources, width, height, **options):
+    """Opens a new notebook with these cells."""
+    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return open_notebook(browser, name, width, height, **options)
+
+
 def look(browser, name, pictures):
     """Runs all cells of a notebook, and takes a picture of each."""
     pictures.mkdir(parents=True, exist_ok=True)
@@ -134,7 +159,7 @@ def look(browser, name, pictures):
     run_all(page)
     # Cells that wait or run have a star.
     page.wait_for_function("![...document.querySelectorAll('.jp-InputPrompt')].some(p => p.innerText.includes('[*]'))")
-    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0, "a cell failed"
+    assert not faults(page), f"a cell failed: {faults(page)}"
     count = page.locator(".jp-OutputArea-output img, .jp-OutputArea-output svg").count()
     assert count >= 3, f"only {count} pictures"
     cells = page.locator(".jp-Notebook .jp-Cell")
@@ -146,7 +171,7 @@ def look(browser, name, pictures):
     page.close()
 
 
-# An apostrophe and quotes in a message, with commands behind it; Rust; Rust among commands.
+# An apostrophe and quotes in a message, with commands behind it; Rust; Rust among commands; lines of the shell, and times.
 COLOURED = [
     """# what it says, before and after
 chat What's this?
@@ -161,16 +186,16 @@ for name in &names { println!("{name}"); }""",
     """demo
 rust session().step() as f32
 status""",
+    """%%time
+!ls -l "images"   # it's the shell's
+%time status""",
 ]
 
 
 def colours(browser, folder, pictures):
     """What is coloured in cells, and as what."""
     pictures.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in COLOURED]
-    nbformat.write(notebook, folder / "colours.ipynb")
-    page = open_notebook(browser, "colours", 1000, 620)
+    page = open_cells(browser, folder, "colours", COLOURED, 1000, 700)
     page.wait_for_function("document.querySelectorAll('.jp-Notebook .cm-line span').length > 20")
     page.screenshot(path=pictures / "colours.png")
     # The parts of every line that have a colour of their own, with it.
@@ -178,10 +203,12 @@ def colours(browser, folder, pictures):
         """() => [...document.querySelectorAll('.jp-CodeCell')].map(cell => [...cell.querySelectorAll('.cm-line')].map(line =>
             Object.fromEntries([...line.querySelectorAll('span')].map(part => [part.innerText, getComputedStyle(part).color]))))"""
     )
-    (comment, chat, train, asked, plot), (head, said, let, _, loop), (_, rust, status) = parts
+    (comment, chat, train, asked, plot), (head, said, let, _, loop), (_, rust, status), (time, shell, timed) = parts
     verb = chat.pop("chat")
     assert not chat, chat
     assert {train["train"], asked["chat"], plot["plot"], head["%%rust"], let["let"], loop["for"], rust["rust"], rust["as"], status["status"]} == {verb}
+    assert {time["%%time"], shell["!"], timed["%time"], timed["status"]} == {verb}
+    assert shell["# it's the shell's"] == train["# it's short"] and shell['"images"'] == asked['"images/creatures 1.png"']
     text = asked['"images/creatures 1.png"']
     assert asked.keys() == {"chat", "image=", '"images/creatures 1.png"', "top_p=", "0.5"}, asked
     assert {train["lr="], train["--seed"], asked["image="]} == {asked["top_p="]} and train["5"] == asked["0.5"]
@@ -201,10 +228,7 @@ CELLS = [
 
 def readme(browser, folder):
     """A question before a training, and the training in the middle, at twice the resolution."""
-    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(notebook, folder / "creatures.ipynb")
-    page = open_notebook(browser, "creatures", 840, 740, scale=1.8)
+    page = open_cells(browser, folder, "creatures", CELLS, 840, 740, scale=1.8)
     run_all(page)
     # Its progress display says which step it is at.
     page.wait_for_function("/step 1[2-9][0-9] of 360/.test(document.querySelector('.jp-Notebook').innerText)")
@@ -218,10 +242,7 @@ def restart(browser, launch, folder, pictures):
     """A training goes on while there is no browser; the next one."""
     pictures.mkdir(parents=True, exist_ok=True)
     sources = ["demo\nlora", "train 300 batch=4 &", "chat image=images/creatures_held_out_0001.png Describe this creature."]
-    notebook = nbformat.read(FOLDER / "00-quickstart.ipynb", as_version=4)
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources + ["watch", "stop"]]
-    nbformat.write(notebook, folder / "live.ipynb")
-    page = open_notebook(browser, "live", 1000, 1100)
+    page = open_cells(browser, folder, "live", sources + ["watch", "stop"], 1000, 1100)
     cells = page.locator(".jp-CodeCell")
     for index in range(3):
         run_cell(page, index)
