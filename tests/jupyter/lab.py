@@ -113,7 +113,8 @@ def wait_for(url):
 def open_notebook(browser, name, width, height, scale=1, state="Idle"):
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
     page.set_default_timeout(120_000)
-    page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{name}.ipynb?token=t")
+    # In a workspace of its own, so that no other notebook is open in the page.
+    page.goto(f"http://127.0.0.1:{PORT}/lab/workspaces/{name}/tree/{name}.ipynb?token=t")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.get_by_text(f"tunebook | {state}").wait_for()
     # The file browser is not what is looked at.
