@@ -376,6 +376,14 @@ class Shell(Session):
         self.assertIn("training, step", text_of(self.ok("jobs")))
         self.assertGreater(self.step(), before)
 
+    def test_a_line_that_writes_faster_than_clients_read_waits(self):
+        message_id = self.kc.execute("!yes")
+        time.sleep(3)
+        status = Path(f"/proc/{self.manager.provisioner.process.pid}/status").read_text()
+        self.assertLess(int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]), 200_000)
+        self.manager.interrupt_kernel()
+        self.assertEqual(finish(self.kc, message_id)[0]["ename"], "Interrupted")
+
 
 class EndAndStart(unittest.TestCase):
     def test_shutdown_and_restart(self):

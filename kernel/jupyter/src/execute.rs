@@ -39,6 +39,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the reply of a failed cell is held back, so that cells that were sent together with it are stopped too. A
 /// client that waits for the reply before it sends the next cell is not affected.
 const BEHIND: Duration = Duration::from_millis(50);
+/// How much of what a program writes may wait to be sent, in bytes.
+const MOST_UNSENT: usize = 1 << 20;
 /// The prompt of a conversation, and what ends it.
 const PROMPT: Localized = localized("you: ", "你：");
 const ENDS: [&str; 3] = ["", "/exit", "/quit"];
@@ -182,13 +184,21 @@ impl Cells {
     /// Runs one command and shows what comes of it; what is not to be shown comes back.
     fn command(&self, line: &Line, may_ask: bool, origin: &Origin, page: &mut Page) -> Result<Option<Output>, Failure> {
         let messages = self.kernel.rust.carry_out(&line.text);
-        let (mut last, mut job, mut has_trained) = (None, None, false);
+        let (mut last, mut job, mut has_trained, mut unsent) = (None, None, false, 0);
         loop {
             match messages.recv_timeout(POLL) {
                 Ok(Message::Event(event)) => page.event(event),
                 Ok(Message::Output(output)) => {
+                    if let Output::Written { text, .. } = &output {
+                        unsent += text.len();
+                    }
                     has_trained |= matches!(output, Output::Trained(_));
                     last = page.output(output).or(last);
+                    // A program that writes faster than clients read waits for them.
+                    if unsent > MOST_UNSENT {
+                        self.kernel.iopub.flush_unless(|| self.kernel.is_interrupted());
+                        unsent = 0;
+                    }
                 }
                 Ok(Message::Job(messages)) => job = Some(messages),
                 Ok(Message::Call(call)) => page.call(call),

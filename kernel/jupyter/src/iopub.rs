@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -72,10 +73,15 @@ impl IoPub {
 
     /// Waits until everything is sent, so that what is asked on another socket comes after it.
     pub(crate) fn flush(&self) {
+        self.flush_unless(|| false);
+    }
+
+    /// The same, unless it is given up: a client that does not read keeps the writer waiting.
+    pub(crate) fn flush_unless(&self, is_given_up: impl Fn() -> bool) {
         let (letter, sent) = crossbeam_channel::bounded(0);
         let _ = self.0.send(Letter::Flush(letter));
         // Nothing is ever received: the other end is dropped.
-        let _ = sent.recv();
+        while sent.recv_timeout(GATHER) == Err(RecvTimeoutError::Timeout) && !is_given_up() {}
     }
 }
 
