@@ -76,6 +76,9 @@ class Displays(unittest.TestCase):
         data = output["content"]["data"]
         self.assertIn("word-break:normal", data["text/html"])
         self.assertLess(max(map(len, data["text/plain"].splitlines())), 100)
+        *streamed, about = self.run_cell("chat Hello")
+        self.assertTrue(streamed and all(output["msg_type"] == "stream" for output in streamed))
+        self.assertRegex(about["content"]["data"]["text/html"], r"word-break:normal[^>]*>\[prompt \d+ tokens")
 
 
 if __name__ == "__main__":

@@ -166,7 +166,8 @@ impl Page {
             // The answer itself was streamed.
             View::Answer(pictures) => {
                 let said = self.last_text.clone().unwrap_or_default();
-                self.stream(Stream::Stdout, &printable(&format!("\n{said}\n")));
+                self.stream(Stream::Stdout, "\n");
+                self.aside(&said);
                 if !pictures.is_empty() {
                     self.display(&output);
                 }
