@@ -21,8 +21,13 @@ export interface Hint {
 /** Verbs that end the conversation along with the model. */
 const NEW_MODEL = ["load", "unload", "demo"];
 
-/** Milliseconds between two drawings of what the kernel tells; and of how a training goes, which computes on the same cores. */
-const [GAP, TRAINING_GAP] = [66, 1000];
+/** Milliseconds between two drawings of what the kernel tells. */
+const GAP = 66;
+/**
+ * The same of how a training goes, which may compute on the same cores: at least, and at most. In between, drawing takes one
+ * in so many.
+ */
+const [TRAINING_GAP, LONGEST_GAP, SHARE] = [1000, 3000, 100];
 const OF_TRAINING = ["step", "evaluation", "micro_batch", "progress"];
 
 /** How long the kernel may be silent at first, in milliseconds. */
@@ -52,6 +57,8 @@ export class Store {
   /** When the timer draws, and when the page was drawn last. */
   private due = 0;
   private lastDrawn = 0;
+  /** How long that took, layout and painting included. */
+  private took = 0;
   private wasLost = false;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
@@ -134,14 +141,17 @@ export class Store {
     this.timer = undefined;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      this.lastDrawn = performance.now();
+      const began = performance.now();
+      this.lastDrawn = began;
       for (const listener of this.listeners) listener();
+      setTimeout(() => (this.took = performance.now() - began));
     });
   }
 
   /** The same for what the kernel tells, of which there may be a lot. */
   private changedByKernel(message: FromKernel): void {
-    const due = this.lastDrawn + (OF_TRAINING.includes(message.type) ? TRAINING_GAP : GAP);
+    const ofTraining = Math.min(LONGEST_GAP, Math.max(TRAINING_GAP, SHARE * this.took));
+    const due = this.lastDrawn + (OF_TRAINING.includes(message.type) ? ofTraining : GAP);
     if (this.frame || (this.timer !== undefined && this.due <= due)) return;
     clearTimeout(this.timer);
     this.due = due;
