@@ -35,12 +35,12 @@ use crate::wire::Origin;
 /// How long a cell waits for the beginning of the training that it has begun in the background.
 const BEGINNING: Duration = Duration::from_millis(500);
 
-/// The evaluations that an output tells of, or else the output.
-fn evaluations(output: Output) -> Result<Vec<EvaluateReport>, Output> {
+/// The evaluations that an output tells of.
+fn evaluations(output: &Output) -> Option<Vec<EvaluateReport>> {
     match output {
-        Output::Evaluated(report) => Ok(vec![report]),
-        Output::Evaluations(reports) => Ok(reports),
-        output => Err(output),
+        Output::Evaluated(report) => Some(vec![report.clone()]),
+        Output::Evaluations(reports) => Some(reports.clone()),
+        _ => None,
     }
 }
 
@@ -232,11 +232,10 @@ impl Page {
     /// Evaluations that follow one another are one table: those before this one are taken back, and go with it.
     fn joined(&mut self, output: Output) -> Output {
         let Output::Evaluated(report) = output else { return output };
-        let before = match (self.pending.take().map(evaluations), self.evaluations.take()) {
-            (Some(Ok(before)), _) => before,
-            (Some(Err(pending)), _) => {
-                self.pending = Some(pending);
-                Vec::new()
+        let before = match (self.pending.as_ref().and_then(evaluations), self.evaluations.take()) {
+            (Some(before), _) => {
+                self.pending = None;
+                before
             }
             (None, Some((id, before))) => {
                 let data = json!({"text/plain": "", "text/html": ""});
@@ -309,14 +308,15 @@ impl Page {
 
     /// Shows what is pending above what goes on; evaluations so that another one can take them back.
     fn show_above(&mut self) {
-        match self.pending.take().map(evaluations) {
-            Some(Ok(reports)) => {
+        match self.pending.as_ref().and_then(evaluations) {
+            Some(reports) => {
+                self.pending = None;
                 let id = Uuid::new_v4().to_string();
                 let data = bundle::bundle(&Output::Evaluations(reports.clone()), self.lang());
                 self.send("display_data", json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
                 self.evaluations = Some((id, reports));
             }
-            Some(Err(output)) => self.display(&output),
+            None if self.pending.is_some() => self.show_pending(),
             None => {}
         }
     }
