@@ -113,8 +113,9 @@ class Protocol(Session):
 
     def test_chat_streams_and_a_cell_can_be_a_message(self):
         outputs = self.ok("%%chat\nWhat's \"this\",\nand that?")
-        self.assertEqual({m["msg_type"] for m in outputs}, {"stream"})
-        self.assertIn("answer 4 tokens", text_of(outputs))
+        *streamed, about = outputs
+        self.assertEqual({m["msg_type"] for m in streamed}, {"stream"})
+        self.assertIn("answer 4 tokens", about["content"]["data"]["text/plain"])
 
     def test_a_conversation_asks_the_client_that_sent_the_cell(self):
         message_id = self.kc.execute("chat", allow_stdin=True)
