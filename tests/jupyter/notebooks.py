@@ -68,7 +68,7 @@ def faults(notebook):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found += [f"a cell failed: {output['evalue']}" for output in outputs if output.output_type == "error"]
     data = [output.get("data") or {"text/plain": output.get("text", "")} for output in outputs]
-    found += [f"no text beside {list(forms)}" for forms in data if not forms.get("text/plain")]
+    found += [f"no text beside {list(forms)}" for forms in data if any(forms.values()) and not forms.get("text/plain")]
     if not any("image/png" in forms or "<img" in forms.get("text/html", "") for forms in data):
         found.append("no picture")
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
