@@ -62,7 +62,8 @@ for (const where of PLACES) {
       }
       if (name === "Evaluate") {
         await root.getByRole("button", { name: "Predict", exact: true }).click();
-        await root.locator(".tb-results .tb-html").waitFor();
+        await root.locator(".tb-results .tb-html").first().waitFor();
+        await root.locator(".tb-busy").waitFor({ state: "hidden" });
       }
       if (name === "Chat") {
         await root.locator('input[type="file"]').setInputFiles({ name: `${NAME}.png`, mimeType: "image/png", buffer: picture(1) });
@@ -73,7 +74,9 @@ for (const where of PLACES) {
         await root.locator(".tb-busy").waitFor({ state: "hidden" });
         said.push(...(await root.locator(".tb-byassistant").allTextContents()));
       }
-      for (const more of await root.locator("summary").all()) await more.click();
+      // What is unfolded may have more that folds.
+      const folded = root.locator("details:not([open]) > summary:visible");
+      for (let more = 100; more > 0 && (await folded.count()) > 0; more -= 1) await folded.first().click();
       await host.page.waitForTimeout(300);
     }
     // The model has learned to say it, so it was not only the labels that were shown.
