@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn asked(history: &History, request: Value) -> Vec<Value> {
-        history.find(&request::read(request).unwrap())
+        history.find(&request::read(&request).unwrap())
     }
 
     #[test]

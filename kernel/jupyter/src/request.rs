@@ -12,7 +12,7 @@ use tunebook_commands::rust;
 ///
 /// # Errors
 /// It is no object, or a field is of another type than it should be; the message names it.
-pub(crate) fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned + Default>(content: &Value) -> Result<T, String> {
     if content.is_null() {
         return Ok(T::default());
     }
@@ -20,7 +20,7 @@ pub(crate) fn read<T: DeserializeOwned + Default>(content: Value) -> Result<T, S
         // An empty list would do for fields that are all missing.
         return Err("the request cannot be read: it is no object".to_string());
     }
-    serde_json::from_value(content).map_err(|error| format!("the request cannot be read: {error}"))
+    T::deserialize(content).map_err(|error| format!("the request cannot be read: {error}"))
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -129,11 +129,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_takes_its_default() {
-        let request: Execute = read(json!({"code": "status", "user_expressions": null, "more": 1})).unwrap();
+        let request: Execute = read(&json!({"code": "status", "user_expressions": null, "more": 1})).unwrap();
         assert!(request.store_history && request.stop_on_error && !request.silent);
-        assert!(read::<Execute>(Value::Null).unwrap().code.is_empty());
-        assert!(read::<Execute>(json!({"code": 5})).unwrap_err().contains("invalid type: integer"));
-        assert!(read::<Execute>(json!([])).unwrap_err().contains("no object"));
+        assert!(read::<Execute>(&Value::Null).unwrap().code.is_empty());
+        assert!(read::<Execute>(&json!({"code": 5})).unwrap_err().contains("invalid type: integer"));
+        assert!(read::<Execute>(&json!([])).unwrap_err().contains("no object"));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Incoming {
     /// As [`Incoming::check`], or a field is of another type than it should be.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self) -> std::result::Result<T, String> {
         self.check()?;
-        request::read(self.content.clone())
+        request::read(&self.content)
     }
 
     /// Whether its content can be read.
