@@ -11,10 +11,7 @@ use tunebook_engine::output::plot::smooth;
 use super::axis::Axis;
 use super::chart::Chart;
 use super::chart::Line;
-use super::overlay::overlay;
-use crate::progress::SweepProgress;
 use crate::training::Losses;
-use crate::training::Training;
 
 /// A plot.
 pub fn curve(plot: &Plot, lang: Lang) -> String {
@@ -22,13 +19,8 @@ pub fn curve(plot: &Plot, lang: Lang) -> String {
     chart(plot.name, over(&plot.values), over(&plot.smoothed), &plot.evaluations, lang).drawn()
 }
 
-/// The losses of a training that goes on, from its first step; with those of the others where it is one of a sweep. Nothing
-/// before the first step.
-pub(super) fn live(training: &Training, sweep: Option<&SweepProgress>, lang: Lang) -> String {
-    if let Some(sweep) = sweep {
-        return overlay(&sweep.overlay(training), lang);
-    }
-    let Losses { steps, evaluations } = training.losses();
+/// The losses of a training that goes on, from its first step. Nothing before that.
+pub(super) fn live(Losses { steps, evaluations }: Losses, lang: Lang) -> String {
     if steps.is_empty() {
         return String::new();
     }

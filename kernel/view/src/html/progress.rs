@@ -6,6 +6,7 @@ use tunebook_engine::advice::MemoryEstimate;
 
 use super::curve::live;
 use super::escape::escape;
+use super::overlay::overlay;
 use super::steps::steps;
 use crate::activity::Activity;
 use crate::progress::SweepProgress;
@@ -32,14 +33,21 @@ pub fn training(
         format!("<span><span style=\"opacity:.65\">{name}</span> <b>{}</b></span>", escape(&value))
     };
     let facts: String = training.facts(lang).into_iter().map(fact).collect();
-    let losses = live(training, sweep, lang);
-    let steps = if sweep.is_none() { steps(&training.losses(), lang) } else { String::new() };
+    let losses = match sweep {
+        // Beside those of the others.
+        Some(sweep) => overlay(&sweep.overlay(training), lang),
+        None => {
+            let losses = training.losses();
+            let steps = steps(&losses, lang);
+            live(losses, lang) + &steps
+        }
+    };
     let trial = sweep.map(|sweep| trial(sweep, lang)).unwrap_or_default();
     let plan = plan.map(|plan| format!("<div style=\"opacity:.65\">{}</div>", escape(&plan.localize(lang))));
     format!(
         "<div style=\"max-width:960px\">{trial}{}\
          <div style=\"display:flex;gap:2px 16px;flex-wrap:wrap;font-variant-numeric:tabular-nums;margin:4px 0\">\
-         <b>{}</b>{facts}</div>{losses}{steps}{}{}</div>",
+         <b>{}</b>{facts}</div>{losses}{}{}</div>",
         bar(training.part(), training.part_of_call()),
         escape(&training.title(activity, lang)),
         plan.unwrap_or_default(),
