@@ -130,7 +130,7 @@ impl Page {
     pub(crate) fn widget(&mut self, view: &Value, instead: &str) {
         self.show_pending();
         let data = json!({"text/plain": instead, "application/vnd.jupyter.widget-view+json": view});
-        self.send("display_data", json!({"data": data, "metadata": {}, "transient": {}}));
+        self.show("display_data", &data, None);
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -239,8 +239,7 @@ impl Page {
             }
             (None, Some((id, before))) => {
                 let data = json!({"text/plain": "", "text/html": ""});
-                let content = json!({"data": data, "metadata": {}, "transient": {"display_id": id}});
-                self.send("update_display_data", content);
+                self.show("update_display_data", &data, Some(&id));
                 before
             }
             (None, None) => Vec::new(),
@@ -280,7 +279,7 @@ impl Page {
             self.show_above();
         }
         let kind = if first { "display_data" } else { "update_display_data" };
-        self.send(kind, json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
+        self.show(kind, &data, Some(&id));
     }
 
     /// Ends a command: later progress is drawn in a new display.
@@ -313,7 +312,7 @@ impl Page {
                 self.pending = None;
                 let id = Uuid::new_v4().to_string();
                 let data = bundle::bundle(&Output::Evaluations(reports.clone()), self.lang());
-                self.send("display_data", json!({"data": data, "metadata": {}, "transient": {"display_id": id}}));
+                self.show("display_data", &data, Some(&id));
                 self.evaluations = Some((id, reports));
             }
             None if self.pending.is_some() => self.show_pending(),
@@ -330,10 +329,13 @@ impl Page {
 
     fn display(&mut self, output: &Output) {
         self.show_pending();
-        self.send(
-            "display_data",
-            json!({"data": bundle::bundle(output, self.lang()), "metadata": {}, "transient": {}}),
-        );
+        self.show("display_data", &bundle::bundle(output, self.lang()), None);
+    }
+
+    /// Displays contents by media type, or those of the display of that id anew.
+    fn show(&self, kind: &'static str, data: &Value, id: Option<&str>) {
+        let transient = id.map_or_else(|| json!({}), |id| json!({"display_id": id}));
+        self.send(kind, json!({"data": data, "metadata": {}, "transient": transient}));
     }
 
     fn stream(&mut self, stream: Stream, text: &str) {
