@@ -35,8 +35,8 @@ pub fn text(bytes: Vec<u8>, file: &str, first: usize) -> Result<String> {
 }
 
 /// The commands of `text`. A `\` at the end of a line joins the next one to it; empty lines and comments are dropped. A
-/// block, which `%%rust`, `%%chat` or `%%time` begins, is one command and ends with an empty line. Where more of the text follows,
-/// that is one before a command, so that cells with empty lines can stand one after another, as `nbconvert` writes them.
+/// block, which `%%rust`, `%%chat` or `%%time` begins, is one command and ends with an empty line. Where more of the text
+/// follows, that is one before a command, so that cells with empty lines can stand one after another, as `nbconvert` writes them.
 pub fn lines(text: &str) -> Vec<Line> {
     let all: Vec<&str> = text.lines().collect();
     let mut found: Vec<Line> = Vec::new();

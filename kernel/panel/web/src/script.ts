@@ -29,8 +29,9 @@ interface Open {
  * The lines of `recorded` that pages sent and that worked, as cells: consecutive commands are one cell, a message of
  * several lines is one by itself.
  *
- * What was timed is not timed again. A training becomes one that is waited for, in as many parts as other lines came in between: what counted from step 23 on
- * is set at step 23 again, whatever the other machine's speed. A training has the same bits however it is parted.
+ * What was timed is not timed again. A training becomes one that is waited for, in as many parts as other lines came in
+ * between: what counted from step 23 on is set at step 23 again, whatever the other machine's speed. A training has the same
+ * bits however it is parted.
  */
 export function cells(recorded: Recorded[], now: Now): string[] {
   const found: string[][] = [[]];
